@@ -1,0 +1,219 @@
+"""Typed configuration. The same dotted names are used in YAML, on the command line and as MLflow parameters.
+
+A value is found in this order: command-line override (``method.bits=64``), YAML file, the default below.
+A key that does not exist is an error that names the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from texthash.errors import UsageError, nearest_name
+
+Weighting = Literal["tfidf", "binary", "counts", "bm25"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values are checked, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitRule(Section):
+    """How documents are divided into train, validation and test."""
+
+    kind: Literal["given", "random", "halve_test"] = Field(
+        "given",
+        description="given: the corpus' own three splits; random: by seed, ignoring the corpus' own; "
+        "halve_test: the corpus' train, its test divided into validation and test",
+    )
+    train: float = Field(0.6, gt=0, lt=1, description="share of train, for kind=random")
+    validation: float = Field(0.2, gt=0, lt=1, description="share of validation, for kind=random")
+    seed: int = 0
+
+
+class Edition(Section):
+    """How a corpus is prepared; results are only comparable within one corpus and edition."""
+
+    name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    split: SplitRule = SplitRule(kind="random")
+    strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
+    lowercase: bool = True
+    token_pattern: str = r"(?u)\b\w\w+\b"
+    stop_words: Literal["english"] | None = "english"
+    stemmer: Literal["porter"] | None = None
+    vocabulary_size: int | None = Field(10_000, ge=1, description="most frequent words of train; null = all")
+    min_df: int | float = Field(1, description="drop rarer words: a count, or a share of train documents")
+    max_df: int | float = Field(1.0, description="drop more frequent words: a count, or a share")
+    min_tokens: int = Field(1, ge=0, description="documents with fewer vocabulary words are left out (counted)")
+    max_tokens: int | None = Field(None, ge=1, description="documents with more are left out (counted)")
+
+
+class CorpusConfig(Section):
+    name: str = "pydoc"
+    path: str | None = Field(None, description="a corpus of your own: JSONL, CSV, Parquet or a folder of text")
+    data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
+    edition: Edition = Edition()
+    shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
+    limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
+
+
+class MethodConfig(Section):
+    name: str = "nash"
+    bits: int = Field(32, ge=8, le=1024, multiple_of=8)
+    params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters; default: published")
+
+
+class TrainingConfig(Section):
+    epochs: int | None = Field(None, ge=1, description="null: the method's own")
+    batch_size: int | None = Field(None, ge=1, description="global batch, over all workers; null: the method's")
+    workers: int = Field(1, ge=1)
+    use_gpu: bool = False
+    cpus_per_worker: float = Field(0.5, gt=0)
+    autocast: Literal["bf16"] | None = None
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
+    validate_every: int = Field(1, ge=1, description="epochs between two validations")
+    max_failures: int = Field(2, ge=0, description="worker deaths that a run survives")
+    seed: int = 0
+    resume: bool = True
+
+
+class TuningConfig(Section):
+    trials: int = Field(0, ge=0, description="0: no search, published hyper-parameters")
+    concurrent: int = Field(2, ge=1)
+    cpus_per_trial: float = Field(0.9, gt=0)
+    epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
+    grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
+    seeds: tuple[int, ...] = Field((0,), description="seeds on which the winner is trained again")
+
+
+class EvaluationConfig(Section):
+    k: int = Field(100, ge=1)
+    curve: tuple[int, ...] = (1, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class TrackingConfig(Section):
+    uri: str | None = Field(None, description="null: SQLite under TEXTHASH_HOME")
+    experiment: str | None = Field(None, description="null: texthash-<corpus>-<edition>")
+    register_model: bool = True
+
+
+class IndexConfig(Section):
+    shards: int = Field(2, ge=1)
+
+
+class LimitsConfig(Section):
+    """Limits of the service; each can also be set by TEXTHASH_<NAME> and is shown by ``/v1/info``."""
+
+    max_batch: int = Field(256, ge=1, description="texts or queries in one request")
+    max_text_bytes: int = Field(65_536, ge=1)
+    max_body_bytes: int = Field(2_000_000, ge=1)
+    max_limit: int = Field(1_000, ge=1)
+    request_timeout_s: float = Field(30.0, gt=0)
+    max_ongoing_requests: int = Field(256, ge=1)
+    max_queued_requests: int = Field(512, ge=1)
+
+
+class ServiceConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65_535)
+    batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
+    limits: LimitsConfig = LimitsConfig()
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_from_environment(cls, limits: LimitsConfig) -> LimitsConfig:
+        found = {
+            name: os.environ[f"TEXTHASH_{name.upper()}"]
+            for name in LimitsConfig.model_fields
+            if f"TEXTHASH_{name.upper()}" in os.environ
+        }
+        return LimitsConfig.model_validate({**limits.model_dump(), **found}) if found else limits
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    method: MethodConfig = MethodConfig()
+    training: TrainingConfig = TrainingConfig()
+    tuning: TuningConfig = TuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    index: IndexConfig = IndexConfig()
+    service: ServiceConfig = Field(default_factory=lambda: ServiceConfig(limits=LimitsConfig()))
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys and plain values, as MLflow parameters."""
+        return dict(_flatten(self.model_dump(mode="json"), ""))
+
+    def to_yaml(self) -> str:
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply dotted overrides such as ``method.bits=64``.
+
+    Raises:
+        UsageError: missing file, broken YAML, unknown key (with the nearest name) or a value out of range.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    for item in overrides:
+        if "=" not in item:
+            raise UsageError(f"override {item!r} has no '='.", "write it as section.key=value, e.g. method.bits=64.")
+    try:
+        base = OmegaConf.load(path) if path else OmegaConf.create({})
+        merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except FileNotFoundError:
+        raise UsageError(f"there is no configuration file {path}.", "see configs/ for those that exist.") from None
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UsageError(f"{path or 'overrides'} cannot be read: {error}", "check the YAML syntax.") from error
+    if not isinstance(plain, Mapping):
+        raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
+    return parse_config(plain)
+
+
+def parse_config(values: Mapping[Any, Any]) -> Config:
+    """Validate a nested mapping into a :class:`Config`; raises :class:`UsageError`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise UsageError("the configuration is wrong: " + "; ".join(lines), "correct the keys named above.") from None
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {dotted!r} ({nearest_name(location[-1], _keys_at(location[:-1]))})"
+    return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
+
+
+def _keys_at(location: Sequence[str]) -> Iterable[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return section.model_fields
+
+
+def _flatten(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value

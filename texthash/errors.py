@@ -1,0 +1,44 @@
+"""The one family of errors a person is meant to read: what is wrong, with which value, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TexthashError(Exception):
+    """Something went wrong that the person can mend.
+
+    Args:
+        problem: One sentence that names the thing and the value.
+        remedy: One sentence that says what to do; shown on a line of its own.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  remedy: {self.remedy}" if self.remedy else self.problem
+
+
+class UsageError(TexthashError):
+    """The command or configuration itself is wrong (exit status 2)."""
+
+
+class CorpusError(TexthashError):
+    """A corpus cannot be found, read or prepared."""
+
+
+class ModelMismatchError(TexthashError):
+    """A model, a vocabulary, an index and codes that do not belong together."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``did you mean 'nash'?`` or the list of known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(names)
