@@ -1,0 +1,258 @@
+"""Minibatches of documents as sparse bags of words for ``torch.nn.functional.embedding_bag``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from texthash.config import Weighting
+from texthash.corpora.dataset import Split
+from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.weighting import weigh
+from texthash.errors import CorpusError, UsageError
+
+MAX_LENGTH = 512
+NEIGHBOURS = 20
+# A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
+SMALLEST_BATCH = 16
+NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B documents. Word numbers of all documents lie one after the other, as ``embedding_bag`` takes them.
+
+    Attributes:
+        rows: Row of each document in its split, int64 [B].
+        indices: Word numbers, sorted within a document, int64 [words].
+        offsets: Where each document begins in ``indices``, int64 [B] (no last offset).
+        values: Weight of each word, float32 [words].
+        counts: How often each word occurs in its document, float32 [words].
+        tokens: Word numbers in the order of the text, int64 [B, T], padded with 0; on need.
+        mask: Which of ``tokens`` are words, bool [B, T].
+        dense: Features of a sentence encoder, float32 [B, D]; on need.
+        neighbours: Train rows of the nearest training documents, int64 [B, k]; on need.
+        neighbour_weights: Their cosines, float32 [B, k].
+        labels: 1 where a document has the label, float32 [B, labels]; on need.
+        labelled: Whether a document has any label, bool [B].
+        query, positive, negative: The sides of a pair corpus; on need.
+    """
+
+    rows: Tensor
+    indices: Tensor
+    offsets: Tensor
+    values: Tensor
+    counts: Tensor
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    dense: Tensor | None = None
+    neighbours: Tensor | None = None
+    neighbour_weights: Tensor | None = None
+    labels: Tensor | None = None
+    labelled: Tensor | None = None
+    query: Batch | None = None
+    positive: Batch | None = None
+    negative: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def document(self) -> Tensor:
+        """The document, 0..B-1, that each entry of ``indices`` belongs to; int64 [words]."""
+        ends = torch.cat([self.offsets[1:], self.offsets.new_tensor([len(self.indices)])])
+        return torch.repeat_interleave(torch.arange(len(self), device=self.rows.device), ends - self.offsets)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = {f.name: value.to(device) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(self, **moved)
+
+
+def batches(
+    split: Split,
+    batch_size: int,
+    weighting: Weighting = "tfidf",
+    needs: Set[str] = frozenset(),
+    shuffle_seed: int | None = None,
+    rank: int = 0,
+    workers: int = 1,
+    neighbours: int = NEIGHBOURS,
+    max_length: int = MAX_LENGTH,
+) -> Iterator[Batch]:
+    """One worker's part of each global batch of an epoch.
+
+    The order of documents depends on ``shuffle_seed`` alone, and each global batch is cut into equal contiguous parts,
+    one per worker: N workers together see exactly the batches that one would.
+
+    Args:
+        split: Where the documents are.
+        batch_size: Documents in a global batch, over all workers.
+        weighting: Of ``values``.
+        needs: Which of the further fields to fill: ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
+        shuffle_seed: None keeps reading order.
+        rank: Number of this worker.
+        workers: Number of workers.
+        neighbours: How many neighbours, where they are needed.
+        max_length: Words after which ``tokens`` are cut.
+
+    Raises:
+        CorpusError: if the corpus lacks what ``needs`` names.
+        UsageError: for an unknown need, or fewer documents in a batch than workers.
+    """
+    _check_needs(needs, NEEDS)
+    _check_workers(split, batch_size, rank, workers)
+    if missing := needs & {"dense", "pairs"}:
+        raise CorpusError(
+            f"the method needs {', '.join(sorted(missing))}, which {split!r} does not hold.",
+            "choose a method that learns from words, or a corpus prepared with these features.",
+        )
+    graph = split.neighbours(neighbours) if "neighbours" in needs else None
+    order = None if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(len(split))
+    bounds = _bounds(len(split), batch_size)
+    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        size = end - start
+        part = slice(start + size * rank // workers, start + size * (rank + 1) // workers)
+        rows = np.arange(part.start, part.stop) if order is None else order[part]
+        yield _take(split, rows, weighting, needs, graph, max_length)
+
+
+def count_batches(split: Split, batch_size: int, workers: int = 1) -> int:
+    """How many batches an epoch of :func:`batches` has; the same for each worker."""
+    _check_workers(split, batch_size, 0, workers)
+    return len(_bounds(len(split), batch_size)) - 1
+
+
+def take(split: Split, rows: NDArray, weighting: Weighting = "tfidf", needs: Set[str] = frozenset()) -> Batch:
+    """The documents of chosen rows as one batch; ``needs`` may name ``tokens`` and ``labels``."""
+    _check_needs(needs, ("tokens", "labels"))
+    return _take(split, np.asarray(rows, np.int64), weighting, needs, None, MAX_LENGTH)
+
+
+def text_batch(
+    texts: Sequence[str],
+    analyzer: Analyzer,
+    vocabulary: Vocabulary,
+    weighting: Weighting = "tfidf",
+    needs: Set[str] = frozenset(),
+    max_length: int = MAX_LENGTH,
+) -> Batch:
+    """A batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
+
+    ``needs`` may name ``tokens``: labels, neighbours and pairs teach a method, but no code depends on them.
+    """
+    _check_needs(needs, ("tokens",))
+    sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
+    bags = [np.unique(sequence, return_counts=True) for sequence in sequences]
+    indptr = _indptr([len(ids) for ids, _ in bags])
+    batch = _bag(
+        np.arange(len(texts)),
+        indptr,
+        np.concatenate([ids for ids, _ in bags]) if bags else np.empty(0, np.int32),
+        np.concatenate([counts for _, counts in bags]) if bags else np.empty(0, np.int32),
+        weighting,
+        vocabulary,
+    )
+    if "tokens" not in needs:
+        return batch
+    tokens, mask = _padded(_indptr([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
+    return replace(batch, tokens=tokens, mask=mask)
+
+
+def _take(
+    split: Split,
+    rows: NDArray[np.int64],
+    weighting: Weighting,
+    needs: Set[str],
+    graph: tuple[NDArray, NDArray] | None,
+    max_length: int,
+) -> Batch:
+    indptr, indices, counts = split.counts
+    part, places = _places(indptr, rows)
+    batch = _bag(rows, part, indices[places], counts[places], weighting, split.vocabulary)
+    if "tokens" in needs:
+        token_indptr, tokens = split.tokens
+        token_part, token_places = _places(token_indptr, rows)
+        padded, mask = _padded(token_part, tokens[token_places], max_length)
+        batch = replace(batch, tokens=padded, mask=mask)
+    if "labels" in needs:
+        label_indptr, label_ids = split.label_ids
+        label_part, label_places = _places(label_indptr, rows)
+        lengths = np.diff(label_part)
+        hot = torch.zeros(len(rows), len(split.label_names))
+        documents = np.repeat(np.arange(len(rows)), lengths)
+        hot[torch.from_numpy(documents), torch.from_numpy(label_ids[label_places].astype(np.int64))] = 1.0
+        batch = replace(batch, labels=hot, labelled=torch.from_numpy(lengths > 0))
+    if graph is not None:
+        near, weights = graph
+        batch = replace(
+            batch,
+            neighbours=torch.from_numpy(near[rows].astype(np.int64)),
+            neighbour_weights=torch.from_numpy(np.array(weights[rows])),
+        )
+    return batch
+
+
+def _bag(
+    rows: NDArray, indptr: NDArray, indices: NDArray, counts: NDArray, weighting: Weighting, vocabulary: Vocabulary
+) -> Batch:
+    indices = indices.astype(np.int64)
+    return Batch(
+        rows=torch.from_numpy(np.asarray(rows, np.int64)),
+        indices=torch.from_numpy(indices),
+        offsets=torch.from_numpy(indptr[:-1].copy()),
+        values=torch.from_numpy(weigh(indptr, indices, counts, weighting, vocabulary)),
+        counts=torch.from_numpy(counts.astype(np.float32)),
+    )
+
+
+def _places(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ``indptr`` of chosen rows alone, and where their entries lie in the whole array."""
+    starts = np.asarray(indptr[rows])
+    part = _indptr(indptr[rows + 1] - starts)
+    return part, np.arange(part[-1]) + np.repeat(starts - part[:-1], np.diff(part))
+
+
+def _padded(indptr: NDArray[np.int64], ids: NDArray, max_length: int) -> tuple[Tensor, Tensor]:
+    lengths = np.minimum(np.diff(indptr), max_length)
+    width = max(1, int(lengths.max(initial=0)))
+    mask = np.arange(width) < lengths[:, None]
+    places = np.where(mask, indptr[:-1, None] + np.arange(width), 0)
+    tokens = np.where(mask, ids[places], 0) if len(ids) else np.zeros(mask.shape)
+    return torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(mask)
+
+
+def _indptr(lengths: Sequence[int] | NDArray) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _bounds(documents: int, batch_size: int) -> list[int]:
+    bounds = [*range(0, documents, batch_size), documents]
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] < min(SMALLEST_BATCH, batch_size):
+        del bounds[-2]
+    return bounds
+
+
+def _check_needs(needs: Set[str], known: Sequence[str]) -> None:
+    if unknown := sorted(set(needs) - set(known)):
+        raise UsageError(f"a batch cannot hold {', '.join(unknown)}.", f"needs may name: {', '.join(known)}.")
+
+
+def _check_workers(split: Split, batch_size: int, rank: int, workers: int) -> None:
+    if batch_size < 1 or not 0 <= rank < workers:
+        raise UsageError(f"batch_size={batch_size}, rank={rank}, workers={workers}.", "give 0 <= rank < workers.")
+    if len(split) == 0:
+        raise CorpusError(f"{split!r} is empty.", "prepare it with another split rule.")
+    smallest = min(
+        b - a for a, b in zip(_bounds(len(split), batch_size), _bounds(len(split), batch_size)[1:], strict=False)
+    )
+    if smallest < workers:
+        raise UsageError(
+            f"{workers} workers share batches of down to {smallest} documents.",
+            f"use at most {smallest} workers or a larger training.batch_size.",
+        )

@@ -1,0 +1,100 @@
+"""The memory-mapped arrays of a split, made once from its Parquet shards: random access without loading the corpus."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from texthash.corpora.manifest import SplitCounts
+from texthash.errors import CorpusError
+
+CACHE = "csr-cache"
+# list column of the shards -> name of the cached arrays
+_LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
+_ROWS_AT_A_TIME = 8192
+
+
+def open_cache(split_directory: Path, counts: SplitCounts) -> dict[str, NDArray]:
+    """Memory-mapped arrays of one split, made first if this node has none.
+
+    Args:
+        split_directory: Where the split's Parquet shards are.
+        counts: Its sizes, from the manifest.
+
+    Returns:
+        ``words``, ``tokens``, ``labels`` int32 with ``<name>_indptr`` int64 [documents + 1], and ``counts`` int32
+        beside ``words``.
+    """
+    directory = split_directory.parent / CACHE / split_directory.name
+    if not directory.is_dir():
+        _make(split_directory, directory, counts)
+    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
+
+
+def _make(shards: Path, directory: Path, counts: SplitCounts) -> None:
+    """Write under a temporary name, then rename; of two processes that race, the second keeps the first one's."""
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        partial.mkdir(parents=True)
+        _fill(shards, partial, counts)
+        try:
+            partial.rename(directory)
+        except OSError:
+            if not directory.is_dir():
+                raise
+    except OSError as error:
+        raise CorpusError(
+            f"the memory-mapped arrays of {shards} cannot be written to {directory.parent}: {error}",
+            "make the prepared corpus writable, with room for about the size of its shards.",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
+    sizes = {"words": counts.words, "tokens": counts.tokens, "labels": counts.labels}
+    arrays = {name: _create(partial / f"{name}.npy", np.int32, size) for name, size in sizes.items()}
+    arrays["counts"] = _create(partial / "counts.npy", np.int32, counts.words)
+    for name in sizes:
+        arrays[f"{name}_indptr"] = _create(partial / f"{name}_indptr.npy", np.int64, counts.documents + 1)
+    row, filled = 0, dict.fromkeys(sizes, 0)
+    for shard in sorted(shards.glob("part-*.parquet")):
+        file = pq.ParquetFile(shard)
+        for table in file.iter_batches(_ROWS_AT_A_TIME, columns=[*_LISTS, "counts"]):
+            for column, name in _LISTS.items():
+                offsets, values = list_arrays(table.column(column))
+                start = filled[name]
+                arrays[name][start : start + len(values)] = values
+                arrays[f"{name}_indptr"][row + 1 : row + 1 + len(table)] = start + offsets[1:]
+                if column == "word_ids":
+                    arrays["counts"][start : start + len(values)] = list_arrays(table.column("counts"))[1]
+                filled[name] += len(values)
+            row += len(table)
+    if row != counts.documents or filled != sizes:
+        raise CorpusError(
+            f"the shards in {shards} hold {row} documents and {filled}, the manifest says {counts}.",
+            "the corpus is damaged: delete its directory and prepare it again.",
+        )
+    for array in arrays.values():
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
+def _create(path: Path, dtype: type, size: int) -> NDArray:
+    if size == 0:  # an empty file cannot be mapped
+        np.save(path, np.empty(0, dtype))
+        return np.empty(0, dtype)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
+
+
+def list_arrays(column: pa.Array) -> tuple[NDArray, NDArray]:
+    """Offsets (from 0) and flat values of a list column without nulls, also when it is a slice."""
+    offsets = column.offsets.to_numpy()
+    return offsets - offsets[0], column.flatten().to_numpy(zero_copy_only=False)

@@ -1,0 +1,198 @@
+"""A prepared corpus on disk: Parquet shards per split, a vocabulary, a manifest, and memory-mapped views of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from texthash.config import Weighting
+from texthash.corpora.csr_cache import open_cache
+from texthash.corpora.document import SPLITS
+from texthash.corpora.manifest import Manifest
+from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.weighting import weigh
+from texthash.errors import CorpusError, UsageError
+
+VOCABULARY = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class CorpusShape:
+    """The sizes that a method is built for.
+
+    Attributes:
+        vocabulary: Number of words.
+        labels: Number of labels.
+        documents: Number of training documents.
+        dense: Width of the dense features; 0 without.
+    """
+
+    vocabulary: int
+    labels: int
+    documents: int
+    dense: int = 0
+
+    def to_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class Split:
+    """The documents of one split, in reading order. Arrays are memory-mapped: taking rows does not load the rest."""
+
+    def __init__(self, name: str, corpus: PreparedCorpus) -> None:
+        self.name = name
+        self._corpus = corpus
+        self._counts = corpus.manifest.splits[name]
+
+    def __len__(self) -> int:
+        return self._counts.documents
+
+    def __repr__(self) -> str:
+        return f"Split({self.name!r}, {len(self)} documents, {self._corpus.path})"
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The corpus' vocabulary, learned from train."""
+        return self._corpus.vocabulary
+
+    @property
+    def label_names(self) -> list[str]:
+        return self._corpus.label_names
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Document ids."""
+        return [id_ for shard in self._shards() for id_ in pq.read_table(shard, columns=["id"])["id"].to_pylist()]
+
+    @property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """``indptr`` [N + 1], sorted word numbers and their counts [words]."""
+        arrays = self._arrays
+        return arrays["words_indptr"], arrays["words"], arrays["counts"]
+
+    @property
+    def tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """``indptr`` [N + 1] and word numbers in the order of the text [tokens]."""
+        return self._arrays["tokens_indptr"], self._arrays["tokens"]
+
+    @property
+    def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """``indptr`` [N + 1] and label numbers, sorted within a document."""
+        return self._arrays["labels_indptr"], self._arrays["labels"]
+
+    @cached_property
+    def labels(self) -> csr_matrix:
+        """Membership, uint8 [N, labels]."""
+        indptr, indices = self.label_ids
+        shape = (len(self), len(self.label_names))
+        return csr_matrix((np.ones(len(indices), np.uint8), np.asarray(indices), np.asarray(indptr)), shape=shape)
+
+    def matrix(self, weighting: Weighting = "tfidf") -> csr_matrix:
+        """The whole split as float32 [N, vocabulary], in memory."""
+        indptr, indices, counts = (np.asarray(array) for array in self.counts)
+        values = weigh(indptr, indices, counts, weighting, self.vocabulary)
+        return csr_matrix((values, indices, indptr), shape=(len(self), len(self.vocabulary)))
+
+    def neighbours(self, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The k nearest training documents of each by tf-idf cosine; rows and weights [N, k]. Made once, kept on disk.
+
+        Raises:
+            CorpusError: on another split than train, to which graphs are fitted only.
+        """
+        from texthash.corpora.neighbours import cached_graph
+
+        if self.name != "train":
+            raise CorpusError(f"the {self.name} split has no neighbour graph.", "graphs are fitted to train only.")
+        return cached_graph(self._corpus.path, k, self.matrix)
+
+    def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
+        """Tables of ``id``, ``text``, ``title`` and ``labels`` (list of names) with up to ``batch`` rows, in order."""
+        for shard in self._shards():
+            for part in pq.ParquetFile(shard).iter_batches(batch, columns=["id", "text", "title", "labels"]):
+                yield pa.Table.from_batches([part])
+
+    def _shards(self) -> list[Path]:
+        return sorted((self._corpus.path / self.name).glob("part-*.parquet"))
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray]:
+        return open_cache(self._corpus.path / self.name, self._counts)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Only the place travels to another process; arrays are mapped there."""
+        return {"name": self.name, "_corpus": self._corpus, "_counts": self._counts}
+
+
+class PreparedCorpus:
+    """One corpus in one edition, ready for training and evaluation. Open it with :meth:`open`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> PreparedCorpus:
+        """Open a directory made by preparation.
+
+        Raises:
+            CorpusError: if it is not one, is of another schema version or does not fit its manifest.
+        """
+        directory = Path(path).absolute()
+        corpus = cls(directory, Manifest.read(directory))
+        if corpus.vocabulary.hash != corpus.manifest.vocabulary_hash:
+            raise CorpusError(
+                f"{directory / VOCABULARY} is not the vocabulary that the manifest names.",
+                "delete the directory and prepare it again.",
+            )
+        return corpus
+
+    def __repr__(self) -> str:
+        return f"PreparedCorpus({self.manifest.name}/{self.manifest.edition}, {self.manifest.documents})"
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        try:
+            return Vocabulary.from_json((self.path / VOCABULARY).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CorpusError(
+                f"{self.path / VOCABULARY} cannot be read: {error}", "delete the directory and prepare it again."
+            ) from error
+
+    @cached_property
+    def analyzer(self) -> Analyzer:
+        """Cuts new text as this corpus was cut."""
+        return Analyzer.from_edition(self.manifest.config.edition)
+
+    @property
+    def label_names(self) -> list[str]:
+        return self.manifest.label_names
+
+    @property
+    def shape(self) -> CorpusShape:
+        documents = self.manifest.documents["train"]
+        return CorpusShape(vocabulary=len(self.vocabulary), labels=len(self.label_names), documents=documents)
+
+    @cached_property
+    def train(self) -> Split:
+        return self.split("train")
+
+    @cached_property
+    def validation(self) -> Split:
+        return self.split("validation")
+
+    def split(self, name: str) -> Split:
+        """A split by name; ``test`` is reached only this way, so that it is asked for on purpose."""
+        if name not in self.manifest.splits:
+            raise UsageError(f"there is no split {name!r}.", f"use one of {', '.join(SPLITS)}.")
+        return Split(name, self)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "manifest": self.manifest}

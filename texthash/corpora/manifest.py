@@ -1,0 +1,125 @@
+"""What a prepared corpus says of itself: ``manifest.json``, written last, so a corpus with one is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from texthash.config import CorpusConfig
+from texthash.errors import CorpusError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Sizes of one split: documents, distinct words summed over documents, words in order, label assignments."""
+
+    documents: int
+    words: int
+    tokens: int
+    labels: int
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that the corpus was read from."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Resolved facts of one prepared corpus.
+
+    Attributes:
+        name: Name of the corpus.
+        config: The resolved configuration it was prepared with.
+        splits: Sizes by split.
+        dropped: Documents left out, by reason.
+        label_names: Name of each label number.
+        multi_label: Whether a document may have more than one label.
+        vocabulary_hash: Hash of words and statistics.
+        source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
+        source_files: The files that were read; empty where the source is not files (installed packages).
+        warnings: What a person should know before trusting figures.
+    """
+
+    name: str
+    config: CorpusConfig
+    splits: dict[str, SplitCounts]
+    dropped: dict[str, int]
+    label_names: list[str]
+    multi_label: bool
+    vocabulary_hash: str
+    source_checksum: str
+    source_files: list[SourceFile] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def edition(self) -> str:
+        """Name of the edition."""
+        return self.config.edition.name
+
+    @property
+    def documents(self) -> dict[str, int]:
+        """Number of documents by split."""
+        return {name: counts.documents for name, counts in self.splits.items()}
+
+    @property
+    def config_hash(self) -> str:
+        """Identifies everything that decides what is prepared."""
+        return config_hash(self.config)
+
+    def to_json(self) -> str:
+        record = {**asdict(self), "config": self.config.model_dump(mode="json"), "config_hash": self.config_hash}
+        return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """Raises :class:`CorpusError` when the manifest is absent, unreadable or of another schema version."""
+        path = directory / MANIFEST
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CorpusError(
+                f"{directory} is not a prepared corpus: it has no {MANIFEST}.", "prepare it: pipelines/prepare.py."
+            ) from None
+        except (ValueError, OSError) as error:
+            raise CorpusError(
+                f"{path} cannot be read: {error}", "delete the directory and prepare it again."
+            ) from error
+        if record.get("schema_version") != SCHEMA_VERSION:
+            raise CorpusError(
+                f"{path} has schema version {record.get('schema_version')}, this texthash reads {SCHEMA_VERSION}.",
+                "delete the directory and prepare it again.",
+            )
+        record.pop("config_hash", None)
+        try:
+            return cls(**_typed(record))
+        except (KeyError, TypeError, ValidationError) as error:
+            raise CorpusError(f"{path} is incomplete: {error}", "delete the directory and prepare it again.") from error
+
+
+def config_hash(config: CorpusConfig) -> str:
+    """SHA-256 (hex) of what decides the content: everything but where the source files happen to lie."""
+    decisive = config.model_dump(mode="json", exclude={"data_dir"})
+    return hashlib.sha256(json.dumps([SCHEMA_VERSION, decisive], sort_keys=True).encode()).hexdigest()
+
+
+def _typed(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **record,
+        "config": CorpusConfig.model_validate(record["config"]),
+        "splits": {name: SplitCounts(**counts) for name, counts in record["splits"].items()},
+        "source_files": [SourceFile(**file) for file in record["source_files"]],
+    }

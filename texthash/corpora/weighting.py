@@ -1,0 +1,63 @@
+"""How much a word counts in a document: views of the stored counts, taken when batches are made."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.config import Weighting
+from texthash.corpora.text import Vocabulary
+from texthash.errors import CorpusError, UsageError
+
+BM25_K1 = 1.2
+BM25_B = 0.75
+
+
+def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, vocabulary: Vocabulary) -> NDArray:
+    """Weights of the words of some documents.
+
+    Args:
+        indptr: [documents + 1] where each document's words begin; starts at 0.
+        indices: [words] numbers of the words.
+        counts: [words] how often each occurs in its document.
+        kind: ``tfidf``: counts times smoothed idf, each document scaled to unit Euclidean length, equal to
+            scikit-learn's ``TfidfVectorizer``; ``binary``: 1; ``counts``; ``bm25``: Robertson's weight with Lucene's
+            idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75.
+        vocabulary: Statistics of the training documents.
+
+    Returns:
+        float32 [words].
+    """
+    if kind == "binary":
+        return np.ones(len(indices), np.float32)
+    if kind == "counts":
+        return np.asarray(counts, np.float32)
+    if kind == "tfidf":
+        values = counts * vocabulary.idf[indices]
+        norms = np.sqrt(_row_sums(indptr, values * values))
+        return (values / np.repeat(norms, np.diff(indptr))).astype(np.float32)
+    if kind == "bm25":
+        return _bm25(indptr, indices, counts, vocabulary).astype(np.float32)
+    raise UsageError(f"unknown weighting {kind!r}.", "use tfidf, binary, counts or bm25.")
+
+
+def _bm25(indptr: NDArray, indices: NDArray, counts: NDArray, vocabulary: Vocabulary) -> NDArray[np.float64]:
+    if not vocabulary.occurrences:
+        raise CorpusError(
+            "BM25 needs the mean document length, which this vocabulary does not hold.",
+            "use the vocabulary of a prepared corpus.",
+        )
+    df = vocabulary.document_frequency[indices]
+    idf = np.log1p((vocabulary.documents - df + 0.5) / (df + 0.5))
+    relative_length = _row_sums(indptr, counts) / vocabulary.average_length
+    pivot = np.repeat(BM25_K1 * (1 - BM25_B + BM25_B * relative_length), np.diff(indptr))
+    return idf * counts * (BM25_K1 + 1) / (counts + pivot)
+
+
+def _row_sums(indptr: NDArray, values: NDArray) -> NDArray[np.float64]:
+    """Sum over each document; 0 for one without words. Summed per row, so a row's result never depends on others."""
+    sums = np.zeros(len(indptr) - 1)
+    filled = np.flatnonzero(np.diff(indptr))
+    if len(filled):
+        sums[filled] = np.add.reduceat(np.asarray(values, np.float64), indptr[filled])
+    return sums
