@@ -1,0 +1,63 @@
+"""Estimators and divergences against closed forms, sampling and enumeration."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.parts.priors import bernoulli_kl, gaussian_kl
+from texthash.parts.schedules import linear_ramp, staircase_decay
+
+
+def test_gaussian_kl_is_the_textbook_divergence():
+    mean, log_variance = torch.randn(5, 7), torch.randn(5, 7)
+    posterior = Normal(mean.double(), (0.5 * log_variance.double()).exp())
+    reference = kl_divergence(posterior, Normal(torch.zeros(5, 7).double(), 1.0)).sum(dim=1)
+    assert gaussian_kl(mean.double(), log_variance.double()) == pytest.approx(reference, rel=1e-9)
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.2])
+def test_bernoulli_kl_is_the_textbook_divergence(prior):
+    logits = torch.randn(5, 7, dtype=torch.float64)
+    reference = kl_divergence(Bernoulli(logits=logits), Bernoulli(torch.full((5, 7), prior).double())).sum(dim=1)
+    assert bernoulli_kl(logits, prior) == pytest.approx(reference, rel=1e-9)
+
+
+def test_bernoulli_kl_is_zero_only_at_one_half_and_finite_when_saturated():
+    assert float(bernoulli_kl(torch.zeros(1, 8))) == pytest.approx(0.0, abs=1e-6)
+    saturated = torch.full((1, 8), 200.0, requires_grad=True)
+    divergence = bernoulli_kl(saturated)
+    divergence.sum().backward()
+    assert float(divergence) == pytest.approx(8 * math.log(2))
+    assert torch.isfinite(saturated.grad).all()
+
+
+def test_gaussian_sample_has_the_moments_it_was_asked_for():
+    mean, log_variance = torch.full((20_000, 2), 1.5), torch.full((20_000, 2), math.log(4.0))
+    z = gaussian_sample(mean, log_variance, torch.Generator().manual_seed(0))
+    assert z.mean(dim=0).tolist() == pytest.approx([1.5, 1.5], abs=0.06)
+    assert z.std(dim=0).tolist() == pytest.approx([2.0, 2.0], abs=0.06)
+
+
+def test_straight_through_bits_are_binary_and_pass_the_gradient_unchanged():
+    p = torch.tensor([[0.1, 0.5001, 0.9]], requires_grad=True)
+    z = straight_through_bernoulli(p, stochastic=False)
+    assert z.tolist() == [[0.0, 1.0, 1.0]]
+    weights = torch.tensor([[2.0, -3.0, 5.0]])
+    (z * weights).sum().backward()
+    assert p.grad.tolist() == weights.tolist()
+
+
+def test_stochastic_bits_are_on_as_often_as_they_should():
+    p = torch.full((20_000, 1), 0.3)
+    z = straight_through_bernoulli(p, torch.Generator().manual_seed(0))
+    assert set(z.unique().tolist()) == {0.0, 1.0}
+    assert float(z.mean()) == pytest.approx(0.3, abs=0.02)
+
+
+def test_schedules():
+    assert [linear_ramp(f, 0.0, 2.0, over=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
+    assert linear_ramp(0.0, 0.0, 1.0, over=0.0) == 1.0
+    assert [staircase_decay(step, 0.5, 10) for step in (0, 9, 10, 25)] == [1.0, 1.0, 0.5, 0.25]

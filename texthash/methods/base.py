@@ -1,0 +1,200 @@
+"""The contract of a hashing method, and the stages in which one is fitted.
+
+A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.batches.Batch` into real-valued codes
+(:meth:`HashMethod.activations`) and owns a binarizer that cuts them into bits. It never touches devices, files,
+processes or test data: the training loop and the :class:`~texthash.methods.hasher.Hasher` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.workers import Workers
+from texthash.parts.binarizers import Binarizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["document", "query"]
+Need = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
+Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
+Optimizers = dict[str, torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person should know of a method before using it; ``texthash methods`` prints it.
+
+    Attributes:
+        name: Registry name, for instance ``"vdsh"``.
+        title: Title of the paper.
+        venue: Where and when it was published.
+        survey_entry: Number (1-36) in "A Survey on Deep Text Hashing"; None for a classical baseline.
+        tags: The survey's tags, for instance ``("Rec", "Prior(G)")``.
+        citation: Authors, year and where to find the paper.
+        needs: What a batch has to carry besides the bag of words.
+        supervision: Whether labels (or pairs) are used.
+        fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``reconstructed``: from
+            secondary sources.
+        deviations: Each way in which this implementation differs from its source.
+        serves: What the service can do with it.
+    """
+
+    name: str
+    title: str
+    venue: str
+    survey_entry: int | None
+    tags: tuple[str, ...]
+    citation: str
+    needs: frozenset[Need] = frozenset()
+    supervision: Literal["none", "labels", "pairs"] = "none"
+    fidelity: Literal["paper", "code", "reconstructed"] = "paper"
+    deviations: tuple[str, ...] = ()
+    serves: Serves = "hamming"
+
+
+@dataclass
+class Progress:
+    """Where training stands, and what a loss may need from its surroundings.
+
+    Attributes:
+        step: Optimiser steps done in this stage.
+        total: Steps that this stage will take.
+        epoch: Epochs done in this stage.
+        generator: Seeded source of randomness on the batch's device; None means torch's own.
+        workers: The processes that train together; losses that couple the documents of a batch act on
+            ``workers.gather(codes)``, and every update goes through ``workers.minimise``.
+    """
+
+    step: int
+    total: int
+    epoch: int = 0
+    generator: torch.Generator | None = None
+    workers: Workers = field(default_factory=Workers)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the stage that is done, 0 to 1: what schedules are functions of."""
+        return self.step / max(1, self.total)
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """A stage without gradients: an eigenproblem, k-means, a teacher. Runs in one process; the others receive
+    the parameters and buffers that it leaves.
+
+    Attributes:
+        name: Shown in progress and metrics.
+        fit: Called with the training split; stores what it learns in the method's buffers.
+    """
+
+    name: str
+    fit: Callable[[Split], None]
+
+
+def _constant(progress: Progress) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True)
+class GradientStage:
+    """A stage of minibatch training, by ``step`` of the method (or one of its own).
+
+    Attributes:
+        name: Shown in progress and metrics.
+        optimizers: Makes the optimisers by name; one named ``"main"`` in the usual case.
+        epochs: Default number of epochs.
+        batch_size: Default global batch size.
+        step: ``(batch, progress, optimizers) -> {term: value}``.
+        learning_rate: ``progress -> factor on the learning rate of each optimiser``.
+    """
+
+    name: str
+    optimizers: Callable[[], Optimizers]
+    epochs: int
+    batch_size: int
+    step: Callable[[Batch, Progress, Optimizers], Mapping[str, Tensor]]
+    learning_rate: Callable[[Progress], float] = _constant
+
+
+Stage = ClosedForm | GradientStage
+
+
+def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
+    """Sum of the named terms of a loss."""
+    return torch.stack(list(terms.values())).sum()
+
+
+class HashMethod(nn.Module):
+    """Base of all methods.
+
+    A subclass gives ``card``, keyword hyper-parameters with the published values, ``search_space``, and either a
+    ``loss`` (gradient methods) or ``stages`` of its own.
+
+    Args:
+        shape: Sizes of the corpus (vocabulary, labels, documents, dense features).
+        bits: Length of the code.
+
+    Attributes:
+        hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
+    """
+
+    card: ClassVar[Card]
+    search_space: ClassVar[Mapping[str, Any]] = {}
+    weighting: ClassVar[Literal["tfidf", "binary", "counts", "bm25"]] = "tfidf"
+
+    binarizer: Binarizer
+    hyperparameters: Mapping[str, Any]
+
+    def __init__(self, shape: CorpusShape, bits: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.bits = bits
+        self.binarizer = Binarizer(bits)
+        self.hyperparameters = {}
+
+    # -- fitting ----------------------------------------------------------------------------------------------
+
+    def attach(self, train: Split) -> None:
+        """Called in every process before the first stage, for methods that look training documents up by row
+        (memories, walks). What is kept here is not part of the saved model."""
+
+    def stages(self) -> Sequence[Stage]:
+        """The stages of fitting, in order."""
+        raise NotImplementedError(f"{type(self).__name__} defines no stages")
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        """The named terms of the loss, each a scalar mean over the documents of the batch; their sum is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient stage")
+
+    def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
+        """One optimisation step. Default: minimise the sum of the terms of :meth:`loss` with the optimiser ``main``."""
+        terms = self.loss(batch, progress)
+        progress.workers.minimise(sum_terms(terms), optimizers["main"])
+        return terms
+
+    # -- encoding ---------------------------------------------------------------------------------------------
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        """Real-valued codes, before the cut.
+
+        Args:
+            batch: Documents or queries.
+            role: Which side they are on; only methods with two encoders tell them apart.
+
+        Returns:
+            Tensor [B, bits].
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no codes")
+
+    def database_codes(self) -> np.ndarray | None:
+        """Packed codes of the training documents where the method defines them apart from ``activations``
+        (Self-Taught Hashing); else None. uint8 [documents, bits / 8]."""
+        return None

@@ -1,0 +1,61 @@
+"""From documents to packed codes with a fitted method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from texthash.corpora.batches import Batch, batches
+from texthash.corpora.dataset import Split
+from texthash.hamming.codes import pack
+from texthash.methods.base import HashMethod, Role
+
+ENCODING_BATCH = 1024
+
+
+def device_of(method: HashMethod) -> torch.device:
+    """Where the method's parameters and buffers are."""
+    return method.binarizer.thresholds.device
+
+
+@torch.inference_mode()
+def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = "document") -> torch.Tensor:
+    """Real-valued codes [N, bits] of all documents, computed in eval mode, without randomness."""
+    was_training = method.training
+    method.eval()
+    device = device_of(method)
+    parts = [method.activations(batch.to(device), role).float() for batch in documents]
+    method.train(was_training)
+    return torch.cat(parts) if parts else torch.empty(0, method.bits)
+
+
+def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
+    """The documents of a split in order, with what the method needs of them to encode."""
+    needs = method.card.needs & {"tokens", "dense", "pairs"}
+    return batches(split, ENCODING_BATCH, method.weighting, needs=needs)
+
+
+def calibrate(method: HashMethod, train: Split) -> None:
+    """Choose thresholds that depend on the training documents, where the method's cut has such."""
+    if method.binarizer.needs_train:
+        method.binarizer.calibrate(activations_of(method, split_batches(method, train)))
+
+
+@torch.inference_mode()
+def cut(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
+    """Packed codes, uint8 [N, bits / 8], of activations [N, bits]."""
+    return pack(method.binarizer(activations.to(device_of(method))).cpu().numpy())
+
+
+def encode_split(method: HashMethod, split: Split, role: Role = "document") -> np.ndarray:
+    """Packed codes, uint8 [N, bits / 8], of a split in order.
+
+    The training documents get the method's own database codes where it defines such.
+    """
+    if split.name == "train" and role == "document":
+        own = method.database_codes()
+        if own is not None:
+            return own
+    return cut(method, activations_of(method, split_batches(method, split), role))

@@ -1,0 +1,186 @@
+"""A fitted method with all that turns raw text into its codes: what is saved, registered and served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from texthash.config import Edition
+from texthash.corpora.batches import text_batch
+from texthash.corpora.dataset import CorpusShape, PreparedCorpus, Split
+from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.errors import ModelMismatchError
+from texthash.methods.base import HashMethod, Role
+from texthash.methods.encode import activations_of, cut, encode_split
+from texthash.methods.registry import build
+
+FORMAT_VERSION = 1
+_RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+
+
+class Hasher:
+    """Raw text in, packed code out.
+
+    Args:
+        method: A fitted method.
+        vocabulary: Of the corpus on which it was fitted.
+        corpus: Name of that corpus.
+        edition: How that corpus was prepared; also how new text is tokenised.
+    """
+
+    def __init__(self, method: HashMethod, vocabulary: Vocabulary, corpus: str, edition: Edition) -> None:
+        self.method = method.eval()
+        self.vocabulary = vocabulary
+        self.corpus = corpus
+        self.edition = edition
+        self.analyzer = Analyzer.from_edition(edition)
+
+    @classmethod
+    def of(cls, method: HashMethod, corpus: PreparedCorpus) -> Hasher:
+        """Join a method with the vocabulary and text rules of the corpus on which it was fitted."""
+        return cls(method, corpus.vocabulary, corpus.manifest.name, corpus.manifest.config.edition)
+
+    @property
+    def bits(self) -> int:
+        """Length of the code."""
+        return self.method.bits
+
+    @property
+    def name(self) -> str:
+        """Name under which the model is registered: only models of one corpus, edition and width compete."""
+        return f"texthash-{self.corpus}-{self.edition.name}-{self.bits}"
+
+    @property
+    def vocabulary_hash(self) -> str:
+        """Fingerprint of the words and their document frequencies."""
+        return self.vocabulary.hash
+
+    def known_words(self, text: str) -> int:
+        """Number of words of the text that are in the vocabulary; with none, its code is that of an empty document."""
+        return sum(token in self.vocabulary.index for token in self.analyzer.tokens(text))
+
+    def activations(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> torch.Tensor:
+        """Real-valued codes [N, bits] of raw texts, float32."""
+        needs = self.method.card.needs & {"tokens", "dense"}
+        parts = (
+            text_batch(texts[i : i + batch_size], self.analyzer, self.vocabulary, self.method.weighting, needs)
+            for i in range(0, len(texts), batch_size)
+        )
+        return activations_of(self.method, parts, role)
+
+    def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
+        """Packed codes of raw texts.
+
+        Args:
+            texts: Documents or queries.
+            role: Which side they are on; only methods with two encoders tell them apart.
+            batch_size: Texts encoded at a time.
+
+        Returns:
+            uint8 [N, bits / 8], most significant bit first.
+        """
+        return cut(self.method, self.activations(texts, role, batch_size))
+
+    def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:
+        """Packed codes of a prepared split, in its order; train documents get the method's database codes."""
+        return encode_split(self.method, split, role)
+
+    def check_corpus(self, corpus: PreparedCorpus) -> None:
+        """Raise :class:`ModelMismatchError` unless the corpus has the vocabulary on which the model was fitted."""
+        if corpus.vocabulary.hash != self.vocabulary_hash:
+            raise ModelMismatchError(
+                f"the model was fitted on {self.corpus}/{self.edition.name} with vocabulary "
+                f"{self.vocabulary_hash[:12]} ({len(self.vocabulary.terms)} words), the corpus "
+                f"{corpus.manifest.name}/{corpus.manifest.edition} has {corpus.vocabulary.hash[:12]} "
+                f"({len(corpus.vocabulary.terms)} words).",
+                "use the corpus that the model was fitted on, or train a model on this one.",
+            )
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the model as safetensors and JSON; the directory appears when it is whole.
+
+        Raises:
+            FileExistsError: if the directory exists.
+        """
+        directory = Path(directory)
+        if directory.exists():
+            raise FileExistsError(f"{directory} exists; a saved model is never overwritten")
+        partial = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        weights = {name: tensor.contiguous().cpu() for name, tensor in self.method.state_dict().items()}
+        save_file(weights, partial / _WEIGHTS)
+        (partial / _VOCABULARY).write_text(self.vocabulary.to_json())
+        record = {
+            "format": FORMAT_VERSION,
+            "method": self.method.card.name,
+            "params": dict(self.method.hyperparameters),
+            "bits": self.bits,
+            "shape": self.method.shape.to_dict(),
+            "corpus": self.corpus,
+            "edition": self.edition.model_dump(mode="json"),
+            "vocabulary_hash": self.vocabulary_hash,
+            "serves": self.method.card.serves,
+        }
+        (partial / _RECORD).write_text(json.dumps(record, indent=2))
+        partial.rename(directory)
+        return directory
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Hasher:
+        """Read a model that :meth:`save` wrote.
+
+        Raises:
+            ModelMismatchError: when files are missing or do not belong together; says what differs.
+        """
+        directory = Path(directory)
+        record = _read_record(directory)
+        vocabulary = Vocabulary.from_json((directory / _VOCABULARY).read_text())
+        if vocabulary.hash != record["vocabulary_hash"]:
+            raise ModelMismatchError(
+                f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record['vocabulary_hash'][:12]}.",
+                "restore the whole directory as it was saved.",
+            )
+        shape = CorpusShape.from_dict(record["shape"])
+        method = build(record["method"], shape, record["bits"], record["params"])
+        try:
+            method.load_state_dict(load_file(directory / _WEIGHTS))
+        except RuntimeError as error:
+            raise ModelMismatchError(
+                f"{directory}: the weights do not fit {record['method']} at {record['bits']} bits: {error}",
+                "restore the whole directory as it was saved, or train the model again with this version.",
+            ) from None
+        return cls(method, vocabulary, record["corpus"], Edition.model_validate(record["edition"]))
+
+
+def digest(directory: str | Path) -> str:
+    """Fingerprint of a saved model: sha256 over its files. Two models with one digest give the same codes."""
+    total = hashlib.sha256()
+    for name in (_RECORD, _VOCABULARY, _WEIGHTS):
+        total.update(hashlib.sha256((Path(directory) / name).read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _read_record(directory: Path) -> dict[str, Any]:
+    missing = [name for name in (_RECORD, _WEIGHTS, _VOCABULARY) if not (directory / name).is_file()]
+    if missing:
+        raise ModelMismatchError(
+            f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
+        )
+    record: dict[str, Any] = json.loads((directory / _RECORD).read_text())
+    if record.get("format") != FORMAT_VERSION:
+        raise ModelMismatchError(
+            f"{directory} has format {record.get('format')!r}, this version reads {FORMAT_VERSION}.",
+            "use the version of texthash that wrote it, or train the model again.",
+        )
+    return record

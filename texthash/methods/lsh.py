@@ -1,0 +1,40 @@
+"""LSH: random hyperplanes.
+
+    w_j ~ N(0, I_V),   h_j(x) = 1[w_j^T x > 0]
+
+For unit vectors the probability that a bit differs is angle / pi. Nothing is learned; average over several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, HashMethod, Role, Stage
+from texthash.parts.encoders import SparseLinear
+
+
+class LSH(HashMethod):
+    card = Card(
+        name="lsh",
+        title="Similarity Estimation Techniques from Rounding Algorithms",
+        venue="STOC'2002",
+        survey_entry=None,
+        tags=(),
+        citation="Charikar, 2002",
+    )
+
+    def __init__(self, shape: CorpusShape, bits: int) -> None:
+        super().__init__(shape, bits)
+        self.hyperplanes = SparseLinear(shape.vocabulary, bits)
+        self.hyperplanes.weight.data.normal_()
+        self.requires_grad_(False)
+
+    def stages(self) -> Sequence[Stage]:
+        return ()
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.hyperplanes(batch)

@@ -1,0 +1,115 @@
+"""NASH: end-to-end generative hashing with binary latent codes.
+
+encoder    p = sigma(g(x)), g: V -> H -> H -> m with ReLU and dropout
+code       z_j = 1[p_j > u_j], u ~ U(0, 1) (stochastic) or u = 1/2;  straight-through gradient dz/dp := 1
+decoder    NASH: z~ = z;  NASH-N: z~ ~ N(z, s^2 I), s fixed;  NASH-DN: z~ ~ N(z, diag s^2(x)), s learned
+           p(w | z~) = softmax(z~ E + b)_w, one word embedding a bit
+loss       - sum_{w in x} log p(w | z~)  +  w_KL KL(Bern(p) || Bern(1/2))
+bits       1[p > 1/2]: no median, the point of training end to end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.parts.decoders import SoftmaxDecoder
+from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.estimators import straight_through_bernoulli
+from texthash.parts.priors import bernoulli_kl
+from texthash.parts.reconstruction import word_log_likelihood
+from texthash.parts.schedules import linear_ramp, staircase_decay
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+
+class NASH(HashMethod):
+    """NASH with a noiseless decoder input.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder.
+        dropout: Probability of dropping a hidden feature in training.
+        stochastic: Draw the thresholds u in training; else u = 1/2.
+        learning_rate: Of Adam; multiplied by 0.96 every 10,000 steps.
+        kl_weight: Final weight w_KL.
+        kl_ramp: Share of training over which w_KL rises from 0.
+        epochs: Passes over the training documents.
+        batch_size: Documents in a batch.
+    """
+
+    card = Card(
+        name="nash",
+        title="NASH: Toward End-to-End Neural Architecture for Generative Semantic Hashing",
+        venue="ACL'2018",
+        survey_entry=31,
+        tags=("Rec", "Prior(B)", "CB", "Quan(Sgn)", "Robustness"),
+        citation="Shen et al., 2018, arXiv:1805.05361",
+        fidelity="reconstructed",
+    )
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 5e-3),
+        "dropout": Uniform(0.0, 0.4),
+        "hidden": Choice(500, 1000),
+        "kl_weight": LogUniform(0.01, 1.0),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 500,
+        dropout: float = 0.1,
+        stochastic: bool = False,
+        learning_rate: float = 1e-3,
+        kl_weight: float = 1.0,
+        kl_ramp: float = 1.0,
+        epochs: int = 30,
+        batch_size: int = 100,
+    ) -> None:
+        super().__init__(shape, bits)
+        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+        self.stochastic, self.kl_weight, self.kl_ramp = stochastic, kl_weight, kl_ramp
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
+        self.logits = xavier_linear(hidden, bits)
+        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
+
+    def stages(self) -> Sequence[Stage]:
+        return (
+            GradientStage(
+                "train",
+                self.optimizers,
+                self.epochs,
+                self.batch_size,
+                self.step,
+                learning_rate=lambda progress: staircase_decay(progress.step, 0.96, 10_000),
+            ),
+        )
+
+    def optimizers(self) -> Optimizers:
+        return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        hidden = self.encoder(batch)
+        logits = self.logits(hidden)
+        z = straight_through_bernoulli(torch.sigmoid(logits), progress.generator, self.stochastic)
+        decoded = self.decoder(self.perturb(z, hidden, progress))
+        weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
+        return {
+            "reconstruction": -word_log_likelihood(decoded, batch).mean(),
+            "kl": weight * bernoulli_kl(logits).mean(),
+        }
+
+    def perturb(self, z: Tensor, hidden: Tensor, progress: Progress) -> Tensor:
+        """What the decoder sees of the code: here, the code itself."""
+        return z
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        # The logit is cut at zero, which is p = 1/2.
+        return self.logits(self.encoder(batch))

@@ -1,0 +1,78 @@
+"""Names to methods. Every module of this package that defines a :class:`HashMethod` with a ``card`` is registered."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+
+from texthash.corpora.dataset import CorpusShape
+from texthash.errors import UsageError, nearest_name
+from texthash.methods.base import HashMethod
+
+
+@cache
+def methods() -> dict[str, type[HashMethod]]:
+    """All registered methods by name, in alphabetical order."""
+    import texthash.methods as package
+
+    found: dict[str, type[HashMethod]] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(cls, HashMethod) and "card" in vars(cls) and cls.__module__ == module.name:
+                if cls.card.name in found:
+                    raise RuntimeError(f"two methods are called {cls.card.name!r}: {found[cls.card.name]} and {cls}")
+                found[cls.card.name] = cls
+    return dict(sorted(found.items()))
+
+
+def get_method(name: str) -> type[HashMethod]:
+    """The class of a method; raises :class:`UsageError` naming the nearest known name."""
+    try:
+        return methods()[name]
+    except KeyError:
+        raise UsageError(
+            f"there is no method {name!r} ({nearest_name(name, methods())}).", "`texthash methods` lists them."
+        ) from None
+
+
+def hyperparameters(name: str) -> dict[str, Any]:
+    """Keyword hyper-parameters of a method with their published values."""
+    parameters = inspect.signature(get_method(name).__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def build(
+    name: str, shape: CorpusShape, bits: int, params: Mapping[str, Any] | None = None, seed: int = 0
+) -> HashMethod:
+    """Make an untrained method.
+
+    Args:
+        name: Registry name.
+        shape: Sizes of the corpus.
+        bits: Length of the code.
+        params: Hyper-parameters that differ from the published ones.
+        seed: Of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        UsageError: unknown method or hyper-parameter, or a value that the method refuses.
+    """
+    cls = get_method(name)
+    resolved = hyperparameters(name)
+    for key in params or {}:
+        if key not in resolved:
+            raise UsageError(
+                f"{name} has no hyper-parameter {key!r} ({nearest_name(key, resolved)}).",
+                f"its own are: {', '.join(resolved) or 'none'}.",
+            )
+    resolved.update(params or {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method = cls(shape, bits, **resolved)
+    method.hyperparameters = resolved
+    return method

@@ -1,0 +1,73 @@
+"""Self-Taught Hashing: codes of the training documents from a spectral embedding, a classifier a bit for all others.
+
+    Stage 1   W: cosine graph of the k nearest neighbours;  L y = lambda D y, L = D - W, the m smallest non-trivial
+              eigenvectors, each cut at its median -> B in {0, 1}^{N x m}
+    Stage 2   for each bit j a linear SVM on the document's weights predicts B_j
+
+Training documents keep B itself as their codes; only unseen documents go through the classifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.svm import LinearSVC
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.neighbours import nearest_by_cosine
+from texthash.hamming.codes import pack, unpack
+from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
+from texthash.parts.encoders import SparseLinear
+from texthash.parts.spaces import Choice, LogUniform
+from texthash.parts.spectral import laplacian_eigenmaps, symmetric_graph
+
+
+class STH(HashMethod):
+    card = Card(
+        name="sth",
+        title="Self-Taught Hashing for Fast Similarity Search",
+        venue="SIGIR'2010",
+        survey_entry=None,
+        tags=(),
+        citation="Zhang, Wang, Cai & Lu, 2010",
+        fidelity="code",
+        deviations=("the neighbour graph is symmetrised, max(W, W^T); the port that was read leaves it directed",),
+    )
+    search_space = {"neighbours": Choice(10, 20, 25, 50), "penalty": LogUniform(0.1, 10.0)}
+
+    codes: Tensor
+
+    def __init__(self, shape: CorpusShape, bits: int, *, neighbours: int = 25, penalty: float = 1.0) -> None:
+        super().__init__(shape, bits)
+        self.neighbours = neighbours
+        self.penalty = penalty
+        self.classifiers = SparseLinear(shape.vocabulary, bits)
+        self.register_buffer("codes", torch.zeros(shape.documents, bits // 8, dtype=torch.uint8))
+        self.requires_grad_(False)
+
+    def stages(self) -> Sequence[Stage]:
+        return (ClosedForm("spectral codes", self.embed), ClosedForm("classifiers", self.learn_classifiers))
+
+    def embed(self, train: Split) -> None:
+        """Stage 1: balanced codes of the training documents."""
+        nearest, similarity = nearest_by_cosine(train.matrix(self.weighting), self.neighbours)
+        embedding = laplacian_eigenmaps(symmetric_graph(nearest, similarity), self.bits)
+        self.codes.copy_(torch.from_numpy(pack(embedding > np.median(embedding, axis=0))))
+
+    def learn_classifiers(self, train: Split) -> None:
+        """Stage 2: predict each bit of unseen documents."""
+        rows = train.matrix(self.weighting)
+        for j, bit in enumerate(unpack(self.codes.cpu().numpy()).T):
+            svm = LinearSVC(C=self.penalty, random_state=0).fit(rows, bit)
+            self.classifiers.weight[:, j] = torch.from_numpy(svm.coef_[0])
+            self.classifiers.bias[j] = float(svm.intercept_[0])
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.classifiers(batch)
+
+    def database_codes(self) -> np.ndarray:
+        return self.codes.cpu().numpy()

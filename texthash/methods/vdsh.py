@@ -1,0 +1,100 @@
+"""VDSH: variational deep semantic hashing.
+
+encoder    t = ReLU MLP(x), V -> H -> H;  mu = t W_mu + b;  log s^2 = sigma(t W_s + b), so that s^2 lies in (1, e)
+sample     z = mu + s * eps,  eps ~ N(0, I)
+decoder    p(w | z) = softmax(z R^T + b)_w
+loss       - sum_{w in x} log p(w | z)  +  w_KL KL(N(mu, s^2) || N(0, I))         (each distinct word once)
+code       bit_j = 1[mu_j > median of mu_j over the training documents]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.parts.binarizers import MedianBinarizer
+from texthash.parts.decoders import SoftmaxDecoder
+from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.estimators import gaussian_sample
+from texthash.parts.priors import gaussian_kl
+from texthash.parts.reconstruction import word_log_likelihood
+from texthash.parts.schedules import linear_ramp
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+
+class VDSH(HashMethod):
+    """Variational deep semantic hashing.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder.
+        dropout: Probability of dropping a hidden feature in training.
+        learning_rate: Of Adam.
+        kl_weight: Final weight w_KL.
+        kl_ramp: Share of training over which w_KL rises from 0.
+        epochs: Passes over the training documents.
+        batch_size: Documents in a batch.
+    """
+
+    card = Card(
+        name="vdsh",
+        title="Variational Deep Semantic Hashing for Text Documents",
+        venue="SIGIR'2017",
+        survey_entry=33,
+        tags=("Rec", "Prior(G)"),
+        citation="Chaidaroon & Fang, 2017, arXiv:1708.03436",
+        fidelity="code",
+    )
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 3e-3),
+        "dropout": Uniform(0.0, 0.4),
+        "hidden": Choice(500, 1000),
+        "kl_weight": LogUniform(0.01, 1.0),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 500,
+        dropout: float = 0.1,
+        learning_rate: float = 1e-3,
+        kl_weight: float = 1.0,
+        kl_ramp: float = 1.0,
+        epochs: int = 25,
+        batch_size: int = 100,
+    ) -> None:
+        super().__init__(shape, bits)
+        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+        self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
+        self.mean = xavier_linear(hidden, bits)
+        self.log_variance = xavier_linear(hidden, bits)
+        self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=1.0)
+        self.binarizer = MedianBinarizer(bits)
+
+    def stages(self) -> Sequence[Stage]:
+        return (GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),)
+
+    def optimizers(self) -> Optimizers:
+        return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        hidden = self.encoder(batch)
+        mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        z = gaussian_sample(mean, log_variance, progress.generator)
+        weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
+        return {
+            "reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(),
+            "kl": weight * gaussian_kl(mean, log_variance).mean(),
+        }
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.mean(self.encoder(batch))

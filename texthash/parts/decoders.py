@@ -1,0 +1,26 @@
+"""Decoders from a code to a distribution over words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SoftmaxDecoder(nn.Module):
+    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary.
+
+    Args:
+        bits: Width m of the code.
+        words: Size V of the vocabulary.
+        std: Standard deviation of the initial E; None for Xavier-uniform.
+    """
+
+    def __init__(self, bits: int, words: int, std: float | None = None) -> None:
+        super().__init__()
+        weight = torch.empty(bits, words)
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(weight) if std is None else weight.normal_(std=std))
+        self.bias = nn.Parameter(torch.zeros(words))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes [B, m] to logits [B, V]."""
+        return torch.addmm(self.bias, codes, self.weight)

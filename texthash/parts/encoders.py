@@ -1,0 +1,65 @@
+"""Encoders from a sparse bag of words to hidden features."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texthash.parts.bags import Bag
+
+
+class SparseLinear(nn.Module):
+    """y = x W + b for a sparse x in R^V, without ever making x dense.
+
+    The product is a weighted sum of the rows of W whose words occur, which is what
+    :func:`torch.nn.functional.embedding_bag` computes: nnz * H multiplications instead of B * V * H.
+
+    Args:
+        words: Size V of the vocabulary.
+        features: Width H of the output.
+    """
+
+    def __init__(self, words: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(words, features)))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, bag: Bag) -> Tensor:
+        """Map B bags of words to [B, H]."""
+        sums = F.embedding_bag(
+            bag.indices, self.weight, bag.offsets, mode="sum", per_sample_weights=bag.values.to(self.weight.dtype)
+        )
+        return sums + self.bias
+
+
+class MLPEncoder(nn.Module):
+    """V -> H -> ... -> H with ReLU after every layer and dropout after the last, as in VDSH and NASH.
+
+    Args:
+        words: Size V of the vocabulary.
+        hidden: Width H.
+        layers: Number of layers, at least 1.
+        dropout: Probability of dropping a feature in training.
+    """
+
+    def __init__(self, words: int, hidden: int, layers: int = 2, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.first = SparseLinear(words, hidden)
+        self.rest = nn.ModuleList(xavier_linear(hidden, hidden) for _ in range(layers - 1))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, bag: Bag) -> Tensor:
+        """Map B bags of words to [B, H]."""
+        hidden = F.relu(self.first(bag))
+        for layer in self.rest:
+            hidden = F.relu(layer(hidden))
+        return self.dropout(hidden)
+
+
+def xavier_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer with Xavier-uniform weights and zero bias."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

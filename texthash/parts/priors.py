@@ -1,0 +1,24 @@
+"""Kullback-Leibler divergences of a posterior from its prior, one value a document."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mu, diag s^2) || N(0, I)) = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2). Tensors [B, m] -> [B]."""
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+
+
+def bernoulli_kl(logits: Tensor, prior: float = 0.5) -> Tensor:
+    """KL(Bern(p) || Bern(gamma)) summed over bits, p = sigma(logits).
+
+    sum_j p_j log(p_j / gamma) + (1 - p_j) log((1 - p_j) / (1 - gamma)), computed from the logits so that saturated
+    probabilities stay finite. Tensor [B, m] -> [B].
+    """
+    p = torch.sigmoid(logits)
+    negative_entropy = p * torch.nn.functional.logsigmoid(logits) + (1 - p) * torch.nn.functional.logsigmoid(-logits)
+    return (negative_entropy - p * math.log(prior) - (1 - p) * math.log(1 - prior)).sum(dim=1)

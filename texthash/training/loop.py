@@ -1,0 +1,292 @@
+"""The one training loop: every method is fitted here, alone or as one of several workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from texthash.config import TrainingConfig
+from texthash.corpora.batches import batches, count_batches
+from texthash.corpora.dataset import Split
+from texthash.errors import TexthashError
+from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
+from texthash.methods.encode import calibrate
+from texthash.methods.workers import Workers
+from texthash.training.checkpoints import Checkpointer, State
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did.
+
+    Attributes:
+        stage: Name of the stage.
+        epoch: 1-based number within the stage.
+        epochs: Epochs that the stage plans.
+        terms: Mean of each term of the loss over the epoch.
+        validation: The validation figure, where one was taken.
+        seconds: Time of the epoch's training, without validation.
+        documents_per_second: Over all workers.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    terms: dict[str, float]
+    validation: float | None
+    seconds: float
+    documents_per_second: float
+
+
+@dataclass
+class TrainingResult:
+    """A fitted method and how it came about.
+
+    Attributes:
+        method: With the weights of the best validated epoch of its last stage (the last epoch without validation).
+        history: One report an epoch.
+        best_validation: Of the weights that are kept; None without validation.
+    """
+
+    method: HashMethod
+    history: list[EpochReport] = field(default_factory=list)
+    best_validation: float | None = None
+
+
+def fit(
+    method: HashMethod,
+    train: Split,
+    config: TrainingConfig,
+    *,
+    validate: Callable[[HashMethod], float] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpointer: Checkpointer | None = None,
+) -> TrainingResult:
+    """Fit a method through all of its stages.
+
+    Args:
+        method: As built by the registry.
+        train: The training split; a method sees no other.
+        config: Epochs, batch size, patience, seed; None there means the method's own value.
+        validate: A figure of merit, higher is better, on the validation split; selects the epoch that is kept.
+        on_epoch: Called by the first worker after each epoch.
+        checkpointer: Where the state is left after each epoch, and taken up from.
+
+    Raises:
+        TexthashError: a term of the loss is not finite.
+    """
+    return _Fit(method, train, config, validate, on_epoch, checkpointer).run()
+
+
+class _Fit:
+    """The state of one call of :func:`fit`."""
+
+    def __init__(
+        self,
+        method: HashMethod,
+        train: Split,
+        config: TrainingConfig,
+        validate: Callable[[HashMethod], float] | None,
+        on_epoch: Callable[[EpochReport], None] | None,
+        checkpointer: Checkpointer | None,
+    ) -> None:
+        self.workers = Workers()
+        self.device = _device(config)
+        self.method = method.to(self.device)
+        self.train, self.config = train, config
+        self.validate, self.on_epoch, self.checkpointer = validate, on_epoch, checkpointer
+        self.history: list[EpochReport] = []
+        self.best: float | None = None
+        self.best_weights: State | None = None
+        self.stale = 0
+
+    def run(self) -> TrainingResult:
+        self.method.attach(self.train)
+        saved = self.checkpointer.load() if self.checkpointer and self.config.resume else None
+        stages = list(self.method.stages())
+        first, epochs_done, optimizer_states = 0, 0, None
+        if saved:
+            first, epochs_done, optimizer_states = self._restore(saved)
+        for number, stage in enumerate(stages[first:], start=first):
+            if isinstance(stage, ClosedForm):
+                self._closed_form(stage)
+            else:
+                self._gradient_stage(number, stage, epochs_done, optimizer_states)
+            epochs_done, optimizer_states = 0, None
+        if not stages or isinstance(stages[-1], ClosedForm):
+            self._finish_closed_form()
+        if self.best_weights is not None:
+            self.method.load_state_dict(self.best_weights)
+        self.method.eval()
+        return TrainingResult(self.method, self.history, self.best)
+
+    # -- stages -----------------------------------------------------------------------------------------------
+
+    def _closed_form(self, stage: ClosedForm) -> None:
+        started = time.perf_counter()
+        if self.workers.rank == 0:
+            stage.fit(self.train)
+        self.workers.share(self.method)
+        self._report(EpochReport(stage.name, 1, 1, {}, None, *self._pace(started)))
+
+    def _finish_closed_form(self) -> None:
+        started = time.perf_counter()
+        calibrate(self.method, self.train)
+        self.best = self._validated()
+        self._report(EpochReport("thresholds", 1, 1, {}, self.best, *self._pace(started)))
+
+    def _gradient_stage(self, number: int, stage: GradientStage, done: int, states: State | None) -> None:
+        optimizers = stage.optimizers()
+        rates = {name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()}
+        for name, state in (states or {}).items():
+            optimizers[name].load_state_dict(state)
+        if done == 0:
+            self.workers.share(self.method)
+            self.best, self.best_weights, self.stale = None, None, 0
+        epochs = self.config.epochs or stage.epochs
+        batch_size = self.config.batch_size or stage.batch_size
+        per_epoch = count_batches(self.train, batch_size, self.workers.size)
+        for epoch in range(done, epochs):
+            if self.config.patience and self.stale >= self.config.patience:
+                break
+            started = time.perf_counter()
+            terms = self._epoch(number, stage, epoch, batch_size, per_epoch, epochs, optimizers, rates)
+            pace = self._pace(started)
+            last = epoch + 1 == epochs
+            validation = None
+            if last or (epoch + 1) % self.config.validate_every == 0:
+                calibrate(self.method, self.train)
+                validation = self._validated()
+                self._keep_if_best(validation)
+            self._report(EpochReport(stage.name, epoch + 1, epochs, terms, validation, *pace))
+            self._save(number, epoch + 1, optimizers)
+        if self.best_weights is not None:
+            self.method.load_state_dict(self.best_weights)
+
+    def _epoch(
+        self,
+        number: int,
+        stage: GradientStage,
+        epoch: int,
+        batch_size: int,
+        per_epoch: int,
+        epochs: int,
+        optimizers: Optimizers,
+        rates: dict[str, list[float]],
+    ) -> dict[str, float]:
+        """One pass over the training documents; all randomness is a function of (seed, stage, epoch, worker),
+        so a resumed run repeats an uninterrupted one."""
+        base = (self.config.seed * 1_000_003 + number * 10_007 + epoch) * 1_009
+        torch.manual_seed(base + 1 + self.workers.rank)
+        progress = Progress(
+            step=epoch * per_epoch,
+            total=epochs * per_epoch,
+            epoch=epoch,
+            generator=torch.Generator(self.device).manual_seed(base + 1 + self.workers.rank),
+            workers=self.workers,
+        )
+        self.method.train()
+        sums: dict[str, torch.Tensor] = {}
+        for batch in batches(
+            self.train,
+            batch_size,
+            self.method.weighting,
+            needs=self.method.card.needs,
+            shuffle_seed=base,
+            rank=self.workers.rank,
+            workers=self.workers.size,
+        ):
+            factor = stage.learning_rate(progress)
+            for name, optimizer in optimizers.items():
+                for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+                    group["lr"] = rate * factor
+            with self._precision():
+                terms = stage.step(batch.to(self.device), progress, optimizers)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            progress.step += 1
+        means = {name: float(self.workers.mean(total)) / per_epoch for name, total in sums.items()}
+        _check_finite(means, stage.name, epoch + 1)
+        return means
+
+    # -- bookkeeping ------------------------------------------------------------------------------------------
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.autocast == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _validated(self) -> float | None:
+        """The validation figure, computed by the first worker and known to all."""
+        if self.validate is None:
+            return None
+        return self.workers.share_number(self.validate(self.method) if self.workers.rank == 0 else None)
+
+    def _keep_if_best(self, validation: float | None) -> None:
+        if validation is None:
+            return
+        if self.best is None or validation > self.best:
+            self.best, self.stale = validation, 0
+            self.best_weights = {k: v.detach().to("cpu", copy=True) for k, v in self.method.state_dict().items()}
+        else:
+            self.stale += 1
+
+    def _pace(self, started: float) -> tuple[float, float]:
+        """Seconds since ``started``, and training documents a second over all workers."""
+        seconds = time.perf_counter() - started
+        return seconds, len(self.train) / max(seconds, 1e-9)
+
+    def _report(self, report: EpochReport) -> None:
+        self.history.append(report)
+        if self.on_epoch and self.workers.rank == 0:
+            self.on_epoch(report)
+
+    def _save(self, stage: int, epoch: int, optimizers: Optimizers) -> None:
+        if self.checkpointer is None:
+            return
+        state = {
+            "stage": stage,
+            "epoch": epoch,
+            "method": self.method.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+            "best": self.best,
+            "best_weights": self.best_weights,
+            "stale": self.stale,
+            "history": [asdict(report) for report in self.history],
+        }
+        last = self.history[-1]
+        metrics = {**last.terms, "epoch": float(epoch)}
+        if self.best is not None:
+            metrics["best_validation"] = self.best
+        self.checkpointer.save(state, metrics)
+
+    def _restore(self, saved: State) -> tuple[int, int, State]:
+        self.method.load_state_dict(saved["method"])
+        self.best, self.best_weights, self.stale = saved["best"], saved["best_weights"], saved["stale"]
+        self.history = [EpochReport(**report) for report in saved["history"]]
+        return saved["stage"], saved["epoch"], saved["optimizers"]
+
+
+def _device(config: TrainingConfig) -> torch.device:
+    if not config.use_gpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TexthashError(
+            "training.use_gpu=true, but torch finds no CUDA device.",
+            "set training.use_gpu=false, or install a GPU build.",
+        )
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _check_finite(terms: dict[str, float], stage: str, epoch: int) -> None:
+    for name, value in terms.items():
+        if not torch.isfinite(torch.tensor(value)):
+            raise TexthashError(
+                f"the loss term {name!r} is {value} in epoch {epoch} of stage {stage!r}.",
+                "lower the learning rate or the weight of that term.",
+            )
