@@ -1,0 +1,171 @@
+"""Vectors for the kernels: 32 codes side by side, as a type and a few operations that Numba compiles to SIMD.
+
+Written out as vectors because LLVM, left to choose, keeps to 256 bits on many CPUs that have 512 (its feature
+``prefer-256-bit``) and takes the minimum of 64-bit lanes by the slow instruction. A value of type ``lanes`` is 32 lanes
+of 64 bits, which LLVM splits into the registers of the machine: four of AVX-512, eight of AVX2, sixteen of NEON. On
+AVX-512 a step of the scan is ``vpxorq``, ``vpopcntq``, ``vpminuw`` for each eight codes.
+
+Everything here works only inside functions compiled with `compiled`. A change here does not invalidate Numba's cache of
+the functions that use it: delete ``texthash/hamming/__pycache__`` after one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+LANES = 32
+
+_WORD = ir.IntType(64)
+_LANES = ir.VectorType(_WORD, LANES)
+# A distance is at most 1024: the low 16 bits of a lane hold it, the others are zero, so that a minimum over 16-bit
+# parts is the minimum over lanes, and it is one fast instruction.
+_PARTS = ir.VectorType(ir.IntType(16), 4 * LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+
+
+class _LanesType(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name="lanes")
+
+
+lanes = _LanesType()
+
+
+@register_model(_LanesType)
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _LANES)
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` with Numba at its first call, without the GIL, kept on disk where a disk can be written."""
+    try:
+        return njit(function, nogil=True, cache=True, error_model="numpy")
+    except RuntimeError:  # no directory for the cache: a read-only installation without a home directory
+        return njit(function, nogil=True, error_model="numpy")
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_LANES, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def _call(builder: Any, name: str, kind: Any, *values: Any) -> Any:
+    signature = ir.FunctionType(kind, [value.type for value in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), values)
+
+
+def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: Any) -> Any:
+    """Return a pointer to ``kind`` at element ``offset`` of a C-contiguous array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
+
+
+@intrinsic
+def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
+    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array, j, i, query = values
+        rows = builder.extract_value(context.make_array(signature.args[0])(context, builder, array).shape, 1)
+        offset = builder.add(builder.mul(j, rows), i)
+        pointer = _element(context, builder, signature.args[0], array, offset, _LANES)
+        codes = builder.load(pointer, align=8)
+        return _call(builder, f"llvm.ctpop.v{LANES}i64", _LANES, builder.xor(codes, _splat(builder, query)))
+
+    return lanes(words, types.intp, types.intp, types.uint64), generate
+
+
+@intrinsic
+def filled(typing: Any, value: Any) -> Any:
+    """filled(value): the value in every lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _splat(builder, values[0])
+
+    return lanes(types.uint64), generate
+
+
+@intrinsic
+def added(typing: Any, a: Any, b: Any) -> Any:
+    """added(a, b): lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.add(*values)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def smaller(typing: Any, a: Any, b: Any) -> Any:
+    """smaller(a, b): lane by lane, for lanes below 65536."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        parts = [builder.bitcast(value, _PARTS) for value in values]
+        return builder.bitcast(_call(builder, f"llvm.umin.v{4 * LANES}i16", _PARTS, *parts), _LANES)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def below(typing: Any, a: Any, bound: Any) -> Any:
+    """below(a, bound): uint32 whose bit i says whether lane i is below the bound."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(builder.icmp_unsigned("<", values[0], _splat(builder, values[1])), ir.IntType(LANES))
+
+    return types.uint32(lanes, types.uint64), generate
+
+
+@intrinsic
+def only(typing: Any, a: Any, mask: Any, other: Any) -> Any:
+    """only(a, mask, other): lane i of a where bit i of the uint32 mask is set, else the value other."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.select(builder.bitcast(values[1], _MASK), values[0], _splat(builder, values[2]))
+
+    return lanes(lanes, types.uint32, types.uint64), generate
+
+
+@intrinsic
+def store(typing: Any, out: Any, offset: Any, a: Any) -> Any:
+    """store(out uint16 array, offset, a): write 32 lanes at an element offset of a C-contiguous array."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(16), LANES)
+        pointer = _element(context, builder, signature.args[0], values[0], values[1], narrow)
+        builder.store(builder.trunc(values[2], narrow), pointer, align=2)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, lanes), generate
+
+
+@intrinsic
+def popcount(typing: Any, value: Any) -> Any:
+    """popcount(value): set bits of an unsigned integer, as uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = values[0].type
+        count = _call(builder, f"llvm.ctpop.i{kind.width}", kind, values[0])
+        return count if kind.width == 64 else builder.zext(count, _WORD)
+
+    return types.uint64(value), generate
+
+
+@intrinsic
+def lowest(typing: Any, mask: Any) -> Any:
+    """lowest(mask): the number of the lowest set bit of a uint32, which must not be zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        nonzero = ir.Constant(ir.IntType(1), 1)
+        place = _call(builder, "llvm.cttz.i32", ir.IntType(32), values[0], nonzero)
+        return builder.zext(place, _WORD)
+
+    return types.intp(types.uint32), generate

@@ -1,0 +1,215 @@
+"""The compiled loops of the search: nearest codes and codes within a radius, over a range of rows.
+
+The rows are taken in blocks that stay in the first-level cache while all queries pass over them. A query takes only the
+minimum distance of a block; a block whose minimum is not below the query's bound, the distance that an item has to beat
+to enter its best k, holds nothing for it. The few blocks that do are looked through again for their items.
+
+Arrays, here and in `texthash.hamming.kernels`: ``words`` uint64 [w, N] word-major; ``queries`` uint64 [Q, w];
+``allow`` uint32 [ceil(N / 32)], bit i of element j allows row 32 j + i, or empty when every row is allowed.
+Ranges start at multiples of 32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from texthash.hamming.lanes import LANES, added, below, compiled, differing, filled, lowest, only, popcount, smaller
+
+# More than any distance, less than the 2^16 at which `smaller` ends.
+_FAR = np.uint64(0x7FFF)
+# A block with fewer than one allowed row in this many is looked through row by row.
+_SPARSE = 16
+
+
+@compiled
+def group_distance(words: Any, queries: Any, query: int, row: int) -> Any:
+    """Return the distances of rows row..row+31 as lanes."""
+    total = differing(words, 0, row, queries[query, 0])
+    for word in range(1, words.shape[0]):
+        total = added(total, differing(words, word, row, queries[query, word]))
+    return total
+
+
+@compiled
+def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
+    """Return the distance of one row as uint64."""
+    total = np.uint64(0)
+    for word in range(words.shape[0]):
+        total += popcount(words[word, row] ^ queries[query, word])
+    return total
+
+
+@compiled
+def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int) -> Any:
+    """Return, in each lane, the minimum over every 32nd row of the block. One loop per number of words: the query's
+    words then stay in registers."""
+    least = filled(_FAR)
+    count = words.shape[0]
+    q0 = queries[query, 0]
+    if count == 1:
+        for row in range(start, stop, LANES):
+            least = smaller(least, differing(words, 0, row, q0))
+    elif count == 2:
+        q1 = queries[query, 1]
+        for row in range(start, stop, LANES):
+            least = smaller(least, added(differing(words, 0, row, q0), differing(words, 1, row, q1)))
+    elif count == 4:
+        q1, q2, q3 = queries[query, 1], queries[query, 2], queries[query, 3]
+        for row in range(start, stop, LANES):
+            low = added(differing(words, 0, row, q0), differing(words, 1, row, q1))
+            high = added(differing(words, 2, row, q2), differing(words, 3, row, q3))
+            least = smaller(least, added(low, high))
+    else:
+        for row in range(start, stop, LANES):
+            least = smaller(least, group_distance(words, queries, query, row))
+    return least
+
+
+@compiled
+def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int, allow: Any) -> Any:
+    """As `_block_minimum`, over the allowed rows."""
+    least = filled(_FAR)
+    if words.shape[0] == 1:
+        q0 = queries[query, 0]
+        for row in range(start, stop, LANES):
+            least = smaller(least, only(differing(words, 0, row, q0), allow[row // LANES], _FAR))
+    else:
+        for row in range(start, stop, LANES):
+            least = smaller(least, only(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
+    return least
+
+
+@compiled
+def _allowed_rows(allow: Any, start: int, stop: int) -> int:
+    count = np.uint64(0)
+    for group in range(start // LANES, -(-stop // LANES)):
+        count += popcount(allow[group])
+    return np.int64(count)
+
+
+@compiled
+def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_distances: Any, spare_rows: Any) -> int:
+    """Order the first ``size`` candidates by distance, keeping the order of equals, cut them to k, return how many are
+    left: a counting sort."""
+    starts[:] = 0
+    for i in range(size):
+        starts[distances[i]] += 1
+    total = 0
+    for distance in range(len(starts)):
+        here = starts[distance]
+        starts[distance] = total
+        total += here
+    for i in range(size):
+        place = starts[distances[i]]
+        starts[distances[i]] = place + 1
+        if place < k:
+            spare_distances[place] = distances[i]
+            spare_rows[place] = rows[i]
+    size = min(size, k)
+    distances[:size] = spare_distances[:size]
+    rows[:size] = spare_rows[:size]
+    return size
+
+
+@compiled
+def nearest(
+    words: Any, queries: Any, allow: Any, start: int, stop: int, block: int, k: int, bound: int, room: int
+) -> Any:
+    """Find the k nearest allowed rows of start..stop-1 at less than ``bound``.
+
+    Candidates are collected in order of row, with a count of them per distance. Once k of them are nearer than
+    ``bound``, the bound falls to the distance of the k-th: a later row at just that distance loses to the k before it,
+    so only nearer ones need to be looked at, and ties are settled by row without comparing rows.
+
+    Args:
+        block: Rows per block, a multiple of 32.
+        room: Candidates that a query can hold before they are cut to k; more than k.
+
+    Returns:
+        (distances uint16 [Q, room], rows int64 [Q, room], sizes int64 [Q]), ordered by (distance, row).
+    """
+    count = queries.shape[0]
+    distances = np.empty((count, room), np.uint16)
+    rows = np.empty((count, room), np.int64)
+    sizes = np.zeros(count, np.int64)
+    inside = np.zeros(count, np.int64)  # candidates nearer than the query's bound
+    bounds = np.full(count, np.uint64(bound), np.uint64)
+    at = np.zeros((count, bound), np.int64)  # candidates at each distance
+    starts = np.empty(bound, np.int64)
+    spare_distances = np.empty(k, np.uint16)
+    spare_rows = np.empty(k, np.int64)
+    masked = len(allow) > 0
+
+    for first in range(start, stop, block):
+        last = min(first + block, stop)
+        whole = first + (last - first) // LANES * LANES
+        allowed = last - first
+        if masked:
+            allowed = _allowed_rows(allow, first, last)
+            if allowed == 0:
+                continue
+        sparse = allowed * _SPARSE < block
+        for query in range(count):
+            if not sparse and whole > first:
+                if masked:
+                    least = _allowed_minimum(words, queries, query, first, whole, allow)
+                else:
+                    least = _block_minimum(words, queries, query, first, whole)
+                if below(least, bounds[query]) == 0 and whole == last:
+                    continue
+            for row in range(first, last, LANES):
+                candidates = np.uint32(0xFFFFFFFF)
+                if masked:
+                    candidates = allow[row // LANES]
+                if row == whole:
+                    candidates &= np.uint32((1 << (last - whole)) - 1)
+                elif not sparse:
+                    candidates &= below(group_distance(words, queries, query, row), bounds[query])
+                while candidates != 0:
+                    found = row + lowest(candidates)
+                    candidates &= candidates - np.uint32(1)
+                    distance = row_distance(words, queries, query, found)
+                    if distance >= bounds[query]:
+                        continue
+                    size = sizes[query]
+                    distances[query, size] = distance
+                    rows[query, size] = found
+                    sizes[query] = size + 1
+                    at[query, distance] += 1
+                    inside[query] += 1
+                    while inside[query] >= k:
+                        bounds[query] -= np.uint64(1)
+                        inside[query] -= at[query, bounds[query]]
+                    if sizes[query] == room:
+                        sizes[query] = _compact(
+                            distances[query], rows[query], room, k, starts, spare_distances, spare_rows
+                        )
+    for query in range(count):
+        sizes[query] = _compact(distances[query], rows[query], sizes[query], k, starts, spare_distances, spare_rows)
+    return distances, rows, sizes
+
+
+@compiled
+def count_within(words: Any, queries: Any, allow: Any, start: int, stop: int, block: int, bound: int) -> Any:
+    """Return int64 [Q]: the allowed rows of start..stop-1 at less than ``bound``."""
+    counts = np.zeros(queries.shape[0], np.int64)
+    masked = len(allow) > 0
+    limit = np.uint64(bound)
+    for first in range(start, stop, block):
+        last = min(first + block, stop)
+        whole = first + (last - first) // LANES * LANES
+        for query in range(queries.shape[0]):
+            total = np.uint64(0)
+            for row in range(first, whole, LANES):
+                candidates = below(group_distance(words, queries, query, row), limit)
+                if masked:
+                    candidates &= allow[row // LANES]
+                total += popcount(candidates)
+            for row in range(whole, last):
+                permitted = not masked or (allow[row // LANES] >> np.uint32(row % LANES)) & np.uint32(1)
+                if permitted and row_distance(words, queries, query, row) < limit:
+                    total += np.uint64(1)
+            counts[query] += np.int64(total)
+    return counts
