@@ -21,7 +21,9 @@ def test_gaussian_kl_is_the_textbook_divergence():
 @pytest.mark.parametrize("prior", [0.5, 0.2])
 def test_bernoulli_kl_is_the_textbook_divergence(prior):
     logits = torch.randn(5, 7, dtype=torch.float64)
-    reference = kl_divergence(Bernoulli(logits=logits), Bernoulli(torch.full((5, 7), prior).double())).sum(dim=1)
+    reference = kl_divergence(Bernoulli(logits=logits), Bernoulli(torch.full((5, 7), prior, dtype=torch.float64))).sum(
+        dim=1
+    )
     assert bernoulli_kl(logits, prior) == pytest.approx(reference, rel=1e-9)
 
 

@@ -88,7 +88,8 @@ def batches(
     """One worker's part of each global batch of an epoch.
 
     The order of documents depends on ``shuffle_seed`` alone, and each global batch is cut into equal contiguous parts,
-    one per worker: N workers together see exactly the batches that one would.
+    one per worker: N workers together see exactly the batches that one would, save for the ``batch size mod N``
+    documents at a batch's end, since means over workers ask for parts of one size.
 
     Args:
         split: Where the documents are.
@@ -116,8 +117,8 @@ def batches(
     order = None if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(len(split))
     bounds = _bounds(len(split), batch_size)
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        size = end - start
-        part = slice(start + size * rank // workers, start + size * (rank + 1) // workers)
+        size = (end - start) // workers
+        part = slice(start + size * rank, start + size * (rank + 1))
         rows = np.arange(part.start, part.stop) if order is None else order[part]
         yield _take(split, rows, weighting, needs, graph, max_length)
 

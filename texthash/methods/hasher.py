@@ -151,7 +151,7 @@ class Hasher:
                 f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record['vocabulary_hash'][:12]}.",
                 "restore the whole directory as it was saved.",
             )
-        shape = CorpusShape.from_dict(record["shape"])
+        shape = CorpusShape(**record["shape"])
         method = build(record["method"], shape, record["bits"], record["params"])
         try:
             method.load_state_dict(load_file(directory / _WEIGHTS))

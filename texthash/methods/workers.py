@@ -17,13 +17,13 @@ class _Gather(torch.autograd.Function):
     """All-gather along the first dimension; the backward pass sums what every worker asks of our rows."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor) -> Tensor:
         parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, local.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]
@@ -43,7 +43,7 @@ class Workers:
         Together with the averaging of :meth:`minimise`, a loss over gathered codes has the gradient that a single
         process would compute on the whole batch.
         """
-        return _Gather.apply(local) if self.size > 1 else local  # type: ignore[no-any-return]
+        return _Gather.apply(local) if self.size > 1 else local
 
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """One update of ``optimizer``: gradients of ``loss``, averaged over the workers, clipped to norm ``clip``."""

@@ -1,0 +1,149 @@
+"""What every registered method has to do, checked on each of them, and a count so that none escapes."""
+
+import numpy as np
+import pytest
+import torch
+
+from texthash.config import TrainingConfig
+from texthash.corpora.batches import batches, text_batch
+from texthash.errors import ModelMismatchError, UsageError
+from texthash.methods.base import Card, GradientStage
+from texthash.methods.encode import activations_of, calibrate
+from texthash.methods.hasher import Hasher, digest
+from texthash.methods.registry import build, get_method, hyperparameters, methods
+from texthash.search.flat import FlatIndex
+from texthash.training.loop import fit
+
+BITS = 16
+SHORT = TrainingConfig(epochs=2, batch_size=64)
+NAMES = sorted(methods())
+
+
+def test_no_method_escapes():
+    assert NAMES == ["itq", "lsh", "nash", "pcah", "spectral_hashing", "sth", "vdsh"]
+
+
+@pytest.fixture(scope="module")
+def fitted(small_corpus):
+    """Each method trained once, briefly."""
+    trained = {}
+
+    def get(name):
+        if name not in trained:
+            method = build(name, small_corpus.shape, BITS)
+            trained[name] = fit(method, small_corpus.train, SHORT)
+        return trained[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEveryMethod:
+    def test_card_is_complete(self, name):
+        card = get_method(name).card
+        assert isinstance(card, Card)
+        assert card.name == name
+        assert card.title
+        assert card.venue
+        assert card.citation
+        assert card.survey_entry is None or 1 <= card.survey_entry <= 36
+        assert get_method(name).__doc__ or get_method(name).__module__.__doc__
+
+    def test_search_space_names_hyperparameters(self, name):
+        cls = get_method(name)
+        assert set(cls.search_space) <= set(hyperparameters(name))
+
+    def test_unknown_hyperparameter_is_refused(self, name, small_corpus):
+        with pytest.raises(UsageError, match="no hyper-parameter 'hiden'"):
+            build(name, small_corpus.shape, BITS, {"hiden": 3})
+
+    def test_seed_decides_the_initial_weights(self, name, small_corpus):
+        state = torch.random.get_rng_state()
+        one, two = (build(name, small_corpus.shape, BITS, seed=3).state_dict() for _ in range(2))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+        assert torch.equal(state, torch.random.get_rng_state())
+
+    def test_encoding_is_deterministic_and_ignores_the_company(self, name, small_corpus, fitted):
+        method = fitted(name).method
+        split = small_corpus.validation
+        together = activations_of(method, batches(split, 256, method.weighting))
+        apart = activations_of(method, batches(split, 17, method.weighting))
+        assert together.shape == (len(split), BITS)
+        torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+    def test_codes_of_training_documents_are_balanced_where_the_cut_promises_it(self, name, small_corpus, fitted):
+        method = fitted(name).method
+        if not method.binarizer.needs_train:
+            pytest.skip(f"{name} cuts at a fixed threshold")
+        cut = method.binarizer(activations_of(method, batches(small_corpus.train, 256, method.weighting)))
+        assert (cut.float().mean(dim=0) - 0.5).abs().max() < 0.02
+
+    def test_save_load_encode_search(self, name, small_corpus, fitted, tmp_path):
+        hasher = Hasher.of(fitted(name).method, small_corpus)
+        directory = hasher.save(tmp_path / "model")
+        again = Hasher.load(directory)
+        texts = small_corpus.validation.documents(64).__next__()["text"].to_pylist()
+        codes = hasher.encode(texts)
+        assert codes.dtype == np.uint8
+        assert codes.shape == (len(texts), BITS // 8)
+        assert np.array_equal(codes, again.encode(texts, batch_size=7))
+        assert np.array_equal(codes, again.encode_split(small_corpus.validation)[: len(texts)])
+        database = again.encode_split(small_corpus.train)
+        hits = FlatIndex(database, np.arange(len(database))).search(database[:1], limit=3)
+        assert hits.distances[0][0] == 0
+
+    def test_documents_without_known_words_have_one_code(self, name, small_corpus, fitted):
+        hasher = Hasher.of(fitted(name).method, small_corpus)
+        codes = hasher.encode(["", "zzzzqqqq xxyyzz"])
+        assert np.array_equal(codes[0], codes[1])
+        assert hasher.known_words("zzzzqqqq xxyyzz") == 0
+
+    def test_training_lowers_the_loss(self, name, fitted):
+        result = fitted(name)
+        terms = [report.terms for report in result.history if report.terms]
+        if not terms:
+            pytest.skip(f"{name} has no gradient stage")
+        assert terms[-1]["reconstruction"] < terms[0]["reconstruction"]
+
+    def test_every_parameter_is_trained(self, name, small_corpus):
+        method = build(name, small_corpus.shape, BITS)
+        stages = [stage for stage in method.stages() if isinstance(stage, GradientStage)]
+        if not stages:
+            pytest.skip(f"{name} has no gradient stage")
+        before = {key: value.clone() for key, value in method.named_parameters()}
+        fit(method, small_corpus.train, SHORT)
+        unchanged = [key for key, value in method.named_parameters() if torch.equal(before[key], value)]
+        assert unchanged == []
+
+
+def test_an_unknown_method_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'nash'"):
+        get_method("nahs")
+
+
+def test_a_model_whose_files_do_not_belong_together_is_refused(small_corpus, fitted, tmp_path):
+    one = Hasher.of(fitted("lsh").method, small_corpus).save(tmp_path / "one")
+    other = build("lsh", small_corpus.shape, 2 * BITS)
+    two = Hasher.of(other, small_corpus).save(tmp_path / "two")
+    assert digest(one) != digest(two)
+    (one / "model.safetensors").write_bytes((two / "model.safetensors").read_bytes())
+    with pytest.raises(ModelMismatchError, match="do not fit lsh at 16 bits"):
+        Hasher.load(one)
+    (two / "vocabulary.json").unlink()
+    with pytest.raises(ModelMismatchError, match=r"vocabulary\.json missing"):
+        Hasher.load(two)
+
+
+def test_calibration_sees_the_training_documents_only(small_corpus):
+    method = build("vdsh", small_corpus.shape, BITS)
+    calibrate(method, small_corpus.train)
+    expected = activations_of(method, batches(small_corpus.train, 64, method.weighting)).median(dim=0).values
+    torch.testing.assert_close(method.binarizer.thresholds, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_raw_text_and_prepared_rows_give_the_same_batch(small_corpus):
+    table = next(small_corpus.train.documents(8))
+    raw = text_batch(table["text"].to_pylist(), small_corpus.analyzer, small_corpus.vocabulary)
+    prepared = next(iter(batches(small_corpus.train, 8)))
+    assert torch.equal(raw.indices, prepared.indices[: len(raw.indices)])
+    torch.testing.assert_close(raw.values, prepared.values[: len(raw.values)])
