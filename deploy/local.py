@@ -1,0 +1,317 @@
+"""The quickstart on one machine: a local Ray head, the pipeline as a Ray job, the MLflow UI, a first query.
+
+deploy/quickstart.sh calls this inside ``.venv``. What was started is recorded in ``TEXTHASH_HOME/run/quickstart.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import processes
+from probes import HOST, Failure, answers, answers_port, free_port, fresh, require_free, say, tool, wait
+
+ROOT = Path(__file__).resolve().parent.parent
+OBJECT_STORE_BYTES = 1_000_000_000
+DEFAULT_QUERY = "read a table from a text file"
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What runs: ``mark`` names its processes, ``ray`` and ``mlflow`` are the leaders of their sessions."""
+
+    mark: str
+    port: int
+    mlflow_port: int
+    proxy: str
+    dashboard: str
+    ray: int
+    mlflow: int | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Quickstart | None:
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            raise Failure(f"{path} is damaged; end the processes it names by hand and delete it.") from None
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        new.replace(path)
+
+    @property
+    def leaders(self) -> list[int]:
+        return [self.ray] + ([self.mlflow] if self.mlflow else [])
+
+    def alive(self, leader: int | None) -> bool:
+        return leader in {process.pid for process in processes.find(self.mark, self.leaders)}
+
+
+class Local:
+    """The steps of the quickstart, each safe to repeat."""
+
+    def __init__(self, home: Path, port: int, mlflow_port: int, proxy: str) -> None:
+        self.home, self.port, self.mlflow_port, self.proxy = home, port, mlflow_port, proxy
+        self.record = home / "run" / "quickstart.json"
+        self.logs = home / "run" / "logs"
+        # Ray's sockets lie below its temporary directory, and the name of a socket is at most 107 bytes long.
+        self.scratch = Path(f"/tmp/texthash-{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:6]}")
+
+    def environment(self) -> dict[str, str]:
+        """For Ray, its command line and the job: token authentication, no usage statistics, these tools."""
+        inherited = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "RAY_TMPDIR"}}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONUNBUFFERED": "1",
+            "RAY_AUTH_MODE": "token",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "TEXTHASH_HOME": str(self.home),
+        }
+
+    def start_cluster(self) -> Quickstart:
+        known = Quickstart.read(self.record)
+        if known and known.alive(known.ray):
+            self._check_same(known)
+            say(f"Ray head: using the one that runs (dashboard {known.dashboard})")
+            return known
+        if known:
+            processes.stop(known.mark, known.leaders)
+            self.record.unlink()
+        for port, option in ((self.port, "--port"), (self.mlflow_port, "--mlflow-port")):
+            require_free(port, option)
+        say("Ray head: starting")
+        self._prepare_scratch()
+        subprocess.run(
+            [tool("ray"), "get-auth-token", "--generate"], env=self.environment(), check=True, capture_output=True
+        )
+        mark = f"quickstart-{uuid.uuid4().hex}"
+        dashboard_port = free_port()
+        log = fresh(self.logs / "ray.log")
+        leader = processes.spawn(
+            self._ray_command(dashboard_port), log, mark, self.environment() | self._serve_environment()
+        )
+        started = Quickstart(mark, self.port, self.mlflow_port, self.proxy, f"http://{HOST}:{dashboard_port}", leader)
+        started.write(self.record)
+        wait(
+            lambda: answers(f"{started.dashboard}/api/version"),
+            lambda: started.alive(leader),
+            "Ray head",
+            log,
+            seconds=90,
+        )
+        say(f"Ray head: up (dashboard {started.dashboard})")
+        return started
+
+    def run_job(self, running: Quickstart, config: Path) -> None:
+        """Submit pipelines/full.py and show what it prints; raises Failure when it fails."""
+        if answers_port(self.port) and not processes.listens(processes.find(running.mark, running.leaders), self.port):
+            raise Failure(f"port {self.port} is taken by another program; run --stop and choose one with --port.")
+        variables = {key: value for key, value in self.environment().items() if key.startswith("TEXTHASH_")}
+        variables.pop(processes.MARK, None)
+        if "TEXTHASH_DATA" in variables:
+            variables["TEXTHASH_DATA"] = str(Path(variables["TEXTHASH_DATA"]).absolute())
+        command = [tool("ray"), "job", "submit", "--address", running.dashboard, "--working-dir", str(ROOT)]
+        command += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", "python", "pipelines/full.py"]
+        command += ["--config", str(config), f"service.host={HOST}", f"service.port={self.port}"]
+        say(f"job: ray {shlex.join(command[1:])}")
+        log = fresh(self.logs / "job.log")
+        with (
+            log.open("w") as copy,
+            subprocess.Popen(
+                command,
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as job,
+        ):
+            assert job.stdout is not None
+            for line in job.stdout:
+                sys.stderr.write(line)
+                copy.write(line)
+        if job.returncode:
+            raise Failure(
+                f"the pipeline failed; its last lines are above, all of them in {log}. Correct it and run this again."
+            )
+        say("job: done")
+
+    def start_mlflow(self, running: Quickstart) -> Quickstart:
+        if running.alive(running.mlflow):
+            say("MLflow UI: using the one that runs")
+            return running
+        require_free(self.mlflow_port, "--mlflow-port")
+        say("MLflow UI: starting")
+        log = fresh(self.logs / "mlflow.log")
+        command = [tool("mlflow"), "server", "--host", HOST, "--port", str(self.mlflow_port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"]
+        command += ["--artifacts-destination", (self.home / "mlartifacts").as_uri()]
+        # The job runner serves MLflow's evaluation of language models; without it two processes fewer stay in memory.
+        environment = self.environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        leader = processes.spawn(command, log, running.mark, environment)
+        running = Quickstart(**{**asdict(running), "mlflow": leader})
+        running.write(self.record)
+        wait(
+            lambda: answers(f"http://{HOST}:{self.mlflow_port}/health"),
+            lambda: running.alive(leader),
+            "MLflow UI",
+            log,
+            seconds=120,
+        )
+        return running
+
+    def wait_ready(self, running: Quickstart) -> None:
+        say("search service: waiting until every shard answers")
+        wait(
+            lambda: answers(f"http://{HOST}:{self.port}/health/ready"),
+            lambda: running.alive(running.ray),
+            "search service",
+            self.scratch / "session_latest" / "logs" / "serve",
+            seconds=180,
+        )
+
+    def stop(self) -> None:
+        running = Quickstart.read(self.record)
+        if running is None:
+            say("nothing to stop")
+            return
+        names = processes.stop(running.mark, running.leaders)
+        self.record.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        say(f"stopped {len(names)} processes; the state stays in {self.home}")
+
+    def _check_same(self, known: Quickstart) -> None:
+        wanted = (self.port, self.mlflow_port, self.proxy)
+        present = (known.port, known.mlflow_port, known.proxy)
+        if wanted != present:
+            raise Failure(
+                "a quickstart is running with --port {} --mlflow-port {} and the {} proxy; "
+                "use the same or run --stop first.".format(*present)
+            )
+
+    def _prepare_scratch(self) -> None:
+        """A directory of our own: /tmp is everybody's, so one that another user has laid there is refused."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        try:
+            self.scratch.mkdir(mode=0o700)
+            (self.scratch / "haproxy").mkdir()
+        except OSError as error:
+            raise Failure(f"{self.scratch} cannot be made ({error.strerror}); have it removed.") from None
+
+    def _ray_command(self, dashboard_port: int) -> list[str]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return [
+            *(tool("ray"), "start", "--head", "--block", "--disable-usage-stats", f"--node-ip-address={HOST}"),
+            *(f"--port={free_port()}", f"--ray-client-server-port={free_port()}", "--dashboard-agent-listen-port=0"),
+            *("--min-worker-port=0", "--max-worker-port=0"),
+            *(f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"),
+            *(
+                f"--num-cpus={max(2, cores)}",
+                f"--object-store-memory={OBJECT_STORE_BYTES}",
+                f"--temp-dir={self.scratch}",
+            ),
+        ]
+
+    def _serve_environment(self) -> dict[str, str]:
+        """Settings that Serve reads when the cluster starts.
+
+        HAProxy with direct ingress answered 2-5 times as many requests as the default proxy on two cores; its
+        ports and files are fixed by default, so each is given a place of this cluster's own.
+        """
+        variables = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+        if self.proxy == "python":
+            return variables
+        place = self.scratch / "haproxy"
+        return variables | {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(place / "admin.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(place / "server-state"),
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(place / "metrics.sock"),
+        }
+
+
+def ask(port: int, query: str) -> str:
+    """One search over HTTP, its hits as lines to read."""
+    body = {"queries": [{"text": query}], "limit": 5, "fields": ["title", "text", "labels"]}
+    reply = httpx.post(f"http://{HOST}:{port}/v1/search", json=body, timeout=60, trust_env=False)
+    if reply.status_code != 200:
+        raise Failure(f"the search service answered {reply.status_code} to a query: {reply.text[:200]}")
+    lines = [f'query: "{query}"', "distance  document"]
+    for hit in reply.json()["results"][0]["hits"]:
+        document = hit.get("document") or {}
+        text = " ".join((document.get("text") or "").split())
+        title = document.get("title") or hit["id"]
+        lines.append(f"{hit['distance']:8}  {title}: {text[:90]}")
+    return "\n".join(lines)
+
+
+def summary(local: Local, running: Quickstart) -> str:
+    address = f"http://{HOST}:{local.port}"
+    stop = f"bash {shlex.quote(str(ROOT / 'deploy' / 'quickstart.sh'))} --stop"
+    if local.home != ROOT / ".texthash":
+        stop = f"TEXTHASH_HOME={shlex.quote(str(local.home))} {stop}"
+    rows = (
+        ("search page", f"{address}/"),
+        ("HTTP API", f"{address}/docs"),
+        ("MLflow UI", f"http://{HOST}:{local.mlflow_port}"),
+        ("Ray dashboard", f"{running.dashboard} (token: ray get-auth-token)"),
+        ("state and logs", str(local.home)),
+        ("stop it all", stop),
+    )
+    return "\n".join(f"{name + ':':16}{value}" for name, value in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="deploy/local.py", description=__doc__)
+    parser.add_argument("action", choices=["start", "stop"])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "quickstart.yaml")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--mlflow-port", type=int, default=5000)
+    parser.add_argument("--proxy", choices=["haproxy", "python"], default="haproxy")
+    parser.add_argument("--query", default=DEFAULT_QUERY)
+    options = parser.parse_args()
+    local = Local(options.home.absolute(), options.port, options.mlflow_port, options.proxy)
+    try:
+        if options.action == "stop":
+            local.stop()
+            return 0
+        running = local.start_cluster()
+        local.run_job(running, options.config)
+        running = local.start_mlflow(running)
+        local.wait_ready(running)
+        hits = ask(options.port, options.query)
+    except Failure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was started goes on. End it with --stop.", file=sys.stderr)
+        return 130
+    say("ready")
+    print(f"\n{hits}\n\n{summary(local, running)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Start processes that outlive their starter, and find and end exactly those again.
+
+``ray stop`` ends every Ray process of a machine, whoever started it. Here each started process carries a mark in its
+environment, which its children inherit. A process belongs to the mark if it carries it, descends from one that does,
+or is in the session of a recorded leader: Ray's workers overwrite their environment when they set their title.
+
+    python deploy/processes.py list MARK      # one line a process
+    python deploy/processes.py stop MARK      # ends them; status 1 if there were any
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "TEXTHASH_MARK"
+_GRACE_SECONDS = 8.0
+
+
+def spawn(command: Sequence[str], log: Path, mark: str, environment: Mapping[str, str]) -> int:
+    """Start ``command`` as leader of a new session, with its output in ``log``; returns its process id."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment, MARK: mark},
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def find(mark: str, leaders: Iterable[int] = ()) -> list[psutil.Process]:
+    """All living processes of ``mark``, without the caller and its ancestors.
+
+    A session counts only while a process with the mark is in it: its number may be a stranger's by now.
+    """
+    sessions: dict[int, list[psutil.Process]] = {}
+    marked: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            sessions.setdefault(os.getsid(process.pid), []).append(process)
+            if process.environ().get(MARK) == mark:
+                marked.append(process)
+        except (psutil.Error, OSError):
+            continue  # it ended meanwhile, or belongs to another user and so is none of ours
+    found = set(marked)
+    for process in marked:
+        try:
+            found.update(process.children(recursive=True))
+            session = os.getsid(process.pid)
+        except (psutil.Error, OSError):
+            continue
+        if session in set(leaders):
+            found.update(sessions.get(session, ()))
+    current = psutil.Process()
+    return sorted(found - {current, *current.parents()}, key=lambda process: process.pid)
+
+
+def listens(processes: Iterable[psutil.Process], port: int) -> bool:
+    """Does one of ``processes`` listen on this TCP port?"""
+    for process in processes:
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        if any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections):
+            return True
+    return False
+
+
+def stop(mark: str, leaders: Iterable[int] = ()) -> list[str]:
+    """End all processes of ``mark``, by SIGTERM and after some seconds by SIGKILL; returns what they were."""
+    leaders = tuple(leaders)
+    found = find(mark, leaders)
+    names = [describe(process) for process in found]
+    for process in found:
+        _quietly(process.terminate)
+    alive = psutil.wait_procs(found, timeout=_GRACE_SECONDS)[1]
+    for process in {*alive, *find(mark, leaders)}:
+        _quietly(process.kill)
+    psutil.wait_procs(alive, timeout=_GRACE_SECONDS)
+    return names
+
+
+def describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:150]}"
+    except psutil.Error:
+        return f"{process.pid} (ended)"
+
+
+def _quietly(end: Callable[[], None]) -> None:
+    try:
+        end()
+    except psutil.NoSuchProcess:
+        return  # it was faster
+
+
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 2 or arguments[0] not in {"list", "stop"}:
+        print("usage: python deploy/processes.py {list|stop} MARK", file=sys.stderr)
+        return 2
+    action, mark = arguments
+    names = stop(mark) if action == "stop" else [describe(process) for process in find(mark)]
+    print("\n".join(names), end="\n" if names else "")
+    return 1 if names and action == "stop" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

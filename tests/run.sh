@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The one test command: set-up, quality gates, pytest. Arguments go to pytest: bash tests/run.sh -m slow tests/training
+source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
+cd "$ROOT"
+
+bash deploy/setup.sh --extras test
+PATH="$VENV/bin:$PATH"
+
+# Browser tests look for Chromium themselves and skip with the reason where there is none.
+if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "Chromium: installing Debian's package"
+        log=$(mktemp)
+        { run_logged Chromium "$log" apt-get update &&
+            run_logged Chromium "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } ||
+            say "Chromium could not be installed (see $log); browser tests are skipped"
+    else
+        say "no Chromium; browser tests are skipped. Install it (Debian, as root: apt-get install chromium) to run them"
+    fi
+fi
+
+# Every process of the tests inherits the mark, by which those left over are found at the end.
+mark="tests-$$-$(date +%s)"
+scratch=$(mktemp -d /tmp/texthash-tests.XXXXXX)
+unset TEXTHASH_HOME TEXTHASH_DATA RAY_ADDRESS
+export TEXTHASH_MARK=$mark RAY_TMPDIR=$scratch RAY_USAGE_STATS_ENABLED=0
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" HF_HUB_OFFLINE=1 MPLBACKEND=Agg
+
+failed=""
+# stage NAME COMMAND...: runs on after a failure, so that one run shows everything that is wrong.
+stage() {
+    local name=$1 began=$SECONDS verdict=passed
+    shift
+    "$@" || { verdict=FAILED && failed="$failed $name"; }
+    say "$name: $verdict after $((SECONDS - began)) s"
+}
+
+short_files() {
+    local long
+    long=$(find texthash pipelines deploy tests -name '*.py' -exec awk 'END { if (NR > 500) print FILENAME ": " NR " lines" }' {} \;)
+    [ -z "$long" ] || { printf 'files of more than 500 lines; divide them:\n%s\n' "$long" >&2 && return 1; }
+}
+
+nothing_left() {
+    local left
+    left=$(env -u TEXTHASH_MARK python deploy/processes.py stop "$mark") && return 0
+    printf 'the tests left processes behind, which have now been ended:\n%s\n' "$left" >&2
+    return 1
+}
+
+trap 'nothing_left || true; rm -rf "$scratch"' EXIT
+
+stage "ruff check" ruff check .
+stage "ruff format" ruff format --check .
+stage "mypy" mypy texthash
+stage "import-linter" lint-imports
+stage "file length" short_files
+if [ -f pipelines/readme.py ]; then stage "README" python pipelines/readme.py --check; fi
+stage "pytest" python -m pytest --durations=10 "$@"
+stage "no process left" nothing_left
+
+[ -z "$failed" ] || die 1 "failed:$failed; the reasons are above."
+say "all passed in $SECONDS s"
