@@ -89,7 +89,9 @@ class TuningConfig(Section):
     cpus_per_trial: float = Field(0.9, gt=0)
     epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
     grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
-    seeds: tuple[int, ...] = Field((0,), description="seeds on which the winner is trained again")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds on which the winner is trained again")
+    seed: int = Field(0, description="of the search itself")
+    resume: bool = Field(False, description="go on with the latest unfinished sweep of the same configuration")
 
 
 class EvaluationConfig(Section):
@@ -101,6 +103,9 @@ class TrackingConfig(Section):
     uri: str | None = Field(None, description="null: SQLite under TEXTHASH_HOME")
     experiment: str | None = Field(None, description="null: texthash-<corpus>-<edition>")
     register_model: bool = True
+    promote: Literal["if_better", "always", "never"] = Field(
+        "if_better", description="when a registered model becomes the champion, which is served; judged on validation"
+    )
 
 
 class IndexConfig(Section):

@@ -32,6 +32,7 @@ class EpochReport:
         validation: The validation figure, where one was taken.
         seconds: Time of the epoch's training, without validation.
         documents_per_second: Over all workers.
+        number: 1-based number over all stages.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class EpochReport:
     validation: float | None
     seconds: float
     documents_per_second: float
+    number: int
 
 
 @dataclass
@@ -236,10 +238,10 @@ class _Fit:
         else:
             self.stale += 1
 
-    def _pace(self, started: float) -> tuple[float, float]:
-        """Seconds since ``started``, and training documents a second over all workers."""
+    def _pace(self, started: float) -> tuple[float, float, int]:
+        """Seconds since ``started``, training documents a second over all workers, number of the next report."""
         seconds = time.perf_counter() - started
-        return seconds, len(self.train) / max(seconds, 1e-9)
+        return seconds, len(self.train) / max(seconds, 1e-9), len(self.history) + 1
 
     def _report(self, report: EpochReport) -> None:
         self.history.append(report)
