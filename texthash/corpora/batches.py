@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.dataset import Split
+from texthash.corpora.ragged import indptr_of, places
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
@@ -116,7 +118,7 @@ def batches(
     graph = split.neighbours(neighbours) if "neighbours" in needs else None
     order = None if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(len(split))
     bounds = _bounds(len(split), batch_size)
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         size = (end - start) // workers
         part = slice(start + size * rank, start + size * (rank + 1))
         rows = np.arange(part.start, part.stop) if order is None else order[part]
@@ -150,7 +152,7 @@ def text_batch(
     _check_needs(needs, ("tokens",))
     sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
     bags = [np.unique(sequence, return_counts=True) for sequence in sequences]
-    indptr = _indptr([len(ids) for ids, _ in bags])
+    indptr = indptr_of([len(ids) for ids, _ in bags])
     batch = _bag(
         np.arange(len(texts)),
         indptr,
@@ -161,7 +163,7 @@ def text_batch(
     )
     if "tokens" not in needs:
         return batch
-    tokens, mask = _padded(_indptr([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
+    tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
     return replace(batch, tokens=tokens, mask=mask)
 
 
@@ -174,16 +176,16 @@ def _take(
     max_length: int,
 ) -> Batch:
     indptr, indices, counts = split.counts
-    part, places = _places(indptr, rows)
-    batch = _bag(rows, part, indices[places], counts[places], weighting, split.vocabulary)
+    part, entries = places(indptr, rows)
+    batch = _bag(rows, part, indices[entries], counts[entries], weighting, split.vocabulary)
     if "tokens" in needs:
         token_indptr, tokens = split.tokens
-        token_part, token_places = _places(token_indptr, rows)
+        token_part, token_places = places(token_indptr, rows)
         padded, mask = _padded(token_part, tokens[token_places], max_length)
         batch = replace(batch, tokens=padded, mask=mask)
     if "labels" in needs:
         label_indptr, label_ids = split.label_ids
-        label_part, label_places = _places(label_indptr, rows)
+        label_part, label_places = places(label_indptr, rows)
         lengths = np.diff(label_part)
         hot = torch.zeros(len(rows), len(split.label_names))
         documents = np.repeat(np.arange(len(rows)), lengths)
@@ -212,13 +214,6 @@ def _bag(
     )
 
 
-def _places(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ``indptr`` of chosen rows alone, and where their entries lie in the whole array."""
-    starts = np.asarray(indptr[rows])
-    part = _indptr(indptr[rows + 1] - starts)
-    return part, np.arange(part[-1]) + np.repeat(starts - part[:-1], np.diff(part))
-
-
 def _padded(indptr: NDArray[np.int64], ids: NDArray, max_length: int) -> tuple[Tensor, Tensor]:
     lengths = np.minimum(np.diff(indptr), max_length)
     width = max(1, int(lengths.max(initial=0)))
@@ -226,10 +221,6 @@ def _padded(indptr: NDArray[np.int64], ids: NDArray, max_length: int) -> tuple[T
     places = np.where(mask, indptr[:-1, None] + np.arange(width), 0)
     tokens = np.where(mask, ids[places], 0) if len(ids) else np.zeros(mask.shape)
     return torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(mask)
-
-
-def _indptr(lengths: Sequence[int] | NDArray) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
 def _bounds(documents: int, batch_size: int) -> list[int]:
@@ -249,9 +240,7 @@ def _check_workers(split: Split, batch_size: int, rank: int, workers: int) -> No
         raise UsageError(f"batch_size={batch_size}, rank={rank}, workers={workers}.", "give 0 <= rank < workers.")
     if len(split) == 0:
         raise CorpusError(f"{split!r} is empty.", "prepare it with another split rule.")
-    smallest = min(
-        b - a for a, b in zip(_bounds(len(split), batch_size), _bounds(len(split), batch_size)[1:], strict=False)
-    )
+    smallest = min(end - start for start, end in pairwise(_bounds(len(split), batch_size)))
     if smallest < workers:
         raise UsageError(
             f"{workers} workers share batches of down to {smallest} documents.",

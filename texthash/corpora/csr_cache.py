@@ -8,11 +8,11 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.corpora.manifest import SplitCounts
+from texthash.corpora.ragged import from_arrow
 from texthash.errors import CorpusError
 
 CACHE = "csr-cache"
@@ -69,12 +69,12 @@ def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
         file = pq.ParquetFile(shard)
         for table in file.iter_batches(_ROWS_AT_A_TIME, columns=[*_LISTS, "counts"]):
             for column, name in _LISTS.items():
-                offsets, values = list_arrays(table.column(column))
+                offsets, values = from_arrow(table.column(column))
                 start = filled[name]
                 arrays[name][start : start + len(values)] = values
                 arrays[f"{name}_indptr"][row + 1 : row + 1 + len(table)] = start + offsets[1:]
                 if column == "word_ids":
-                    arrays["counts"][start : start + len(values)] = list_arrays(table.column("counts"))[1]
+                    arrays["counts"][start : start + len(values)] = from_arrow(table.column("counts"))[1]
                 filled[name] += len(values)
             row += len(table)
     if row != counts.documents or filled != sizes:
@@ -92,9 +92,3 @@ def _create(path: Path, dtype: type, size: int) -> NDArray:
         np.save(path, np.empty(0, dtype))
         return np.empty(0, dtype)
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,))
-
-
-def list_arrays(column: pa.Array) -> tuple[NDArray, NDArray]:
-    """Offsets (from 0) and flat values of a list column without nulls, also when it is a slice."""
-    offsets = column.offsets.to_numpy()
-    return offsets - offsets[0], column.flatten().to_numpy(zero_copy_only=False)

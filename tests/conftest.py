@@ -1,0 +1,84 @@
+"""What tests of all rooms share: a small real corpus, the corpora at hand, a local Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from texthash.config import CorpusConfig, Edition, SplitRule
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.document import Document
+from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.readers.pydoc import documents_in, package_folders
+from texthash.home import Home
+
+DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+_PER_LABEL = 190
+_LABELS = 8
+
+
+@pytest.fixture(scope="session")
+def corpora_at_hand() -> Path:
+    """The folder of real corpora; tests that need it are skipped where it is absent."""
+    if not (DATA / "20newsgroups.jsonl.gz").is_file():
+        pytest.skip(f"no corpora in {DATA}: set TEXTHASH_TEST_DATA to a folder with 20newsgroups.jsonl.gz")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def small_documents() -> list[Document]:
+    """About 1,500 documentation strings of scipy, scikit-learn and pandas under 8 labels."""
+    found = documents_in(package_folders(), packages=("pandas", "scipy", "sklearn"))
+    kept: list[Document] = []
+    for _, group in islice(groupby(found, key=lambda document: document.labels), _LABELS):
+        kept += islice(group, _PER_LABEL)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def small_rows(small_documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a JSONL file."""
+    path = tmp_path_factory.mktemp("rows") / "small.jsonl"
+    rows = [{"id": d.id, "text": d.text, "labels": d.labels, "title": d.title} for d in small_documents]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_config(small_rows: Path) -> CorpusConfig:
+    edition = Edition(name="random60", split=SplitRule(kind="random"), vocabulary_size=2000)
+    return CorpusConfig(name="small", path=str(small_rows), edition=edition, shards=2)
+
+
+@pytest.fixture(scope="session")
+def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
+    """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
+    return PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path_factory.mktemp("home"))))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """A local Ray of 2 CPUs for the whole session."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    temporary = tempfile.mkdtemp(prefix="th", dir="/tmp")  # socket paths have to be short
+    ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=300_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=temporary,
+    )
+    yield ray
+    ray.shutdown()
+    shutil.rmtree(temporary, ignore_errors=True)

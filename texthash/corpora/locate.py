@@ -1,0 +1,43 @@
+"""Where the files of a corpus are: ``corpus.data_dir``, else ``TEXTHASH_DATA``, else the download cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.errors import CorpusError
+from texthash.home import DATA_VARIABLE, Home
+
+
+def find_files(name: str, official: tuple[str, ...], config: CorpusConfig, home: Home) -> list[Path]:
+    """The first place that has something: its official files, else ``<name>*.jsonl.gz`` in the canonical row form.
+
+    Args:
+        name: Of the corpus.
+        official: File names as the owner publishes them; all have to be there.
+
+    Returns:
+        The files, sorted; empty if no place has them.
+
+    Raises:
+        CorpusError: if a data folder is named that does not exist.
+    """
+    for folder in folders(config.data_dir, home):
+        published = [folder / file for file in official]
+        if official and all(file.is_file() for file in published):
+            return published
+        if found := sorted(folder.glob(f"{name}*.jsonl.gz")):
+            return found
+    return []
+
+
+def folders(data_dir: str | None, home: Home) -> list[Path]:
+    named = data_dir or os.environ.get(DATA_VARIABLE)
+    if not named:
+        return [home.downloads]
+    folder = Path(named).expanduser().absolute()
+    if not folder.is_dir():
+        origin = "corpus.data_dir" if data_dir else DATA_VARIABLE
+        raise CorpusError(f"{origin}={named} is not a folder.", "name the folder that holds the official files.")
+    return [folder, home.downloads]

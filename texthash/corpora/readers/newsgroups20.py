@@ -1,0 +1,114 @@
+"""``20newsgroups``, split by date: 11,314 training and 7,532 test messages in 20 groups, in the raw form with headers.
+
+Found as the official archive ``20news-bydate.tar.gz``, as canonical rows ``20newsgroups*.jsonl.gz``, or fetched by
+scikit-learn. Every source gives the same documents in the same order.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import Document
+from texthash.corpora.locate import find_files
+from texthash.corpora.readers import rows
+from texthash.errors import CorpusError
+from texthash.home import Home
+from texthash.progress import say
+
+ARCHIVE = "20news-bydate.tar.gz"
+COUNTS = {"train": 11_314, "test": 7_532}
+_FOLDERS = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """The archive, or the files of canonical rows, where they are at hand; else nothing."""
+    return find_files("20newsgroups", (ARCHIVE,), config, home)
+
+
+def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+    """All messages, train before test, by group and number.
+
+    ``config.edition.strip`` removes headers, footers and quotes as scikit-learn does.
+
+    Raises:
+        CorpusError: if they are not at hand and cannot be fetched, or are not all there.
+    """
+    found = files(config, home)
+    if not found:
+        messages = list(_fetched(home))
+    elif found[0].name == ARCHIVE:
+        messages = list(_archived(found[0]))
+    else:
+        messages = [document for path in found for document in rows.documents(path)]
+    counts = Counter(message.split for message in messages)
+    if counts != COUNTS:
+        place = ", ".join(map(str, found)) or "the download"
+        raise CorpusError(
+            f"20newsgroups in {place} has {dict(counts)} documents, not {COUNTS}.",
+            f"fetch {ARCHIVE} again.",
+        )
+    strip = _stripper(config)
+    for message in sorted(messages, key=_place):
+        yield replace(message, text=strip(message.text)) if config.edition.strip else message
+
+
+def _place(message: Document) -> tuple[bool, str]:
+    return message.split == "test", message.id
+
+
+def _stripper(config: CorpusConfig) -> Callable[[str], str]:
+    from sklearn.datasets import _twenty_newsgroups as sklearn_strip
+
+    steps = {
+        "headers": sklearn_strip.strip_newsgroup_header,
+        "footers": sklearn_strip.strip_newsgroup_footer,
+        "quotes": sklearn_strip.strip_newsgroup_quoting,
+    }
+
+    def strip(text: str) -> str:
+        for part in ("headers", "footers", "quotes"):  # the order matters: quotes are sought in the body only
+            if part in config.edition.strip:
+                text = steps[part](text)
+        return text
+
+    return strip
+
+
+def _archived(path: Path) -> Iterator[Document]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and (content := archive.extractfile(member)) is not None:
+                    yield _message(Path(member.name).parts[-3:], content.read(), f"{path}:{member.name}")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise CorpusError(f"{path} is damaged: {error}", "fetch the archive again.") from error
+
+
+def _message(parts: tuple[str, ...], content: bytes, origin: str) -> Document:
+    if len(parts) != 3 or parts[0] not in _FOLDERS:
+        raise CorpusError(f"{origin} does not belong in {ARCHIVE}.", "fetch the archive again.")
+    split = _FOLDERS[parts[0]]
+    return Document(f"{split}/{parts[1]}/{parts[2]}", content.decode("latin-1"), (parts[1],), split, origin=origin)
+
+
+def _fetched(home: Home) -> Iterator[Document]:
+    from sklearn.datasets import fetch_20newsgroups
+
+    say("fetching 20newsgroups with scikit-learn")
+    for split in COUNTS:
+        try:
+            bunch = fetch_20newsgroups(data_home=str(home.downloads), subset=split, shuffle=False)
+        except OSError as error:
+            raise CorpusError(
+                f"20newsgroups is not at hand and cannot be fetched: {error}",
+                f"put {ARCHIVE} (http://qwone.com/~jason/20Newsgroups/) into the folder that TEXTHASH_DATA or "
+                f"corpus.data_dir names, or into {home.downloads}.",
+            ) from error
+        for text, filename, label in zip(bunch.data, bunch.filenames, bunch.target, strict=True):
+            group = bunch.target_names[label]
+            yield Document(f"{split}/{group}/{Path(filename).name}", text, (group,), split, origin=str(filename))

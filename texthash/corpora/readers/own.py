@@ -1,0 +1,56 @@
+"""A corpus of one's own: a file or folder of JSONL, CSV or Parquet, or a folder of text whose subfolders are labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.readers import rows
+from texthash.errors import CorpusError
+from texthash.home import Home
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """The files of ``config.path``, sorted by name.
+
+    Raises:
+        CorpusError: if there is nothing to read.
+    """
+    path = Path(config.path or "")
+    if not path.exists():
+        raise CorpusError(f"corpus.path={config.path} does not exist.", "give a file or a folder.")
+    if path.is_file():
+        return [path]
+    tables = sorted(file for file in path.iterdir() if file.name.lower().endswith(rows.ROW_SUFFIXES))
+    found = tables or sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+    if not found:
+        raise CorpusError(f"corpus.path={config.path} is an empty folder.", "put text or table files there.")
+    return found
+
+
+def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+    """All documents, file by file.
+
+    In a folder of text each file is a document, the path below the folder its id, the folder it lies in its label.
+    Folders ``train``, ``validation`` and ``test`` at the top, if any, are splits.
+    """
+    root = Path(config.path or "")
+    for path in files(config, home):
+        if path.name.lower().endswith(rows.ROW_SUFFIXES) or path == root:
+            yield from rows.documents(path)
+        else:
+            yield _text_file(path, root)
+
+
+def _text_file(path: Path, root: Path) -> Document:
+    *folders, name = path.relative_to(root).parts
+    split = folders.pop(0) if folders and folders[0] in SPLITS else ""
+    text = "".join(line for _, line in rows.lines(path))
+    labels = ("/".join(folders),) if folders else ()
+    return Document(path.relative_to(root).as_posix(), text, labels, split, title=name, origin=str(path))
+
+
+def _hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)

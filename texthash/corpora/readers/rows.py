@@ -1,0 +1,161 @@
+"""Rows of JSONL, CSV and Parquet files, with the line each was read from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from texthash.corpora.document import SPLITS, Document
+from texthash.errors import CorpusError
+
+ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
+_CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
+
+
+def documents(path: Path) -> Iterator[Document]:
+    """The documents of one file.
+
+    ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
+    ``label`` is one name. ``split`` is train, validation or test, or empty; ``title`` is free.
+
+    Raises:
+        CorpusError: naming file and line.
+    """
+    for line, row in rows(path):
+        yield _document(row, path, line)
+
+
+def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Line (or row) number from 1, and the row."""
+    name = path.name.lower()
+    if name.endswith((".jsonl", ".jsonl.gz")):
+        return _json_rows(path)
+    if name.endswith((".csv", ".csv.gz")):
+        return _csv_rows(path)
+    if name.endswith(".parquet"):
+        return _parquet_rows(path)
+    raise CorpusError(
+        f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(ROW_SUFFIXES)}."
+    )
+
+
+def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file, gzipped or not; damage is reported with the line where it begins."""
+    number = 0
+    try:
+        with open_text(path, encoding) as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(
+            f"{path}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}:{number + 1}: not {encoding} text: {error.reason} near byte {error.start}.",
+            "convert the file to UTF-8.",
+        ) from error
+
+
+def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
+    try:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding=encoding, newline="")
+        return path.open(encoding=encoding, newline="")
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}.", "check the path and its permissions.") from error
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{path}:{number}: not JSON: {error}", "write one JSON object a line.") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}:{number}: a {type(row).__name__}, not an object.", _CANONICAL)
+        yield number, row
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader((line for _, line in lines(path)), strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            return
+        header[0] = header[0].removeprefix("\ufeff")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise CorpusError(
+                    f"{path}:{reader.line_num}: {len(cells)} cells under a header of {len(header)}.",
+                    "quote cells that hold commas or line breaks.",
+                )
+            yield reader.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise CorpusError(f"{path}:{reader.line_num}: not CSV: {error}", "correct the quoting.") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    number = 0
+    try:
+        file = pq.ParquetFile(path)
+        wanted = [
+            name for name in file.schema_arrow.names if name in ("id", "text", "labels", "label", "split", "title")
+        ]
+        for part in file.iter_batches(1024, columns=wanted or None):
+            for row in part.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(
+            f"{path}: not a readable Parquet file after row {number}: {error}", "write the file again."
+        ) from error
+
+
+def _document(row: Mapping[str, Any], path: Path, line: int) -> Document:
+    origin = f"{path}:{line}"
+    if "text" not in row:
+        raise CorpusError(f"{origin}: there is no text, only {', '.join(map(str, row)) or 'nothing'}.", _CANONICAL)
+    text = row["text"]
+    if text is None:
+        text = ""
+    if not isinstance(text, str):
+        raise CorpusError(f"{origin}: text is a {type(text).__name__}.", _CANONICAL)
+    id_ = row.get("id")
+    split = row.get("split") or ""
+    if split and split not in SPLITS:
+        raise CorpusError(f"{origin}: unknown split {split!r}.", f"use {', '.join(SPLITS)}, or leave it out.")
+    return Document(
+        id=str(id_) if id_ not in (None, "") else f"{path.name}:{line}",
+        text=text,
+        labels=_labels(row, origin),
+        split=split,
+        title=str(row.get("title") or ""),
+        origin=origin,
+    )
+
+
+def _labels(row: Mapping[str, Any], origin: str) -> tuple[str, ...]:
+    labels = row.get("labels")
+    if labels is None:
+        label = row.get("label")
+        return () if label in (None, "") else (str(label),)
+    if isinstance(labels, str):
+        return tuple(part.strip() for part in labels.split("|") if part.strip())
+    if not isinstance(labels, list) or not all(isinstance(label, str | int) for label in labels):
+        raise CorpusError(f"{origin}: labels={labels!r} is not a list of names.", _CANONICAL)
+    return tuple(str(label) for label in labels)

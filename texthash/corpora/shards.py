@@ -1,0 +1,121 @@
+"""Writing the Parquet shards of a prepared corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from texthash.corpora.document import SPLITS
+from texthash.corpora.ragged import filtered, from_arrow, places, to_arrow
+from texthash.corpora.staging import Staging
+from texthash.corpora.storage import read_arrow, whole, write_json
+from texthash.corpora.text import Vocabulary
+
+_NUMBERS = pa.list_(pa.int32())
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "text": pa.string(),
+        "title": pa.string(),
+        "labels": pa.list_(pa.string()),
+        "label_ids": _NUMBERS,
+        "tokens": _NUMBERS,
+        "word_ids": _NUMBERS,
+        "counts": _NUMBERS,
+    }
+)
+
+
+class ShardWriter:
+    """Writes shards of one preparation, whose vocabulary is chosen."""
+
+    def __init__(self, staging: Staging) -> None:
+        self.staging = staging
+        reading = staging.reading()
+        self._starts = np.asarray(reading.starts)
+        self._labels = {name: number for number, name in enumerate(reading.label_names)}
+        self._index = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8")).index
+
+    def write(self, split: str, number: int) -> None:
+        """Write one shard: an equal share of the split's documents, in reading order. Does nothing if it is there."""
+        if self.staging.shard_counts(split, number).exists():
+            return
+        sizes: Counter[str] = Counter(documents=0, words=0, tokens=0, labels=0)
+        dropped: Counter[str] = Counter()
+        labels_per_document = 0
+        with (
+            whole(self.staging.shard(split, number)) as partial,
+            pq.ParquetWriter(partial, SCHEMA, compression="zstd", version="2.6") as writer,
+        ):
+            for chunk, rows in self._rows(split, number):
+                table = self._table(chunk, rows, dropped)
+                writer.write_table(table)
+                sizes["documents"] += len(table)
+                for name, column in (("words", "word_ids"), ("tokens", "tokens"), ("labels", "label_ids")):
+                    lengths = np.diff(from_arrow(table[column])[0])
+                    sizes[name] += int(lengths.sum())
+                    if name == "labels":
+                        labels_per_document = max(labels_per_document, int(lengths.max(initial=0)))
+        record = {**sizes, "labels_per_document": labels_per_document, "dropped": dropped}
+        write_json(self.staging.shard_counts(split, number), record)
+
+    def _rows(self, split: str, number: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """The chunks that hold documents of this shard, and their rows in the chunk."""
+        documents = np.flatnonzero(self.staging.splits() == SPLITS.index(split))
+        shards = self.staging.config.shards
+        part = documents[len(documents) * number // shards : len(documents) * (number + 1) // shards]
+        bounds = np.searchsorted(part, self._starts)
+        for chunk in np.flatnonzero(np.diff(bounds)):
+            yield int(chunk), part[bounds[chunk] : bounds[chunk + 1]] - self._starts[chunk]
+
+    def _table(self, chunk: int, rows: NDArray[np.int64], dropped: Counter[str]) -> pa.Table:
+        """Chosen documents of a chunk in the vocabulary's numbers, without those of a length that is not wanted."""
+        terms = read_arrow(self.staging.terms(chunk), ["term"])["term"].to_pylist()
+        numbers = np.fromiter((self._index.get(term, -1) for term in terms), np.int32, len(terms))
+        all_indptr, all_words = from_arrow(read_arrow(self.staging.words(chunk))["words"])
+        indptr, tokens = _known(*_chosen(all_indptr, all_words, rows), numbers)
+        wanted = self._wanted(np.diff(indptr), dropped)
+        indptr, tokens = _chosen(indptr, tokens, np.flatnonzero(wanted))
+        bags = csr_matrix((np.ones(len(tokens), np.int32), tokens, indptr), shape=(len(indptr) - 1, len(self._index)))
+        bags.sum_duplicates()  # sorts the words of each document, too
+        documents = read_arrow(self.staging.documents(chunk)).take(pa.array(rows[wanted]))
+        label_indptr, label_names = from_arrow(documents["labels"])
+        label_ids = np.fromiter((self._labels[name] for name in label_names), np.int32, len(label_names))
+        columns = {
+            **{name: documents[name] for name in ("id", "text", "title", "labels")},
+            "label_ids": to_arrow(label_indptr, label_ids),
+            "tokens": to_arrow(indptr, tokens),
+            "word_ids": to_arrow(bags.indptr, bags.indices),
+            "counts": to_arrow(bags.indptr, bags.data),
+        }
+        return pa.table(columns, schema=SCHEMA)
+
+    def _wanted(self, lengths: NDArray[np.int64], dropped: Counter[str]) -> NDArray[np.bool_]:
+        edition = self.staging.config.edition
+        wanted = lengths >= edition.min_tokens
+        if few := int((~wanted).sum()):
+            dropped[f"fewer than {edition.min_tokens} vocabulary words"] += few
+        if edition.max_tokens is not None:
+            long = lengths > edition.max_tokens
+            if many := int(long.sum()):
+                dropped[f"more than {edition.max_tokens} vocabulary words"] += many
+            wanted &= ~long
+        return wanted
+
+
+def _chosen(indptr: NDArray, values: NDArray, rows: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+    part, entries = places(indptr, rows)
+    return part, values[entries]
+
+
+def _known(indptr: NDArray, words: NDArray, numbers: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
+    """A chunk's own word numbers to the vocabulary's, without the words that are not in it."""
+    tokens = numbers[words] if len(words) else np.empty(0, np.int32)
+    kept = tokens >= 0
+    return filtered(indptr, kept), tokens[kept]

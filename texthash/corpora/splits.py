@@ -1,0 +1,58 @@
+"""Which documents are train, validation and test."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.config import SplitRule
+from texthash.corpora.document import SPLITS
+from texthash.errors import CorpusError
+
+NONE = -1
+TRAIN, VALIDATION, TEST = range(3)
+
+
+def assign(given: NDArray[np.int8], rule: SplitRule) -> NDArray[np.int8]:
+    """The split of every document.
+
+    Args:
+        given: What the source says, in reading order: a number of ``SPLITS``, or -1 for nothing.
+        rule: ``given``; ``random``: shares of a permutation by seed; ``halve_test``: half of test, by seed, becomes
+            validation.
+
+    Returns:
+        int8 [documents], without -1.
+
+    Raises:
+        CorpusError: if the rule leaves a document without a split, or a split without documents.
+    """
+    generator = np.random.default_rng(rule.seed)
+    if rule.kind == "random":
+        result = np.full(len(given), TEST, np.int8)
+        order = generator.permutation(len(given))
+        train, validation = (round(share * len(given)) for share in (rule.train, rule.validation))
+        result[order[:train]] = TRAIN
+        result[order[train : train + validation]] = VALIDATION
+    else:
+        result = given.copy()
+        if rule.kind == "halve_test":
+            test = np.flatnonzero(given == TEST)
+            result[generator.permutation(test)[: len(test) // 2]] = VALIDATION
+    _check(result, rule)
+    return result
+
+
+def _check(result: NDArray[np.int8], rule: SplitRule) -> None:
+    if without := int((result == NONE).sum()):
+        first = int(np.argmax(result == NONE)) + 1
+        raise CorpusError(
+            f"{without} of {len(result)} documents have no split (first: document {first}).",
+            "use corpus.edition.split.kind=random, or give each document a split.",
+        )
+    missing = [name for number, name in enumerate(SPLITS) if not (result == number).any()]
+    if missing:
+        remedy = "use corpus.edition.split.kind=random."
+        if missing == ["validation"] and rule.kind == "given":
+            remedy = "use corpus.edition.split.kind=halve_test, which takes half of test, or kind=random."
+        raise CorpusError(f"no document of {len(result)} is in the split {', '.join(missing)}.", remedy)
