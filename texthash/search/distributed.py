@@ -1,0 +1,48 @@
+"""The build of :mod:`texthash.search.build` on Ray: one task per split to encode it, then one per shard to write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+
+from texthash.home import Home
+from texthash.progress import track
+from texthash.search.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
+
+
+def build_index(
+    hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1, cpus_per_task: float = 0.9, retries: int = 2
+) -> Path:
+    """Build an index with Ray, which the caller has initialised; every path must be visible from all nodes.
+
+    Resumes: splits that are encoded and shards that are written stay. A task whose worker dies is started again.
+
+    Args:
+        hasher_dir: A model that ``Hasher.save`` wrote.
+        corpus_path: A prepared corpus with the vocabulary of the model.
+        home: State directory; the index appears under ``index/``.
+        shards: Number of shards.
+        cpus_per_task: CPUs that one task claims.
+        retries: Deaths that one task survives.
+
+    Returns:
+        Directory of the index.
+
+    Raises:
+        ModelMismatchError: model and corpus do not belong together.
+    """
+    index = index_path(hasher_dir, corpus_path, home, shards)
+    if not is_built(index, shards):
+        encode = ray.remote(num_cpus=cpus_per_task, max_retries=retries)(encode_codes)
+        write = ray.remote(num_cpus=cpus_per_task, max_retries=retries)(build_shard)
+        _wait([encode.remote(hasher_dir, corpus_path, index, split) for split in SPLITS], "encoding splits")
+        _wait([write.remote(hasher_dir, corpus_path, index, n, shards) for n in range(shards)], "writing shards")
+    return finish(index)
+
+
+def _wait(pending: list[ray.ObjectRef], label: str) -> None:
+    remaining = list(pending)
+    for _ in track(range(len(pending)), label):
+        finished, remaining = ray.wait(remaining, num_returns=1)
+        ray.get(finished[0])

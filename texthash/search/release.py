@@ -1,0 +1,237 @@
+"""Releases: which model answers over which state of which index, as an immutable record behind one atomic pointer.
+
+    releases/
+      r000001.json   a release; never changed once written
+      current        {"release": "r000002", "previous": "r000001"}; replaced in one step
+
+A reader that holds a release can answer from it for as long as it likes: it names the model's files, the shards and the
+Lance version of each. Publishing writes a record, switching moves the pointer, rolling back moves it to the release
+that was served before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.errors import ModelMismatchError, TexthashError, nearest_name
+from texthash.search.shard import Shard
+from texthash.search.store import read_manifest
+
+if TYPE_CHECKING:
+    from texthash.home import Home
+    from texthash.methods.hasher import Hasher
+
+FORMAT_VERSION = 1
+CURRENT = "current"
+RELEASE_NAME = re.compile(r"r\d{6,}")
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """One shard as a release sees it.
+
+    Attributes:
+        uri: Its directory; relative to the state directory where it lies inside.
+        version: Lance version of its documents.
+        documents: How many there are in that version.
+    """
+
+    uri: str
+    version: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is served. Paths (``*_uri``) are relative to the state directory where they lie inside.
+
+    Attributes:
+        name: ``r`` and the version.
+        version: Counts releases, from 1; the ``index_version`` of every answer.
+        created: Time, ISO 8601, UTC.
+        model: Name in the model registry.
+        model_version: Version in the model registry, if the model is registered.
+        model_uri: Directory of the saved model.
+        model_digest: Fingerprint of its files.
+        run: Tracking run that made the model, if known.
+        method: Registry name of the hashing method.
+        bits: Width of the codes.
+        corpus: Name of the corpus.
+        edition: How it was prepared.
+        vocabulary_hash: Of the model's vocabulary.
+        index_uri: Directory of the index.
+        shards: State of every shard, in order.
+        next_number: The document number that the next insert gets.
+        commit: Git commit of the program that published it, if known.
+        format: Version of this record.
+    """
+
+    name: str
+    version: int
+    created: str
+    model: str
+    model_version: str | None
+    model_uri: str
+    model_digest: str
+    run: str | None
+    method: str
+    bits: int
+    corpus: str
+    edition: str
+    vocabulary_hash: str
+    index_uri: str
+    shards: tuple[ShardState, ...]
+    next_number: int
+    commit: str | None
+    format: int = FORMAT_VERSION
+
+    @property
+    def documents(self) -> int:
+        """Number of documents in all shards."""
+        return sum(shard.documents for shard in self.shards)
+
+    def check(self, home: Home) -> None:
+        """Check that model and shards are there and belong together, without opening them.
+
+        Raises:
+            TexthashError: a part is missing or broken.
+            ModelMismatchError: a part is not the one that was released.
+        """
+        self._check_model(home)
+        for number in range(len(self.shards)):
+            self._check_manifest(home, number)
+
+    def open_hasher(self, home: Home) -> Hasher:
+        """Load the model of this release. Errors as :meth:`check`."""
+        from texthash.methods.hasher import Hasher
+
+        self._check_model(home)
+        return Hasher.load(home.root / self.model_uri)
+
+    def _check_model(self, home: Home) -> None:
+        from texthash.methods.hasher import digest
+
+        directory = home.root / self.model_uri
+        try:
+            found = digest(directory)
+        except FileNotFoundError as error:
+            raise TexthashError(
+                f"the model of release {self.name} is not whole: {error}", "restore it, or publish a new release."
+            ) from None
+        if found != self.model_digest:
+            raise ModelMismatchError(
+                f"the model in {directory} has digest {found[:12]}, release {self.name} was made with "
+                f"{self.model_digest[:12]}.",
+                "restore the model's directory, or publish a new release.",
+            )
+
+    def _check_manifest(self, home: Home, number: int) -> None:
+        path = home.root / self.shards[number].uri
+        manifest = read_manifest(path)
+        if manifest.model != self.model_digest or manifest.bits != self.bits:
+            raise ModelMismatchError(
+                f"{path} holds {manifest.bits}-bit codes of model {manifest.model[:12]}, release "
+                f"{self.name} serves {self.bits} bits of model {self.model_digest[:12]}.",
+                "restore the shard, or publish a release whose model made the index.",
+            )
+
+    def open_shard(self, home: Home, number: int) -> Shard:
+        """Open one shard in the version of this release. Errors as :meth:`check`."""
+        self._check_manifest(home, number)
+        state = self.shards[number]
+        path = home.root / state.uri
+        shard = Shard.open(path, state.version)
+        if len(shard) != state.documents:
+            raise TexthashError(
+                f"{path} holds {len(shard)} documents in version {state.version}, release {self.name} has "
+                f"{state.documents}.",
+                "restore the shard, or publish a new release.",
+            )
+        return shard
+
+
+@dataclass(frozen=True)
+class OpenRelease:
+    """A release with its model and all of its shards in memory."""
+
+    release: Release
+    hasher: Hasher
+    shards: Sequence[Shard]
+
+
+def list_releases(home: Home) -> list[Release]:
+    """All releases, oldest first."""
+    names = [path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
+    return sorted((read_release(home, name) for name in names), key=lambda release: release.version)
+
+
+def current_name(home: Home) -> str | None:
+    """Name of the release that is served; None before the first."""
+    return read_pointer(home)["release"]
+
+
+def read_release(home: Home, name: str = CURRENT) -> Release:
+    """Read the record of a release.
+
+    Args:
+        home: State directory.
+        name: Of the release, or ``"current"``.
+
+    Raises:
+        TexthashError: no such release, or a record that is broken or of a later version.
+    """
+    resolved = current_name(home) if name == CURRENT else name
+    if resolved is None:
+        raise TexthashError(
+            f"nothing has been released in {home.root}.", "run pipelines/full.py, or `texthash index`, first."
+        )
+    path = releases_path(home) / f"{resolved}.json"
+    if not RELEASE_NAME.fullmatch(resolved) or not path.is_file():
+        known = [found.stem for found in releases_path(home).glob("r*.json")]
+        hint = nearest_name(resolved, known) if known else "there is none"
+        raise TexthashError(f"there is no release {resolved!r} in {home.root} ({hint}).", "name one that exists.")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        found = record.get("format")
+        if found == FORMAT_VERSION:
+            record["shards"] = tuple(ShardState(**shard) for shard in record["shards"])
+            return Release(**record)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TexthashError(f"{path} is broken: {error}", "restore it from a copy, or publish again.") from None
+    raise TexthashError(
+        f"{path} has release format {found!r}, this version reads {FORMAT_VERSION}.", "upgrade texthash."
+    )
+
+
+def open_release(home: Home, name: str = CURRENT) -> OpenRelease:
+    """Open a release: its model and all of its shards.
+
+    Raises:
+        TexthashError: it, or a part of it, is missing or broken.
+        ModelMismatchError: its parts do not belong together.
+    """
+    release = read_release(home, name)
+    shards = [release.open_shard(home, number) for number in range(len(release.shards))]
+    return OpenRelease(release, release.open_hasher(home), shards)
+
+
+def releases_path(home: Home) -> Path:
+    """Directory of the records and of the pointer."""
+    return home.root / "releases"
+
+
+def read_pointer(home: Home) -> dict[str, str | None]:
+    """The pointer: names of the current ``release`` and of the ``previous`` one, None where there is none."""
+    path = releases_path(home) / CURRENT
+    try:
+        found = json.loads(path.read_text())
+        return {"release": found["release"], "previous": found["previous"]}
+    except FileNotFoundError:
+        return {"release": None, "previous": None}
+    except (ValueError, TypeError, KeyError) as error:
+        raise TexthashError(f"{path} is broken: {error!r}", "write the name of a release into it.") from None

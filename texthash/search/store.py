@@ -1,0 +1,231 @@
+"""How a shard lies on disk: a Lance dataset of documents and codes, and a manifest that says to which model it belongs.
+
+    shard-0000/
+      manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, Lance version
+      documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8]
+
+A document is dealt to a shard by a hash of its id, not by its number: whoever holds an id (a read, an upsert, a delete)
+then knows its shard without asking the others, and an id can never stand in two shards. Its number is given once, from
+one sequence over the whole index, so that the order of equal distances does not depend on how many shards there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from texthash.errors import ModelMismatchError, TexthashError
+
+if TYPE_CHECKING:
+    import lance
+
+FORMAT_VERSION = 1
+DOCUMENT_FIELDS = ("title", "text", "labels")
+_MANIFEST, _DOCUMENTS = "manifest.json", "documents.lance"
+
+
+@dataclass(frozen=True)
+class ShardManifest:
+    """What a shard is. It describes the dataset as built; a release says which later version to read.
+
+    Attributes:
+        format: Version of this layout.
+        shard: Which shard, from 0.
+        shards: How many there are.
+        bits: Width of the codes.
+        model: Digest of the model that made the codes.
+        vocabulary_hash: Of that model's vocabulary.
+        documents: Number of documents.
+        next_number: One more than the largest document number of the whole index.
+        lance_version: Version of the dataset as built.
+    """
+
+    format: int
+    shard: int
+    shards: int
+    bits: int
+    model: str
+    vocabulary_hash: str
+    documents: int
+    next_number: int
+    lance_version: int
+
+
+def shard_of(document_id: str, shards: int) -> int:
+    """The shard that holds a document: a hash of its id, the same on every machine and in every version."""
+    digest = hashlib.blake2b(document_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % shards
+
+
+def shard_path(index: Path, shard: int) -> Path:
+    """Directory of one shard of an index."""
+    return index / f"shard-{shard:04d}"
+
+
+def schema(bits: int) -> pa.Schema:
+    """Columns of the dataset of a shard."""
+    return pa.schema(
+        [
+            pa.field("number", pa.int64(), nullable=False),
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("title", pa.string()),
+            pa.field("text", pa.string()),
+            pa.field("labels", pa.list_(pa.string())),
+            pa.field("code", pa.binary(bits // 8), nullable=False),
+        ]
+    )
+
+
+def write_shard(
+    path: Path,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    shard: int,
+    shards: int,
+    bits: int,
+    model: str,
+    vocabulary_hash: str,
+    next_number: int,
+) -> ShardManifest:
+    """Write a shard under a temporary name and rename it when it is whole.
+
+    Args:
+        path: Where the shard is to appear; nothing may lie there.
+        batches: Rows in the form of :func:`schema`, by ascending number.
+
+    Raises:
+        TexthashError: something is there already, or the disk takes no more; then nothing is left behind.
+    """
+    import lance
+
+    if path.exists():
+        raise TexthashError(f"{path} exists already.", "a shard is never overwritten: build under another name.")
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    columns = schema(bits)
+    try:
+        reader = pa.RecordBatchReader.from_batches(columns, batches)
+        dataset = lance.write_dataset(reader, str(partial / _DOCUMENTS), schema=columns)
+        dataset.create_scalar_index("id", "BTREE")
+        manifest = ShardManifest(
+            format=FORMAT_VERSION,
+            shard=shard,
+            shards=shards,
+            bits=bits,
+            model=model,
+            vocabulary_hash=vocabulary_hash,
+            documents=dataset.count_rows(),
+            next_number=next_number,
+            lance_version=dataset.version,
+        )
+        (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=2))
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise TexthashError(f"{path} could not be written: {error}", "free disk space, then build again.") from error
+    partial.rename(path)
+    return manifest
+
+
+def read_manifest(path: Path) -> ShardManifest:
+    """Read the manifest of a shard.
+
+    Raises:
+        TexthashError: no shard there, a manifest that is broken, or of a later version of texthash.
+    """
+    try:
+        record = json.loads((path / _MANIFEST).read_text())
+    except FileNotFoundError:
+        raise TexthashError(f"there is no shard at {path}.", "restore it, or build the index again.") from None
+    except ValueError as error:
+        raise TexthashError(
+            f"{path / _MANIFEST} is broken: {error}", "restore it from a copy, or build again."
+        ) from None
+    found = record.get("format") if isinstance(record, dict) else None
+    if found != FORMAT_VERSION:
+        newer = isinstance(found, int) and found > FORMAT_VERSION
+        raise TexthashError(
+            f"{path} has index format {found!r}, this version reads {FORMAT_VERSION}.",
+            "upgrade texthash." if newer else "build the index again.",
+        )
+    names = {field.name for field in fields(ShardManifest)}
+    if set(record) != names:
+        raise TexthashError(
+            f"{path / _MANIFEST} does not have the fields of format {FORMAT_VERSION}: "
+            f"{', '.join(sorted(names ^ set(record)))} missing or unknown.",
+            "restore it from a copy, or build again.",
+        )
+    return ShardManifest(**record)
+
+
+def read_index(index: Path) -> list[ShardManifest]:
+    """Manifests of all shards of an index, in order.
+
+    Raises:
+        TexthashError: a shard is missing.
+        ModelMismatchError: shards of different indexes lie side by side.
+    """
+    first = read_manifest(shard_path(index, 0))
+    manifests = [read_manifest(shard_path(index, shard)) for shard in range(first.shards)]
+    for number, manifest in enumerate(manifests):
+        if (manifest.shard, manifest.shards, manifest.bits, manifest.model) != (
+            number,
+            first.shards,
+            first.bits,
+            first.model,
+        ):
+            raise ModelMismatchError(
+                f"{shard_path(index, number)} is shard {manifest.shard} of {manifest.shards} with {manifest.bits} bits "
+                f"of model {manifest.model[:12]}; shard 0 has {first.shards} shards, {first.bits} bits, "
+                f"model {first.model[:12]}.",
+                "restore the shards of one index, or build it again.",
+            )
+    return manifests
+
+
+def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDataset:
+    """Open the dataset of a shard.
+
+    Args:
+        path: Directory of the shard.
+        version: Lance version; None for the newest.
+        bits: Width that its codes must have.
+
+    Raises:
+        TexthashError: the dataset or that version is missing or unreadable.
+        ModelMismatchError: its codes have another width.
+    """
+    import lance
+
+    try:
+        dataset = lance.dataset(str(path / _DOCUMENTS), version=version)
+    except (ValueError, OSError) as error:
+        what = "" if version is None else f" in version {version}"
+        raise TexthashError(
+            f"{path / _DOCUMENTS} cannot be opened{what}: {error}", "restore the shard, or build the index again."
+        ) from None
+    missing = [field.name for field in schema(bits) if field.name not in dataset.schema.names]
+    if missing:
+        raise TexthashError(f"{path} has no column {', '.join(missing)}.", "build the index again.")
+    kind = dataset.schema.field("code").type
+    if kind != pa.binary(bits // 8):
+        raise ModelMismatchError(
+            f"{path} holds codes of type {kind}, its manifest says {bits} bits.", "restore the shard, or build again."
+        )
+    return dataset
+
+
+def deal(batches: Iterable[pa.RecordBatch], shard: int, shards: int) -> Iterator[pa.RecordBatch]:
+    """The rows of each batch that belong to a shard."""
+    for batch in batches:
+        mine = [shard_of(document_id, shards) == shard for document_id in batch.column("id").to_pylist()]
+        kept = batch.filter(pa.array(mine, pa.bool_()))
+        if kept.num_rows:
+            yield kept

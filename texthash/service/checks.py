@@ -1,0 +1,88 @@
+"""What is asked, against what the server allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from texthash.service.gateway import Gateway
+from texthash.service.problems import Problem
+from texthash.service.schemas import SearchRequest
+
+# Paging deep costs every shard limit + offset hits, so it has a limit of its own.
+_WINDOW = 10
+
+
+class Checks:
+    """What is asked, against what this server allows."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.limits = gateway.limits
+        self.bits = gateway.release.bits
+        self.window = _WINDOW * gateway.limits.max_limit
+
+    def batch(self, count: int, what: str) -> None:
+        most = self.limits.max_batch
+        if count > most:
+            raise Problem("batch-too-large", f"{what} has {count} members, this server takes {most} in one request.")
+
+    def text(self, text: str, *where: str | int) -> None:
+        most = self.limits.max_text_bytes
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise Problem(
+                "invalid-field", f"{_dotted(where)} is not Unicode text.", errors=[_error(where, "a lone surrogate")]
+            ) from None
+        if size > most:
+            raise Problem("text-too-long", f"{_dotted(where)} has {size} bytes in UTF-8, this server takes {most}.")
+
+    def code(self, code: str, *where: str | int) -> None:
+        digits = self.bits // 4
+        try:
+            bytes.fromhex(code)
+            plain = code.isalnum()
+        except ValueError:
+            plain = False
+        if not plain:
+            message = f"must be hexadecimal digits, {digits} of them"
+            raise Problem("invalid-field", f"{_dotted(where)} {message}.", errors=[_error(where, message)])
+        if len(code) != digits:
+            raise Problem(
+                "wrong-code-width",
+                f"{_dotted(where)} has {4 * len(code)} bits, codes of this index have {self.bits} ({digits} digits).",
+                errors=[_error(where, f"must have {digits} digits", expected=digits)],
+            )
+
+    def search(self, request: SearchRequest) -> None:
+        self.batch(len(request.queries), "queries")
+        if request.limit > self.limits.max_limit:
+            self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
+        if request.limit + request.offset > self.window:
+            self._too_large(("body", "offset"), request.offset, self.window - request.limit)
+        if request.radius is not None and request.radius > self.bits:
+            where = ("body", "radius")
+            raise Problem(
+                "radius-too-large",
+                f"radius={request.radius}, codes of this index have {self.bits} bits.",
+                errors=[_error(where, f"must be <= {self.bits}", max=self.bits)],
+            )
+        for place, query in enumerate(request.queries):
+            if query.text is not None:
+                self.text(query.text, "body", "queries", place, "text")
+            elif query.code is not None:
+                self.code(query.code, "body", "queries", place, "code")
+
+    def _too_large(self, where: tuple[str, str], value: int, most: int) -> None:
+        raise Problem(
+            "limit-too-large",
+            f"{where[1]}={value}, this server allows at most {most} here.",
+            errors=[_error(where, f"must be <= {most}", max=most)],
+        )
+
+
+def _dotted(where: tuple[str | int, ...]) -> str:
+    return ".".join(str(part) for part in where[1:])
+
+
+def _error(where: tuple[str | int, ...], message: str, **more: Any) -> dict[str, Any]:
+    return {"loc": list(where), "msg": message, **more}

@@ -1,0 +1,98 @@
+"""The documentation pages: Swagger UI and ReDoc from files of this machine, correct behind any route prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+_ASSETS = "/docs/assets"
+
+_DESCRIPTION = """
+Semantic search over {documents:,} documents of the corpus *{corpus}* by {bits}-bit codes. A model ({method}) turns text
+into a short binary code; the documents found are those whose codes differ from the query's in the fewest bits. Answers
+are exact: every code is compared, and equal distances are ordered by when a document was first inserted.
+
+```
+curl -s {url}/v1/search -H 'content-type: application/json' \\
+  -d '{{"queries": [{{"text": "parse a date from a string"}}], "limit": 5, "fields": ["title", "labels"]}}'
+```
+
+Every answer comes from one release, which it names (`release`, `index_version`). Limits are shown by `GET /v1/info`.
+Every error is a problem as of RFC 9457 (`application/problem+json`) whose `type` is a page that explains it. Answers
+carry `X-Request-ID` (the one you sent, if you sent one), a search also `Server-Timing` (encode, search, merge; in ms).
+"""
+
+TAGS = [
+    {"name": "search", "description": "Find documents by text, by code, or by another document."},
+    {"name": "encode", "description": "Turn texts into codes."},
+    {"name": "service", "description": "What is served, within which limits, and whether it is well."},
+]
+
+
+def install(app: FastAPI, facts: dict[str, Any], example_id: Callable[[], Awaitable[str | None]]) -> None:
+    """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
+
+    Args:
+        app: The application; its own documentation routes must be off.
+        facts: ``documents``, ``corpus``, ``bits`` and ``method`` of the release.
+        example_id: Gives the id of a document of the index, so that the example of a query by id works.
+    """
+    app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def _openapi(request: Request) -> Response:
+        url = str(request.base_url).rstrip("/")
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary="Semantic text search in Hamming space",
+            description=_DESCRIPTION.format(**facts, url=url),
+            routes=app.routes,
+            tags=TAGS,
+            servers=[{"url": request.scope.get("root_path", "") or "/", "description": "this server"}],
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        )
+        _name_example(document, await example_id())
+        return JSONResponse(document)
+
+    @app.get("/docs", include_in_schema=False)
+    async def _swagger(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        return get_swagger_ui_html(
+            openapi_url=f"{root}/openapi.json",
+            title=f"{app.title} · API",
+            swagger_js_url=f"{root}{_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{root}/favicon.svg",
+            swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+        )
+
+    @app.get("/redoc", include_in_schema=False)
+    async def _redoc(request: Request) -> HTMLResponse:
+        root = request.scope.get("root_path", "")
+        return get_redoc_html(
+            openapi_url=f"{root}/openapi.json",
+            title=f"{app.title} · API",
+            redoc_js_url=f"{root}{_ASSETS}/redoc.standalone.js",
+            redoc_favicon_url=f"{root}/favicon.svg",
+            with_google_fonts=False,
+        )
+
+
+EXAMPLE_ID = "<id of a document>"
+
+
+def _name_example(document: dict[str, Any], example_id: str | None) -> None:
+    """Put the id of a real document into the example of a query by id."""
+    content = document["paths"]["/v1/search"]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["examples"].values():
+        for query in example["value"]["queries"]:
+            if query.get("id") == EXAMPLE_ID and example_id is not None:
+                query["id"] = example_id

@@ -1,0 +1,96 @@
+"""The model of a release, as a server: raw text in, packed codes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.home import resolve_home
+from texthash.methods.base import Role
+from texthash.methods.encode import cut
+from texthash.methods.hasher import Hasher
+from texthash.search.release import read_release
+from texthash.service.pinned import Pinned
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Codes of texts.
+
+    Attributes:
+        codes: uint8 [N, bits / 8].
+        known: Whether the model knows a word of each text, bool [N].
+        logits: Real-valued codes before the cut, float32 [N, bits], if asked for.
+    """
+
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    logits: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One call: texts of one role, for one release."""
+
+    release: str
+    texts: tuple[str, ...]
+    role: Role = "query"
+    logits: bool = False
+
+
+class EncoderServer:
+    """Encodes texts; calls that arrive together share one pass through the model.
+
+    Args:
+        home: State directory, absolute.
+        release: Opened at once.
+        threads: Threads of one pass.
+    """
+
+    def __init__(self, home: str, release: str, threads: int = 1) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._home = resolve_home(home)
+        self._hashers = Pinned(self._open, release)
+
+    async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
+        """Encode the texts of several calls, in one pass for those of one release and role."""
+        together: dict[tuple[str, Role], list[int]] = {}
+        for place, call in enumerate(calls):
+            together.setdefault((call.release, call.role), []).append(place)
+        answers: dict[int, Encoded] = {}
+        for (release, role), places in together.items():
+            hasher = await self._hashers.get(release)
+            texts = [text for place in places for text in calls[place].texts]
+            whole = await asyncio.to_thread(_encode, hasher, texts, role)
+            start = 0
+            for place in places:
+                part = slice(start, start := start + len(calls[place].texts))
+                logits = whole.logits[part] if calls[place].logits and whole.logits is not None else None
+                answers[place] = Encoded(whole.codes[part], whole.known[part], logits)
+        return [answers[place] for place in range(len(calls))]
+
+    async def ping(self, release: str) -> bool:
+        """Whether the model of this release is loaded."""
+        await self._hashers.get(release)
+        return True
+
+    async def self_test(self) -> None:
+        """Encode one text; raises what is wrong with the model."""
+        self._hashers.newest.encode([""])
+
+    def _open(self, release: str) -> Hasher:
+        hasher = read_release(self._home, release).open_hasher(self._home)
+        hasher.encode(["the first pass is slower than those that follow"])
+        return hasher
+
+
+def _encode(hasher: Hasher, texts: list[str], role: Role) -> Encoded:
+    logits = hasher.activations(texts, role)
+    known = np.array([hasher.known_words(text) > 0 for text in texts], np.bool_)
+    return Encoded(cut(hasher.method, logits), known, logits.cpu().numpy())

@@ -1,0 +1,259 @@
+"""The way of a request: encode the texts, ask every shard once, merge. Independent of what carries the calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.config import LimitsConfig
+from texthash.search.flat import Hits
+from texthash.search.release import Release
+from texthash.search.shard import merge
+from texthash.search.store import shard_of
+from texthash.service.encoder import Encoded, Texts
+from texthash.service.problems import Problem
+from texthash.service.schemas import SearchRequest
+from texthash.service.shards import Found, Group
+
+# With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
+# merge; with many, most of what the shards would send would be thrown away.
+_INLINE_HITS = 100
+
+
+class Encoder(Protocol):
+    """The encoder as the gateway sees it."""
+
+    async def encode(self, call: Texts) -> Encoded: ...
+
+    async def ping(self, release: str) -> bool: ...
+
+
+class ShardClient(Protocol):
+    """A shard as the gateway sees it; each method is the one of :class:`texthash.service.shards.ShardServer`."""
+
+    async def search(self, release: str, groups: Sequence[Group]) -> list[Found]: ...
+
+    async def documents(
+        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
+    ) -> list[list[dict]]: ...
+
+    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]: ...
+
+    async def example(self, release: str) -> str | None: ...
+
+    async def ping(self, release: str) -> bool: ...
+
+
+@dataclass
+class Answer:
+    """The results of one request, ready to be sent, and where the time went (seconds)."""
+
+    results: list[dict[str, Any]]
+    encode: float
+    search: float
+    merge: float
+
+
+@dataclass
+class _Query:
+    """One query on its way; ``code`` stays None when nothing can be searched for."""
+
+    request: SearchRequest
+    code: bytes | None = None
+    known: bool = True
+    searched: bool = True
+    hits: list[dict[str, Any]] = field(default_factory=list)
+    total: int | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Queries with one key are searched in one group."""
+        request = self.request
+        labels = tuple(request.filter.labels) if request.filter else None
+        fields = tuple(dict.fromkeys((*request.fields, *(("code",) if request.include_code else ()))))
+        return (request.limit + request.offset, request.radius, labels, fields)
+
+
+_Later = tuple[_Query, Hits, NDArray[np.int64], tuple[str, ...]]
+
+
+class Gateway:
+    """Answers requests from one release.
+
+    Args:
+        release: The release.
+        limits: Of the service.
+        encoder: Encodes texts.
+        shards: One client per shard, in order.
+    """
+
+    def __init__(self, release: Release, limits: LimitsConfig, encoder: Encoder, shards: Sequence[ShardClient]) -> None:
+        self.release = release
+        self.limits = limits
+        self._encoder = encoder
+        self._shards = list(shards)
+
+    async def encode(self, texts: Sequence[str], role: str, logits: bool) -> Encoded:
+        """Encode texts."""
+        return await self._encoder.encode(Texts(self.release.name, tuple(texts), role, logits))  # type: ignore[arg-type]
+
+    async def search(self, requests: Sequence[SearchRequest]) -> list[Answer | Problem]:
+        """Answer several requests with one call per shard; a request that cannot be answered gets its problem.
+
+        Raises:
+            Problem: the encoder or a shard is away; then no request of the batch can be answered exactly.
+        """
+        start = time.perf_counter()
+        queries = [[_Query(request) for _ in request.queries] for request in requests]
+        problems = await self._resolve(requests, queries)
+        encoded = time.perf_counter()
+        alive = [query for place, row in enumerate(queries) if place not in problems for query in row if query.searched]
+        groups: dict[tuple[Any, ...], list[_Query]] = {}
+        for query in alive:
+            groups.setdefault(query.key, []).append(query)
+        found = await self._ask(groups)
+        searched = time.perf_counter()
+        await self._merge(groups, found)
+        merged = time.perf_counter()
+        times = (encoded - start, searched - encoded, merged - searched)
+        return [
+            problems[place] if place in problems else Answer([_result(query) for query in row], *times)
+            for place, row in enumerate(queries)
+        ]
+
+    async def ready(self, timeout_s: float) -> tuple[bool, list[int]]:
+        """Whether the encoder answers, and the shards that do not."""
+        clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
+        waiting = [asyncio.wait_for(client.ping(self.release.name), timeout_s) for client in clients]
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, (Problem, TimeoutError)):
+                raise answer
+        return answers[0] is True, [number for number, answer in enumerate(answers[1:]) if answer is not True]
+
+    async def example(self) -> str | None:
+        """Id of a document of the index."""
+        for shard in self._shards:
+            found = await shard.example(self.release.name)
+            if found is not None:
+                return found
+        return None
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    async def _resolve(self, requests: Sequence[SearchRequest], queries: list[list[_Query]]) -> dict[int, Problem]:
+        """Find the code of every query: given, stored under an id, or made from text."""
+        texts: list[tuple[_Query, str]] = []
+        ids: list[tuple[int, _Query, str]] = []
+        for place, request in enumerate(requests):
+            for query, asked in zip(queries[place], request.queries, strict=True):
+                if asked.text is not None:
+                    texts.append((query, asked.text))
+                elif asked.id is not None:
+                    ids.append((place, query, asked.id))
+                elif asked.code is not None:
+                    query.code = bytes.fromhex(asked.code)
+        _, stored = await asyncio.gather(
+            self._encode_queries(texts), self._codes_of({document_id for _, _, document_id in ids})
+        )
+        problems: dict[int, Problem] = {}
+        for place, query, document_id in ids:
+            query.code = stored.get(document_id)
+            if query.code is None:
+                problems.setdefault(place, Problem("unknown-document", f"the index holds no document {document_id!r}."))
+        return problems
+
+    async def _encode_queries(self, texts: list[tuple[_Query, str]]) -> None:
+        if not texts:
+            return
+        encoded = await self.encode([text for _, text in texts], "query", False)
+        for row, (query, _) in enumerate(texts):
+            query.code = encoded.codes[row].tobytes()
+            query.known = query.searched = bool(encoded.known[row])
+
+    async def _codes_of(self, ids: set[str]) -> dict[str, bytes]:
+        by_shard: dict[int, list[str]] = {}
+        for document_id in ids:
+            by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
+        calls = [self._shards[shard].codes_of(self.release.name, wanted) for shard, wanted in by_shard.items()]
+        return {key: code for part in await asyncio.gather(*calls) for key, code in part.items()}
+
+    async def _ask(self, groups: dict[tuple[Any, ...], list[_Query]]) -> list[list[Found]]:
+        if not groups:
+            return []
+        width = self.release.bits // 8
+        asked = [
+            Group(_stack(queries, width), limit, radius, labels, fields if limit <= _INLINE_HITS else None)
+            for (limit, radius, labels, fields), queries in groups.items()
+        ]
+        return list(await asyncio.gather(*(shard.search(self.release.name, asked) for shard in self._shards)))
+
+    async def _merge(self, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]) -> None:
+        later: list[_Later] = []
+        for place, ((_, _, _, fields), queries) in enumerate(groups.items()):
+            parts = [shard[place] for shard in found]
+            for row, query in enumerate(queries):
+                mine = [Hits([part.hits.distances[row]], [part.hits.numbers[row]]) for part in parts]
+                hits, owners = merge(mine, query.request.limit, query.request.offset)
+                if query.request.radius is not None:
+                    query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
+                if parts[0].documents is None:
+                    later.append((query, hits, owners[0], fields))
+                    continue
+                by_number = {
+                    int(number): document
+                    for part in parts
+                    if part.documents is not None
+                    for number, document in zip(part.hits.numbers[row].tolist(), part.documents[row], strict=True)
+                }
+                documents = [by_number[number] for number in hits.numbers[0].tolist()]
+                query.hits = [
+                    _hit(document, distance)
+                    for document, distance in zip(documents, hits.distances[0].tolist(), strict=True)
+                ]
+        if later:
+            await self._fetch(later)
+
+    async def _fetch(self, later: list[_Later]) -> None:
+        """Get the documents of merged hits, with one call per shard that has some."""
+
+        async def ask(shard: int) -> list[list[dict[str, Any]]]:
+            wanted = [(hits.numbers[0][owners == shard].tolist(), fields) for _, hits, owners, fields in later]
+            return await self._shards[shard].documents(self.release.name, wanted)
+
+        owning = sorted({int(shard) for _, _, owners, _ in later for shard in np.unique(owners)})
+        parts = dict(zip(owning, await asyncio.gather(*(ask(shard) for shard in owning)), strict=True))
+        for place, (query, hits, owners, _) in enumerate(later):
+            documents = {shard: iter(parts[shard][place]) for shard in owning}
+            query.hits = [
+                _hit(next(documents[owner]), distance)
+                for owner, distance in zip(owners.tolist(), hits.distances[0].tolist(), strict=True)
+            ]
+
+
+def _stack(queries: Sequence[_Query], width: int) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(query.code or b"" for query in queries), np.uint8).reshape(-1, width)
+
+
+def _hit(document: dict[str, Any], distance: int) -> dict[str, Any]:
+    hit: dict[str, Any] = {"id": document.pop("id"), "distance": distance}
+    code = document.pop("code", None)
+    if code is not None:
+        hit["code"] = code.hex()
+    hit["document"] = document
+    return hit
+
+
+def _result(query: _Query) -> dict[str, Any]:
+    return {
+        "code": (query.code or b"").hex(),
+        "known_words": query.known,
+        "hits": query.hits,
+        "total_within_radius": query.total if query.searched else (0 if query.request.radius is not None else None),
+    }

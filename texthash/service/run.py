@@ -1,0 +1,120 @@
+"""Putting a release on the air: start or replace the application on the Ray cluster, and wait until it answers."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import httpx
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.context import _get_global_client
+
+from texthash.config import ServiceConfig
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.progress import say
+from texthash.search.release import CURRENT, read_release
+from texthash.service.app import build
+
+APPLICATION = "texthash"
+# Serve's own deadline, as a net below ours: ours answers with a problem, its cuts the request off.
+_GRACE_S = 5.0
+
+
+def serve_release(
+    home: Home,
+    service: ServiceConfig,
+    *,
+    release: str = CURRENT,
+    route_prefix: str = "/",
+    name: str = APPLICATION,
+    timeout_s: float = 180.0,
+) -> str:
+    """Start the service of a release on the Ray cluster of this process, or replace the one that runs there.
+
+    It listens on ``service.host`` only, 127.0.0.1 by default, and goes on when this process ends, as long as the
+    cluster does. Replacing changes one replica after the other; each request is answered from one release.
+
+    Args:
+        home: State directory, visible from all nodes.
+        service: Host, port, batching and limits.
+        release: Which release, or ``"current"``.
+        route_prefix: Path under which the service answers.
+        name: Name of the Serve application.
+        timeout_s: How long to wait until it answers.
+
+    Returns:
+        Its URL, without a slash at the end.
+
+    Raises:
+        TexthashError: the port is taken, Serve already listens elsewhere, or the service does not come up.
+        ModelMismatchError: the model and the index of the release do not belong together.
+    """
+    name_of_release = read_release(home, release).name
+    application = build({"home": str(home.root), "release": name_of_release, "service": service.model_dump()})
+    _start_serve(service)
+    say(f"service: release {name_of_release} on {service.host}:{service.port}")
+    try:
+        serve.run(application, name=name, route_prefix=route_prefix)
+    except RuntimeError as error:
+        raise TexthashError(
+            f"the service of release {name_of_release} did not start: {error}",
+            "see the Serve logs of the Ray cluster (ray list actors; /tmp/ray/session_latest/logs/serve).",
+        ) from error
+    host = "127.0.0.1" if service.host == "0.0.0.0" else service.host
+    url = f"http://{host}:{service.port}{route_prefix.rstrip('/')}"
+    _wait_until_ready(url, timeout_s)
+    return url
+
+
+def stop_service(name: str = APPLICATION) -> None:
+    """Take the application down; Serve itself goes on."""
+    serve.delete(name)
+
+
+def _start_serve(service: ServiceConfig) -> None:
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        _check_port(service.host, service.port)
+        options = HTTPOptions(
+            host=service.host, port=service.port, request_timeout_s=service.limits.request_timeout_s + _GRACE_S
+        )
+        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
+        return
+    running = client.http_config
+    if (running.host, running.port) != (service.host, service.port):
+        raise TexthashError(
+            f"Serve already listens on {running.host}:{running.port} of this cluster, not on "
+            f"{service.host}:{service.port}.",
+            f"set service.port={running.port}, or end it with `serve shutdown` first.",
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise TexthashError(
+                f"{host}:{port} cannot be listened on: {error.strerror}.", "choose another service.port."
+            ) from None
+
+
+def _wait_until_ready(url: str, timeout_s: float) -> None:
+    give_up = time.monotonic() + timeout_s
+    state = "no answer"
+    while time.monotonic() < give_up:
+        try:
+            reply = httpx.get(f"{url}/health/ready", timeout=10.0)
+            if reply.status_code == 200:
+                return
+            state = f"status {reply.status_code}: {reply.text[:200]}"
+        except httpx.TransportError as error:
+            state = repr(error)
+        time.sleep(0.2)
+    raise TexthashError(
+        f"{url}/health/ready did not become ready within {timeout_s:g} seconds ({state}).",
+        "see the Serve logs of the Ray cluster.",
+    )

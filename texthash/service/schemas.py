@@ -1,0 +1,209 @@
+"""The bodies of requests and answers, as they stand in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DocumentField = Literal["title", "text", "labels"]
+
+
+class Body(BaseModel):
+    """A part of a request: unknown members are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Query(Body):
+    """What to search for: exactly one of text, code and id."""
+
+    text: str | None = Field(None, description="Raw text; encoded by the model as a query.")
+    code: str | None = Field(
+        None, description="A packed code, bits / 4 hexadecimal digits, most significant bit first."
+    )
+    id: str | None = Field(None, description="Id of a document of the index: search with its stored code.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Query:
+        given = [name for name in ("text", "code", "id") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of text, code and id, not {', '.join(given) or 'none'}")
+        return self
+
+
+class Filter(Body):
+    """Which documents may be found."""
+
+    labels: list[str] = Field(
+        min_length=1,
+        max_length=256,
+        description="Documents with at least one of these labels; unknown ones match none.",
+    )
+
+
+class Plan(Body):
+    """How to search."""
+
+    plan: Literal["auto", "flat"] = Field(
+        "auto", description="flat: compare with every code. Answers are exact always."
+    )
+
+
+class SearchRequest(Body):
+    """A search with one query or many, which share all other members."""
+
+    queries: list[Query] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
+    limit: int = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
+    offset: int = Field(0, ge=0, description="Hits to leave out first; limit + offset at most limits.max_window.")
+    radius: int | None = Field(None, ge=0, description="Only documents at most so many bits away; at most the bits.")
+    filter: Filter | None = None
+    params: Plan = Plan()
+    fields: list[DocumentField] = Field(["title"], description="Parts of the document to return with each hit.")
+    include_code: bool = Field(False, description="Return the code of each hit.")
+
+
+class Hit(BaseModel):
+    """A document that was found."""
+
+    id: str
+    distance: int = Field(description="Bits in which its code differs from the query's, 0 to bits.")
+    code: str | None = Field(None, description="Its code in hexadecimal digits, when include_code was set.")
+    document: dict[str, Any] = Field(description="The fields that were asked for.")
+
+
+class Result(BaseModel):
+    """The answer to one query."""
+
+    code: str = Field(description="The query's code, in hexadecimal digits.")
+    known_words: bool = Field(
+        description="false: a text of which the model knows no word. It has no meaningful code, and no hits."
+    )
+    hits: list[Hit] = Field(description="By distance, equal distances by document number (order of first insert).")
+    total_within_radius: int | None = Field(description="Documents within the radius, if one was given.")
+
+
+class SearchReply(BaseModel):
+    """The answers, in the order of the queries, all from one release."""
+
+    results: list[Result]
+    took_ms: float = Field(description="Time in the server; the Server-Timing header divides it.")
+    plan: Literal["flat"] = Field(description="How the codes were searched.")
+    release: str = Field(description="The release that answered.")
+    index_version: int = Field(description="Its number.")
+    bits: int
+
+
+class EncodeRequest(Body):
+    """Texts to encode."""
+
+    inputs: Annotated[
+        str | list[str], Field(description="One text or a list of at most limits.max_batch texts (see /v1/info).")
+    ]
+    format: Literal["hex", "base64", "bits"] = Field("hex", description="Form of the codes; bits: a string of 0 and 1.")
+    role: Literal["document", "query"] = Field(
+        "document", description="Which side the texts are on; only models with two encoders tell them apart."
+    )
+    return_logits: bool = Field(False, description="Also return the real-valued codes before they were cut to bits.")
+
+
+class ModelReference(BaseModel):
+    """Which model made a code."""
+
+    name: str
+    version: str | None
+    digest: str
+
+
+class EncodeReply(BaseModel):
+    """Codes, in the order of the inputs."""
+
+    codes: list[str]
+    known_words: list[bool] = Field(description="false: the model knows no word of it; the code is that of no words.")
+    logits: list[list[float]] | None = Field(description="[inputs][bits], when return_logits was set.")
+    bits: int
+    bitorder: Literal["big"] = Field("big", description="Most significant bit of each byte first, as numpy.packbits.")
+    model: ModelReference
+    release: str
+    took_ms: float
+
+
+class ModelInfo(ModelReference):
+    """The model that is served."""
+
+    run: str | None = Field(description="Tracking run that made it.")
+    method: str
+    bits: int
+    corpus: str
+    edition: str
+    vocabulary_hash: str
+
+
+class IndexInfo(BaseModel):
+    """The index that is served."""
+
+    kind: Literal["flat"]
+    documents: int
+    shards: int
+
+
+class ReleaseInfo(BaseModel):
+    """The release that is served."""
+
+    name: str
+    index_version: int
+    created: str
+    commit: str | None
+
+
+class Limits(BaseModel):
+    """What this server allows; each is set by configuration or by TEXTHASH_<NAME>."""
+
+    max_batch: int
+    max_text_bytes: int
+    max_body_bytes: int
+    max_limit: int
+    max_window: int = Field(description="For limit + offset.")
+    request_timeout_s: float
+    max_ongoing_requests: int
+    max_queued_requests: int
+
+
+class Info(BaseModel):
+    """What is served, and within which limits."""
+
+    name: Literal["texthash"] = "texthash"
+    version: str
+    release: ReleaseInfo
+    model: ModelInfo
+    index: IndexInfo
+    limits: Limits
+
+
+class ShardsReady(BaseModel):
+    """How many shards answer."""
+
+    ready: int
+    total: int
+
+
+class Health(BaseModel):
+    """State of the service."""
+
+    status: Literal["ok", "unavailable"]
+    encoder: bool | None = None
+    shards: ShardsReady | None = None
+    missing: list[str] = Field([], description="Deployments that do not answer.")
+
+
+class ProblemBody(BaseModel):
+    """An error, RFC 9457."""
+
+    type: str = Field(description="A page that documents this kind of problem.")
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[dict[str, Any]] | None = Field(None, description="The fields that are wrong.")
+    shard: int | None = Field(None, description="The shard that is away.")

@@ -1,0 +1,113 @@
+"""One shard of the index, as a server: many queries in one call, each call pinned to a release."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.home import resolve_home
+from texthash.search.flat import Hits
+from texthash.search.release import read_release
+from texthash.search.shard import Shard
+from texthash.service.pinned import Pinned
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queries that are searched alike.
+
+    Attributes:
+        codes: uint8 [Q, bits / 8].
+        limit: Hits per query.
+        radius: Only documents at most so many bits away.
+        labels: Only documents with one of these labels.
+        fields: Document fields to return with each hit; None: no documents, they are fetched after the merge.
+    """
+
+    codes: NDArray[np.uint8]
+    limit: int
+    radius: int | None
+    labels: tuple[str, ...] | None
+    fields: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one shard found for a group.
+
+    Attributes:
+        hits: By (distance, number) for each query.
+        documents: ``{"id": ..., field: ...}`` for each hit of each query, unless the group asked for none.
+        totals: Documents within the radius for each query, if there is a radius.
+    """
+
+    hits: Hits
+    documents: list[list[dict[str, Any]]] | None
+    totals: NDArray[np.int64] | None
+
+
+class ShardServer:
+    """Answers for one shard.
+
+    Args:
+        home: State directory, absolute.
+        release: Opened at once.
+        number: Which shard.
+    """
+
+    def __init__(self, home: str, release: str, number: int) -> None:
+        self._home = resolve_home(home)
+        self._number = number
+        self._shards = Pinned(self._open, release)
+
+    async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
+        """Search every group. Errors: see :meth:`texthash.search.shard.Shard.search`."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
+
+    async def documents(self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[list[dict]]:
+        """Documents by number, for several lists of (numbers, fields) at once."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(lambda: [shard.documents(numbers, fields) for numbers, fields in wanted])
+
+    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]:
+        """Stored codes of those ids that this shard holds."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(shard.codes_of, ids)
+
+    async def example(self, release: str) -> str | None:
+        """Id of the first document of this shard, for the examples of the documentation."""
+        shard = await self._shards.get(release)
+        found = await asyncio.to_thread(shard.documents, shard.numbers[:1], ())
+        return str(found[0]["id"]) if found else None
+
+    async def ping(self, release: str) -> bool:
+        """Whether the shard is open in this release."""
+        await self._shards.get(release)
+        return True
+
+    async def self_test(self) -> None:
+        """Search for one code; raises what is wrong with the shard."""
+        shard = self._shards.newest
+        shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
+
+    def _open(self, release: str) -> Shard:
+        shard = read_release(self._home, release).open_shard(self._home, self._number)
+        shard.warm()
+        return shard
+
+
+def _search(shard: Shard, group: Group) -> Found:
+    hits = shard.search(group.codes, group.limit, radius=group.radius, labels=group.labels)
+    totals = None
+    if group.radius is not None:
+        totals = shard.total_within_radius(group.codes, group.radius, labels=group.labels)
+    if group.fields is None:
+        return Found(hits, None, totals)
+    documents = iter(shard.documents(np.concatenate(hits.numbers), group.fields))
+    return Found(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals)
