@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,8 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
         indices: [words] numbers of the words.
         counts: [words] how often each occurs in its document.
         kind: ``tfidf``: counts times smoothed idf, each document scaled to unit Euclidean length, equal to
-            scikit-learn's ``TfidfVectorizer``; ``binary``: 1; ``counts``; ``bm25``: Robertson's weight with Lucene's
+            scikit-learn's ``TfidfVectorizer``; ``sublinear_tfidf``: the same with 1 + ln(count) for the count
+            (``sublinear_tf=True``); ``binary``: 1; ``counts``; ``bm25``: Robertson's weight with Lucene's
             idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75.
         vocabulary: Statistics of the training documents.
 
@@ -32,13 +35,14 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
         return np.ones(len(indices), np.float32)
     if kind == "counts":
         return np.asarray(counts, np.float32)
-    if kind == "tfidf":
-        values = counts * vocabulary.idf[indices]
+    if kind in ("tfidf", "sublinear_tfidf"):
+        frequency = counts if kind == "tfidf" else 1 + np.log(counts)
+        values = frequency * vocabulary.idf[indices]
         norms = np.sqrt(_row_sums(indptr, values * values))
         return (values / np.repeat(norms, np.diff(indptr))).astype(np.float32)
     if kind == "bm25":
         return _bm25(indptr, indices, counts, vocabulary).astype(np.float32)
-    raise UsageError(f"unknown weighting {kind!r}.", "use tfidf, binary, counts or bm25.")
+    raise UsageError(f"unknown weighting {kind!r}.", f"use one of {', '.join(get_args(Weighting))}.")
 
 
 def _bm25(indptr: NDArray, indices: NDArray, counts: NDArray, vocabulary: Vocabulary) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.workers import Workers
@@ -148,7 +149,7 @@ class HashMethod(nn.Module):
 
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
-    weighting: ClassVar[Literal["tfidf", "binary", "counts", "bm25"]] = "tfidf"
+    weighting: Weighting = "tfidf"
 
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
