@@ -1,0 +1,112 @@
+"""What a set of codes looks like, without any labels: are the bits balanced, independent, in use at all?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from texthash.errors import UsageError
+from texthash.hamming.codes import unpack
+
+_BLOCK = 65_536  # documents unpacked at once
+_DEAD = 0.01  # a bit is dead when it is set in less than this share of documents, or in more than the rest
+
+
+def share_of_ones(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Share of documents in which each bit is set, float64 [bits]; 0.5 is balanced."""
+    ones, _ = _moments(codes)
+    return ones
+
+
+def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
+    """Quality figures of packed codes, uint8 [N, bits/8], N >= 1.
+
+    Returns:
+        ``bit_balance``: mean of |2p - 1| over bits, with p the share of ones; 0 is balanced, 1 constant.
+        ``bit_correlation``: mean absolute correlation of two different bits; a constant bit counts as 0 (and as dead).
+        ``bit_dependence``: ||S'S/N - I||_F / bits of the codes in -1/+1: unbalance and correlation in one.
+        ``entropy``: mean entropy of a bit, 0 to 1. ``effective_bits``: entropy of the whole code as it occurs,
+        at most min(bits, log2 N).
+        ``unique_codes``, ``unique_ratio``: distinct codes, and over N; ``unique_ratio_uniform``: what codes drawn
+        uniformly would give, 2^bits (1 - exp(-N / 2^bits)) / N.
+        ``collision_rate``: chance that two documents drawn with replacement share a code.
+        ``largest_bucket``: share of documents with the most frequent code. ``dead_bits``: bits with p < 0.01 or > 0.99.
+
+    Raises:
+        UsageError: no codes.
+    """
+    documents, bits = codes.shape[0], codes.shape[1] * 8
+    ones, together = _moments(codes)
+    deviation = np.sqrt(ones * (1 - ones))
+    scale = np.outer(deviation, deviation)
+    covariance = together - np.outer(ones, ones)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 1e-12)
+    np.fill_diagonal(correlation, 0.0)
+    signs = 4 * together - 2 * ones[:, None] - 2 * ones[None, :] + 1  # S'S/N
+    np.fill_diagonal(signs, 0.0)
+
+    frequency = _bucket_sizes(codes) / documents
+    return {
+        "bit_balance": float(np.abs(2 * ones - 1).mean()),
+        "bit_correlation": float(np.abs(correlation).sum() / (bits * (bits - 1))),
+        "bit_dependence": float(np.linalg.norm(signs) / bits),
+        "entropy": float(_entropy_of_bits(ones).mean()),
+        "effective_bits": float(max(0.0, -(frequency * np.log2(frequency)).sum())),
+        "unique_codes": float(frequency.size),
+        "unique_ratio": frequency.size / documents,
+        "unique_ratio_uniform": -math.expm1(-documents / 2.0**bits) * 2.0**bits / documents,
+        "collision_rate": float((frequency**2).sum()),
+        "largest_bucket": float(frequency.max()),
+        "dead_bits": float(((ones < _DEAD) | (ones > 1 - _DEAD)).sum()),
+    }
+
+
+def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int) -> str | None:
+    """One sentence when the codes have lost most of their capacity, else None.
+
+    Judged by three signs: a quarter of the bits dead, a tenth of the documents (and more than 10) in one bucket, or an
+    entropy below a third of what the width and the number of documents allow.
+    """
+    signs = []
+    if diagnostics["dead_bits"] >= bits / 4:
+        signs.append(f"{diagnostics['dead_bits']:.0f} of {bits} bits are the same in 99% of the documents")
+    if diagnostics["largest_bucket"] >= 0.1 and diagnostics["largest_bucket"] * documents > 10:
+        signs.append(f"{diagnostics['largest_bucket']:.0%} of the documents share one code")
+    possible = min(bits, math.log2(documents)) if documents > 1 else 0.0
+    if diagnostics["effective_bits"] < possible / 3:
+        signs.append(f"the codes carry {diagnostics['effective_bits']:.1f} bits where {possible:.1f} are possible")
+    if not signs:
+        return None
+    return (
+        "The codes have collapsed: "
+        + "; ".join(signs)
+        + ". Lower the weight of the term that pulls codes together (KL, quantisation), or raise balance or noise."
+    )
+
+
+def _moments(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of ones [bits], and share of documents in which two bits are set together [bits, bits]."""
+    if codes.ndim != 2 or codes.shape[0] == 0 or codes.shape[1] == 0:
+        raise UsageError(
+            f"there are no codes to look at: shape {codes.shape}.", "pass packed codes, uint8 [N, bits/8]."
+        )
+    bits = codes.shape[1] * 8
+    together = np.zeros((bits, bits))
+    for start in range(0, len(codes), _BLOCK):
+        block = unpack(codes[start : start + _BLOCK]).astype(np.float32)  # counts up to 65,536 are exact in float32
+        together += block.T @ block
+    together /= len(codes)
+    return np.diag(together).copy(), together
+
+
+def _bucket_sizes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number of documents of each distinct code."""
+    rows = np.ascontiguousarray(codes).view(np.dtype((np.void, codes.shape[1])))[:, 0]
+    return np.unique(rows, return_counts=True)[1]
+
+
+def _entropy_of_bits(ones: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (entr(ones) + entr(1 - ones)) / math.log(2)

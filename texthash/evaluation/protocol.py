@@ -1,0 +1,149 @@
+"""The protocol: queries against the train split, validation as often as needed, test once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texthash.config import EvaluationConfig
+from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.errors import UsageError
+from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
+from texthash.evaluation.results import Evaluation
+from texthash.evaluation.scoring import Relevance, expected_precision, score
+from texthash.methods.base import HashMethod
+from texthash.methods.encode import encode_split
+
+
+class Encoder(Interface):
+    """Anything that turns a split into codes; :class:`texthash.methods.hasher.Hasher` does."""
+
+    def encode_split(self, split: Split, role: Literal["document", "query"] = "document") -> NDArray[np.uint8]:
+        """Packed codes uint8 [len(split), bits/8] in the order of the split."""
+        ...
+
+
+class Protocol:
+    """How models of one prepared corpus are judged.
+
+    Queries are the validation split while a study runs and the test split once at its end; the database is always
+    train. Two documents are relevant to each other if they share a label.
+
+    Args:
+        corpus: Prepared corpus.
+        config: Cuts of the metrics.
+    """
+
+    def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:
+        self.corpus = corpus
+        self.config = config or EvaluationConfig()
+        self._released: set[str] = set()
+
+    def evaluate_validation(self, model: Encoder) -> Evaluation:
+        """All figures with the validation split as queries; may be asked for as often as one likes."""
+        return self._evaluate(model, self.corpus.validation)
+
+    def validate(self, model: Encoder) -> dict[str, float]:
+        """The metrics of :meth:`evaluate_validation` by flat name."""
+        return self.evaluate_validation(model).metrics
+
+    def validator(self) -> Validator:
+        """What training selects its weights by: E[P@k] on validation, as a function of a method. Can be pickled."""
+        return Validator(self.corpus.path, self.config)
+
+    def release_test(self, model: Encoder, study: str) -> Evaluation:
+        """All figures with the test split as queries: once per study, when its model is frozen.
+
+        A study is one search that ends in one frozen model, for instance one method at one width with one seed. What
+        test says must not steer it, so a second look under the same name is refused. The record of what was released
+        lives as long as this object.
+
+        Args:
+            model: The final model of the study.
+            study: Name of the study.
+
+        Raises:
+            UsageError: test was released for this study before.
+        """
+        if study in self._released:
+            raise UsageError(
+                f"the test split was already released for the study {study!r}.",
+                "choose by validate(); a model found after looking at test needs a new study, with a name of its own.",
+            )
+        evaluation = self._evaluate(model, self.corpus.split("test"))
+        self._released.add(study)
+        return evaluation
+
+    def _evaluate(self, model: Encoder, queries: Split) -> Evaluation:
+        database, manifest = self.corpus.train, self.corpus.manifest
+        query_codes, database_codes = model.encode_split(queries, "query"), model.encode_split(database, "document")
+        relevance = Relevance.shared_labels(queries, database)
+        scores = score(query_codes, database_codes, relevance, self.config, threads=torch.get_num_threads())
+        bits = 8 * database_codes.shape[1]
+        diagnostics = diagnose(database_codes)
+        # Bits that are balanced on train and not on the queries show a shift between the two.
+        diagnostics["query_bit_balance"] = diagnose(query_codes)["bit_balance"]
+        collapse = collapse_warning(diagnostics, bits, len(database))
+        return Evaluation(
+            corpus=manifest.name,
+            edition=manifest.edition,
+            split=queries.name,
+            bits=bits,
+            k=self.config.k,
+            metrics=scores.metrics,
+            curves={**scores.curves, "share_of_ones": share_of_ones(database_codes).tolist()},
+            diagnostics=diagnostics,
+            warnings=[*manifest.warnings, *([collapse] if collapse else [])],
+            per_query=scores.per_query,
+            query_codes=query_codes,
+            database_codes=database_codes,
+            query_labels=_first_labels(queries),
+        )
+
+
+class Validator:
+    """Expected P@k of a method on the validation split.
+
+    Holds the path of the corpus rather than the corpus, so it travels to the workers of distributed training and opens
+    the corpus there, once.
+
+    Args:
+        corpus_path: Directory of the prepared corpus; reachable from every worker.
+        config: Gives the cut k.
+    """
+
+    def __init__(self, corpus_path: Path, config: EvaluationConfig) -> None:
+        self.corpus_path = corpus_path
+        self.config = config
+
+    def __call__(self, method: HashMethod) -> float:
+        queries, database = self._corpus.validation, self._corpus.train
+        return expected_precision(
+            encode_split(method, queries, "query"),
+            encode_split(method, database, "document"),
+            Relevance.shared_labels(queries, database),
+            self.config.k,
+            threads=torch.get_num_threads(),
+        )
+
+    @cached_property
+    def _corpus(self) -> PreparedCorpus:
+        return PreparedCorpus.open(self.corpus_path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"corpus_path": self.corpus_path, "config": self.config}
+
+
+def _first_labels(split: Split) -> NDArray[np.int32]:
+    """First label of each document, int32 [N]; -1 for a document without labels."""
+    indptr, indices = split.label_ids
+    out = np.full(len(split), -1, np.int32)
+    labelled = np.flatnonzero(np.diff(indptr))
+    out[labelled] = indices[indptr[labelled]]
+    return out

@@ -1,0 +1,124 @@
+"""What one evaluation found, and its files: codes and per-query figures are kept, so that a new metric or a paired test
+needs no new training."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.errors import UsageError
+
+FORMAT_VERSION = 1
+_RECORD = "evaluation.json"
+_ARRAYS = ("query_codes", "database_codes", "query_labels", "per_query")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one set of codes under the protocol.
+
+    Attributes:
+        corpus: Name of the corpus.
+        edition: How it was prepared; figures compare only within one corpus, edition and split.
+        split: Where the queries come from: ``validation`` or ``test``. The database is always train.
+        bits: Length of the codes.
+        k: The main cut, of ``p_at_<k>`` and of ``per_query``.
+        metrics: Flat names (``p_at_100``, ``p_at_100_worst``, ``map``, ``radius2_precision``, ...) to macro averages.
+        curves: Lists to draw: ``k`` with ``p``, ``p_best``, ``p_worst``; ``radius_precision``, ``radius_recall`` and
+            ``radius_empty`` by Hamming radius 0..bits; ``share_of_ones`` by bit.
+        diagnostics: Of the database codes, see :func:`texthash.evaluation.diagnostics.diagnose`.
+        warnings: What a person has to know before believing the figures.
+        per_query: float64 [Q], expected P@k of each query; NaN where no database document is relevant.
+        query_codes: uint8 [Q, bits/8].
+        database_codes: uint8 [N, bits/8].
+        query_labels: int32 [Q], the first label of each query, for pictures; -1 for none.
+    """
+
+    corpus: str
+    edition: str
+    split: str
+    bits: int
+    k: int
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+    diagnostics: dict[str, float]
+    warnings: list[str]
+    per_query: NDArray[np.float64] = field(repr=False, compare=False)
+    query_codes: NDArray[np.uint8] = field(repr=False, compare=False)
+    database_codes: NDArray[np.uint8] = field(repr=False, compare=False)
+    query_labels: NDArray[np.int32] = field(repr=False, compare=False)
+
+    def flat(self) -> dict[str, float]:
+        """All scalar figures, diagnostics as ``codes/<name>``: ready for a tracking store."""
+        return {**self.metrics, **{f"codes/{name}": value for name, value in self.diagnostics.items()}}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain JSON types; a figure that does not exist is null."""
+        return {
+            "format": FORMAT_VERSION,
+            "corpus": self.corpus,
+            "edition": self.edition,
+            "split": self.split,
+            "bits": self.bits,
+            "k": self.k,
+            "metrics": {name: _finite(value) for name, value in self.metrics.items()},
+            "curves": {name: [_finite(value) for value in values] for name, values in self.curves.items()},
+            "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},
+            "warnings": self.warnings,
+        }
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``evaluation.json`` and one .npy an array; the directory appears when it is whole.
+
+        Raises:
+            UsageError: the directory exists.
+        """
+        directory = Path(directory)
+        if directory.exists():
+            raise UsageError(f"{directory} exists.", "an evaluation is never overwritten: name a new directory.")
+        partial = directory.with_name(f".{directory.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name in _ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(self, name))
+        (partial / _RECORD).write_text(self.to_json())
+        partial.rename(directory)
+        return directory
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Evaluation:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            UsageError: files are missing, or of another format.
+        """
+        directory = Path(directory)
+        missing = [name for name in (_RECORD, *(f"{a}.npy" for a in _ARRAYS)) if not (directory / name).is_file()]
+        if missing:
+            raise UsageError(f"{directory} is no evaluation: {', '.join(missing)} missing.", "name a saved evaluation.")
+        record = json.loads((directory / _RECORD).read_text())
+        if record.pop("format", None) != FORMAT_VERSION:
+            raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", "evaluate the model again.")
+        for part in ("metrics", "diagnostics"):
+            record[part] = {name: math.nan if value is None else value for name, value in record[part].items()}
+        record["curves"] = {
+            name: [math.nan if value is None else value for value in values]
+            for name, values in record["curves"].items()
+        }
+        arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        return cls(**record, **arrays)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

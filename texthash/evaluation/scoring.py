@@ -1,0 +1,161 @@
+"""From codes and relevance to every figure of the protocol. Pure: no splits, no models, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.config import EvaluationConfig
+from texthash.corpora.dataset import Split
+from texthash.errors import ModelMismatchError, UsageError
+from texthash.evaluation import metrics
+from texthash.hamming import kernels
+from texthash.hamming.codes import check_codes, to_words
+
+RADIUS = 2
+_CELLS = 16_000_000  # histogram cells held at once: 128 MB of int64
+
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Which database documents are relevant to a query: those with which it shares a label; how many, is the gain.
+
+    Attributes:
+        queries: CSR (indptr [Q+1], indices) of the label numbers of the queries.
+        database: The same of the database documents.
+    """
+
+    queries: kernels.LabelSets
+    database: kernels.LabelSets
+
+    @classmethod
+    def shared_labels(cls, queries: Split, database: Split) -> Relevance:
+        """Relevance by the labels of two splits of one corpus."""
+        return cls(queries.label_ids, database.label_ids)
+
+
+class Scores(NamedTuple):
+    """Figures of one set of codes; see :class:`texthash.evaluation.results.Evaluation` for the names."""
+
+    metrics: dict[str, float]
+    curves: dict[str, list[float]]
+    per_query: NDArray[np.float64]
+
+
+def score(
+    query_codes: Codes, database_codes: Codes, relevance: Relevance, config: EvaluationConfig, threads: int = 1
+) -> Scores:
+    """All metrics of packed codes.
+
+    Args:
+        query_codes: uint8 [Q, bits/8].
+        database_codes: uint8 [N, bits/8].
+        relevance: Of the same queries and documents, in the same order.
+        config: Main cut, and the cuts of the curve, of which those beyond N are left out.
+        threads: For the counting of distances.
+
+    Raises:
+        ModelMismatchError: codes of different widths, or not one for each row of the relevance.
+        UsageError: no query has a relevant document.
+    """
+    k, documents = config.k, len(database_codes)
+    cuts = [cut for cut in config.curve if cut <= documents]
+    blocks = [
+        _per_query(graded, k, cuts) for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
+    ]
+    values = {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
+    per_query = values.get(f"p_at_{k}", np.zeros(0))
+    known = ~np.isnan(per_query)
+    if not known.any():
+        raise UsageError(
+            f"none of {len(query_codes)} queries has a relevant document in the database of {documents}.",
+            "check that the corpus has labels, and that queries and train share them.",
+        )
+    curves = {name: of_query[known].mean(axis=0).tolist() for name, of_query in values.items() if of_query.ndim == 2}
+    flat = {name: metrics.mean(of_query) for name, of_query in values.items() if of_query.ndim == 1}
+    flat |= {"queries": float(known.sum()), "queries_skipped": float((~known).sum()), "documents": float(documents)}
+    return Scores(flat, {"k": [float(cut) for cut in cuts], **curves}, per_query)
+
+
+def expected_precision(
+    query_codes: Codes, database_codes: Codes, relevance: Relevance, k: int, threads: int = 1
+) -> float:
+    """E[P@k] alone, macro average: what training selects by. NaN when no query has a relevant document."""
+    bits = _check(query_codes, database_codes, relevance)
+    n, n_relevant = kernels.label_histogram(
+        to_words(database_codes), to_words(query_codes), relevance.database, relevance.queries, bits, threads
+    )
+    return metrics.mean(metrics.precision_at_k(n, n_relevant, k).expected)
+
+
+def _graded_histograms(
+    query_codes: Codes, database_codes: Codes, relevance: Relevance, threads: int
+) -> Iterator[NDArray[np.int64]]:
+    """Histograms int64 [block, bits+1, gmax+1], a block of queries at a time, in order."""
+    bits = _check(query_codes, database_codes, relevance)
+    words = to_words(database_codes)
+    indptr, indices = relevance.queries
+    gains = int(np.diff(indptr).max(initial=0)) + 1
+    block = max(1, _CELLS // ((64 * len(words) + 1) * gains))
+    for start in range(0, len(query_codes), block):
+        some = query_codes[start : start + block]
+        bounds = indptr[start : start + len(some) + 1]
+        labels = bounds - bounds[0], indices[bounds[0] : bounds[-1]]
+        yield kernels.graded_histogram(words, to_words(some), relevance.database, labels, bits, threads)
+
+
+def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int]) -> dict[str, NDArray[Any]]:
+    """Every figure of each query: [block], or [block, points] for curves."""
+    n = graded.sum(axis=2)
+    relevant = graded[:, :, 1:].sum(axis=2)
+    values: dict[str, NDArray[Any]] = {}
+
+    def add(name: str, tied: metrics.Tied) -> None:
+        values[name], values[f"{name}_best"], values[f"{name}_worst"] = tied
+
+    add(f"p_at_{k}", metrics.precision_at_k(n, relevant, k))
+    add("map", metrics.average_precision(n, relevant))
+    add(f"map_at_{k}", metrics.average_precision(n, relevant, k))
+    add(f"ndcg_at_{k}", metrics.ndcg_at_k(graded, k))
+    add(f"recall_at_{k}", metrics.recall_at_k(n, relevant, k))
+    add(f"hit_at_{k}", metrics.hit_at_k(n, relevant, k))
+    add("mrr", metrics.reciprocal_rank(n, relevant))
+    ball = metrics.radius_precision(n, relevant, RADIUS)
+    unknown = np.isnan(ball.precision)
+    values[f"radius{RADIUS}_precision"] = ball.precision
+    values[f"radius{RADIUS}_empty_rate"] = np.where(unknown, np.nan, ball.empty)
+    values["distance_relevant"] = _mean_distance(relevant, unknown)
+    values["distance_other"] = _mean_distance(n - relevant, unknown)
+    if cuts:
+        add("p", metrics.precision_curve(n, relevant, cuts))
+    balls = metrics.pr_curve(n, relevant)
+    values |= {"radius_precision": balls.precision, "radius_recall": balls.recall, "radius_empty": balls.empty}
+    return values
+
+
+def _mean_distance(histogram: NDArray[np.int64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean Hamming distance of the documents counted, float64 [Q]; NaN where there are none or the query is unknown."""
+    count = histogram.sum(axis=1)
+    total = histogram @ np.arange(histogram.shape[1])
+    return np.where(unknown | (count == 0), np.nan, total / np.maximum(count, 1))
+
+
+def _check(query_codes: Codes, database_codes: Codes, relevance: Relevance) -> int:
+    """The width in bits of codes that fit each other and the relevance."""
+    bits = check_codes(database_codes, name="database codes")
+    check_codes(query_codes, bits, "query codes")
+    for name, codes, labels in (
+        ("queries", query_codes, relevance.queries),
+        ("database documents", database_codes, relevance.database),
+    ):
+        if len(codes) != len(labels[0]) - 1:
+            raise ModelMismatchError(
+                f"there are {len(codes)} codes for {len(labels[0]) - 1} {name}.", "encode the same split of the corpus."
+            )
+    return bits
