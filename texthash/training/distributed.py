@@ -1,0 +1,208 @@
+"""The training loop on Ray Train: one to many workers, a checkpoint an epoch, going on after the death of a worker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from texthash.config import MethodConfig, TrainingConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import CorpusError, TexthashError
+from texthash.methods.base import HashMethod
+from texthash.methods.registry import build
+from texthash.training.checkpoints import State, read_state, write_state
+from texthash.training.loop import EpochReport, TrainingResult, fit
+
+_STATE, _RESULT = "checkpoint.pt", "result.pt"
+_SILENCE_S = 300
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every worker is told."""
+
+    method: MethodConfig
+    corpus: Path
+    training: TrainingConfig
+    validate: Callable[[HashMethod], float] | None
+    on_epoch: Callable[[EpochReport], None] | None
+
+
+class _RayCheckpointer:
+    """Hands the state to Ray Train, which keeps it where the next incarnation of the workers finds it."""
+
+    def load(self) -> State | None:
+        return _read_latest(_STATE)
+
+    def save(self, state: State, metrics: dict[str, float]) -> None:
+        _report(metrics, _STATE, state)
+
+
+def train_distributed(
+    method: MethodConfig,
+    corpus: Path,
+    training: TrainingConfig,
+    *,
+    storage: Path,
+    name: str,
+    validate: Callable[[HashMethod], float] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> TrainingResult:
+    """Fit a method on the Ray cluster of this process.
+
+    Each worker maps the prepared corpus from its path and takes its part of every global batch, so that N workers see
+    the documents that one would. Called again with the name of a run that was interrupted, it goes on from that
+    run's last epoch; the checkpoints of a run that ended well are removed.
+
+    Args:
+        method: Name, width and hyper-parameters.
+        corpus: Directory of a prepared corpus, visible from every node.
+        training: ``workers``, ``cpus_per_worker``, ``max_failures`` and what the loop itself reads.
+        storage: Directory for checkpoints, visible from every node.
+        name: Of the run, unique within ``storage``.
+        validate: Figure of merit on validation, computed by the first worker; has to survive pickling.
+        on_epoch: Called in the first worker after each epoch; has to survive pickling. An epoch that is repeated
+            after a death is reported again.
+
+    Returns:
+        The fitted method, in this process, with the history of the run.
+
+    Raises:
+        TexthashError: training failed more often than ``max_failures``, or its own error (not finite, no corpus).
+    """
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    _check_room(training)
+    place = storage.absolute() / name
+    if place.exists() and not training.resume:
+        shutil.rmtree(place)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": _Job(method, corpus.absolute(), training, validate, on_epoch)},
+        scaling_config=ScalingConfig(
+            num_workers=training.workers,
+            use_gpu=training.use_gpu,
+            resources_per_worker={"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo", timeout_s=_SILENCE_S),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage.absolute()),
+            failure_config=FailureConfig(max_failures=training.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    try:
+        outcome = trainer.fit()
+    except TrainingFailedError as error:
+        raise _reason(error, name) from error
+    if outcome.checkpoint is None:
+        raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
+    with outcome.checkpoint.as_directory() as directory:
+        result = _rebuild(method, corpus, training, read_state(Path(directory) / _RESULT))
+    shutil.rmtree(place, ignore_errors=True)
+    return result
+
+
+def _work(config: dict[str, Any]) -> None:
+    """The life of one worker."""
+    job: _Job = config["job"]
+    torch.set_num_threads(1)
+    finished = _read_latest(_RESULT)
+    if finished is not None:  # everything but the end of the run itself had been done
+        _report({"finished": 1.0}, _RESULT, finished)
+        return
+    try:
+        corpus = PreparedCorpus.open(job.corpus)
+    except CorpusError as error:
+        raise CorpusError(
+            f"on node {os.uname().nodename}: {error.problem}",
+            "on several nodes TEXTHASH_HOME has to be a directory that all of them share.",
+        ) from error
+    method = build(job.method.name, corpus.shape, job.method.bits, job.method.params, job.training.seed)
+    result = fit(
+        method,
+        corpus.train,
+        job.training,
+        validate=job.validate,
+        on_epoch=job.on_epoch,
+        checkpointer=_RayCheckpointer(),
+    )
+    final = {
+        "method": {name: tensor.cpu() for name, tensor in result.method.state_dict().items()},
+        "history": [asdict(report) for report in result.history],
+        "best_validation": result.best_validation,
+    }
+    _report({"finished": 1.0}, _RESULT, final)
+
+
+def _report(metrics: dict[str, float], name: str, state: State) -> None:
+    """Called by all workers; the first one's state becomes the checkpoint."""
+    from ray import train
+
+    if train.get_context().get_world_rank() != 0:
+        train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory(prefix="texthash-checkpoint-") as scratch:
+        write_state(state, Path(scratch) / name)
+        train.report(metrics, checkpoint=train.Checkpoint.from_directory(scratch))
+
+
+def _read_latest(name: str) -> State | None:
+    from ray import train
+
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as directory:
+        path = Path(directory) / name
+        return read_state(path) if path.is_file() else None
+
+
+def _rebuild(method: MethodConfig, corpus: Path, training: TrainingConfig, final: State) -> TrainingResult:
+    shape = PreparedCorpus.open(corpus).shape
+    fitted = build(method.name, shape, method.bits, method.params, training.seed)
+    fitted.load_state_dict(final["method"])
+    history = [EpochReport(**report) for report in final["history"]]
+    return TrainingResult(fitted.eval(), history, final["best_validation"])
+
+
+def _check_room(training: TrainingConfig) -> None:
+    """A group of workers that cannot be placed would wait for ever."""
+    import ray
+
+    for resource, wanted, key in (
+        ("CPU", training.workers * training.cpus_per_worker, "training.cpus_per_worker"),
+        ("GPU", float(training.workers if training.use_gpu else 0), "training.use_gpu=false"),
+    ):
+        there = ray.cluster_resources().get(resource, 0.0)
+        if wanted > there:
+            raise TexthashError(
+                f"training.workers={training.workers} need {wanted:g} {resource}s, the cluster has {there:g}.",
+                f"lower training.workers or set {key}, or add nodes.",
+            )
+
+
+def _reason(error: Exception, name: str) -> TexthashError:
+    """The project's own error where a worker raised one; else what the first worker that failed said."""
+    failures = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, TexthashError):
+                return type(cause)(cause.problem, cause.remedy)
+            cause = getattr(cause, "cause", None) or cause.__cause__
+    first = str(next(iter(failures.values()), error)).strip().splitlines()
+    return TexthashError(
+        f"training {name} failed: {first[-1] if first else error!r}",
+        "the workers' output above says more; raise training.max_failures if nodes are unreliable.",
+    )
