@@ -67,15 +67,17 @@ def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
 def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int) -> str | None:
     """One sentence when the codes have lost most of their capacity, else None.
 
-    Judged by three signs: a quarter of the bits dead, a tenth of the documents (and more than 10) in one bucket, or an
-    entropy below a third of what the width and the number of documents allow.
+    Judged by three signs: a quarter of the bits dead, a tenth of the documents in one bucket, or an entropy below a
+    third of what the width and the number of documents allow. Fewer than 100 documents are too few to tell.
     """
+    if documents < 100:
+        return None
     signs = []
     if diagnostics["dead_bits"] >= bits / 4:
         signs.append(f"{diagnostics['dead_bits']:.0f} of {bits} bits are the same in 99% of the documents")
-    if diagnostics["largest_bucket"] >= 0.1 and diagnostics["largest_bucket"] * documents > 10:
+    if diagnostics["largest_bucket"] >= 0.1:
         signs.append(f"{diagnostics['largest_bucket']:.0%} of the documents share one code")
-    possible = min(bits, math.log2(documents)) if documents > 1 else 0.0
+    possible = min(bits, math.log2(documents))
     if diagnostics["effective_bits"] < possible / 3:
         signs.append(f"the codes carry {diagnostics['effective_bits']:.1f} bits where {possible:.1f} are possible")
     if not signs:

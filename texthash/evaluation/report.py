@@ -143,7 +143,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
     page.heading("Code quality", 3)
     page.table(
         ["model", *(name.replace("_", " ") for name in first.diagnostics)],
-        [[name, *(f"{value:.4g}" for value in run.evaluation.diagnostics.values())] for name, run in shown.items()],
+        [[name, *map(_short, run.evaluation.diagnostics.values())] for name, run in shown.items()],
     )
     for name, run in shown.items():
         page.heading(name, 3)
@@ -198,6 +198,10 @@ def _leaderboard(
     page.table(columns, table)
     for source in sources:
         page.text(f"Published: {source}")
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
 
 
 def _mean(runs: Sequence[ReportedRun], metric: str) -> float:

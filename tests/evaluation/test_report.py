@@ -1,0 +1,288 @@
+"""Plots and report: what they show, in which form, and what they refuse."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+import struct
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from texthash.config import Config, EvaluationConfig
+from texthash.errors import UsageError
+from texthash.evaluation import plots
+from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.report import ReportedRun, report
+from texthash.hamming.codes import pack
+from texthash.training.loop import EpochReport
+
+
+class Projection:
+    """Random hyperplanes over tf-idf, without any training."""
+
+    def __init__(self, bits, seed=0):
+        self.bits, self.seed = bits, seed
+
+    def encode_split(self, split, role="document"):
+        vectors = split.matrix()
+        planes = np.random.default_rng(self.seed).standard_normal((vectors.shape[1], self.bits)).astype(np.float32)
+        return pack(vectors @ planes > 0)
+
+
+@pytest.fixture(scope="module")
+def evaluate(small_corpus):
+    protocol = Protocol(small_corpus, EvaluationConfig(k=20, curve=(1, 5, 20, 100)))
+    return lambda bits, seed=0: protocol.evaluate_validation(Projection(bits, seed))
+
+
+@pytest.fixture(scope="module")
+def evaluation(evaluate):
+    return evaluate(16)
+
+
+def epochs(validated=True):
+    return [
+        EpochReport(
+            stage="pretraining" if number <= 2 else "codes",
+            epoch=number if number <= 2 else number - 2,
+            epochs=3,
+            number=number,
+            terms={"reconstruction": 100.0 / number, **({"kl": 0.1 * number} if number > 2 else {})},
+            validation=0.1 * (number % 4) if validated else None,
+            seconds=1.0,
+            documents_per_second=100.0,
+        )
+        for number in range(1, 6)
+    ]
+
+
+def curves(figure):
+    """Label to (x, y) of every labelled line of the first axes."""
+    lines = figure.axes[0].get_lines()
+    return {str(line.get_label()): line.get_xydata() for line in lines if not str(line.get_label()).startswith("_")}
+
+
+def dimensions(data):
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", data[16:24])
+
+
+# -- plots ------------------------------------------------------------------------------------------------------------
+
+
+def test_precision_figure_draws_curve_band_and_reference(evaluation):
+    figure = plots.precision_figure({"lsh 16": evaluation}, {"tf-idf cosine": 0.7})
+    drawn = curves(figure)
+    np.testing.assert_allclose(drawn["lsh 16"][:, 1], evaluation.curves["p"])
+    assert drawn["tf-idf cosine"].tolist() == [[20, 0.7]]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(min(evaluation.curves["p_worst"]))
+    assert band.max() == pytest.approx(max(evaluation.curves["p_best"]))
+
+
+def test_many_runs_get_whiskers_in_place_of_bands(evaluation):
+    figure = plots.precision_figure({f"run {i}": evaluation for i in range(5)})
+    assert not figure.axes[0].collections
+    whiskers = [line for line in figure.axes[0].get_lines() if line.get_marker() == "_"]
+    assert len(whiskers) == 5
+    assert sorted(whiskers[0].get_ydata()) == [evaluation.metrics["p_at_20_worst"], evaluation.metrics["p_at_20_best"]]
+
+
+def test_lines_differ_without_colour(evaluation):
+    figure = plots.pr_figure({f"run {i}": evaluation for i in range(8)})
+    lines = [line for line in figure.axes[0].get_lines() if str(line.get_label()).startswith("run")]
+    assert len({(line.get_marker(), str(line.get_linestyle()), line._dash_pattern[1] is None) for line in lines}) == 8
+
+
+def test_pr_figure_draws_the_radius_curve(evaluation):
+    drawn = curves(plots.pr_figure({"lsh": evaluation}))["lsh"]
+    np.testing.assert_allclose(drawn, np.transpose([evaluation.curves[f"radius_{p}"] for p in ("recall", "precision")]))
+
+
+def test_bits_figure_averages_seeds(evaluate):
+    runs = [evaluate(8), evaluate(16, 0), evaluate(16, 1)]
+    figure = plots.bits_figure({"lsh": runs})
+    points = figure.axes[0].containers[0].lines[0].get_xydata()
+    assert points[:, 0].tolist() == [8, 16]
+    assert points[1, 1] == pytest.approx(np.mean([run.metrics["p_at_20"] for run in runs[1:]]))
+
+
+def test_balance_figure_puts_the_most_unbalanced_first(evaluation):
+    heights = [abs(bar.get_height()) for bar in plots.balance_figure(evaluation).axes[0].patches]
+    assert heights == sorted(heights, reverse=True)
+    assert sum(heights) == pytest.approx(np.abs(np.array(evaluation.curves["share_of_ones"]) - 0.5).sum())
+
+
+def test_map_figure_shows_every_query_once(evaluation, small_corpus):
+    figure = plots.map_figure(evaluation, small_corpus.label_names)
+    areas = np.concatenate([marks.get_sizes() for marks in figure.axes[0].collections])
+    assert areas.sum() / 8 == pytest.approx(len(evaluation.query_codes))
+    assert len(figure.axes[0].collections) == len(np.unique(evaluation.query_labels))
+    assert plots.png(figure) == plots.png(plots.map_figure(evaluation, small_corpus.label_names))
+
+
+def test_map_figure_of_equal_codes(evaluation):
+    collapsed = dataclasses.replace(evaluation, query_codes=np.zeros_like(evaluation.query_codes))
+    assert "all codes are equal" in plots.map_figure(collapsed).axes[0].get_xlabel()
+
+
+def test_umap_is_optional_and_named(evaluation, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UsageError, match="umap-learn is not installed"):
+        plots.map_figure(evaluation, layout="umap")
+
+
+def test_learning_figure_marks_the_best_validation():
+    figure = plots.learning_figure(epochs())
+    assert set(curves(figure)) == {"reconstruction", "kl"}
+    ring = next(line for line in figure.axes[1].get_lines() if line.get_marker() == "o")
+    assert ring.get_xydata().tolist() == [[3, pytest.approx(0.3)]]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"pretraining", "codes"}
+
+
+def test_learning_figure_without_validation_or_epochs():
+    plots.png(plots.learning_figure(epochs(validated=False)))
+    with pytest.raises(UsageError, match="no training history"):
+        plots.learning_figure([])
+
+
+def test_every_figure_names_its_axes(evaluation):
+    figures = [
+        plots.precision_figure({"a": evaluation}),
+        plots.pr_figure({"a": evaluation}),
+        plots.bits_figure({"a": [evaluation]}),
+        plots.balance_figure(evaluation),
+        plots.map_figure(evaluation),
+        plots.learning_figure(epochs()),
+    ]
+    for figure in figures:
+        assert figure.axes[-1].get_xlabel()
+        assert all(axes.get_ylabel() for axes in figure.axes)
+        assert min(dimensions(plots.png(figure))) > 400
+
+
+# -- report -----------------------------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Collects cells of tables, images and whatever would be fetched from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.images, self.fetched, self.inside = [], [], [], False
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "tr":
+            self.rows.append([])
+        self.inside = tag in ("td", "th")
+        if self.inside:
+            self.rows[-1].append("")
+        if tag == "img":
+            self.images.append(found["src"])
+        self.fetched += [v for k, v in found.items() if k in ("src", "href") and not v.startswith("data:")]
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data
+
+
+def read(text):
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def runs(evaluate, small_corpus):
+    common = {"config": Config(), "commit": "abc123", "label_names": small_corpus.label_names}
+    return [
+        ReportedRun("lsh", evaluate(16, 0), seconds=1.0, references={"tf-idf cosine": 0.71}, **common),
+        ReportedRun("lsh", evaluate(16, 1), seconds=3.0, **common),
+        ReportedRun("itq<b>", evaluate(32), history=epochs(), published=0.5, published_source="Table 2 of X", **common),
+    ]
+
+
+def test_leaderboard_joins_seeds_and_gives_the_tie_band(runs):
+    page = report(runs)
+    rows = read(page.html).rows
+    lsh = next(row for row in rows if row[0] == "lsh")
+    values = [run.evaluation.metrics["p_at_20"] for run in runs[:2]]
+    worst, best = (np.mean([r.evaluation.metrics[f"p_at_20_{e}"] for r in runs[:2]]) for e in ("worst", "best"))
+    assert lsh[1:3] == ["16", "2"]
+    assert lsh[3] == f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} [{worst:.4f}, {best:.4f}]"
+    assert lsh[-2:] == ["2.0", ""]
+    other = next(row for row in rows if row[0] == "itq<b>")
+    assert other[-1] == "0.5000"
+    assert next(row for row in rows if row[0] == "tf-idf cosine")[3] == "0.7100"
+    assert "Table 2 of X" in page.html
+    assert "Table 2 of X" in page.markdown
+
+
+def test_html_stands_alone_and_shows_every_figure(runs):
+    page = report(runs, title="A & B")
+    reader = read(page.html)
+    assert reader.fetched == []
+    assert len(reader.images) == len(page.figures) == 3 + 2 + 3  # common; per model; and one learning curve
+    for image in reader.images:
+        dimensions(base64.b64decode(image.removeprefix("data:image/png;base64,")))
+    assert "<title>A &amp; B</title>" in page.html
+    assert "abc123" in page.html
+    assert "vocabulary_size: 10000" in page.html
+
+
+def test_markdown_says_the_same(runs, tmp_path):
+    page = report(runs)
+    page.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plots", "report.html", "report.md"]
+    text = (tmp_path / "report.md").read_text()
+    for name in re.findall(r"\]\((plots/[^)]+)\)", text):
+        dimensions((tmp_path / name).read_bytes())
+    assert len(re.findall(r"^!\[", text, re.MULTILINE)) == len(page.figures)
+    table = [line for line in text.splitlines() if line.startswith("| lsh |")]
+    assert [cell.strip() for cell in table[0].strip("|").split("|")] == next(
+        row for row in read(page.html).rows if row[0] == "lsh"
+    )
+
+
+def test_unlike_runs_get_tables_of_their_own(runs):
+    other = dataclasses.replace(runs[0], evaluation=dataclasses.replace(runs[0].evaluation, split="test"))
+    page = report([runs[0], other])
+    assert "queries: validation" in page.markdown
+    assert "queries: test" in page.markdown
+    assert sum(row[0] == "method" for row in read(page.html).rows) == 2
+    assert all(row[2] == "1" for row in read(page.html).rows if row[0] == "lsh")
+
+
+def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
+    def variant(number):
+        metrics = {**evaluation.metrics, "p_at_20": number / 100}
+        return ReportedRun(f"m{number:02}", dataclasses.replace(evaluation, metrics=metrics))
+
+    page = report([variant(number) for number in range(10)])
+    rows = read(page.html).rows
+    assert {row[0] for row in rows} >= {f"m{number:02}" for number in range(10)}
+    assert "8 models of 10" in page.markdown
+    assert "1-m09-16-map" in page.figures
+    assert "1-m01-16-map" not in page.figures
+
+
+def test_warnings_are_shown(evaluation):
+    alarmed = dataclasses.replace(evaluation, warnings=["The codes have collapsed."])
+    page = report([ReportedRun("a", alarmed), ReportedRun("b", evaluation)])
+    assert "a 16: The codes have collapsed." in page.html
+    assert "a 16: The codes have collapsed." in page.markdown
+
+
+def test_what_is_refused(evaluation):
+    with pytest.raises(UsageError, match="no source"):
+        ReportedRun("a", evaluation, published=0.5)
+    with pytest.raises(UsageError, match="no runs"):
+        report([])
