@@ -1,0 +1,107 @@
+"""The Ray cluster that a program runs on: the one it is told of, or a local one of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from texthash.errors import TexthashError
+from texthash.progress import say
+
+_OBJECT_STORE_BYTES = 500_000_000
+_ADDRESS = "RAY_ADDRESS"
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[bool]:
+    """Be connected to Ray; disconnect, and end a cluster that was started here, at the end.
+
+    Args:
+        address: Of a running cluster, or ``"auto"``; None: RAY_ADDRESS (which a submitted job finds set), else a new
+            local cluster on 127.0.0.1 with this machine's cores.
+
+    Yields:
+        Whether the cluster ends with this program.
+
+    Raises:
+        TexthashError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Lines of different workers that look alike are progress of different things.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield False
+        return
+    wanted = address or os.environ.get(_ADDRESS)
+    try:
+        if wanted:
+            ray.init(address=wanted, logging_level=logging.WARNING)
+        else:
+            _start_local()
+    except ConnectionError as error:
+        raise TexthashError(
+            f"there is no Ray cluster at {wanted}: {error}",
+            f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
+        ) from error
+    try:
+        yield not wanted
+    finally:
+        ray.shutdown()
+
+
+def _start_local() -> None:
+    import ray
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ray.init(
+        address="local",
+        num_cpus=max(2, cores),
+        object_store_memory=_OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        _node_ip_address="127.0.0.1",
+    )
+    say(f"ray: started a local cluster of {max(2, cores)} CPUs")
+
+
+def check_shared(directory: Path) -> None:
+    """Check that every node of the cluster sees a directory, where there is more than one node.
+
+    Raises:
+        TexthashError: naming the nodes that do not.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    marker = directory / f".seen-{uuid.uuid4().hex}"
+    marker.touch()
+    look = ray.remote(num_cpus=0)(_sees)
+    try:
+        answers = {
+            node["NodeManagerHostname"]: look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(marker)
+            for node in nodes
+        }
+        blind = [name for name, answer in answers.items() if not ray.get(answer)]
+    finally:
+        marker.unlink()
+    if blind:
+        raise TexthashError(
+            f"{directory} is not seen by {len(blind)} of {len(nodes)} nodes: {', '.join(sorted(blind))}.",
+            "set TEXTHASH_HOME to a directory on storage that all nodes share.",
+        )
+
+
+def _sees(path: Path) -> bool:
+    return path.exists()

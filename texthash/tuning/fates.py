@@ -1,0 +1,43 @@
+"""What becomes of each trial, told to the person and to the tracking store by the driver of the sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+
+from texthash.progress import say
+from texthash.tuning.trial import METRIC, TrialSetting, fate_of
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+
+class FateKeeper(Callback):
+    """Ends the run of each trial. The driver does it, because a trial that is stopped, or dies, cannot.
+
+    Args:
+        setting: Of the sweep.
+        trials: How many there will be.
+    """
+
+    def __init__(self, setting: TrialSetting, trials: int) -> None:
+        self.setting, self.trials = setting, trials
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._end(trials, trial, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        lines = str(trial.get_error() or "its process died").strip().splitlines()
+        self._end(trials, trial, lines[-1] if lines else "its process died")
+
+    def _end(self, trials: list[Trial], trial: Trial, error: str | None) -> None:
+        last = trial.last_result or {}
+        fate, counts = fate_of(last, error)
+        run = self.setting.run(trial.trial_id, trial.config)
+        run.tags({"fate": fate})
+        run.end("FINISHED" if counts else "FAILED", None if counts else fate)
+        done = sum(other.is_finished() for other in trials)
+        figure = f"{self.setting.study.validation} {last[METRIC]:.4f}, " if counts else ""
+        values = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.config.items())
+        say(f"tune: trial {max(done, 1)}/{self.trials} {figure}{fate} ({values})")

@@ -1,0 +1,248 @@
+"""A sweep: Optuna proposes, Ray Tune runs several trials at a time, ASHA ends the poor ones early."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.config import Config
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import TexthashError, UsageError
+from texthash.home import Home
+from texthash.methods.base import HashMethod
+from texthash.methods.registry import build
+from texthash.progress import say
+from texthash.tracking import Run, Tracker, data_digest
+from texthash.tuning.fates import FateKeeper
+from texthash.tuning.spaces import free_space, published_point, to_tune
+from texthash.tuning.trial import METRIC, TrialSetting, fate_of, planned_reports, run_trial
+
+if TYPE_CHECKING:
+    from ray.tune import ResultGrid, Tuner
+
+_RECORD = "sweep.json"
+_REDUCTION = 3
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial: what was tried, its best validation figure, and what became of it."""
+
+    trial: str
+    params: dict[str, Any]
+    validation: float | None
+    epochs: int
+    fate: str
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        params: Hyper-parameters of the winner.
+        validation: Its validation figure.
+        trials: All trials, best first, failed ones last.
+        directory: Where Ray Tune keeps them.
+    """
+
+    params: dict[str, Any]
+    validation: float
+    trials: list[TrialRecord]
+    directory: Path
+
+
+@dataclass
+class Sweep:
+    """A place on disk for one sweep, and the run it belongs to.
+
+    Attributes:
+        directory: Ray Tune's experiment directory.
+        identity: Digest of everything that decides what the trials compute.
+        study: Id of the tracking run that the trials are nested in; None until it is started.
+        finished: Whether the sweep came to its end.
+    """
+
+    directory: Path
+    identity: str
+    study: str | None = None
+    finished: bool = False
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def write(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        partial = self.directory / f".{_RECORD}.partial"
+        partial.write_text(json.dumps({**asdict(self), "directory": str(self.directory)}, indent=1))
+        partial.rename(self.directory / _RECORD)
+
+    @classmethod
+    def read(cls, directory: Path) -> Sweep:
+        return cls(**{**json.loads((directory / _RECORD).read_text()), "directory": directory})
+
+
+def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
+    """The place of a new sweep; with ``tuning.resume``, the latest unfinished one of the same configuration.
+
+    Raises:
+        UsageError: resumption is asked for and there is nothing to resume, or nothing to search.
+    """
+    free_space(config.method)
+    root = home.runs / "sweeps"
+    identity = _identity(config, corpus)
+    stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
+    known = [Sweep.read(path.parent) for path in root.glob(f"{stem}-*/{_RECORD}")]
+    unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
+    if config.tuning.resume:
+        if not unfinished:
+            others = [s.directory.name for s in known if not s.finished]
+            hint = f"; unfinished with another configuration: {', '.join(others)}" if others else ""
+            raise UsageError(
+                f"there is no unfinished sweep of this configuration in {root}{hint}.",
+                "set tuning.resume=false to start one.",
+            )
+        return unfinished[-1]
+    if unfinished:
+        say(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true would go on with it")
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return Sweep(root / f"{stem}-{stamp}", identity)
+
+
+def run_sweep(
+    sweep: Sweep,
+    config: Config,
+    corpus: PreparedCorpus,
+    tracker: Tracker,
+    study: Run,
+    validate: Callable[[HashMethod], float],
+) -> SweepResult:
+    """Run the trials of a sweep, or those that are left, on the Ray cluster of this process.
+
+    The published hyper-parameters are the first trial where they lie in the search space. Each trial is a fit within
+    one process and a tracking run nested in ``study``; what becomes of it stands there as the tag ``fate``.
+
+    Args:
+        sweep: From :func:`open_sweep`.
+        config: ``method.params`` are fixed, the rest of the method's space is searched.
+        corpus: Prepared, on storage that all nodes share.
+        tracker: Where the trials are recorded.
+        study: The run that they are nested in.
+        validate: Figure of merit on validation, higher is better; has to survive pickling.
+
+    Raises:
+        TexthashError: no trial gave a figure, or a trial needs more CPUs than any node has.
+    """
+    _check_room(config)
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else an interrupted sweep looks like a finished one
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
+    setting = TrialSetting(config, corpus.path, tracker, study, sweep.directory.name, validate)
+    tuner = _tuner(sweep, setting, corpus)
+    sweep.study = study.run_id
+    sweep.write()
+    records = _records(tuner.fit(), setting)
+    usable = [record for record in records if record.validation is not None]
+    if not usable:
+        reason = records[0].fate if records else "no trial was started"
+        raise TexthashError(
+            f"none of the {len(records)} trials of {sweep.directory.name} gave a figure; the first one: {reason}",
+            "see the trials' runs in MLflow, and narrow the search space or the fixed parameters.",
+        )
+    sweep.finished = True
+    sweep.write()
+    best = usable[0]
+    assert best.validation is not None
+    return SweepResult(best.params, best.validation, records, sweep.directory)
+
+
+def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    config = setting.config
+    resources = {"cpu": config.tuning.cpus_per_trial} | ({"gpu": 1} if config.training.use_gpu else {})
+
+    def texthash_trial(params: dict[str, Any]) -> None:
+        run_trial(params, setting)
+
+    trainable = tune.with_resources(texthash_trial, resources)
+    if tune.Tuner.can_restore(str(sweep.directory)):
+        say(f"tune: going on with {sweep.directory.name}")
+        return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
+    space = free_space(config.method)
+    published = published_point(config.method, space)
+    probe = build(config.method.name, corpus.shape, config.method.bits, config.method.params)
+    planned = planned_reports(probe, setting.training())
+    grace = config.tuning.grace_epochs
+    asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=_REDUCTION)
+    return tune.Tuner(
+        trainable,
+        param_space=to_tune(space),
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=config.tuning.trials,
+            max_concurrent_trials=config.tuning.concurrent,
+            scheduler=asha if planned > grace else None,
+            search_alg=OptunaSearch(
+                seed=config.tuning.seed, points_to_evaluate=[published] if published is not None else None
+            ),
+        ),
+        run_config=tune.RunConfig(
+            name=sweep.directory.name,
+            storage_path=str(sweep.directory.parent),
+            failure_config=tune.FailureConfig(max_failures=config.training.max_failures),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[FateKeeper(setting, config.tuning.trials)],
+            verbose=0,
+        ),
+    )
+
+
+def _records(grid: ResultGrid, setting: TrialSetting) -> list[TrialRecord]:
+    records = []
+    for result in (grid[number] for number in range(len(grid))):
+        last = result.metrics or {}
+        fate, counts = fate_of(last, _last_line(result.error) if result.error else None)
+        figure = last.get(METRIC) if counts else None
+        records.append(
+            TrialRecord(last.get("trial_id", "?"), dict(result.config or {}), figure, int(last.get("epoch", 0)), fate)
+        )
+    return sorted(records, key=lambda r: (r.validation is None, -(r.validation or 0.0)))
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
+def _identity(config: Config, corpus: PreparedCorpus) -> str:
+    """Digest of what decides the trials; not of how many run at a time, or where."""
+    decisive = {
+        "data": data_digest(corpus),
+        "method": config.method.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
+        "tuning": config.tuning.model_dump(mode="json", include={"trials", "epochs", "grace_epochs", "seed"}),
+        "k": config.evaluation.k,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_room(config: Config) -> None:
+    """A trial that fits on no node would wait for ever."""
+    import ray
+
+    wanted = config.tuning.cpus_per_trial
+    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    if wanted > largest:
+        raise TexthashError(
+            f"a trial needs {wanted:g} CPUs, the largest node has {largest:g}.", "lower tuning.cpus_per_trial."
+        )
+    if config.training.use_gpu and not ray.cluster_resources().get("GPU"):
+        raise TexthashError("training.use_gpu=true, but the cluster has no GPU.", "set training.use_gpu=false.")

@@ -1,0 +1,148 @@
+"""One trial of a sweep: a fit within the trial's own process, which reports each epoch to Ray Tune and to its run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from texthash.config import Config, TrainingConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import TexthashError
+from texthash.methods.base import ClosedForm, HashMethod
+from texthash.methods.registry import build
+from texthash.tracking import Run, Tracker
+from texthash.training.checkpoints import State, read_state, write_state
+from texthash.training.loop import fit
+from texthash.tuning.spaces import merged
+
+METRIC = "best_validation"
+_STATE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class TrialSetting:
+    """What all trials of a sweep share; travels to their processes."""
+
+    config: Config
+    corpus: Path
+    tracker: Tracker
+    study: Run
+    sweep: str
+    validate: Callable[[HashMethod], float]
+
+    def training(self) -> TrainingConfig:
+        """As configured, with the epochs of a trial and a validation after each."""
+        epochs = self.config.tuning.epochs or self.config.training.epochs
+        return self.config.training.model_copy(update={"epochs": epochs, "validate_every": 1, "resume": True})
+
+    def key(self, trial_id: str) -> str:
+        """By which the trial's run is found again, after a death or by the driver."""
+        return f"{self.sweep}/{trial_id}"
+
+    def run(self, trial_id: str, params: Mapping[str, Any]) -> Run:
+        """The trial's run, nested in the study's; taken up again if the trial is started a second time."""
+        known = self.tracker.find(self.key(trial_id), self.study.validation)
+        if known:
+            return known
+        method = merged(self.config.method, params)
+        config = self.config.model_copy(update={"method": method, "training": self.training()})
+        return self.tracker.start(
+            f"trial-{trial_id}",
+            parent=self.study,
+            params=config.flat(),
+            tags={
+                "kind": "trial",
+                "method": method.name,
+                "bits": method.bits,
+                "seed": config.training.seed,
+                "corpus": self.config.corpus.name,
+                "edition": self.config.corpus.edition.name,
+                "sweep": self.sweep,
+            },
+            note=f"{method.name}, {method.bits} bits: " + ", ".join(f"{k}={_short(v)}" for k, v in params.items()),
+            key=self.key(trial_id),
+            validation=self.study.validation,
+        )
+
+
+def planned_reports(method: HashMethod, training: TrainingConfig) -> int:
+    """How many epochs (a closed-form stage counts as one) a fit of the method takes."""
+    return sum(1 if isinstance(stage, ClosedForm) else training.epochs or stage.epochs for stage in method.stages())
+
+
+def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
+    """Called by Ray Tune in the trial's process."""
+    from ray import tune
+
+    torch.set_num_threads(1)
+    trial_id = tune.get_context().get_trial_id()
+    run = setting.run(trial_id, params)
+    training = setting.training()
+    corpus = PreparedCorpus.open(setting.corpus)
+    run.dataset(corpus)
+    chosen = merged(setting.config.method, params)
+    try:
+        method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, training.seed)
+        planned = planned_reports(method, training)
+        result = fit(
+            method,
+            corpus.train,
+            training,
+            validate=setting.validate,
+            on_epoch=run.epoch,
+            checkpointer=_TuneCheckpointer(planned),
+        )
+    except TexthashError as error:
+        # The same happens again however often it is tried, so for Ray Tune this is an outcome, not a failure.
+        tune.report({METRIC: 0.0, "epoch": 0, "planned": 0, "failed": error.problem})
+        return
+    done = result.history[-1].number
+    tune.report({METRIC: result.best_validation, "epoch": done, "planned": planned, "trained": True})
+
+
+class _TuneCheckpointer:
+    """Hands each epoch's state and validation figure to Ray Tune, which may end the trial there."""
+
+    def __init__(self, planned: int) -> None:
+        self.planned = planned
+
+    def load(self) -> State | None:
+        from ray import tune
+
+        checkpoint = tune.get_checkpoint()
+        if checkpoint is None:
+            return None
+        with checkpoint.as_directory() as directory:
+            return read_state(Path(directory) / _STATE)
+
+    def save(self, state: State, metrics: dict[str, float]) -> None:
+        from ray import tune
+
+        with tempfile.TemporaryDirectory(prefix="texthash-trial-") as scratch:
+            write_state(state, Path(scratch) / _STATE)
+            tune.report(
+                {METRIC: state["best"], "epoch": state["history"][-1]["number"], "planned": self.planned},
+                checkpoint=tune.Checkpoint.from_directory(scratch),
+            )
+
+
+def fate_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:
+    """What became of a trial, from its last report, in words; and whether its figure counts."""
+    if error is not None:
+        return f"failed: {error}", False
+    if last.get("failed"):
+        return f"failed: {last['failed']}", False
+    if "epoch" not in last:
+        return "failed: ended without a report", False
+    if last.get("trained") or last["epoch"] >= last["planned"]:
+        return "completed", True
+    return f"stopped by ASHA after epoch {last['epoch']} of {last['planned']}", True
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

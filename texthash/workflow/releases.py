@@ -1,0 +1,67 @@
+"""From a trained model to what is served: the registry, the index, the release, the alias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from texthash.progress import say
+from texthash.workflow.models import TrainedModel
+from texthash.workflow.study import Study
+
+if TYPE_CHECKING:
+    from texthash.search.release import Release
+
+
+def register(study: Study, model: TrainedModel) -> str:
+    """Register a model; gives the version."""
+    name = study.model_name
+    version = study.tracker.register(
+        name,
+        model.model_id,
+        model.run,
+        score=model.validation,
+        data=model.data,
+        note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.metric} {model.validation:.4f}",
+    )
+    say(f"register: {name} version {version}")
+    return version
+
+
+def make_release(study: Study, model: TrainedModel, version: str | None) -> Release:
+    """Make the model the one that is served, if it deserves it: build its index, publish, move the alias.
+
+    A registered model competes with the champion of its name (``tracking.promote``); where it loses, the champion
+    is what is served. The alias moves after the release is published, so it never names what cannot be served.
+    """
+    from texthash.search.distributed import build_index
+    from texthash.search.publish import publish
+    from texthash.search.release import current_name, read_release
+
+    name, hasher = study.model_name, model.hasher
+    run: str | None = model.run.run_id
+    commit: str | None = model.commit
+    promote = version is not None and _deserves(study, name, version)
+    if version is not None and not promote:
+        hasher, version = study.tracker.champion(name)
+        run, commit = None, None
+        if current_name(study.home) is not None:
+            current = read_release(study.home)
+            if (current.model, current.model_version) == (name, version):
+                return current
+    index = build_index(hasher, study.corpus.path, study.home, study.config.index.shards)
+    release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
+    if promote and version is not None:
+        study.tracker.promote(name, version)
+        say(f"promote: {name} version {version} is the champion")
+    say(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
+    return release
+
+
+def _deserves(study: Study, name: str, version: str) -> bool:
+    rule = study.config.tracking.promote
+    if rule != "if_better":
+        say(f"promote: tracking.promote={rule}")
+        return rule == "always"
+    better, why = study.tracker.is_better(name, version)
+    say(f"promote: {why}")
+    return better

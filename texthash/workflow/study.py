@@ -1,0 +1,257 @@
+"""A study: hyper-parameters are searched, models trained on them, evaluated and described."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.config import Config
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import UsageError
+from texthash.home import Home
+from texthash.progress import say
+from texthash.tracking import Run, Tracker, data_digest, environment_tags
+from texthash.workflow.models import EpochNotes, TrainedModel, make_report
+
+if TYPE_CHECKING:
+    from texthash.evaluation.results import Evaluation
+    from texthash.training.loop import TrainingResult
+    from texthash.tuning.sweep import SweepResult
+
+
+class Study:
+    """One configuration over one prepared corpus.
+
+    Args:
+        config: What to do.
+        home: Where state is kept.
+        corpus: The prepared corpus.
+
+    Raises:
+        TexthashError: the tracking store cannot be reached.
+    """
+
+    def __init__(self, config: Config, home: Home, corpus: PreparedCorpus) -> None:
+        from texthash.evaluation.protocol import Protocol
+
+        self.config, self.home, self.corpus = config, home, corpus
+        manifest = corpus.manifest
+        self.label = f"{manifest.name}-{manifest.edition}-{config.method.bits}b"
+        self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
+        self.protocol = Protocol(corpus, config.evaluation)
+        self.metric = f"val/p_at_{config.evaluation.k}"
+        self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
+
+    # -- search and training ----------------------------------------------------------------------------------
+
+    def start(self, name: str = "study") -> Run:
+        """Start the run in which those of trials and final models are nested."""
+        return self.tracker.start(
+            f"{name}-{self.config.method.name}-{self.label}",
+            params=self.config.flat(),
+            tags={"kind": "study", **self._tags(self.config)},
+            note=f"{self.config.method.name} on {self.label}: search, final models, evaluation.",
+            validation=self.metric,
+        )
+
+    def search(self) -> tuple[Run, SweepResult]:
+        """Search hyper-parameters by ``config.tuning`` on the Ray cluster; gives the study's run and the outcome.
+
+        With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run.
+        """
+        from texthash.tuning.sweep import open_sweep, run_sweep
+
+        if self.config.tuning.trials < 1:
+            raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials to 1 or more.")
+        sweep = open_sweep(self.config, self.corpus, self.home)
+        run = Run(self.tracker.uri, sweep.study, self.metric) if sweep.study else self.start()
+        run.dataset(self.corpus)
+        try:
+            found = run_sweep(sweep, self.config, self.corpus, self.tracker, run, self.protocol.validator())
+        except BaseException as error:
+            run.__exit__(type(error), error, None)
+            raise
+        run.tags({f"best.{name}": value for name, value in found.params.items()})
+        run.metrics({self.metric: found.validation})
+        run.text(json.dumps([asdict(trial) for trial in found.trials], indent=1), "trials.json")
+        say(f"tune: best {self.metric} {found.validation:.4f} with {found.params}")
+        return run, found
+
+    def with_params(self, params: dict[str, Any]) -> Study:
+        """The same study with hyper-parameters that a search has found."""
+        method = self.config.method.model_copy(update={"params": {**self.config.method.params, **params}})
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"method": method})
+        return other
+
+    def train(self, seed: int, *, parent: Run | None = None, distributed: bool = False) -> TrainedModel:
+        """Train one model and save it.
+
+        A run that was interrupted goes on from its last epoch, in its own tracking run, when the same configuration
+        is trained again (unless ``training.resume`` is false).
+
+        Args:
+            seed: Of initial weights, order and noise.
+            parent: The study's run.
+            distributed: Train on the Ray cluster of this process rather than in this process.
+        """
+        from texthash.methods.hasher import Hasher
+
+        training = self.config.training.model_copy(update={"seed": seed})
+        config = self.config.model_copy(update={"training": training})
+        name = f"{config.method.name}-{self.label}-s{seed}"
+        key = f"{name}-{self._identity(config)}"
+        checkpoints = self.home.runs / "checkpoints" / key
+        run = self.tracker.find(key, self.metric) if checkpoints.exists() and training.resume else None
+        if run is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            tags = {"kind": "model", "seed": seed, **self._tags(config)}
+            note = f"{config.method.name} on {self.label}, seed {seed}."
+            run = self.tracker.start(
+                name, parent=parent, params=config.flat(), tags=tags, note=note, key=key, validation=self.metric
+            )
+        elif parent:
+            run.tags({"mlflow.parentRunId": parent.run_id})
+        try:
+            run.dataset(self.corpus)
+            started = time.monotonic()
+            result = self._fit(config, checkpoints, EpochNotes(run, f"train {name}"), distributed)
+            seconds = time.monotonic() - started
+            directory = self.home.runs / "models" / f"{name}-{run.run_id[:8]}"
+            directory.mkdir(parents=True)
+            saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / "hasher")
+            model_id = self.tracker.log_model(saved, run, name, _texts(self.corpus, 3))
+        except BaseException as error:
+            run.__exit__(type(error), error, None)
+            raise
+        tags = environment_tags()
+        commit = tags["git.commit"] + ("-dirty" if tags["git.dirty"] == "true" else "")
+        assert result.best_validation is not None  # a validator was given
+        model = TrainedModel(
+            directory=directory,
+            config=config,
+            run=run,
+            model_id=model_id,
+            validation=result.best_validation,
+            seconds=seconds,
+            history=result.history,
+            data=data_digest(self.corpus),
+            commit=commit,
+        )
+        model.write()
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        say(f"train {name}: {self.metric} {model.validation:.4f} in {seconds:.1f} s; saved in {directory}")
+        return model
+
+    def _fit(self, config: Config, checkpoints: Path, notes: EpochNotes, distributed: bool) -> TrainingResult:
+        method, training = config.method, config.training
+        validate = self.protocol.validator()
+        if distributed:
+            from texthash.training.distributed import train_distributed
+
+            return train_distributed(
+                method,
+                self.corpus.path,
+                training,
+                storage=checkpoints.parent,
+                name=checkpoints.name,
+                validate=validate,
+                on_epoch=notes,
+            )
+        from texthash.methods.registry import build
+        from texthash.training.checkpoints import LocalCheckpointer
+        from texthash.training.loop import fit
+
+        if training.workers > 1:
+            raise UsageError(
+                f"training.workers={training.workers} need a Ray cluster, and this is one process.",
+                "use pipelines/train.py or `texthash train --address`, or set training.workers=1.",
+            )
+        untrained = build(method.name, self.corpus.shape, method.bits, method.params, training.seed)
+        return fit(
+            untrained,
+            self.corpus.train,
+            training,
+            validate=validate,
+            on_epoch=notes,
+            checkpointer=LocalCheckpointer(checkpoints),
+        )
+
+    def _tags(self, config: Config) -> dict[str, Any]:
+        manifest = self.corpus.manifest
+        return {
+            "method": config.method.name,
+            "bits": config.method.bits,
+            "corpus": manifest.name,
+            "edition": manifest.edition,
+            "data_digest": data_digest(self.corpus),
+        }
+
+    def _identity(self, config: Config) -> str:
+        """Digest of what decides the weights: a checkpoint is only taken up by the very same configuration."""
+        decisive = {
+            "data": data_digest(self.corpus),
+            "method": config.method.model_dump(mode="json"),
+            "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
+
+    # -- evaluation -------------------------------------------------------------------------------------------
+
+    def evaluate(self, model: TrainedModel, *, test: bool) -> dict[str, Evaluation]:
+        """All figures of a final model, on validation and, where ``test`` is set, once on test; logs and keeps them."""
+        from texthash.methods.hasher import Hasher
+
+        hasher = Hasher.load(model.hasher)
+        found = {"validation": self.protocol.evaluate_validation(hasher)}
+        if test:
+            found["test"] = self.protocol.release_test(hasher, model.name)
+        last = model.history[-1].number
+        for split, evaluation in found.items():
+            place = model.directory / split
+            shutil.rmtree(place, ignore_errors=True)
+            evaluation.save(place)
+            prefix = "val" if split == "validation" else split
+            # One step after the last epoch: the newest point of val/... belongs to the weights that were kept.
+            figures = {f"{prefix}/{k}": v for k, v in evaluation.metrics.items()}
+            model.run.metrics(figures, step=last + 1, model_id=model.model_id)
+            model.run.artifact(place, "evaluation/" + split)
+            figure = evaluation.metrics[f"p_at_{evaluation.k}"]
+            say(f"evaluate {model.name}: {split} P@{evaluation.k} {figure:.4f}, MAP {evaluation.metrics['map']:.4f}")
+            for warning in evaluation.warnings:
+                say(f"  warning: {warning}")
+        model.run.metrics({f"codes/{k}": v for k, v in found["validation"].diagnostics.items()}, step=last + 1)
+        return found
+
+    def report(self, models: Sequence[TrainedModel], run: Run) -> Path:
+        """Describe evaluated models on one page, with plots; kept beside the first one and with ``run``."""
+        place = models[0].directory / "report"
+        shutil.rmtree(place, ignore_errors=True)
+        page = make_report(models, label_names=self.corpus.label_names).save(place)
+        run.artifact(place)
+        run.text(models[0].config.to_yaml(), "config.yaml")
+        return page
+
+
+def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
+    """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared."""
+    if distributed:
+        from texthash.corpora.distributed import prepare as on_ray
+
+        return PreparedCorpus.open(on_ray(config.corpus, home))
+    from texthash.corpora.prepare import prepare_locally
+
+    return PreparedCorpus.open(prepare_locally(config.corpus, home))
+
+
+def _texts(corpus: PreparedCorpus, count: int) -> list[str]:
+    for table in corpus.validation.documents(count):
+        return [" ".join(text.split())[:200] for text in table["text"].to_pylist()]
+    return ["an example"]
