@@ -108,7 +108,7 @@ def test_two_encoders_learn_from_pairs_and_encode_by_role(small_corpus):
     losses = []
     for batch in batches(small_corpus.train, 64, shuffle_seed=0):
         pairs = replace(batch, query=batch, positive=batch)
-        losses.append(float(method.step(pairs, Progress(step=0, total=1), optimizers)["pairs"]))
+        losses.append(method.step(pairs, Progress(step=0, total=1), optimizers)["pairs"].item())
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     documents = encode_split(method, small_corpus.validation)
     queries = encode_split(method, small_corpus.validation, role="query")

@@ -142,6 +142,7 @@ class HashMethod(nn.Module):
     Args:
         shape: Sizes of the corpus (vocabulary, labels, documents, dense features).
         bits: Length of the code.
+        weighting: How much a word counts in the documents that the method sees.
 
     Attributes:
         hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
@@ -149,15 +150,14 @@ class HashMethod(nn.Module):
 
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
-    weighting: Weighting = "tfidf"
-
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
 
-    def __init__(self, shape: CorpusShape, bits: int) -> None:
+    def __init__(self, shape: CorpusShape, bits: int, weighting: Weighting = "tfidf") -> None:
         super().__init__()
         self.shape = shape
         self.bits = bits
+        self.weighting = weighting
         self.binarizer = Binarizer(bits)
         self.hyperparameters = {}
 

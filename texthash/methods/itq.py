@@ -16,6 +16,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.stats import ortho_group
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
@@ -36,8 +37,8 @@ class ITQ(HashMethod):
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, iterations: int = 50) -> None:
-        super().__init__(shape, bits)
+    def __init__(self, shape: CorpusShape, bits: int, *, iterations: int = 50, weighting: Weighting = "tfidf") -> None:
+        super().__init__(shape, bits, weighting)
         self.iterations = iterations
         self.projection = SparseLinear(shape.vocabulary, bits)
         self.requires_grad_(False)

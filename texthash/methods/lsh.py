@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, HashMethod, Role, Stage
@@ -27,8 +28,8 @@ class LSH(HashMethod):
         citation="Charikar, 2002",
     )
 
-    def __init__(self, shape: CorpusShape, bits: int) -> None:
-        super().__init__(shape, bits)
+    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
+        super().__init__(shape, bits, weighting)
         self.hyperplanes = SparseLinear(shape.vocabulary, bits)
         self.hyperplanes.weight.data.normal_()
         self.requires_grad_(False)

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
-from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli
@@ -41,6 +42,7 @@ class NASH(HashMethod):
         kl_ramp: Share of training over which w_KL rises from 0.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
+        weighting: Of the words of the input.
     """
 
     card = Card(
@@ -72,8 +74,9 @@ class NASH(HashMethod):
         kl_ramp: float = 1.0,
         epochs: int = 30,
         batch_size: int = 100,
+        weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits)
+        super().__init__(shape, bits, weighting)
         self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
         self.stochastic, self.kl_weight, self.kl_ramp = stochastic, kl_weight, kl_ramp
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
@@ -82,6 +85,7 @@ class NASH(HashMethod):
 
     def stages(self) -> Sequence[Stage]:
         return (
+            ClosedForm("word frequencies", self.start_decoder),
             GradientStage(
                 "train",
                 self.optimizers,
@@ -91,6 +95,10 @@ class NASH(HashMethod):
                 learning_rate=lambda progress: staircase_decay(progress.step, 0.96, 10_000),
             ),
         )
+
+    def start_decoder(self, train: Split) -> None:
+        """Start the decoder's bias at the log frequencies of the words."""
+        self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
 
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
@@ -28,8 +29,8 @@ class PCAH(HashMethod):
         fidelity="reconstructed",
     )
 
-    def __init__(self, shape: CorpusShape, bits: int) -> None:
-        super().__init__(shape, bits)
+    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
+        super().__init__(shape, bits, weighting)
         self.projection = SparseLinear(shape.vocabulary, bits)
         self.requires_grad_(False)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
@@ -36,8 +37,8 @@ class SpectralHashing(HashMethod):
     component: Tensor
     frequency: Tensor
 
-    def __init__(self, shape: CorpusShape, bits: int) -> None:
-        super().__init__(shape, bits)
+    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
+        super().__init__(shape, bits, weighting)
         self.projection = SparseLinear(shape.vocabulary, bits)
         self.register_buffer("lowest", torch.zeros(bits))
         self.register_buffer("component", torch.zeros(bits, dtype=torch.int64))

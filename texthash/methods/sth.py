@@ -16,6 +16,7 @@ import torch
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.corpora.neighbours import nearest_by_cosine
@@ -41,8 +42,16 @@ class STH(HashMethod):
 
     codes: Tensor
 
-    def __init__(self, shape: CorpusShape, bits: int, *, neighbours: int = 25, penalty: float = 1.0) -> None:
-        super().__init__(shape, bits)
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        neighbours: int = 25,
+        penalty: float = 1.0,
+        weighting: Weighting = "tfidf",
+    ) -> None:
+        super().__init__(shape, bits, weighting)
         self.neighbours = neighbours
         self.penalty = penalty
         self.classifiers = SparseLinear(shape.vocabulary, bits)

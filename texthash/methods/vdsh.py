@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from texthash.config import Weighting
 from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
-from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
 from texthash.parts.binarizers import MedianBinarizer
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
@@ -38,8 +39,10 @@ class VDSH(HashMethod):
         learning_rate: Of Adam.
         kl_weight: Final weight w_KL.
         kl_ramp: Share of training over which w_KL rises from 0.
+        decoder_std: Standard deviation of the initial R.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
+        weighting: Of the words of the input.
     """
 
     card = Card(
@@ -67,21 +70,30 @@ class VDSH(HashMethod):
         dropout: float = 0.1,
         learning_rate: float = 1e-3,
         kl_weight: float = 1.0,
-        kl_ramp: float = 1.0,
+        kl_ramp: float = 0.5,
+        decoder_std: float = 0.1,
         epochs: int = 25,
         batch_size: int = 100,
+        weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits)
+        super().__init__(shape, bits, weighting)
         self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
         self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.mean = xavier_linear(hidden, bits)
         self.log_variance = xavier_linear(hidden, bits)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=1.0)
+        self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=decoder_std)
         self.binarizer = MedianBinarizer(bits)
 
     def stages(self) -> Sequence[Stage]:
-        return (GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),)
+        return (
+            ClosedForm("word frequencies", self.start_decoder),
+            GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),
+        )
+
+    def start_decoder(self, train: Split) -> None:
+        """Start the decoder's bias at the log frequencies of the words."""
+        self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
 
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}

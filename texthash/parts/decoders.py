@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class SoftmaxDecoder(nn.Module):
     """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary.
 
+    With b at the log frequencies of the words (:meth:`start_at`) the first code to be learned has to explain only
+    what sets a document apart, instead of which words are common.
+
     Args:
         bits: Width m of the code.
         words: Size V of the vocabulary.
@@ -20,6 +23,12 @@ class SoftmaxDecoder(nn.Module):
         weight = torch.empty(bits, words)
         self.weight = nn.Parameter(nn.init.xavier_uniform_(weight) if std is None else weight.normal_(std=std))
         self.bias = nn.Parameter(torch.zeros(words))
+
+    @torch.no_grad()
+    def start_at(self, documents_with_word: Tensor) -> None:
+        """Set b_w to the log of the share of word w, from the number [V] of documents with it."""
+        counts = documents_with_word.to(self.bias.dtype)
+        self.bias.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to logits [B, V]."""
