@@ -73,7 +73,7 @@ def pack(bits: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     check_bits(array.shape[1])
     if array.dtype == np.uint8 and array.size and array.max() > 1:
         raise TexthashError(f"bits to pack hold the value {array.max()}", "give zeros and ones only")
-    return np.packbits(array, axis=1)
+    return np.packbits(array.astype(np.bool_, copy=False), axis=1)
 
 
 def unpack(codes: NDArray[np.uint8], bits: int | None = None) -> NDArray[np.uint8]:

@@ -9,40 +9,49 @@ them. ``allow`` restricts a search to rows: bool [N], or, for a mask that is use
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.errors import ModelMismatchError, TexthashError
+from texthash.errors import TexthashError
 from texthash.hamming import codes as code_forms
 from texthash.hamming import counting, scanning
-from texthash.hamming.lanes import LANES
+from texthash.hamming.dispatch import (
+    NO_DISTANCE,
+    Mask,
+    Words,
+    arguments,
+    block_rows,
+    by_query,
+    frozen,
+    merged,
+    over_rows,
+    pack_allow,
+    side_by_side,
+    worth,
+)
 
-Words = NDArray[np.uint64]
-Mask = NDArray[np.bool_] | NDArray[np.uint32]
+__all__ = [
+    "LabelSets",
+    "Mask",
+    "Words",
+    "count_within",
+    "distances",
+    "graded_histogram",
+    "histogram",
+    "label_histogram",
+    "nearest",
+    "pack_allow",
+    "top_k",
+    "warm",
+    "within_radius",
+]
+
 LabelSets = tuple[NDArray[Any], NDArray[Any]]
-T = TypeVar("T")
 
-# A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it.
-_BLOCK_ROWS = 1024
-_BLOCK_WORDS = 4096
-# Work (rows times queries times words) below which a further thread costs more than it saves.
-_WORK_PER_THREAD = 1 << 18
 _QUERIES_AT_ONCE = 256
 _CANDIDATE_BYTES = 1 << 26
-_FAR = np.iinfo(np.uint16).max
-
-
-def pack_allow(allow: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return a bool mask [N] as uint32 [ceil(N / 32)]: bit i of element j is row 32 j + i."""
-    packed = np.packbits(allow, bitorder="little")
-    padded = np.zeros(-(-len(packed) // 4) * 4, np.uint8)
-    padded[: len(packed)] = packed
-    return padded.view("<u4")
 
 
 def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -53,7 +62,7 @@ def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[n
     """
     code_forms.check_codes(queries, code_forms.check_codes(codes), "query codes")
     out: NDArray[np.uint16] = counting.all_distances(
-        _frozen(code_forms.to_words(codes)), _by_query(code_forms.to_words(queries))
+        frozen(code_forms.to_words(codes)), by_query(code_forms.to_words(queries))
     )
     return out
 
@@ -90,23 +99,23 @@ def nearest(
     """
     if k < 1:
         raise TexthashError(f"k is {k}", "ask for at least one nearest code")
-    words, queries, mask, bound = _arguments(words, query_words, allow, radius)
+    words, queries, mask, bound = arguments(words, query_words, allow, radius)
     k = max(1, min(k, words.shape[1]))
-    block = _block(words)
+    block = block_rows(words)
     room = 2 * k + 256
     step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
     parts = [(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64), np.empty(0, np.int64))]
     for first in range(0, len(queries), step):
         some = queries[first : first + step]
-        found = _over_rows(
-            lambda start, stop, some=some: scanning.nearest(words, some, mask, start, stop, block, k, bound, room),
+        found = over_rows(
+            functools.partial(scanning.nearest, words, some, mask, block, k, bound, room),
             words,
             len(some),
             threads,
         )
-        parts.append(_merged(found, k))
+        parts.append(merged(found, k))
     width = max(part[1].shape[1] for part in parts)
-    near = np.full((len(queries), width), _FAR, np.uint16)
+    near = np.full((len(queries), width), NO_DISTANCE, np.uint16)
     rows = np.full((len(queries), width), -1, np.int64)
     sizes = np.concatenate([part[2] for part in parts])
     at = 0
@@ -132,10 +141,10 @@ def count_within(
     words: Words, query_words: Words, radius: int, allow: Mask | None = None, threads: int = 1
 ) -> NDArray[np.int64]:
     """Return int64 [Q]: how many (allowed) rows lie at a distance of at most ``radius``."""
-    words, queries, mask, bound = _arguments(words, query_words, allow, radius)
-    block = _block(words)
-    counts = _over_rows(
-        lambda start, stop: scanning.count_within(words, queries, mask, start, stop, block, bound),
+    words, queries, mask, bound = arguments(words, query_words, allow, radius)
+    block = block_rows(words)
+    counts = over_rows(
+        functools.partial(scanning.count_within, words, queries, mask, block, bound),
         words,
         len(queries),
         threads,
@@ -214,7 +223,7 @@ def _counts(
     bits: int | None,
     threads: int,
 ) -> NDArray[np.int64]:
-    words, queries, _, bound = _arguments(words, query_words, None, None)
+    words, queries, _, bound = arguments(words, query_words, None, None)
     indptr, indices = (np.ascontiguousarray(a, t) for a, t in zip(query_labels, (np.int64, np.int32), strict=True))
     if len(indptr) != len(queries) + 1:
         raise TexthashError(
@@ -224,24 +233,23 @@ def _counts(
     # Queries with the same labels stand together, for the kernel then marks the relevant rows once.
     keys = [indices[indptr[query] : indptr[query + 1]].tobytes() for query in range(len(queries))]
     order = np.array(sorted(range(len(queries)), key=keys.__getitem__), np.int64)
-    threads = max(1, min(threads, len(queries), words.size * len(queries) // _WORK_PER_THREAD))
     starts, label_rows = by_label
     jobs = [
         functools.partial(
             counting.count_grades,
             words,
             queries,
-            _frozen(part),
-            _frozen(indptr),
-            _frozen(indices),
-            _frozen(starts),
-            _frozen(label_rows),
+            frozen(part),
+            frozen(indptr),
+            frozen(indices),
+            frozen(starts),
+            frozen(label_rows),
             top_grade,
             out,
         )
-        for part in np.array_split(order, threads)
+        for part in np.array_split(order, worth(threads, words.size * len(queries)))
     ]
-    _side_by_side(jobs)
+    side_by_side(jobs)
     return out if bits is None else np.ascontiguousarray(out[:, : bits + 1])
 
 
@@ -256,98 +264,3 @@ def _rows_by_label(labels: LabelSets, query_labels: LabelSets, rows: int) -> Lab
     starts = np.zeros(names + 1, np.int64)
     np.cumsum(np.bincount(indices, minlength=names), out=starts[1:])
     return starts, by_label
-
-
-def _arguments(
-    words: Words, query_words: Words, allow: Mask | None, radius: int | None
-) -> tuple[Words, Words, NDArray[np.uint32], int]:
-    """Check the arguments of a search and give them the forms that the compiled loops take."""
-    for name, array in (("words", words), ("query words", query_words)):
-        if array.dtype != np.uint64 or array.ndim != 2:
-            raise TexthashError(
-                f"{name} are a {array.dtype} array of shape {array.shape}, not uint64 [words, codes]",
-                "make them with texthash.hamming.codes.to_words",
-            )
-    if len(words) != len(query_words):
-        raise ModelMismatchError(
-            f"query codes have {len(query_words)} words of 64 bits, the codes searched {len(words)}",
-            "encode queries with the model that made the index",
-        )
-    longest = 64 * len(words)
-    if radius is not None and radius < 0:
-        raise TexthashError(f"the radius is {radius}", "give a number of bits, 0 or more")
-    bound = 1 + (longest if radius is None else min(radius, longest))
-    return _frozen(words), _by_query(query_words), _mask(allow, words.shape[1]), bound
-
-
-def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
-    if allow is None:
-        return _frozen(np.empty(0, np.uint32))
-    if allow.dtype == np.bool_ and allow.shape == (rows,):
-        return _frozen(pack_allow(allow))
-    if allow.dtype == np.uint32 and allow.shape == (-(-rows // LANES),):
-        return _frozen(allow)
-    raise TexthashError(
-        f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
-        f"give bool [{rows}], or what pack_allow makes of it",
-    )
-
-
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only contiguous view: arrays that are read-only (shared memory, files) and those that are not are
-    two types to Numba, and each would be compiled for."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
-def _by_query(query_words: Words) -> Words:
-    return _frozen(query_words.T)
-
-
-def _block(words: Words) -> int:
-    return min(_BLOCK_ROWS, max(LANES, _BLOCK_WORDS // len(words) // LANES * LANES))
-
-
-def _over_rows(search: Callable[[int, int], T], words: Words, queries: int, threads: int) -> list[T]:
-    """Return ``search(start, stop)`` of contiguous ranges of rows, in their order, at most one per thread."""
-    rows = words.shape[1]
-    parts = max(1, min(threads, words.size * queries // _WORK_PER_THREAD))
-    size = -(-rows // parts)
-    size = max(LANES, -(-size // LANES) * LANES)
-    starts = range(0, max(rows, 1), size)
-    return _side_by_side([functools.partial(search, start, min(start + size, rows)) for start in starts])
-
-
-def _merged(
-    found: list[tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]], k: int
-) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
-    """Merge what was found in row ranges, in the order of the ranges, and cut it to k."""
-    for near, rows, sizes in found:
-        empty = np.arange(near.shape[1]) >= sizes[:, None]
-        near[empty] = _FAR
-        rows[empty] = -1
-    sizes = np.minimum(k, np.sum([part[2] for part in found], axis=0))
-    width = int(sizes.max(initial=0))
-    if len(found) == 1:
-        return found[0][0][:, :width], found[0][1][:, :width], sizes
-    near = np.concatenate([part[0][:, :k] for part in found], axis=1)
-    rows = np.concatenate([part[1][:, :k] for part in found], axis=1)
-    # Within a distance, ranges and the rows in them already stand in order of row: a stable sort keeps that.
-    order = np.argsort(near, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(near, order, axis=1), np.take_along_axis(rows, order, axis=1), sizes
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hamming")
-
-
-# A forked child has the pool, but none of its threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def _side_by_side(jobs: list[Callable[[], T]]) -> list[T]:
-    if len(jobs) == 1:
-        return [jobs[0]()]
-    return [future.result() for future in [_pool().submit(job) for job in jobs]]

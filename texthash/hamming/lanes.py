@@ -29,16 +29,19 @@ _PARTS = ir.VectorType(ir.IntType(16), 4 * LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
 
 
-class _LanesType(types.Type):  # type: ignore[misc]
+class _LanesType(types.Type):
     def __init__(self) -> None:
         super().__init__(name="lanes")
 
 
 lanes = _LanesType()
 
+# Numba's annotations describe the function that generates code, not the operation that a compiled function calls.
+_operation: Any = intrinsic
+
 
 @register_model(_LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, _LANES)
 
@@ -68,7 +71,7 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: An
     return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
 
 
-@intrinsic
+@_operation
 def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
     """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
 
@@ -83,7 +86,7 @@ def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> 
     return lanes(words, types.intp, types.intp, types.uint64), generate
 
 
-@intrinsic
+@_operation
 def filled(typing: Any, value: Any) -> Any:
     """filled(value): the value in every lane."""
 
@@ -93,7 +96,7 @@ def filled(typing: Any, value: Any) -> Any:
     return lanes(types.uint64), generate
 
 
-@intrinsic
+@_operation
 def added(typing: Any, a: Any, b: Any) -> Any:
     """added(a, b): lane by lane."""
 
@@ -103,7 +106,7 @@ def added(typing: Any, a: Any, b: Any) -> Any:
     return lanes(lanes, lanes), generate
 
 
-@intrinsic
+@_operation
 def smaller(typing: Any, a: Any, b: Any) -> Any:
     """smaller(a, b): lane by lane, for lanes below 65536."""
 
@@ -114,7 +117,7 @@ def smaller(typing: Any, a: Any, b: Any) -> Any:
     return lanes(lanes, lanes), generate
 
 
-@intrinsic
+@_operation
 def below(typing: Any, a: Any, bound: Any) -> Any:
     """below(a, bound): uint32 whose bit i says whether lane i is below the bound."""
 
@@ -124,7 +127,7 @@ def below(typing: Any, a: Any, bound: Any) -> Any:
     return types.uint32(lanes, types.uint64), generate
 
 
-@intrinsic
+@_operation
 def only(typing: Any, a: Any, mask: Any, other: Any) -> Any:
     """only(a, mask, other): lane i of a where bit i of the uint32 mask is set, else the value other."""
 
@@ -134,7 +137,7 @@ def only(typing: Any, a: Any, mask: Any, other: Any) -> Any:
     return lanes(lanes, types.uint32, types.uint64), generate
 
 
-@intrinsic
+@_operation
 def store(typing: Any, out: Any, offset: Any, a: Any) -> Any:
     """store(out uint16 array, offset, a): write 32 lanes at an element offset of a C-contiguous array."""
 
@@ -147,7 +150,7 @@ def store(typing: Any, out: Any, offset: Any, a: Any) -> Any:
     return types.void(out, types.intp, lanes), generate
 
 
-@intrinsic
+@_operation
 def popcount(typing: Any, value: Any) -> Any:
     """popcount(value): set bits of an unsigned integer, as uint64."""
 
@@ -159,7 +162,7 @@ def popcount(typing: Any, value: Any) -> Any:
     return types.uint64(value), generate
 
 
-@intrinsic
+@_operation
 def lowest(typing: Any, mask: Any) -> Any:
     """lowest(mask): the number of the lowest set bit of a uint32, which must not be zero."""
 

@@ -82,7 +82,8 @@ def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int
 
 
 @compiled
-def _allowed_rows(allow: Any, start: int, stop: int) -> int:
+def _allowed_rows(allow: Any, start: int, stop: int) -> Any:
+    """Return how many of rows start..stop-1 are allowed."""
     count = np.uint64(0)
     for group in range(start // LANES, -(-stop // LANES)):
         count += popcount(allow[group])
@@ -115,7 +116,7 @@ def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_di
 
 @compiled
 def nearest(
-    words: Any, queries: Any, allow: Any, start: int, stop: int, block: int, k: int, bound: int, room: int
+    words: Any, queries: Any, allow: Any, block: int, k: int, bound: int, room: int, start: int, stop: int
 ) -> Any:
     """Find the k nearest allowed rows of start..stop-1 at less than ``bound``.
 
@@ -192,7 +193,7 @@ def nearest(
 
 
 @compiled
-def count_within(words: Any, queries: Any, allow: Any, start: int, stop: int, block: int, bound: int) -> Any:
+def count_within(words: Any, queries: Any, allow: Any, block: int, bound: int, start: int, stop: int) -> Any:
     """Return int64 [Q]: the allowed rows of start..stop-1 at less than ``bound``."""
     counts = np.zeros(queries.shape[0], np.int64)
     masked = len(allow) > 0

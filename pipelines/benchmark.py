@@ -1,0 +1,35 @@
+"""Measure texthash beside its peers: ``python pipelines/benchmark.py search --json search.json``.
+
+Each command is a module of ``pipelines/benchmarks/`` and writes ``{"machine", "commit", "rows"}`` to the file given by
+``--json`` (``-`` for stdout), and a table to stderr. Exit status: 0 done, 1 failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+
+from texthash.errors import TexthashError, UsageError
+from texthash.progress import say
+
+COMMANDS = ("search",)
+
+
+def main() -> int:
+    """Run one benchmark."""
+    app = typer.Typer(help="Measure texthash beside its peers.", add_completion=False, no_args_is_help=True)
+    app.callback()(lambda: None)  # so that a single command, too, is called by its name
+    for name in COMMANDS:
+        app.command(name)(import_module(f"benchmarks.{name}").command)
+    try:
+        app()
+    except TexthashError as error:
+        say(f"error: {error}")
+        return 2 if isinstance(error, UsageError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""From the arguments of the public kernels to the compiled loops: checks, forms, row ranges on threads, merging."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.errors import ModelMismatchError, TexthashError
+from texthash.hamming.lanes import LANES
+
+Words = NDArray[np.uint64]
+Mask = NDArray[np.bool_] | NDArray[np.uint32]
+T = TypeVar("T")
+
+# Where a query has fewer hits than another: its distance; its row is -1.
+NO_DISTANCE = np.iinfo(np.uint16).max
+# Work (rows times queries times words) below which a further thread costs more than it saves.
+_WORK_PER_THREAD = 1 << 18
+# A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it.
+_BLOCK_ROWS = 1024
+_BLOCK_WORDS = 4096
+
+
+def pack_allow(allow: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return a bool mask [N] as uint32 [ceil(N / 32)]: bit i of element j is row 32 j + i."""
+    packed = np.packbits(allow, bitorder="little")
+    padded = np.zeros(-(-len(packed) // 4) * 4, np.uint8)
+    padded[: len(packed)] = packed
+    return padded.view("<u4")
+
+
+def arguments(
+    words: Words, query_words: Words, allow: Mask | None, radius: int | None
+) -> tuple[Words, Words, NDArray[np.uint32], int]:
+    """Check the arguments of a search and give them the forms that the compiled loops take."""
+    for name, array in (("words", words), ("query words", query_words)):
+        if array.dtype != np.uint64 or array.ndim != 2:
+            raise TexthashError(
+                f"{name} are a {array.dtype} array of shape {array.shape}, not uint64 [words, codes]",
+                "make them with texthash.hamming.codes.to_words",
+            )
+    if len(words) != len(query_words):
+        raise ModelMismatchError(
+            f"query codes have {len(query_words)} words of 64 bits, the codes searched {len(words)}",
+            "encode queries with the model that made the index",
+        )
+    longest = 64 * len(words)
+    if radius is not None and radius < 0:
+        raise TexthashError(f"the radius is {radius}", "give a number of bits, 0 or more")
+    bound = 1 + (longest if radius is None else min(radius, longest))
+    return frozen(words), by_query(query_words), _mask(allow, words.shape[1]), bound
+
+
+def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
+    if allow is None:
+        return frozen(np.empty(0, np.uint32))
+    if allow.dtype == np.bool_ and allow.shape == (rows,):
+        return frozen(pack_allow(allow.astype(np.bool_, copy=False)))
+    if allow.dtype == np.uint32 and allow.shape == (-(-rows // LANES),):
+        return frozen(allow)
+    raise TexthashError(
+        f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
+        f"give bool [{rows}], or what pack_allow makes of it",
+    )
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only contiguous view: arrays that are read-only (shared memory, files) and those that are not are
+    two types to Numba, and each would be compiled for."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def by_query(query_words: Words) -> Words:
+    return frozen(query_words.T)
+
+
+def block_rows(words: Words) -> int:
+    return min(_BLOCK_ROWS, max(LANES, _BLOCK_WORDS // len(words) // LANES * LANES))
+
+
+def worth(threads: int, work: int) -> int:
+    """Return how many of ``threads`` are worth their start for so much work (rows times queries times words)."""
+    return max(1, min(threads, work // _WORK_PER_THREAD))
+
+
+def over_rows(search: Callable[[int, int], T], words: Words, queries: int, threads: int) -> list[T]:
+    """Return ``search(start, stop)`` of contiguous ranges of rows, in their order, at most one per thread."""
+    rows = words.shape[1]
+    parts = worth(threads, words.size * queries)
+    size = -(-rows // parts)
+    size = max(LANES, -(-size // LANES) * LANES)
+    starts = range(0, max(rows, 1), size)
+    return side_by_side([functools.partial(search, start, min(start + size, rows)) for start in starts])
+
+
+def merged(
+    found: list[tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]], k: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
+    """Merge what was found in row ranges, in the order of the ranges, and cut it to k."""
+    for near, rows, sizes in found:
+        empty = np.arange(near.shape[1]) >= sizes[:, None]
+        near[empty] = NO_DISTANCE
+        rows[empty] = -1
+    sizes = np.minimum(k, np.sum([part[2] for part in found], axis=0))
+    width = int(sizes.max(initial=0))
+    if len(found) == 1:
+        return found[0][0][:, :width], found[0][1][:, :width], sizes
+    near = np.concatenate([part[0][:, :k] for part in found], axis=1)
+    rows = np.concatenate([part[1][:, :k] for part in found], axis=1)
+    # Within a distance, ranges and the rows in them already stand in order of row: a stable sort keeps that.
+    order = np.argsort(near, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(near, order, axis=1), np.take_along_axis(rows, order, axis=1), sizes
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hamming")
+
+
+# A forked child has the pool, but none of its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    return [future.result() for future in [_pool().submit(job) for job in jobs]]
