@@ -14,14 +14,15 @@ import typer
 from texthash.errors import TexthashError, UsageError
 from texthash.progress import say
 
-COMMANDS = ("search",)
+COMMANDS = ("search", "train")
 
 
 def main() -> int:
     """Run one benchmark."""
     app = typer.Typer(help="Measure texthash beside its peers.", add_completion=False, no_args_is_help=True)
     app.callback()(lambda: None)  # so that a single command, too, is called by its name
-    for name in COMMANDS:
+    # Only the command that is asked for is imported, each with the libraries it measures; all of them for the help.
+    for name in [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS:
         app.command(name)(import_module(f"benchmarks.{name}").command)
     try:
         app()

@@ -46,7 +46,7 @@ def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, flo
 
 
 def report(title: str, rows: list[dict[str, Any]], destination: str) -> None:
-    """Print a table of ``rows`` on stderr and write ``{"machine", "commit", "rows"}`` to a file, or stdout for ``-``."""
+    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file (stdout for ``-``)."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(*columns, title=title)
     for row in rows:

@@ -54,6 +54,11 @@ def compiled(function: Callable[..., Any]) -> Any:
         return njit(function, nogil=True, error_model="numpy")
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` into its callers: a call per block would pass lanes, and arrays, through memory."""
+    return njit(function, nogil=True, error_model="numpy", forceinline=True)
+
+
 def _splat(builder: Any, value: Any) -> Any:
     undefined = ir.Constant(_LANES, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))

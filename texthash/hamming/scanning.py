@@ -15,7 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from texthash.hamming.lanes import LANES, added, below, compiled, differing, filled, lowest, only, popcount, smaller
+from texthash.hamming.lanes import (
+    LANES,
+    added,
+    below,
+    compiled,
+    differing,
+    filled,
+    inlined,
+    lowest,
+    only,
+    popcount,
+    smaller,
+)
 
 # More than any distance, less than the 2^16 at which `smaller` ends.
 _FAR = np.uint64(0x7FFF)
@@ -23,7 +35,7 @@ _FAR = np.uint64(0x7FFF)
 _SPARSE = 16
 
 
-@compiled
+@inlined
 def group_distance(words: Any, queries: Any, query: int, row: int) -> Any:
     """Return the distances of rows row..row+31 as lanes."""
     total = differing(words, 0, row, queries[query, 0])
@@ -32,7 +44,7 @@ def group_distance(words: Any, queries: Any, query: int, row: int) -> Any:
     return total
 
 
-@compiled
+@inlined
 def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
     """Return the distance of one row as uint64."""
     total = np.uint64(0)
@@ -41,7 +53,7 @@ def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
     return total
 
 
-@compiled
+@inlined
 def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int) -> Any:
     """Return, in each lane, the minimum over every 32nd row of the block. One loop per number of words: the query's
     words then stay in registers."""
@@ -67,7 +79,7 @@ def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int) 
     return least
 
 
-@compiled
+@inlined
 def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int, allow: Any) -> Any:
     """As `_block_minimum`, over the allowed rows."""
     least = filled(_FAR)
@@ -81,7 +93,7 @@ def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int
     return least
 
 
-@compiled
+@inlined
 def _allowed_rows(allow: Any, start: int, stop: int) -> Any:
     """Return how many of rows start..stop-1 are allowed."""
     count = np.uint64(0)
