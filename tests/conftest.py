@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.dataset import PreparedCorpus
@@ -19,6 +20,10 @@ from texthash.corpora.document import Document
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.home import Home
+
+# No deadline for one example: the first one may compile or import, and other work shares the machine.
+settings.register_profile("texthash", deadline=None)
+settings.load_profile("texthash")
 
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _PER_LABEL = 190

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,9 +16,6 @@ from texthash.corpora.shards import ShardWriter
 from texthash.corpora.staging import Staging
 from texthash.errors import TexthashError
 from texthash.home import Home
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 
 def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Path:
@@ -35,62 +34,53 @@ def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Pat
     import ray
 
     workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    run_id = uuid.uuid4().hex
 
     def count(staging: Staging, chunks: list[int]) -> Iterator[pa.Table]:
-        tasks = _tasks([{"chunk": chunk} for chunk in chunks])
-        tables = tasks.map_batches(
-            _Counter,
-            fn_constructor_args=(staging,),
-            batch_size=1,
-            batch_format="pyarrow",
-            concurrency=min(workers, len(chunks)),
-        )
-        return _results(tables)
+        return _spread(_count, [{"chunk": chunk} for chunk in chunks], workers, staging=staging)
 
     def write(staging: Staging, shards: list[tuple[str, int]]) -> Iterator[object]:
-        tasks = _tasks([{"split": split, "number": number} for split, number in shards])
-        done = tasks.map_batches(
-            _Writer,
-            fn_constructor_args=(staging,),
-            batch_size=1,
-            batch_format="pyarrow",
-            concurrency=min(workers, len(shards)),
-        )
-        return _results(done)
+        tasks = [{"split": split, "number": number} for split, number in shards]
+        return _spread(_write, tasks, workers, staging=staging, run_id=run_id)
 
     return run(config, home, count, write)
 
 
-class _Counter:
-    def __init__(self, staging: Staging) -> None:
-        self.staging = staging
-
-    def __call__(self, task: pa.Table) -> pa.Table:
-        return count_words(self.staging, task["chunk"][0].as_py())
+def _count(task: pa.Table, staging: Staging) -> pa.Table:
+    return count_words(staging, task["chunk"][0].as_py())
 
 
-class _Writer:
-    def __init__(self, staging: Staging) -> None:
-        self.writer = ShardWriter(staging)
-
-    def __call__(self, task: pa.Table) -> pa.Table:
-        self.writer.write(task["split"][0].as_py(), task["number"][0].as_py())
-        return task
+def _write(task: pa.Table, staging: Staging, run_id: str) -> pa.Table:
+    _writer(staging, run_id).write(task["split"][0].as_py(), task["number"][0].as_py())
+    return task
 
 
-def _tasks(items: list[dict[str, Any]]) -> Dataset:
-    """One block for each task, so that each is scheduled, and retried, by itself."""
+@lru_cache(maxsize=1)
+def _writer(staging: Staging, run_id: str) -> ShardWriter:
+    """One for each process and run, so that the vocabulary is loaded once."""
+    return ShardWriter(staging)
+
+
+def _spread(
+    function: Callable[..., pa.Table], tasks: list[dict[str, Any]], workers: int, **arguments: object
+) -> Iterator[pa.Table]:
+    """Call ``function`` on each task, and yield its tables as they are finished.
+
+    Each task is one block, so that it is scheduled, and retried, by itself. An error of the project, or of the disk,
+    arrives as itself, not wrapped by Ray.
+    """
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray.data.from_items(items, override_num_blocks=len(items))
-
-
-def _results(dataset: Dataset) -> Iterator[pa.Table]:
-    """Blocks as they are finished; an error of the project arrives as itself, not wrapped by Ray."""
-    blocks: Iterable[pa.Table] = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
+        function,
+        fn_kwargs=arguments,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=min(workers, len(tasks))),
+    )
     try:
-        yield from blocks
+        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None:

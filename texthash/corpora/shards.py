@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -40,7 +41,8 @@ class ShardWriter:
         reading = staging.reading()
         self._starts = np.asarray(reading.starts)
         self._labels = {name: number for number, name in enumerate(reading.label_names)}
-        self._index = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8")).index
+        vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
+        self._terms = pa.array(vocabulary.terms, pa.string())
 
     def write(self, split: str, number: int) -> None:
         """Write one shard: an equal share of the split's documents, in reading order. Does nothing if it is there."""
@@ -76,14 +78,15 @@ class ShardWriter:
 
     def _table(self, chunk: int, rows: NDArray[np.int64], dropped: Counter[str]) -> pa.Table:
         """Chosen documents of a chunk in the vocabulary's numbers, without those of a length that is not wanted."""
-        terms = read_arrow(self.staging.terms(chunk), ["term"])["term"].to_pylist()
-        numbers = np.fromiter((self._index.get(term, -1) for term in terms), np.int32, len(terms))
+        terms = read_arrow(self.staging.terms(chunk), ["term"])["term"].combine_chunks()
+        numbers = pc.index_in(terms, self._terms).fill_null(-1).to_numpy()
         all_indptr, all_words = from_arrow(read_arrow(self.staging.words(chunk))["words"])
         indptr, tokens = _known(*_chosen(all_indptr, all_words, rows), numbers)
         wanted = self._wanted(np.diff(indptr), dropped)
         indptr, tokens = _chosen(indptr, tokens, np.flatnonzero(wanted))
-        bags = csr_matrix((np.ones(len(tokens), np.int32), tokens, indptr), shape=(len(indptr) - 1, len(self._index)))
-        bags.sum_duplicates()  # sorts the words of each document, too
+        shape = (len(indptr) - 1, len(self._terms))
+        bags = csr_matrix((np.ones(len(tokens), np.int32), tokens, indptr), shape=shape, copy=True)
+        bags.sum_duplicates()  # sorts in place: hence the copy, tokens keep their order
         documents = read_arrow(self.staging.documents(chunk)).take(pa.array(rows[wanted]))
         label_indptr, label_names = from_arrow(documents["labels"])
         label_ids = np.fromiter((self._labels[name] for name in label_names), np.int32, len(label_names))

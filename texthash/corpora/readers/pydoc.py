@@ -90,10 +90,8 @@ def _promising(
     """Files with triple-quoted strings, under labels that have enough of these to be worth parsing."""
     sources, strings = [], Counter[str]()
     for folder in folders:
-        for path in _python_files(folder):
+        for path in _python_files(folder, packages):
             label = ".".join(_module(folder, path)[:2])
-            if packages is not None and label.split(".")[0] not in packages:
-                continue
             content = path.read_bytes()
             if count := sum(content.count(quotes) for quotes in _QUOTES) // 2:
                 sources.append((folder, path, label))
@@ -101,11 +99,16 @@ def _promising(
     return [source for source in sources if strings[source[2]] >= min_documents]
 
 
-def _python_files(folder: Path) -> list[Path]:
-    found = []
+def _python_files(folder: Path, packages: Collection[str] | None) -> list[Path]:
+    found: list[Path] = []
     for parent, names, leaves in os.walk(folder):
-        names[:] = sorted(n for n in names if n.isidentifier() and n != _OURS)
-        if Path(parent) != folder:  # a lone file beside the packages has no submodule
+        top = Path(parent) == folder
+        names[:] = [
+            name
+            for name in names
+            if name.isidentifier() and name != _OURS and not (top and packages is not None and name not in packages)
+        ]
+        if not top:  # a lone file beside the packages has no submodule
             found += [Path(parent, leaf) for leaf in leaves if leaf.endswith(".py")]
     return sorted(found)
 

@@ -1,0 +1,42 @@
+"""Preparation on Ray: the bytes of one process, whatever the number of workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from texthash.config import CorpusConfig, Edition
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.distributed import prepare
+from texthash.errors import CorpusError, UsageError
+from texthash.home import Home
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytes_are_those_of_one_process(
+    ray_cluster: Any,
+    small_corpus: PreparedCorpus,
+    small_config: CorpusConfig,
+    tmp_path: Path,
+    contents: Callable[[Path], dict[str, str]],
+    workers: int,
+) -> None:
+    assert contents(prepare(small_config, Home(tmp_path), workers)) == contents(small_corpus.path)
+
+
+def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, tmp_path: Path) -> None:
+    rows = [{"id": str(i), "text": f"word{i} text"} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(token_pattern="(a"))
+    with pytest.raises(UsageError, match="token_pattern"):
+        prepare(config, Home(tmp_path / "home"))
+    config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(min_df=50))
+    with pytest.raises(CorpusError, match="no word"):
+        prepare(config, Home(tmp_path / "home"))
+    assert not Home(tmp_path / "home").corpus("own", "random60").exists()

@@ -1,0 +1,112 @@
+"""Own corpora in every format, and what is wrong with them, by file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import Document
+from texthash.corpora.readers import own
+from texthash.errors import CorpusError
+from texthash.home import Home
+
+EXPECTED = [("1", "one, two", ("a", "b"), "train"), ("2", 'three\n"four"', ("a",), "test"), ("3", "five", (), "")]
+
+
+def read(path: Path) -> list[Document]:
+    return list(own.read(CorpusConfig(name="own", path=str(path)), Home(path.parent)))
+
+
+def essence(documents: list[Document]) -> list[tuple[str, str, tuple[str, ...], str]]:
+    return [(d.id, d.text, d.labels, d.split) for d in documents]
+
+
+def jsonl(rows: list[object]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+ROWS = [{"id": i, "text": text, "labels": list(labels), "split": split} for i, text, labels, split in EXPECTED]
+CSV = 'id,text,labels,split\n1,"one, two",a|b,train\n2,"three\n""four""",a,test\n3,five,,\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", jsonl(ROWS)),
+        ("rows.jsonl.gz", gzip.compress(jsonl(ROWS))),
+        ("rows.csv", CSV.encode()),
+        ("rows.csv.gz", gzip.compress(("\ufeff" + CSV).encode())),
+    ],
+)
+def test_formats_give_the_same_documents(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert essence(read(tmp_path / name)) == EXPECTED
+    assert essence(read(tmp_path)) == EXPECTED, "a folder of tables"
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
+    assert essence(read(tmp_path / "rows.parquet")) == EXPECTED
+
+
+def test_a_folder_of_text_takes_labels_and_splits_from_its_folders(tmp_path: Path) -> None:
+    for name in ("train/sport/1.txt", "test/sport/ball/2.txt", "train/3.txt", ".hidden/4.txt"):
+        path = tmp_path / "texts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text of {path.stem}\nsecond line")
+    assert essence(read(tmp_path / "texts")) == [
+        ("test/sport/ball/2.txt", "text of 2\nsecond line", ("sport/ball",), "test"),
+        ("train/3.txt", "text of 3\nsecond line", (), "train"),
+        ("train/sport/1.txt", "text of 1\nsecond line", ("sport",), "train"),
+    ]
+
+
+def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n\n{"text": "two", "label": 7, "title": "T"}\n{"text": null}\n')
+    documents = read(tmp_path / "a.jsonl")
+    assert [d.id for d in documents] == ["a.jsonl:1", "a.jsonl:3", "a.jsonl:4"]
+    assert documents[1].labels == ("7",)
+    assert documents[1].title == "T"
+    assert documents[2].text == ""
+
+
+GOOD = b'{"text": "good"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", GOOD + b"{text}\n", r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", GOOD + b"[1]\n", r"a\.jsonl:2: a list, not an object"),
+        ("a.jsonl", GOOD + b'{"body": "x", "id": 1}\n', r"a\.jsonl:2: there is no text, only body, id"),
+        ("a.jsonl", GOOD + b'{"text": 5}\n', r"a\.jsonl:2: text is a int"),
+        ("a.jsonl", GOOD + b'{"text": "x", "split": "dev"}\n', r"a\.jsonl:2: unknown split 'dev'"),
+        ("a.jsonl", GOOD + b'{"text": "x", "labels": {"a": 1}}\n', r"a\.jsonl:2: labels=.* is not a list of names"),
+        ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl:1: not utf-8 text"),
+        ("a.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], r"a\.jsonl\.gz:\d+: the gzip file is damaged or cut off"),
+        ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz:1: the gzip file is damaged"),
+        ("a.csv", b"text,label\nx,a\nx,a,b\n", r"a\.csv:3: 3 cells under a header of 2"),
+        ("a.csv", b'text,label\n"x"y,a\n', r"a\.csv:2: not CSV"),
+        ("a.csv", b"body,label\nx,a\n", r"a\.csv:2: there is no text, only body, label"),
+        ("a.parquet", b"PAR1 not really", r"a\.parquet: not a readable Parquet file"),
+        ("a.pdf", b"%PDF", r"a\.pdf is in no format that is read"),
+    ],
+)
+def test_bad_input_names_file_and_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        read(tmp_path / name)
+
+
+def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="does not exist"):
+        read(tmp_path / "nowhere.jsonl")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="empty folder"):
+        read(tmp_path / "empty")

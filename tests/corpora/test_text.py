@@ -1,0 +1,96 @@
+"""Words, vocabulary and weights against scikit-learn on the same text."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from texthash.config import Edition
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.document import Document
+from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.weighting import weigh
+from texthash.errors import CorpusError, UsageError
+
+TEXTS = st.lists(st.text(st.sampled_from("aBc ÄßΣ'_-\n1é"), max_size=40), max_size=8)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("stop_words", ["english", None])
+def test_words_are_those_of_scikit_learn(
+    small_documents: list[Document], lowercase: bool, stop_words: str | None
+) -> None:
+    theirs = CountVectorizer(lowercase=lowercase, stop_words=stop_words).build_analyzer()
+    ours = Analyzer.from_edition(Edition(lowercase=lowercase, stop_words=stop_words))
+    for document in small_documents[::50]:
+        assert ours.tokens(document.text) == theirs(document.text)
+
+
+@given(TEXTS, st.booleans(), st.sampled_from([None, "porter"]))
+def test_interned_words_are_the_tokens(texts: list[str], lowercase: bool, stemmer: str | None) -> None:
+    analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer)
+    indptr, ids, terms = analyzer.intern(texts)
+    words = [[terms[i] for i in ids[a:b]] for a, b in pairwise(indptr)]
+    assert words == [analyzer.tokens(text) for text in texts]
+
+
+def test_stems_come_after_stop_words() -> None:
+    assert Analyzer(stemmer="porter").tokens("The running dogs were relational") == ["run", "dog", "relat"]
+
+
+@pytest.mark.parametrize("pattern", ["(a)(b)", "(a"])
+def test_a_wrong_pattern_is_named(pattern: str) -> None:
+    with pytest.raises(UsageError, match="token_pattern"):
+        Analyzer(token_pattern=pattern).tokens("abc")
+
+
+def test_vocabulary_survives_json_and_its_hash_tells_differences_apart() -> None:
+    vocabulary = Vocabulary(["ab", "é"], [2, 1], documents=3, occurrences=9)
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert (again.terms, again.hash, again.average_length) == (["ab", "é"], vocabulary.hash, 3.0)
+    assert Vocabulary(["ab", "é"], [2, 2], documents=3, occurrences=9).hash != vocabulary.hash
+    with pytest.raises(CorpusError, match="vocabulary"):
+        Vocabulary.from_json("{}")
+
+
+def test_unknown_words_are_left_out() -> None:
+    vocabulary = Vocabulary(["ab", "cd"], [1, 1], documents=2)
+    assert vocabulary.sequence(["cd", "zz", "ab", "cd"]).tolist() == [1, 0, 1]
+    ids, counts = vocabulary.counts(["cd", "zz", "ab", "cd"])
+    assert (ids.tolist(), counts.tolist()) == ([0, 1], [1, 2])
+
+
+@pytest.mark.parametrize("sublinear", [False, True])
+def test_tfidf_is_that_of_scikit_learn(small_corpus: PreparedCorpus, sublinear: bool) -> None:
+    train, validation = (
+        [text for table in split.documents() for text in table["text"].to_pylist()]
+        for split in (small_corpus.train, small_corpus.validation)
+    )
+    theirs = TfidfVectorizer(stop_words="english", max_features=2000, sublinear_tf=sublinear).fit(train)
+    kind = "sublinear_tfidf" if sublinear else "tfidf"
+    assert theirs.get_feature_names_out().tolist() == small_corpus.vocabulary.terms
+    assert abs(theirs.transform(train) - small_corpus.train.matrix(kind)).max() < 1e-6
+    assert abs(theirs.transform(validation) - small_corpus.validation.matrix(kind)).max() < 1e-6
+
+
+def test_bm25_follows_its_formula() -> None:
+    vocabulary = Vocabulary(["a", "b"], [1, 3], documents=4, occurrences=12)
+    indptr, indices, counts = np.array([0, 2, 2, 3]), np.array([0, 1, 1]), np.array([2, 1, 3])
+    idf = np.log(1 + (4 - np.array([1, 3]) + 0.5) / (np.array([1, 3]) + 0.5))
+    expected = [idf[0] * 2 * 2.2 / (2 + 1.2), idf[1] * 2.2 / (1 + 1.2), idf[1] * 3 * 2.2 / (3 + 1.2)]
+    assert weigh(indptr, indices, counts, "bm25", vocabulary) == pytest.approx(expected, rel=1e-6)
+    assert weigh(indptr, indices, counts, "binary", vocabulary).tolist() == [1, 1, 1]
+    assert weigh(indptr, indices, counts, "counts", vocabulary).tolist() == [2, 1, 3]
+
+
+def test_bm25_without_lengths_and_unknown_weightings_are_errors() -> None:
+    vocabulary = Vocabulary(["a"], [1], documents=1)
+    with pytest.raises(CorpusError, match="mean document length"):
+        weigh(np.array([0, 1]), np.array([0]), np.array([1]), "bm25", vocabulary)
+    with pytest.raises(UsageError, match="idf2"):
+        weigh(np.array([0, 1]), np.array([0]), np.array([1]), "idf2", vocabulary)  # type: ignore[arg-type]
