@@ -68,8 +68,8 @@ class Local:
         self.home, self.port, self.mlflow_port, self.proxy = home, port, mlflow_port, proxy
         self.record = home / "run" / "quickstart.json"
         self.logs = home / "run" / "logs"
-        # Ray's sockets lie below its temporary directory, and the name of a socket is at most 107 bytes long.
-        self.scratch = Path(f"/tmp/texthash-{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:6]}")
+        # Sockets lie below it, and HAProxy takes a name of at most 97 bytes, 69 of which follow Serve's directory.
+        self.scratch = Path(f"/tmp/th{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:6]}")
 
     def environment(self) -> dict[str, str]:
         """For Ray, its command line and the job: token authentication, no usage statistics, these tools."""
@@ -208,7 +208,7 @@ class Local:
         shutil.rmtree(self.scratch, ignore_errors=True)
         try:
             self.scratch.mkdir(mode=0o700)
-            (self.scratch / "haproxy").mkdir()
+            (self.scratch / "h").mkdir()
         except OSError as error:
             raise Failure(f"{self.scratch} cannot be made ({error.strerror}); have it removed.") from None
 
@@ -235,7 +235,7 @@ class Local:
         variables = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
         if self.proxy == "python":
             return variables
-        place = self.scratch / "haproxy"
+        place = self.scratch / "h"
         return variables | {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",

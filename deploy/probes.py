@@ -64,5 +64,5 @@ def wait(ready: Callable[[], bool], alive: Callable[[], bool], what: str, log: P
         if not alive():
             raise Failure(f"{what} ended before it was up; see {log}, and run this again.")
         if time.monotonic() > deadline:
-            raise Failure(f"{what} was not up after {seconds:.0f} s; see {log}, and run this again.")
+            raise Failure(f"{what} was not up after {seconds:.0f} s; see {log}, run --stop and then this again.")
         time.sleep(0.5)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -84,10 +85,9 @@ def stop(mark: str, leaders: Iterable[int] = ()) -> list[str]:
     names = [describe(process) for process in found]
     for process in found:
         _quietly(process.terminate)
-    alive = psutil.wait_procs(found, timeout=_GRACE_SECONDS)[1]
-    for process in {*alive, *find(mark, leaders)}:
+    for process in {*_wait(found), *find(mark, leaders)}:
         _quietly(process.kill)
-    psutil.wait_procs(alive, timeout=_GRACE_SECONDS)
+    _wait(found)
     return names
 
 
@@ -96,6 +96,23 @@ def describe(process: psutil.Process) -> str:
         return f"{process.pid} {' '.join(process.cmdline())[:150]}"
     except psutil.Error:
         return f"{process.pid} (ended)"
+
+
+def _wait(found: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those still alive after the grace. A zombie counts as ended: that nobody collects it is its parent's affair."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    alive = [process for process in found if _alive(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.1)
+        alive = [process for process in alive if _alive(process)]
+    return alive
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _quietly(end: Callable[[], None]) -> None:

@@ -84,7 +84,7 @@ torch=$(grep '^torch==' "$ROOT/deploy/constraints.txt")
 if [ -n "$torch_index" ]; then
     install "$torch" "$torch" -c "$ROOT/deploy/constraints.txt" --index-url "$torch_index"
 else
-    if [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then
+    if [ ! -f "$log" ] && [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then
         say "set-up: no GPU found; if pip now fetches CUDA libraries, stop and use --cpu for the smaller CPU build"
     fi
     install "$torch" "$torch" -c "$ROOT/deploy/constraints.txt"
