@@ -86,7 +86,7 @@ class TrainingConfig(Section):
 class TuningConfig(Section):
     trials: int = Field(0, ge=0, description="0: no search, published hyper-parameters")
     concurrent: int = Field(2, ge=1)
-    cpus_per_trial: float = Field(0.9, gt=0)
+    cpus_per_trial: float = Field(0.8, gt=0)
     epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
     grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds on which the winner is trained again")

@@ -35,6 +35,11 @@ class ModelMismatchError(TexthashError):
     """A model, a vocabulary, an index and codes that do not belong together."""
 
 
+def exit_status(error: TexthashError) -> int:
+    """What a program that ends with the error returns: 2 for wrong use, else 1."""
+    return 2 if isinstance(error, UsageError) else 1
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'nash'?`` or the list of known names."""
     names = sorted(known)

@@ -171,32 +171,15 @@ class Tracker:
     """
 
     def __init__(self, config: TrackingConfig, home: Home, experiment: str = "texthash") -> None:
-        self.uri = _absolute(config.uri or home.tracking_uri)
+        self.uri = check_store(config, home)
         self.experiment = config.experiment or experiment
         self._artifacts = home.artifacts
         self._models = home.root / "models"
-        home.root.mkdir(parents=True, exist_ok=True)
-        self._check_reachable()
         self.experiment_id = self._experiment_id()
 
     @property
     def _client(self) -> MlflowClient:
         return _client(self.uri)
-
-    def _check_reachable(self) -> None:
-        import httpx
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            if self.uri.startswith("http"):
-                httpx.get(self.uri.rstrip("/") + "/health", timeout=10).raise_for_status()
-            self._client.search_experiments(max_results=1)
-        except (MlflowException, SQLAlchemyError, httpx.HTTPError, OSError) as error:
-            raise TexthashError(
-                f"the MLflow store {self.uri} cannot be used: {error}".splitlines()[0],
-                "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME).",
-            ) from error
 
     def _experiment_id(self) -> str:
         from mlflow.exceptions import MlflowException
@@ -315,6 +298,9 @@ class Tracker:
         """
         from mlflow.exceptions import MlflowException
 
+        # A local registry looks models:/<id> up in the store that is set globally, which we leave alone.
+        remote = self.uri.startswith("http")
+        source = f"models:/{model_id}" if remote else self._client.get_logged_model(model_id).artifact_location
         try:
             self._client.create_registered_model(name)
         except MlflowException as error:
@@ -322,7 +308,7 @@ class Tracker:
                 raise
         made = self._client.create_model_version(
             name,
-            source=f"models:/{model_id}",
+            source=source,
             run_id=run.run_id,
             tags={"validation_metric": run.validation, "validation_score": repr(score), "data_digest": data},
             description=note or None,
@@ -394,6 +380,30 @@ class Tracker:
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]
                 shutil.move(data, place)
         return place
+
+
+def check_store(config: TrackingConfig, home: Home) -> str:
+    """The address of the store, after one call to it; a program asks before hours of work.
+
+    Raises:
+        TexthashError: the store cannot be reached or used.
+    """
+    import httpx
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = _absolute(config.uri or home.tracking_uri)
+    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        if uri.startswith("http"):
+            httpx.get(uri.rstrip("/") + "/health", timeout=10).raise_for_status()
+        _client(uri).search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, httpx.HTTPError, OSError) as error:
+        raise TexthashError(
+            f"the MLflow store {uri} cannot be used: {error}".splitlines()[0],
+            "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME).",
+        ) from error
+    return uri
 
 
 class TextEncoder:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.errors import UsageError
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.home import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest, environment_tags
@@ -206,17 +206,27 @@ class Study:
     # -- evaluation -------------------------------------------------------------------------------------------
 
     def evaluate(self, model: TrainedModel, *, test: bool) -> dict[str, Evaluation]:
-        """All figures of a final model, on validation and, where ``test`` is set, once on test; logs and keeps them."""
+        """All figures of a final model, on validation and, where ``test`` is set, on test; logs and keeps them.
+
+        What a model's directory holds is not found again, so that its test figures stay those of the first look.
+        """
+        from texthash.evaluation.results import Evaluation
         from texthash.methods.hasher import Hasher
 
         hasher = Hasher.load(model.hasher)
-        found = {"validation": self.protocol.evaluate_validation(hasher)}
-        if test:
-            found["test"] = self.protocol.release_test(hasher, model.name)
+        hasher.check_corpus(self.corpus)
         last = model.history[-1].number
-        for split, evaluation in found.items():
+        found: dict[str, Evaluation] = {}
+        for split in ("validation", "test") if test else ("validation",):
             place = model.directory / split
-            shutil.rmtree(place, ignore_errors=True)
+            if place.is_dir():
+                found[split] = Evaluation.load(place)
+                continue
+            if split == "test":
+                evaluation = self.protocol.release_test(hasher, model.name)
+            else:
+                evaluation = self.protocol.evaluate_validation(hasher)
+            found[split] = evaluation
             evaluation.save(place)
             prefix = "val" if split == "validation" else split
             # One step after the last epoch: the newest point of val/... belongs to the weights that were kept.
@@ -227,7 +237,8 @@ class Study:
             say(f"evaluate {model.name}: {split} P@{evaluation.k} {figure:.4f}, MAP {evaluation.metrics['map']:.4f}")
             for warning in evaluation.warnings:
                 say(f"  warning: {warning}")
-        model.run.metrics({f"codes/{k}": v for k, v in found["validation"].diagnostics.items()}, step=last + 1)
+            if split == "validation":
+                model.run.metrics({f"codes/{k}": v for k, v in evaluation.diagnostics.items()}, step=last + 1)
         return found
 
     def report(self, models: Sequence[TrainedModel], run: Run) -> Path:
@@ -249,6 +260,22 @@ def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
     from texthash.corpora.prepare import prepare_locally
 
     return PreparedCorpus.open(prepare_locally(config.corpus, home))
+
+
+def corpus_of(model: TrainedModel, home: Home) -> PreparedCorpus:
+    """The prepared corpus that a model was trained on.
+
+    Raises:
+        TexthashError: it is not there any more, or is another one now.
+    """
+    record = json.loads((model.hasher / "hasher.json").read_text())
+    corpus = PreparedCorpus.open(home.corpus(record["corpus"], record["edition"]["name"]))
+    if data_digest(corpus) != model.data:
+        raise ModelMismatchError(
+            f"{model.name} was trained on data {model.data}, {corpus.path} holds {data_digest(corpus)}.",
+            "train the model again on what is there now.",
+        )
+    return corpus
 
 
 def _texts(corpus: PreparedCorpus, count: int) -> list[str]:

@@ -1,0 +1,86 @@
+"""What every program here does: read its configuration, find its state, connect to Ray, say what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from texthash.config import Config, load_config
+from texthash.errors import TexthashError, UsageError, exit_status
+from texthash.home import HOME_VARIABLE, Home, resolve_home
+from texthash.progress import say
+
+# Set by Ray for the entry point of a submitted job, whose working directory is a throw-away copy.
+_IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that all programs share; any other argument is a dotted override."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    options.add_argument("--config", type=Path, help="YAML file; see configs/")
+    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
+    options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    options.add_argument("overrides", nargs="*", metavar="section.key=value", help="e.g. method.bits=64")
+    return options
+
+
+def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Config, Home], Any]) -> int:
+    """Parse, run, and print what ``main`` returns as JSON on stdout.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 wrong use.
+    """
+    arguments = options.parse_intermixed_args()
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        result = main(arguments, config, state(arguments.home))
+    except TexthashError as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        say(f"error: {error}")
+        return exit_status(error)
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where this one ended")
+        return 130
+    if result is not None:
+        json.dump(result, sys.stdout, indent=2, default=str)
+        print(flush=True)
+    return 0
+
+
+def state(named: str | None) -> Home:
+    """The state directory. A job has no directory that a person started it in, so there the default is another.
+
+    Raises:
+        UsageError: inside a job, a relative path, which would lie in the job's throw-away copy.
+    """
+    chosen = named or os.environ.get(HOME_VARIABLE)
+    if os.environ.get(_IN_JOB):
+        if chosen and not Path(chosen).expanduser().is_absolute():
+            raise UsageError(
+                f"{HOME_VARIABLE}={chosen} is relative, and a job runs in a copy of the working directory.",
+                f'submit it with --runtime-env-json \'{{"env_vars": {{"{HOME_VARIABLE}": "/an/absolute/path"}}}}\'.',
+            )
+        if not chosen:
+            chosen = str(Path.home() / ".texthash")
+            say(f"{HOME_VARIABLE} is not set for this job: state goes to {chosen}")
+    return resolve_home(chosen)
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say when a step begins, and how long it took."""
+    say(f"== {name}")
+    started = time.monotonic()
+    yield
+    say(f"== {name}: {time.monotonic() - started:.1f} s")

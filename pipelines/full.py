@@ -1,0 +1,71 @@
+"""The whole way: prepare, search, train on Ray Train, evaluate, register, index, release, serve.
+
+    python pipelines/full.py --config configs/quickstart.yaml
+    ray job submit --working-dir . -- python pipelines/full.py --config configs/quickstart.yaml
+
+On a running cluster (RAY_ADDRESS, or a submitted job) the service goes on after the program. Without one the program
+starts a local cluster and stays in the foreground, serving, until Ctrl-C; ``--no-serve`` ends it before that. State
+lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary as JSON.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import check_shared, cluster
+from texthash.home import Home
+from texthash.progress import say
+from texthash.service.run import serve_release
+from texthash.tracking import check_store
+from texthash.workflow.pipeline import finish
+from texthash.workflow.study import Study, prepare
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any] | None:
+    started = time.monotonic()
+    check_store(config.tracking, home)
+    with cluster() as local:
+        check_shared(home.root)
+        with step("prepare"):
+            corpus = prepare(config, home, distributed=True)
+        study = Study(config, home, corpus)
+        found = None
+        if config.tuning.trials:
+            with step("search"):
+                parent, found = study.search()
+            study = study.with_params(found.params)
+        else:
+            parent = study.start()
+        with step("train, evaluate, release"):
+            summary = finish(study, parent, found)
+        if not arguments.no_serve:
+            with step("serve"):
+                summary["url"] = serve_release(home, config.service)
+        summary["seconds"] = round(time.monotonic() - started, 1)
+        if arguments.no_serve or not local:
+            return summary
+        print(json.dumps(summary, indent=2, default=str), flush=True)
+        _stay(summary["url"], study.tracker.uri)
+        return None
+
+
+def _stay(url: str, store: str) -> None:
+    say(f"READY: search page {url}/, HTTP API {url}/docs")
+    say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {store}")
+    say("Ctrl-C ends the service and the local cluster")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say("ending")
+
+
+if __name__ == "__main__":
+    options = parser(__doc__)
+    options.add_argument("--no-serve", action="store_true", help="end after the release is published")
+    sys.exit(run(options, main))

@@ -1,0 +1,37 @@
+"""Register a trained model, build the index of its corpus and release both.
+
+    python pipelines/index.py latest
+    python pipelines/index.py nash-pydoc-random60-32b-s0-1a2b3c4d tracking.promote=always index.shards=4
+
+The model becomes the champion, and what is served, if it beats the present champion on validation
+(``tracking.promote``). A service that runs goes on with its release until it is told of the new one. Prints JSON.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import check_shared, cluster
+from texthash.home import Home
+from texthash.workflow.models import find_model
+from texthash.workflow.releases import make_release, register
+from texthash.workflow.study import Study, corpus_of
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    model = find_model(home, arguments.model)
+    merged = model.config.model_copy(update={"tracking": config.tracking, "index": config.index})
+    study = Study(merged, home, corpus_of(model, home))
+    with cluster(), step(f"index {model.name}"):
+        check_shared(home.root)
+        return asdict(make_release(study, model, register(study, model)))
+
+
+if __name__ == "__main__":
+    options = parser(__doc__)
+    options.add_argument("model", help="directory or name of a trained model, or latest")
+    sys.exit(run(options, main))

@@ -1,0 +1,39 @@
+"""Prepare a corpus: words, vocabulary, splits, Parquet shards and a manifest.
+
+    python pipelines/prepare.py --config configs/quickstart.yaml
+    python pipelines/prepare.py corpus.name=mine corpus.path=documents.jsonl
+    ray job submit --working-dir . -- python pipelines/prepare.py --config configs/quickstart.yaml
+
+Prints what was prepared as JSON.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import check_shared, cluster
+from texthash.home import Home
+from texthash.workflow.study import prepare
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    with cluster(), step("prepare"):
+        check_shared(home.root)
+        corpus = prepare(config, home, distributed=True)
+    manifest = corpus.manifest
+    return {
+        "path": corpus.path,
+        "corpus": manifest.name,
+        "edition": manifest.edition,
+        "documents": manifest.documents,
+        "dropped": manifest.dropped,
+        "words": len(corpus.vocabulary),
+        "labels": len(manifest.label_names),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(parser(__doc__), main))

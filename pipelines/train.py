@@ -1,0 +1,44 @@
+"""Train a method on Ray Train, once on each of ``tuning.seeds``, and evaluate it on validation.
+
+    python pipelines/train.py --config configs/quickstart.yaml method.name=vdsh method.bits=64
+    ray job submit --working-dir . -- python pipelines/train.py --config configs/quickstart.yaml training.workers=2
+
+Prepares the corpus if need be. Interrupted, the same command goes on from the last epoch. The test split stays
+closed: pipelines/evaluate.py opens it for a final model. Prints the models and their validation figures as JSON.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import check_shared, cluster
+from texthash.home import Home
+from texthash.tracking import check_store
+from texthash.workflow.study import Study, prepare
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    check_store(config.tracking, home)
+    with cluster():
+        check_shared(home.root)
+        with step("prepare"):
+            corpus = prepare(config, home, distributed=True)
+        study = Study(config, home, corpus)
+        models = []
+        with study.start("train") as parent, step("train"):
+            for seed in config.tuning.seeds:
+                model = study.train(seed, parent=parent, distributed=True)
+                models.append((model, study.evaluate(model, test=False)["validation"].metrics))
+            page = study.report([model for model, _ in models], parent)
+    return {
+        "run": parent.run_id,
+        "report": page,
+        "models": [{"directory": model.directory, "validation": figures} for model, figures in models],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(parser(__doc__), main))

@@ -1,0 +1,48 @@
+"""Search a method's hyper-parameters, train the winner again on each of ``tuning.seeds``, test once, register the best.
+
+    python pipelines/tune.py --config configs/sweeps/nash.yaml
+    python pipelines/tune.py --config configs/sweeps/nash.yaml --dry-run
+    python pipelines/tune.py --config configs/sweeps/nash.yaml --resume
+
+``--dry-run`` prints the search space. ``--resume`` goes on with the latest unfinished sweep of the same configuration,
+after the program or its machine died. All choices are made on validation. The best model becomes the champion, with its
+index released, if it beats the present one (``tracking.promote``). Prints trials, models and figures as JSON.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import check_shared, cluster
+from texthash.home import Home
+from texthash.tracking import check_store
+from texthash.tuning.spaces import describe
+from texthash.workflow.pipeline import finish
+from texthash.workflow.study import Study, prepare
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    if arguments.dry_run:
+        return {"method": config.method.name, "trials": config.tuning.trials, "space": describe(config.method)}
+    if arguments.resume:
+        config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
+    check_store(config.tracking, home)
+    with cluster():
+        check_shared(home.root)
+        with step("prepare"):
+            corpus = prepare(config, home, distributed=True)
+        study = Study(config, home, corpus)
+        with step("search"):
+            parent, found = study.search()
+        with step("train, evaluate, release"):
+            return finish(study.with_params(found.params), parent, found)
+
+
+if __name__ == "__main__":
+    options = parser(__doc__)
+    options.add_argument("--dry-run", action="store_true", help="print the search space and end")
+    options.add_argument("--resume", action="store_true", help="go on with an unfinished sweep")
+    sys.exit(run(options, main))

@@ -1,0 +1,114 @@
+"""Training on Ray: the work of N workers equals that of one, a worker may die, nodes may be several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from texthash.config import EvaluationConfig, MethodConfig, TrainingConfig
+from texthash.errors import TexthashError
+from texthash.evaluation.protocol import Protocol
+from texthash.methods.registry import build
+from texthash.training.distributed import train_distributed
+from texthash.training.loop import EpochReport, fit
+
+pytestmark = pytest.mark.ray
+
+# Without dropout and sampling every number is a function of the documents alone.
+PLAIN = MethodConfig(name="nash", bits=16, params={"dropout": 0.0, "hidden": 64})
+TRAINING = TrainingConfig(epochs=3, batch_size=64, workers=2, cpus_per_worker=0.4, seed=3)
+
+
+def _die_once(marker: Path, epoch: int):
+    """A callback that kills the worker it runs in at the end of an epoch, the first time."""
+
+    def on_epoch(report: EpochReport) -> None:
+        if report.epoch == epoch and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return on_epoch
+
+
+@pytest.fixture(scope="module")
+def alone(small_corpus):
+    """What one process makes of the same configuration."""
+    validate = Protocol(small_corpus, EvaluationConfig()).validator()
+    method = build(PLAIN.name, small_corpus.shape, PLAIN.bits, PLAIN.params, TRAINING.seed)
+    return fit(method, small_corpus.train, TRAINING, validate=validate)
+
+
+def _train(corpus, storage, **settings):
+    settings = {"validate": Protocol(corpus, EvaluationConfig()).validator(), "name": "run"} | settings
+    return train_distributed(PLAIN, corpus.path, TRAINING, storage=storage, **settings)
+
+
+def _assert_same(result, alone):
+    assert [report.epoch for report in result.history] == [1, 2, 3]
+    for ours, theirs in zip(result.history, alone.history, strict=True):
+        assert ours.terms == pytest.approx(theirs.terms, rel=2e-3)
+    assert result.best_validation == pytest.approx(alone.best_validation, abs=0.02)
+    for name, value in alone.method.state_dict().items():
+        torch.testing.assert_close(result.method.state_dict()[name], value, rtol=0.05, atol=0.02)
+
+
+def test_two_workers_do_what_one_does_though_one_of_them_is_killed(ray_cluster, small_corpus, alone, tmp_path):
+    marker = tmp_path / "killed"
+    result = _train(small_corpus, tmp_path / "storage", on_epoch=_die_once(marker, epoch=2))
+    assert marker.exists()
+    _assert_same(result, alone)
+    assert not (tmp_path / "storage" / "run").exists(), "checkpoints of a finished run are removed"
+
+
+def test_an_error_of_a_worker_arrives_as_itself(ray_cluster, small_corpus, tmp_path):
+    training = TRAINING.model_copy(update={"workers": 1, "max_failures": 0})
+    with pytest.raises(TexthashError, match="several nodes"):
+        train_distributed(PLAIN, tmp_path / "nowhere", training, storage=tmp_path, name="run")
+
+
+def test_more_workers_than_the_cluster_holds_are_refused_at_once(ray_cluster, small_corpus, tmp_path):
+    training = TRAINING.model_copy(update={"workers": 50})
+    with pytest.raises(TexthashError, match="20 CPUs, the cluster has 2"):
+        train_distributed(PLAIN, small_corpus.path, training, storage=tmp_path, name="run")
+
+
+_TWO_NODES = """
+import sys
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from texthash.config import MethodConfig, TrainingConfig
+from texthash.training.distributed import train_distributed
+
+corpus, storage = map(Path, sys.argv[1:])
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 150_000_000})
+try:
+    cluster.add_node(num_cpus=1, object_store_memory=150_000_000)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False)
+    training = TrainingConfig(epochs=1, batch_size=64, workers=2, cpus_per_worker=0.6, max_failures=0)
+    result = train_distributed(MethodConfig(name="nash", bits=8, params={"hidden": 16}), corpus, training,
+                               storage=storage, name="two-nodes")
+    print("epochs", len(result.history), "nodes", len(ray.nodes()))
+finally:
+    ray.shutdown()
+    cluster.shutdown()
+"""
+
+
+def test_the_workers_may_be_on_two_nodes(small_corpus, tmp_path):
+    """0.6 CPUs a worker on two nodes of one CPU: the workers cannot be on the same node."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TWO_NODES, small_corpus.path, tmp_path / "storage"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert "epochs 1 nodes 2" in done.stdout, done.stderr[-3000:]

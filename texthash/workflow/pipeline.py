@@ -1,0 +1,47 @@
+"""The second half of a study: final models, their one look at test, the registry and the release."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from texthash.tracking import Run
+from texthash.workflow.models import best_of
+from texthash.workflow.releases import make_release, register
+from texthash.workflow.study import Study
+
+if TYPE_CHECKING:
+    from texthash.tuning.sweep import SweepResult
+
+
+def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, Any]:
+    """Train the final models on Ray Train, one a seed, test each once, and release the best by validation.
+
+    Args:
+        study: With the hyper-parameters that the models are to have.
+        parent: The study's run; ended here.
+        found: What the search found, if there was one.
+
+    Returns:
+        A summary of plain values.
+    """
+    with parent:
+        models = [study.train(seed, parent=parent, distributed=True) for seed in study.config.tuning.seeds]
+        evaluations = [study.evaluate(model, test=True) for model in models]
+        page = study.report(models, parent)
+        best = best_of(models)
+        version = register(study, best) if study.config.tracking.register_model else None
+        release = make_release(study, best, version)
+    return {
+        "run": parent.run_id,
+        "tracking_uri": study.tracker.uri,
+        "trials": [asdict(trial) for trial in found.trials] if found else [],
+        "params": best.config.method.params,
+        "models": [
+            {"directory": str(model.directory), **{split: e.metrics for split, e in figures.items()}}
+            for model, figures in zip(models, evaluations, strict=True)
+        ],
+        "report": str(page),
+        "registered": {"name": study.model_name, "version": version} if version else None,
+        "release": {"name": release.name, "documents": release.documents, "model_version": release.model_version},
+    }
