@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from texthash.config import CorpusConfig, Edition, SplitRule
+from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
 from texthash.corpora.prepare import prepare_locally
@@ -67,6 +67,17 @@ def small_config(small_rows: Path) -> CorpusConfig:
 def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
     return PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path_factory.mktemp("home"))))
+
+
+@pytest.fixture(scope="session")
+def small_hasher(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved 32-bit model (ITQ) fitted on the small corpus."""
+    from texthash.methods.hasher import Hasher
+    from texthash.methods.registry import build
+    from texthash.training.loop import fit
+
+    method = fit(build("itq", small_corpus.shape, 32), small_corpus.train, TrainingConfig()).method
+    return Hasher.of(method, small_corpus).save(tmp_path_factory.mktemp("models") / "itq-32")
 
 
 @pytest.fixture(scope="session")

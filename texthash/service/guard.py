@@ -62,9 +62,8 @@ class Guard:
             await unexpected.response(scope)(scope, receive, send)
 
     async def _guarded(self, scope: Any, headers: Headers, receive: Any, send: Any) -> None:
-        if self._inside >= self._room and not scope["path"].removeprefix(scope.get("root_path", "")).startswith(
-            _HEALTH
-        ):
+        probe = scope["path"].removeprefix(scope.get("root_path", "")).startswith(_HEALTH)
+        if self._inside >= self._room and not probe:
             raise Problem(
                 "overloaded",
                 f"{self._inside} requests are being answered or waiting, this server takes {self._room}.",
