@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from texthash.errors import UsageError, nearest_name
 
@@ -35,6 +35,12 @@ class SplitRule(Section):
     train: float = Field(0.6, gt=0, lt=1, description="share of train, for kind=random")
     validation: float = Field(0.2, gt=0, lt=1, description="share of validation, for kind=random")
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _shares_leave_a_test(self) -> SplitRule:
+        if self.train + self.validation >= 1:
+            raise ValueError("train and validation leave nothing for test")
+        return self
 
 
 class Edition(Section):
