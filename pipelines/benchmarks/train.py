@@ -1,0 +1,155 @@
+"""Training as texthash does it, beside the same networks as the public re-implementations feed them.
+
+The peer makes each batch a dense [B, V] matrix, multiplies it by a dense layer, scores a dense target over all words
+and updates with torch's default Adam. Losses of both are compared before anything is timed: it is the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from benchmarks.reporting import JsonOption, alternate, report
+from texthash.corpora.batches import Batch, batches
+from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.errors import TexthashError
+from texthash.methods.base import GradientStage, HashMethod, Progress
+from texthash.methods.registry import build
+from texthash.methods.workers import Workers
+from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.parts.priors import bernoulli_kl, gaussian_kl
+from texthash.parts.schedules import linear_ramp
+from texthash.progress import say
+
+Loss = Callable[[HashMethod, Tensor, Progress], Tensor]
+
+
+def command(
+    json: JsonOption,
+    corpus: Annotated[str, typer.Option(help="Directory of a prepared corpus.")],
+    method: Annotated[list[str] | None, typer.Option(help="vdsh, nash; may be given several times.")] = None,
+    bits: Annotated[int, typer.Option(help="Bits of a code.")] = 32,
+    documents: Annotated[int, typer.Option(min=100, help="Training documents in a measured epoch.")] = 5_000,
+    hidden: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 1_000,
+    batch_size: Annotated[int, typer.Option(help="Documents in a batch.")] = 100,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is taken.")] = 3,
+) -> None:
+    """Time an epoch of VDSH and NASH, sparse input and fused Adam against dense input and default Adam."""
+    torch.set_num_threads(threads)
+    train = PreparedCorpus.open(corpus).train
+    shape = PreparedCorpus.open(corpus).shape
+    documents = min(documents, len(train))
+    rows: list[dict[str, Any]] = []
+    for name in method or ["vdsh", "nash"]:
+        if name not in DENSE_LOSSES:
+            raise TexthashError(f"there is no dense twin of {name!r}.", f"choose among {', '.join(DENSE_LOSSES)}.")
+        engines = {
+            engine: build(name, shape, bits, {"hidden": hidden, "dropout": 0.0}, seed=0)
+            for engine in ("texthash", "dense_adam")
+        }
+        _check_same_loss(name, engines["texthash"], train, batch_size)
+        calls = {
+            "texthash": _sparse_epoch(engines["texthash"], train, documents, batch_size),
+            "dense_adam": _dense_epoch(engines["dense_adam"], DENSE_LOSSES[name], train, documents, batch_size),
+        }
+        say(f"{name}: timing {rounds} rounds of {documents} documents")
+        times = alternate(calls, rounds)
+        for engine, taken in times.items():
+            rows.append(
+                {
+                    "engine": engine,
+                    "method": name,
+                    "documents": documents,
+                    "vocabulary": shape.vocabulary,
+                    "hidden": hidden,
+                    "batch_size": batch_size,
+                    "threads": threads,
+                    "seconds_per_epoch": taken / 1e3,
+                    "times_dense": times["dense_adam"] / taken,
+                }
+            )
+    report("training, one epoch", rows, json)
+
+
+def _epoch_batches(train: Split, method: HashMethod, documents: int, batch_size: int) -> Iterator[Batch]:
+    seen = 0
+    for batch in batches(train, batch_size, method.weighting, shuffle_seed=0):
+        if seen + len(batch) > documents:
+            return
+        seen += len(batch)
+        yield batch
+
+
+def _sparse_epoch(method: HashMethod, train: Split, documents: int, batch_size: int) -> Callable[[], None]:
+    stage = next(stage for stage in method.stages() if isinstance(stage, GradientStage))
+    optimizers = stage.optimizers()
+
+    def epoch() -> None:
+        progress = Progress(step=0, total=documents // batch_size, workers=Workers())
+        for batch in _epoch_batches(train, method, documents, batch_size):
+            stage.step(batch, progress, optimizers)
+            progress.step += 1
+
+    return epoch
+
+
+def _dense_epoch(method: HashMethod, loss: Loss, train: Split, documents: int, batch_size: int) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
+
+    def epoch() -> None:
+        progress = Progress(step=0, total=documents // batch_size)
+        for batch in _epoch_batches(train, method, documents, batch_size):
+            optimizer.zero_grad()
+            loss(method, _dense(batch, method.shape.vocabulary), progress).backward()
+            optimizer.step()
+            progress.step += 1
+
+    return epoch
+
+
+def _check_same_loss(name: str, method: HashMethod, train: Split, batch_size: int) -> None:
+    batch = next(iter(batches(train, batch_size, method.weighting)))
+    progress = [Progress(step=1, total=2, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    sparse = sum(method.loss(batch, progress[0]).values())
+    dense = DENSE_LOSSES[name](method, _dense(batch, method.shape.vocabulary), progress[1])
+    torch.testing.assert_close(torch.as_tensor(sparse), dense, rtol=1e-4, atol=1e-3)
+
+
+def _dense(batch: Batch, words: int) -> Tensor:
+    x = torch.zeros(len(batch), words)
+    x[batch.document, batch.indices] = batch.values
+    return x
+
+
+def _dense_hidden(method: Any, x: Tensor) -> Tensor:
+    hidden = torch.relu(x @ method.encoder.first.weight + method.encoder.first.bias)
+    for layer in method.encoder.rest:
+        hidden = torch.relu(layer(hidden))
+    return hidden
+
+
+def _dense_reconstruction(logits: Tensor, x: Tensor) -> Tensor:
+    return -(nn.functional.log_softmax(logits, dim=1) * (x > 0)).sum(dim=1).mean()
+
+
+def _vdsh(method: Any, x: Tensor, progress: Progress) -> Tensor:
+    hidden = _dense_hidden(method, x)
+    mean, log_variance = method.mean(hidden), torch.sigmoid(method.log_variance(hidden))
+    z = gaussian_sample(mean, log_variance, progress.generator)
+    weight = linear_ramp(progress.fraction, 0.0, method.kl_weight, over=method.kl_ramp)
+    return _dense_reconstruction(method.decoder(z), x) + weight * gaussian_kl(mean, log_variance).mean()
+
+
+def _nash(method: Any, x: Tensor, progress: Progress) -> Tensor:
+    logits = method.logits(_dense_hidden(method, x))
+    z = straight_through_bernoulli(torch.sigmoid(logits), progress.generator, method.stochastic)
+    weight = linear_ramp(progress.fraction, 0.0, method.kl_weight, over=method.kl_ramp)
+    return _dense_reconstruction(method.decoder(z), x) + weight * bernoulli_kl(logits).mean()
+
+
+DENSE_LOSSES: dict[str, Loss] = {"vdsh": _vdsh, "nash": _nash}

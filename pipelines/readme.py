@@ -1,0 +1,121 @@
+"""Write the README's tables from what the registry, the catalog and the results file hold.
+
+python pipelines/readme.py            # rewrite the tables
+python pipelines/readme.py --check    # exit 1 when a table does not say what the code says
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from texthash.corpora.catalog import CORPORA
+from texthash.methods.registry import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
+
+
+def main() -> int:
+    text = README.read_text(encoding="utf-8")
+    fresh = text
+    for name, table in {"methods": _methods(), "corpora": _corpora(), "results": _results()}.items():
+        fresh, count = re.subn(
+            rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
+            lambda match, table=table: match.group(1) + table + match.group(2),
+            fresh,
+            flags=re.DOTALL,
+        )
+        if count != 1:
+            print(f"README.md has {count} places for the table {name!r}, not one.", file=sys.stderr)
+            return 1
+    if "--check" in sys.argv[1:]:
+        if fresh != text:
+            print("README.md is out of date; run: python pipelines/readme.py", file=sys.stderr)
+            return 1
+        return 0
+    README.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _methods() -> str:
+    return _table(
+        ("name", "paper", "venue", "survey entry", "learns from", "fidelity"),
+        (
+            (
+                f"`{name}`",
+                cls.card.title,
+                cls.card.venue,
+                str(cls.card.survey_entry or "baseline"),
+                {"none": "text", "labels": "labels", "pairs": "pairs"}[cls.card.supervision],
+                cls.card.fidelity,
+            )
+            for name, cls in methods().items()
+        ),
+    )
+
+
+def _corpora() -> str:
+    return _table(
+        ("name", "corpus", "documents", "labels", "licence"),
+        (
+            (
+                f"`{name}`",
+                record.title,
+                f"{record.documents:,}" if record.documents else "as installed",
+                str(record.labels or "as installed"),
+                record.licence,
+            )
+            for name, record in CORPORA.items()
+        ),
+    )
+
+
+def _results() -> str:
+    """Mean over seeds of every cell that was run; the range over ties in brackets."""
+    cells: dict[tuple[str, str, str, int], list[dict[str, str]]] = defaultdict(list)
+    with RESULTS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            cells[row["corpus"], row["edition"], row["method"], int(row["bits"])].append(row)
+    lines = []
+    for (corpus, edition, method, bits), rows in cells.items():
+        mean = {name: statistics.mean(float(row[name]) for row in rows) for name in _FIGURES}
+        deviation = statistics.stdev(float(row["p_at_100"]) for row in rows) if len(rows) > 1 else None
+        lines.append(
+            (
+                f"{corpus}, {edition}",
+                f"`{method}`",
+                str(bits),
+                f"{mean['p_at_100']:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else ""),
+                f"{mean['p_at_100_worst']:.3f} to {mean['p_at_100_best']:.3f}",
+                f"{mean['map']:.3f}",
+                f"{mean['seconds_per_epoch']:.1f}" if mean["seconds_per_epoch"] else "",
+                str(len(rows)),
+                _published(rows[0]),
+            )
+        )
+    header = ("corpus, edition", "method", "bits", "P@100", "over ties", "MAP", "s/epoch", "seeds", "published")
+    return _table(header, lines)
+
+
+_FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map", "seconds_per_epoch")
+
+
+def _published(row: dict[str, str]) -> str:
+    return f"{row['published']} ({row['published_source']})" if row["published"] else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
