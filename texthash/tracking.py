@@ -7,6 +7,7 @@ workers) write to one store. Objects here travel to other processes; each opens 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -50,6 +51,7 @@ def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -247,9 +249,12 @@ class Tracker:
         )
         if not runs:
             return None
-        run = Run(self.uri, runs[0].info.run_id, validation)
-        self._client.update_run(run.run_id, status="RUNNING")
-        return run
+        return self.take_up(runs[0].info.run_id, validation)
+
+    def take_up(self, run_id: str, validation: str = "val/score") -> Run:
+        """Go on with a run that has ended, or whose program died."""
+        self._client.update_run(run_id, status="RUNNING")
+        return Run(self.uri, run_id, validation)
 
     # -- models -----------------------------------------------------------------------------------------------
 
@@ -372,10 +377,9 @@ class Tracker:
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent) as scratch:
                 model = download_artifacts(
-                    artifact_uri=f"models:/{name}/{candidate}",
+                    artifact_uri=self._client.get_model_version_download_uri(name, candidate),
                     dst_path=scratch,
                     tracking_uri=self.uri,
-                    registry_uri=self.uri,
                 )
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]
                 shutil.move(data, place)

@@ -27,13 +27,20 @@ def register(study: Study, model: TrainedModel) -> str:
     return version
 
 
-def make_release(study: Study, model: TrainedModel, version: str | None) -> Release:
+def make_release(study: Study, model: TrainedModel, version: str | None, *, distributed: bool = True) -> Release:
     """Make the model the one that is served, if it deserves it: build its index, publish, move the alias.
 
     A registered model competes with the champion of its name (``tracking.promote``); where it loses, the champion
     is what is served. The alias moves after the release is published, so it never names what cannot be served.
+
+    Args:
+        study: Gives the corpus, the number of shards and the rule.
+        model: The candidate.
+        version: In the registry, from :func:`register`; None: not registered, and released whatever the champion.
+        distributed: Build the index on the Ray cluster of this process rather than in this process.
     """
-    from texthash.search.distributed import build_index
+    from texthash.search.build import build_index
+    from texthash.search.distributed import build_index as build_on_ray
     from texthash.search.publish import publish
     from texthash.search.release import current_name, read_release
 
@@ -48,7 +55,8 @@ def make_release(study: Study, model: TrainedModel, version: str | None) -> Rele
             current = read_release(study.home)
             if (current.model, current.model_version) == (name, version):
                 return current
-    index = build_index(hasher, study.corpus.path, study.home, study.config.index.shards)
+    where = (hasher, study.corpus.path, study.home, study.config.index.shards)
+    index = build_on_ray(*where) if distributed else build_index(*where)
     release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
     if promote and version is not None:
         study.tracker.promote(name, version)

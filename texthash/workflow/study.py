@@ -71,7 +71,7 @@ class Study:
         if self.config.tuning.trials < 1:
             raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials to 1 or more.")
         sweep = open_sweep(self.config, self.corpus, self.home)
-        run = Run(self.tracker.uri, sweep.study, self.metric) if sweep.study else self.start()
+        run = self.tracker.take_up(sweep.study, self.metric) if sweep.study else self.start()
         run.dataset(self.corpus)
         try:
             found = run_sweep(sweep, self.config, self.corpus, self.tracker, run, self.protocol.validator())
@@ -146,6 +146,7 @@ class Study:
             commit=commit,
         )
         model.write()
+        run.end()
         shutil.rmtree(checkpoints, ignore_errors=True)
         say(f"train {name}: {self.metric} {model.validation:.4f} in {seconds:.1f} s; saved in {directory}")
         return model

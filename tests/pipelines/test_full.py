@@ -1,0 +1,114 @@
+"""The whole way as a person runs it, on a small corpus of their own, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from texthash.home import Home
+from texthash.search.release import open_release
+from texthash.tracking import Tracker
+from texthash.workflow.models import TrainedModel
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+
+
+def _run(program, *arguments, home, **variables):
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment |= {"TEXTHASH_HOME": str(home), "OMP_NUM_THREADS": "2"} | variables
+    return subprocess.run(
+        [sys.executable, ROOT / "pipelines" / program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=environment,
+        cwd=home,
+    )
+
+
+@pytest.fixture(scope="module")
+def settings(small_rows):
+    return [
+        "corpus.name=small",
+        f"corpus.path={small_rows}",
+        "corpus.edition.vocabulary_size=2000",
+        "method.name=nash",
+        "method.bits=16",
+        "method.params.hidden=32",
+        "training.epochs=2",
+        "tuning.trials=2",
+        "tuning.epochs=1",
+    ]
+
+
+@pytest.fixture(scope="module")
+def done(settings, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    result = _run("full.py", "--no-serve", *settings, home=home)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return home, json.loads(result.stdout), result.stderr
+
+
+def test_the_summary_names_what_was_made(done):
+    _, summary, progress = done
+    assert {"prepare", "search", "train, evaluate, release"} <= {
+        line[3:].split(":")[0] for line in progress.splitlines() if line.startswith("== ")
+    }
+    assert len(summary["trials"]) == 2
+    assert summary["registered"] == {"name": "texthash-small-random60-16", "version": "1"}
+    model = TrainedModel.read(summary["models"][0]["directory"])
+    assert model.hasher.is_dir()
+    assert Path(summary["report"]).read_text().startswith("<!")
+    assert summary["models"][0]["test"]["p_at_100"] > 0.13, "eight labels: chance is an eighth"
+
+
+def test_the_release_answers_and_its_model_is_the_champion(done):
+    home, summary, _ = done
+    opened = open_release(Home(home))
+    assert opened.release.name == summary["release"]["name"]
+    assert sum(len(shard) for shard in opened.shards) == summary["release"]["documents"]
+    code = opened.hasher.encode(["fit a linear model"], role="query")
+    assert opened.shards[0].search(code, 3).distances[0].shape == (3,)
+    tracker = Tracker(TrainedModel.read(summary["models"][0]["directory"]).config.tracking, Home(home))
+    assert tracker.champion("texthash-small-random60-16")[1] == "1"
+
+
+def test_runs_nest_and_test_figures_stand_there_once(done):
+    from mlflow import MlflowClient
+
+    _, summary, _ = done
+    client = MlflowClient(summary["tracking_uri"])
+    study = client.get_run(summary["run"])
+    children = client.search_runs([study.info.experiment_id], f"tags.`mlflow.parentRunId` = '{study.info.run_id}'")
+    assert sorted(run.data.tags["kind"] for run in children) == ["model", "trial", "trial"]
+    assert {run.info.status for run in [study, *children]} == {"FINISHED"}
+    model = next(run for run in children if run.data.tags["kind"] == "model")
+    assert len(client.get_metric_history(model.info.run_id, "test/p_at_100")) == 1
+    assert "codes/bit_balance" in model.data.metrics
+    assert {"report.html", "plots"} <= {entry.path for entry in client.list_artifacts(study.info.run_id)}
+
+
+def test_wrong_use_ends_with_2_and_one_line(settings, tmp_path):
+    result = _run("full.py", *settings, "method.bitz=8", home=tmp_path)
+    assert result.returncode == 2
+    assert "did you mean 'bits'?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_job_refuses_a_relative_state_directory(settings, tmp_path):
+    result = _run("prepare.py", *settings, home=tmp_path, TEXTHASH_HOME="state", RAY_JOB_CONFIG_JSON_ENV_VAR="{}")
+    assert result.returncode == 2
+    assert "TEXTHASH_HOME=state is relative" in result.stderr
+
+
+def test_a_dry_run_prints_the_space(settings, tmp_path):
+    result = _run("tune.py", "--dry-run", *settings, home=tmp_path)
+    assert {row["parameter"] for row in json.loads(result.stdout)["space"]} >= {"learning_rate"}
+    assert not list(tmp_path.iterdir()), "nothing is made"

@@ -1,0 +1,135 @@
+"""Sweeps on Ray Tune: nested runs with their fates, selection on validation, going on after the driver died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from texthash.config import Config, parse_config
+from texthash.errors import TexthashError, UsageError
+from texthash.home import Home
+from texthash.tuning.sweep import open_sweep
+from texthash.tuning.trial import fate_of
+from texthash.workflow.study import Study
+
+pytestmark = pytest.mark.ray
+
+
+def _config(corpus, **tuning) -> Config:
+    return parse_config(
+        {
+            "corpus": corpus.manifest.config.model_dump(mode="json"),
+            "method": {"name": "nash", "bits": 16, "params": {"hidden": 32, "kl_weight": 0.1}},
+            "training": {"batch_size": 64},
+            "tuning": {"trials": 3, "epochs": 4, "grace_epochs": 1, "cpus_per_trial": 0.8, **tuning},
+        }
+    )
+
+
+def _trials(study, parent):
+    client = study.tracker._client
+    query = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
+    return client.search_runs([study.tracker.experiment_id], query)
+
+
+def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, small_corpus, tmp_path):
+    config = _config(small_corpus)
+    study = Study(config, Home(tmp_path), small_corpus)
+    parent, found = study.search()
+    assert len(found.trials) == 3
+    figures = [trial.validation for trial in found.trials]
+    assert found.validation == max(figures) == figures[0]
+    assert set(found.params) == {"learning_rate", "dropout"}
+    assert any(trial.params == {"learning_rate": 1e-3, "dropout": 0.1} for trial in found.trials), (
+        "the published values"
+    )
+    runs = _trials(study, parent)
+    assert len(runs) == 3
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["fate"].startswith(("completed", "stopped by ASHA after epoch"))
+        assert run.data.params["method.params.hidden"] == "32"
+        assert "method.params.learning_rate" in run.data.params
+        assert study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")
+    assert study.with_params(found.params).config.method.params.items() >= found.params.items()
+    with pytest.raises(UsageError, match="no unfinished sweep"):
+        open_sweep(_config(small_corpus, resume=True), small_corpus, Home(tmp_path))
+
+
+def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_path):
+    broken = _config(small_corpus, trials=1)
+    method = broken.method.model_copy(update={"params": {"hidden": 32, "kl_weight": float("nan")}})
+    study = Study(broken.model_copy(update={"method": method}), Home(tmp_path), small_corpus)
+    with pytest.raises(TexthashError, match=r"none of the 1 trials.*failed: the loss term"):
+        study.search()
+
+
+def test_a_trial_that_fits_on_no_node_is_refused(ray_cluster, small_corpus, tmp_path):
+    study = Study(_config(small_corpus, cpus_per_trial=64), Home(tmp_path), small_corpus)
+    with pytest.raises(TexthashError, match="needs 64 CPUs"):
+        study.search()
+
+
+_DRIVER = """
+import sys
+import ray
+from texthash.config import parse_config, load_config
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.workflow.study import Study
+
+address, home, corpus, config = sys.argv[1:]
+ray.init(address=address, log_to_driver=False)
+Study(load_config(config), Home(__import__("pathlib").Path(home)), PreparedCorpus.open(corpus)).search()
+"""
+
+
+def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_path):
+    config = _config(small_corpus, trials=2, epochs=60, grace_epochs=60)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    home = Home(tmp_path / "home")
+    address = ray_cluster.get_runtime_context().gcs_address
+    driver = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, address, str(home.root), str(small_corpus.path), str(tmp_path / "config.yaml")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(home.runs.glob("sweeps/*/*/checkpoint_*/checkpoint.pt")):
+            assert driver.poll() is None, driver.stderr.read()[-3000:]
+            assert time.monotonic() < deadline, "no trial reported an epoch"
+            time.sleep(0.2)
+        time.sleep(3)  # Ray Tune notes the state of its trials every two seconds
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.communicate()
+    study = Study(_config(small_corpus, trials=2, epochs=60, grace_epochs=60, resume=True), home, small_corpus)
+    parent, found = study.search()
+    assert [trial.fate for trial in found.trials] == ["completed", "completed"]
+    runs = _trials(study, parent)
+    assert len(runs) == 2, "a trial goes on in its own run"
+    for run in runs:
+        steps = [m.step for m in study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")]
+        assert max(steps) == max(trial.epochs for trial in found.trials)
+        assert len(steps) < 1.6 * max(steps), "epochs done before are not done again"
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "fate", "counts"),
+    [
+        ({"epoch": 3, "planned": 9}, None, "stopped by ASHA after epoch 3 of 9", True),
+        ({"epoch": 9, "planned": 9}, None, "completed", True),
+        ({"epoch": 4, "planned": 9, "trained": True}, None, "completed", True),
+        ({"epoch": 4, "planned": 9}, "killed", "failed: killed", False),
+        ({"epoch": 0, "planned": 0, "failed": "not finite"}, None, "failed: not finite", False),
+        ({}, None, "failed: ended without a report", False),
+    ],
+)
+def test_the_fate_of_a_trial(last, error, fate, counts):
+    assert fate_of(last, error) == (fate, counts)

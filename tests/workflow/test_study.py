@@ -1,0 +1,121 @@
+"""A study in one process: resumption, its runs, the registry's rule and what is served."""
+
+from __future__ import annotations
+
+import pytest
+
+from texthash.config import parse_config
+from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.home import Home
+from texthash.search.release import read_release
+from texthash.workflow.models import TrainedModel, find_model, make_report
+from texthash.workflow.releases import make_release, register
+from texthash.workflow.study import EpochNotes, Study, corpus_of
+
+
+def _config(corpus, **changes):
+    return parse_config(
+        {
+            "corpus": corpus.manifest.config.model_dump(mode="json"),
+            "method": {"name": "nash", "bits": 16, "params": {"hidden": 32}},
+            "training": {"epochs": 3, "batch_size": 64},
+            **changes,
+        }
+    )
+
+
+def _study(corpus, home, **changes):
+    return Study(_config(corpus, **changes), home, corpus)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return Home(tmp_path_factory.mktemp("study"))
+
+
+def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, monkeypatch):
+    study = _study(small_corpus, home)
+    log = EpochNotes.__call__
+
+    def stop_in_the_second(notes, report):
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+        log(notes, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochNotes, "__call__", stop_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            study.train(0)
+    (key,) = [path.name for path in (home.runs / "checkpoints").iterdir()]
+    interrupted = study.tracker._client.search_runs([study.tracker.experiment_id], f"tags.`texthash.key` = '{key}'")
+    assert [run.info.status for run in interrupted] == ["KILLED"]
+
+    model = study.train(0)
+    assert model.run.run_id == interrupted[0].info.run_id
+    assert model.run.status == "FINISHED"
+    assert [report.epoch for report in model.history if report.terms] == [1, 2, 3]
+    assert not list((home.runs / "checkpoints").iterdir())
+
+
+def test_another_configuration_does_not_take_up_a_checkpoint(small_corpus, tmp_path):
+    home = Home(tmp_path)
+    one, other = _study(small_corpus, home), _study(small_corpus, home, training={"epochs": 2, "batch_size": 32})
+    assert one._identity(one.config) != other._identity(other.config)
+
+
+def test_what_was_trained_is_found_again_whole(small_corpus, home):
+    model = _study(small_corpus, home).train(1)
+    again = TrainedModel.read(model.directory)
+    assert again == model
+    assert find_model(home, "latest") == model
+    assert find_model(home, model.name) == model
+    with pytest.raises(UsageError, match="has not been evaluated"):
+        make_report([again])
+    with pytest.raises(TexthashError, match="there is no trained model 'nothing'"):
+        find_model(home, "nothing")
+
+
+def test_test_is_looked_at_once_for_a_model(small_corpus, home):
+    study = _study(small_corpus, home)
+    model = study.train(2)
+    first = study.evaluate(model, test=True)
+    second = _study(small_corpus, home).evaluate(model, test=True)
+    assert first["test"].metrics == second["test"].metrics
+    history = study.tracker._client.get_metric_history(model.run.run_id, "test/p_at_100")
+    assert len(history) == 1
+    assert study.report([model], model.run).is_file()
+
+
+def test_training_on_several_workers_needs_a_cluster(small_corpus, home):
+    study = _study(small_corpus, home, training={"workers": 2, "epochs": 1})
+    with pytest.raises(UsageError, match="need a Ray cluster"):
+        study.train(0)
+
+
+def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
+    home = Home(tmp_path)
+    strong = _study(small_corpus, home)
+    first = strong.train(0)
+    release = make_release(strong, first, register(strong, first), distributed=False)
+    assert (release.model_version, read_release(home).name) == ("1", release.name)
+
+    weak = _study(small_corpus, home, method={"name": "lsh", "bits": 16})
+    loser = weak.train(0)
+    assert loser.validation < first.validation
+    kept = make_release(weak, loser, register(weak, loser), distributed=False)
+    assert (kept.name, kept.model_version) == (release.name, "1")
+
+    forced = _study(small_corpus, home, method={"name": "lsh", "bits": 16}, tracking={"promote": "always"})
+    promoted = make_release(forced, loser, register(forced, loser), distributed=False)
+    assert promoted.model_version == "3"
+    assert read_release(home).method == "lsh"
+    assert forced.tracker.champion(forced.model_name)[1] == "3"
+
+
+def test_a_corpus_that_changed_under_a_model_is_noticed(small_corpus, home, monkeypatch):
+    model = _study(small_corpus, home).train(0)
+    monkeypatch.setattr(Home, "corpus", lambda self, name, edition: small_corpus.path)
+    assert corpus_of(model, home).path == small_corpus.path
+    other = TrainedModel(**{**vars(model), "data": "0" * 16})
+    with pytest.raises(ModelMismatchError, match="was trained on data 0000"):
+        corpus_of(other, home)

@@ -1,0 +1,177 @@
+"""What a person needs to run texthash, checked here and now, each with what to do where it is not well."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from texthash.config import Config
+from texthash.errors import TexthashError
+from texthash.home import Home
+
+State = Literal["ok", "warning", "wrong"]
+_DISK_GIB = 5.0
+_MEMORY_GIB = 4.0
+_FASTER = ("avx2", "avx512vpopcntdq")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was looked at, how it is, and what to do about it."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def examine(config: Config, home: Home) -> list[Finding]:
+    """All checks, in the order in which a person would mend things."""
+    checks: list[Callable[[], list[Finding]]] = [
+        _python,
+        _packages,
+        _torch,
+        _cpu,
+        _memory,
+        lambda: _disk(home),
+        lambda: _ports(config),
+        lambda: _ray(),
+        lambda: _tracking(config, home),
+        lambda: _corpora(config, home),
+        lambda: _release(home),
+    ]
+    return [finding for check in checks for finding in check()]
+
+
+def _python() -> list[Finding]:
+    found = platform.python_version()
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return [Finding("python", "ok", found)]
+    return [Finding("python", "wrong", found, "use Python 3.11, 3.12 or 3.13.")]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in ("ray", "mlflow", "numba", "pylance", "pyarrow", "optuna", "scikit-learn"):
+        try:
+            findings.append(Finding(name, "ok", version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(name, "wrong", "not installed", "bash deploy/setup.sh installs the tested set."))
+    return findings
+
+
+def _torch() -> list[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [Finding("torch", "wrong", str(error), "bash deploy/setup.sh installs the tested set.")]
+    if torch.cuda.is_available():
+        return [
+            Finding("torch", "ok", f"{torch.__version__}, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
+        ]
+    return [Finding("torch", "ok", f"{torch.__version__}, no GPU: training.use_gpu has to stay false")]
+
+
+def _cpu() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    present = [name for name in _FASTER if features.get(name)]
+    if "avx2" in present:
+        return [Finding("cpu", "ok", f"{cores} cores, {', '.join(present)}")]
+    return [Finding("cpu", "warning", f"{cores} cores without AVX2", "search is exact but several times slower here.")]
+
+
+def _memory() -> list[Finding]:
+    import psutil
+
+    free = psutil.virtual_memory().available / 2**30
+    state: State = "ok" if free >= _MEMORY_GIB else "warning"
+    return [Finding("memory", state, f"{free:.1f} GiB free", "" if state == "ok" else "end other programs.")]
+
+
+def _disk(home: Home) -> list[Finding]:
+    place = next(path for path in (home.root, *home.root.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    if not os.access(place, os.W_OK):
+        return [Finding("disk", "wrong", f"{place} cannot be written", "set TEXTHASH_HOME to a directory of yours.")]
+    state: State = "ok" if free >= _DISK_GIB else "warning"
+    remedy = "" if state == "ok" else "make room, or set TEXTHASH_HOME to another disk."
+    return [Finding("disk", state, f"{free:.0f} GiB free for {home.root}", remedy)]
+
+
+def _ports(config: Config) -> list[Finding]:
+    port, host = config.service.port, config.service.host
+    with socket.socket() as probe:
+        taken = probe.connect_ex((host, port)) == 0
+    if not taken:
+        return [Finding(f"port {port}", "ok", "free")]
+    return [Finding(f"port {port}", "warning", "in use", "fine if it is texthash's own; else set service.port.")]
+
+
+def _ray() -> list[Finding]:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        return [Finding("cluster", "ok", "none named: programs start a local one (RAY_ADDRESS names one)")]
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=40)
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        return [Finding("cluster", "wrong", f"{address}: {error}".splitlines()[0], "start it, or unset RAY_ADDRESS.")]
+    resources = ray.cluster_resources()
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    ray.shutdown()
+    found = f"{address}: {nodes} nodes, {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+    return [Finding("cluster", "ok", found)]
+
+
+def _tracking(config: Config, home: Home) -> list[Finding]:
+    from texthash.tracking import check_store
+
+    if config.tracking.uri is None and not home.root.exists():
+        return [Finding("mlflow store", "ok", f"will be made in {home.root}")]
+    try:
+        return [Finding("mlflow store", "ok", check_store(config.tracking, home))]
+    except TexthashError as error:
+        return [Finding("mlflow store", "wrong", error.problem, error.remedy)]
+
+
+def _corpora(config: Config, home: Home) -> list[Finding]:
+    from texthash.corpora.catalog import CORPORA, at_hand
+
+    try:
+        there = [name for name in CORPORA if at_hand(name, config.corpus.data_dir, home)]
+    except TexthashError as error:
+        return [Finding("corpora", "wrong", error.problem, error.remedy)]
+    away = sorted(set(CORPORA) - set(there))
+    found = f"at hand: {', '.join(there)}" + (f"; to be fetched: {', '.join(away)}" if away else "")
+    prepared = sorted(str(path.parent.relative_to(home.root / "corpora")) for path in _manifests(home))
+    return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]
+
+
+def _manifests(home: Home) -> list[Path]:
+    return list((home.root / "corpora").glob("*/[!.]*/manifest.json"))
+
+
+def _release(home: Home) -> list[Finding]:
+    from texthash.search.release import current_name, read_release
+
+    try:
+        if current_name(home) is None:
+            return [Finding("release", "ok", "none yet: pipelines/full.py makes one")]
+        release = read_release(home)
+        release.check(home)
+    except TexthashError as error:
+        return [Finding("release", "wrong", error.problem, error.remedy)]
+    return [Finding("release", "ok", f"{release.name}: {release.model}, {release.documents} documents")]
