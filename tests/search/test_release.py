@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,11 @@ from texthash.search.store import shard_path
 
 
 @pytest.fixture(scope="module")
-def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory) -> Iterator[tuple[Home, Path, Path]]:
+def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory) -> tuple[Home, Path, Path]:
     """A state directory with a model and its index of 3 shards."""
     home = Home(tmp_path_factory.mktemp("built"))
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
-    yield home, model, build_index(model, small_corpus.path, home, shards=3)
+    return home, model, build_index(model, small_corpus.path, home, shards=3)
 
 
 @pytest.fixture

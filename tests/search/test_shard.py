@@ -165,7 +165,7 @@ def test_a_format_of_the_future_is_refused_and_left_alone(shard: Shard, tmp_path
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}'])
 def test_a_broken_manifest_is_refused(shard: Shard, tmp_path: Path, content: str) -> None:
     (shard_path(tmp_path, 0) / "manifest.json").write_text(content)
-    with pytest.raises(TexthashError, match="manifest|format"):
+    with pytest.raises(TexthashError, match=r"manifest|format"):
         read_manifest(shard_path(tmp_path, 0))
 
 
@@ -180,7 +180,7 @@ def test_a_missing_or_foreign_shard_is_named(tmp_path: Path) -> None:
     write(tmp_path / "two", table, 2, model="n" * 64)
     second = shard_path(tmp_path / "one", 1)
     second.rename(tmp_path / "away")
-    with pytest.raises(TexthashError, match="no shard at .*shard-0001"):
+    with pytest.raises(TexthashError, match=r"no shard at .*shard-0001"):
         read_index(tmp_path / "one")
     shard_path(tmp_path / "two", 1).rename(second)
     with pytest.raises(ModelMismatchError, match="shard-0001"):

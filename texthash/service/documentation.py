@@ -12,7 +12,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from texthash.service.problems import MEDIA_TYPE
+
 _ASSETS = "/docs/assets"
+EXAMPLE_ID = "<id of a document>"  # replaced by a real one
 
 _DESCRIPTION = """
 Semantic search over {documents:,} documents of the corpus *{corpus}* by {bits}-bit codes. A model ({method}) turns text
@@ -60,6 +63,7 @@ def install(app: FastAPI, facts: dict[str, Any], example_id: Callable[[], Awaita
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         )
         _name_example(document, await example_id())
+        _problems_only(document)
         return JSONResponse(document)
 
     @app.get("/docs", include_in_schema=False)
@@ -86,7 +90,14 @@ def install(app: FastAPI, facts: dict[str, Any], example_id: Callable[[], Awaita
         )
 
 
-EXAMPLE_ID = "<id of a document>"
+def _problems_only(document: dict[str, Any]) -> None:
+    """An error is a problem and nothing else; FastAPI adds the usual media type to every answer with a model."""
+    for path in document["paths"].values():
+        for route in path.values():
+            for answer in route["responses"].values():
+                content = answer.get("content", {})
+                if MEDIA_TYPE in content:
+                    content.pop("application/json", None)
 
 
 def _name_example(document: dict[str, Any], example_id: str | None) -> None:

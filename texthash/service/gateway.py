@@ -242,11 +242,12 @@ def _stack(queries: Sequence[_Query], width: int) -> NDArray[np.uint8]:
 
 
 def _hit(document: dict[str, Any], distance: int) -> dict[str, Any]:
-    hit: dict[str, Any] = {"id": document.pop("id"), "distance": distance}
-    code = document.pop("code", None)
+    fields = dict(document)  # a document can be a hit of several queries
+    hit: dict[str, Any] = {"id": fields.pop("id"), "distance": distance}
+    code = fields.pop("code", None)
     if code is not None:
         hit["code"] = code.hex()
-    hit["document"] = document
+    hit["document"] = fields
     return hit
 
 

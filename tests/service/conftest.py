@@ -1,0 +1,83 @@
+"""A release of the small corpus, and the service over it without Ray: the same gateway, called in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from texthash.config import LimitsConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.publish import publish
+from texthash.search.release import OpenRelease, open_release
+from texthash.service.encoder import Encoded, EncoderServer, Texts
+from texthash.service.gateway import Gateway
+from texthash.service.shards import ShardServer
+from texthash.service.web import make_app
+
+SHARDS = 2
+
+
+class LocalEncoder(EncoderServer):
+    async def encode(self, call: Texts) -> Encoded:
+        return (await self.encode_many([call]))[0]
+
+
+@pytest.fixture(scope="session")
+def released(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A state directory with two releases of one model, over 2 shards; the first is current."""
+    home = Home(tmp_path_factory.mktemp("released"))
+    model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
+    index = build_index(model, small_corpus.path, home, shards=SHARDS)
+    publish(home, model, index, model_version="1", run="0123abcd", commit="c0ffee")
+    publish(home, model, index, model_version="1", switch=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def opened(released: Home) -> OpenRelease:
+    return open_release(released)
+
+
+@pytest.fixture(scope="session")
+def gateway(released: Home, opened: OpenRelease) -> Callable[[LimitsConfig], Gateway]:
+    """Makes gateways that share one encoder and one set of shards."""
+    root, name = str(released.root), opened.release.name
+    encoder = LocalEncoder(root, name)
+    shards = [ShardServer(root, name, number) for number in range(SHARDS)]
+    return lambda limits: Gateway(opened.release, limits, encoder, shards)
+
+
+class Asked:
+    """A client that runs each request through an application, in an event loop of its own."""
+
+    def __init__(self, app: FastAPI, root_path: str = "") -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def send(self, method: str, path: str, **options: object) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, root_path=self.root_path)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, **options)  # type: ignore[arg-type]
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        return asyncio.run(self.send("GET", path, **options))
+
+    def post(self, path: str, body: object = None, **options: object) -> httpx.Response:
+        more = {"json": body} if body is not None else {}
+        return asyncio.run(self.send("POST", path, **more, **options))
+
+    def search(self, *queries: dict[str, str], **members: object) -> httpx.Response:
+        return self.post("/v1/search", {"queries": list(queries), **members})
+
+
+@pytest.fixture(scope="session")
+def asked(gateway: Callable[[LimitsConfig], Gateway]) -> Asked:
+    return Asked(make_app(gateway(LimitsConfig())))
