@@ -14,7 +14,7 @@ import typer
 from texthash.errors import TexthashError, UsageError
 from texthash.progress import say
 
-COMMANDS = ("search", "train")
+COMMANDS = ("prepare", "search", "train")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from texthash.corpora.document import SPLITS
-from texthash.corpora.ragged import filtered, from_arrow, places, to_arrow
+from texthash.corpora.ragged import filtered, from_arrow, indptr_of, places, to_arrow
 from texthash.corpora.staging import Staging
 from texthash.corpora.storage import read_arrow, whole, write_json
 from texthash.corpora.text import Vocabulary
@@ -69,12 +69,13 @@ class ShardWriter:
 
     def _rows(self, split: str, number: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """The chunks that hold documents of this shard, and their rows in the chunk."""
-        documents = np.flatnonzero(self.staging.splits() == SPLITS.index(split))
+        splits, wanted = self.staging.splits(), SPLITS.index(split)
+        before = indptr_of(np.add.reduceat(splits == wanted, self._starts[:-1], dtype=np.int64))
         shards = self.staging.config.shards
-        part = documents[len(documents) * number // shards : len(documents) * (number + 1) // shards]
-        bounds = np.searchsorted(part, self._starts)
-        for chunk in np.flatnonzero(np.diff(bounds)):
-            yield int(chunk), part[bounds[chunk] : bounds[chunk + 1]] - self._starts[chunk]
+        first, end = before[-1] * number // shards, before[-1] * (number + 1) // shards
+        for chunk in np.flatnonzero((before[1:] > first) & (before[:-1] < end)):
+            rows = np.flatnonzero(splits[self._starts[chunk] : self._starts[chunk + 1]] == wanted)
+            yield int(chunk), rows[max(0, first - before[chunk]) : end - before[chunk]]
 
     def _table(self, chunk: int, rows: NDArray[np.int64], dropped: Counter[str]) -> pa.Table:
         """Chosen documents of a chunk in the vocabulary's numbers, without those of a length that is not wanted."""
