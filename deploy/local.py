@@ -21,6 +21,8 @@ import httpx
 import processes
 from probes import HOST, Failure, answers, answers_port, free_port, fresh, require_free, say, tool, wait
 
+from texthash.tracking import commit
+
 ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
 DEFAULT_QUERY = "read a table from a text file"
@@ -122,6 +124,7 @@ class Local:
             raise Failure(f"port {self.port} is taken by another program; run --stop and choose one with --port.")
         variables = {key: value for key, value in self.environment().items() if key.startswith("TEXTHASH_")}
         variables.pop(processes.MARK, None)
+        variables.setdefault("TEXTHASH_COMMIT", commit())  # the job's copy has no history
         if "TEXTHASH_DATA" in variables:
             variables["TEXTHASH_DATA"] = str(Path(variables["TEXTHASH_DATA"]).absolute())
         command = [tool("ray"), "job", "submit", "--address", running.dashboard, "--working-dir", str(ROOT)]

@@ -444,9 +444,9 @@ def data_digest(corpus: PreparedCorpus) -> str:
 @cache
 def environment_tags() -> dict[str, str]:
     """Commit, versions and machine: what is needed to run the same again."""
-    commit, dirty = _commit()
+    sha, _, dirty = commit().partition("-")
     tags = {"host": platform.node(), "python": platform.python_version(), "cpus": str(os.cpu_count())}
-    tags |= {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
+    tags |= {"git.commit": sha, "git.dirty": "true" if dirty else "false", "mlflow.source.git.commit": sha}
     for package in _VERSIONED:
         try:
             tags[f"version.{package}"] = version(package)
@@ -455,20 +455,21 @@ def environment_tags() -> dict[str, str]:
     return tags
 
 
-def _commit() -> tuple[str, str]:
-    """The commit of this checkout; a Ray job runs in a copy without history, which is told it by TEXTHASH_COMMIT."""
-    given = os.environ.get(COMMIT_VARIABLE)
-    if given:
-        commit, _, state = given.partition("-")
-        return commit, "true" if state else "false"
-    here = Path(texthash.__file__).parent.parent
+@cache
+def commit() -> str:
+    """The commit of this checkout, with ``-dirty`` where files differ from it; ``unknown`` without a history.
+
+    A Ray job runs in a copy that has none; who submits it can say so in TEXTHASH_COMMIT.
+    """
+    if COMMIT_VARIABLE in os.environ:
+        return os.environ[COMMIT_VARIABLE]
+    git = ["git", "-C", str(Path(texthash.__file__).parent.parent)]
     try:
-        git = ["git", "-C", str(here)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return "unknown", "unknown"
-    return commit, "true" if status.strip() else "false"
+        return "unknown"
+    return f"{sha}-dirty" if status.strip() else sha
 
 
 def _absolute(uri: str) -> str:

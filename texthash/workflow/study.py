@@ -17,7 +17,7 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.home import Home
 from texthash.progress import say
-from texthash.tracking import Run, Tracker, data_digest, environment_tags
+from texthash.tracking import Run, Tracker, commit, data_digest
 from texthash.workflow.models import EpochNotes, TrainedModel, make_report
 
 if TYPE_CHECKING:
@@ -131,8 +131,6 @@ class Study:
         except BaseException as error:
             run.__exit__(type(error), error, None)
             raise
-        tags = environment_tags()
-        commit = tags["git.commit"] + ("-dirty" if tags["git.dirty"] == "true" else "")
         assert result.best_validation is not None  # a validator was given
         model = TrainedModel(
             directory=directory,
@@ -143,7 +141,7 @@ class Study:
             seconds=seconds,
             history=result.history,
             data=data_digest(self.corpus),
-            commit=commit,
+            commit=commit(),
         )
         model.write()
         run.end()
