@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from texthash.errors import UsageError, nearest_name
 
-Weighting = Literal["tfidf", "sublinear_tfidf", "binary", "counts", "bm25"]
+Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
 class Section(BaseModel):

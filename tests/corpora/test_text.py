@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from texthash.config import Edition
+from texthash.config import Edition, Weighting
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
 from texthash.corpora.text import Analyzer, Vocabulary
@@ -65,15 +65,19 @@ def test_unknown_words_are_left_out() -> None:
     assert (ids.tolist(), counts.tolist()) == ([0, 1], [1, 2])
 
 
-@pytest.mark.parametrize("sublinear", [False, True])
-def test_tfidf_is_that_of_scikit_learn(small_corpus: PreparedCorpus, sublinear: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("tfidf", {}), ("sublinear_tfidf", {"sublinear_tf": True}), ("binary_tfidf", {"binary": True})],
+)
+def test_tfidf_is_that_of_scikit_learn(small_corpus: PreparedCorpus, kind: Weighting, options: dict[str, bool]) -> None:
     train, validation = (
         [text for table in split.documents() for text in table["text"].to_pylist()]
         for split in (small_corpus.train, small_corpus.validation)
     )
-    theirs = TfidfVectorizer(stop_words="english", max_features=2000, sublinear_tf=sublinear).fit(train)
-    kind = "sublinear_tfidf" if sublinear else "tfidf"
-    assert theirs.get_feature_names_out().tolist() == small_corpus.vocabulary.terms
+    # Given, since with binary=True scikit-learn would choose the words by their document frequency.
+    terms = small_corpus.vocabulary.terms
+    assert TfidfVectorizer(stop_words="english", max_features=2000).fit(train).get_feature_names_out().tolist() == terms
+    theirs = TfidfVectorizer(stop_words="english", vocabulary=terms, **options).fit(train)
     assert abs(theirs.transform(train) - small_corpus.train.matrix(kind)).max() < 1e-6
     assert abs(theirs.transform(validation) - small_corpus.validation.matrix(kind)).max() < 1e-6
 

@@ -38,7 +38,14 @@ class Adversarial(HashMethod):
     def stages(self):
         return (
             ClosedForm("scale", self.scale),
-            GradientStage("adversarial", self.optimizers, epochs=3, batch_size=64, step=self.step),
+            GradientStage(
+                "adversarial",
+                self.optimizers,
+                epochs=3,
+                batch_size=64,
+                step=self.step,
+                learning_rate=lambda progress: 1.0 - 0.5 * progress.fraction,
+            ),
         )
 
     def scale(self, train):
@@ -51,6 +58,7 @@ class Adversarial(HashMethod):
         }
 
     def step(self, batch, progress, optimizers):
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers.values()]
         codes = progress.workers.gather(torch.tanh(self.encoder(batch)))
         fair = torch.randint(0, 2, codes.shape, generator=progress.generator).float() * 2 - 1
         told = F.softplus(-self.critic(fair)).mean() + F.softplus(self.critic(codes.detach())).mean()
@@ -98,6 +106,7 @@ def test_two_optimisers_alternate_and_both_learn(small_corpus):
     reports = [report for report in result.history if report.stage == "adversarial"]
     assert len(reports) == 3
     assert reports[-1].terms["words"] < reports[0].terms["words"]
+    assert all(0.005 < rate < 0.0052 for rate in method.rates)
     assert all(not torch.equal(before[key], value) for key, value in method.named_parameters())
     assert unpack(encode_split(method, small_corpus.validation)).shape == (len(small_corpus.validation), 16)
 

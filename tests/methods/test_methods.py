@@ -15,7 +15,7 @@ from texthash.search.flat import FlatIndex
 from texthash.training.loop import fit
 
 BITS = 16
-SHORT = TrainingConfig(epochs=2, batch_size=64)
+SHORT = TrainingConfig(epochs=5, batch_size=64)
 NAMES = sorted(methods())
 ITERATIVE = ["nash", "vdsh"]
 MEDIAN_CUT = ["vdsh"]

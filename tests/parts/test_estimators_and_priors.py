@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
 from texthash.parts.priors import bernoulli_kl, gaussian_kl
-from texthash.parts.schedules import linear_ramp, staircase_decay
+from texthash.parts.schedules import linear_ramp
 
 
 def test_gaussian_kl_is_the_textbook_divergence():
@@ -59,7 +59,6 @@ def test_stochastic_bits_are_on_as_often_as_they_should():
     assert float(z.mean()) == pytest.approx(0.3, abs=0.02)
 
 
-def test_schedules():
+def test_linear_ramp():
     assert [linear_ramp(f, 0.0, 2.0, over=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
     assert linear_ramp(0.0, 0.0, 1.0, over=0.0) == 1.0
-    assert [staircase_decay(step, 0.5, 10) for step in (0, 9, 10, 25)] == [1.0, 1.0, 0.5, 0.25]

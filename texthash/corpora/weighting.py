@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -13,6 +14,11 @@ from texthash.errors import CorpusError, UsageError
 
 BM25_K1 = 1.2
 BM25_B = 0.75
+_FREQUENCY: dict[str, Callable[[NDArray], NDArray]] = {
+    "tfidf": lambda counts: counts,
+    "sublinear_tfidf": lambda counts: 1 + np.log(counts),
+    "binary_tfidf": np.ones_like,
+}
 
 
 def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, vocabulary: Vocabulary) -> NDArray:
@@ -24,8 +30,8 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
         counts: [words] how often each occurs in its document.
         kind: ``tfidf``: counts times smoothed idf, each document scaled to unit Euclidean length, equal to
             scikit-learn's ``TfidfVectorizer``; ``sublinear_tfidf``: the same with 1 + ln(count) for the count
-            (``sublinear_tf=True``); ``binary``: 1; ``counts``; ``bm25``: Robertson's weight with Lucene's
-            idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75.
+            (``sublinear_tf=True``); ``binary_tfidf``: with 1 for it (``binary=True``); ``binary``: 1; ``counts``;
+            ``bm25``: Robertson's weight with Lucene's idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75.
         vocabulary: Statistics of the training documents.
 
     Returns:
@@ -35,9 +41,8 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
         return np.ones(len(indices), np.float32)
     if kind == "counts":
         return np.asarray(counts, np.float32)
-    if kind in ("tfidf", "sublinear_tfidf"):
-        frequency = counts if kind == "tfidf" else 1 + np.log(counts)
-        values = frequency * vocabulary.idf[indices]
+    if kind in _FREQUENCY:
+        values = _FREQUENCY[kind](counts) * vocabulary.idf[indices]
         norms = np.sqrt(_row_sums(indptr, values * values))
         return (values / np.repeat(norms, np.diff(indptr))).astype(np.float32)
     if kind == "bm25":

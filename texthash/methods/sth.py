@@ -38,7 +38,11 @@ class STH(HashMethod):
         fidelity="code",
         deviations=("the neighbour graph is symmetrised, max(W, W^T); the port that was read leaves it directed",),
     )
-    search_space = {"neighbours": Choice(10, 20, 25, 50), "penalty": LogUniform(0.1, 10.0)}
+    search_space = {
+        "neighbours": Choice(10, 20, 25, 50),
+        "penalty": LogUniform(0.1, 10.0),
+        "weighting": Choice("tfidf", "sublinear_tfidf", "binary_tfidf"),
+    }
 
     codes: Tensor
 
