@@ -1,0 +1,135 @@
+"""Searches per second over HTTP: the service on Ray Serve, beside one process of FastAPI with faiss."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from benchmarks.reporting import JsonOption, report
+from texthash.config import ServiceConfig
+from texthash.distributed import cluster
+from texthash.errors import TexthashError
+from texthash.home import Home, resolve_home
+from texthash.progress import say
+from texthash.search.release import read_release
+
+_WORDS = 8
+_BODIES = 500
+_START_S = 120.0
+
+
+def command(
+    json: JsonOption,
+    clients: Annotated[list[int] | None, typer.Option(min=1, help="Clients; may be given several times.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 8.0,
+    engine: Annotated[list[str] | None, typer.Option(help="texthash or fastapi_faiss; both by default.")] = None,
+    proxy: Annotated[str, typer.Option(help="haproxy or python, for a cluster that is started here.")] = "haproxy",
+    release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME to serve.")] = "current",
+) -> None:
+    """Load a service of the released index with text queries from a separate process."""
+    home = resolve_home()
+    name = read_release(home, release).name
+    bodies = _bodies(home, name)
+    rows: list[dict[str, Any]] = []
+    engines = {"texthash": _texthash, "fastapi_faiss": _faiss}
+    for chosen in engine or engines:
+        if chosen not in engines:
+            raise typer.BadParameter(f"there is no engine {chosen!r}; there are {', '.join(engines)}.")
+        with engines[chosen](home, name, proxy) as port:
+            for count in clients or [1, 8, 32]:
+                say(f"{chosen}: {count} clients")
+                rows.append({"engine": chosen, "clients": count, **_load(port, count, seconds, bodies)})
+    found = read_release(home, name)
+    report(
+        f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards", rows, json
+    )
+
+
+def _bodies(home: Home, release: str) -> str:
+    """Searches for the first words of documents, one JSON object a line."""
+    shard = read_release(home, release).open_shard(home, 0)
+    numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
+    texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
+    bodies = [{"queries": [{"text": text}], "limit": 10, "fields": ["title"]} for text in texts]
+    return "".join(json_format.dumps(body) + "\n" for body in bodies)
+
+
+def _load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.load", str(port), "/v1/search", str(clients), str(seconds)]
+    done = subprocess.run(command, input=bodies, capture_output=True, text=True, check=False, cwd=_here())
+    if done.returncode:
+        raise TexthashError(f"the load of {clients} clients failed: {done.stderr[-500:]}", "see the message above.")
+    result: dict[str, Any] = json_format.loads(done.stdout)
+    return result
+
+
+@contextmanager
+def _texthash(home: Home, release: str, proxy: str) -> Iterator[int]:
+    if proxy == "haproxy" and "RAY_ADDRESS" not in os.environ:
+        os.environ |= {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        }
+    # Ray Serve reads these when it is imported.
+    from ray import serve
+
+    from texthash.service.run import serve_release
+
+    service = ServiceConfig(port=_free_port())
+    with cluster():
+        serve_release(home, service, release=release)
+        try:
+            yield service.port
+        finally:
+            serve.shutdown()
+
+
+@contextmanager
+def _faiss(home: Home, release: str, proxy: str) -> Iterator[int]:
+    port = _free_port()
+    command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_here())
+        try:
+            _wait(process, port)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/docs")
+            return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise TexthashError(
+        "the FastAPI and faiss server did not start.", "install the extra: pip install 'texthash[bench]'"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _here() -> Path:
+    return Path(__file__).parents[1]
