@@ -27,6 +27,9 @@ from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
 
 
+STDOUT = sys.stdout
+
+
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any] | None:
     started = time.monotonic()
     check_store(config.tracking, home)
@@ -50,7 +53,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         summary["seconds"] = round(time.monotonic() - started, 1)
         if arguments.no_serve or not local:
             return summary
-        print(json.dumps(summary, indent=2, default=str), flush=True)
+        print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
         _stay(summary["url"], study.tracker.uri)
         return None
 

@@ -266,7 +266,8 @@ def index_build(
     merged = trained.config.model_copy(update={"tracking": settings.tracking, "index": settings.index})
     study = Study(merged, home, corpus_of(trained, home))
     with _on_ray(address) as distributed:
-        _emit(asdict(make_release(study, trained, register(study, trained), distributed=distributed)))
+        made = make_release(study, trained, register(study, trained), distributed=distributed)
+    _emit(asdict(made))
 
 
 @index_app.command("info")
@@ -329,9 +330,10 @@ def serve(
     from texthash.service.run import serve_release
 
     settings = load_config(config, overrides or [])
+    stdout = sys.stdout
     with cluster(address) as local:
         url = serve_release(resolve_home(), settings.service, release=release)
-        print(url, flush=True)
+        print(url, file=stdout, flush=True)
         say(f"READY: search page {url}/, HTTP API {url}/docs")
         if local:
             say("Ctrl-C ends the service")

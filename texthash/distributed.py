@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from texthash.errors import TexthashError
@@ -19,6 +20,8 @@ _ADDRESS = "RAY_ADDRESS"
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[bool]:
     """Be connected to Ray; disconnect, and end a cluster that was started here, at the end.
+
+    What Ray and its workers print meanwhile goes to stderr, so that stdout stays the program's.
 
     Args:
         address: Of a running cluster, or ``"auto"``; None: RAY_ADDRESS (which a submitted job finds set), else a new
@@ -39,20 +42,21 @@ def cluster(address: str | None = None) -> Iterator[bool]:
         yield False
         return
     wanted = address or os.environ.get(_ADDRESS)
-    try:
-        if wanted:
-            ray.init(address=wanted, logging_level=logging.WARNING)
-        else:
-            _start_local()
-    except ConnectionError as error:
-        raise TexthashError(
-            f"there is no Ray cluster at {wanted}: {error}",
-            f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
-        ) from error
-    try:
-        yield not wanted
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):
+        try:
+            if wanted:
+                ray.init(address=wanted, logging_level=logging.WARNING)
+            else:
+                _start_local()
+        except ConnectionError as error:
+            raise TexthashError(
+                f"there is no Ray cluster at {wanted}: {error}",
+                f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
+            ) from error
+        try:
+            yield not wanted
+        finally:
+            ray.shutdown()
 
 
 def _start_local() -> None:

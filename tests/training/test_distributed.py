@@ -21,7 +21,7 @@ from texthash.training.loop import EpochReport, fit
 pytestmark = pytest.mark.ray
 
 # Without dropout and sampling every number is a function of the documents alone.
-PLAIN = MethodConfig(name="nash", bits=16, params={"dropout": 0.0, "hidden": 64})
+PLAIN = MethodConfig(name="nash", bits=16, params={"dropout": 0.0, "hidden": 64, "stochastic": False})
 TRAINING = TrainingConfig(epochs=3, batch_size=64, workers=2, cpus_per_worker=0.4, seed=3)
 
 
@@ -54,7 +54,7 @@ def _assert_same(result, alone):
         (r.stage, r.epoch, r.number) for r in alone.history
     ]
     for ours, theirs in zip(result.history, alone.history, strict=True):
-        assert ours.terms == pytest.approx(theirs.terms, rel=2e-3)
+        assert ours.terms == pytest.approx(theirs.terms, rel=2e-3, abs=2e-3)
     assert result.best_validation == pytest.approx(alone.best_validation, abs=0.02)
     for name, value in alone.method.state_dict().items():
         torch.testing.assert_close(result.method.state_dict()[name], value, rtol=0.05, atol=0.02)

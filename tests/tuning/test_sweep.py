@@ -13,19 +13,20 @@ import pytest
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
 from texthash.home import Home
+from texthash.methods.registry import hyperparameters
 from texthash.tuning.sweep import open_sweep
 from texthash.tuning.trial import fate_of
 from texthash.workflow.study import Study
 
 pytestmark = pytest.mark.ray
+FIXED = {"hidden": 32, "kl_weight": 0.1, "batch_size": 64, "stochastic": True}
 
 
 def _config(corpus, **tuning) -> Config:
     return parse_config(
         {
             "corpus": corpus.manifest.config.model_dump(mode="json"),
-            "method": {"name": "nash", "bits": 16, "params": {"hidden": 32, "kl_weight": 0.1}},
-            "training": {"batch_size": 64},
+            "method": {"name": "nash", "bits": 16, "params": FIXED},
             "tuning": {"trials": 3, "epochs": 4, "grace_epochs": 1, "cpus_per_trial": 0.8, **tuning},
         }
     )
@@ -45,9 +46,8 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
     figures = [trial.validation for trial in found.trials]
     assert found.validation == max(figures) == figures[0]
     assert set(found.params) == {"learning_rate", "dropout"}
-    assert any(trial.params == {"learning_rate": 1e-3, "dropout": 0.1} for trial in found.trials), (
-        "the published values"
-    )
+    published = {name: hyperparameters("nash")[name] for name in found.params}
+    assert any(trial.params == published for trial in found.trials), "the published values are tried"
     runs = _trials(study, parent)
     assert len(runs) == 3
     for run in runs:
@@ -63,7 +63,7 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
 
 def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_path):
     broken = _config(small_corpus, trials=1)
-    method = broken.method.model_copy(update={"params": {"hidden": 32, "kl_weight": float("nan")}})
+    method = broken.method.model_copy(update={"params": {**FIXED, "kl_weight": float("nan")}})
     study = Study(broken.model_copy(update={"method": method}), Home(tmp_path), small_corpus)
     with pytest.raises(TexthashError, match=r"none of the 1 trials.*failed: the loss term"):
         study.search()
@@ -81,6 +81,7 @@ import ray
 from texthash.config import parse_config, load_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.home import Home
+from texthash.methods.registry import hyperparameters
 from texthash.workflow.study import Study
 
 address, home, corpus, config = sys.argv[1:]
