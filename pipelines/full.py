@@ -26,7 +26,6 @@ from texthash.tracking import check_store
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
 
-
 STDOUT = sys.stdout
 
 
