@@ -31,12 +31,13 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         with study.start("train") as parent, step("train"):
             for seed in config.tuning.seeds:
                 model = study.train(seed, parent=parent, distributed=True)
-                models.append((model, study.evaluate(model, test=False)["validation"].metrics))
+                found = study.evaluate(model, test=False)
+                models.append((model, {split: evaluation.metrics for split, evaluation in found.items()}))
             page = study.report([model for model, _ in models], parent)
     return {
         "run": parent.run_id,
         "report": page,
-        "models": [{"directory": model.directory, "validation": figures} for model, figures in models],
+        "models": [{"directory": model.directory, **figures} for model, figures in models],
     }
 
 

@@ -26,7 +26,8 @@ from texthash.workflow.study import Study, prepare
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     if arguments.dry_run:
-        return {"method": config.method.name, "trials": config.tuning.trials, "space": describe(config.method)}
+        space = describe(config.method, config.training)
+        return {"method": config.method.name, "trials": config.tuning.trials, "space": space}
     if arguments.resume:
         config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
     check_store(config.tracking, home)

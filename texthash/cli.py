@@ -153,7 +153,8 @@ def train(
         model = study.train(settings.training.seed, distributed=distributed)
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
-    _emit({"model": str(model.directory), "run": model.run.run_id, "validation": found["validation"].metrics})
+    figures = {split: evaluation.metrics for split, evaluation in found.items()}
+    _emit({"model": str(model.directory), "run": model.run.run_id, **figures})
 
 
 @app.command()
@@ -178,7 +179,7 @@ def tune(
     if resume:
         settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
     if dry_run:
-        _show(describe(settings.method), as_json)
+        _show(describe(settings.method, settings.training), as_json)
         return
     from texthash.workflow.pipeline import finish
     from texthash.workflow.study import Study
@@ -214,7 +215,10 @@ def evaluate(
         _emit({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:
         figures = {split: evaluation.metrics for split, evaluation in found.items()}
-        _show([{"figure": name, **{s: figures[s][name] for s in figures}} for name in figures["validation"]], False)
+        _show(
+            [{"figure": name, **{s: figures[s][name] for s in figures}} for name in figures.get("validation", {})],
+            False,
+        )
 
 
 @app.command()

@@ -290,14 +290,14 @@ class Tracker:
         identity: str = model.model_id
         return identity
 
-    def register(self, name: str, model_id: str, run: Run, *, score: float, data: str, note: str = "") -> str:
+    def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
         """Make a logged model a version of a registered one.
 
         Args:
             name: Of the registered model; only models of one corpus, edition and width share it.
             model_id: From :meth:`log_model`.
             run: The run that made it.
-            score: Its validation figure, by which :meth:`is_better` compares.
+            score: Its validation figure, by which :meth:`is_better` compares; None where there is none.
             data: Digest of the data that the figure was taken on (:func:`data_digest`).
             note: Description of the version.
         """
@@ -315,7 +315,7 @@ class Tracker:
             name,
             source=source,
             run_id=run.run_id,
-            tags={"validation_metric": run.validation, "validation_score": repr(score), "data_digest": data},
+            tags={"validation_metric": run.validation, "validation_score": _text(score), "data_digest": data},
             description=note or None,
             model_id=model_id,
         )
@@ -333,7 +333,10 @@ class Tracker:
                     f"version {old.version}, the champion, has another {tag} ({old.tags.get(tag)}) than version "
                     f"{candidate} ({new.tags.get(tag)}): not comparable; promote it with tracking.promote=always"
                 )
-        ours, theirs = float(new.tags["validation_score"]), float(old.tags["validation_score"])
+        scores = [json.loads(model.tags["validation_score"]) for model in (new, old)]
+        if None in scores:
+            return True, f"version {candidate} replaces version {old.version}: there are no figures to compare"
+        ours, theirs = scores
         verdict = "beats" if ours > theirs else "does not beat"
         return ours > theirs, (
             f"version {candidate} with {new.tags['validation_metric']} {ours:.4f} {verdict} the champion, "

@@ -3,7 +3,7 @@
 import pytest
 from ray import tune
 
-from texthash.config import MethodConfig
+from texthash.config import MethodConfig, TrainingConfig
 from texthash.errors import UsageError
 from texthash.methods.registry import get_method, methods
 from texthash.parts.spaces import Choice, IntUniform, LogUniform, Uniform
@@ -26,11 +26,16 @@ def test_what_a_person_fixes_is_not_searched():
     assert set(space) == set(get_method("nash").search_space) - {"learning_rate"}
 
 
+def test_what_the_training_section_overrides_is_not_searched():
+    assert "batch_size" in free_space(MethodConfig(name="nash"))
+    assert "batch_size" not in free_space(MethodConfig(name="nash"), TrainingConfig(batch_size=32))
+
+
 def test_nothing_to_search_is_an_error_that_says_why():
     with pytest.raises(UsageError, match="states no search space"):
         free_space(MethodConfig(name="lsh"))
     fixed = dict.fromkeys(get_method("nash").search_space, 1)
-    with pytest.raises(UsageError, match=r"method\.params fixes all"):
+    with pytest.raises(UsageError, match="the configuration fixes all"):
         free_space(MethodConfig(name="nash", params=fixed))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from texthash.config import parse_config
+from texthash.config import TuningConfig, parse_config
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.home import Home
 from texthash.search.release import read_release
 from texthash.workflow.models import TrainedModel, find_model, make_report
 from texthash.workflow.releases import make_release, register
-from texthash.workflow.study import EpochNotes, Study, corpus_of
+from texthash.workflow.study import EpochNotes, Study, corpus_of, prepare
 
 
 def _config(corpus, **changes):
@@ -110,6 +112,31 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
     assert promoted.model_version == "3"
     assert read_release(home).method == "lsh"
     assert forced.tracker.champion(forced.model_name)[1] == "3"
+
+
+def test_documents_without_labels_are_trained_released_and_not_judged(small_documents, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": document.text}) + "\n" for document in small_documents[::4]))
+    home = Home(tmp_path / "home")
+    config = parse_config(
+        {
+            "corpus": {"name": "bare", "path": str(rows), "edition": {"vocabulary_size": 500}},
+            "method": {"name": "nash", "bits": 8, "params": {"hidden": 16}},
+            "training": {"epochs": 2},
+        }
+    )
+    study = Study(config, home, prepare(config, home, distributed=False))
+    model = study.train(0)
+    assert model.validation is None
+    assert [report.epoch for report in model.history if report.terms] == [1, 2]
+    assert study.evaluate(model, test=True) == {}
+    assert study.report([model], model.run) is None
+    released = make_release(study, model, register(study, model), distributed=False)
+    newer = make_release(study, model, register(study, model), distributed=False)
+    assert (released.model_version, newer.model_version) == ("1", "2"), "without figures the newer one is taken"
+    searching = Study(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
+    with pytest.raises(UsageError, match="trials cannot be told apart"):
+        searching.search()
 
 
 def test_a_corpus_that_changed_under_a_model_is_noticed(small_corpus, home, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from texthash.config import MethodConfig
+from texthash.config import MethodConfig, TrainingConfig
 from texthash.errors import UsageError
 from texthash.methods.registry import get_method, hyperparameters
 from texthash.parts.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
 
-def free_space(method: MethodConfig) -> SearchSpace:
-    """The method's search space without what ``method.params`` fixes.
+def free_space(method: MethodConfig, training: TrainingConfig | None = None) -> SearchSpace:
+    """The method's search space without what ``method.params`` fixes, or ``training`` overrides.
 
     Raises:
         UsageError: nothing is left to search, or the method names a parameter that it does not have.
@@ -27,9 +27,11 @@ def free_space(method: MethodConfig) -> SearchSpace:
             f"the search space of {method.name} names {', '.join(sorted(unknown))}, which it does not take.",
             f"correct search_space; it takes: {', '.join(hyperparameters(method.name))}.",
         )
-    left = {name: domain for name, domain in space.items() if name not in method.params}
+    overridden = training.model_dump(include={"epochs", "batch_size"}, exclude_none=True) if training else {}
+    fixed = {*method.params, *overridden}
+    left = {name: domain for name, domain in space.items() if name not in fixed}
     if not left:
-        why = "method.params fixes all that it could vary" if space else "it states no search space"
+        why = "the configuration fixes all that it could vary" if space else "it states no search space"
         raise UsageError(
             f"there is nothing to search for {method.name}: {why}.",
             "set tuning.trials=0, or fix fewer parameters.",
@@ -49,12 +51,12 @@ def published_point(method: MethodConfig, space: SearchSpace) -> dict[str, Any] 
     return point if all(_contains(space[name], value) for name, value in point.items()) else None
 
 
-def describe(method: MethodConfig) -> list[dict[str, str]]:
+def describe(method: MethodConfig, training: TrainingConfig | None = None) -> list[dict[str, str]]:
     """One row a parameter: its name, range and published value, as text."""
     published = hyperparameters(method.name)
     return [
         {"parameter": name, "range": str(domain), "published": str(published[name])}
-        for name, domain in free_space(method).items()
+        for name, domain in free_space(method, training).items()
     ]
 
 

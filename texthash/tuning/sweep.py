@@ -92,7 +92,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
     Raises:
         UsageError: resumption is asked for and there is nothing to resume, or nothing to search.
     """
-    free_space(config.method)
+    free_space(config.method, config.training)
     root = home.runs / "sweeps"
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
@@ -176,7 +176,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     if tune.Tuner.can_restore(str(sweep.directory)):
         say(f"tune: going on with {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
-    space = free_space(config.method)
+    space = free_space(config.method, config.training)
     published = published_point(config.method, space)
     probe = build(config.method.name, corpus.shape, config.method.bits, config.method.params)
     planned = planned_reports(probe, setting.training())

@@ -30,7 +30,7 @@ class TrainedModel:
         config: The resolved configuration, hyper-parameters and seed included.
         run: Its tracking run.
         model_id: Of the model logged there.
-        validation: The figure that it was chosen by.
+        validation: The figure that it was chosen by; None where the corpus has no labels.
         seconds: Training time.
         history: Reports of the epochs.
         data: Digest of the data.
@@ -41,7 +41,7 @@ class TrainedModel:
     config: Config
     run: Run
     model_id: str
-    validation: float
+    validation: float | None
     seconds: float
     history: list[EpochReport]
     data: str
@@ -103,8 +103,8 @@ class EpochNotes:
 
 
 def best_of(models: Sequence[TrainedModel]) -> TrainedModel:
-    """The model with the best validation figure."""
-    return max(models, key=lambda model: model.validation)
+    """The model with the best validation figure; the first one where there are no figures."""
+    return max(models, key=lambda model: -1.0 if model.validation is None else model.validation)
 
 
 def make_report(

@@ -41,7 +41,7 @@ def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, An
             {"directory": str(model.directory), **{split: e.metrics for split, e in figures.items()}}
             for model, figures in zip(models, evaluations, strict=True)
         ],
-        "report": str(page),
+        "report": str(page) if page else None,
         "registered": {"name": study.model_name, "version": version} if version else None,
         "release": {"name": release.name, "documents": release.documents, "model_version": release.model_version},
     }

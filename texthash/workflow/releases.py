@@ -21,7 +21,7 @@ def register(study: Study, model: TrainedModel) -> str:
         model.run,
         score=model.validation,
         data=model.data,
-        note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.metric} {model.validation:.4f}",
+        note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.figure(model)}",
     )
     say(f"register: {name} version {version}")
     return version

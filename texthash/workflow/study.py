@@ -47,6 +47,7 @@ class Study:
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
         self.protocol = Protocol(corpus, config.evaluation)
         self.metric = f"val/p_at_{config.evaluation.k}"
+        self.judged = bool(manifest.label_names)
         self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
 
     # -- search and training ----------------------------------------------------------------------------------
@@ -70,6 +71,10 @@ class Study:
 
         if self.config.tuning.trials < 1:
             raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials to 1 or more.")
+        if not self.judged:
+            raise UsageError(
+                f"no document of {self.label} has a label, so trials cannot be told apart.", "set tuning.trials=0."
+            )
         sweep = open_sweep(self.config, self.corpus, self.home)
         run = self.tracker.take_up(sweep.study, self.metric) if sweep.study else self.start()
         run.dataset(self.corpus)
@@ -131,7 +136,6 @@ class Study:
         except BaseException as error:
             run.__exit__(type(error), error, None)
             raise
-        assert result.best_validation is not None  # a validator was given
         model = TrainedModel(
             directory=directory,
             config=config,
@@ -146,12 +150,16 @@ class Study:
         model.write()
         run.end()
         shutil.rmtree(checkpoints, ignore_errors=True)
-        say(f"train {name}: {self.metric} {model.validation:.4f} in {seconds:.1f} s; saved in {directory}")
+        say(f"train {name}: {self.figure(model)} in {seconds:.1f} s; saved in {directory}")
         return model
+
+    def figure(self, model: TrainedModel) -> str:
+        """The model's validation figure in words."""
+        return "not judged" if model.validation is None else f"{self.metric} {model.validation:.4f}"
 
     def _fit(self, config: Config, checkpoints: Path, notes: EpochNotes, distributed: bool) -> TrainingResult:
         method, training = config.method, config.training
-        validate = self.protocol.validator()
+        validate = self.protocol.validator() if self.judged else None
         if distributed:
             from texthash.training.distributed import train_distributed
 
@@ -207,14 +215,21 @@ class Study:
     def evaluate(self, model: TrainedModel, *, test: bool) -> dict[str, Evaluation]:
         """All figures of a final model, on validation and, where ``test`` is set, on test; logs and keeps them.
 
-        What a model's directory holds is not found again, so that its test figures stay those of the first look.
+        What a model's directory holds is not found again, so that its test figures stay those of the first look. A
+        corpus without labels has no figures; its codes are described nevertheless.
         """
+        from texthash.evaluation.diagnostics import diagnose
         from texthash.evaluation.results import Evaluation
         from texthash.methods.hasher import Hasher
 
         hasher = Hasher.load(model.hasher)
         hasher.check_corpus(self.corpus)
         last = model.history[-1].number
+        if not self.judged:
+            codes = diagnose(hasher.encode_split(self.corpus.train))
+            model.run.metrics({f"codes/{k}": v for k, v in codes.items()}, step=last + 1)
+            say(f"evaluate {model.name}: no document has a label, so there is nothing to measure but the codes")
+            return {}
         found: dict[str, Evaluation] = {}
         for split in ("validation", "test") if test else ("validation",):
             place = model.directory / split
@@ -240,13 +255,18 @@ class Study:
                 model.run.metrics({f"codes/{k}": v for k, v in evaluation.diagnostics.items()}, step=last + 1)
         return found
 
-    def report(self, models: Sequence[TrainedModel], run: Run) -> Path:
-        """Describe evaluated models on one page, with plots; kept beside the first one and with ``run``."""
+    def report(self, models: Sequence[TrainedModel], run: Run) -> Path | None:
+        """Describe evaluated models on one page, with plots; kept beside the first one and with ``run``.
+
+        Without labels there are no figures, and no page.
+        """
+        run.text(models[0].config.to_yaml(), "config.yaml")
+        if not self.judged:
+            return None
         place = models[0].directory / "report"
         shutil.rmtree(place, ignore_errors=True)
         page = make_report(models, label_names=self.corpus.label_names).save(place)
         run.artifact(place)
-        run.text(models[0].config.to_yaml(), "config.yaml")
         return page
 
 
