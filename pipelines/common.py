@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from texthash.config import Config, load_config
-from texthash.errors import TexthashError, UsageError, exit_status
+from texthash.errors import UsageError, exit_status, explained
 from texthash.home import HOME_VARIABLE, Home, resolve_home
 from texthash.progress import say
 
@@ -44,14 +44,17 @@ def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Co
     try:
         config = load_config(arguments.config, arguments.overrides)
         result = main(arguments, config, state(arguments.home))
-    except TexthashError as error:
-        if arguments.verbose:
-            traceback.print_exc()
-        say(f"error: {error}")
-        return exit_status(error)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one ended")
         return 130
+    except Exception as error:
+        known = explained(error)
+        if known is None:
+            raise
+        if arguments.verbose:
+            traceback.print_exc()
+        say(f"error: {known}")
+        return exit_status(known)
     if result is not None:
         json.dump(result, sys.stdout, indent=2, default=str)
         print(flush=True)

@@ -16,7 +16,7 @@ import typer
 
 from texthash import __version__
 from texthash.config import Config, load_config
-from texthash.errors import TexthashError, UsageError, exit_status
+from texthash.errors import UsageError, exit_status, explained
 from texthash.home import HOME_VARIABLE, Home, resolve_home
 from texthash.progress import say
 
@@ -351,17 +351,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     try:
         status = app(arguments, standalone_mode=False)
-    except TexthashError as error:
-        if _VERBOSE["traceback"]:
-            traceback.print_exc()
-        say(f"error: {error}")
-        sys.exit(exit_status(error))
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted; the same command goes on where this one ended")
         sys.exit(130)
     except Exception as error:
         _end_on_usage_error(error)
-        raise
+        known = explained(error)
+        if known is None:
+            raise
+        if _VERBOSE["traceback"]:
+            traceback.print_exc()
+        say(f"error: {known}")
+        sys.exit(exit_status(known))
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -38,6 +39,20 @@ class ModelMismatchError(TexthashError):
 def exit_status(error: TexthashError) -> int:
     """What a program that ends with the error returns: 2 for wrong use, else 1."""
     return 2 if isinstance(error, UsageError) else 1
+
+
+def explained(error: BaseException) -> TexthashError | None:
+    """The error that a person is meant to read: the error itself, or a full disk behind it; None for a fault of ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TexthashError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return TexthashError(
+                f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
+            )
+        cause = cause.__cause__ or getattr(cause, "cause", None)
+    return None
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

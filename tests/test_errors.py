@@ -1,0 +1,35 @@
+"""Which errors are explained to a person, and the exit status they give."""
+
+import errno
+
+from texthash.errors import CorpusError, UsageError, exit_status, explained, nearest_name
+
+
+def test_a_full_disk_is_explained_however_deep_it_lies():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
+        except OSError as inner:
+            raise RuntimeError("writing failed") from inner
+    except RuntimeError as outer:
+        known = explained(outer)
+    assert known is not None
+    assert "the disk is full" in known.problem
+    assert known.remedy
+
+
+def test_the_projects_own_error_is_itself_and_a_fault_of_ours_is_not_explained():
+    own = CorpusError("a", "b")
+    assert explained(own) is own
+    assert explained(ValueError("x")) is None
+    assert explained(OSError(errno.ENOENT, "no such file")) is None
+
+
+def test_wrong_use_has_a_status_of_its_own():
+    assert exit_status(UsageError("a")) == 2
+    assert exit_status(CorpusError("a")) == 1
+
+
+def test_the_nearest_name_or_all_of_them():
+    assert nearest_name("nosh", ["nash", "vdsh"]) == "did you mean 'nash'?"
+    assert nearest_name("qqq", ["nash", "vdsh"]) == "known: nash, vdsh"
