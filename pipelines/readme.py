@@ -84,37 +84,38 @@ def _corpora() -> str:
 
 
 def _results() -> str:
-    """Mean over seeds of every cell that was run; the range over ties in brackets."""
-    cells: dict[tuple[str, str, str, int], list[dict[str, str]]] = defaultdict(list)
+    """Mean and deviation over the seeds of every cell that was run; the range over ties beside it."""
+    cells: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            cells[row["corpus"], row["edition"], row["method"], int(row["bits"])].append(row)
+            cells[row["corpus"], row["edition"], row["method"], row["bits"]].append(row)
+    header = ("corpus", "edition", "method", "bits", "P@100", "worst to best", "MAP", "s/epoch", "seeds", "published")
     lines = []
     for (corpus, edition, method, bits), rows in cells.items():
-        mean = {name: statistics.mean(float(row[name]) for row in rows) for name in _FIGURES}
-        deviation = statistics.stdev(float(row["p_at_100"]) for row in rows) if len(rows) > 1 else None
+        figures = {name: [float(row[name]) for row in rows if row[name]] for name in _FIGURES}
+        mean = {name: f"{statistics.mean(values):.3f}" if values else "" for name, values in figures.items()}
+        spread = f" ± {statistics.stdev(figures['p_at_100']):.3f}" if len(rows) > 1 else ""
+        ties = f"{mean['p_at_100_worst']} to {mean['p_at_100_best']}" if mean["p_at_100_worst"] else ""
+        seconds = f"{statistics.mean(figures['seconds_per_epoch']):.1f}" if figures["seconds_per_epoch"] else ""
+        published = f"{rows[0]['published']} ({rows[0]['published_source']})" if rows[0]["published"] else ""
         lines.append(
             (
-                f"{corpus}, {edition}",
+                corpus,
+                edition,
                 f"`{method}`",
-                str(bits),
-                f"{mean['p_at_100']:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else ""),
-                f"{mean['p_at_100_worst']:.3f} to {mean['p_at_100_best']:.3f}",
-                f"{mean['map']:.3f}",
-                f"{mean['seconds_per_epoch']:.1f}" if mean["seconds_per_epoch"] else "",
-                str(len(rows)),
-                _published(rows[0]),
+                bits,
+                mean["p_at_100"] + spread,
+                ties,
+                mean["map"],
+                seconds,
+                str(len(rows)) if bits else "",
+                published,
             )
         )
-    header = ("corpus, edition", "method", "bits", "P@100", "over ties", "MAP", "s/epoch", "seeds", "published")
     return _table(header, lines)
 
 
 _FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map", "seconds_per_epoch")
-
-
-def _published(row: dict[str, str]) -> str:
-    return f"{row['published']} ({row['published_source']})" if row["published"] else ""
 
 
 if __name__ == "__main__":
