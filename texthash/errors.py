@@ -42,7 +42,7 @@ def exit_status(error: TexthashError) -> int:
 
 
 def explained(error: BaseException) -> TexthashError | None:
-    """The error that a person is meant to read: the error itself, or a full disk behind it; None for a fault of ours."""
+    """The error that a person is meant to read: this one, or a full disk behind it; None for a fault of ours."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TexthashError):
