@@ -5,7 +5,7 @@ environment, which its children inherit. A process belongs to the mark if it car
 or is in the session of a recorded leader: Ray's workers overwrite their environment when they set their title.
 
     python deploy/processes.py list MARK      # one line a process
-    python deploy/processes.py stop MARK      # ends them; status 1 if there were any
+    python deploy/processes.py stop MARK      # ends those that do not end by themselves in some seconds; status 1 if there were any
 """
 
 from __future__ import annotations
@@ -127,6 +127,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python deploy/processes.py {list|stop} MARK", file=sys.stderr)
         return 2
     action, mark = arguments
+    if action == "stop":
+        _wait(find(mark))  # those that are about to end by themselves
     names = stop(mark) if action == "stop" else [describe(process) for process in find(mark)]
     print("\n".join(names), end="\n" if names else "")
     return 1 if names and action == "stop" else 0
