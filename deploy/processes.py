@@ -5,7 +5,7 @@ environment, which its children inherit. A process belongs to the mark if it car
 or is in the session of a recorded leader: Ray's workers overwrite their environment when they set their title.
 
     python deploy/processes.py list MARK      # one line a process
-    python deploy/processes.py stop MARK      # ends those that do not end by themselves in some seconds; status 1 if there were any
+    python deploy/processes.py stop MARK      # ends those that go on for some seconds; status 1 if there were any
 """
 
 from __future__ import annotations
