@@ -76,7 +76,7 @@ class Page:
     def wait(self, script: str, seconds: float = 20.0) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
-        while not self.run(script):
+        while not self.run(f"Boolean({script})"):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.05)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import Field
+from pydantic import Field, ValidationError
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -20,6 +20,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ReplicaState
 
 from texthash.config import Section, ServiceConfig
+from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.search.release import CURRENT, Release, read_release
 from texthash.service.encoder import Encoded, EncoderServer, Texts
@@ -56,10 +57,14 @@ def build(args: dict[str, Any]) -> serve.Application:
         args: As :class:`ServeArgs`.
 
     Raises:
+        UsageError: an argument that does not exist, or a value out of range.
         TexthashError: nothing is released there, or the release is broken.
         ModelMismatchError: its model and its index do not belong together.
     """
-    parsed = ServeArgs.model_validate(args)
+    try:
+        parsed = ServeArgs.model_validate(args)
+    except ValidationError as error:
+        raise UsageError(f"the arguments of the service are wrong: {error}", "see deploy/serve.yaml.") from None
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)
     release.check(home)
