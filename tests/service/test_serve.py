@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from service.browser import browse, chromium_path
@@ -192,15 +193,10 @@ def test_a_killed_shard_comes_back_and_is_named_meanwhile(http: httpx.Client, op
 
 
 def replica_pid(deployment: str) -> int:
-    from ray.util.state import list_actors
-
-    found = [
-        actor.pid
-        for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=1000)
-        if actor.name and f"#{deployment}#" in actor.name
-    ]
-    assert len(found) == 1
-    return int(found[0])
+    """Process of a replica, among those that this test's own cluster started."""
+    titles = {process.pid: " ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)}
+    (found,) = (pid for pid, title in titles.items() if f"ServeReplica:texthash:{deployment}" in title)
+    return found
 
 
 def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
@@ -225,7 +221,7 @@ def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
         stop.set()
         for finished in loads:
             finished.result()
-    assert {status for status, _ in answers} == {200}, answers[-5:]
+    assert [answer for answer in answers if answer[0] != 200] == []
     assert {release for _, release in answers} == {"r000001", "r000002"}
     assert search(http).json()["index_version"] == 2
     assert np.array_equal([search(http).json()["release"] for _ in range(5)], ["r000002"] * 5)

@@ -37,7 +37,8 @@ _BATCHES = 2
 # How long a call waits for a deployment without a living replica before it is answered 503.
 _PATIENCE_S = 3.0
 _RETRY_AFTER_S = "2"
-_HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
+# A dead replica is noticed soon, and one that is replaced goes on until its successor has opened its release.
+_LIFE = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0, "max_surge_percent": 100}
 
 
 class ServeArgs(Section):
@@ -73,7 +74,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         "ray_actor_options": {"num_cpus": parsed.cpus},
         "max_ongoing_requests": limits.max_ongoing_requests,
         "max_queued_requests": limits.max_queued_requests,
-        **_HEALTH,
+        **_LIFE,
     }
     place = (str(home.root), release.name)
     encoder = serve.deployment(name="encoder", **common)(_Encoder).bind(*place, parsed.encoder_threads)

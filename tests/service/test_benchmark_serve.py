@@ -1,0 +1,31 @@
+"""The serve benchmark as a program, with the engine that needs no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from texthash.home import Home
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+
+
+def test_rows_of_the_peer(released: Home, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    options = ["--engine", "fastapi_faiss", "--clients", "1", "--clients", "4", "--seconds", "0.5"]
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "serve", *options, "--json", str(tmp_path / "serve.json")],
+        env={**os.environ, "TEXTHASH_HOME": str(released.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "serve.json").read_text())["rows"]
+    assert [(row["engine"], row["clients"]) for row in rows] == [("fastapi_faiss", 1), ("fastapi_faiss", 4)]
+    assert all(row["requests_per_s"] > 0 and row["p50_ms"] <= row["p99_ms"] and row["errors"] == 0 for row in rows)
