@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 
-TEXTS = st.lists(st.text(st.sampled_from("aBc ÄßΣ'_-\n1é"), max_size=40), max_size=8)
+ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
+TEXTS = st.lists(ASCII | st.text(st.sampled_from("aBc ÄßΣ'_-\n1é"), max_size=40), max_size=8)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -31,9 +33,11 @@ def test_words_are_those_of_scikit_learn(
         assert ours.tokens(document.text) == theirs(document.text)
 
 
-@given(TEXTS, st.booleans(), st.sampled_from([None, "porter"]))
-def test_interned_words_are_the_tokens(texts: list[str], lowercase: bool, stemmer: str | None) -> None:
-    analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer)
+@given(TEXTS, st.booleans(), st.sampled_from([None, "porter"]), st.sampled_from([r"(?u)\b\w\w+\b", r"\w+", r"(\w)-"]))
+def test_interned_words_are_the_tokens(
+    texts: list[str], lowercase: bool, stemmer: Literal["porter"] | None, pattern: str
+) -> None:
+    analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer, token_pattern=pattern)
     indptr, ids, terms = analyzer.intern(texts)
     words = [[terms[i] for i in ids[a:b]] for a, b in pairwise(indptr)]
     assert words == [analyzer.tokens(text) for text in texts]

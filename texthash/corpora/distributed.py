@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import uuid
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,12 @@ def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Pat
     return run(config, home, count, write)
 
 
-def _count(task: pa.Table, staging: Staging) -> pa.Table:
-    return count_words(staging, task["chunk"][0].as_py())
+def _count(staging: Staging, chunk: int) -> pa.Table:
+    return count_words(staging, chunk)
 
 
-def _write(task: pa.Table, staging: Staging, run_id: str) -> pa.Table:
-    _writer(staging, run_id).write(task["split"][0].as_py(), task["number"][0].as_py())
-    return task
+def _write(staging: Staging, split: str, number: int, run_id: str) -> None:
+    _writer(staging, run_id).write(split, number)
 
 
 @lru_cache(maxsize=1)
@@ -62,29 +62,34 @@ def _writer(staging: Staging, run_id: str) -> ShardWriter:
 
 
 def _spread(
-    function: Callable[..., pa.Table], tasks: list[dict[str, Any]], workers: int, **arguments: object
-) -> Iterator[pa.Table]:
-    """Call ``function`` on each task, and yield its tables as they are finished.
+    function: Callable[..., Any], tasks: list[dict[str, Any]], workers: int, **arguments: object
+) -> Iterator[Any]:
+    """Call ``function`` with each task as keywords, and yield what it returns as it is finished.
 
-    Each task is one block, so that it is scheduled, and retried, by itself. An error of the project, or of the disk,
-    arrives as itself, not wrapped by Ray.
+    Each task is one block, so that it is scheduled, and retried, by itself. Errors that a person is meant to read
+    travel as results: Ray would wrap them in its own.
     """
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
-        function,
-        fn_kwargs=arguments,
+        partial(_outcome, function, arguments),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.TaskPoolStrategy(size=min(workers, len(tasks))),
     )
+    blocks: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+    for block in blocks:
+        for packed in block["outcome"].to_pylist():
+            outcome = pickle.loads(packed)
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+
+
+def _outcome(function: Callable[..., Any], arguments: dict[str, Any], task: pa.Table) -> pa.Table:
     try:
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, TexthashError | OSError):
-                raise cause from None
-            cause = cause.__cause__ or getattr(cause, "cause", None)
-        raise
+        outcome = function(**arguments, **task.to_pylist()[0])
+    except (TexthashError, OSError) as error:
+        outcome = error
+    return pa.table({"outcome": pa.array([pickle.dumps(outcome)], pa.binary())})

@@ -18,6 +18,7 @@ from texthash.config import Edition
 from texthash.errors import CorpusError, UsageError
 
 _STOP = -1
+_RUNS_OF_WORD_CHARACTERS = Edition.model_fields["token_pattern"].default
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,16 @@ class Analyzer:
         """
         numbering = _Numbering(self._stop_set, self._stem)
         number, words = numbering.__getitem__, self._words
+        plain = self.token_pattern == _RUNS_OF_WORD_CHARACTERS
+        table = _word_bytes(self.lowercase)
         ids = array("i")
         indptr = [0]
         for text in texts:
-            ids.extend(map(number, words(text)))
+            if plain and text.isascii():
+                # Such a word is a run of letters, digits and _: cutting bytes at all else takes a third of the time.
+                ids.extend(map(number, text.encode().translate(table).split()))
+            else:
+                ids.extend(map(number, words(text)))
             indptr.append(len(ids))
         flat = np.frombuffer(ids, np.int32) if ids else np.empty(0, np.int32)
         kept = flat != _STOP
@@ -106,21 +113,31 @@ class Analyzer:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class _Numbering(dict[str, int]):
-    """Raw word -> number of its term; a word seen for the first time is stemmed and numbered by ``__missing__``."""
+def _word_bytes(lowercase: bool) -> bytes:
+    """Translation of ASCII that leaves word characters, folded if asked, and makes all others blanks."""
+    kept = (chr(code) if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128))
+    return "".join(c.lower() if lowercase else c for c in kept).encode().ljust(256)
+
+
+class _Numbering(dict[str | bytes, int]):
+    """Raw word -> number of its term; a word seen for the first time is stemmed and numbered by ``__missing__``.
+
+    A word that comes as bytes is any run of word characters; those of one character are no words.
+    """
 
     def __init__(self, stop: frozenset[str], stem: Callable[[str], str] | None) -> None:
         super().__init__()
         self.terms: dict[str, int] = {}
         self._stop, self._stem = stop, stem
 
-    def __missing__(self, word: str) -> int:
-        if word in self._stop:
+    def __missing__(self, key: str | bytes) -> int:
+        word = key if isinstance(key, str) else key.decode()
+        if word in self._stop or (isinstance(key, bytes) and len(key) < 2):
             number = _STOP
         else:
             term = self._stem(word) if self._stem else word
             number = self.terms.setdefault(term, len(self.terms))
-        self[word] = number
+        self[key] = number
         return number
 
 
