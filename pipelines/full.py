@@ -10,6 +10,7 @@ lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a
 
 import argparse
 import json
+import signal
 import sys
 import threading
 import time
@@ -61,6 +62,8 @@ def _stay(url: str, store: str) -> None:
     say(f"READY: search page {url}/, HTTP API {url}/docs")
     say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {store}")
     say("Ctrl-C ends the service and the local cluster")
+    # Ray's own handler would end this process without ending the cluster in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

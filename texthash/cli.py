@@ -328,6 +328,7 @@ def serve(
     overrides: Overrides = None, config: ConfigFile = None, release: ReleaseName = "current", address: Address = None
 ) -> None:
     """Serve a release over HTTP until Ctrl-C. Example: `texthash serve service.port=8001`"""
+    import signal
     import threading
 
     from texthash.distributed import cluster
@@ -341,6 +342,7 @@ def serve(
         say(f"READY: search page {url}/, HTTP API {url}/docs")
         if local:
             say("Ctrl-C ends the service")
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             threading.Event().wait()
 
 

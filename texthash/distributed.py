@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from texthash.errors import TexthashError
 from texthash.progress import say
@@ -36,6 +37,7 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Lines of different workers that look alike are progress of different things.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else workers print each line twice
     import ray
 
     if ray.is_initialized():
@@ -45,7 +47,7 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     with redirect_stdout(sys.stderr):
         try:
             if wanted:
-                ray.init(address=wanted, logging_level=logging.WARNING)
+                ray.init(address=wanted, **_quiet())
             else:
                 _start_local()
         except ConnectionError as error:
@@ -68,10 +70,19 @@ def _start_local() -> None:
         num_cpus=max(2, cores),
         object_store_memory=_OBJECT_STORE_BYTES,
         include_dashboard=False,
-        logging_level=logging.WARNING,
+        **_quiet(),
         _node_ip_address="127.0.0.1",
     )
     say(f"ray: started a local cluster of {max(2, cores)} CPUs")
+
+
+def _quiet() -> dict[str, Any]:
+    """Of Ray and its workers only errors: what there is to know is said by the steps themselves."""
+    import ray
+    import ray.data  # sets its own level when it is imported
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return {"logging_level": logging.WARNING, "logging_config": ray.LoggingConfig(log_level="ERROR")}
 
 
 def check_shared(directory: Path) -> None:

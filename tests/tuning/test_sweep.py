@@ -117,7 +117,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     assert len(runs) == 2, "a trial goes on in its own run"
     for run in runs:
         steps = [m.step for m in study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")]
-        assert max(steps) == max(trial.epochs for trial in found.trials)
+        assert max(steps) >= max(trial.epochs for trial in found.trials) == 60
         assert len(steps) < 1.6 * max(steps), "epochs done before are not done again"
 
 

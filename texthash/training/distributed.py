@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -77,7 +78,7 @@ def train_distributed(
     Raises:
         TexthashError: training failed more often than ``max_failures``, or its own error (not finite, no corpus).
     """
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -99,6 +100,7 @@ def train_distributed(
             storage_path=str(storage.absolute()),
             failure_config=FailureConfig(max_failures=training.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
+            logging_config=LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]  # typed as Train V1
         ),
     )
     try:
@@ -117,6 +119,7 @@ def _work(config: dict[str, Any]) -> None:
     """The life of one worker."""
     job: _Job = config["job"]
     torch.set_num_threads(1)
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train sets INFO, and tells of every report
     finished = _read_latest(_RESULT)
     if finished is not None:  # everything but the end of the run itself had been done
         _report({"finished": 1.0}, _RESULT, finished)

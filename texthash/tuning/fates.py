@@ -37,7 +37,7 @@ class FateKeeper(Callback):
         run = self.setting.run(trial.trial_id, trial.config)
         run.tags({"fate": fate})
         run.end("FINISHED" if counts else "FAILED", None if counts else fate)
-        done = sum(other.is_finished() for other in trials)
+        number = 1 + sum(other.is_finished() for other in trials if other is not trial)
         figure = f"{self.setting.study.validation} {last[METRIC]:.4f}, " if counts else ""
         values = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.config.items())
-        say(f"tune: trial {max(done, 1)}/{self.trials} {figure}{fate} ({values})")
+        say(f"tune: trial {number}/{self.trials} {figure}{fate} ({values})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning.fates import FateKeeper
 from texthash.tuning.spaces import free_space, published_point, to_tune
-from texthash.tuning.trial import METRIC, TrialSetting, fate_of, planned_reports, run_trial
+from texthash.tuning.trial import METRIC, TrialSetting, fate_of, planned_epochs, run_trial
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
@@ -156,16 +157,20 @@ def run_sweep(
         )
     sweep.finished = True
     sweep.write()
+    for checkpoint in sweep.directory.glob("*/checkpoint_*"):
+        shutil.rmtree(checkpoint)
     best = usable[0]
     assert best.validation is not None
     return SweepResult(best.params, best.validation, records, sweep.directory)
 
 
 def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner:
+    import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = setting.config
     resources = {"cpu": config.tuning.cpus_per_trial} | ({"gpu": 1} if config.training.use_gpu else {})
 
@@ -179,7 +184,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     space = free_space(config.method, config.training)
     published = published_point(config.method, space)
     probe = build(config.method.name, corpus.shape, config.method.bits, config.method.params)
-    planned = planned_reports(probe, setting.training())
+    planned = planned_epochs(probe, setting.training())
     grace = config.tuning.grace_epochs
     asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=_REDUCTION)
     return tune.Tuner(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import torch
 from texthash.config import Config, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import TexthashError
-from texthash.methods.base import ClosedForm, HashMethod
+from texthash.methods.base import GradientStage, HashMethod
 from texthash.methods.registry import build
 from texthash.tracking import Run, Tracker
 from texthash.training.checkpoints import State, read_state, write_state
-from texthash.training.loop import fit
+from texthash.training.loop import EpochReport, fit
 from texthash.tuning.spaces import merged
 
 METRIC = "best_validation"
@@ -70,9 +70,15 @@ class TrialSetting:
         )
 
 
-def planned_reports(method: HashMethod, training: TrainingConfig) -> int:
-    """How many epochs (a closed-form stage counts as one) a fit of the method takes."""
-    return sum(1 if isinstance(stage, ClosedForm) else training.epochs or stage.epochs for stage in method.stages())
+def planned_epochs(method: HashMethod, training: TrainingConfig) -> int:
+    """How many epochs of minibatches a fit of the method takes; 1 for a method that has none."""
+    stages = (stage for stage in method.stages() if isinstance(stage, GradientStage))
+    return sum(training.epochs or stage.epochs for stage in stages) or 1
+
+
+def epochs_done(history: Sequence[EpochReport]) -> int:
+    """How many of them these reports are of; closed-form stages report no terms."""
+    return sum(bool(report.terms) for report in history) or 1
 
 
 def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
@@ -88,7 +94,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     chosen = merged(setting.config.method, params)
     try:
         method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, training.seed)
-        planned = planned_reports(method, training)
+        planned = planned_epochs(method, training)
         result = fit(
             method,
             corpus.train,
@@ -101,7 +107,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
         # The same happens again however often it is tried, so for Ray Tune this is an outcome, not a failure.
         tune.report({METRIC: 0.0, "epoch": 0, "planned": 0, "failed": error.problem})
         return
-    done = result.history[-1].number
+    done = epochs_done(result.history)
     tune.report({METRIC: result.best_validation, "epoch": done, "planned": planned, "trained": True})
 
 
@@ -123,10 +129,11 @@ class _TuneCheckpointer:
     def save(self, state: State, metrics: dict[str, float]) -> None:
         from ray import tune
 
+        done = epochs_done([EpochReport(**report) for report in state["history"]])
         with tempfile.TemporaryDirectory(prefix="texthash-trial-") as scratch:
             write_state(state, Path(scratch) / _STATE)
             tune.report(
-                {METRIC: state["best"], "epoch": state["history"][-1]["number"], "planned": self.planned},
+                {METRIC: state["best"], "epoch": done, "planned": self.planned},
                 checkpoint=tune.Checkpoint.from_directory(scratch),
             )
 
