@@ -33,6 +33,9 @@ from texthash.hamming.lanes import (
 _FAR = np.uint64(0x7FFF)
 # A block with fewer than one allowed row in this many is looked through row by row.
 _SPARSE = 16
+# A mask that allows most of the near rows is cheapest looked at last: a block is passed over by its minimum over all
+# rows. When more than one block in this many was then looked through for nothing, the mask goes into the minimum.
+_IDLE = 16
 
 
 @inlined
@@ -154,11 +157,14 @@ def nearest(
     spare_distances = np.empty(k, np.uint16)
     spare_rows = np.empty(k, np.int64)
     masked = len(allow) > 0
+    idle = np.zeros(count, np.int64)  # blocks looked through for nothing
+    seen = 0
 
     for first in range(start, stop, block):
         last = min(first + block, stop)
         whole = first + (last - first) // LANES * LANES
         allowed = last - first
+        seen += 1
         if masked:
             allowed = _allowed_rows(allow, first, last)
             if allowed == 0:
@@ -166,12 +172,13 @@ def nearest(
         sparse = allowed * _SPARSE < block
         for query in range(count):
             if not sparse and whole > first:
-                if masked:
+                if masked and idle[query] * _IDLE > seen:
                     least = _allowed_minimum(words, queries, query, first, whole, allow)
                 else:
                     least = _block_minimum(words, queries, query, first, whole)
                 if below(least, bounds[query]) == 0 and whole == last:
                     continue
+            nothing = True
             for row in range(first, last, LANES):
                 candidates = np.uint32(0xFFFFFFFF)
                 if masked:
@@ -186,6 +193,7 @@ def nearest(
                     distance = row_distance(words, queries, query, found)
                     if distance >= bounds[query]:
                         continue
+                    nothing = False
                     size = sizes[query]
                     distances[query, size] = distance
                     rows[query, size] = found
@@ -199,6 +207,8 @@ def nearest(
                         sizes[query] = _compact(
                             distances[query], rows[query], room, k, starts, spare_distances, spare_rows
                         )
+            if nothing and not sparse:
+                idle[query] += 1
     for query in range(count):
         sizes[query] = _compact(distances[query], rows[query], sizes[query], k, starts, spare_distances, spare_rows)
     return distances, rows, sizes
