@@ -5,6 +5,8 @@ import torch
 
 from texthash.config import TrainingConfig
 from texthash.errors import TexthashError
+from texthash.methods.base import ClosedForm
+from texthash.methods.nash import NASH
 from texthash.methods.registry import build
 from texthash.training.checkpoints import LocalCheckpointer
 from texthash.training.loop import fit
@@ -53,6 +55,25 @@ def test_validation_may_be_rarer_than_epochs_but_the_last_is_always_validated(sm
     config = CONFIG.model_copy(update={"epochs": 5, "validate_every": 2})
     result = fit(build("nash", small_corpus.shape, 16), small_corpus.train, config, validate=_scores([0.1, 0.2, 0.3]))
     assert [report.validation for report in _epochs(result)] == [None, 0.1, None, 0.2, 0.3]
+
+
+class _Projected(NASH):
+    """Ends in a closed-form stage that draws at random."""
+
+    def stages(self):
+        return (*super().stages(), ClosedForm("projection", self.project))
+
+    def project(self, train):
+        self.logits.weight.data.normal_()
+
+
+def test_a_closed_form_stage_after_the_minibatches_decides_the_weights(small_corpus):
+    figures = _scores([0.9, 0.8, 0.7, 0.6, 0.5])
+    trained = _Projected(small_corpus.shape, 16)
+    result = fit(trained, small_corpus.train, CONFIG, validate=figures)
+    assert result.best_validation == 0.5
+    again = fit(_Projected(small_corpus.shape, 16), small_corpus.train, CONFIG)
+    assert torch.equal(result.method.logits.weight, again.method.logits.weight), "the seed decides what it draws"
 
 
 class _Stopped(Exception):

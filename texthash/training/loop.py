@@ -116,21 +116,20 @@ class _Fit:
             first, epochs_done, optimizer_states = self._restore(saved)
         for number, stage in enumerate(stages[first:], start=first):
             if isinstance(stage, ClosedForm):
-                self._closed_form(stage)
+                self._closed_form(number, stage)
             else:
                 self._gradient_stage(number, stage, epochs_done, optimizer_states)
             epochs_done, optimizer_states = 0, None
         if not stages or isinstance(stages[-1], ClosedForm):
             self._finish_closed_form()
-        if self.best_weights is not None:
-            self.method.load_state_dict(self.best_weights)
         self.method.eval()
         return TrainingResult(self.method, self.history, self.best)
 
     # -- stages -----------------------------------------------------------------------------------------------
 
-    def _closed_form(self, stage: ClosedForm) -> None:
+    def _closed_form(self, number: int, stage: ClosedForm) -> None:
         started = time.perf_counter()
+        torch.manual_seed(self._seed(number, 0))
         if self.workers.rank == 0:
             stage.fit(self.train)
         self.workers.share(self.method)
@@ -183,7 +182,7 @@ class _Fit:
     ) -> dict[str, float]:
         """One pass over the training documents; all randomness is a function of (seed, stage, epoch, worker),
         so a resumed run repeats an uninterrupted one."""
-        base = (self.config.seed * 1_000_003 + number * 10_007 + epoch) * 1_009
+        base = self._seed(number, epoch)
         torch.manual_seed(base + 1 + self.workers.rank)
         progress = Progress(
             step=epoch * per_epoch,
@@ -217,6 +216,10 @@ class _Fit:
         return means
 
     # -- bookkeeping ------------------------------------------------------------------------------------------
+
+    def _seed(self, stage: int, epoch: int) -> int:
+        """Of one epoch; the workers take those that follow it."""
+        return (self.config.seed * 1_000_003 + stage * 10_007 + epoch) * 1_009
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.autocast == "bf16":
