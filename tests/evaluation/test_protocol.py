@@ -9,11 +9,14 @@ import pickle
 import numpy as np
 import pytest
 
-from texthash.config import EvaluationConfig, TrainingConfig
+from texthash.config import CorpusConfig, Edition, EvaluationConfig, TrainingConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepare import prepare_locally
 from texthash.errors import UsageError
 from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.results import Evaluation
+from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
 from texthash.training.loop import fit
@@ -71,6 +74,18 @@ def test_validator_is_the_validation_figure_and_travels(small_corpus, hasher, ev
     sent = pickle.dumps(validator)
     assert len(sent) < 2000
     assert pickle.loads(sent)(hasher.method) == pytest.approx(expected, abs=1e-12)
+
+
+def test_training_does_not_begin_to_select_where_nothing_is_relevant(small_documents, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("w") as file:
+        for number, document in enumerate(small_documents[::10]):  # no label is in two documents
+            file.write(json.dumps({"text": document.text, "label": f"label-{number}"}) + "\n")
+    config = CorpusConfig(name="apart", path=str(rows), edition=Edition(vocabulary_size=100))
+    corpus = PreparedCorpus.open(prepare_locally(config, Home(tmp_path / "home")))
+    method = build("lsh", corpus.shape, 16)
+    with pytest.raises(UsageError, match="queries has a relevant document"):
+        fit(method, corpus.train, TrainingConfig(), validate=Protocol(corpus, CONFIG).validator())
 
 
 def test_validate_gives_the_metrics(small_corpus, hasher, evaluation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.scoring import Relevance, expected_precision, score
+from texthash.evaluation.scoring import Relevance, expected_precision, nothing_relevant, score
 from texthash.methods.base import HashMethod
 from texthash.methods.encode import encode_split
 
@@ -123,14 +124,22 @@ class Validator:
         self.config = config
 
     def __call__(self, method: HashMethod) -> float:
+        """The figure of one method.
+
+        Raises:
+            UsageError: no query has a relevant document, so no epoch could be told from another.
+        """
         queries, database = self._corpus.validation, self._corpus.train
-        return expected_precision(
+        figure = expected_precision(
             encode_split(method, queries, "query"),
             encode_split(method, database, "document"),
             Relevance.shared_labels(queries, database),
             self.config.k,
             threads=torch.get_num_threads(),
         )
+        if math.isnan(figure):
+            raise nothing_relevant(len(queries), len(database))
+        return figure
 
     @cached_property
     def _corpus(self) -> PreparedCorpus:

@@ -73,14 +73,19 @@ def score(
     per_query = values.get(f"p_at_{k}", np.zeros(0))
     known = ~np.isnan(per_query)
     if not known.any():
-        raise UsageError(
-            f"none of {len(query_codes)} queries has a relevant document in the database of {documents}.",
-            "check that the corpus has labels, and that queries and train share them.",
-        )
+        raise nothing_relevant(len(query_codes), documents)
     curves = {name: of_query[known].mean(axis=0).tolist() for name, of_query in values.items() if of_query.ndim == 2}
     flat = {name: metrics.mean(of_query) for name, of_query in values.items() if of_query.ndim == 1}
     flat |= {"queries": float(known.sum()), "queries_skipped": float((~known).sum()), "documents": float(documents)}
     return Scores(flat, {"k": [float(cut) for cut in cuts], **curves}, per_query)
+
+
+def nothing_relevant(queries: int, documents: int) -> UsageError:
+    """What to say of queries of which none has a relevant document."""
+    return UsageError(
+        f"none of {queries} queries has a relevant document in the database of {documents}.",
+        "check that the corpus has labels, and that queries and train share them.",
+    )
 
 
 def expected_precision(
