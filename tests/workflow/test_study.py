@@ -59,6 +59,23 @@ def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, monk
     assert not list((home.runs / "checkpoints").iterdir())
 
 
+def test_a_model_that_could_not_be_logged_is_not_trained_again(small_corpus, tmp_path, monkeypatch):
+    study = _study(small_corpus, Home(tmp_path))
+
+    def away(*arguments):
+        raise OSError("the store is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study.tracker, "log_model", away)
+        with pytest.raises(OSError, match="the store is away"):
+            study.train(0)
+    model = study.train(0)
+    (recorded,) = study.tracker._client.search_runs([study.tracker.experiment_id])
+    assert (recorded.info.run_id, recorded.info.status) == (model.run.run_id, "FINISHED")
+    assert [report.epoch for report in model.history if report.terms] == [1, 2, 3]
+    assert TrainedModel.read(model.directory) == model
+
+
 def test_another_configuration_does_not_take_up_a_checkpoint(small_corpus, tmp_path):
     home = Home(tmp_path)
     one, other = _study(small_corpus, home), _study(small_corpus, home, training={"epochs": 2, "batch_size": 32})

@@ -130,6 +130,7 @@ class Study:
             result = self._fit(config, checkpoints, EpochNotes(run, f"train {name}"), distributed)
             seconds = time.monotonic() - started
             directory = self.home.runs / "models" / f"{name}-{run.run_id[:8]}"
+            shutil.rmtree(directory, ignore_errors=True)  # left by an end of this very run that did not succeed
             directory.mkdir(parents=True)
             saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / "hasher")
             model_id = self.tracker.log_model(saved, run, name, _texts(self.corpus, 3))
@@ -207,6 +208,7 @@ class Study:
             "data": data_digest(self.corpus),
             "method": config.method.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
+            "k": config.evaluation.k,
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
 
