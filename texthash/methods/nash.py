@@ -35,6 +35,7 @@ class NASH(HashMethod):
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
+        layers: Hidden layers of the encoder.
         dropout: Probability of dropping a hidden feature in training.
         stochastic: Draw the thresholds u in training; else u = 1/2.
         learning_rate: Of Adam.
@@ -74,6 +75,7 @@ class NASH(HashMethod):
         bits: int,
         *,
         hidden: int = 500,
+        layers: int = 2,
         dropout: float = 0.2,
         stochastic: bool = True,
         learning_rate: float = 3e-3,
@@ -86,7 +88,7 @@ class NASH(HashMethod):
         super().__init__(shape, bits, weighting)
         self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
         self.stochastic, self.kl_weight, self.kl_ramp = stochastic, kl_weight, kl_ramp
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
 
