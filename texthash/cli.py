@@ -246,10 +246,11 @@ def encode(
         raise UsageError(f"there is no format {form!r}.", "use hex or bits.")
     given = texts or [line.rstrip("\n") for line in sys.stdin]
     hasher = _hasher(model)
-    for text in given:
-        if not hasher.known_words(text):
+    values, known = hasher.read(given)
+    for text, is_known in zip(given, known, strict=True):
+        if not is_known:
             say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
-    codes = hasher.encode(given)
+    codes = hasher.cut(values)
     print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
 
 
@@ -306,9 +307,10 @@ def index_search(query: Query, limit: Limit = 10, release: ReleaseName = "curren
     from texthash.search.shard import merge
 
     opened = open_release(resolve_home(), release)
-    if not opened.hasher.known_words(query):
+    values, known = opened.hasher.read([query], role="query")
+    if not known[0]:
         say("warning: no word of the query is in the vocabulary: this searches for the empty document")
-    code = opened.hasher.encode([query], role="query")
+    code = opened.hasher.cut(values)
     hits, shards = merge([shard.search(code, limit) for shard in opened.shards], limit)
     rows: list[dict[str, Any]] = []
     for distance, number, shard in zip(hits.distances[0], hits.numbers[0], shards[0], strict=True):

@@ -171,7 +171,7 @@ def test_codes_in_every_form(asked: Asked, opened) -> None:
 
 def test_logits_are_what_the_code_was_cut_from(asked: Asked, opened) -> None:
     body = asked.post("/v1/encode", {"inputs": TEXT, "return_logits": True}).json()
-    np.testing.assert_allclose(body["logits"], opened.hasher.activations([TEXT]).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(body["logits"], opened.hasher.read([TEXT]).values.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_no_texts_give_no_codes(asked: Asked) -> None:

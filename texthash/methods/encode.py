@@ -10,9 +10,12 @@ import torch
 from texthash.corpora.batches import Batch, batches
 from texthash.corpora.dataset import Split
 from texthash.hamming.codes import pack
-from texthash.methods.base import HashMethod, Role
+from texthash.methods.base import HashMethod, Need, Role
 
 ENCODING_BATCH = 1024
+# All that a code may depend on beside the bag of words. Labels, neighbours and pairs teach a method and no more: new
+# text comes without them, and a query that is encoded with its label or its answer is judged by what it was told.
+ENCODING_NEEDS: frozenset[Need] = frozenset({"tokens", "dense"})
 
 
 def device_of(method: HashMethod) -> torch.device:
@@ -33,8 +36,7 @@ def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = 
 
 def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
     """The documents of a split in order, with what the method needs of them to encode."""
-    needs = method.card.needs & {"tokens", "dense", "pairs"}
-    return batches(split, ENCODING_BATCH, method.weighting, needs=needs)
+    return batches(split, ENCODING_BATCH, method.weighting, needs=method.card.needs & ENCODING_NEEDS)
 
 
 def calibrate(method: HashMethod, train: Split) -> None:

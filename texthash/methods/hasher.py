@@ -5,25 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from texthash.config import Edition
-from texthash.corpora.batches import text_batch
+from texthash.corpora.batches import Batch, text_batch
 from texthash.corpora.dataset import CorpusShape, PreparedCorpus, Split
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Role
-from texthash.methods.encode import activations_of, cut, encode_split
+from texthash.methods.encode import ENCODING_NEEDS, activations_of, cut, encode_split
 from texthash.methods.registry import build
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+
+
+class TextActivations(NamedTuple):
+    """What a model makes of raw texts.
+
+    Attributes:
+        values: Real-valued codes, before the cut, float32 [N, bits].
+        known: Whether a word of the text is in the vocabulary, bool [N]; without one, the values are those of an
+            empty document.
+    """
+
+    values: torch.Tensor
+    known: np.ndarray
 
 
 class Hasher:
@@ -63,18 +76,29 @@ class Hasher:
         """Fingerprint of the words and their document frequencies."""
         return self.vocabulary.hash
 
-    def known_words(self, text: str) -> int:
-        """Number of words of the text that are in the vocabulary; with none, its code is that of an empty document."""
-        return sum(token in self.vocabulary.index for token in self.analyzer.tokens(text))
+    def read(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> TextActivations:
+        """Real-valued codes of raw texts, and whether the model knows any word of each.
 
-    def activations(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> torch.Tensor:
-        """Real-valued codes [N, bits] of raw texts, float32."""
-        needs = self.method.card.needs & {"tokens", "dense"}
-        parts = (
-            text_batch(texts[i : i + batch_size], self.analyzer, self.vocabulary, self.method.weighting, needs)
-            for i in range(0, len(texts), batch_size)
-        )
-        return activations_of(self.method, parts, role)
+        Args:
+            texts: Documents or queries.
+            role: Which side they are on; only methods with two encoders tell them apart.
+            batch_size: Texts encoded at a time.
+        """
+        needs = self.method.card.needs & ENCODING_NEEDS
+        known = np.zeros(len(texts), np.bool_)
+
+        def parts() -> Iterator[Batch]:
+            for start in range(0, len(texts), batch_size):
+                some = texts[start : start + batch_size]
+                batch = text_batch(some, self.analyzer, self.vocabulary, self.method.weighting, needs)
+                known[start + batch.document.numpy()] = True
+                yield batch
+
+        return TextActivations(activations_of(self.method, parts(), role), known)
+
+    def cut(self, activations: torch.Tensor) -> np.ndarray:
+        """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""
+        return cut(self.method, activations)
 
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
         """Packed codes of raw texts.
@@ -85,9 +109,9 @@ class Hasher:
             batch_size: Texts encoded at a time.
 
         Returns:
-            uint8 [N, bits / 8], most significant bit first.
+            uint8 [N, bits / 8], most significant bit first. A text without a known word has the code of an empty one.
         """
-        return cut(self.method, self.activations(texts, role, batch_size))
+        return self.cut(self.read(texts, role, batch_size).values)
 
     def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:
         """Packed codes of a prepared split, in its order; train documents get the method's database codes."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from texthash.home import resolve_home
 from texthash.methods.base import Role
-from texthash.methods.encode import cut
 from texthash.methods.hasher import Hasher
 from texthash.search.release import read_release
 from texthash.service.pinned import Pinned
@@ -91,6 +90,5 @@ class EncoderServer:
 
 
 def _encode(hasher: Hasher, texts: list[str], role: Role) -> Encoded:
-    logits = hasher.activations(texts, role)
-    known = np.array([hasher.known_words(text) > 0 for text in texts], np.bool_)
-    return Encoded(cut(hasher.method, logits), known, logits.cpu().numpy())
+    values, known = hasher.read(texts, role)
+    return Encoded(hasher.cut(values), known, values.cpu().numpy())
