@@ -1,5 +1,7 @@
 """What every registered method has to do, checked on each of them, and a count so that none escapes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,24 @@ def test_a_model_whose_files_do_not_belong_together_is_refused(small_corpus, fit
     (two / "vocabulary.json").unlink()
     with pytest.raises(ModelMismatchError, match=r"vocabulary\.json missing"):
         Hasher.load(two)
+
+
+def test_a_damaged_model_is_an_error_that_names_the_directory(small_corpus, fitted, tmp_path):
+    directory = Hasher.of(fitted("lsh").method, small_corpus).save(tmp_path / "model")
+    weights, record = directory / "model.safetensors", directory / "hasher.json"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelMismatchError, match=r"model: the weights do not fit lsh at 16 bits"):
+        Hasher.load(directory)
+    record.write_text(record.read_text()[:-20])
+    with pytest.raises(ModelMismatchError, match=r"hasher\.json is damaged"):
+        Hasher.load(directory)
+
+
+def test_tied_weights_are_saved(small_corpus, fitted, tmp_path):
+    hasher = Hasher.of(copy.deepcopy(fitted("vdsh").method), small_corpus)
+    hasher.method.log_variance.weight = hasher.method.mean.weight
+    texts = ["linear regression of an array", "plot a figure"]
+    assert np.array_equal(Hasher.load(hasher.save(tmp_path / "model")).encode(texts), hasher.encode(texts))
 
 
 def test_calibration_sees_the_training_documents_only(small_corpus):

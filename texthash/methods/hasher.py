@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from texthash.config import Edition
@@ -142,7 +143,8 @@ class Hasher:
         partial = directory.with_name(f".{directory.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.method.state_dict().items()}
+        # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+        weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.method.state_dict().items()}
         save_file(weights, partial / _WEIGHTS)
         (partial / _VOCABULARY).write_text(self.vocabulary.to_json())
         record = {
@@ -179,7 +181,7 @@ class Hasher:
         method = build(record["method"], shape, record["bits"], record["params"])
         try:
             method.load_state_dict(load_file(directory / _WEIGHTS))
-        except RuntimeError as error:
+        except (RuntimeError, SafetensorError) as error:
             raise ModelMismatchError(
                 f"{directory}: the weights do not fit {record['method']} at {record['bits']} bits: {error}",
                 "restore the whole directory as it was saved, or train the model again with this version.",
@@ -201,7 +203,12 @@ def _read_record(directory: Path) -> dict[str, Any]:
         raise ModelMismatchError(
             f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
         )
-    record: dict[str, Any] = json.loads((directory / _RECORD).read_text())
+    try:
+        record: dict[str, Any] = json.loads((directory / _RECORD).read_text())
+    except ValueError as error:
+        raise ModelMismatchError(
+            f"{directory / _RECORD} is damaged: {error}", "restore the whole directory as it was saved."
+        ) from None
     if record.get("format") != FORMAT_VERSION:
         raise ModelMismatchError(
             f"{directory} has format {record.get('format')!r}, this version reads {FORMAT_VERSION}.",
