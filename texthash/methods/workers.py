@@ -48,7 +48,8 @@ class Workers:
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """One update of ``optimizer``: gradients of ``loss``, averaged over the workers, clipped to norm ``clip``."""
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with torch.autocast(loss.device.type, enabled=False):  # gradients take the precision of the forward pass
+            loss.backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.average_gradients(parameters)
         if clip is not None:
