@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.neighbours import nearest_by_cosine
+from texthash.corpora.neighbours import cached_graph, nearest_by_cosine
 from texthash.errors import CorpusError, UsageError
 
 
@@ -49,3 +52,17 @@ def test_the_graph_of_a_corpus_is_kept(small_corpus: PreparedCorpus) -> None:
     assert (np.diff(weights, axis=1) <= 0).all()
     with pytest.raises(CorpusError, match="validation"):
         small_corpus.validation.neighbours(5)
+
+
+def test_of_several_that_need_a_graph_one_computes_it(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    computed = []
+
+    def matrix() -> csr_matrix:
+        computed.append(1)
+        return small_corpus.train.matrix()
+
+    with ThreadPoolExecutor(3) as pool:
+        graphs = list(pool.map(lambda _: cached_graph(tmp_path, 5, matrix), range(3)))
+    assert len(computed) == 1
+    for rows, _ in graphs:
+        np.testing.assert_array_equal(rows, small_corpus.train.neighbours(5)[0])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from texthash.corpora.csr_cache import CACHE
+from texthash.corpora.storage import exclusive
 from texthash.errors import UsageError
 from texthash.progress import track
 
@@ -55,19 +54,16 @@ def cached_graph(
     """The graph of the training split, memory-mapped from the corpus' cache; computed first if it is not there."""
     directory = corpus / CACHE / f"cosine-{k}"
     if not directory.is_dir():
-        partial = directory.with_name(f".{directory.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        partial.mkdir(parents=True)
-        try:
-            rows, weights = nearest_by_cosine(matrix(), k)
-            np.save(partial / "rows.npy", rows)
-            np.save(partial / "weights.npy", weights)
-            try:
+        partial = directory.with_name(f".{directory.name}")
+        # All workers of a training ask at once: one computes, the others wait for it.
+        with exclusive(directory.with_name(f".{directory.name}.lock")):
+            if not directory.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                rows, weights = nearest_by_cosine(matrix(), k)
+                np.save(partial / "rows.npy", rows)
+                np.save(partial / "weights.npy", weights)
                 partial.rename(directory)
-            except OSError:  # another process was faster: its graph is the same
-                if not directory.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return np.load(directory / "rows.npy", mmap_mode="r"), np.load(directory / "weights.npy", mmap_mode="r")
 
 
