@@ -1,7 +1,7 @@
-"""The contract holds what the survey's stranger systems ask of it: two sketches, thrown away after the test.
+"""The contract holds what the survey's stranger systems ask of it: three sketches, thrown away after the test.
 
-One is adversarial: a critic and an encoder with an optimiser each, trained on codes gathered from all workers. The
-other has an encoder for queries and one for documents, and learns from pairs.
+One is adversarial: a critic and an encoder with an optimiser each, trained on codes gathered from all workers. One has
+an encoder for queries and one for documents, and learns from pairs. One reads word sequences and neighbours.
 """
 
 from dataclasses import replace
@@ -16,6 +16,7 @@ from texthash.corpora.batches import batches
 from texthash.hamming.codes import unpack
 from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Progress
 from texthash.methods.encode import encode_split
+from texthash.methods.hasher import Hasher
 from texthash.parts.encoders import SparseLinear
 from texthash.training.loop import fit
 
@@ -96,6 +97,42 @@ class TwoEncoders(HashMethod):
 
     def activations(self, batch, role="document"):
         return self.encoders[role](batch)
+
+
+class FewNeighboursOfShortTexts(HashMethod):
+    """Asks for tokens and neighbours, and says how many."""
+
+    card = _card("few", needs=frozenset({"tokens", "neighbours"}))
+    neighbours, max_length = 3, 5
+
+    def __init__(self, shape, bits):
+        super().__init__(shape, bits)
+        self.words = nn.Embedding(shape.vocabulary, bits)
+        self.seen = set()
+
+    def stages(self):
+        return (GradientStage("train", self.optimizers, epochs=1, batch_size=64, step=self.step),)
+
+    def optimizers(self):
+        return {"main": torch.optim.Adam(self.parameters())}
+
+    def loss(self, batch, progress):
+        return {"size": self.activations(batch).square().mean() + 0.0 * batch.neighbour_weights.sum()}
+
+    def activations(self, batch, role="document"):
+        self.seen.add((batch.tokens.shape[1], None if batch.neighbours is None else batch.neighbours.shape[1]))
+        return (self.words(batch.tokens) * batch.mask[:, :, None]).sum(dim=1)
+
+
+def test_a_method_says_how_many_neighbours_and_words_it_is_given(small_corpus):
+    method = FewNeighboursOfShortTexts(small_corpus.shape, 8)
+    fit(method, small_corpus.train, TrainingConfig())
+    assert method.seen == {(5, 3)}
+    method.seen.clear()
+    hasher = Hasher.of(method, small_corpus)
+    texts = next(small_corpus.validation.documents(16))["text"].to_pylist()
+    assert np.array_equal(hasher.encode(texts), hasher.encode_split(small_corpus.validation)[:16])
+    assert method.seen == {(5, None)}, "codes depend on no neighbours"
 
 
 def test_two_optimisers_alternate_and_both_learn(small_corpus):

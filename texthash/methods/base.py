@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
+from texthash.corpora.batches import MAX_LENGTH, NEIGHBOURS, Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.workers import Workers
 from texthash.parts.binarizers import Binarizer
@@ -93,7 +93,8 @@ class ClosedForm:
 
     Attributes:
         name: Shown in progress and metrics.
-        fit: Called with the training split; stores what it learns in the method's buffers.
+        fit: Called with the training split; stores what it learns in the method's parameters and buffers. Torch's
+            global generator is seeded before it.
     """
 
     name: str
@@ -145,11 +146,18 @@ class HashMethod(nn.Module):
         weighting: How much a word counts in the documents that the method sees.
 
     Attributes:
+        neighbours: How many a batch carries of each document, where ``card.needs`` names them.
+        max_length: Words after which a batch cuts ``tokens``, where ``card.needs`` names them.
         hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
+
+    What a stage learns belongs into parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
+    hyper-parameters alone: these are what other workers receive, a checkpoint holds, and a saved model is loaded into.
     """
 
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
+    neighbours: int = NEIGHBOURS
+    max_length: int = MAX_LENGTH
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
 

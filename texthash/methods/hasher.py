@@ -85,17 +85,17 @@ class Hasher:
             role: Which side they are on; only methods with two encoders tell them apart.
             batch_size: Texts encoded at a time.
         """
-        needs = self.method.card.needs & ENCODING_NEEDS
+        method, needs = self.method, self.method.card.needs & ENCODING_NEEDS
         known = np.zeros(len(texts), np.bool_)
 
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
                 some = texts[start : start + batch_size]
-                batch = text_batch(some, self.analyzer, self.vocabulary, self.method.weighting, needs)
+                batch = text_batch(some, self.analyzer, self.vocabulary, method.weighting, needs, method.max_length)
                 known[start + batch.document.numpy()] = True
                 yield batch
 
-        return TextActivations(activations_of(self.method, parts(), role), known)
+        return TextActivations(activations_of(method, parts(), role), known)
 
     def cut(self, activations: torch.Tensor) -> np.ndarray:
         """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""

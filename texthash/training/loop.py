@@ -201,6 +201,8 @@ class _Fit:
             shuffle_seed=base,
             rank=self.workers.rank,
             workers=self.workers.size,
+            neighbours=self.method.neighbours,
+            max_length=self.method.max_length,
         ):
             factor = stage.learning_rate(progress)
             for name, optimizer in optimizers.items():
