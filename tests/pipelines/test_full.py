@@ -76,7 +76,7 @@ def test_the_release_answers_and_its_model_is_the_champion(done):
     code = opened.hasher.encode(["fit a linear model"], role="query")
     assert opened.shards[0].search(code, 3).distances[0].shape == (3,)
     tracker = Tracker(TrainedModel.read(summary["models"][0]["directory"]).config.tracking, Home(home))
-    assert tracker.champion("texthash-small-random60-16")[1] == "1"
+    assert tracker.registry.champion("texthash-small-random60-16")[1] == "1"
 
 
 def test_runs_nest_and_test_figures_stand_there_once(done):

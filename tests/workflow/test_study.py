@@ -128,7 +128,7 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
     promoted = make_release(forced, loser, register(forced, loser), distributed=False)
     assert promoted.model_version == "3"
     assert read_release(home).method == "lsh"
-    assert forced.tracker.champion(forced.model_name)[1] == "3"
+    assert forced.tracker.registry.champion(forced.model_name)[1] == "3"
 
 
 def test_documents_without_labels_are_trained_released_and_not_judged(small_documents, tmp_path):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def register(study: Study, model: TrainedModel) -> str:
     """Register a model; gives the version."""
     name = study.model_name
-    version = study.tracker.register(
+    version = study.tracker.registry.register(
         name,
         model.model_id,
         model.run,
@@ -49,7 +49,7 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
     commit: str | None = model.commit
     promote = version is not None and _deserves(study, name, version)
     if version is not None and not promote:
-        hasher, version = study.tracker.champion(name)
+        hasher, version = study.tracker.registry.champion(name)
         run, commit = None, None
         if current_name(study.home) is not None:
             current = read_release(study.home)
@@ -59,7 +59,7 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
     index = build_on_ray(*where) if distributed else build_index(*where)
     release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
     if promote and version is not None:
-        study.tracker.promote(name, version)
+        study.tracker.registry.promote(name, version)
         say(f"promote: {name} version {version} is the champion")
     say(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
     return release
@@ -70,6 +70,6 @@ def _deserves(study: Study, name: str, version: str) -> bool:
     if rule != "if_better":
         say(f"promote: tracking.promote={rule}")
         return rule == "always"
-    better, why = study.tracker.is_better(name, version)
+    better, why = study.tracker.registry.is_better(name, version)
     say(f"promote: {why}")
     return better

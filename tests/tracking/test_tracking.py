@@ -120,9 +120,9 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     run = tracker.start("registers", validation="val/p_at_100")
     model_id = tracker.log_model(saved, run, NAME, ["a text", "another"])
     run.metrics({"test/p_at_100": 0.5}, model_id=model_id)
-    version = tracker.register(NAME, model_id, run, score=0.5, data="d")
-    assert tracker.is_better(NAME, version)[0], "without a champion any model is better"
-    tracker.promote(NAME, version)
+    version = tracker.registry.register(NAME, model_id, run, score=0.5, data="d")
+    assert tracker.registry.is_better(NAME, version)[0], "without a champion any model is better"
+    tracker.registry.promote(NAME, version)
 
     mlflow.set_tracking_uri(tracker.uri)
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
@@ -133,7 +133,7 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     assert model.metadata.signature.inputs.input_types()[0].name == "string"
     assert [(m.key, m.value) for m in client.get_logged_model(model_id).metrics] == [("test/p_at_100", 0.5)]
 
-    local, champion = tracker.champion(NAME)
+    local, champion = tracker.registry.champion(NAME)
     assert champion == version
     np.testing.assert_array_equal(Hasher.load(local).encode(texts), hasher.encode(texts))
 
@@ -143,20 +143,20 @@ def test_only_a_better_model_on_the_same_data_beats_the_champion(tracker, saved)
     run = tracker.start("rivals", validation="val/p_at_100")
 
     def candidate(score, data="d"):
-        return tracker.register(name, tracker.log_model(saved, run, name, ["x"]), run, score=score, data=data)
+        return tracker.registry.register(name, tracker.log_model(saved, run, name, ["x"]), run, score=score, data=data)
 
-    tracker.promote(name, candidate(0.4))
-    assert tracker.is_better(name, candidate(0.5))[0]
-    assert not tracker.is_better(name, candidate(0.4))[0]
-    assert not tracker.is_better(name, candidate(0.3))[0]
-    better, why = tracker.is_better(name, candidate(0.9, data="other"))
+    tracker.registry.promote(name, candidate(0.4))
+    assert tracker.registry.is_better(name, candidate(0.5))[0]
+    assert not tracker.registry.is_better(name, candidate(0.4))[0]
+    assert not tracker.registry.is_better(name, candidate(0.3))[0]
+    better, why = tracker.registry.is_better(name, candidate(0.9, data="other"))
     assert not better
     assert "not comparable" in why
 
 
 def test_a_name_without_champion_is_an_error_that_names_it(tracker):
     with pytest.raises(TexthashError, match="nobody has no champion"):
-        tracker.champion("nobody")
+        tracker.registry.champion("nobody")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])

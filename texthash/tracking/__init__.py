@@ -1,0 +1,12 @@
+"""Runs, metrics, models and their registry in MLflow; the only room that knows MLflow.
+
+Every call names its run by id and its store by address: no global state, so that several processes (trials, training
+workers) write to one store. Objects here travel to other processes; each opens a client of its own.
+"""
+
+from texthash.tracking.environment import commit, data_digest
+from texthash.tracking.run import Run
+from texthash.tracking.store import check_store
+from texthash.tracking.tracker import Tracker
+
+__all__ = ["Run", "Tracker", "check_store", "commit", "data_digest"]

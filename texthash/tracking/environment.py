@@ -1,0 +1,53 @@
+"""What is needed to run the same again: commit, versions, machine and data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import texthash
+from texthash.corpora.dataset import PreparedCorpus
+
+COMMIT_VARIABLE = "TEXTHASH_COMMIT"
+_VERSIONED = ("texthash", "torch", "numpy", "ray", "mlflow", "scikit-learn", "pyarrow")
+
+
+def data_digest(corpus: PreparedCorpus) -> str:
+    """What a corpus' figures depend on, in 16 characters: its source and how it was prepared."""
+    manifest = corpus.manifest
+    return f"{manifest.source_checksum[:8]}{manifest.config_hash[:8]}"
+
+
+@cache
+def environment_tags() -> dict[str, str]:
+    """Commit, versions and machine: what is needed to run the same again."""
+    sha, _, dirty = commit().partition("-")
+    tags = {"host": platform.node(), "python": platform.python_version(), "cpus": str(os.cpu_count())}
+    tags |= {"git.commit": sha, "git.dirty": "true" if dirty else "false", "mlflow.source.git.commit": sha}
+    for package in _VERSIONED:
+        try:
+            tags[f"version.{package}"] = version(package)
+        except PackageNotFoundError:
+            tags[f"version.{package}"] = "not installed as a package"
+    return tags
+
+
+@cache
+def commit() -> str:
+    """The commit of this checkout, with ``-dirty`` where files differ from it; ``unknown`` without a history.
+
+    A Ray job runs in a copy that has none; who submits it can say so in TEXTHASH_COMMIT.
+    """
+    if COMMIT_VARIABLE in os.environ:
+        return os.environ[COMMIT_VARIABLE]
+    git = ["git", "-C", str(Path(texthash.__file__).parent.parent)]
+    try:
+        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{sha}-dirty" if status.strip() else sha

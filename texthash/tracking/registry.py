@@ -1,0 +1,136 @@
+"""Registered models: versions of one name compete on validation, and the best of them is the champion."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.errors import TexthashError
+from texthash.tracking.run import Run
+from texthash.tracking.store import as_text, client_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+
+
+class Registry:
+    """The model registry of a store.
+
+    Args:
+        uri: Of the store.
+        copies: Directory for local copies of registered models.
+    """
+
+    def __init__(self, uri: str, copies: Path) -> None:
+        self.uri = uri
+        self._copies = copies
+
+    @property
+    def _client(self) -> MlflowClient:
+        return client_of(self.uri)
+
+    def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
+        """Make a logged model a version of a registered one.
+
+        Args:
+            name: Of the registered model; only models of one corpus, edition and width share it.
+            model_id: From :meth:`texthash.tracking.tracker.Tracker.log_model`.
+            run: The run that made it.
+            score: Its validation figure, by which :meth:`is_better` compares; None where there is none.
+            data: Digest of the data that the figure was taken on (:func:`texthash.tracking.environment.data_digest`).
+            note: Description of the version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        # A local registry looks models:/<id> up in the store that is set globally, which we leave alone.
+        remote = self.uri.startswith("http")
+        source = f"models:/{model_id}" if remote else self._client.get_logged_model(model_id).artifact_location
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self._client.create_model_version(
+            name,
+            source=source,
+            run_id=run.run_id,
+            tags={"validation_metric": run.validation, "validation_score": as_text(score), "data_digest": data},
+            description=note or None,
+            model_id=model_id,
+        )
+        return str(made.version)
+
+    def is_better(self, name: str, candidate: str) -> tuple[bool, str]:
+        """Whether a version beats the champion on validation, and why or why not in one sentence."""
+        new = self._client.get_model_version(name, candidate)
+        old = self._version(name)
+        if old is None:
+            return True, f"{name} had no champion"
+        for tag in ("validation_metric", "data_digest"):
+            if old.tags.get(tag) != new.tags.get(tag):
+                return False, (
+                    f"version {old.version}, the champion, has another {tag} ({old.tags.get(tag)}) than version "
+                    f"{candidate} ({new.tags.get(tag)}): not comparable; promote it with tracking.promote=always"
+                )
+        scores = [json.loads(model.tags["validation_score"]) for model in (new, old)]
+        if None in scores:
+            return True, f"version {candidate} replaces version {old.version}: there are no figures to compare"
+        ours, theirs = scores
+        verdict = "beats" if ours > theirs else "does not beat"
+        return ours > theirs, (
+            f"version {candidate} with {new.tags['validation_metric']} {ours:.4f} {verdict} the champion, "
+            f"version {old.version}, with {theirs:.4f}"
+        )
+
+    def promote(self, name: str, candidate: str) -> None:
+        """Move the alias ``champion`` to a version."""
+        self._client.set_registered_model_alias(name, CHAMPION, candidate)
+
+    def champion(self, name: str) -> tuple[Path, str]:
+        """The champion's saved hasher as a local directory, and its version.
+
+        Raises:
+            TexthashError: there is no such model, or it has no champion.
+        """
+        found = self._version(name)
+        if found is None:
+            raise TexthashError(
+                f"{name} has no champion in {self.uri}.", "train and promote one: pipelines/full.py, `texthash train`."
+            )
+        return self._local(name, str(found.version)), str(found.version)
+
+    def _version(self, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _local(self, name: str, candidate: str) -> Path:
+        """A local copy of a version's hasher, made once."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.models import Model
+
+        place = self._copies / name / candidate
+        if not place.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent) as scratch:
+                model = download_artifacts(
+                    artifact_uri=self._client.get_model_version_download_uri(name, candidate),
+                    dst_path=scratch,
+                    tracking_uri=self.uri,
+                )
+                data = Path(model) / Model.load(model).flavors["python_function"]["data"]
+                try:
+                    data.rename(place)
+                except OSError:  # another process was faster: its copy is the same
+                    if not place.is_dir():
+                        raise
+        return place
