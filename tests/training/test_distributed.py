@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def alone(small_corpus):
 
 def _train(corpus, storage, **settings):
     settings = {"validate": Protocol(corpus, EvaluationConfig()).validator(), "name": "run"} | settings
-    return train_distributed(PLAIN, corpus.path, TRAINING, storage=storage, **settings)
+    return train_distributed(PLAIN, corpus.path, settings.pop("training", TRAINING), storage=storage, **settings)
 
 
 def _assert_same(result, alone):
@@ -65,7 +66,30 @@ def test_two_workers_do_what_one_does_though_one_of_them_is_killed(ray_cluster, 
     result = _train(small_corpus, tmp_path / "storage", on_epoch=_die_once(marker, epoch=2))
     assert marker.exists()
     _assert_same(result, alone)
-    assert not (tmp_path / "storage" / "run").exists(), "checkpoints of a finished run are removed"
+
+    trained_again = tmp_path / "trained-again"
+    kept = _train(small_corpus, tmp_path / "storage", on_epoch=lambda report: trained_again.touch())
+    assert not trained_again.exists(), "the result of a run that ended is not computed anew"
+    for name, value in result.method.state_dict().items():
+        torch.testing.assert_close(kept.method.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_a_run_that_does_not_take_up_an_older_one_goes_on_after_a_death_of_its_own(ray_cluster, small_corpus, tmp_path):
+    epochs, storage = tmp_path / "epochs", tmp_path / "storage"
+    die = _die_once(tmp_path / "killed", epoch=2)
+
+    def note(report: EpochReport) -> None:
+        with epochs.open("a") as file:
+            file.write(f"{report.stage} {report.epoch}\n")
+        deadline = time.monotonic() + 60
+        while report.epoch == 2 and not (storage / "run" / "checkpoint_manager_snapshot.json").exists():
+            assert time.monotonic() < deadline, "Ray Train did not note the first epoch"
+            time.sleep(0.1)
+        die(report)
+
+    training = TRAINING.model_copy(update={"workers": 1, "resume": False})
+    _train(small_corpus, storage, training=training, on_epoch=note)
+    assert epochs.read_text().splitlines().count("train 1") == 1
 
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster, small_corpus, tmp_path):
@@ -82,6 +106,7 @@ def test_more_workers_than_the_cluster_holds_are_refused_at_once(ray_cluster, sm
 
 _TWO_NODES = """
 import sys
+import time
 from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster

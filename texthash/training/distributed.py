@@ -22,7 +22,9 @@ from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
 
 _STATE, _RESULT = "checkpoint.pt", "result.pt"
-_SILENCE_S = 300
+# How long workers wait for one of them, which may be fitting a teacher or validating. The death of one ends the wait of
+# the others at once, so this only bounds a hang.
+_SILENCE_S = 4 * 3600
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def train_distributed(
 
     Each worker maps the prepared corpus from its path and takes its part of every global batch, so that N workers see
     the documents that one would. Called again with the name of a run that was interrupted, it goes on from that
-    run's last epoch; the checkpoints of a run that ended well are removed.
+    run's last epoch, and gives the result of one that ended. The caller removes the checkpoints, ``storage / name``,
+    once it has kept the result.
 
     Args:
         method: Name, width and hyper-parameters.
@@ -86,9 +89,11 @@ def train_distributed(
     place = storage.absolute() / name
     if place.exists() and not training.resume:
         shutil.rmtree(place)
+    # What is there now was left by this run, so after a death the workers go on from it in any case.
+    resuming = training.model_copy(update={"resume": True})
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": _Job(method, corpus.absolute(), training, validate, on_epoch)},
+        train_loop_config={"job": _Job(method, corpus.absolute(), resuming, validate, on_epoch)},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.use_gpu,
@@ -110,9 +115,7 @@ def train_distributed(
     if outcome.checkpoint is None:
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
-        result = _rebuild(method, corpus, training, read_state(Path(directory) / _RESULT))
-    shutil.rmtree(place, ignore_errors=True)
-    return result
+        return _rebuild(method, corpus, training, read_state(Path(directory) / _RESULT))
 
 
 def _work(config: dict[str, Any]) -> None:
