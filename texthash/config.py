@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from texthash.errors import UsageError, nearest_name
 
@@ -61,7 +61,7 @@ class Edition(Section):
 
 
 class CorpusConfig(Section):
-    name: str = "pydoc"
+    name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str | None = Field(None, description="a corpus of your own: JSONL, CSV, Parquet or a folder of text")
     data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
     edition: Edition = Edition()
@@ -129,22 +129,18 @@ class LimitsConfig(Section):
     max_ongoing_requests: int = Field(256, ge=1)
     max_queued_requests: int = Field(512, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _environment_wins(cls, values: Any) -> Any:
+        found = {name: os.environ[_variable(name)] for name in cls.model_fields if _variable(name) in os.environ}
+        return {**values, **found} if isinstance(values, Mapping) else values
+
 
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
     batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
-    limits: LimitsConfig = LimitsConfig()
-
-    @field_validator("limits")
-    @classmethod
-    def _limits_from_environment(cls, limits: LimitsConfig) -> LimitsConfig:
-        found = {
-            name: os.environ[f"TEXTHASH_{name.upper()}"]
-            for name in LimitsConfig.model_fields
-            if f"TEXTHASH_{name.upper()}" in os.environ
-        }
-        return LimitsConfig.model_validate({**limits.model_dump(), **found}) if found else limits
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)  # when it is needed: it reads the environment
 
 
 class Config(Section):
@@ -157,7 +153,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     index: IndexConfig = IndexConfig()
-    service: ServiceConfig = Field(default_factory=lambda: ServiceConfig(limits=LimitsConfig()))
+    service: ServiceConfig = Field(default_factory=ServiceConfig)
 
     def flat(self) -> dict[str, Any]:
         """Dotted keys and plain values, as MLflow parameters."""
@@ -184,15 +180,18 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise UsageError(f"override {item!r} has no '='.", "write it as section.key=value, e.g. method.bits=64.")
     try:
         base = OmegaConf.load(path) if path else OmegaConf.create({})
+        if not OmegaConf.is_dict(base):
+            raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
         merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
     except FileNotFoundError:
         raise UsageError(f"there is no configuration file {path}.", "see configs/ for those that exist.") from None
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UsageError(f"{path or 'overrides'} cannot be read: {error}", "check the YAML syntax.") from error
-    if not isinstance(plain, Mapping):
-        raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
-    return parse_config(plain)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "name a YAML file.") from error
+    return parse_config(cast("Mapping[Any, Any]", plain))
 
 
 def parse_config(values: Mapping[Any, Any]) -> Config:
@@ -209,7 +208,13 @@ def _explain(problem: Any) -> str:
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {dotted!r} ({nearest_name(location[-1], _keys_at(location[:-1]))})"
+    if location and location[-1] in LimitsConfig.model_fields and _variable(location[-1]) in os.environ:
+        dotted = _variable(location[-1])
     return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
+
+
+def _variable(limit: str) -> str:
+    return f"TEXTHASH_{limit.upper()}"
 
 
 def _keys_at(location: Sequence[str]) -> Iterable[str]:

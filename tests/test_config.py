@@ -1,0 +1,152 @@
+"""The configuration: where a value comes from, what a wrong key or value is told, and that nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from texthash.config import Config, LimitsConfig, ServiceConfig, load_config, parse_config
+from texthash.errors import UsageError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def written(folder, text):
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_override_beats_the_file_and_the_file_the_default(tmp_path):
+    path = written(tmp_path, "method: {bits: 64}\ntraining: {epochs: 7}\n")
+    config = load_config(path, ["method.bits=128", "corpus.edition.split.seed=3"])
+    assert (config.method.bits, config.training.epochs, config.corpus.edition.split.seed) == (128, 7, 3)
+    assert config.method.name == Config().method.name
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_config(written(tmp_path, "")) == load_config() == Config()
+
+
+def test_lists_nulls_and_hyper_parameters_are_given_as_in_yaml():
+    config = load_config(
+        None, ["tuning.seeds=[1,2]", "corpus.edition.vocabulary_size=null", "method.params={hidden: 50, lr: 1e-3}"]
+    )
+    assert config.tuning.seeds == (1, 2)
+    assert config.corpus.edition.vocabulary_size is None
+    assert config.method.params == {"hidden": 50, "lr": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("trainning.epochs", "unknown key 'trainning' (did you mean 'training'?)"),
+        ("method.bitz", "unknown key 'method.bitz' (did you mean 'bits'?)"),
+        ("corpus.edition.stemer", "unknown key 'corpus.edition.stemer' (did you mean 'stemmer'?)"),
+        ("corpus.edition.split.knid", "unknown key 'corpus.edition.split.knid' (did you mean 'kind'?)"),
+        ("service.limits.max_bach", "unknown key 'service.limits.max_bach' (did you mean 'max_batch'?)"),
+        ("index.qqq", "unknown key 'index.qqq' (known: shards)"),
+    ],
+)
+def test_a_misspelt_key_is_told_the_nearest_of_its_section(tmp_path, key, says):
+    with pytest.raises(UsageError) as by_override:
+        load_config(None, [f"{key}=1"])
+    assert says in by_override.value.problem
+    *sections, last = key.split(".")
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    with pytest.raises(UsageError) as by_file:
+        load_config(written(tmp_path, f"{text}{'  ' * len(sections)}{last}: 1\n"))
+    assert by_file.value.problem == by_override.value.problem
+
+
+def test_every_wrong_key_is_named_at_once():
+    with pytest.raises(UsageError) as raised:
+        load_config(None, ["method.bits=7", "training.workers=0", "tuning.trails=3"])
+    assert all(name in raised.value.problem for name in ("method.bits=7", "training.workers=0", "tuning.trails"))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("method.bits=12", "multiple of 8"),
+        ("method.bits=2048", "less than or equal to 1024"),
+        ("method.bits=many", "method.bits='many'"),
+        ("method=nash", "method='nash'"),
+        ("corpus.edition.split.train=0.9", "leave nothing for test"),
+        ("corpus.name=../../elsewhere", "corpus.name='../../elsewhere'"),
+        ("corpus.edition.name=a/b", "corpus.edition.name='a/b'"),
+        ("method.bits=${nowhere}", "nowhere"),
+        ("method.bits", "has no '='"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(override, says):
+    with pytest.raises(UsageError) as raised:
+        load_config(None, [override])
+    assert says in raised.value.problem
+    assert raised.value.remedy
+
+
+def test_a_file_that_is_no_configuration_is_one_line_and_a_remedy(tmp_path):
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x9f")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("method: [1\n")
+    for path in (tmp_path / "nowhere.yaml", tmp_path, binary, broken):
+        with pytest.raises(UsageError) as raised:
+            load_config(path)
+        assert str(path) in raised.value.problem
+        assert "\n" not in raised.value.problem
+        assert raised.value.remedy
+
+
+def test_a_list_is_no_configuration(tmp_path):
+    with pytest.raises(UsageError, match="holds no mapping"):
+        load_config(written(tmp_path, "- method\n"))
+
+
+def test_a_limit_of_the_environment_holds_however_the_service_is_configured(monkeypatch):
+    monkeypatch.setenv("TEXTHASH_MAX_BATCH", "7")
+    assert load_config().service.limits.max_batch == 7
+    assert load_config(None, ["service.port=8001"]).service.limits.max_batch == 7
+    with_another = load_config(None, ["service.limits.max_limit=5", "service.limits.max_batch=9"]).service.limits
+    assert (with_another.max_batch, with_another.max_limit) == (7, 5)
+    assert ServiceConfig().limits.max_batch == LimitsConfig().max_batch == 7
+
+
+@pytest.mark.parametrize("overrides", [[], ["service.port=8001"], ["service.limits.max_limit=5"]])
+def test_a_wrong_limit_of_the_environment_is_named_as_such(monkeypatch, overrides):
+    monkeypatch.setenv("TEXTHASH_MAX_BATCH", "lots")
+    with pytest.raises(UsageError, match="TEXTHASH_MAX_BATCH='lots'"):
+        load_config(None, overrides)
+
+
+def test_flat_names_are_those_of_overrides():
+    config = load_config(None, ["method.bits=64", "method.params.hidden=50", "corpus.edition.strip=[quotes]"])
+    flat = config.flat()
+    assert flat["method.bits"] == 64
+    assert flat["method.params.hidden"] == 50
+    assert flat["corpus.edition.strip"] == ["quotes"]
+    assert flat["service.limits.max_batch"] == 256
+    keys = [key for key in flat if key != "method.params"]
+    overrides = [f"{key}={'null' if flat[key] is None else flat[key]}" for key in keys]
+    assert load_config(None, overrides) == config
+
+
+def test_yaml_comes_back_the_same(tmp_path):
+    config = load_config(None, ["method.bits=64", "method.params.rate=1e-5", "tuning.seeds=[3,4]", "training.epochs=2"])
+    assert load_config(written(tmp_path, config.to_yaml())) == config
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_nothing_changes_later():
+    with pytest.raises(ValidationError):
+        Config().method.bits = 64
+
+
+def test_every_configuration_of_the_project_that_is_one_run_is_read():
+    found = [*sorted(CONFIGS.glob("*.yaml")), *sorted((CONFIGS / "sweeps").glob("*.yaml"))]
+    assert len(found) >= 6
+    for path in found:
+        assert isinstance(load_config(path), Config)
