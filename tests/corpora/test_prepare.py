@@ -133,6 +133,27 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
     assert [path.name for path in target.parent.iterdir() if path.is_dir()] == ["random60"]
 
 
+def test_a_source_that_was_corrected_is_read_again(tmp_path: Path) -> None:
+    config = tiny(tmp_path / "rows.jsonl", [row for row in ROWS if row["split"] != "test"])
+    config = change(config, {"min_df": 3})
+    with pytest.raises(CorpusError, match="is in the split test"):
+        prepare_locally(config, Home(tmp_path))
+    write_rows(tmp_path / "rows.jsonl", [row | {"text": "alone"} for row in ROWS if row["id"].endswith("0")])
+    with pytest.raises(CorpusError, match="no word of 1 in 1 training documents"):
+        prepare_locally(config, Home(tmp_path))
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    corpus = PreparedCorpus.open(prepare_locally(config, Home(tmp_path)))
+    assert corpus.vocabulary.terms == ["alpha", "beta", "gamma"]
+    assert corpus.manifest.documents == {"train": 4, "validation": 4, "test": 4}
+
+
+def test_a_corpus_of_ones_own_needs_a_name_of_its_own(tmp_path: Path) -> None:
+    config = change(tiny(tmp_path / "rows.jsonl", ROWS), name="pydoc")
+    with pytest.raises(UsageError, match="'pydoc' is the name of another"):
+        prepare_locally(config, Home(tmp_path))
+    assert not Home(tmp_path).corpus("pydoc", "tiny").parent.exists()
+
+
 def test_a_prepared_corpus_is_reused_and_never_overwritten(tmp_path: Path) -> None:
     config = tiny(tmp_path / "rows.jsonl", ROWS)
     target = prepare_locally(config, Home(tmp_path / "home"))
@@ -185,6 +206,7 @@ def test_split_rules() -> None:
         ([*ROWS, {"id": "u", "text": "alpha"}], {}, r"1 of 13 documents have no split \(first: document 13\)"),
         ([*ROWS, ROWS[5]], {}, r"rows\.jsonl:13: the id 'validation1' occurs twice \(first: .*rows\.jsonl:6\)"),
         (ROWS, {"min_df": 9}, "no word of 3 in 4 training documents is left with min_df=9"),
+        (ROWS, {"token_pattern": "[0-9]+"}, "no word of 0 .*\\n.*token_pattern and stop_words"),
         (ROWS, {"min_tokens": 99}, "no document of the split train is left"),
     ],
 )

@@ -89,6 +89,7 @@ GOOD = b'{"text": "good"}\n'
         ("a.jsonl", GOOD + b'{"text": "x", "split": "dev"}\n', r"a\.jsonl:2: unknown split 'dev'"),
         ("a.jsonl", GOOD + b'{"text": "x", "labels": {"a": 1}}\n', r"a\.jsonl:2: labels=.* is not a list of names"),
         ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl:1: not utf-8 text"),
+        ("a.jsonl", GOOD * 2 + GOOD[:9], r"a\.jsonl:3: cut off"),
         ("a.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], r"a\.jsonl\.gz:\d+: the gzip file is damaged or cut off"),
         ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz:1: the gzip file is damaged"),
         ("a.csv", b"text,label\nx,a\nx,a,b\n", r"a\.csv:3: 3 cells under a header of 2"),

@@ -126,7 +126,16 @@ class Source:
 
 
 def open_source(config: CorpusConfig, home: Home) -> Source:
-    """Find who reads a corpus. Raises :class:`UsageError` for an unknown name without a path."""
+    """Find who reads a corpus.
+
+    Raises:
+        UsageError: an unknown name without a path, or a path under a name that is taken.
+    """
+    if config.path is not None and config.name in CORPORA:
+        raise UsageError(
+            f"corpus.path={config.path} is a corpus of your own, and {config.name!r} is the name of another.",
+            "give it a name of its own, e.g. corpus.name=mine.",
+        )
     reader = "own" if config.path is not None else find(config.name).reader
     return Source(config, home, _reader(reader))
 

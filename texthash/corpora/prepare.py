@@ -29,7 +29,7 @@ from texthash.config import CorpusConfig, Edition
 from texthash.corpora.catalog import open_source
 from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import MANIFEST, Manifest, SplitCounts, config_hash
+from texthash.corpora.manifest import MANIFEST, Manifest, SourceFile, SplitCounts, config_hash
 from texthash.corpora.ragged import to_arrow
 from texthash.corpora.shards import ShardWriter
 from texthash.corpora.splits import TRAIN
@@ -76,7 +76,8 @@ def run(config: CorpusConfig, home: Home, count: CountChunks, write: WriteShards
             say(f"{target} is prepared already")
             return target
         staging = Staging(target.with_name(f".{target.name}.{config_hash(config)[:16]}"), config)
-        reading = staging.reading() if staging.is_read else staging.read(source.documents())
+        files = source.files()
+        reading = staging.reading() if staging.is_read(files) else staging.read(source.documents(), files)
         train = int((staging.splits() == TRAIN).sum())
         if not staging.vocabulary.exists():
             chunks = list(range(reading.chunks))
@@ -89,7 +90,7 @@ def run(config: CorpusConfig, home: Home, count: CountChunks, write: WriteShards
         if todo:
             for _ in track(write(staging, todo), "writing shards", len(todo)):
                 pass
-        return publish(staging, reading, source.files(), target)
+        return publish(staging, reading, files, target)
 
 
 def resolve(config: CorpusConfig) -> CorpusConfig:
@@ -163,13 +164,15 @@ def choose_vocabulary(counts: pa.Table, documents: int, edition: Edition) -> Voc
         raise CorpusError(
             f"no word of {len(counts)} in {documents} training documents is left with min_df={edition.min_df}, "
             f"max_df={edition.max_df}, stop_words={edition.stop_words}.",
-            "lower corpus.edition.min_df or raise max_df.",
+            "lower corpus.edition.min_df or raise max_df."
+            if len(counts)
+            else "check the texts, corpus.edition.token_pattern and stop_words.",
         )
     terms = counts["term"].filter(pa.array(mask)).to_pylist()
     return Vocabulary(terms, df[mask], documents, int(tf[mask].sum()))
 
 
-def publish(staging: Staging, reading: Reading, files: list, target: Path) -> Path:
+def publish(staging: Staging, reading: Reading, files: list[SourceFile], target: Path) -> Path:
     """Step 5. Write what describes the corpus and give it its name; nothing is visible under it before."""
     config = staging.config
     vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))

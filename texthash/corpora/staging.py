@@ -10,8 +10,8 @@ import hashlib
 import shutil
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.manifest import SourceFile
 from texthash.corpora.splits import NONE, assign
 from texthash.corpora.storage import read_arrow, read_json, whole, write_arrow, write_json
 from texthash.errors import CorpusError
@@ -99,16 +100,22 @@ class Staging:
         """The split of every document, memory-mapped."""
         return np.load(self.root / "splits.npy", mmap_mode="r")
 
-    @property
-    def is_read(self) -> bool:
-        """Whether all documents were read, by this run or an earlier one."""
-        return (self.root / "reading.json").exists()
+    def is_read(self, files: Sequence[SourceFile]) -> bool:
+        """Whether all documents were read, by this run or an earlier one, and from files like these."""
+        if not (self.root / "reading.json").exists():
+            return False
+        source: list[dict[str, Any]] = read_json(self.root / "source.json")
+        return source == [asdict(file) for file in files]
 
     def reading(self) -> Reading:
         return Reading(**read_json(self.root / "reading.json"))
 
-    def read(self, documents: Iterable[Document]) -> Reading:
+    def read(self, documents: Iterable[Document], files: Sequence[SourceFile]) -> Reading:
         """Write all documents in chunks, and decide their splits. Memory: 9 bytes a document and one chunk.
+
+        Args:
+            documents: In reading order.
+            files: What they are read from: a later run goes on only where these are the same.
 
         Raises:
             CorpusError: for no documents, an id that occurs twice, or splits that the rule cannot give.
@@ -136,6 +143,7 @@ class Staging:
         splits = assign(np.frombuffer(given, np.int8), self.config.edition.split)
         with whole(self.root / "splits.npy") as partial, partial.open("wb") as file:
             np.save(file, splits)
+        write_json(self.root / "source.json", [asdict(file) for file in files])
         write_json(self.root / "reading.json", vars(reading))
         return reading
 

@@ -82,6 +82,8 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
+            if not line.endswith("\n"):
+                raise CorpusError(f"{path}:{number}: cut off: {error}", "fetch or write the file again.") from error
             raise CorpusError(f"{path}:{number}: not JSON: {error}", "write one JSON object a line.") from error
         if not isinstance(row, dict):
             raise CorpusError(f"{path}:{number}: a {type(row).__name__}, not an object.", _CANONICAL)
