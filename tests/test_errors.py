@@ -2,6 +2,8 @@
 
 import errno
 
+import pytest
+
 from texthash.errors import CorpusError, UsageError, exit_status, explained, nearest_name
 
 
@@ -16,6 +18,14 @@ def test_a_full_disk_is_explained_however_deep_it_lies():
     assert known is not None
     assert "the disk is full" in known.problem
     assert known.remedy
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_place_that_cannot_be_written_is_explained(number):
+    known = explained(OSError(number, "closed", "/data/x"))
+    assert known is not None
+    assert "/data/x" in known.problem
+    assert "TEXTHASH_HOME" in known.remedy
 
 
 def test_the_projects_own_error_is_itself_and_a_fault_of_ours_is_not_explained():

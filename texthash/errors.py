@@ -42,7 +42,8 @@ def exit_status(error: TexthashError) -> int:
 
 
 def explained(error: BaseException) -> TexthashError | None:
-    """The error that a person is meant to read: this one, or a full disk behind it; None for a fault of ours."""
+    """The error that a person is meant to read: this one, or a disk behind it that is full or closed to us; None for
+    a fault of ours."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TexthashError):
@@ -50,6 +51,10 @@ def explained(error: BaseException) -> TexthashError | None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return TexthashError(
                 f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
+            )
+        if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES):
+            return TexthashError(
+                f"there is no access: {cause}.", "give access, or set TEXTHASH_HOME to a place of yours."
             )
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None

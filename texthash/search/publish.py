@@ -112,7 +112,7 @@ def rollback(home: Home) -> Release:
     """
     previous = read_pointer(home)["previous"]
     if previous is None:
-        raise TexthashError("there is no earlier release to go back to.", "`texthash index` lists the releases.")
+        raise TexthashError("there is no earlier release to go back to.", "`texthash index info` lists the releases.")
     return switch_to(home, previous)
 
 

@@ -188,7 +188,8 @@ def read_release(home: Home, name: str = CURRENT) -> Release:
     resolved = current_name(home) if name == CURRENT else name
     if resolved is None:
         raise TexthashError(
-            f"nothing has been released in {home.root}.", "run pipelines/full.py, or `texthash index`, first."
+            f"nothing has been released in {home.root}.",
+            "train a model and run `texthash index build`, or run pipelines/full.py.",
         )
     path = releases_path(home) / f"{resolved}.json"
     if not RELEASE_NAME.fullmatch(resolved) or not path.is_file():
