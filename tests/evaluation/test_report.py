@@ -7,6 +7,7 @@ import dataclasses
 import re
 import struct
 import sys
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -142,6 +143,12 @@ def test_learning_figure_marks_the_best_validation():
     ring = next(line for line in figure.axes[1].get_lines() if line.get_marker() == "o")
     assert ring.get_xydata().tolist() == [[3, pytest.approx(0.3)]]
     assert {text.get_text() for text in figure.axes[0].texts} == {"pretraining", "codes"}
+
+
+def test_learning_figure_of_one_epoch_after_another_stage_has_room():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.png(plots.learning_figure([dataclasses.replace(epochs()[0], terms={}), epochs()[-1]]))
 
 
 def test_learning_figure_without_validation_or_epochs():

@@ -221,6 +221,7 @@ def learning_figure(history: Sequence[EpochReport]) -> Figure:
     for first in begins:
         for axes in (top, bottom):
             axes.axvline(first + 0.5, color="0.5", lw=0.8, ls=DASHES[2])
+    bottom.set_xlim(0.5, len(history) + 0.5)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (top, bottom):
         axes.grid(alpha=0.25)
