@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from texthash.hamming.codes import to_hex
 from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
-from texthash.tracking import Tracker, check_store, data_digest
+from texthash.tracking import Run, Tracker, check_store, data_digest
+from texthash.tracking.store import StoreError
 from texthash.training.loop import EpochReport
 
 NAME = "texthash-small-random60-16"
@@ -159,7 +161,26 @@ def test_a_name_without_champion_is_an_error_that_names_it(tracker):
         tracker.registry.champion("nobody")
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db"])
+@pytest.mark.parametrize(
+    "uri",
+    ["http://127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db", "gopher://nowhere", "oracle+nodriver://nowhere/x"],
+)
 def test_a_store_that_cannot_be_reached_is_an_error_at_the_start(home, uri):
-    with pytest.raises(TexthashError, match=r"MLflow store .* cannot be used"):
+    with pytest.raises(TexthashError, match=r"MLflow store .* cannot be used") as raised:
         check_store(TrackingConfig(uri=uri), home)
+    assert "\n" not in raised.value.problem
+
+
+def test_what_the_store_refuses_names_store_and_call_in_one_line(tracker):
+    with pytest.raises(StoreError, match=r"the MLflow store .*mlflow\.db failed in log_batch: .*nobody") as raised:
+        Run(tracker.uri, "nobody").metrics({"a": 1.0})
+    assert "\n" not in raised.value.problem
+    assert raised.value.remedy
+    travelled = pickle.loads(pickle.dumps(raised.value))
+    assert (str(travelled), travelled.code) == (str(raised.value), "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_a_failure_is_raised_though_its_record_cannot_be_made(tracker, capsys):
+    with pytest.raises(KeyError, match="the first"), Run(tracker.uri, "nobody"):
+        raise KeyError("the first")
+    assert "the end of run nobody could not be recorded" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.errors import TexthashError
 from texthash.tracking.run import Run
-from texthash.tracking.store import as_text, client_of
+from texthash.tracking.store import StoreError, as_text, client_of, explained_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,15 +44,13 @@ class Registry:
             data: Digest of the data that the figure was taken on (:func:`texthash.tracking.environment.data_digest`).
             note: Description of the version.
         """
-        from mlflow.exceptions import MlflowException
-
         # A local registry looks models:/<id> up in the store that is set globally, which we leave alone.
         remote = self.uri.startswith("http")
         source = f"models:/{model_id}" if remote else self._client.get_logged_model(model_id).artifact_location
         try:
             self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+        except StoreError as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = self._client.create_model_version(
             name,
@@ -99,17 +97,16 @@ class Registry:
         found = self._version(name)
         if found is None:
             raise TexthashError(
-                f"{name} has no champion in {self.uri}.", "train and promote one: pipelines/full.py, `texthash train`."
+                f"{name} has no champion in {self.uri}.",
+                "train a model and run `texthash index build`, or run pipelines/full.py.",
             )
         return self._local(name, str(found.version)), str(found.version)
 
     def _version(self, name: str) -> Any:
-        from mlflow.exceptions import MlflowException
-
         try:
             return self._client.get_model_version_by_alias(name, CHAMPION)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        except StoreError as error:
+            if error.code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
 
@@ -122,11 +119,9 @@ class Registry:
         if not place.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent) as scratch:
-                model = download_artifacts(
-                    artifact_uri=self._client.get_model_version_download_uri(name, candidate),
-                    dst_path=scratch,
-                    tracking_uri=self.uri,
-                )
+                source = self._client.get_model_version_download_uri(name, candidate)
+                with explained_store(self.uri, f"fetching {name} version {candidate}"):
+                    model = download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.uri)
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]
                 try:
                     data.rename(place)

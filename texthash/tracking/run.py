@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.corpora.dataset import PreparedCorpus
+from texthash.progress import say
 from texthash.tracking.environment import data_digest
-from texthash.tracking.store import as_text, client_of
+from texthash.tracking.store import StoreError, as_text, client_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,7 +124,11 @@ class Run:
     ) -> None:
         if error is None:
             self.end()
-        elif isinstance(error, Exception):
-            self.end("FAILED", f"{type(error).__name__}: {error}")
-        else:
-            self.end("KILLED", type(error).__name__)
+            return
+        try:
+            if isinstance(error, Exception):
+                self.end("FAILED", f"{type(error).__name__}: {error}")
+            else:
+                self.end("KILLED", type(error).__name__)
+        except StoreError as second:  # often for the same reason, a full disk; the first error is the one to raise
+            say(f"the end of run {self.run_id} could not be recorded: {second.problem}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
@@ -17,16 +19,62 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+class StoreError(TexthashError):
+    """The store failed, or refused what was asked of it.
+
+    Attributes:
+        code: MLflow's name of the reason, for instance ``RESOURCE_DOES_NOT_EXIST``.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", code: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.code = code
+
+
+@contextmanager
+def explained_store(uri: str, what: str) -> Iterator[None]:
+    """Raise what MLflow raises as :class:`StoreError`, in one line that names the store and the call."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise StoreError(
+            f"the MLflow store {uri} failed in {what}: {str(error).splitlines()[0].strip()}",
+            "see that it is the right one (tracking.uri), runs, and has room and access; then run the command again.",
+            error.error_code,
+        ) from error
+
+
+class _Client:
+    """MLflow's client, whose errors are a :class:`StoreError`."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._wrapped, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._wrapped, name)
+
+        @wraps(call)
+        def explained_call(*arguments: Any, **keywords: Any) -> Any:
+            with explained_store(self._uri, name):
+                return call(*arguments, **keywords)
+
+        return explained_call
+
+
 @cache
 def client_of(uri: str) -> MlflowClient:
-    """A client of a store; one in each process."""
+    """A client of a store; one in each process. Its methods raise :class:`StoreError`."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs as an error it also raises
+    with explained_store(uri, "connecting"):
+        return cast("MlflowClient", _Client(MlflowClient(tracking_uri=uri, registry_uri=uri), uri))
 
 
 def check_store(config: TrackingConfig, home: Home) -> str:
@@ -36,7 +84,6 @@ def check_store(config: TrackingConfig, home: Home) -> str:
         TexthashError: the store cannot be reached or used.
     """
     import httpx
-    from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = _absolute(config.uri or home.tracking_uri)
@@ -45,9 +92,10 @@ def check_store(config: TrackingConfig, home: Home) -> str:
         if uri.startswith("http"):
             httpx.get(uri.rstrip("/") + "/health", timeout=10).raise_for_status()
         client_of(uri).search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, httpx.HTTPError, OSError) as error:
+    except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
+        reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
         raise TexthashError(
-            f"the MLflow store {uri} cannot be used: {error}".splitlines()[0],
+            f"the MLflow store {uri} cannot be used: {str(reason).splitlines()[0].strip()}",
             "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME).",
         ) from error
     return uri

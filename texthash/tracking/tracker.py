@@ -16,7 +16,7 @@ from texthash.tracking import pyfunc_model
 from texthash.tracking.environment import environment_tags
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run
-from texthash.tracking.store import as_text, check_store, client_of
+from texthash.tracking.store import StoreError, as_text, check_store, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,15 +51,13 @@ class Tracker:
         return client_of(self.uri)
 
     def _experiment_id(self) -> str:
-        from mlflow.exceptions import MlflowException
-
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             # The default place is relative to the working directory, which in a Ray job is a throw-away copy.
             place = None if self.uri.startswith("http") else (self._artifacts / self.experiment).as_uri()
             try:
                 return self._client.create_experiment(self.experiment, artifact_location=place)
-            except MlflowException:  # another process was faster
+            except StoreError:  # another process was faster
                 found = self._client.get_experiment_by_name(self.experiment)
                 if found is None:
                     raise
