@@ -16,6 +16,7 @@ from typing import Any
 from texthash.config import Config, load_config
 from texthash.errors import UsageError, exit_status, explained
 from texthash.home import HOME_VARIABLE, Home, resolve_home
+from texthash.methods.registry import resolve
 from texthash.progress import say
 
 # Set by Ray for the entry point of a submitted job, whose working directory is a throw-away copy.
@@ -43,6 +44,7 @@ def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Co
     arguments = options.parse_intermixed_args()
     try:
         config = load_config(arguments.config, arguments.overrides)
+        resolve(config.method.name, config.method.params)  # before hours of work, not after
         result = main(arguments, config, state(arguments.home))
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one ended")

@@ -47,6 +47,22 @@ def hyperparameters(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
+def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyper-parameters of a method: the published values, with those of ``params`` in their place.
+
+    Raises:
+        UsageError: unknown method or hyper-parameter; names the nearest.
+    """
+    resolved = hyperparameters(name)
+    for key in params:
+        if key not in resolved:
+            raise UsageError(
+                f"{name} has no hyper-parameter {key!r} ({nearest_name(key, resolved)}).",
+                f"its own are: {', '.join(resolved) or 'none'}.",
+            )
+    return {**resolved, **params}
+
+
 def build(
     name: str, shape: CorpusShape, bits: int, params: Mapping[str, Any] | None = None, seed: int = 0
 ) -> HashMethod:
@@ -63,14 +79,7 @@ def build(
         UsageError: unknown method or hyper-parameter, or a value that the method refuses.
     """
     cls = get_method(name)
-    resolved = hyperparameters(name)
-    for key in params or {}:
-        if key not in resolved:
-            raise UsageError(
-                f"{name} has no hyper-parameter {key!r} ({nearest_name(key, resolved)}).",
-                f"its own are: {', '.join(resolved) or 'none'}.",
-            )
-    resolved.update(params or {})
+    resolved = resolve(name, params or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method = cls(shape, bits, **resolved)
