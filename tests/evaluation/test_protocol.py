@@ -135,6 +135,15 @@ def test_collapsed_codes_are_warned_about(small_corpus):
     assert any("collapsed" in warning for warning in found.warnings)
 
 
+def test_more_hits_than_documents_are_warned_about(small_corpus, hasher):
+    n = len(small_corpus.train)
+    found = Protocol(small_corpus, EvaluationConfig(k=n + 1)).evaluate_validation(hasher)
+    assert any(f"k={n + 1} of {n} documents" in warning for warning in found.warnings)
+    assert found.metrics[f"p_at_{n + 1}"] < 1
+    exact = Protocol(small_corpus, EvaluationConfig(k=n)).evaluate_validation(hasher)
+    assert not any("documents: those" in warning for warning in exact.warnings)
+
+
 def test_saved_evaluation_comes_back_whole(evaluation, tmp_path):
     directory = evaluation.save(tmp_path / "evaluation")
     loaded = Evaluation.load(directory)

@@ -90,7 +90,13 @@ class Protocol:
         diagnostics = diagnose(database_codes)
         # Bits that are balanced on train and not on the queries show a shift between the two.
         diagnostics["query_bit_balance"] = diagnose(query_codes)["bit_balance"]
-        collapse = collapse_warning(diagnostics, bits, len(database))
+        warnings = [*manifest.warnings]
+        if self.config.k > len(database):
+            warnings.append(
+                f"k={self.config.k} of {len(database)} documents: those that do not exist count as irrelevant."
+            )
+        if collapse := collapse_warning(diagnostics, bits, len(database)):
+            warnings.append(collapse)
         return Evaluation(
             corpus=manifest.name,
             edition=manifest.edition,
@@ -100,7 +106,7 @@ class Protocol:
             metrics=scores.metrics,
             curves={**scores.curves, "share_of_ones": share_of_ones(database_codes).tolist()},
             diagnostics=diagnostics,
-            warnings=[*manifest.warnings, *([collapse] if collapse else [])],
+            warnings=warnings,
             per_query=scores.per_query,
             query_codes=query_codes,
             database_codes=database_codes,
