@@ -113,13 +113,18 @@ def make_report(
     """One page about evaluated models.
 
     Raises:
-        UsageError: one of them has not been evaluated.
+        UsageError: one of them has not been evaluated, or cannot be, for want of labels.
     """
     from texthash.evaluation.report import ReportedRun, report
     from texthash.evaluation.results import Evaluation
 
     runs = []
     for model in models:
+        if model.validation is None:
+            raise UsageError(
+                f"{model.name} was trained on documents without labels, so there are no figures to report.",
+                f"texthash evaluate {model.name} describes its codes.",
+            )
         splits = [split for split in ("test", "validation") if (model.directory / split).is_dir()]
         if not splits:
             raise UsageError(f"{model.name} has not been evaluated.", f"run texthash evaluate {model.directory}.")
