@@ -89,14 +89,13 @@ def _results() -> str:
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             cells[row["corpus"], row["edition"], row["method"], row["bits"]].append(row)
-    header = ("corpus", "edition", "method", "bits", "P@100", "worst to best", "MAP", "s/epoch", "seeds", "published")
+    header = ("corpus", "edition", "method", "bits", "P@100", "worst to best", "MAP", "seeds", "published")
     lines = []
     for (corpus, edition, method, bits), rows in cells.items():
         figures = {name: [float(row[name]) for row in rows if row[name]] for name in _FIGURES}
         mean = {name: f"{statistics.mean(values):.3f}" if values else "" for name, values in figures.items()}
         spread = f" ± {statistics.stdev(figures['p_at_100']):.3f}" if len(rows) > 1 else ""
         ties = f"{mean['p_at_100_worst']} to {mean['p_at_100_best']}" if mean["p_at_100_worst"] else ""
-        seconds = f"{statistics.mean(figures['seconds_per_epoch']):.1f}" if figures["seconds_per_epoch"] else ""
         published = f"{rows[0]['published']} ({rows[0]['published_source']})" if rows[0]["published"] else ""
         lines.append(
             (
@@ -107,7 +106,6 @@ def _results() -> str:
                 mean["p_at_100"] + spread,
                 ties,
                 mean["map"],
-                seconds,
                 str(len(rows)) if bits else "",
                 published,
             )
@@ -115,7 +113,7 @@ def _results() -> str:
     return _table(header, lines)
 
 
-_FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map", "seconds_per_epoch")
+_FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
 
 
 if __name__ == "__main__":
