@@ -6,14 +6,19 @@ and updates with torch's default Adam. Losses of both are compared before anythi
 
 from __future__ import annotations
 
+import multiprocessing
+import statistics
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 import typer
 from torch import Tensor, nn
 
-from benchmarks.reporting import JsonOption, alternate, report
+from benchmarks.reporting import JsonOption, report
 from texthash.corpora.batches import Batch, batches
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.errors import TexthashError
@@ -24,6 +29,7 @@ from texthash.parts.estimators import gaussian_sample, straight_through_bernoull
 from texthash.parts.priors import bernoulli_kl, gaussian_kl
 from texthash.parts.schedules import linear_ramp
 from texthash.progress import say
+from texthash.training.memory import keep_freed_memory
 
 Loss = Callable[[HashMethod, Tensor, Progress], Tensor]
 
@@ -40,40 +46,95 @@ def command(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is taken.")] = 3,
 ) -> None:
     """Time an epoch of VDSH and NASH, sparse input and fused Adam against dense input and default Adam."""
-    torch.set_num_threads(threads)
-    train = PreparedCorpus.open(corpus).train
-    shape = PreparedCorpus.open(corpus).shape
-    documents = min(documents, len(train))
-    rows: list[dict[str, Any]] = []
-    for name in method or ["vdsh", "nash"]:
+    names = method or ["vdsh", "nash"]
+    for name in names:
         if name not in DENSE_LOSSES:
             raise TexthashError(f"there is no dense twin of {name!r}.", f"choose among {', '.join(DENSE_LOSSES)}.")
-        engines = {
-            engine: build(name, shape, bits, {"hidden": hidden, "dropout": 0.0}, seed=0)
-            for engine in ("texthash", "dense_adam")
-        }
-        _check_same_loss(name, engines["texthash"], train, batch_size)
-        calls = {
-            "texthash": _sparse_epoch(engines["texthash"], train, documents, batch_size),
-            "dense_adam": _dense_epoch(engines["dense_adam"], DENSE_LOSSES[name], train, documents, batch_size),
-        }
+    prepared = PreparedCorpus.open(corpus)
+    documents = min(documents, len(prepared.train))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        _check_same_loss(name, build(name, prepared.shape, bits, _params(hidden)), prepared.train, batch_size)
         say(f"{name}: timing {rounds} rounds of {documents} documents")
-        times = alternate(calls, rounds)
-        for engine, taken in times.items():
+        setting = Setting(corpus, name, bits, documents, hidden, batch_size, threads)
+        times = _alternate(setting, rounds)
+        for engine, seconds in times.items():
             rows.append(
                 {
                     "engine": engine,
                     "method": name,
                     "documents": documents,
-                    "vocabulary": shape.vocabulary,
+                    "vocabulary": prepared.shape.vocabulary,
                     "hidden": hidden,
                     "batch_size": batch_size,
                     "threads": threads,
-                    "seconds_per_epoch": taken / 1e3,
-                    "times_dense": times["dense_adam"] / taken,
+                    "seconds_per_epoch": seconds,
+                    "times_dense": times["dense_adam"] / seconds,
                 }
             )
     report("training, one epoch", rows, json)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both engines train, and how much of it."""
+
+    corpus: str
+    method: str
+    bits: int
+    documents: int
+    hidden: int
+    batch_size: int
+    threads: int
+
+
+def _params(hidden: int) -> dict[str, Any]:
+    return {"hidden": hidden, "dropout": 0.0}
+
+
+def _alternate(setting: Setting, rounds: int) -> dict[str, float]:
+    """Median seconds of an epoch of each engine; they take turns, each in a process of its own.
+
+    Apart, because memory settings hold for a whole process. The first round does not count.
+    """
+    context = multiprocessing.get_context("spawn")
+    engines = {
+        engine: ProcessPoolExecutor(1, context, initializer=_prepare, initargs=(engine, setting))
+        for engine in ("texthash", "dense_adam")
+    }
+    times: dict[str, list[float]] = {engine: [] for engine in engines}
+    try:
+        for turn in range(rounds + 1):
+            for engine, process in engines.items():
+                seconds = process.submit(_timed_epoch).result()
+                if turn:
+                    times[engine].append(seconds)
+    finally:
+        for process in engines.values():
+            process.shutdown()
+    return {engine: statistics.median(taken) for engine, taken in times.items()}
+
+
+_ENGINE: dict[str, Callable[[], None]] = {}
+
+
+def _prepare(engine: str, setting: Setting) -> None:
+    """Make the epoch that this process will be asked for."""
+    torch.set_num_threads(setting.threads)
+    corpus = PreparedCorpus.open(setting.corpus)
+    method = build(setting.method, corpus.shape, setting.bits, _params(setting.hidden))
+    if engine == "texthash":
+        keep_freed_memory()  # as the training loop does
+        _ENGINE["epoch"] = _sparse_epoch(method, corpus.train, setting.documents, setting.batch_size)
+    else:
+        loss = DENSE_LOSSES[setting.method]
+        _ENGINE["epoch"] = _dense_epoch(method, loss, corpus.train, setting.documents, setting.batch_size)
+
+
+def _timed_epoch() -> float:
+    started = time.perf_counter()
+    _ENGINE["epoch"]()
+    return time.perf_counter() - started
 
 
 def _epoch_batches(train: Split, method: HashMethod, documents: int, batch_size: int) -> Iterator[Batch]:

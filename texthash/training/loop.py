@@ -18,6 +18,7 @@ from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimiz
 from texthash.methods.encode import calibrate
 from texthash.methods.workers import Workers
 from texthash.training.checkpoints import Checkpointer, State
+from texthash.training.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class _Fit:
         self.stale = 0
 
     def run(self) -> TrainingResult:
+        keep_freed_memory()
         self.method.attach(self.train)
         saved = self.checkpointer.load() if self.checkpointer and self.config.resume else None
         stages = list(self.method.stages())

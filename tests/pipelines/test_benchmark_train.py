@@ -1,0 +1,32 @@
+"""The training benchmark on a small corpus: both engines train the same network, and its rows say what they should."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+
+
+def test_rows_of_both_engines(small_corpus, tmp_path):
+    target = tmp_path / "train.json"
+    options = ["--method", "nash", "--documents", "200", "--hidden", "32", "--rounds", "1", "--threads", "1"]
+    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", target, *options]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    written = json.loads(target.read_text())
+    assert {"machine", "commit", "rows"} <= written.keys()
+    rows = {row["engine"]: row for row in written["rows"]}
+    assert rows.keys() == {"texthash", "dense_adam"}
+    assert all(row["method"] == "nash" and row["documents"] == 200 for row in rows.values())
+    assert all(row["seconds_per_epoch"] > 0 for row in rows.values())
+    assert rows["dense_adam"]["times_dense"] == 1.0
+
+
+def test_a_method_without_a_dense_twin_is_refused(small_corpus):
+    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", "-", "--method", "sth"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no dense twin of 'sth'" in done.stderr
