@@ -1,0 +1,88 @@
+"""The command line: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from texthash import __version__
+from texthash.cli import indexes, listings, models
+from texthash.errors import exit_status, explained
+from texthash.home import HOME_VARIABLE
+from texthash.progress import say
+
+app = typer.Typer(
+    name="texthash",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Documents learned into short binary codes, searched exactly in Hamming space.",
+    epilog="Example: texthash train nash --corpus pydoc --bits 32 && texthash evaluate latest",
+)
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    listings.methods,
+    listings.corpora,
+    listings.doctor,
+    models.prepare,
+    models.train,
+    models.tune,
+    models.evaluate,
+    models.report,
+    models.encode,
+    indexes.search,
+    indexes.serve,
+)
+for command in _COMMANDS:
+    app.command()(command)
+app.add_typer(indexes.index_app, name="index")
+_VERBOSE = {"traceback": False}
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"texthash {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    home: Annotated[str | None, typer.Option("--home", help=f"State directory; default {HOME_VARIABLE}.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    _VERBOSE["traceback"] = verbose
+    if home:
+        os.environ[HOME_VARIABLE] = str(Path(home).expanduser().absolute())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    try:
+        status = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted; the same command goes on where this one ended")
+        sys.exit(130)
+    except Exception as error:
+        _end_on_usage_error(error)
+        known = explained(error)
+        if known is None:
+            raise
+        if _VERBOSE["traceback"]:
+            traceback.print_exc()
+        say(f"error: {known}")
+        sys.exit(exit_status(known))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end_on_usage_error(error: Exception) -> None:
+    """Click's own errors (unknown option, missing argument) know how to show themselves."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        sys.exit(error.exit_code)

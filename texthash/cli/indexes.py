@@ -1,0 +1,104 @@
+"""Commands on what is released: build an index, search it, serve it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
+from texthash.cli.output import emit, show
+from texthash.config import load_config
+from texthash.home import resolve_home
+from texthash.progress import say
+
+index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search indexes.")
+Query = Annotated[str, typer.Argument(help="What to look for.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Hits at most.")]
+ReleaseName = Annotated[str, typer.Option("--release", help="Name of a release, or current.")]
+
+
+@index_app.command("build")
+def index_build(
+    model: Model = "latest", overrides: Overrides = None, config: ConfigFile = None, address: Address = None
+) -> None:
+    """Register a trained model, build its index, release both. Example: `texthash index build latest index.shards=4`"""
+    from texthash.workflow.models import find_model
+    from texthash.workflow.releases import make_release, register
+    from texthash.workflow.study import Study, corpus_of
+
+    home, settings = resolve_home(), load_config(config, overrides or [])
+    trained = find_model(home, model)
+    merged = trained.config.model_copy(update={"tracking": settings.tracking, "index": settings.index})
+    study = Study(merged, home, corpus_of(trained, home))
+    with on_ray(address) as distributed:
+        made = make_release(study, trained, register(study, trained), distributed=distributed)
+    emit(asdict(made))
+
+
+@index_app.command("info")
+def index_info(as_json: Json = False) -> None:
+    """List the releases; the one that is served is marked. Example: `texthash index info`"""
+    from texthash.search.release import current_name, list_releases
+
+    home = resolve_home()
+    current = current_name(home)
+    columns = ("name", "created", "model", "model_version", "method", "bits")
+    rows = [
+        {
+            **{column: getattr(release, column) for column in columns},
+            "documents": release.documents,
+            "shards": len(release.shards),
+            "current": release.name == current,
+        }
+        for release in list_releases(home)
+    ]
+    show(rows, as_json)
+
+
+@index_app.command("search")
+def index_search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
+    """Search a release in this process, without a service. Example: `texthash index search "sort an array"`"""
+    from texthash.search.release import open_release
+    from texthash.search.shard import merge
+
+    opened = open_release(resolve_home(), release)
+    values, known = opened.hasher.read([query], role="query")
+    if not known[0]:
+        say("warning: no word of the query is in the vocabulary: this searches for the empty document")
+    code = opened.hasher.cut(values)
+    hits, shards = merge([shard.search(code, limit) for shard in opened.shards], limit)
+    rows: list[dict[str, Any]] = []
+    for distance, number, shard in zip(hits.distances[0], hits.numbers[0], shards[0], strict=True):
+        document = opened.shards[int(shard)].documents([int(number)], ["title", "text", "labels"])[0]
+        rows.append({"distance": int(distance), **document})
+    show(rows, as_json, ["distance", "id", "title", "text"])
+
+
+def search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
+    """Search what is released. Example: `texthash search "sort an array" --limit 5 --json`"""
+    index_search(query, limit, release, as_json)
+
+
+def serve(
+    overrides: Overrides = None, config: ConfigFile = None, release: ReleaseName = "current", address: Address = None
+) -> None:
+    """Serve a release over HTTP until Ctrl-C. Example: `texthash serve service.port=8001`"""
+    import signal
+    import threading
+
+    from texthash.distributed import cluster
+    from texthash.service.run import serve_release
+
+    settings = load_config(config, overrides or [])
+    stdout = sys.stdout
+    with cluster(address) as local:
+        url = serve_release(resolve_home(), settings.service, release=release)
+        print(url, file=stdout, flush=True)
+        say(f"READY: search page {url}/, HTTP API {url}/docs")
+        if local:
+            say("Ctrl-C ends the service")
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            threading.Event().wait()

@@ -1,0 +1,65 @@
+"""Commands that say what there is: methods, corpora, this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from texthash.cli.options import ConfigFile, Json, Overrides
+from texthash.cli.output import show
+from texthash.config import load_config
+from texthash.home import resolve_home
+
+
+def methods(as_json: Json = False) -> None:
+    """List the hashing methods. Example: `texthash methods --json`"""
+    from texthash.methods.registry import methods as registered
+
+    rows = [
+        {
+            "name": card.name,
+            "title": card.title,
+            "venue": card.venue,
+            "survey_entry": card.survey_entry,
+            "tags": list(card.tags),
+            "supervision": card.supervision,
+            "inputs": ["words", *sorted(card.needs)],
+            "fidelity": card.fidelity,
+        }
+        for card in (method.card for method in registered().values())
+    ]
+    show(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
+
+
+def corpora(
+    as_json: Json = False,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where official files lie.")] = None,
+) -> None:
+    """List the corpora and which are at hand. Example: `texthash corpora`"""
+    from texthash.corpora.catalog import CORPORA, at_hand
+
+    home = resolve_home()
+    rows = [
+        {
+            "name": record.name,
+            "documents": record.documents,
+            "labels": record.labels,
+            "multi_label": record.multi_label,
+            "licence": record.licence,
+            "at_hand": at_hand(record.name, data_dir, home),
+        }
+        for record in CORPORA.values()
+    ]
+    show(rows, as_json)
+
+
+def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Check this machine and say how to mend what is wrong. Example: `texthash doctor`"""
+    from texthash.workflow.doctor import examine
+
+    findings = examine(load_config(config, overrides or []), resolve_home())
+    show([asdict(finding) for finding in findings], as_json)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)

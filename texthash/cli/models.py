@@ -1,0 +1,169 @@
+"""Commands from a corpus to a model and its codes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from texthash.cli.options import (
+    Address,
+    Bits,
+    ConfigFile,
+    CorpusName,
+    Json,
+    Model,
+    Overrides,
+    Words,
+    on_ray,
+    prepared_corpus,
+    settings_of,
+)
+from texthash.cli.output import emit, show
+from texthash.errors import UsageError
+from texthash.home import resolve_home
+from texthash.progress import say
+
+if TYPE_CHECKING:
+    from texthash.methods.hasher import Hasher
+
+
+def prepare(
+    overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
+) -> None:
+    """Prepare a corpus. Example: `texthash prepare corpus.name=mine corpus.path=documents.jsonl`"""
+    settings = settings_of(config, overrides, corpus=corpus)
+    with on_ray(address) as distributed:
+        prepared = prepared_corpus(settings, resolve_home(), distributed)
+    emit({"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped})
+
+
+def train(
+    words: Words = None,
+    config: ConfigFile = None,
+    corpus: CorpusName = None,
+    bits: Bits = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="training.seed")] = None,
+    address: Address = None,
+) -> None:
+    """Train one model and evaluate it on validation. Example: `texthash train nash --corpus pydoc --bits 64`"""
+    from texthash.workflow.study import Study
+
+    settings = settings_of(config, words, corpus=corpus, bits=bits, seed=seed)
+    home = resolve_home()
+    wanted = "local" if settings.training.workers > 1 and not address else address
+    with on_ray(wanted) as distributed:
+        study = Study(settings, home, prepared_corpus(settings, home, distributed))
+        model = study.train(settings.training.seed, distributed=distributed)
+    found = study.evaluate(model, test=False)
+    study.report([model], model.run)
+    figures = {split: evaluation.metrics for split, evaluation in found.items()}
+    emit({"model": str(model.directory), "run": model.run.run_id, **figures})
+
+
+def tune(
+    words: Words = None,
+    config: ConfigFile = None,
+    corpus: CorpusName = None,
+    bits: Bits = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="tuning.trials")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished sweep.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the search space and end.")] = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Search hyper-parameters, train the winner on each seed, test once, release the best.
+
+    Example: `texthash tune nash --corpus 20newsgroups --trials 20`
+    """
+    from texthash.tuning.spaces import describe
+
+    settings = settings_of(config, words, corpus=corpus, bits=bits, trials=trials)
+    if resume:
+        settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
+    if dry_run:
+        show(describe(settings.method, settings.training), as_json)
+        return
+    from texthash.workflow.pipeline import finish
+    from texthash.workflow.study import Study
+
+    home = resolve_home()
+    with on_ray(address or "local"):
+        study = Study(settings, home, prepared_corpus(settings, home, True))
+        parent, found = study.search()
+        summary = finish(study.with_params(found.params), parent, found)
+    if as_json:
+        emit(summary)
+    else:
+        show([asdict(trial) for trial in found.trials], False)
+
+
+def evaluate(
+    model: Model = "latest",
+    test: Annotated[bool, typer.Option("--test", help="Open the test split, for a model that is final.")] = False,
+    as_json: Json = False,
+) -> None:
+    """All figures of a trained model. Example: `texthash evaluate latest --json`"""
+    from texthash.workflow.models import find_model
+    from texthash.workflow.study import Study, corpus_of
+
+    home = resolve_home()
+    trained = find_model(home, model)
+    study = Study(trained.config, home, corpus_of(trained, home))
+    found = study.evaluate(trained, test=test)
+    page = study.report([trained], trained.run)
+    say(f"report: {page}")
+    if as_json:
+        emit({split: evaluation.to_dict() for split, evaluation in found.items()})
+    else:
+        figures = {split: evaluation.metrics for split, evaluation in found.items()}
+        show(
+            [{"figure": name, **{s: figures[s][name] for s in figures}} for name in figures.get("validation", {})],
+            False,
+        )
+
+
+def report(
+    models: Annotated[list[str] | None, typer.Argument(help="Trained models; default: latest.")] = None,
+    output: Annotated[Path, typer.Option("--output", help="Directory of the report.")] = Path("report"),
+) -> None:
+    """One page about evaluated models. Example: `texthash report MODEL_A MODEL_B --output report`"""
+    from texthash.workflow.models import find_model, make_report
+
+    home = resolve_home()
+    print(make_report([find_model(home, name) for name in models or ["latest"]]).save(output))
+
+
+def encode(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin.")] = None,
+    model: Annotated[str, typer.Option("--model", help="A trained model, or `released`.")] = "released",
+    form: Annotated[str, typer.Option("--format", help="hex or bits.")] = "hex",
+) -> None:
+    """Codes of texts, one a line. Example: `texthash encode "sort an array" --format bits`"""
+    from texthash.hamming.codes import to_bitstring, to_hex
+
+    if form not in ("hex", "bits"):
+        raise UsageError(f"there is no format {form!r}.", "use hex or bits.")
+    given = texts or [line.rstrip("\n") for line in sys.stdin]
+    hasher = _hasher(model)
+    values, known = hasher.read(given)
+    for text, is_known in zip(given, known, strict=True):
+        if not is_known:
+            say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
+    codes = hasher.cut(values)
+    print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
+
+
+def _hasher(model: str) -> Hasher:
+    from texthash.methods.hasher import Hasher
+
+    if model == "released":
+        from texthash.search.release import read_release
+
+        return read_release(resolve_home()).open_hasher(resolve_home())
+    from texthash.workflow.models import find_model
+
+    return Hasher.load(find_model(resolve_home(), model).hasher)
