@@ -51,7 +51,7 @@ def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """All hyper-parameters of a method: the published values, with those of ``params`` in their place.
 
     Raises:
-        UsageError: unknown method or hyper-parameter; names the nearest.
+        UsageError: unknown method or hyper-parameter, naming the nearest; a value of another type than the published.
     """
     resolved = hyperparameters(name)
     for key in params:
@@ -60,7 +60,26 @@ def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name} has no hyper-parameter {key!r} ({nearest_name(key, resolved)}).",
                 f"its own are: {', '.join(resolved) or 'none'}.",
             )
+        if not _is_like(params[key], resolved[key]):
+            raise UsageError(
+                f"method.params.{key}={params[key]!r} is a {type(params[key]).__name__}, not as the published "
+                f"{resolved[key]!r}.",
+                f"give a {type(resolved[key]).__name__}.",
+            )
     return {**resolved, **params}
+
+
+def _is_like(value: Any, published: Any) -> bool:
+    """Whether a value has the type of the published one; whole numbers are real numbers too, and null is like all."""
+    if value is None or published is None:
+        return True
+    if isinstance(published, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(published, bool)
+    if isinstance(published, float):
+        return isinstance(value, int | float)
+    return (
+        isinstance(value, list | tuple) if isinstance(published, list | tuple) else isinstance(value, type(published))
+    )
 
 
 def build(
