@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from texthash.errors import TexthashError
 from texthash.progress import say
@@ -47,10 +49,11 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     with redirect_stdout(sys.stderr):
         try:
             if wanted:
+                _check_listens(wanted)
                 ray.init(address=wanted, **_quiet())
             else:
                 _start_local()
-        except ConnectionError as error:
+        except OSError as error:
             raise TexthashError(
                 f"there is no Ray cluster at {wanted}: {error}",
                 f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
@@ -59,6 +62,13 @@ def cluster(address: str | None = None) -> Iterator[bool]:
             yield not wanted
         finally:
             ray.shutdown()
+
+
+def _check_listens(address: str) -> None:
+    """Raise OSError at once where nothing listens; Ray would try for minutes."""
+    parsed = urlsplit(address if "://" in address else f"//{address}")
+    if parsed.hostname and parsed.port:
+        socket.create_connection((parsed.hostname, parsed.port), timeout=10).close()
 
 
 def _start_local() -> None:
