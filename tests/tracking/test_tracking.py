@@ -135,6 +135,9 @@ def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, 
     assert model.metadata.signature.inputs.input_types()[0].name == "string"
     assert [(m.key, m.value) for m in client.get_logged_model(model_id).metrics] == [("test/p_at_100", 0.5)]
 
+    assert tracker.registry.register(NAME, model_id, run, score=0.5, data="d") == version, "registered once"
+    assert tracker.registry.is_better(NAME, version) == (False, f"version {version} is the champion already")
+
     local, champion = tracker.registry.champion(NAME)
     assert champion == version
     np.testing.assert_array_equal(Hasher.load(local).encode(texts), hasher.encode(texts))

@@ -69,6 +69,7 @@ def test_a_model_that_could_not_be_logged_is_not_trained_again(small_corpus, tmp
         patch.setattr(study.tracker, "log_model", away)
         with pytest.raises(OSError, match="the store is away"):
             study.train(0)
+    assert not list((study.home.runs / "models").iterdir()), "half a model is none"
     model = study.train(0)
     (recorded,) = study.tracker._client.search_runs([study.tracker.experiment_id])
     assert (recorded.info.run_id, recorded.info.status) == (model.run.run_id, "FINISHED")
@@ -92,6 +93,15 @@ def test_what_was_trained_is_found_again_whole(small_corpus, home):
         make_report([again])
     with pytest.raises(TexthashError, match="there is no trained model 'nothing'"):
         find_model(home, "nothing")
+
+
+def test_a_damaged_record_is_named(small_corpus, tmp_path):
+    model = _study(small_corpus, Home(tmp_path)).train(0)
+    record = model.directory / "run.json"
+    for content in (record.read_text()[:100], "[]", "{}"):
+        record.write_text(content)
+        with pytest.raises(TexthashError, match=r"run\.json is damaged"):
+            find_model(Home(tmp_path), "latest")
 
 
 def test_test_is_looked_at_once_for_a_model(small_corpus, home):
@@ -126,9 +136,9 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
 
     forced = _study(small_corpus, home, method={"name": "lsh", "bits": 16}, tracking={"promote": "always"})
     promoted = make_release(forced, loser, register(forced, loser), distributed=False)
-    assert promoted.model_version == "3"
+    assert promoted.model_version == "2"
     assert read_release(home).method == "lsh"
-    assert forced.tracker.registry.champion(forced.model_name)[1] == "3"
+    assert forced.tracker.registry.champion(forced.model_name)[1] == "2"
 
 
 def test_documents_without_labels_are_trained_released_and_not_judged(small_documents, tmp_path):
@@ -149,7 +159,8 @@ def test_documents_without_labels_are_trained_released_and_not_judged(small_docu
     assert study.evaluate(model, test=True) == {}
     assert study.report([model], model.run) is None
     released = make_release(study, model, register(study, model), distributed=False)
-    newer = make_release(study, model, register(study, model), distributed=False)
+    other = study.train(1)
+    newer = make_release(study, other, register(study, other), distributed=False)
     assert (released.model_version, newer.model_version) == ("1", "2"), "without figures the newer one is taken"
     searching = Study(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
     with pytest.raises(UsageError, match="trials cannot be told apart"):

@@ -34,7 +34,7 @@ class Registry:
         return client_of(self.uri)
 
     def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
-        """Make a logged model a version of a registered one.
+        """Make a logged model a version of a registered one; one that is a version already stays that version.
 
         Args:
             name: Of the registered model; only models of one corpus, edition and width share it.
@@ -52,6 +52,9 @@ class Registry:
         except StoreError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        for version in self._client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'"):
+            if version.source == source:  # local stores do not keep the model's id
+                return str(version.version)
         made = self._client.create_model_version(
             name,
             source=source,
@@ -68,6 +71,8 @@ class Registry:
         old = self._version(name)
         if old is None:
             return True, f"{name} had no champion"
+        if str(old.version) == candidate:
+            return False, f"version {candidate} is the champion already"
         for tag in ("validation_metric", "data_digest"):
             if old.tags.get(tag) != new.tags.get(tag):
                 return False, (

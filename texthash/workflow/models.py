@@ -69,23 +69,31 @@ class TrainedModel:
 
     @classmethod
     def read(cls, directory: str | Path) -> TrainedModel:
-        """Raises :class:`UsageError` if the directory is none that :meth:`write` left."""
+        """Read what :meth:`write` left.
+
+        Raises:
+            UsageError: the directory is none of these.
+            TexthashError: its record is damaged, or of another version.
+        """
         from texthash.training.loop import EpochReport
 
         directory = Path(directory).absolute()
         path = directory / _RECORD
         if not path.is_file():
             raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "name a directory under runs/.")
-        record: dict[str, Any] = json.loads(path.read_text())
-        return cls(
-            **{
-                **record,
-                "directory": directory,
-                "config": parse_config(record["config"]),
-                "run": Run(**record["run"]),
-                "history": [EpochReport(**report) for report in record["history"]],
-            }
-        )
+        try:
+            record: dict[str, Any] = json.loads(path.read_text())
+            return cls(
+                **{
+                    **record,
+                    "directory": directory,
+                    "config": parse_config(record["config"]),
+                    "run": Run(**record["run"]),
+                    "history": [EpochReport(**report) for report in record["history"]],
+                }
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise TexthashError(f"{path} is damaged: {error!r}", "restore it, or train the model again.") from error
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
         run, commit = None, None
         if current_name(study.home) is not None:
             current = read_release(study.home)
-            if (current.model, current.model_version) == (name, version):
+            same_model = (current.model, current.model_version) == (name, version)
+            if same_model and len(current.shards) == study.config.index.shards:
                 return current
     where = (hasher, study.corpus.path, study.home, study.config.index.shards)
     index = build_on_ray(*where) if distributed else build_index(*where)

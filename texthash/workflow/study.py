@@ -124,17 +124,18 @@ class Study:
             )
         elif parent:
             run.tags({"mlflow.parentRunId": parent.run_id})
+        directory = self.home.runs / "models" / f"{name}-{run.run_id[:8]}"
         try:
             run.dataset(self.corpus)
             started = time.monotonic()
             result = self._fit(config, checkpoints, EpochNotes(run, f"train {name}"), distributed)
             seconds = time.monotonic() - started
-            directory = self.home.runs / "models" / f"{name}-{run.run_id[:8]}"
-            shutil.rmtree(directory, ignore_errors=True)  # left by an end of this very run that did not succeed
+            shutil.rmtree(directory, ignore_errors=True)  # left where this very run was killed before
             directory.mkdir(parents=True)
             saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / "hasher")
             model_id = self.tracker.log_model(saved, run, name, _texts(self.corpus, 3))
         except BaseException as error:
+            shutil.rmtree(directory, ignore_errors=True)
             run.__exit__(type(error), error, None)
             raise
         model = TrainedModel(
