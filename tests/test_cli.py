@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from texthash.cli import main
 from texthash.config import Config
 from texthash.home import Home
 from texthash.workflow.doctor import examine
+from texthash.workflow.models import EpochNotes
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +83,35 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     _, out, _ = cli("index", "info", "--json")
     assert [(row["method"], row["shards"], row["current"]) for row in json.loads(out)] == [("itq", 3, True)]
 
+    for shards, releases in ((3, [(3, True)]), (2, [(3, False), (2, True)])):
+        status, _, err = cli("index", "build", "latest", f"index.shards={shards}")
+        assert status == 0
+        assert "is the champion already" in err
+        _, out, _ = cli("index", "info", "--json")
+        assert [(row["shards"], row["current"]) for row in json.loads(out)] == releases
+        assert {row["model_version"] for row in json.loads(out)} == {"1"}
+
     status, out, _ = cli("search", "fit a linear model to data", "--limit", "4", "--json")
-    hits = json.loads(out)
+    answer = json.loads(out)
+    hits = answer["hits"]
     assert status == 0
+    assert (answer["index_version"], answer["known_words"], len(bytes.fromhex(answer["code"]))) == (2, True, 2)
     assert len(hits) == 4
     assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
-    assert all({"id", "title", "text", "labels"} <= set(hit) for hit in hits)
+    assert all(set(hit) == {"id", "distance", "document"} for hit in hits)
+    assert all(set(hit["document"]) == {"title", "text", "labels"} for hit in hits)
+
+    status, out, _ = cli("search", "fit a linear model to data", "--limit", "100000", "--json")
+    assert status == 0
+    _, listed, _ = cli("index", "info", "--json")
+    assert len(json.loads(out)["hits"]) == json.loads(listed)[1]["documents"]
+
+    status, out, _ = cli("search", "qqqzzz xqxq", "--json")
+    assert status == 0
+    assert (json.loads(out)["known_words"], json.loads(out)["hits"]) == (False, [])
+    status, out, err = cli("search", "qqqzzz xqxq")
+    assert (status, out) == (0, "")
+    assert "no word of the query is in the vocabulary" in err
 
     _, out, _ = cli("encode", "fit a linear model", "plot")
     assert [len(bytes.fromhex(line)) for line in out.split()] == [2, 2]
@@ -97,6 +122,60 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     status, out, _ = cli("report", "latest", "--output", str(trained["model"]) + "-page")
     assert status == 0
     assert out.strip().endswith("report.html")
+
+
+def test_nothing_to_encode_is_no_code(cli, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    status, out, err = cli("encode")
+    assert (status, out) == (0, "")
+    assert "there is no text to encode" in err
+
+
+def test_documents_without_labels_are_trained_and_described_but_not_reported(cli, small_rows, tmp_path):
+    rows = [json.loads(line) for line in small_rows.read_text(encoding="utf-8").splitlines()]
+    path = tmp_path / "plain.jsonl"
+    path.write_text("".join(json.dumps({"id": row["id"], "text": row["text"]}) + "\n" for row in rows))
+    status, out, err = cli("train", "lsh", "--bits", "16", "corpus.name=plain", f"corpus.path={path}")
+    assert status == 0, err
+    name = json.loads(out)["model"]
+    status, out, err = cli("evaluate", name)
+    assert (status, out) == (0, "")
+    assert "no document has a label" in err
+    assert "report: None" not in err
+    status, _, err = cli("report", name)
+    assert status == 2
+    assert "without labels" in err
+
+
+def test_what_cannot_work_is_found_before_a_corpus_is_prepared(cli, corpus_settings, tmp_path):
+    for wrong, status, says in (
+        ("method.params.learning_ratee=1", 2, "did you mean 'learning_rate'?"),
+        ("tracking.uri=http://127.0.0.1:9", 1, "cannot be used"),
+    ):
+        code, out, err = cli("--home", str(tmp_path), "train", "nash", *corpus_settings, wrong)
+        assert (code, out) == (status, "")
+        assert says in err
+        assert not (tmp_path / "corpora").exists()
+
+
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cli, corpus_settings, monkeypatch):
+    command = ("train", "nash", "--bits", "16", "training.epochs=3", *corpus_settings)
+    log = EpochNotes.__call__
+
+    def interrupt(notes, report):
+        log(notes, report)
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochNotes, "__call__", interrupt)
+        status, out, err = cli(*command)
+    assert (status, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted; the same command goes on where this one ended"
+    status, _, err = cli(*command)
+    assert status == 0
+    assert "train 1/3" not in err
+    assert "train 3/3" in err
 
 
 def test_prepare_says_what_was_prepared(cli, corpus_settings):
@@ -120,6 +199,8 @@ def test_a_dry_run_prints_the_space(cli):
         (["train", "nash", "--config", "nowhere.yaml"], 2, "there is no configuration file nowhere.yaml"),
         (["train", "--corpus", "pydok"], 2, "did you mean 'pydoc'?"),
         (["train", "training.workers=0"], 2, "training.workers"),
+        (["train", "nash", "method.params.hidden=many"], 2, "method.params.hidden='many' is a str"),
+        (["train", "nash", "--address", "127.0.0.1:9"], 1, "there is no Ray cluster at 127.0.0.1:9"),
         (["evaluate", "nobody"], 1, "there is no trained model 'nobody'"),
         (["index", "search", "x", "--release", "r999999"], 1, "there is no release 'r999999'"),
         (["encode", "x", "--format", "octal"], 2, "there is no format 'octal'"),

@@ -43,6 +43,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.add_typer(indexes.index_app, name="index")
 _VERBOSE = {"traceback": False}
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def _show_version(wanted: bool) -> None:
@@ -66,9 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     try:
         status = app(arguments, standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        say("interrupted; the same command goes on where this one ended")
-        sys.exit(130)
     except Exception as error:
         _end_on_usage_error(error)
         known = explained(error)
@@ -78,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         say(f"error: {known}")
         sys.exit(exit_status(known))
+    if status == _INTERRUPTED:
+        say("interrupted; the same command goes on where this one ended")
     sys.exit(status if isinstance(status, int) else 0)
 
 

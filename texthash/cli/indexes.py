@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,12 @@ from texthash.cli.output import emit, show
 from texthash.config import load_config
 from texthash.home import resolve_home
 from texthash.progress import say
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from texthash.search.release import OpenRelease
 
 index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search indexes.")
 Query = Annotated[str, typer.Argument(help="What to look for.")]
@@ -60,21 +67,37 @@ def index_info(as_json: Json = False) -> None:
 
 @index_app.command("search")
 def index_search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
-    """Search a release in this process, without a service. Example: `texthash index search "sort an array"`"""
+    """Search a release in this process, without a service. Example: `texthash index search "sort an array"`
+
+    Answers as the service does, with --json in its form: a query without a known word has no hits.
+    """
+    from texthash.hamming.codes import to_hex
     from texthash.search.release import open_release
-    from texthash.search.shard import merge
 
     opened = open_release(resolve_home(), release)
     values, known = opened.hasher.read([query], role="query")
-    if not known[0]:
-        say("warning: no word of the query is in the vocabulary: this searches for the empty document")
     code = opened.hasher.cut(values)
-    hits, shards = merge([shard.search(code, limit) for shard in opened.shards], limit)
-    rows: list[dict[str, Any]] = []
-    for distance, number, shard in zip(hits.distances[0], hits.numbers[0], shards[0], strict=True):
+    hits = _hits(opened, code, limit) if known[0] else []
+    if as_json:
+        answer = {"code": to_hex(code)[0], "known_words": bool(known[0]), "hits": hits}
+        emit({"index_version": opened.release.version, **answer})
+        return
+    if not known[0]:
+        say("no word of the query is in the vocabulary of the model, so nothing is like it")
+        return
+    rows = [{"distance": hit["distance"], "id": hit["id"], **hit["document"]} for hit in hits]
+    show(rows, False, ["distance", "id", "title", "text"])
+
+
+def _hits(opened: OpenRelease, code: NDArray[np.uint8], limit: int) -> list[dict[str, Any]]:
+    from texthash.search.shard import merge
+
+    found, shards = merge([shard.search(code, limit) for shard in opened.shards], limit)
+    hits = []
+    for distance, number, shard in zip(found.distances[0], found.numbers[0], shards[0], strict=True):
         document = opened.shards[int(shard)].documents([int(number)], ["title", "text", "labels"])[0]
-        rows.append({"distance": int(distance), **document})
-    show(rows, as_json, ["distance", "id", "title", "text"])
+        hits.append({"id": document.pop("id"), "distance": int(distance), "document": document})
+    return hits
 
 
 def search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
@@ -101,4 +124,6 @@ def serve(
         if local:
             say("Ctrl-C ends the service")
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-            threading.Event().wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+            say("ending")

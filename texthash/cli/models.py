@@ -21,6 +21,7 @@ from texthash.cli.options import (
     on_ray,
     prepared_corpus,
     settings_of,
+    study_of,
 )
 from texthash.cli.output import emit, show
 from texthash.errors import UsageError
@@ -50,13 +51,11 @@ def train(
     address: Address = None,
 ) -> None:
     """Train one model and evaluate it on validation. Example: `texthash train nash --corpus pydoc --bits 64`"""
-    from texthash.workflow.study import Study
-
     settings = settings_of(config, words, corpus=corpus, bits=bits, seed=seed)
     home = resolve_home()
     wanted = "local" if settings.training.workers > 1 and not address else address
     with on_ray(wanted) as distributed:
-        study = Study(settings, home, prepared_corpus(settings, home, distributed))
+        study = study_of(settings, home, distributed)
         model = study.train(settings.training.seed, distributed=distributed)
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
@@ -88,11 +87,10 @@ def tune(
         show(describe(settings.method, settings.training), as_json)
         return
     from texthash.workflow.pipeline import finish
-    from texthash.workflow.study import Study
 
     home = resolve_home()
     with on_ray(address or "local"):
-        study = Study(settings, home, prepared_corpus(settings, home, True))
+        study = study_of(settings, home, True)
         parent, found = study.search()
         summary = finish(study.with_params(found.params), parent, found)
     if as_json:
@@ -115,15 +113,14 @@ def evaluate(
     study = Study(trained.config, home, corpus_of(trained, home))
     found = study.evaluate(trained, test=test)
     page = study.report([trained], trained.run)
-    say(f"report: {page}")
+    if page:
+        say(f"report: {page}")
     if as_json:
         emit({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:
         figures = {split: evaluation.metrics for split, evaluation in found.items()}
-        show(
-            [{"figure": name, **{s: figures[s][name] for s in figures}} for name in figures.get("validation", {})],
-            False,
-        )
+        names = figures.get("validation", {})
+        show([{"figure": name, **{split: figures[split][name] for split in figures}} for name in names], False)
 
 
 def report(
@@ -148,6 +145,9 @@ def encode(
     if form not in ("hex", "bits"):
         raise UsageError(f"there is no format {form!r}.", "use hex or bits.")
     given = texts or [line.rstrip("\n") for line in sys.stdin]
+    if not given:
+        say("there is no text to encode")
+        return
     hasher = _hasher(model)
     values, known = hasher.read(given)
     for text, is_known in zip(given, known, strict=True):

@@ -14,6 +14,7 @@ from texthash.home import Home, resolve_home
 
 if TYPE_CHECKING:
     from texthash.corpora.dataset import PreparedCorpus
+    from texthash.workflow.study import Study
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
@@ -32,9 +33,9 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
     for word in words or []:
         overrides.append(word if "=" in word else f"method.name={word}")
     loaded = load_config(config, overrides)
-    from texthash.methods.registry import get_method
+    from texthash.methods.registry import resolve
 
-    get_method(loaded.method.name)
+    resolve(loaded.method.name, loaded.method.params)  # before hours of work, not after
     return loaded
 
 
@@ -49,6 +50,15 @@ def on_ray(address: str | None) -> Iterator[bool]:
     with cluster(None if address == "local" else address):
         check_shared(resolve_home().root)
         yield True
+
+
+def study_of(settings: Config, home: Home, distributed: bool) -> Study:
+    """The study of a configuration, its corpus prepared; the tracking store is asked first."""
+    from texthash.tracking import check_store
+    from texthash.workflow.study import Study
+
+    check_store(settings.tracking, home)
+    return Study(settings, home, prepared_corpus(settings, home, distributed))
 
 
 def prepared_corpus(settings: Config, home: Home, distributed: bool) -> PreparedCorpus:
