@@ -186,7 +186,9 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     probe = build(config.method.name, corpus.shape, config.method.bits, config.method.params)
     planned = planned_epochs(probe, setting.training())
     grace = config.tuning.grace_epochs
-    asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=_REDUCTION)
+    asha = None  # a trial no longer than the grace period cannot be ended early
+    if planned > grace:
+        asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=_REDUCTION)
     return tune.Tuner(
         trainable,
         param_space=to_tune(space),
@@ -195,7 +197,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
             mode="max",
             num_samples=config.tuning.trials,
             max_concurrent_trials=config.tuning.concurrent,
-            scheduler=asha if planned > grace else None,
+            scheduler=asha,
             search_alg=OptunaSearch(
                 seed=config.tuning.seed, points_to_evaluate=[published] if published is not None else None
             ),
