@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         study = Study(config, home, corpus)
         models = []
         with study.start("train") as parent, step("train"):
-            for seed in config.tuning.seeds:
+            for seed in config.seeds:
                 model = study.train(seed, parent=parent, distributed=True)
                 found = study.evaluate(model, test=False)
                 models.append((model, {split: evaluation.metrics for split, evaluation in found.items()}))

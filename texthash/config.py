@@ -82,7 +82,7 @@ class TrainingConfig(Section):
     use_gpu: bool = False
     cpus_per_worker: float = Field(0.5, gt=0)
     autocast: Literal["bf16"] | None = None
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation")
+    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
     validate_every: int = Field(1, ge=1, description="epochs between two validations")
     max_failures: int = Field(2, ge=0, description="worker deaths that a run survives")
     seed: int = 0
@@ -95,7 +95,9 @@ class TuningConfig(Section):
     cpus_per_trial: float = Field(0.8, gt=0)
     epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
     grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds on which the winner is trained again")
+    seeds: tuple[int, ...] | None = Field(
+        None, min_length=1, description="final models are trained once on each; null: on training.seed alone"
+    )
     seed: int = Field(0, description="of the search itself")
     resume: bool = Field(False, description="go on with the latest unfinished sweep of the same configuration")
 
@@ -154,6 +156,11 @@ class Config(Section):
     tracking: TrackingConfig = TrackingConfig()
     index: IndexConfig = IndexConfig()
     service: ServiceConfig = Field(default_factory=ServiceConfig)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the final models."""
+        return self.tuning.seeds or (self.training.seed,)
 
     def flat(self) -> dict[str, Any]:
         """Dotted keys and plain values, as MLflow parameters."""

@@ -33,14 +33,16 @@ class CorpusShape:
         labels: Number of labels.
         documents: Number of training documents.
         dense: Width of the dense features; 0 without.
+        multi_label: Whether a document may have several labels.
     """
 
     vocabulary: int
     labels: int
     documents: int
     dense: int = 0
+    multi_label: bool = False
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int | bool]:
         return asdict(self)
 
 
@@ -178,7 +180,12 @@ class PreparedCorpus:
     @property
     def shape(self) -> CorpusShape:
         documents = self.manifest.documents["train"]
-        return CorpusShape(vocabulary=len(self.vocabulary), labels=len(self.label_names), documents=documents)
+        return CorpusShape(
+            vocabulary=len(self.vocabulary),
+            labels=len(self.label_names),
+            documents=documents,
+            multi_label=self.manifest.multi_label,
+        )
 
     @cached_property
     def train(self) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -195,6 +196,7 @@ class _Fit:
         )
         self.method.train()
         sums: dict[str, torch.Tensor] = {}
+        steps: Counter[str] = Counter()
         for batch in batches(
             self.train,
             batch_size,
@@ -214,8 +216,10 @@ class _Fit:
                 terms = stage.step(batch.to(self.device), progress, optimizers)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach()
+                steps[name] += 1
             progress.step += 1
-        means = {name: float(self.workers.mean(total)) / per_epoch for name, total in sums.items()}
+        # A term that only some steps have is the mean over these.
+        means = {name: float(self.workers.mean(total)) / steps[name] for name, total in sums.items()}
         _check_finite(means, stage.name, epoch + 1)
         return means
 

@@ -26,7 +26,7 @@ def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, An
         A summary of plain values.
     """
     with parent:
-        models = [study.train(seed, parent=parent, distributed=True) for seed in study.config.tuning.seeds]
+        models = [study.train(seed, parent=parent, distributed=True) for seed in study.config.seeds]
         evaluations = [study.evaluate(model, test=True) for model in models]
         page = study.report(models, parent)
         best = best_of(models)
