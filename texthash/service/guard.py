@@ -53,6 +53,8 @@ class Guard:
         try:
             await self._guarded(scope, headers, receive, remember)
         except Problem as problem:
+            if started:  # too late for another status: the server breaks the connection
+                raise
             await problem.response(scope)(scope, receive, send)
         except Exception:
             log.exception("request %s failed", scope["state"]["request_id"])
