@@ -42,22 +42,21 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else workers print each line twice
     import ray
 
+    if address:
+        _check_listens(address)  # a wrong address is wrong whatever this process is connected to
     if ray.is_initialized():
         yield False
         return
     wanted = address or os.environ.get(_ADDRESS)
     with redirect_stdout(sys.stderr):
-        try:
-            if wanted:
-                _check_listens(wanted)
+        if wanted:
+            _check_listens(wanted)
+            try:
                 ray.init(address=wanted, **_quiet())
-            else:
-                _start_local()
-        except OSError as error:
-            raise TexthashError(
-                f"there is no Ray cluster at {wanted}: {error}",
-                f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
-            ) from error
+            except OSError as error:
+                raise _no_cluster(wanted, error) from error
+        else:
+            _start_local()
         try:
             yield not wanted
         finally:
@@ -65,10 +64,20 @@ def cluster(address: str | None = None) -> Iterator[bool]:
 
 
 def _check_listens(address: str) -> None:
-    """Raise OSError at once where nothing listens; Ray would try for minutes."""
+    """Raise :class:`TexthashError` at once where nothing listens; Ray would try for minutes."""
     parsed = urlsplit(address if "://" in address else f"//{address}")
     if parsed.hostname and parsed.port:
-        socket.create_connection((parsed.hostname, parsed.port), timeout=10).close()
+        try:
+            socket.create_connection((parsed.hostname, parsed.port), timeout=10).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: OSError) -> TexthashError:
+    return TexthashError(
+        f"there is no Ray cluster at {address}: {error}",
+        f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
+    )
 
 
 def _start_local() -> None:
