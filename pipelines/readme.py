@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from texthash.corpora.catalog import CORPORA
+from texthash.corpora.catalog import records
 from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +78,7 @@ def _corpora() -> str:
                 str(record.labels or "as installed"),
                 record.licence,
             )
-            for name, record in CORPORA.items()
+            for name, record in records().items()
         ),
     )
 

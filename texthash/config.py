@@ -49,6 +49,9 @@ class Edition(Section):
     name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     split: SplitRule = SplitRule(kind="random")
     strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
+    label_set: str | None = Field(
+        None, description="where a corpus has several (`texthash corpora show`); null: its own"
+    )
     lowercase: bool = True
     token_pattern: str = r"(?u)\b\w\w+\b"
     stop_words: Literal["english"] | None = "english"

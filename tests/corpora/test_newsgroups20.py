@@ -15,7 +15,7 @@ from sklearn.datasets._twenty_newsgroups import (
 )
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.catalog import CORPORA, at_hand
+from texthash.corpora.catalog import at_hand, records
 from texthash.corpora.document import Document
 from texthash.corpora.readers import newsgroups20
 from texthash.errors import CorpusError
@@ -33,7 +33,7 @@ def messages(corpora_at_hand: Path) -> list[Document]:
 
 
 def test_counts_are_the_canonical_ones(messages: list[Document]) -> None:
-    record = CORPORA["20newsgroups"]
+    record = records()["20newsgroups"]
     assert Counter(message.split for message in messages) == {"train": 11_314, "test": 7_532}
     assert len(messages) == record.documents
     assert len({label for message in messages for label in message.labels}) == record.labels

@@ -201,7 +201,7 @@ def test_split_rules() -> None:
     ("rows", "edition", "message"),
     [
         ([], {}, "has no documents"),
-        ([{"id": "1", "text": " "}], {}, r"has no documents \(1 without text\)"),
+        ([{"id": "1", "text": " "}], {}, r"has no documents \(left out: \{'empty': 1\}\)"),
         ([row for row in ROWS if row["split"] != "validation"], {}, "in the split validation"),
         ([*ROWS, {"id": "u", "text": "alpha"}], {}, r"1 of 13 documents have no split \(first: document 13\)"),
         ([*ROWS, ROWS[5]], {}, r"rows\.jsonl:13: the id 'validation1' occurs twice \(first: .*rows\.jsonl:6\)"),
@@ -267,8 +267,8 @@ def test_a_damaged_corpus_says_what_is_wrong(tmp_path: Path, damage: str) -> Non
         manifest.unlink()
         message = "not a prepared corpus"
     elif damage == "version":
-        manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 99'))
-        message = "schema version 99"
+        manifest.write_text(manifest.read_text().replace('"schema_version": ', '"schema_version": 99'))
+        message = "schema version 99\\d"
     elif damage == "vocabulary":
         (path / "vocabulary.json").write_text((path / "vocabulary.json").read_text().replace("alpha", "omega"))
         message = "not the vocabulary"

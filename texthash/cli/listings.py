@@ -38,7 +38,7 @@ def corpora(
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where official files lie.")] = None,
 ) -> None:
     """List the corpora and which are at hand. Example: `texthash corpora`"""
-    from texthash.corpora.catalog import CORPORA, at_hand
+    from texthash.corpora.catalog import at_hand, records
 
     home = resolve_home()
     rows = [
@@ -50,7 +50,7 @@ def corpora(
             "licence": record.licence,
             "at_hand": at_hand(record.name, data_dir, home),
         }
-        for record in CORPORA.values()
+        for record in records().values()
     ]
     show(rows, as_json)
 

@@ -1,89 +1,57 @@
-"""The corpora that texthash can read, as records; and the way from a configuration to its documents."""
+"""The corpora that texthash can read; and the way from a configuration to its documents."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator
+import pkgutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 
+import texthash.corpora.readers as package
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.manifest import Manifest, SourceFile
+from texthash.corpora.readers import own
+from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.home import Home, resolve_home
 
+Part = Callable[[], Iterator[Document]]
+"""A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
 
-@dataclass(frozen=True)
-class CorpusRecord:
-    """What is known of a corpus before it is read.
 
-    Attributes:
-        name: As in ``corpus.name``.
-        title: As its owner calls it.
-        documents: Number of documents; None where it depends on the environment.
-        labels: Number of labels; None likewise.
-        multi_label: Whether a document may have several.
-        licence: Of the text.
-        source: Where its owner publishes it.
-        citation: Whom to cite.
-        reader: Module of :mod:`texthash.corpora.readers`.
-        embedded: Whether it needs no file.
+@cache
+def readers() -> dict[str, ModuleType]:
+    """The modules of :mod:`texthash.corpora.readers` that state a ``record``, by the name of their corpus.
+
+    Such a module offers ``files(config, home)``, the official files at hand, and either ``read(config, home)``, all
+    documents in order, or ``parts(config, home)``, a list of :data:`Part` that give them one after the other. It may
+    offer ``label_parents(config, home)``, the name of the label above each label of a tree.
     """
-
-    name: str
-    title: str
-    documents: int | None
-    labels: int | None
-    multi_label: bool
-    licence: str
-    source: str
-    citation: str
-    reader: str
-    embedded: bool = False
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
+    return {module.record.name: module for module in modules if hasattr(module, "record")}
 
 
-CORPORA: dict[str, CorpusRecord] = {
-    record.name: record
-    for record in (
-        CorpusRecord(
-            name="20newsgroups",
-            title="20 Newsgroups, sorted by date",
-            documents=18_846,
-            labels=20,
-            multi_label=False,
-            licence="none stated; public Usenet messages, free for research",
-            source="http://qwone.com/~jason/20Newsgroups/20news-bydate.tar.gz",
-            citation="Lang, NewsWeeder: Learning to Filter Netnews, ICML 1995",
-            reader="newsgroups20",
-        ),
-        CorpusRecord(
-            name="pydoc",
-            title="Documentation strings of the installed Python packages",
-            documents=None,
-            labels=None,
-            multi_label=False,
-            licence="of each package",
-            source="the packages installed beside texthash",
-            citation="",
-            reader="pydoc",
-            embedded=True,
-        ),
-    )
-}
+def records() -> dict[str, CorpusRecord]:
+    """All corpora by name."""
+    return {name: reader.record for name, reader in readers().items()}
 
 
 def find(name: str) -> CorpusRecord:
     """The record of a corpus; raises :class:`UsageError` naming the nearest known name."""
-    if name not in CORPORA:
+    known = records()
+    if name not in known:
         raise UsageError(
-            f"there is no corpus {name!r} ({nearest_name(name, CORPORA)}).",
+            f"there is no corpus {name!r} ({nearest_name(name, known)}).",
             "`texthash corpora` lists them; for documents of your own set corpus.path.",
         )
-    return CORPORA[name]
+    return known[name]
 
 
 def at_hand(name: str, data_dir: str | None = None, home: Home | None = None) -> bool:
@@ -91,7 +59,7 @@ def at_hand(name: str, data_dir: str | None = None, home: Home | None = None) ->
     record = find(name)
     if record.embedded:
         return True
-    return bool(_reader(record.reader).files(CorpusConfig(name=name, data_dir=data_dir), home or resolve_home()))
+    return bool(readers()[name].files(CorpusConfig(name=name, data_dir=data_dir), home or resolve_home()))
 
 
 @dataclass(frozen=True)
@@ -102,9 +70,19 @@ class Source:
     home: Home
     reader: ModuleType
 
+    def parts(self) -> list[Part]:
+        """Pieces that can be read side by side; their documents one after the other are the corpus."""
+        if hasattr(self.reader, "parts"):
+            return self.reader.parts(self.config, self.home)
+        return [partial(self.reader.read, self.config, self.home)]
+
     def documents(self) -> Iterator[Document]:
         """In reading order, up to ``config.limit``."""
-        return islice(self.reader.read(self.config, self.home), self.config.limit)
+        return islice(chain.from_iterable(part() for part in self.parts()), self.config.limit)
+
+    def label_parents(self) -> dict[str, str]:
+        """The label above each label that has one; empty where labels are no tree."""
+        return self.reader.label_parents(self.config, self.home) if hasattr(self.reader, "label_parents") else {}
 
     def files(self) -> list[SourceFile]:
         """The files that are read, with their checksums."""
@@ -129,19 +107,22 @@ def open_source(config: CorpusConfig, home: Home) -> Source:
     """Find who reads a corpus.
 
     Raises:
-        UsageError: an unknown name without a path, or a path under a name that is taken.
+        UsageError: an unknown name without a path, a path under a name that is taken, or an unknown set of labels.
     """
-    if config.path is not None and config.name in CORPORA:
+    if config.path is not None and config.name in records():
         raise UsageError(
             f"corpus.path={config.path} is a corpus of your own, and {config.name!r} is the name of another.",
             "give it a name of its own, e.g. corpus.name=mine.",
         )
-    reader = "own" if config.path is not None else find(config.name).reader
-    return Source(config, home, _reader(reader))
-
-
-def _reader(name: str) -> ModuleType:
-    return importlib.import_module(f"texthash.corpora.readers.{name}")
+    label_sets = () if config.path is not None else find(config.name).label_sets
+    chosen = config.edition.label_set
+    if chosen is not None and chosen not in label_sets:
+        raise UsageError(
+            f"corpus.edition.label_set={chosen!r}: {config.name} has "
+            f"{'one of ' + ', '.join(label_sets) if label_sets else 'no choice of labels'}.",
+            "leave it out for the corpus' default.",
+        )
+    return Source(config, home, own if config.path is not None else readers()[config.name])
 
 
 def _describe(path: Path) -> SourceFile:

@@ -18,6 +18,11 @@ class Document:
         split: ``train``, ``validation`` or ``test`` where the source says so, else the empty string.
         title: Shown beside search results.
         origin: Where it was read, as ``file:line``; errors name it.
+        queries: In a pair corpus, the questions that this document answers.
+        negatives: In a pair corpus, ids of documents that look like answers to them and are none.
+        excluded: Why the corpus does not count this document (``not in the ModApte split``), else the empty string.
+            Such a document is left out and counted under this reason: a reader drops nothing silently.
+        remark: Something about a document that is kept and that a person should know (``no BODY``); counted.
     """
 
     id: str
@@ -26,3 +31,7 @@ class Document:
     split: str = ""
     title: str = ""
     origin: str = ""
+    queries: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
+    excluded: str = ""
+    remark: str = ""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from texthash.config import CorpusConfig
 from texthash.errors import CorpusError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 
 
@@ -45,7 +45,9 @@ class Manifest:
         config: The resolved configuration it was prepared with.
         splits: Sizes by split.
         dropped: Documents left out, by reason.
+        remarks: Documents that are kept but have something a person should know, by remark.
         label_names: Name of each label number.
+        label_parents: The label above each label that has one; empty where labels are no tree.
         multi_label: Whether a document may have more than one label.
         vocabulary_hash: Hash of words and statistics.
         source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
@@ -61,6 +63,8 @@ class Manifest:
     multi_label: bool
     vocabulary_hash: str
     source_checksum: str
+    remarks: dict[str, int] = field(default_factory=dict)
+    label_parents: dict[str, str] = field(default_factory=dict)
     source_files: list[SourceFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION

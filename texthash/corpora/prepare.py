@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.catalog import open_source
+from texthash.corpora.catalog import Source, open_source
 from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import MANIFEST, Manifest, SourceFile, SplitCounts, config_hash
@@ -90,7 +90,7 @@ def run(config: CorpusConfig, home: Home, count: CountChunks, write: WriteShards
         if todo:
             for _ in track(write(staging, todo), "writing shards", len(todo)):
                 pass
-        return publish(staging, reading, files, target)
+        return publish(staging, reading, source, files, target)
 
 
 def resolve(config: CorpusConfig) -> CorpusConfig:
@@ -172,7 +172,7 @@ def choose_vocabulary(counts: pa.Table, documents: int, edition: Edition) -> Voc
     return Vocabulary(terms, df[mask], documents, int(tf[mask].sum()))
 
 
-def publish(staging: Staging, reading: Reading, files: list[SourceFile], target: Path) -> Path:
+def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:
     """Step 5. Write what describes the corpus and give it its name; nothing is visible under it before."""
     config = staging.config
     vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
@@ -197,7 +197,9 @@ def publish(staging: Staging, reading: Reading, files: list[SourceFile], target:
         config=config,
         splits=splits,
         dropped=dict(sorted(dropped.items())),
+        remarks=reading.remarks,
         label_names=reading.label_names,
+        label_parents=source.label_parents(),
         multi_label=labels_per_document > 1,
         vocabulary_hash=vocabulary.hash,
         source_checksum=reading.checksum,

@@ -44,12 +44,14 @@ class Reading:
     Attributes:
         starts: First document of each chunk, and the number of documents at the end.
         dropped: Documents left out, by reason.
+        remarks: Documents kept, by what a person should know of them.
         label_names: All labels, sorted.
         checksum: SHA-256 over the documents.
     """
 
     starts: list[int]
     dropped: dict[str, int]
+    remarks: dict[str, int]
     label_names: list[str]
     checksum: str
 
@@ -123,6 +125,7 @@ class Staging:
         shutil.rmtree(self.root, ignore_errors=True)
         digest = hashlib.sha256()
         dropped: Counter[str] = Counter()
+        remarks: Counter[str] = Counter()
         labels: set[str] = set()
         id_hashes, given = array("q"), array("b")
         starts = [0]
@@ -133,12 +136,16 @@ class Staging:
                 id_hashes.append(hash(row.id))
                 given.append(SPLITS.index(row.split) if row.split else NONE)
                 labels.update(row.labels)
+                if row.remark:
+                    remarks[row.remark] += 1
             write_arrow(self.documents(chunk), _table(rows))
             starts.append(starts[-1] + len(rows))
         if starts[-1] == 0:
-            left_out = f" ({dropped['empty']} without text)" if dropped else ""
+            left_out = f" (left out: {dict(dropped)})" if dropped else ""
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
-        reading = Reading(starts, dict(sorted(dropped.items())), sorted(labels), digest.hexdigest())
+        reading = Reading(
+            starts, dict(sorted(dropped.items())), dict(sorted(remarks.items())), sorted(labels), digest.hexdigest()
+        )
         self._check_ids(np.frombuffer(id_hashes, np.int64), reading)
         splits = assign(np.frombuffer(given, np.int8), self.config.edition.split)
         with whole(self.root / "splits.npy") as partial, partial.open("wb") as file:
@@ -169,10 +176,10 @@ class Staging:
 
 def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
     for document in documents:
-        if document.text.strip():
-            yield document
+        if reason := document.excluded or ("" if document.text.strip() else "empty"):
+            dropped[reason] += 1
         else:
-            dropped["empty"] += 1
+            yield document
 
 
 def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -148,13 +148,13 @@ def _tracking(config: Config, home: Home) -> list[Finding]:
 
 
 def _corpora(config: Config, home: Home) -> list[Finding]:
-    from texthash.corpora.catalog import CORPORA, at_hand
+    from texthash.corpora.catalog import at_hand, records
 
     try:
-        there = [name for name in CORPORA if at_hand(name, config.corpus.data_dir, home)]
+        there = [name for name in records() if at_hand(name, config.corpus.data_dir, home)]
     except TexthashError as error:
         return [Finding("corpora", "wrong", error.problem, error.remedy)]
-    away = sorted(set(CORPORA) - set(there))
+    away = sorted(set(records()) - set(there))
     found = f"at hand: {', '.join(there)}" + (f"; to be fetched: {', '.join(away)}" if away else "")
     prepared = sorted(str(path.parent.relative_to(home.root / "corpora")) for path in _manifests(home))
     return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]

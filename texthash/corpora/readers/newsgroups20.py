@@ -16,12 +16,33 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.locate import find_files
 from texthash.corpora.readers import rows
+from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
 from texthash.home import Home
 from texthash.progress import say
 
 ARCHIVE = "20news-bydate.tar.gz"
 COUNTS = {"train": 11_314, "test": 7_532}
+record = CorpusRecord(
+    name="20newsgroups",
+    title="20 Newsgroups, sorted by date",
+    documents=18_846,
+    labels=20,
+    multi_label=False,
+    licence="none stated; public Usenet messages, free for research",
+    source="http://qwone.com/~jason/20Newsgroups/",
+    citation="Lang, NewsWeeder: Learning to Filter Netnews, ICML 1995",
+    survey="18,846 documents, 20 labels, single-label",
+    splits=COUNTS,
+    downloads=(
+        Download(
+            url="https://ndownloader.figshare.com/files/5975967",
+            file=ARCHIVE,
+            bytes=14_464_277,
+            checksum="sha256:8f1b2514ca22a5ade8fbb9cfa5727df95fa587f4c87b786e15c759fa66d95610",
+        ),
+    ),
+)
 _FOLDERS = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
+from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.home import Home
 from texthash.progress import track
@@ -31,6 +32,17 @@ MIN_DOCUMENTS = 150
 _QUOTES = (b'"""', b"'''")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _OURS = "texthash"
+record = CorpusRecord(
+    name="pydoc",
+    title="Documentation strings of the installed Python packages",
+    documents=None,
+    labels=None,
+    multi_label=False,
+    licence="of each package",
+    source="the packages installed beside texthash",
+    citation="",
+    embedded=True,
+)
 
 
 def files(config: CorpusConfig, home: Home) -> list[Path]:
