@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 
 from texthash.config import CorpusConfig
@@ -11,26 +12,37 @@ from texthash.errors import CorpusError
 from texthash.home import DATA_VARIABLE, Home
 
 
-def find_files(name: str, official: tuple[str, ...], config: CorpusConfig, home: Home) -> list[Path]:
+def find_files(
+    name: str, official: tuple[str, ...] | list[tuple[str, ...]], config: CorpusConfig, home: Home
+) -> list[Path]:
     """The first place that has something: its official files, else ``<name>*.jsonl.gz`` in the canonical row form.
 
     Args:
         name: Of the corpus.
-        official: File names as the owner publishes them; all have to be there.
+        official: Paths as the owner publishes them, of which all have to be there; or a list of such forms, the
+            preferred one first. A path is sought below the place itself, then below each of its folders ``<name>*``
+            (``reuters21578/reut2-000.sgm``), and each file as it is named, then gzipped (``reut2-000.sgm.gz``).
 
     Returns:
-        The files, sorted; empty if no place has them.
+        The files, in the order of the form, or the rows sorted; empty if no place has them.
 
     Raises:
         CorpusError: if a data folder is named that does not exist.
     """
-    for folder in folders(config.data_dir, home):
-        published = [folder / file for file in official]
-        if official and all(file.is_file() for file in published):
-            return published
-        if found := sorted(folder.glob(f"{name}*.jsonl.gz")):
+    forms = official if isinstance(official, list) else [official] if official else []
+    for place in folders(config.data_dir, home):
+        below = [place, *sorted(folder for folder in place.glob(f"{name}*") if folder.is_dir())]
+        for form, folder in product(forms, below):
+            published = [_plain_or_gzipped(folder / file) for file in form]
+            if all(file.is_file() for file in published):
+                return published
+        if found := sorted(place.glob(f"{name}*.jsonl.gz")):
             return found
     return []
+
+
+def _plain_or_gzipped(path: Path) -> Path:
+    return path if path.is_file() else path.with_name(f"{path.name}.gz")
 
 
 def folders(data_dir: str | None, home: Home) -> list[Path]:
