@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
 from texthash.search.flat import FlatIndex, Hits
-from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
+from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, codes_of, open_documents, read_manifest
 
 if TYPE_CHECKING:
     import lance
@@ -41,7 +40,7 @@ class Shard:
         self._dataset = dataset
         # Place of each row of the index in the dataset; rows of the index are ordered by document number.
         self._places = order
-        self._index = FlatIndex(_codes(table["code"], manifest.bits)[order], numbers[order])
+        self._index = FlatIndex(codes_of(table["code"], manifest.bits)[order], numbers[order])
         self._masks: OrderedDict[frozenset[str], NDArray[np.uint32]] = OrderedDict()
 
     @classmethod
@@ -207,13 +206,3 @@ def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, lis
         numbers.append(which[order])
         shards.append(owner[order])
     return Hits(distances, numbers), shards
-
-
-def _codes(column: pa.ChunkedArray, bits: int) -> NDArray[np.uint8]:
-    width = bits // 8
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate(chunks).reshape(-1, width) if chunks else np.empty((0, width), np.uint8)

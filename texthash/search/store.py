@@ -1,7 +1,7 @@
 """How a shard lies on disk: a Lance dataset of documents and codes, and a manifest that says to which model it belongs.
 
     shard-0000/
-      manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, Lance version
+      manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8]
 
 A document is dealt to a shard by a hash of its id, not by its number: whoever holds an id (a read, an upsert, a delete)
@@ -19,14 +19,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.search.checksum import Checksum
 
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DOCUMENT_FIELDS = ("title", "text", "labels")
 _MANIFEST, _DOCUMENTS = "manifest.json", "documents.lance"
 
@@ -43,6 +46,7 @@ class ShardManifest:
         model: Digest of the model that made the codes.
         vocabulary_hash: Of that model's vocabulary.
         documents: Number of documents.
+        checksum: Of their numbers and codes: :class:`Checksum`, in hexadecimal.
         next_number: One more than the largest document number of the whole index.
         lance_version: Version of the dataset as built.
     """
@@ -54,8 +58,20 @@ class ShardManifest:
     model: str
     vocabulary_hash: str
     documents: int
+    checksum: str
     next_number: int
     lance_version: int
+
+
+def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:
+    """Codes of a column of fixed-size binaries without nulls, uint8 [N, bits / 8]."""
+    width = bits // 8
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
+        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+        if len(chunk)
+    ]
+    return np.concatenate(chunks).reshape(-1, width) if chunks else np.empty((0, width), np.uint8)
 
 
 def shard_of(document_id: str, shards: int) -> int:
@@ -111,8 +127,15 @@ def write_shard(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     columns = schema(bits)
+    checksum = Checksum()
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            checksum.add(batch.column("number").to_numpy(), codes_of(batch.column("code"), bits))
+            yield batch
+
     try:
-        reader = pa.RecordBatchReader.from_batches(columns, batches)
+        reader = pa.RecordBatchReader.from_batches(columns, counted())
         dataset = lance.write_dataset(reader, str(partial / _DOCUMENTS), schema=columns)
         dataset.create_scalar_index("id", "BTREE")
         manifest = ShardManifest(
@@ -123,6 +146,7 @@ def write_shard(
             model=model,
             vocabulary_hash=vocabulary_hash,
             documents=dataset.count_rows(),
+            checksum=str(checksum),
             next_number=next_number,
             lance_version=dataset.version,
         )

@@ -1,0 +1,47 @@
+"""A checksum of the codes of an index that follows every change of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.hamming.codes import to_words
+
+
+class Checksum:
+    """Digest of a set of (number, code) pairs that does not depend on their order and follows each change.
+
+    The sum, modulo 2**64, of a hash of each pair (the finaliser of splitmix64 over the number and the 64-bit words of
+    the code): a row that is added or removed adds or subtracts its hash. It finds damage, not malice.
+
+    Args:
+        value: A checksum to go on from, in hexadecimal.
+    """
+
+    def __init__(self, value: str = "0") -> None:
+        self._sum = int(value, 16)
+
+    def add(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
+        """Count in some rows: numbers int64 [N], codes uint8 [N, bits / 8]."""
+        self._sum = (self._sum + _hash_sum(numbers, codes)) % 2**64
+
+    def remove(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
+        """Count out some rows that were counted in."""
+        self._sum = (self._sum - _hash_sum(numbers, codes)) % 2**64
+
+    def __str__(self) -> str:
+        return f"{self._sum:016x}"
+
+
+def _hash_sum(numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> int:
+    mixed = _mixed(numbers.astype(np.uint64))
+    for word in to_words(codes):
+        mixed = _mixed(mixed ^ word)
+    return int(mixed.sum(dtype=np.uint64))
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
