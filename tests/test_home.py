@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from texthash.errors import UsageError
@@ -43,9 +45,41 @@ def test_looking_for_a_place_makes_none(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_or_an_object_store_is_refused(tmp_path):
+def test_the_store_is_the_root_unless_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("TEXTHASH_STORE", raising=False)
+    assert resolve_home(tmp_path).store == tmp_path
+    monkeypatch.setenv("TEXTHASH_STORE", str(tmp_path / "store"))
+    home = resolve_home(tmp_path / "root")
+    assert home.corpus("a", "b").is_relative_to(tmp_path / "store")
+    assert home.runs.is_relative_to(tmp_path / "root")
+    monkeypatch.setenv("TEXTHASH_STORE", "s3://bucket/prefix")
+    home = resolve_home(tmp_path / "root")
+    assert str(home.corpus("a", "b")) == "s3://bucket/prefix/corpora/a/b"
+    assert pickle.loads(pickle.dumps(home)) == home
+
+
+def test_an_address_as_home_is_the_store_and_files_get_a_directory_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TEXTHASH_STORE", raising=False)
+    homes = [resolve_home(f"s3://bucket/{name}") for name in ("one", "two")]
+    assert str(homes[0].corpus("a", "b")) == "s3://bucket/one/corpora/a/b"
+    assert all(home.root.is_relative_to(tmp_path) for home in homes)
+    assert homes[0].root != homes[1].root
+    monkeypatch.setenv("TEXTHASH_STORE", "s3://bucket/other")
+    with pytest.raises(UsageError, match="are two stores"):
+        resolve_home("s3://bucket/one")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("s3://", "names no bucket"), ("nosuch://bucket/x", "is not the address of an object store")],
+)
+def test_an_address_that_cannot_be_used_says_why(address, message):
+    with pytest.raises(UsageError, match=message):
+        resolve_home(address)
+
+
+def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file, not a directory"):
         resolve_home(tmp_path / "file")
-    with pytest.raises(UsageError, match="s3://bucket/state is an object-store address"):
-        resolve_home("s3://bucket/state")

@@ -1,40 +1,84 @@
-"""Files that appear whole or not at all, and one preparation at a time."""
+"""Files that appear whole or not at all, and one preparation at a time, in a directory or in an object store.
+
+A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.home.place`). An object store has
+no renaming and no locks, and needs neither: an object appears when it has been sent completely, and what consists of
+several becomes visible by one of them, which is sent last.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from texthash.progress import say
 
 
+def is_local(path: Path) -> bool:
+    """Whether ``path`` is a file or directory of this node rather than in an object store."""
+    return isinstance(path, Path)
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; it becomes ``path`` if the block ends well, else it is removed."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+    """A temporary file to write to; it becomes ``path`` if the block ends well, else it is removed.
+
+    It lies beside ``path``; for one in an object store in the node's temporary directory, from where it is sent.
+    """
+    if is_local(path):
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                partial.unlink()
+    else:
+        with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
+            partial = Path(folder) / path.name
+            yield partial
+            _client(path).put_file(str(partial), _key(path))
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of the object that lasts as long as the block, for readers of files."""
+    if is_local(path):
+        yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
+            copy = Path(folder) / path.name
+            _client(path).get_file(_key(path), str(copy))
+            yield copy
+
+
+def readable(path: Path) -> Path | IO[bytes]:
+    """What pyarrow reads a file from: a path, or an open object, of which only what is asked for is fetched."""
+    return path if is_local(path) else path.open("rb")
 
 
 def write_json(path: Path, value: Any) -> None:
-    with whole(path) as partial:
-        partial.write_text(json.dumps(value, ensure_ascii=False, sort_keys=True), encoding="utf-8")
+    write_text(path, json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
@@ -47,14 +91,34 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: Path, columns: list[str] | None = None) -> pa.Table:
-    with pa.ipc.open_file(path) as file:
+    source = path if is_local(path) else pa.py_buffer(path.read_bytes())
+    with pa.ipc.open_file(source) as file:
         table = file.read_all()
     return table.select(columns) if columns else table
 
 
+def write_array(path: Path, array: NDArray) -> None:
+    with whole(path) as partial, partial.open("wb") as file:
+        np.save(file, array)
+
+
+def read_array(path: Path) -> NDArray:
+    """Memory-mapped from a file; from an object store, in memory."""
+    if is_local(path):
+        return np.load(path, mmap_mode="r")
+    with local_copy(path) as copy:
+        return np.load(copy)
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; wait for another process that holds it. The system frees it when a process dies."""
+    """Hold a lock file; wait for another process that holds it. The system frees it when a process dies.
+
+    In an object store nothing is locked: writers of the same object have to write the same bytes there.
+    """
+    if not is_local(path):
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
@@ -63,3 +127,48 @@ def exclusive(path: Path) -> Iterator[None]:
             say(f"waiting for another process that holds {path}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def publish_directory(staged: Path, target: Path, last: str) -> None:
+    """Give a finished directory its name.
+
+    Args:
+        staged: The directory, in the same file system or object store.
+        target: Its name. A directory is renamed; the objects of a store are copied there by the store itself.
+        last: The file that makes it a whole; without it, ``target`` counts as absent (:func:`is_published`).
+    """
+    if is_local(staged):
+        staged.rename(target)
+        return
+    client, root = _client(staged), _key(staged)
+    if is_published(target, last):  # by another that prepared the same at the same time
+        return
+    objects = [key for key in client.find(root) if key != f"{root}/{last}"]
+    copies = [_key(target) + key.removeprefix(root) for key in objects]
+    for key in set(client.find(_key(target))) - set(copies):  # left by one that was given up
+        client.rm_file(key)
+    client.copy(objects, copies)
+    client.copy(f"{root}/{last}", f"{_key(target)}/{last}")
+
+
+def is_published(target: Path, last: str) -> bool:
+    """Whether a directory is there; in an object store, whether its last file is."""
+    return target.exists() if is_local(target) else (target / last).exists()
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory with all that is in it, if it is there."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(FileNotFoundError):
+        _client(path).rm(_key(path), recursive=True)
+
+
+def _client(path: Path) -> Any:
+    return path.fs  # type: ignore[attr-defined]
+
+
+def _key(path: Path) -> str:
+    """Bucket and key, as the client of the store takes them."""
+    return str(path.path).rstrip("/")  # type: ignore[attr-defined]
