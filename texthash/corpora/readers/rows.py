@@ -7,7 +7,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,13 +25,13 @@ def documents(path: Path) -> Iterator[Document]:
     """The documents of one file.
 
     ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
-    ``label`` is one name. ``split`` is train, validation or test, or empty; ``title`` is free.
+    ``label`` is one name. ``split`` is train, validation or test, or empty or ``all`` for none; ``title`` is free.
 
     Raises:
         CorpusError: naming file and line.
     """
     for line, row in rows(path):
-        yield _document(row, path, line)
+        yield document(row, path, line)
 
 
 def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -42,7 +42,7 @@ def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if name.endswith((".csv", ".csv.gz")):
         return _csv_rows(path)
     if name.endswith(".parquet"):
-        return _parquet_rows(path)
+        return parquet_rows(path, ("id", "text", "labels", "label", "split", "title"))
     raise CorpusError(
         f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(ROW_SUFFIXES)}."
     )
@@ -50,20 +50,37 @@ def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Numbered lines of a text file, gzipped or not; damage is reported with the line where it begins."""
+    with open_text(path, encoding) as file:
+        yield from numbered(file, str(path))
+
+
+def numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
+    """The same of an open file; ``name`` stands in errors."""
     number = 0
     try:
-        with open_text(path, encoding) as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line
+        for number, line in enumerate(file, start=1):
+            yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(
-            f"{path}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
+            f"{name}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
         ) from error
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}:{number + 1}: not {encoding} text: {error.reason} near byte {error.start}.",
+            f"{name}:{number + 1}: not {error.encoding} text: {error.reason} near byte {error.start}.",
             "convert the file to UTF-8.",
         ) from error
+
+
+def cells(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of CSV without their meaning: the line where each ends, and its cells; ``name`` stands in errors."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader((line for _, line in lines), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise CorpusError(f"{name}:{reader.line_num}: not CSV: {error}", "correct the quoting.") from error
 
 
 def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
@@ -91,33 +108,24 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader((line for _, line in lines(path)), strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return
-        header[0] = header[0].removeprefix("\ufeff")
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise CorpusError(
-                    f"{path}:{reader.line_num}: {len(cells)} cells under a header of {len(header)}.",
-                    "quote cells that hold commas or line breaks.",
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise CorpusError(f"{path}:{reader.line_num}: not CSV: {error}", "correct the quoting.") from error
+    table = cells(lines(path), str(path))
+    _, header = next(table, (0, [""]))
+    header[0] = header[0].removeprefix("\ufeff")
+    for line, row in table:
+        if len(row) != len(header):
+            raise CorpusError(
+                f"{path}:{line}: {len(row)} cells under a header of {len(header)}.",
+                "quote cells that hold commas or line breaks.",
+            )
+        yield line, dict(zip(header, row, strict=True))
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def parquet_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Row number from 1, and the row: those of ``columns`` that the file has."""
     number = 0
     try:
         file = pq.ParquetFile(path)
-        wanted = [
-            name for name in file.schema_arrow.names if name in ("id", "text", "labels", "label", "split", "title")
-        ]
+        wanted = [name for name in file.schema_arrow.names if name in columns]
         for part in file.iter_batches(1024, columns=wanted or None):
             for row in part.to_pylist():
                 number += 1
@@ -128,7 +136,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         ) from error
 
 
-def _document(row: Mapping[str, Any], path: Path, line: int) -> Document:
+def document(row: Mapping[str, Any], path: Path, line: int) -> Document:
+    """The document of one row; raises :class:`CorpusError`."""
     origin = f"{path}:{line}"
     if "text" not in row:
         raise CorpusError(f"{origin}: there is no text, only {', '.join(map(str, row)) or 'nothing'}.", _CANONICAL)
@@ -139,6 +148,7 @@ def _document(row: Mapping[str, Any], path: Path, line: int) -> Document:
         raise CorpusError(f"{origin}: text is a {type(text).__name__}.", _CANONICAL)
     id_ = row.get("id")
     split = row.get("split") or ""
+    split = "" if split == "all" else split
     if split and split not in SPLITS:
         raise CorpusError(f"{origin}: unknown split {split!r}.", f"use {', '.join(SPLITS)}, or leave it out.")
     return Document(
