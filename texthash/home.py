@@ -40,6 +40,10 @@ class Home:
         """Where prepared corpora are; see :func:`place`."""
         return place(self.store_name) if self.store_name else self.root
 
+    def path(self, name: str) -> Path:
+        """The place that a record names: an address, an absolute path, or one relative to the state directory."""
+        return place(name) if is_address(name) else self.root / name
+
     @property
     def downloads(self) -> Path:
         return self.root / "downloads"

@@ -1,15 +1,20 @@
-"""Making releases: record a new one, move the pointer to one, go back to the one before."""
+"""Making releases: record a new one, move the pointer to one, go back to the one before, drop old ones."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from dataclasses import asdict
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.search.mutations import sync
 from texthash.search.release import (
     CURRENT,
     RELEASE_NAME,
@@ -23,6 +28,9 @@ from texthash.search.store import read_index, shard_path
 
 if TYPE_CHECKING:
     from texthash.home import Home
+
+KEPT_WRITES = 20
+KEPT_SECONDS = 60.0
 
 
 def publish(
@@ -71,7 +79,7 @@ def publish(
             "build an index with this model.",
         )
     base = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now(),
         "model": model or hasher.name,
         "model_version": model_version,
         "model_uri": _uri(home, hasher_dir),
@@ -84,9 +92,11 @@ def publish(
         "vocabulary_hash": hasher.vocabulary_hash,
         "index_uri": _uri(home, index),
         "shards": tuple(
-            ShardState(_uri(home, shard_path(index, m.shard)), m.lance_version, m.documents) for m in manifests
+            ShardState(_uri(home, shard_path(index, m.shard)), m.lance_version, m.documents, m.checksum)
+            for m in manifests
         ),
         "next_number": first.next_number,
+        "parent": None,
         "commit": commit,
     }
     release = _record(home, base)
@@ -98,10 +108,59 @@ def publish(
 def switch_to(home: Home, name: str) -> Release:
     """Make a release the current one, in one atomic step that is on disk when this returns."""
     release = read_release(home, name)
-    now = read_pointer(home)
-    if now["release"] != release.name:
-        _write_durably(releases_path(home) / CURRENT, {"release": release.name, "previous": now["release"]})
+    with _pointer_held(home):
+        now = read_pointer(home)
+        if now["release"] != release.name:
+            _write_durably(releases_path(home) / CURRENT, {"release": release.name, "previous": now["release"]})
     return release
+
+
+def advance(
+    home: Home, parent: Release, shards: Sequence[ShardState], next_number: int, **others: str | int | None
+) -> Release:
+    """Publish what a write made of the current release. It is on disk, and current, when this returns.
+
+    Args:
+        home: State directory.
+        parent: The release that was changed.
+        shards: Its shards as they are now.
+        next_number: The document number that the next insert gets.
+        others: Further fields of the release that are not those of its parent.
+
+    Raises:
+        TexthashError: ``parent`` is not current any more; then nothing is published.
+    """
+    same = {field.name: getattr(parent, field.name) for field in fields(Release)}
+    same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now(), **others)
+    del same["name"], same["version"]
+    with _pointer_held(home):
+        now = read_pointer(home)
+        if now["release"] != parent.name:
+            raise TexthashError(
+                f"release {parent.name} was to be changed, but {now['release']} is current now.",
+                "nothing was written; send the write again, to what is current.",
+            )
+        release = _record(home, same)
+        _write_durably(releases_path(home) / CURRENT, {**now, "release": release.name})
+    return release
+
+
+def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
+    """Drop the records of releases that writes made and that nobody serves any more. Their Lance versions stay until
+    the index is compacted.
+
+    Args:
+        home: State directory.
+        kept: Names of releases to keep, such as those of snapshots.
+        keep: How many of the newest stay in any case.
+        age_s: How old, in seconds, a record has to be: requests in flight may still be answered from a younger one.
+    """
+    needed = {*kept, *read_pointer(home).values()}
+    found = [path for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
+    for path in sorted(found, key=lambda path: int(path.stem[1:]))[:-keep]:
+        old = time.time() - path.stat().st_mtime > age_s
+        if old and path.stem not in needed and read_release(home, path.stem).parent is not None:
+            path.unlink()
 
 
 def rollback(home: Home) -> Release:
@@ -114,6 +173,20 @@ def rollback(home: Home) -> Release:
     if previous is None:
         raise TexthashError("there is no earlier release to go back to.", "`texthash index info` lists the releases.")
     return switch_to(home, previous)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _pointer_held(home: Home) -> Iterator[None]:
+    """Nobody else moves the pointer meanwhile."""
+    directory = releases_path(home)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _uri(home: Home, path: Path) -> str:
@@ -138,7 +211,7 @@ def _record(home: Home, base: dict[str, Any]) -> Release:
             continue
         finally:
             partial.unlink()
-        _sync(directory)
+        sync(directory)
         return release
 
 
@@ -146,7 +219,7 @@ def _write_durably(path: Path, record: dict[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     _write(partial, record)
     partial.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
@@ -154,11 +227,3 @@ def _write(path: Path, record: dict[str, Any]) -> None:
         json.dump(record, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,8 @@
 
 A reader that holds a release can answer from it for as long as it likes: it names the model's files, the shards and the
 Lance version of each. Publishing writes a record, switching moves the pointer, rolling back moves it to the release
-that was served before.
+that was served before. Each write to an index makes a release too, whose ``parent`` is the one it changed; those that
+nobody serves any more are dropped after a while, unless a snapshot names them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from texthash.home import Home
     from texthash.methods.hasher import Hasher
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CURRENT = "current"
 RELEASE_NAME = re.compile(r"r\d{6,}")
 
@@ -39,11 +40,13 @@ class ShardState:
         uri: Its directory; relative to the state directory where it lies inside.
         version: Lance version of its documents.
         documents: How many there are in that version.
+        checksum: Of their numbers and codes: :class:`texthash.search.checksum.Checksum`.
     """
 
     uri: str
     version: int
     documents: int
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Release:
         index_uri: Directory of the index.
         shards: State of every shard, in order.
         next_number: The document number that the next insert gets.
+        parent: Name of the release that a write turned into this one; None for one that was built.
         commit: Git commit of the program that published it, if known.
         format: Version of this record.
     """
@@ -87,6 +91,7 @@ class Release:
     index_uri: str
     shards: tuple[ShardState, ...]
     next_number: int
+    parent: str | None
     commit: str | None
     format: int = FORMAT_VERSION
 
@@ -111,12 +116,12 @@ class Release:
         from texthash.methods.hasher import Hasher
 
         self._check_model(home)
-        return Hasher.load(home.root / self.model_uri)
+        return Hasher.load(home.path(self.model_uri))
 
     def _check_model(self, home: Home) -> None:
         from texthash.methods.hasher import digest
 
-        directory = home.root / self.model_uri
+        directory = home.path(self.model_uri)
         try:
             found = digest(directory)
         except FileNotFoundError as error:
@@ -131,7 +136,7 @@ class Release:
             )
 
     def _check_manifest(self, home: Home, number: int) -> None:
-        path = home.root / self.shards[number].uri
+        path = home.path(self.shards[number].uri)
         manifest = read_manifest(path)
         if manifest.model != self.model_digest or manifest.bits != self.bits:
             raise ModelMismatchError(
@@ -144,7 +149,7 @@ class Release:
         """Open one shard in the version of this release. Errors as :meth:`check`."""
         self._check_manifest(home, number)
         state = self.shards[number]
-        path = home.root / state.uri
+        path = home.path(state.uri)
         shard = Shard.open(path, state.version)
         if len(shard) != state.documents:
             raise TexthashError(
@@ -204,8 +209,10 @@ def read_release(home: Home, name: str = CURRENT) -> Release:
             return Release(**record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TexthashError(f"{path} is broken: {error}", "restore it from a copy, or publish again.") from None
+    newer = isinstance(found, int) and found > FORMAT_VERSION
     raise TexthashError(
-        f"{path} has release format {found!r}, this version reads {FORMAT_VERSION}.", "upgrade texthash."
+        f"{path} has release format {found!r}, this version reads {FORMAT_VERSION}.",
+        "upgrade texthash." if newer else "build the index again: `texthash index build`.",
     )
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 DOCUMENT_FIELDS = ("title", "text", "labels")
-_MANIFEST, _DOCUMENTS = "manifest.json", "documents.lance"
+DOCUMENTS = "documents.lance"
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def write_shard(
 
     try:
         reader = pa.RecordBatchReader.from_batches(columns, counted())
-        dataset = lance.write_dataset(reader, str(partial / _DOCUMENTS), schema=columns)
+        dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns)
         dataset.create_scalar_index("id", "BTREE")
         manifest = ShardManifest(
             format=FORMAT_VERSION,
@@ -229,11 +230,11 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
     import lance
 
     try:
-        dataset = lance.dataset(str(path / _DOCUMENTS), version=version)
+        dataset = lance.dataset(str(path / DOCUMENTS), version=version)
     except (ValueError, OSError) as error:
         what = "" if version is None else f" in version {version}"
         raise TexthashError(
-            f"{path / _DOCUMENTS} cannot be opened{what}: {error}", "restore the shard, or build the index again."
+            f"{path / DOCUMENTS} cannot be opened{what}: {error}", "restore the shard, or build the index again."
         ) from None
     missing = [field.name for field in schema(bits) if field.name not in dataset.schema.names]
     if missing:

@@ -1,0 +1,86 @@
+"""One writer an index: a lock that the system frees when its holder dies, and a word on who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.errors import TexthashError
+
+if TYPE_CHECKING:
+    from texthash.home import Home
+
+
+class IndexHeldError(TexthashError):
+    """Somebody else writes to the index.
+
+    Attributes:
+        address: URL of the service that does, through which others write; None for another program.
+    """
+
+    def __init__(self, problem: str, remedy: str, address: str | None) -> None:
+        super().__init__(problem, remedy)
+        self.address = address
+
+
+class Fence:
+    """The right to write to an index, held from :meth:`take` to :meth:`leave`.
+
+    Args:
+        home: State directory; all writers of an index share it.
+        index: Directory or URI of the index, as its release names it.
+    """
+
+    def __init__(self, home: Home, index: str) -> None:
+        self._path = home.root / "locks" / f"{Path(index).name}.writer"
+        self._descriptor: int | None = None
+
+    def take(self, address: str | None = None) -> None:
+        """Become the writer.
+
+        Args:
+            address: URL under which this process takes the writes of others.
+
+        Raises:
+            IndexHeldError: another process is the writer; it is named.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise self._held() from None
+        me = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "address": address,
+        }
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(me).encode(), 0)
+        self._descriptor = descriptor
+
+    def leave(self) -> None:
+        """Let another become the writer. Does nothing if this is not the writer."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _held(self) -> IndexHeldError:
+        try:
+            holder: dict[str, Any] = json.loads(self._path.read_text())
+        except ValueError:  # it has the lock and has not signed yet
+            holder = {}
+        who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}, since {holder.get('since', 'now')}"
+        address = holder.get("address")
+        return IndexHeldError(
+            f"the index has a writer already: {who}{f', the service at {address}' if address else ''}.",
+            f"write through {address}." if address else "wait until it ends.",
+            address,
+        )

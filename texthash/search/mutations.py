@@ -1,0 +1,180 @@
+"""Changes to the documents of one shard: each is one Lance commit, which a reader sees whole or not at all.
+
+A reader opens a shard in the version that its release names, so a commit changes nothing for anybody until a release
+names it. A commit that no release ever named (its writer died) is undone by :func:`rewind`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from texthash.errors import TexthashError
+from texthash.search.store import DOCUMENTS, codes_of, open_documents, schema
+
+if TYPE_CHECKING:
+    import lance
+
+# Row addresses hold the fragment above and the row in it below.
+_OFFSET_BITS = np.uint64(32)
+_OFFSET_MASK = np.uint64(0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a shard.
+
+    Attributes:
+        ids: Document ids.
+        numbers: Document numbers, int64 [N].
+        codes: uint8 [N, bits / 8].
+        addresses: Where Lance keeps each, uint64 [N].
+    """
+
+    ids: list[str]
+    numbers: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    addresses: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def rows_by_id(dataset: lance.LanceDataset, ids: Sequence[str]) -> Rows:
+    """The rows that hold some of these ids."""
+    return _rows(dataset, pc.field("id").isin(pa.array(ids, pa.string())))
+
+
+def rows_by_label(dataset: lance.LanceDataset, labels: Sequence[str]) -> Rows:
+    """The rows that have one of these labels."""
+    quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+    return _rows(dataset, f"array_has_any(labels, [{quoted}])")
+
+
+def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance.LanceDataset:
+    """Take some rows out and put others in, in one commit.
+
+    Args:
+        dataset: The shard in its newest version.
+        removed: Rows of this version.
+        added: New rows in the form of :func:`texthash.search.store.schema`.
+
+    Returns:
+        The dataset in its new version.
+
+    Raises:
+        TexthashError: somebody else has written to the shard since it was opened; nothing of this change is published.
+    """
+    from lance import LanceDataset, LanceOperation
+    from lance.commit import CommitConflictError
+    from lance.fragment import write_fragments
+
+    emptied, thinned = [], []
+    fragments = removed.addresses >> _OFFSET_BITS
+    for fragment in np.unique(fragments):
+        offsets = (removed.addresses[fragments == fragment] & _OFFSET_MASK).tolist()
+        found = dataset.get_fragment(int(fragment))
+        assert found is not None  # the rows come from it
+        left = found.delete_rows(offsets)
+        if left is None:
+            emptied.append(int(fragment))
+        else:
+            thinned.append(left)
+    new = write_fragments(added, dataset, schema=dataset.schema) if len(added) else []
+    operation = LanceOperation.Update(removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=new)
+    try:
+        changed = LanceDataset.commit(dataset, operation, read_version=dataset.version, max_retries=0)
+    except CommitConflictError as error:
+        raise _fenced(dataset) from error
+    if changed.version != dataset.version + 1:  # a commit of somebody else that Lance could join with this one
+        raise _fenced(dataset)
+    return changed
+
+
+def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
+    """Write rows of small and thinned fragments together, and bring the index of ids up to date."""
+    dataset.optimize.compact_files()
+    dataset.optimize.optimize_indices()
+    return dataset
+
+
+def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
+    """Open a shard for writing in the state of a version; commits made after it are undone by a commit of their own."""
+    newest = open_documents(path, None, bits)
+    if newest.version == version:
+        return newest
+    open_documents(path, version, bits).restore()
+    return open_documents(path, None, bits)
+
+
+class Synced:
+    """Brings what Lance wrote to disk, so that an acknowledged write outlives a loss of power, not only of a process.
+
+    Lance never changes a file, so each has to be synced once, and the directories whenever they get a new one.
+
+    Args:
+        path: Directory of the shard; what is there already is taken to be on disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._root = path / DOCUMENTS
+        self._known = {file for _, files in self._walk() for file in files}
+
+    def sync(self) -> None:
+        """Sync every file that is new since the last call, and the directories that hold them."""
+        for directory, files in self._walk():
+            new = [file for file in files if file not in self._known]
+            for file in [*new, directory] if new else []:
+                sync(Path(file))
+            self._known.update(new)
+
+    def _walk(self) -> list[tuple[str, list[str]]]:
+        return [(parent, [os.path.join(parent, name) for name in names]) for parent, _, names in os.walk(self._root)]
+
+
+def sync(path: Path) -> None:
+    """Bring a file or directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def table_of(
+    documents: Sequence[dict[str, object]], numbers: Sequence[int], codes: NDArray[np.uint8], bits: int
+) -> pa.Table:
+    """Documents, their numbers and codes as rows of a shard."""
+    columns = {
+        "number": pa.array(numbers, pa.int64()),
+        **{name: [document[name] for document in documents] for name in ("id", "title", "text", "labels")},
+        "code": pa.array([code.tobytes() for code in codes], pa.binary(bits // 8)),
+    }
+    return pa.table(columns, schema=schema(bits))
+
+
+def _rows(dataset: lance.LanceDataset, condition: pc.Expression | str) -> Rows:
+    scanner = dataset.scanner(columns=["id", "number", "code"], filter=condition, with_row_address=True)
+    table = scanner.to_table()
+    bits = 8 * table.schema.field("code").type.byte_width
+    return Rows(
+        table["id"].to_pylist(),
+        table["number"].to_numpy(),
+        codes_of(table["code"], bits),
+        table["_rowaddr"].to_numpy().astype(np.uint64),
+    )
+
+
+def _fenced(dataset: lance.LanceDataset) -> TexthashError:
+    return TexthashError(
+        f"{dataset.uri} was changed by somebody else since version {dataset.version} was opened.",
+        "nothing was written: an index has one writer; open it again to go on.",
+    )

@@ -1,0 +1,96 @@
+"""Snapshots: names for states of the index that are kept whatever is written later.
+
+    snapshots/<name>.json    {"name": ..., "release": "r000012", "created": ...}
+
+A snapshot copies nothing: it holds on to a release, and with it to the Lance version of every shard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from texthash.errors import TexthashError, UsageError, nearest_name
+from texthash.search.mutations import sync
+from texthash.search.release import Release, read_release
+
+if TYPE_CHECKING:
+    from texthash.home import Home
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A named state.
+
+    Attributes:
+        name: Given by a person.
+        release: Name of the release that it holds.
+        created: Time, ISO 8601, UTC.
+    """
+
+    name: str
+    release: str
+    created: str
+
+
+def take_snapshot(home: Home, name: str) -> Snapshot:
+    """Hold on to what is served now.
+
+    Raises:
+        UsageError: a name that cannot be a file's.
+        TexthashError: the name is taken, or nothing is released.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
+    snapshot = Snapshot(name, read_release(home).name, datetime.now(UTC).isoformat(timespec="seconds"))
+    path = _path(home, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(asdict(snapshot), indent=2))
+    sync(partial)
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise TexthashError(
+            f"there is a snapshot {name!r} already.", "choose another name, or drop that one."
+        ) from None
+    finally:
+        partial.unlink()
+    sync(path.parent)
+    return snapshot
+
+
+def list_snapshots(home: Home) -> list[Snapshot]:
+    """All snapshots, oldest first."""
+    found = [Snapshot(**json.loads(path.read_text())) for path in _path(home, "x").parent.glob("*.json")]
+    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
+
+
+def read_snapshot(home: Home, name: str) -> Snapshot:
+    """Read a snapshot; raises :class:`TexthashError` naming the nearest if there is none of that name."""
+    for snapshot in (snapshots := list_snapshots(home)):
+        if snapshot.name == name:
+            return snapshot
+    hint = nearest_name(name, [snapshot.name for snapshot in snapshots]) if snapshots else "there is none"
+    raise TexthashError(f"there is no snapshot {name!r} ({hint}).", "`texthash index snapshots` lists them.")
+
+
+def drop_snapshot(home: Home, name: str) -> None:
+    """Let go of a state; its space is freed when the index is compacted."""
+    _path(home, read_snapshot(home, name).name).unlink()
+
+
+def snapshot_releases(home: Home) -> dict[str, Release]:
+    """The releases that snapshots hold, by name."""
+    return {snapshot.release: read_release(home, snapshot.release) for snapshot in list_snapshots(home)}
+
+
+def _path(home: Home, name: str) -> Path:
+    return home.root / "snapshots" / f"{name}.json"

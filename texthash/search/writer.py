@@ -1,0 +1,285 @@
+"""The one writer of an index: upserts and deletes that are durable when they return, and that a reader sees whole.
+
+A write goes through four steps: a Lance commit on each shard it touches, these files brought to disk, a release that
+names the new versions, and the pointer moved to it, on disk too. Only then does the call return. A reader follows
+the pointer, so it sees all of a write, over all shards, or nothing. A writer that dies between the steps leaves commits
+that no release names; the next writer undoes them first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from texthash.errors import TexthashError
+from texthash.hamming.codes import check_codes
+from texthash.search.checksum import Checksum
+from texthash.search.fence import Fence
+from texthash.search.mutations import Rows, Synced, change, compact, rewind, rows_by_id, rows_by_label, table_of
+from texthash.search.publish import advance, prune
+from texthash.search.release import Release, ShardState, list_releases, read_release
+from texthash.search.snapshots import snapshot_releases
+from texthash.search.store import codes_of, schema, shard_of
+
+if TYPE_CHECKING:
+    import lance
+
+    from texthash.home import Home
+
+_PRUNE_EVERY = 50
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class IndexDocument:
+    """A document on its way into an index: what is stored beside its code."""
+
+    id: str
+    text: str
+    title: str = ""
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did.
+
+    Attributes:
+        release: That holds it, and is current.
+        documents: How many documents it wrote or deleted.
+        new: How many of them the index did not hold before.
+    """
+
+    release: Release
+    documents: int
+    new: int = 0
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a write does to one shard: rows that leave it and rows that come, in the form of its schema."""
+
+    removed: Rows
+    added: pa.Table
+
+    def apply(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
+        return change(dataset, self.removed, self.added) if len(self.removed) or len(self.added) else dataset
+
+    def follow(self, state: ShardState) -> ShardState:
+        """The state after the change, but for the version."""
+        checksum = Checksum(state.checksum)
+        checksum.remove(self.removed.numbers, self.removed.codes)
+        bits = 8 * self.added.schema.field("code").type.byte_width
+        checksum.add(self.added["number"].to_numpy(), codes_of(self.added["code"], bits))
+        count = state.documents - len(self.removed) + len(self.added)
+        return replace(state, documents=count, checksum=str(checksum))
+
+
+class IndexWriter:
+    """Writes to the index of the current release. Made by :meth:`open`; calls may come from several threads.
+
+    Attributes:
+        release: The newest release, which holds every write that returned.
+    """
+
+    def __init__(self, home: Home, release: Release, fence: Fence) -> None:
+        self.release = release
+        self._home = home
+        self._fence = fence
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(len(release.shards), thread_name_prefix="texthash-write")
+        self._synced = [Synced(home.path(state.uri)) for state in release.shards]
+        self._datasets = self._rewound()
+        self._writes = 0
+
+    @classmethod
+    def open(cls, home: Home, address: str | None = None) -> IndexWriter:
+        """Become the writer of the current index, and undo what a writer that died left unfinished.
+
+        Args:
+            home: State directory.
+            address: URL under which this process takes the writes of others.
+
+        Raises:
+            IndexHeldError: somebody else is the writer.
+            TexthashError: nothing is released, or a shard is broken.
+        """
+        release = read_release(home)
+        fence = Fence(home, release.index_uri)
+        fence.take(address)
+        try:
+            release.check(home)
+            return cls(home, read_release(home), fence)
+        except BaseException:
+            fence.leave()
+            raise
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another become the writer, after the write that is under way."""
+        with self._lock:
+            self._pool.shutdown()
+            self._fence.leave()
+
+    def upsert(self, documents: Sequence[IndexDocument], codes: NDArray[np.uint8]) -> Written:
+        """Put documents in; one whose id is there replaces the old one and keeps its number.
+
+        Args:
+            documents: With ids that are all different.
+            codes: Their codes by the model of the release, uint8 [N, bits / 8].
+
+        Raises:
+            ModelMismatchError: codes of another width.
+            TexthashError: an id twice; or the write failed, and nothing of it is to be seen.
+        """
+        check_codes(codes, self.release.bits)
+        _check_documents(documents, len(codes))
+        shards = len(self._datasets)
+        mine: list[list[int]] = [[] for _ in range(shards)]
+        for row, document in enumerate(documents):
+            mine[shard_of(document.id, shards)].append(row)
+        with self._lock:
+            old = self._each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
+            numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}
+            known, following = len(numbers), self.release.next_number
+            for document in documents:
+                if document.id not in numbers:
+                    numbers[document.id] = following
+                    following += 1
+
+            def rows_of(shard: int) -> pa.Table:
+                chosen = [documents[row] for row in mine[shard]]
+                given = [numbers[document.id] for document in chosen]
+                return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], self.release.bits)
+
+            self._publish([_Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
+            return Written(self.release, len(documents), len(documents) - known)
+
+    def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> Written:
+        """Take documents out: those with these ids, or those with one of these labels. Ids that are not there count
+        for nothing. Errors as :meth:`upsert`."""
+        if bool(ids) == bool(labels):
+            raise TexthashError("a delete needs either ids or labels.", "give one of them.")
+        shards = len(self._datasets)
+        with self._lock:
+            if ids:
+                mine: list[list[str]] = [[] for _ in range(shards)]
+                for id_ in dict.fromkeys(ids):
+                    mine[shard_of(id_, shards)].append(id_)
+                old = self._each(lambda shard, data: rows_by_id(data, mine[shard]))
+            else:
+                old = self._each(lambda _, data: rows_by_label(data, labels))
+            count = sum(len(part) for part in old)
+            if count:
+                nothing = schema(self.release.bits).empty_table()
+                self._publish([_Change(part, nothing) for part in old], self.release.next_number)
+            return Written(self.release, count)
+
+    def compact(self) -> Release:
+        """Write thinned and small pieces together, and free what no release or snapshot names any more."""
+        with self._lock:
+            try:
+                self._datasets = self._each(lambda _, data: compact(data))
+                self._advance([replace(s, version=d.version) for s, d in self._states()], self.release.next_number)
+            except BaseException:
+                self._datasets = self._rewound()
+                raise
+            prune(self._home, snapshot_releases(self._home))
+            self._free_versions()
+            return self.release
+
+    def restore(self, release: Release) -> Release:
+        """Bring back the documents of an earlier release of this index, as a new one.
+
+        Raises:
+            TexthashError: the release is of another index.
+        """
+        if release.index_uri != self.release.index_uri:
+            raise TexthashError(
+                f"release {release.name} is of the index {release.index_uri}, not of {self.release.index_uri}.",
+                "`texthash index rollback` leads to an earlier index.",
+            )
+        with self._lock:
+            try:
+                self._datasets = [rewind(self._home.path(s.uri), s.version, release.bits) for s in release.shards]
+                states = zip(release.shards, self._datasets, strict=True)
+                # No number is ever given twice, also not those of documents that the restore takes away.
+                following = max(release.next_number, self.release.next_number)
+                self._advance([replace(state, version=data.version) for state, data in states], following)
+            except BaseException:
+                self._datasets = self._rewound()
+                raise
+            return self.release
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def _publish(self, changes: Sequence[_Change], next_number: int) -> None:
+        try:
+            self._datasets = self._each(lambda shard, data: changes[shard].apply(data))
+            states = [
+                replace(changes[shard].follow(state), version=dataset.version)
+                for shard, (state, dataset) in enumerate(self._states())
+            ]
+            self._advance(states, next_number)
+        except BaseException:
+            self._datasets = self._rewound()
+            raise
+        self._writes += 1
+        if self._writes % _PRUNE_EVERY == 0:
+            prune(self._home, snapshot_releases(self._home))
+
+    def _advance(self, states: Sequence[ShardState], next_number: int) -> None:
+        self._each(lambda shard, _: self._synced[shard].sync())
+        self.release = advance(self._home, self.release, states, next_number)
+
+    def _states(self) -> list[tuple[ShardState, lance.LanceDataset]]:
+        return list(zip(self.release.shards, self._datasets, strict=True))
+
+    def _rewound(self) -> list[lance.LanceDataset]:
+        return [rewind(self._home.path(s.uri), s.version, self.release.bits) for s in self.release.shards]
+
+    def _each(self, call: Callable[[int, lance.LanceDataset], _T]) -> list[_T]:
+        """Call for every shard side by side; all have ended when the first error is raised."""
+        calls = [self._pool.submit(call, shard, dataset) for shard, dataset in enumerate(self._datasets)]
+        for error in [done.exception() for done in calls]:
+            if error is not None:
+                raise error
+        return [done.result() for done in calls]
+
+    def _free_versions(self) -> None:
+        named: list[set[int]] = [set() for _ in self._datasets]
+        for release in [*list_releases(self._home), *snapshot_releases(self._home).values()]:
+            if release.index_uri == self.release.index_uri:
+                for shard, state in enumerate(release.shards):
+                    named[shard].add(state.version)
+
+        def free(shard: int, dataset: lance.LanceDataset) -> None:
+            unnamed = {found["version"] for found in dataset.versions()} - named[shard]
+            if unnamed:
+                dataset.cleanup_old_versions(versions=sorted(unnamed), delete_unverified=True)
+
+        self._each(free)
+
+
+def _check_documents(documents: Sequence[IndexDocument], codes: int) -> None:
+    if len(documents) != codes:
+        raise TexthashError(f"{len(documents)} documents came with {codes} codes.", "give one code per document.")
+    ids = Counter(document.id for document in documents)
+    if "" in ids:
+        raise TexthashError("a document has no id.", "give each document an id of its own.")
+    twice = [id_ for id_, count in ids.items() if count > 1]
+    if twice:
+        raise TexthashError(f"the id {twice[0]!r} occurs {ids[twice[0]]} times.", "write each document once.")
