@@ -109,7 +109,7 @@ class Release:
         """
         self._check_model(home)
         for number in range(len(self.shards)):
-            self._check_manifest(home, number)
+            self.check_shard(home, number)
 
     def open_hasher(self, home: Home) -> Hasher:
         """Load the model of this release. Errors as :meth:`check`."""
@@ -135,7 +135,8 @@ class Release:
                 "restore the model's directory, or publish a new release.",
             )
 
-    def _check_manifest(self, home: Home, number: int) -> None:
+    def check_shard(self, home: Home, number: int) -> None:
+        """Check that one shard is of the model of this release. Errors as :meth:`check`."""
         path = home.path(self.shards[number].uri)
         manifest = read_manifest(path)
         if manifest.model != self.model_digest or manifest.bits != self.bits:
@@ -147,7 +148,7 @@ class Release:
 
     def open_shard(self, home: Home, number: int) -> Shard:
         """Open one shard in the version of this release. Errors as :meth:`check`."""
-        self._check_manifest(home, number)
+        self.check_shard(home, number)
         state = self.shards[number]
         path = home.path(state.uri)
         shard = Shard.open(path, state.version)

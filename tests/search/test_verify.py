@@ -1,0 +1,90 @@
+"""Verification finds what is wrong with an index and says where."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, replace
+
+import lance
+import pytest
+
+from tests.search.test_writer import built, codes, documents, home
+from texthash.home import Home
+from texthash.search.release import read_release
+from texthash.search.store import DOCUMENTS
+from texthash.search.verify import verify
+from texthash.search.writer import IndexWriter
+
+__all__ = ["built", "home"]  # fixtures
+
+
+def failed(home: Home) -> dict[str, str]:
+    return {finding.check: finding.found for finding in verify(home, sample=10_000) if not finding.ok}
+
+
+def test_a_whole_index_passes_before_and_after_writes(home: Home) -> None:
+    assert failed(home) == {}
+    with IndexWriter.open(home) as writer:
+        fresh = documents("a", "b", text="sparse matrix factorisation")
+        hasher = read_release(home).open_hasher(home)
+        writer.upsert(fresh, hasher.encode([document.text for document in fresh]))
+        writer.delete(ids=["a"])
+        assert failed(home) == {}
+        writer.compact()
+    assert failed(home) == {}
+    names = [finding.check for finding in verify(home)]
+    assert names == [
+        "model",
+        *(f"shard {shard}: {part}" for shard in range(2) for part in ("files", "rows", "codes")),
+        "document numbers",
+    ]
+
+
+def test_codes_that_the_model_does_not_make_are_found(home: Home) -> None:
+    with IndexWriter.open(home) as writer:
+        writer.upsert(documents("a", text="kernel density"), codes(1, 0b10101010))
+    (found,) = failed(home).values()
+    assert "have another code now (first: 'a')" in found
+    assert found.startswith("1 of ")
+
+
+def _drop_rows(home: Home) -> None:
+    """Publish, by hand, a version of shard 0 that lacks rows."""
+    release = read_release(home)
+    path = home.path(release.shards[0].uri) / DOCUMENTS
+    dataset = lance.dataset(str(path))
+    dataset.delete("number < 100")
+    _rewrite(home, 0, version=dataset.version)
+
+
+def _rewrite(home: Home, shard: int, **changes: object) -> None:
+    release = read_release(home)
+    states = list(release.shards)
+    states[shard] = replace(states[shard], **changes)  # type: ignore[arg-type]
+    record = asdict(replace(release, shards=tuple(states)))
+    (home.root / "releases" / f"{release.name}.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "message"),
+    [
+        (_drop_rows, "shard 0: rows", "the release says"),
+        (lambda home: _rewrite(home, 1, checksum="0" * 16), "shard 1: rows", r"checksum .* the release says 0000"),
+        (
+            lambda home: shutil.rmtree(home.path(read_release(home).shards[1].uri)),
+            "shard 1: files",
+            "there is no shard at",
+        ),
+        (
+            lambda home: (home.root / "models" / "itq" / "vocabulary.json").write_text("{}"),
+            "model",
+            "digest",
+        ),
+    ],
+)
+def test_damage_is_found_and_named(home: Home, damage, check: str, message: str) -> None:
+    damage(home)
+    found = failed(home)
+    assert re.search(message, found[check])
