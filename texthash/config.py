@@ -66,6 +66,11 @@ class Edition(Section):
 class CorpusConfig(Section):
     name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str | None = Field(None, description="a corpus of your own: JSONL, CSV, Parquet or a folder of text")
+    format: Literal["rows", "dpr", "answers"] | None = Field(
+        None,
+        description="of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
+        "tables of answer selection; null: what it looks like",
+    )
     data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
     edition: Edition = Edition()
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")

@@ -16,7 +16,7 @@ import texthash.corpora.readers as package
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.manifest import Manifest, SourceFile
-from texthash.corpora.readers import own
+from texthash.corpora.readers import formats
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.home import Home, resolve_home
@@ -122,7 +122,7 @@ def open_source(config: CorpusConfig, home: Home) -> Source:
             f"{'one of ' + ', '.join(label_sets) if label_sets else 'no choice of labels'}.",
             "leave it out for the corpus' default.",
         )
-    return Source(config, home, own if config.path is not None else readers()[config.name])
+    return Source(config, home, formats.reader_of(config) if config.path is not None else readers()[config.name])
 
 
 def _describe(path: Path) -> SourceFile:

@@ -18,6 +18,7 @@ from texthash.corpora.document import SPLITS, Document
 from texthash.errors import CorpusError
 
 ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
+_COLUMNS = ("id", "text", "labels", "label", "split", "title", "queries", "negatives")
 _CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
 
 
@@ -26,6 +27,8 @@ def documents(path: Path) -> Iterator[Document]:
 
     ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
     ``label`` is one name. ``split`` is train, validation or test, or empty or ``all`` for none; ``title`` is free.
+    In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the ids of texts that look
+    like answers to them and are none; both are written as ``labels`` are.
 
     Raises:
         CorpusError: naming file and line.
@@ -42,7 +45,7 @@ def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if name.endswith((".csv", ".csv.gz")):
         return _csv_rows(path)
     if name.endswith(".parquet"):
-        return parquet_rows(path, ("id", "text", "labels", "label", "split", "title"))
+        return parquet_rows(path, _COLUMNS)
     raise CorpusError(
         f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(ROW_SUFFIXES)}."
     )
@@ -158,16 +161,24 @@ def document(row: Mapping[str, Any], path: Path, line: int) -> Document:
         split=split,
         title=str(row.get("title") or ""),
         origin=origin,
+        queries=_names(row, "queries", origin),
+        negatives=_names(row, "negatives", origin),
     )
 
 
 def _labels(row: Mapping[str, Any], origin: str) -> tuple[str, ...]:
-    labels = row.get("labels")
-    if labels is None:
+    if row.get("labels") is None:
         label = row.get("label")
         return () if label in (None, "") else (str(label),)
-    if isinstance(labels, str):
-        return tuple(part.strip() for part in labels.split("|") if part.strip())
-    if not isinstance(labels, list) or not all(isinstance(label, str | int) for label in labels):
-        raise CorpusError(f"{origin}: labels={labels!r} is not a list of names.", _CANONICAL)
-    return tuple(str(label) for label in labels)
+    return _names(row, "labels", origin)
+
+
+def _names(row: Mapping[str, Any], column: str, origin: str) -> tuple[str, ...]:
+    names = row.get(column)
+    if names is None:
+        return ()
+    if isinstance(names, str):
+        return tuple(part.strip() for part in names.split("|") if part.strip())
+    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+        raise CorpusError(f"{origin}: {column}={names!r} is not a list of names.", _CANONICAL)
+    return tuple(str(name) for name in names)

@@ -1,0 +1,66 @@
+"""Tables of answer selection, a corpus of a person's own: one line a question and a sentence that answers it or not.
+
+Either WikiQA (Yang et al., 2015) with its header ``QuestionID Question DocumentID DocumentTitle SentenceID Sentence
+Label``, or three columns: question, answer, label, as TrecQA is commonly given. Columns are parted by tabs, nothing is
+quoted, the label is 1 or 0. The name of a file says its split: ``train``, ``dev`` or ``valid``, ``test``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import Document
+from texthash.corpora.readers import pairing, rows
+from texthash.errors import CorpusError
+from texthash.home import Home
+
+SUFFIXES = (".tsv", ".tsv.gz")
+_WIKIQA = ("questionid", "question", "documentid", "documenttitle", "sentenceid", "sentence", "label")
+_PLAIN = ("question", "answer", "label")
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """The tables of ``config.path``, sorted by name."""
+    return pairing.files_with(config, SUFFIXES)
+
+
+def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+    """Each sentence as one document with the questions that it answers, as :func:`pairing.documents` merges them.
+
+    Raises:
+        CorpusError: naming file and line.
+    """
+    return pairing.documents(judged for path in files(config, home) for judged in _judged(path))
+
+
+def _judged(path: Path) -> Iterator[pairing.Judged]:
+    split = pairing.split_of(path)
+    columns: tuple[str, ...] = _PLAIN
+    for number, line in rows.lines(path):
+        cells = line.rstrip("\r\n").split("\t")
+        if number == 1:
+            cells[0] = cells[0].removeprefix("\ufeff")
+            header = tuple(cell.strip().lower() for cell in cells)
+            if header in (_WIKIQA, _PLAIN):
+                columns = header
+                continue
+        if not line.strip():
+            continue
+        origin = f"{path}:{number}"
+        if len(cells) != len(columns) or cells[-1].strip() not in ("0", "1"):
+            raise CorpusError(
+                f"{origin}: {len(cells)} columns, the last {cells[-1][:40]!r}.",
+                f"give {', '.join(columns)} parted by tabs, the label 0 or 1.",
+            )
+        yield _row(dict(zip(columns, cells, strict=True)), split, origin)
+
+
+def _row(cells: dict[str, str], split: str, origin: str) -> pairing.Judged:
+    if "sentence" in cells:
+        passage = pairing.Passage(cells["sentence"], cells["documenttitle"], cells["sentenceid"])
+    else:
+        passage = pairing.Passage(cells["answer"])
+    right = cells["label"].strip() == "1"
+    return pairing.Judged(cells["question"], (passage,) if right else (), () if right else (passage,), split, origin)

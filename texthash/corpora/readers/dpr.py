@@ -1,0 +1,103 @@
+"""Questions with passages in the JSON of DPR (Karpukhin et al., 2020) and BPR: a corpus of a person's own.
+
+A file is a list of ``{question, positive_ctxs, negative_ctxs, hard_negative_ctxs}``, or one such object a line; a
+passage is ``{title, text, passage_id}`` (``psg_id`` in older files). ``answers`` is not used. Files are read as a
+stream: one question is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import ijson
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import Document
+from texthash.corpora.readers import pairing, rows
+from texthash.errors import CorpusError
+from texthash.home import Home
+
+SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+_FORM = 'a question looks like {"question": "...", "positive_ctxs": [{"title": "...", "text": "..."}], ...}.'
+_NEGATIVES = ("hard_negative_ctxs", "negative_ctxs")
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """The JSON files of ``config.path``, sorted by name."""
+    return pairing.files_with(config, SUFFIXES)
+
+
+def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+    """Each passage as one document with the questions that it answers, as :func:`pairing.documents` merges them.
+
+    The name of a file says its split: ``train``, ``dev`` or ``valid``, ``test``. Negatives are the hard ones first.
+
+    Raises:
+        CorpusError: naming the file and the question that cannot be read.
+    """
+    return pairing.documents(judged for path in files(config, home) for judged in _judged(path))
+
+
+def is_dpr(path: Path) -> bool:
+    """Whether a file with one of :data:`SUFFIXES` begins with a question and passages; a list is not looked into."""
+    if not path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+        return True
+    return any("positive_ctxs" in row for _, row in islice(rows.rows(path), 1))
+
+
+def _judged(path: Path) -> Iterator[pairing.Judged]:
+    split = pairing.split_of(path)
+    for number, item in _items(path):
+        origin = f"{path}:{number}"
+        question = item.get("question")
+        if not isinstance(question, str) or "positive_ctxs" not in item:
+            raise CorpusError(f"{origin}: no question with positive_ctxs, only {', '.join(item)}.", _FORM)
+        positives = _passages(item, "positive_ctxs", origin)
+        negatives = tuple(passage for name in _NEGATIVES for passage in _passages(item, name, origin))
+        yield pairing.Judged(question, positives, negatives, split, origin)
+
+
+def _passages(item: Mapping[str, Any], name: str, origin: str) -> tuple[pairing.Passage, ...]:
+    found = item.get(name) or []
+    if not isinstance(found, list) or not all(
+        isinstance(passage, Mapping) and isinstance(passage.get("text"), str) for passage in found
+    ):
+        raise CorpusError(f"{origin}: {name} is no list of passages with a text.", _FORM)
+    return tuple(pairing.Passage(passage["text"], str(passage.get("title") or ""), _id(passage)) for passage in found)
+
+
+def _id(passage: Mapping[str, Any]) -> str:
+    return next((str(passage[name]) for name in ("passage_id", "psg_id") if passage.get(name) not in (None, "")), "")
+
+
+def _items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Questions with their number in a list, or their line."""
+    if path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+        yield from rows.rows(path)
+        return
+    number = 0
+    try:
+        with _opened(path) as file:
+            for number, item in enumerate(ijson.items(file, "item", use_float=True), start=1):
+                if not isinstance(item, Mapping):
+                    raise CorpusError(f"{path}:{number}: a {type(item).__name__}, not an object.", _FORM)
+                yield number, item
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise CorpusError(
+            f"{path}: not JSON after question {number}: {' '.join(str(error).split())}", "fetch or write it again."
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CorpusError(
+            f"{path}: the gzip file is damaged or cut off after question {number}: {error}", "fetch it again."
+        ) from error
+    if number == 0:
+        raise CorpusError(f"{path} holds no list of questions.", _FORM)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")

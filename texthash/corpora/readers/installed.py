@@ -1,0 +1,108 @@
+"""The source of the Python packages installed beside texthash, parsed with :mod:`ast` and never imported.
+
+What the readers ``pydoc`` and ``pycode`` have in common.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib.util
+import os
+import sysconfig
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_QUOTES = (b'"""', b"'''")
+_OURS = "texthash"
+
+
+def package_folders() -> list[Path]:
+    """Where packages are installed for the running interpreter, and where scikit-learn, a dependency, is."""
+    found = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    spec = importlib.util.find_spec("sklearn")
+    if spec is not None and spec.origin:
+        found.append(str(Path(spec.origin).parents[1]))
+    return sorted({Path(folder).resolve() for folder in found if folder and Path(folder).is_dir()})
+
+
+def python_files(folder: Path, packages: Collection[str] | None = None) -> list[Path]:
+    """The source files of the packages in a folder (None: all of them), without texthash's own, sorted."""
+    found: list[Path] = []
+    for parent, names, leaves in os.walk(folder):
+        top = Path(parent) == folder
+        names[:] = [
+            name
+            for name in names
+            if name.isidentifier() and name != _OURS and not (top and packages is not None and name not in packages)
+        ]
+        if not top:  # a lone file beside the packages has no submodule
+            found += [Path(parent, leaf) for leaf in leaves if leaf.endswith(".py")]
+    return sorted(found)
+
+
+def module_of(folder: Path, path: Path) -> tuple[str, ...]:
+    """``scipy/stats/__init__.py`` -> (scipy, stats); ``scipy/__init__.py`` -> (scipy,)."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def label_of(folder: Path, path: Path) -> str:
+    """Package and first submodule, ``scipy.stats``."""
+    return ".".join(module_of(folder, path)[:2])
+
+
+def triple_quoted(source: bytes) -> int:
+    """How many triple-quoted strings a file has at most: without one it is not worth parsing."""
+    return sum(source.count(quotes) for quotes in _QUOTES) // 2
+
+
+def syntax_tree(source: bytes) -> ast.Module | None:
+    """The tree of a file; None for templates and sources for another Python, which are not documents of this one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes in other people's code
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def documented(tree: ast.Module) -> Iterator[tuple[str, Documented]]:
+    """Modules, classes and functions with their qualified names, in order of the source. Expressions are not walked."""
+    stack: list[tuple[str, ast.AST]] = [("", tree)]
+    while stack:
+        name, node = stack.pop()
+        if isinstance(node, _DOCUMENTED):
+            yield name, node
+        inner: list[tuple[str, ast.AST]] = []
+        for block in ("body", "orelse", "handlers", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                inner += [(_qualified(name, child), child) for child in statements if hasattr(child, "body")]
+        stack += reversed(inner)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether no escape in the source left half a character."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Syntax trees are many objects without cycles: collecting garbage while they are built takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _qualified(name: str, node: ast.AST) -> str:
+    own = getattr(node, "name", None) if isinstance(node, _DOCUMENTED) else None
+    return ".".join(filter(None, (name, own)))

@@ -1,0 +1,156 @@
+"""From questions with the passages that answer them, and those that do not, to documents: each passage once.
+
+The files of answer selection and passage retrieval go by question, and one passage stands under many. It is merged into
+one document in a temporary database of SQLite (in the folder that TMPDIR names), so that memory does not grow with the
+files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import SPLITS, Document
+from texthash.errors import CorpusError
+
+_NO_SPLIT = -1
+UNANSWERED = "a question without a passage that answers it"
+SHARED = "answers questions of several splits; those of the last are kept"
+_SPLIT_NAMES = {"train": "train", "dev": "validation", "valid": "validation", "validation": "validation"}
+_SPLIT_NAMES |= {"val": "validation", "test": "test"}
+_TABLES = """
+PRAGMA journal_mode = OFF;
+CREATE TABLE passages (number INTEGER PRIMARY KEY, id TEXT UNIQUE, title TEXT, text TEXT, origin TEXT);
+CREATE TABLE questions (number INTEGER PRIMARY KEY, text TEXT, split INTEGER, origin TEXT, UNIQUE (text, split));
+CREATE TABLE judged (passage INTEGER, question INTEGER, positive INTEGER);
+"""
+_JUDGE = """
+INSERT INTO judged SELECT passages.number, questions.number, ? FROM passages, questions
+WHERE passages.id = ? AND questions.text = ? AND split = ?
+"""
+_INDEX = """
+CREATE INDEX by_passage ON judged (passage, positive, question);
+CREATE INDEX by_question ON judged (question, positive);
+"""
+_QUESTIONS_OF = """
+SELECT questions.number, questions.text, split, positive FROM judged JOIN questions ON questions.number = question
+WHERE passage = ? ORDER BY question
+"""
+_NEGATIVES_OF = """
+SELECT DISTINCT id FROM judged JOIN passages ON passages.number = passage
+WHERE question = ? AND positive = 0
+AND passage NOT IN (SELECT passage FROM judged WHERE question = ? AND positive = 1) ORDER BY judged.rowid
+"""
+_UNANSWERED = """
+SELECT number, text, origin FROM questions
+WHERE NOT EXISTS (SELECT 1 FROM judged WHERE question = number AND positive = 1) ORDER BY number
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage as it stands under one question.
+
+    Attributes:
+        text: Of the passage.
+        title: Of the document that it is from.
+        id: The source's own; where it is empty, the same title and text are the same passage.
+    """
+
+    text: str
+    title: str = ""
+    id: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.id or hashlib.blake2b(f"{self.title}\0{self.text}".encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One question and some of its passages; the same text in the same split is the same question."""
+
+    question: str
+    positives: tuple[Passage, ...]
+    negatives: tuple[Passage, ...]
+    split: str = ""
+    origin: str = ""
+
+
+def files_with(config: CorpusConfig, endings: tuple[str, ...]) -> list[Path]:
+    """``config.path`` where it is a file, else the files in it with such names, sorted.
+
+    Raises:
+        CorpusError: if there is none.
+    """
+    path = Path(config.path or "")
+    if not path.exists():
+        raise CorpusError(f"corpus.path={config.path} does not exist.", "give a file or a folder.")
+    found = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.name.lower().endswith(endings))
+    if not found:
+        raise CorpusError(f"corpus.path={config.path} has no file *{', *'.join(endings)}.", "put the files there.")
+    return found
+
+
+def split_of(path: Path) -> str:
+    """What the name of a file says of its split (``nq-dev.json.gz``: validation); empty if nothing."""
+    words = re.split(r"[^a-z]+", path.name.lower())
+    return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
+
+
+def documents(judgements: Iterable[Judged]) -> Iterator[Document]:
+    """Each passage as one document, in order of first appearance.
+
+    A passage is in the split of the questions that it answers. Where these are in several splits it is in the last of
+    train, validation and test, and only the questions of that one are kept, so that what is asked of the model is
+    neither trained on nor lost; such documents carry a remark. A passage that answers nothing is in the first split
+    where it stands. Its negatives are those of all its questions. Questions that no passage answers are yielded as
+    excluded documents, to be counted.
+    """
+    with closing(sqlite3.connect("")) as database:  # on disk, and gone when it is closed
+        database.executescript(_TABLES)
+        _store(database, judgements)
+        database.executescript(_INDEX)
+        for row in database.execute("SELECT number, id, title, text, origin FROM passages ORDER BY number"):
+            yield _document(database, *row)
+        for number, text, origin in database.execute(_UNANSWERED):
+            yield Document(f"question {number}", text, origin=origin, excluded=UNANSWERED)
+
+
+def _store(database: sqlite3.Connection, judgements: Iterable[Judged]) -> None:
+    for judged in judgements:
+        question = (judged.question, SPLITS.index(judged.split) if judged.split else _NO_SPLIT)
+        database.execute(
+            "INSERT OR IGNORE INTO questions (text, split, origin) VALUES (?, ?, ?)", (*question, judged.origin)
+        )
+        for positive, passages in ((1, judged.positives), (0, judged.negatives)):
+            for passage in passages:
+                row = (passage.key, passage.title, passage.text, judged.origin)
+                database.execute("INSERT OR IGNORE INTO passages (id, title, text, origin) VALUES (?, ?, ?, ?)", row)
+                database.execute(_JUDGE, (positive, passage.key, *question))
+
+
+def _document(database: sqlite3.Connection, number: int, id_: str, title: str, text: str, origin: str) -> Document:
+    found = database.execute(_QUESTIONS_OF, (number,)).fetchall()
+    answered = [(question, asked, split) for question, asked, split, positive in found if positive]
+    split = max((s for *_, s in answered), default=min(s for _, _, s, _ in found))
+    kept = [(question, asked) for question, asked, s in answered if s == split]
+    negatives = (
+        key for question, _ in kept for (key,) in database.execute(_NEGATIVES_OF, (question, question)) if key != id_
+    )
+    return Document(
+        id_,
+        text,
+        split=SPLITS[split] if split != _NO_SPLIT else "",
+        title=title,
+        origin=origin,
+        queries=tuple(dict.fromkeys(asked for _, asked in kept)),
+        negatives=tuple(dict.fromkeys(negatives)),
+        remark=SHARED if len(kept) < len(answered) else "",
+    )

@@ -1,0 +1,133 @@
+"""``pycode``: what the functions of the installed Python packages say they do, and their source. No download.
+
+The pair form of ``pydoc``, made as CodeSearchNet was made (Husain et al., 2019): a document is the source of a function
+without its documentation string, the query that it answers is the first paragraph of that string. Left out are
+paragraphs of less than 8 words, functions with less than 3 lines after the string, tests and special methods; the
+same source, or the same paragraph, counts once. The label is package and first submodule (``scipy.stats``).
+
+The corpus gives no split: ``corpus.edition.split`` divides it by seed. Which packages are installed decides what it
+holds: figures compare only within one environment, which the manifest's checksum identifies.
+"""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.document import Document
+from texthash.corpora.readers.installed import (
+    documented,
+    is_unicode,
+    label_of,
+    module_of,
+    package_folders,
+    python_files,
+    syntax_tree,
+    triple_quoted,
+    uncollected,
+)
+from texthash.corpora.record import CorpusRecord
+from texthash.errors import CorpusError
+from texthash.home import Home
+from texthash.progress import track
+
+MIN_WORDS = 8
+MIN_LINES = 3
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+record = CorpusRecord(
+    name="pycode",
+    title="Functions of the installed Python packages, and what they say they do",
+    documents=None,
+    labels=None,
+    multi_label=False,
+    licence="of each package",
+    source="the packages installed beside texthash",
+    citation="made as CodeSearchNet: Husain et al., CodeSearchNet Challenge, arXiv 1909.09436, 2019",
+    embedded=True,
+    pairs=True,
+)
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """None: installed packages are not files to keep."""
+    return []
+
+
+def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+    """All documents, by package, file and place in the file."""
+    return documents_in(package_folders())
+
+
+def documents_in(folders: list[Path], packages: Collection[str] | None = None) -> Iterator[Document]:
+    """The functions of the packages in some folders, as they are found.
+
+    Args:
+        folders: Where packages lie.
+        packages: Only these; None: all.
+
+    Raises:
+        CorpusError: when no function is documented.
+    """
+    sources = [(folder, path) for folder in folders for path in python_files(folder, packages)]
+    seen: set[str] = set()
+    found = 0
+    with uncollected():
+        for folder, path in track(sources, "reading packages"):
+            for document in _documents(folder, path):
+                keys = {document.text, *document.queries}
+                if seen.isdisjoint(keys):
+                    seen |= keys
+                    found += 1
+                    yield document
+    if not found:
+        raise CorpusError(
+            f"no function in {', '.join(map(str, folders))} has a description of {MIN_WORDS} words.",
+            "install texthash into an environment with its dependencies, or choose another corpus.",
+        )
+
+
+def _documents(folder: Path, path: Path) -> Iterator[Document]:
+    module = ".".join(module_of(folder, path))
+    source = path.read_bytes()
+    if "test" in module or not triple_quoted(source) or (tree := syntax_tree(source)) is None:
+        return
+    lines = source.splitlines(keepends=True)
+    for number, (name, node) in enumerate(documented(tree)):
+        if not isinstance(node, Function) or "test" in node.name.lower() or node.name.startswith("__"):
+            continue
+        description = (ast.get_docstring(node) or "").strip().partition("\n\n")[0]
+        if len(description.split()) < MIN_WORDS or not is_unicode(description) or _lines_of_body(node) < MIN_LINES:
+            continue
+        code = _without_documentation(node, lines)
+        if code is None:
+            continue
+        yield Document(
+            f"{module}:{name}:{number}",
+            code,
+            (label_of(folder, path),),
+            title=f"{module}.{name}",
+            origin=f"{path}:{node.lineno}",
+            queries=(" ".join(description.split()),),
+        )
+
+
+def _lines_of_body(node: Function) -> int:
+    """How many lines follow the string that documents a function."""
+    return 0 if len(node.body) == 1 else (node.end_lineno or 0) - node.body[1].lineno + 1
+
+
+def _without_documentation(node: Function, lines: list[bytes]) -> str | None:
+    """The source of a function from its decorators to its end, without the string that documents it; None where the
+    file is not UTF-8 (columns of the tree count bytes of that)."""
+    first = min(part.lineno for part in (node, *node.decorator_list)) - 1
+    string = node.body[0]
+    last = string.end_lineno or string.lineno
+    before = [*lines[first : string.lineno - 1], lines[string.lineno - 1][: string.col_offset].rstrip(b" \t")]
+    after = [lines[last - 1][string.end_col_offset :].lstrip(b" \t;\r\n"), *lines[last : node.end_lineno]]
+    try:
+        return textwrap.dedent(b"".join(before + after).decode()).strip()
+    except UnicodeDecodeError:
+        return None
