@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import indexes, listings, models
+from texthash.cli import indexes, listings, models, writes
 from texthash.errors import exit_status, explained
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
@@ -38,6 +38,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     models.encode,
     indexes.search,
     indexes.serve,
+    writes.plan,
 )
 for command in _COMMANDS:
     app.command()(command)

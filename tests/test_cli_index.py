@@ -1,0 +1,117 @@
+"""Commands that change a released index, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from texthash.cli import main
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.publish import publish
+from texthash.search.release import read_release
+from texthash.search.writer import IndexWriter
+
+
+@pytest.fixture
+def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path) -> Home:
+    found = Home(tmp_path / "home")
+    model = Path(shutil.copytree(small_hasher, found.root / "models" / "itq"))
+    publish(found, model, build_index(model, small_corpus.path, found, shards=2))
+    return found
+
+
+@pytest.fixture
+def cli(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs one command; gives its exit status, stdout and stderr."""
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+def rows(path: Path, *documents: dict) -> str:
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    return str(path)
+
+
+def test_documents_go_in_are_found_and_go_out(cli, home: Home, tmp_path: Path) -> None:
+    before = read_release(home).documents
+    file = rows(
+        tmp_path / "more.jsonl",
+        {"id": "mine", "text": "compute the eigenvalues of a sparse matrix", "title": "Mine", "labels": ["own"]},
+        {"id": "other", "text": "histogram of an array", "labels": ["own"]},
+    )
+    status, out, _ = cli("index", "upsert", file)
+    assert (status, json.loads(out)) == (
+        0,
+        {"upserted": 2, "new": 2, "release": "r000002", "index_version": 2, "documents": before + 2},
+    )
+    status, out, _ = cli("search", "compute the eigenvalues of a sparse matrix", "--limit", "1", "--json")
+    assert json.loads(out)["hits"][0]["id"] == "mine"
+    assert cli("index", "verify")[0] == 0
+    assert json.loads(cli("index", "delete", "mine", "absent")[1])["deleted"] == 1
+    assert json.loads(cli("index", "delete", "--label", "own")[1])["documents"] == before
+    assert json.loads(cli("index", "compact")[1])["documents"] == before
+
+
+def test_a_snapshot_is_taken_restored_and_dropped(cli, home: Home) -> None:
+    some = json.loads(cli("search", "sparse matrix", "--limit", "1", "--json")[1])["hits"][0]["id"]
+    assert json.loads(cli("index", "snapshot", "all")[1])["release"] == "r000001"
+    cli("index", "delete", some)
+    assert json.loads(cli("index", "restore", "all")[1])["documents"] == read_release(home, "r000001").documents
+    assert [row["name"] for row in json.loads(cli("index", "snapshots", "--json")[1])] == ["all"]
+    status, _, said = cli("index", "restore", "al")
+    assert (status, "did you mean 'all'?" in said) == (1, True)
+    assert cli("index", "drop-snapshot", "all")[0] == 0
+    assert json.loads(cli("index", "snapshots", "--json")[1]) == []
+
+
+def test_codes_go_out_and_come_back(cli, home: Home, tmp_path: Path) -> None:
+    file = str(tmp_path / "codes.parquet")
+    exported = json.loads(cli("index", "export", file)[1])["exported"]
+    assert exported == read_release(home).documents
+    done = json.loads(cli("index", "import", file)[1])
+    assert (done["upserted"], done["new"]) == (exported, 0)
+    checksums = [{state.checksum for state in read_release(home, name).shards} for name in ("r000001", done["release"])]
+    assert checksums[0] == checksums[1]
+    assert cli("index", "export", str(tmp_path / "codes.txt"))[0] == 2
+    cli("index", "export", str(tmp_path / "codes.npy"))
+    status, _, said = cli("index", "import", str(tmp_path / "codes.npy"))
+    assert (status, "codes without ids" in said) == (1, True)
+
+
+def test_a_wrong_row_is_named_and_what_came_before_it_stays_whole(cli, home: Home, tmp_path: Path) -> None:
+    release = read_release(home)
+    file = rows(tmp_path / "more.jsonl", {"id": "1", "text": "fine"}, {"id": "2", "text": " "})
+    status, _, said = cli("index", "upsert", file)
+    assert status == 1
+    assert "more.jsonl:2: the document '2' has no text" in said
+    assert read_release(home) == release
+
+
+def test_a_held_index_is_not_written_to(cli, home: Home) -> None:
+    with IndexWriter.open(home, address="http://127.0.0.1:8000"):
+        status, _, said = cli("index", "delete", "x")
+    assert status == 1
+    assert "write through http://127.0.0.1:8000" in said
+
+
+def test_a_plan_is_printed(cli) -> None:
+    status, out, said = cli("plan", "--documents", "1e6", "--json")
+    made = json.loads(out)
+    assert status == 0
+    assert made["plan"]["memory_gib"] == pytest.approx(1e6 * 24 / 2**30, abs=0.01)
+    assert "measuring" in said
+    assert "measuring" not in cli("plan", "--documents", "1e6")[2]
+    assert cli("plan", "--documents", "1.5")[0] == 1
+    assert cli("plan", "--documents", "10", "--latency-ms", "1")[0] == 2

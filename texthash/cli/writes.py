@@ -1,0 +1,177 @@
+"""Commands that change what is released: upsert, delete, compact, snapshots, codes out and in; and the check of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from texthash.cli.indexes import ReleaseName, index_app
+from texthash.cli.options import Json
+from texthash.cli.output import emit, show
+from texthash.errors import TexthashError
+from texthash.home import resolve_home
+from texthash.progress import say
+
+if TYPE_CHECKING:
+    from texthash.search.release import Release
+
+Rows = Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, text, and title and labels if any.")]
+Codes = Annotated[Path, typer.Argument(help="The suffix tells the form: .npy .parquet .faiss .tsv .tsv.gz")]
+SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
+
+
+@index_app.command("upsert")
+def index_upsert(rows: Rows) -> None:
+    """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`"""
+    from texthash.workflow.writes import upsert_file
+
+    release, documents, new = upsert_file(resolve_home(), rows)
+    emit({"upserted": documents, "new": new, **_state(release)})
+
+
+@index_app.command("delete")
+def index_delete(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Instead: all with this label; may be repeated.")] = None,
+) -> None:
+    """Take documents out of the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
+    from texthash.search.writer import IndexWriter
+
+    with IndexWriter.open(resolve_home()) as writer:
+        written = writer.delete(ids=ids or (), labels=label or ())
+    emit({"deleted": written.documents, **_state(written.release)})
+
+
+@index_app.command("compact")
+def index_compact() -> None:
+    """Write small pieces together and free what was replaced or deleted. Example: `texthash index compact`"""
+    from texthash.search.writer import IndexWriter
+
+    with IndexWriter.open(resolve_home()) as writer:
+        emit(_state(writer.compact()))
+
+
+@index_app.command("verify")
+def index_verify(
+    release: ReleaseName = "current",
+    sample: Annotated[int, typer.Option(min=0, help="Documents that are encoded again.")] = 1_000,
+    as_json: Json = False,
+) -> None:
+    """Check files, counts, checksums, ids and codes of a release; exit 1 if something is wrong.
+
+    Example: `texthash index verify`
+    """
+    from texthash.search.verify import verify
+
+    findings = verify(resolve_home(), release, sample)
+    show([asdict(finding) for finding in findings], as_json)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@index_app.command("snapshot")
+def index_snapshot(name: SnapshotName) -> None:
+    """Keep what is served now under a name. Example: `texthash index snapshot before-cleaning`"""
+    from texthash.search.snapshots import take_snapshot
+
+    emit(asdict(take_snapshot(resolve_home(), name)))
+
+
+@index_app.command("snapshots")
+def index_snapshots(as_json: Json = False) -> None:
+    """List the snapshots. Example: `texthash index snapshots`"""
+    from texthash.search.snapshots import list_snapshots
+
+    show([asdict(snapshot) for snapshot in list_snapshots(resolve_home())], as_json)
+
+
+@index_app.command("drop-snapshot")
+def index_drop_snapshot(name: SnapshotName) -> None:
+    """Let go of a snapshot. Example: `texthash index drop-snapshot before-cleaning`"""
+    from texthash.search.snapshots import drop_snapshot
+
+    drop_snapshot(resolve_home(), name)
+    say(f"dropped; `texthash index compact` frees the space of {name}")
+
+
+@index_app.command("restore")
+def index_restore(name: SnapshotName) -> None:
+    """Bring back the documents of a snapshot. Example: `texthash index restore before-cleaning`"""
+    from texthash.search.publish import switch_to
+    from texthash.search.release import read_release
+    from texthash.search.snapshots import read_snapshot
+    from texthash.search.writer import IndexWriter
+
+    home = resolve_home()
+    wanted = read_release(home, read_snapshot(home, name).release)
+    if wanted.index_uri == read_release(home).index_uri:
+        with IndexWriter.open(home) as writer:
+            emit(_state(writer.restore(wanted)))
+    else:
+        emit(_state(switch_to(home, wanted.name)))
+
+
+@index_app.command("rollback")
+def index_rollback() -> None:
+    """Go back to the model and index that were released before. Example: `texthash index rollback`"""
+    from texthash.search.publish import rollback
+
+    emit(_state(rollback(resolve_home())))
+
+
+@index_app.command("export")
+def index_export(codes: Codes, release: ReleaseName = "current") -> None:
+    """Write ids and codes for another system. Example: `texthash index export codes.parquet`"""
+    from texthash.workflow.writes import export_codes
+
+    emit({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
+
+
+@index_app.command("import")
+def index_import(codes: Codes) -> None:
+    """Put ready codes of the same model into the index. Example: `texthash index import codes.parquet`"""
+    from texthash.workflow.writes import upsert_codes
+
+    release, documents, new = upsert_codes(resolve_home(), codes)
+    emit({"upserted": documents, "new": new, **_state(release)})
+
+
+def plan(
+    documents: Annotated[float, typer.Option(min=1, help="In the index; 1e9 is a number too.")],
+    bits: Annotated[int, typer.Option(help="Of a code.")] = 64,
+    qps: Annotated[float, typer.Option(help="Queries a second.")] = 100.0,
+    replicas: Annotated[int, typer.Option(help="Copies of every shard.")] = 1,
+    latency_ms: Annotated[float, typer.Option(help="A lone query is answered in this time.")] = 100.0,
+    node_memory_gib: Annotated[float, typer.Option(help="Memory of a node.")] = 32.0,
+    node_cores: Annotated[int, typer.Option(help="Cores of a node.")] = 8,
+    node_price: Annotated[float, typer.Option(help="Of a node for an hour, in any currency.")] = 0.0,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Work out shards, nodes, memory and latency. Example: `texthash plan --documents 1e9 --qps 1000 --replicas 2`"""
+    from texthash.search import planner
+
+    home = resolve_home()
+    if documents != int(documents):
+        raise TexthashError(f"documents={documents:g} is no whole number.", "give one, such as 1e9.")
+    rates = None if calibrate else planner.kept_rates(home, bits)
+    if rates is None:
+        say("measuring this machine")
+        rates = planner.calibrate(bits)
+        planner.keep_rates(home, rates)
+    demand = planner.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
+    made = asdict(planner.plan(demand, rates))
+    if as_json:
+        emit({"demand": asdict(demand), "rates": asdict(rates), "plan": made})
+        return
+    assumptions = made.pop("assumptions")
+    show([{"what": name, "value": value} for name, value in made.items() if value is not None], False)
+    for text in assumptions:
+        say(f"assumed: {text}")
+
+
+def _state(release: Release) -> dict[str, Any]:
+    return {"release": release.name, "index_version": release.version, "documents": release.documents}

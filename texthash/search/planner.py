@@ -1,0 +1,242 @@
+"""How many shards, nodes and gigabytes a corpus needs, from rates measured on this machine.
+
+Search is a scan, so its costs are sums: a query reads every code once (alone), or shares the reading with the queries
+that come with it (in a batch). Memory holds the codes and the numbers of the documents; texts stay on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from texthash.errors import TexthashError, UsageError
+from texthash.hamming.codes import check_bits
+
+if TYPE_CHECKING:
+    from texthash.home import Home
+
+_PROBE_BYTES = 1 << 27  # more than any cache
+_PROBE_BATCH = 64
+_PROBE_K = 10
+_ROUNDS = 5
+_BYTES_BESIDE_CODE = 16  # document number, place in the dataset
+_USABLE_MEMORY = 0.7
+_USABLE_CORES = 0.6
+# Of ingress, encoder, merge and Ray together, in the service benchmark: 2 cores, 804 searches a second.
+SERVICE_CORE_MS = 2.5
+SERVICE_LATENCY_MS = 10.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one core of a machine does, for codes of one width.
+
+    Attributes:
+        bits: Of a code.
+        scan_ns: Nanoseconds a code, for one query.
+        batch_ns: Nanoseconds a code and query, for queries in batches of 64.
+        machine: Where it was measured.
+        measured: When, ISO 8601, UTC.
+    """
+
+    bits: int
+    scan_ns: float
+    batch_ns: float
+    machine: str
+    measured: str
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is wanted, and of which machines it is to be built.
+
+    Attributes:
+        documents: In the index.
+        bits: Of a code.
+        qps: Queries a second.
+        replicas: Copies of every shard.
+        latency_ms: A lone query is to be answered in this time.
+        node_memory_gib: Memory of a node.
+        node_cores: Cores of a node.
+        node_price: Of a node for an hour, in any currency; 0 for none.
+        service_core_ms: Core time of everything but the scan, for a query.
+    """
+
+    documents: int
+    bits: int = 64
+    qps: float = 100.0
+    replicas: int = 1
+    latency_ms: float = 100.0
+    node_memory_gib: float = 32.0
+    node_cores: int = 8
+    node_price: float = 0.0
+    service_core_ms: float = SERVICE_CORE_MS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What it takes.
+
+    Attributes:
+        bytes_per_document: In memory.
+        memory_gib: Of all replicas together.
+        shards: Parts of the index, each searched by one core for one query.
+        documents_per_shard: In the largest.
+        nodes: Machines.
+        nodes_for_memory: That memory alone would take.
+        nodes_for_load: That the queries alone would take.
+        latency_ms: Of a lone query: service and scan of a shard.
+        core_ms_per_query: Over all shards, with batching.
+        queries_per_second: That these nodes can take.
+        price_per_million_queries: At the wanted rate; None without a price.
+        assumptions: What the figures rest on.
+    """
+
+    bytes_per_document: int
+    memory_gib: float
+    shards: int
+    documents_per_shard: int
+    nodes: int
+    nodes_for_memory: int
+    nodes_for_load: int
+    latency_ms: float
+    core_ms_per_query: float
+    queries_per_second: float
+    price_per_million_queries: float | None
+    assumptions: tuple[str, ...]
+
+
+def plan(demand: Demand, rates: Rates) -> Plan:
+    """Work out what a demand takes.
+
+    Raises:
+        UsageError: a demand that cannot be, or a latency that no number of shards reaches.
+    """
+    _check(demand, rates)
+    documents, cores = demand.documents, demand.node_cores
+    each = 8 * math.ceil(demand.bits / 64) + _BYTES_BESIDE_CODE
+    memory = documents * each * demand.replicas
+    node_bytes = demand.node_memory_gib * 2**30 * _USABLE_MEMORY
+    for_memory = math.ceil(memory / node_bytes)
+    core_ms = demand.service_core_ms + documents * rates.batch_ns * 1e-6
+    for_load = math.ceil(demand.qps * core_ms * 1e-3 / (cores * _USABLE_CORES))
+    scan_ms = documents * rates.scan_ns * 1e-6
+    for_latency = math.ceil(scan_ms / (demand.latency_ms - SERVICE_LATENCY_MS))
+    per_node = math.ceil(documents * each / node_bytes)
+    shards = max(1, for_latency, per_node)
+    # The scans of a lone query run side by side, so each shard wants a core.
+    nodes = max(1, demand.replicas, for_memory, for_load, math.ceil(shards * demand.replicas / cores))
+    capacity = nodes * cores * _USABLE_CORES / (core_ms * 1e-3)
+    price = nodes * demand.node_price / 3600 / demand.qps * 1e6 if demand.node_price else None
+    return Plan(
+        bytes_per_document=each,
+        memory_gib=round(memory / 2**30, 2),
+        shards=shards,
+        documents_per_shard=math.ceil(documents / shards),
+        nodes=nodes,
+        nodes_for_memory=for_memory,
+        nodes_for_load=for_load,
+        latency_ms=round(SERVICE_LATENCY_MS + scan_ms / shards, 1),
+        core_ms_per_query=round(core_ms, 2),
+        queries_per_second=round(capacity, 1),
+        price_per_million_queries=None if price is None else round(price, 4),
+        assumptions=(
+            f"one core scans {1e3 / rates.scan_ns:,.0f} million codes a second for one query, and "
+            f"{1e3 / rates.batch_ns:,.0f} million for each of {_PROBE_BATCH} queries at once; measured on "
+            f"{rates.machine}, {rates.measured}",
+            "every query scans every code (flat search, exact); where multi-index hashing is chosen it is faster",
+            f"service, encoding and merging: {demand.service_core_ms:g} core-ms a query and "
+            f"{SERVICE_LATENCY_MS:g} ms of latency, as the service benchmark measured",
+            f"nodes use {_USABLE_MEMORY:.0%} of {demand.node_memory_gib:g} GiB and {_USABLE_CORES:.0%} of {cores} "
+            "cores; cores share the memory bandwidth without loss",
+            f"{each} bytes a document in memory: code, number, place; texts and labels stay on disk",
+        ),
+    )
+
+
+def calibrate(bits: int) -> Rates:
+    """Measure the rates of this machine; takes a few seconds and 300 MB."""
+    from texthash.hamming.codes import to_words
+    from texthash.hamming.kernels import top_k, warm
+
+    check_bits(bits)
+    warm(bits)
+    width = bits // 8
+    rng = np.random.default_rng(0)
+    rows = _PROBE_BYTES // (8 * math.ceil(bits / 64))
+    words = to_words(rng.integers(0, 256, (rows, width), dtype=np.uint8))
+
+    def seconds(queries: int) -> float:
+        asked = to_words(rng.integers(0, 256, (queries, width), dtype=np.uint8))
+        start = time.perf_counter()
+        top_k(words, asked, _PROBE_K)
+        return time.perf_counter() - start
+
+    alone = median(seconds(1) for _ in range(_ROUNDS))
+    together = median(seconds(_PROBE_BATCH) for _ in range(_ROUNDS)) / _PROBE_BATCH
+    return Rates(
+        bits=bits,
+        scan_ns=alone / rows * 1e9,
+        batch_ns=together / rows * 1e9,
+        machine=_machine(),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def kept_rates(home: Home, bits: int) -> Rates | None:
+    """What :func:`keep_rates` kept for codes of this width; None if nothing."""
+    path = _path(home, bits)
+    try:
+        return Rates(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise TexthashError(f"{path} is broken: {error}", "measure again with --calibrate.") from None
+
+
+def keep_rates(home: Home, rates: Rates) -> None:
+    """Keep measured rates for later plans."""
+    path = _path(home, rates.bits)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(rates), indent=2))
+    partial.replace(path)
+
+
+def _check(demand: Demand, rates: Rates) -> None:
+    check_bits(demand.bits)
+    if rates.bits != demand.bits:
+        raise UsageError(
+            f"the rates are of {rates.bits} bits, not of {demand.bits}.", "measure again with --calibrate."
+        )
+    for name in ("documents", "qps", "replicas", "node_memory_gib", "node_cores"):
+        if getattr(demand, name) <= 0:
+            raise UsageError(f"{name}={getattr(demand, name)} is not above 0.", "give a positive number.")
+    if demand.latency_ms <= SERVICE_LATENCY_MS:
+        raise UsageError(
+            f"latency_ms={demand.latency_ms:g} leaves nothing for the scan: the service alone takes "
+            f"{SERVICE_LATENCY_MS:g} ms.",
+            "allow more.",
+        )
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
+def _path(home: Home, bits: int) -> Path:
+    return home.root / "calibration" / f"{bits}.json"

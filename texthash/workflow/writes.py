@@ -1,0 +1,94 @@
+"""From files to a live index and back: texts are encoded by the model that is served, codes are taken as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from texthash.errors import CorpusError, TexthashError
+from texthash.progress import track
+from texthash.search.release import Release, open_release, read_release
+from texthash.search.writer import IndexDocument, IndexWriter
+
+if TYPE_CHECKING:
+    from texthash.corpora.document import Document
+    from texthash.home import Home
+
+AT_ONCE = 1_000
+
+
+def upsert_file(home: Home, path: Path) -> tuple[Release, int, int]:
+    """Put the documents of a JSONL, CSV or Parquet file into the index; the model of the release encodes them.
+
+    Each batch of 1,000 is durable and visible when the next begins; a file that ends in an error leaves those before.
+
+    Returns:
+        The release that holds all of them, their number, and how many of them are new.
+
+    Raises:
+        IndexHeldError: somebody else writes to the index.
+        CorpusError: naming file and line; a document without text has no code.
+    """
+    from texthash.corpora.readers import rows
+
+    hasher = read_release(home).open_hasher(home)
+    done = new = 0
+    with IndexWriter.open(home) as writer:
+        for some in track(_batches(rows.documents(path)), "upserting (thousands)"):
+            codes = hasher.encode([document.text for document in some])
+            made = [IndexDocument(document.id, document.text, document.title, document.labels) for document in some]
+            written = writer.upsert(made, codes)
+            done, new = done + written.documents, new + written.new
+        return writer.release, done, new
+
+
+def upsert_codes(home: Home, path: Path) -> tuple[Release, int, int]:
+    """Put ready codes into the index: a Parquet or text file of ids and codes that the model of the release made.
+
+    The documents have no text; one that is there already loses its own. Returns as :func:`upsert_file`.
+
+    Raises:
+        ModelMismatchError: codes of another width. That they are of the same model cannot be told from them.
+        TexthashError: a file without ids.
+    """
+    from texthash.hamming.interop import read_codes
+
+    codes, ids = read_codes(path)
+    if ids is None:
+        raise TexthashError(f"{path} holds codes without ids.", "give a .parquet or .tsv file, which has ids.")
+    new = 0
+    with IndexWriter.open(home) as writer:
+        for first in track(range(0, len(ids), AT_ONCE), "importing (thousands)"):
+            some = [IndexDocument(id_, "") for id_ in ids[first : first + AT_ONCE]]
+            new += writer.upsert(some, codes[first : first + AT_ONCE]).new
+        return writer.release, len(ids), new
+
+
+def export_codes(home: Home, path: Path, release: str = "current") -> int:
+    """Write ids and codes of a release to a file whose suffix tells the form, by document number. Returns how many."""
+    from texthash.hamming.interop import write_codes
+
+    opened = open_release(home, release)
+    numbers, ids, codes = [], [], []
+    for shard in track(opened.shards, "reading shards"):
+        found = shard.documents(shard.numbers, ["code"])
+        numbers.append(shard.numbers)
+        ids += [row["id"] for row in found]
+        codes += [row["code"] for row in found]
+    order = np.argsort(np.concatenate(numbers))
+    packed = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, opened.release.bits // 8)
+    write_codes(path, packed[order], [ids[row] for row in order])
+    return len(ids)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    remaining = iter(documents)
+    while some := list(islice(remaining, AT_ONCE)):
+        for document in some:
+            if not document.text.strip():
+                raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
+        yield some
