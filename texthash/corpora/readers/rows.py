@@ -67,9 +67,10 @@ def numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
         raise CorpusError(
             f"{name}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
         ) from error
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError as error:  # of the block that begins in the next line and is decoded at once
+        line = number + 1 + error.object.count(b"\n", 0, error.start)
         raise CorpusError(
-            f"{name}:{number + 1}: not {error.encoding} text: {error.reason} near byte {error.start}.",
+            f"{name}:{line}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",
             "convert the file to UTF-8.",
         ) from error
 
