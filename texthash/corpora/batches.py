@@ -20,6 +20,7 @@ from texthash.errors import CorpusError, UsageError
 
 MAX_LENGTH = 512
 NEIGHBOURS = 20
+GRAPH = "cosine:tfidf"
 # A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
 SMALLEST_BATCH = 16
 NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
@@ -39,7 +40,7 @@ class Batch:
         mask: Which of ``tokens`` are words, bool [B, T].
         dense: Features of a sentence encoder, float32 [B, D]; on need.
         neighbours: Train rows of the nearest training documents, int64 [B, k]; on need.
-        neighbour_weights: Their cosines, float32 [B, k].
+        neighbour_weights: Their similarities, best first, float32 [B, k].
         labels: 1 where a document has the label, float32 [B, labels]; on need.
         labelled: Whether a document has any label, bool [B].
         query, positive, negative: The sides of a pair corpus; on need.
@@ -85,6 +86,7 @@ def batches(
     rank: int = 0,
     workers: int = 1,
     neighbours: int = NEIGHBOURS,
+    graph: str = GRAPH,
     max_length: int = MAX_LENGTH,
 ) -> Iterator[Batch]:
     """One worker's part of each global batch of an epoch.
@@ -102,6 +104,7 @@ def batches(
         rank: Number of this worker.
         workers: Number of workers.
         neighbours: How many neighbours, where they are needed.
+        graph: By which similarity; see :meth:`texthash.corpora.dataset.Split.neighbours`.
         max_length: Words after which ``tokens`` are cut.
 
     Raises:
@@ -115,14 +118,14 @@ def batches(
             f"the method needs {', '.join(sorted(missing))}, which {split!r} does not hold.",
             "choose a method that learns from words, or a corpus prepared with these features.",
         )
-    graph = split.neighbours(neighbours) if "neighbours" in needs else None
+    nearest = split.neighbours(neighbours, graph) if "neighbours" in needs else None
     order = None if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(len(split))
     bounds = _bounds(len(split), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
         part = slice(start + size * rank, start + size * (rank + 1))
         rows = np.arange(part.start, part.stop) if order is None else order[part]
-        yield _take(split, rows, weighting, needs, graph, max_length)
+        yield _take(split, rows, weighting, needs, nearest, max_length)
 
 
 def count_batches(split: Split, batch_size: int, workers: int = 1) -> int:
@@ -172,7 +175,7 @@ def _take(
     rows: NDArray[np.int64],
     weighting: Weighting,
     needs: Set[str],
-    graph: tuple[NDArray, NDArray] | None,
+    nearest: tuple[NDArray, NDArray] | None,
     max_length: int,
 ) -> Batch:
     indptr, indices, counts = split.counts
@@ -191,8 +194,8 @@ def _take(
         documents = np.repeat(np.arange(len(rows)), lengths)
         hot[torch.from_numpy(documents), torch.from_numpy(label_ids[label_places].astype(np.int64))] = 1.0
         batch = replace(batch, labels=hot, labelled=torch.from_numpy(lengths > 0))
-    if graph is not None:
-        near, weights = graph
+    if nearest is not None:
+        near, weights = nearest
         batch = replace(
             batch,
             neighbours=torch.from_numpy(near[rows].astype(np.int64)),

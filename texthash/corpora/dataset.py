@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from texthash.config import Weighting
-from texthash.corpora.csr_cache import open_cache
+from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import Manifest
 from texthash.corpora.text import Analyzer, Vocabulary
@@ -69,6 +69,16 @@ class Split:
     def label_names(self) -> list[str]:
         return self._corpus.label_names
 
+    @property
+    def shape(self) -> CorpusShape:
+        """Sizes of the corpus."""
+        return self._corpus.shape
+
+    @property
+    def cache(self) -> Path:
+        """Directory of this corpus for what can be made again from its shards."""
+        return self._corpus.path / CACHE
+
     @cached_property
     def ids(self) -> list[str]:
         """Document ids."""
@@ -103,17 +113,59 @@ class Split:
         values = weigh(indptr, indices, counts, weighting, self.vocabulary)
         return csr_matrix((values, indices, indptr), shape=(len(self), len(self.vocabulary)))
 
-    def neighbours(self, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The k nearest training documents of each by tf-idf cosine; rows and weights [N, k]. Made once, kept on disk.
+    def neighbours(self, k: int, graph: str = "cosine:tfidf") -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The k nearest other training documents of each, best first, equal ones by row. Found once, kept on disk.
+
+        Args:
+            k: Number of neighbours.
+            graph: ``cosine:<weighting>``, made here when it is not there, or ``hamming:<method>-<bits>``, over codes of
+                the training documents, made by :func:`texthash.methods.graphs.ensure_graph` (as training does).
+
+        Returns:
+            ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
 
         Raises:
-            CorpusError: on another split than train, to which graphs are fitted only.
+            CorpusError: on another split than train, to which graphs are fitted only; for a graph that is not made yet.
+            UsageError: for an unknown graph, or k not below the number of documents.
         """
-        from texthash.corpora.neighbours import cached_graph
+        from texthash.corpora.graphs.cache import GraphName, make_graph, open_graph
+        from texthash.corpora.graphs.cosine import CosineSearch
+        from texthash.corpora.graphs.search import check_k
 
         if self.name != "train":
             raise CorpusError(f"the {self.name} split has no neighbour graph.", "graphs are fitted to train only.")
-        return cached_graph(self._corpus.path, k, self.matrix)
+        name = GraphName.parse(graph)
+        if name.kind == "cosine":
+            return make_graph(self.cache, name, k, len(self), lambda: CosineSearch.of(self.matrix(name.weighting)))
+        check_k(k, len(self))
+        found = open_graph(self.cache, name, k)
+        if found is None:
+            raise CorpusError(
+                f"{self._corpus.path} has no graph {graph} of {k} neighbours.",
+                f"make it: texthash.methods.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
+            )
+        return found
+
+    def codes(self, model: str) -> NDArray[np.uint8]:
+        """Codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, over which a Hamming graph is.
+
+        Returns:
+            Packed, uint8 [N, bits / 8], memory-mapped.
+
+        Raises:
+            CorpusError: on another split than train, and where they are not made yet.
+        """
+        path = self.code_file(model)
+        if self.name != "train" or not path.is_file():
+            raise CorpusError(
+                f"the {self.name} split of {self._corpus.path} has no codes by {model}.",
+                f"make those of train: texthash.methods.graphs.ensure_codes(corpus.train, {model!r}).",
+            )
+        return np.load(path, mmap_mode="r")
+
+    def code_file(self, model: str) -> Path:
+        """Where :meth:`codes` are kept."""
+        return self.cache / "codes" / f"{model}.npy"
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
         """Tables of ``id``, ``text``, ``title`` and ``labels`` (list of names) with up to ``batch`` rows, in order."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import MAX_LENGTH, NEIGHBOURS, Batch
+from texthash.corpora.batches import GRAPH, MAX_LENGTH, NEIGHBOURS, Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.workers import Workers
 from texthash.parts.binarizers import Binarizer
@@ -147,6 +147,8 @@ class HashMethod(nn.Module):
 
     Attributes:
         neighbours: How many a batch carries of each document, where ``card.needs`` names them.
+        graph: By which similarity they are near, such as ``cosine:bm25`` or ``hamming:sth-64``; training makes the
+            graph before anything else. A method that walks on it opens it in :meth:`attach`, by ``train.neighbours``.
         max_length: Words after which a batch cuts ``tokens``, where ``card.needs`` names them.
         hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
 
@@ -157,6 +159,7 @@ class HashMethod(nn.Module):
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
     neighbours: int = NEIGHBOURS
+    graph: str = GRAPH
     max_length: int = MAX_LENGTH
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]

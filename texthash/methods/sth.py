@@ -19,7 +19,6 @@ from torch import Tensor
 from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
-from texthash.corpora.neighbours import nearest_by_cosine
 from texthash.hamming.codes import pack, unpack
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.parts.encoders import SparseLinear
@@ -67,7 +66,7 @@ class STH(HashMethod):
 
     def embed(self, train: Split) -> None:
         """Stage 1: balanced codes of the training documents."""
-        nearest, similarity = nearest_by_cosine(train.matrix(self.weighting), self.neighbours)
+        nearest, similarity = train.neighbours(self.neighbours, f"cosine:{self.weighting}")
         embedding = laplacian_eigenmaps(symmetric_graph(nearest, similarity), self.bits)
         self.codes.copy_(torch.from_numpy(pack(embedding > np.median(embedding, axis=0))))
 

@@ -15,8 +15,10 @@ import torch
 
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.graphs.distributed import on_ray
 from texthash.errors import CorpusError, TexthashError
 from texthash.methods.base import HashMethod
+from texthash.methods.graphs import ensure_views
 from texthash.methods.registry import build
 from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
@@ -91,9 +93,11 @@ def train_distributed(
         shutil.rmtree(place)
     # What is there now was left by this run, so after a death the workers go on from it in any case.
     resuming = training.model_copy(update={"resume": True})
+    corpus = corpus.absolute()
+    _make_views(method, corpus, training.seed)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": _Job(method, corpus.absolute(), resuming, validate, on_epoch)},
+        train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch)},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.use_gpu,
@@ -116,6 +120,12 @@ def train_distributed(
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
         return _rebuild(method, corpus, training, read_state(Path(directory) / _RESULT))
+
+
+def _make_views(method: MethodConfig, corpus: Path, seed: int) -> None:
+    """What the method learns from beside the documents, made on the whole cluster before the workers ask for it."""
+    prepared = PreparedCorpus.open(corpus)
+    ensure_views(build(method.name, prepared.shape, method.bits, method.params, seed), prepared.train, on_ray)
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from texthash.corpora.dataset import Split
 from texthash.errors import TexthashError
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
 from texthash.methods.encode import calibrate
+from texthash.methods.graphs import ensure_views
 from texthash.methods.workers import Workers
 from texthash.training.checkpoints import Checkpointer, State
 from texthash.training.memory import keep_freed_memory
@@ -111,6 +112,7 @@ class _Fit:
 
     def run(self) -> TrainingResult:
         keep_freed_memory()
+        ensure_views(self.method, self.train)
         self.method.attach(self.train)
         saved = self.checkpointer.load() if self.checkpointer and self.config.resume else None
         stages = list(self.method.stages())
@@ -206,6 +208,7 @@ class _Fit:
             rank=self.workers.rank,
             workers=self.workers.size,
             neighbours=self.method.neighbours,
+            graph=self.method.graph,
             max_length=self.method.max_length,
         ):
             factor = stage.learning_rate(progress)

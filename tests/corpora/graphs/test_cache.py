@@ -1,0 +1,94 @@
+"""Graphs that are kept beside a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.graphs.cache import GraphName, make_graph
+from texthash.corpora.graphs.cosine import CosineSearch, nearest_by_cosine
+from texthash.corpora.graphs.search import Block, Search, on_threads
+from texthash.errors import CorpusError, UsageError
+
+TFIDF = GraphName.parse("cosine:tfidf")
+
+
+@pytest.mark.parametrize("weighting", ["tfidf", "bm25", "binary", "counts", "sublinear_tfidf", "binary_tfidf"])
+def test_a_graph_is_of_the_weighting_that_it_names(small_corpus: PreparedCorpus, weighting: str) -> None:
+    train = small_corpus.train
+    rows, weights = train.neighbours(5, f"cosine:{weighting}")
+    expected = nearest_by_cosine(train.matrix(weighting), 5)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_array_equal(weights, expected[1])
+
+
+def test_a_graph_of_many_neighbours_serves_few(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    train, calls = small_corpus.train, []
+
+    def search() -> Search:
+        calls.append(1)
+        return CosineSearch.of(train.matrix())
+
+    for k, made in ((5, 1), (100, 1), (150, 2), (120, 2), (len(train) - 1, 3)):
+        rows, weights = make_graph(tmp_path, TFIDF, k, len(train), search)
+        assert len(calls) == made
+        assert isinstance(rows, np.memmap)
+        expected = nearest_by_cosine(train.matrix(), k)
+        np.testing.assert_array_equal(rows, expected[0])
+        np.testing.assert_array_equal(weights, expected[1])
+
+
+def test_of_several_that_need_a_graph_one_finds_it(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    calls = []
+
+    def search() -> Search:
+        calls.append(1)
+        return CosineSearch.of(small_corpus.train.matrix())
+
+    with ThreadPoolExecutor(3) as pool:
+        graphs = list(
+            pool.map(lambda _: make_graph(tmp_path, TFIDF, 5, len(small_corpus.train), search), range(3)),
+        )
+    assert len(calls) == 1
+    for rows, _ in graphs:
+        np.testing.assert_array_equal(rows, small_corpus.train.neighbours(5)[0])
+
+
+def test_an_interrupted_graph_is_not_taken_for_one(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    train = small_corpus.train
+
+    def interrupted(search: Search, k: int) -> Iterator[Block]:
+        yield next(on_threads(search, k))
+        raise KeyboardInterrupt
+
+    def make(spread=on_threads):
+        return make_graph(tmp_path, TFIDF, 5, len(train), lambda: CosineSearch.of(train.matrix()), spread)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(interrupted)
+    np.testing.assert_array_equal(make()[0], train.neighbours(5)[0])
+
+
+def test_only_train_has_graphs_and_codes(small_corpus: PreparedCorpus) -> None:
+    with pytest.raises(CorpusError, match="the validation split has no neighbour graph"):
+        small_corpus.validation.neighbours(5)
+    with pytest.raises(CorpusError, match=r"the validation split .* has no codes"):
+        small_corpus.validation.codes("sth-64")
+
+
+def test_a_graph_of_codes_is_made_elsewhere(small_corpus: PreparedCorpus) -> None:
+    with pytest.raises(CorpusError, match="ensure_graph"):
+        small_corpus.train.neighbours(5, "hamming:lsh-128")
+    with pytest.raises(CorpusError, match="ensure_codes"):
+        small_corpus.train.codes("lsh-128")
+
+
+@pytest.mark.parametrize("name", ["cosine", "cosine:tfidff", "hamming:sth", "euclid:tfidf", "hamming:../x-8"])
+def test_an_unknown_graph_is_named(small_corpus: PreparedCorpus, name: str) -> None:
+    with pytest.raises(UsageError, match=f"no graph '{name}'"):
+        small_corpus.train.neighbours(5, name)

@@ -1,0 +1,56 @@
+"""Exact nearest neighbours of binary codes by Hamming distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.corpora.graphs.search import BLOCK_ROWS, Neighbours, all_nearest
+from texthash.hamming.codes import check_codes, to_words
+from texthash.hamming.kernels import Words, top_k
+
+
+@dataclass(frozen=True)
+class HammingSearch:
+    """Codes ready to be searched: words uint64 [w, N] and their width."""
+
+    words: Words
+    bits: int
+
+    @classmethod
+    def of(cls, codes: NDArray[np.uint8]) -> HammingSearch:
+        """Prepare packed codes, uint8 [N, bits / 8]."""
+        return cls(to_words(codes), check_codes(codes))
+
+    @property
+    def documents(self) -> int:
+        return int(self.words.shape[1])
+
+    def nearest(self, start: int, stop: int, k: int) -> Neighbours:
+        distances, rows = top_k(self.words, self.words[:, start:stop], k + 1)
+        # Of the k + 1 nearest one goes: the document itself, or the last where enough equal codes stand before it.
+        goes = rows == np.arange(start, stop)[:, None]
+        goes[~goes.any(axis=1), -1] = True
+        near = rows[~goes].reshape(-1, k)
+        weights = 1.0 - distances[~goes].reshape(-1, k).astype(np.float32) / np.float32(self.bits)
+        return near.astype(np.int32), weights.astype(np.float32)
+
+
+def nearest_by_hamming(
+    codes: NDArray[np.uint8], k: int, block: int = BLOCK_ROWS, threads: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The k nearest other codes of each code.
+
+    Args:
+        codes: Packed, uint8 [N, bits / 8].
+        k: Number of neighbours, below N.
+        block: Codes whose neighbours are sought at a time.
+        threads: None: as many as this process has cores.
+
+    Returns:
+        ``rows`` int32 [N, k] and ``weights`` float32 [N, k], the share of equal bits: the distance is
+        ``round(bits * (1 - weight))``. Best first, equal ones by row number.
+    """
+    return all_nearest(HammingSearch.of(codes), k, block, threads)

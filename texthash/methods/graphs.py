@@ -1,0 +1,90 @@
+"""The neighbour graphs and weak codes that methods learn from, made before training.
+
+A graph over codes needs a method that is fitted, which is why these are made here and only opened by a
+:class:`~texthash.corpora.dataset.Split`: corpora know of no methods.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texthash.corpora.dataset import Split
+from texthash.corpora.graphs.cache import GraphName, make_graph
+from texthash.corpora.graphs.cosine import CosineSearch
+from texthash.corpora.graphs.hamming import HammingSearch
+from texthash.corpora.graphs.search import Search, Spread, on_threads
+from texthash.corpora.storage import exclusive, whole
+from texthash.errors import UsageError
+from texthash.methods.base import ClosedForm, HashMethod
+from texthash.methods.encode import calibrate, encode_split
+from texthash.methods.registry import build
+from texthash.progress import say
+
+
+def ensure_views(method: HashMethod, train: Split, spread: Spread = on_threads) -> None:
+    """Make what a method learns from beside the documents, unless it is there."""
+    if "neighbours" in method.card.needs:
+        ensure_graph(train, method.graph, method.neighbours, spread)
+
+
+def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) -> None:
+    """Make the graph that ``train.neighbours(k, graph)`` opens, unless it is there.
+
+    Args:
+        train: The training split.
+        graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
+        k: Number of neighbours.
+        spread: Who finds them: threads of this process, or :func:`texthash.corpora.graphs.distributed.on_ray`.
+
+    Raises:
+        UsageError: there is no such graph, method or number of neighbours.
+    """
+    name = GraphName.parse(graph)
+
+    def search() -> Search:
+        if name.kind == "cosine":
+            return CosineSearch.of(train.matrix(name.weighting))
+        return HammingSearch.of(ensure_codes(train, name.of))
+
+    make_graph(train.cache, name, k, len(train), search, spread)
+
+
+def ensure_codes(train: Split, model: str) -> NDArray[np.uint8]:
+    """Codes of the training documents by a method in closed form, with its published hyper-parameters.
+
+    Args:
+        train: The training split, on which the method is fitted.
+        model: ``<method>-<bits>``, such as ``sth-64``.
+
+    Returns:
+        Packed codes, uint8 [N, bits / 8], memory-mapped; made first unless they are there.
+
+    Raises:
+        UsageError: there is no such method, or it learns by gradients.
+    """
+    path = train.code_file(model)
+    if not path.is_file():
+        with exclusive(path.with_name(f".{path.stem}.lock")):
+            if not path.is_file():
+                with whole(path) as partial, partial.open("wb") as file:
+                    np.save(file, _fitted_codes(train, model))
+    return train.codes(model)
+
+
+def _fitted_codes(train: Split, model: str) -> NDArray[np.uint8]:
+    name, _, bits = model.rpartition("-")
+    method = build(name, train.shape, int(bits))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for stage in method.stages():
+            if not isinstance(stage, ClosedForm):
+                raise UsageError(
+                    f"{name} learns by gradients, so graphs are not made of its codes.",
+                    "use a method in closed form, such as hamming:sth-64.",
+                )
+            say(f"{model}: {stage.name}")
+            stage.fit(train)
+        calibrate(method, train)
+    return encode_split(method, train)
