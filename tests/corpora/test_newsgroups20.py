@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import _twenty_newsgroups
 from sklearn.datasets._twenty_newsgroups import (
     strip_newsgroup_footer,
     strip_newsgroup_header,
@@ -27,6 +28,17 @@ def read(folder: Path, **edition: object) -> list[Document]:
     return list(newsgroups20.read(config, Home(folder)))
 
 
+def write(path: Path, messages: list[Document]) -> None:
+    """The archive as it is published."""
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for message in messages:
+            split, group, number = message.id.split("/")
+            content = message.text.encode("latin-1")
+            member = tarfile.TarInfo(f"20news-bydate-{split}/{group}/{number}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 @pytest.fixture(scope="module")
 def messages(corpora_at_hand: Path) -> list[Document]:
     return read(corpora_at_hand)
@@ -40,13 +52,7 @@ def test_counts_are_the_canonical_ones(messages: list[Document]) -> None:
 
 
 def test_the_archive_gives_the_same_documents(messages: list[Document], tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / newsgroups20.ARCHIVE, "w:gz", compresslevel=1) as archive:
-        for message in reversed(messages):
-            split, group, number = message.id.split("/")
-            content = message.text.encode("latin-1")
-            member = tarfile.TarInfo(f"20news-bydate-{split}/{group}/{number}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    write(tmp_path / newsgroups20.ARCHIVE, messages[::-1])
     assert at_hand("20newsgroups", str(tmp_path))
     again = read(tmp_path)
     assert [(d.id, d.text, d.labels, d.split) for d in again] == [(d.id, d.text, d.labels, d.split) for d in messages]
@@ -73,6 +79,23 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / newsgroups20.ARCHIVE).write_bytes(b"no archive")
     with pytest.raises(CorpusError, match=r"20news-bydate\.tar\.gz is damaged"):
         read(tmp_path)
+
+
+def test_an_archive_that_is_cut_off_or_corrupt_is_named(messages: list[Document], tmp_path: Path) -> None:
+    path = tmp_path / newsgroups20.ARCHIVE
+    write(path, messages[:500])
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:-1000], whole[:middle], whole[:middle] + b"\xff" * 64 + whole[middle + 64 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(CorpusError, match=r"20news-bydate\.tar\.gz is damaged"):
+            read(tmp_path)
+
+
+def test_the_archive_to_fetch_is_that_of_scikit_learn() -> None:
+    [download] = records()["20newsgroups"].downloads
+    known = _twenty_newsgroups.ARCHIVE
+    assert (download.url, download.file, download.checksum) == (known.url, known.filename, f"sha256:{known.checksum}")
 
 
 def test_without_network_the_error_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

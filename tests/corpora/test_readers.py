@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,6 +99,10 @@ GOOD = b'{"text": "good"}\n'
         ("a.csv", b"text,label\nx,a\nx,a,b\n", r"a\.csv:3: 3 cells under a header of 2"),
         ("a.csv", b'text,label\n"x"y,a\n', r"a\.csv:2: not CSV"),
         ("a.csv", b"body,label\nx,a\n", r"a\.csv:2: there is no text, only body, label"),
+        ("a.jsonl", GOOD + b"[" * 100_000 + b"\n", r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", GOOD + b'{"text": "x", "id": ' + b"1" * 5000 + b"}\n", r"a\.jsonl:2: not JSON"),
+        ("a.csv", b"text,label,text\nx,a,y\n", r"a\.csv:1: the column 'text' occurs twice"),
+        ("a.csv", b'text\n"x\ny\n', r"a\.csv:3: not CSV: unexpected end of data"),
         ("a.parquet", b"PAR1 not really", r"a\.parquet: not a readable Parquet file"),
         ("a.pdf", b"%PDF", r"a\.pdf is in no format that is read"),
     ],
@@ -114,3 +119,50 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty folder"):
         read(tmp_path / "empty")
+
+
+def test_parquet_that_is_no_text_is_named(tmp_path: Path) -> None:
+    binary = pa.array([b"good", b"caf\xe9"], pa.binary())
+    cast = pa.Array.from_buffers(pa.string(), 2, binary.buffers())
+    pq.write_table(pa.table({"text": cast}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"a\.parquet: not a readable Parquet file after row 0"):
+        read(tmp_path)
+    pq.write_table(pa.table({"text": binary}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"a\.parquet:1: text is a bytes"):
+        read(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes("\ufeff".encode() + GOOD)
+    assert [d.text for d in read(tmp_path)] == ["good"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.txt", "a.parquet"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(name)  # a link to itself: the one file that root cannot open either
+    with pytest.raises(CorpusError, match=rf"{name}.*(cannot be read|not a readable).*Too many levels"):
+        read(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and then fails to read")
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.txt"])
+def test_a_disk_that_fails_is_named_with_the_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/proc/self/mem")
+    with pytest.raises(CorpusError, match=rf"{name}:1: cannot be read: .*Input/output error"):
+        read(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_without_access_is_no_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "texts" / "sport").mkdir(parents=True)
+    (tmp_path / "texts" / "1.txt").write_text("one")
+    (tmp_path / "texts" / "sport").chmod(0)
+    with pytest.raises(CorpusError, match=r"texts/sport cannot be read: Permission denied"):
+        read(tmp_path / "texts")
+    (tmp_path / "texts" / "sport").chmod(0o700)
+
+
+def test_hidden_files_are_no_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "._a.jsonl").write_bytes(b"\0\5\26\7")
+    assert [d.text for d in read(tmp_path)] == ["good"]

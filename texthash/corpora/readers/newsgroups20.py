@@ -7,6 +7,7 @@ scikit-learn. Every source gives the same documents in the same order.
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -106,7 +107,7 @@ def _archived(path: Path) -> Iterator[Document]:
             for member in archive:
                 if member.isfile() and (content := archive.extractfile(member)) is not None:
                     yield _message(Path(member.name).parts[-3:], content.read(), f"{path}:{member.name}")
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise CorpusError(f"{path} is damaged: {error}", "fetch the archive again.") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +14,19 @@ from texthash.home import Home
 
 
 def files(config: CorpusConfig, home: Home) -> list[Path]:
-    """The files of ``config.path``, sorted by name.
+    """The files of ``config.path``, sorted by name: its tables if it has any, else all its files that are not hidden.
 
     Raises:
-        CorpusError: if there is nothing to read.
+        CorpusError: if there is nothing to read, or a folder that cannot be read.
     """
     path = Path(config.path or "")
     if not path.exists():
         raise CorpusError(f"corpus.path={config.path} does not exist.", "give a file or a folder.")
     if path.is_file():
         return [path]
-    tables = sorted(file for file in path.iterdir() if file.name.lower().endswith(rows.ROW_SUFFIXES))
-    found = tables or sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file, path))
+    inside = list(_walk(path))
+    tables = sorted(file for file in inside if file.parent == path and file.name.lower().endswith(rows.ROW_SUFFIXES))
+    found = tables or sorted(inside)
     if not found:
         raise CorpusError(f"corpus.path={config.path} is an empty folder.", "put text or table files there.")
     return found
@@ -52,5 +54,15 @@ def _text_file(path: Path, root: Path) -> Document:
     return Document(path.relative_to(root).as_posix(), text, labels, split, title=name, origin=str(path))
 
 
-def _hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
+def _walk(root: Path) -> Iterator[Path]:
+    """All files but hidden ones; a folder without access is an error, and so is, when it is read, a link to nowhere."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(
+            f"{error.filename} cannot be read: {error.strerror}.", "give access to the folder."
+        ) from error
+
+    for parent, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (file for file in files if file.is_file() or file.is_symlink())

@@ -68,10 +68,14 @@ def numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
             f"{name}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
         ) from error
     except UnicodeDecodeError as error:  # of the block that begins in the next line and is decoded at once
-        line = number + 1 + error.object.count(b"\n", 0, error.start)
+        wrong = number + 1 + error.object.count(b"\n", 0, error.start)
         raise CorpusError(
-            f"{name}:{line}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",
+            f"{name}:{wrong}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",
             "convert the file to UTF-8.",
+        ) from error
+    except OSError as error:
+        raise CorpusError(
+            f"{name}:{number + 1}: cannot be read: {error}", "check the disk or copy the file."
         ) from error
 
 
@@ -101,8 +105,8 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json.loads(line.removeprefix("\ufeff"))
+        except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
             if not line.endswith("\n"):
                 raise CorpusError(f"{path}:{number}: cut off: {error}", "fetch or write the file again.") from error
             raise CorpusError(f"{path}:{number}: not JSON: {error}", "write one JSON object a line.") from error
@@ -115,6 +119,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     table = cells(lines(path), str(path))
     _, header = next(table, (0, [""]))
     header[0] = header[0].removeprefix("\ufeff")
+    if twice := [name for number, name in enumerate(header) if name in header[:number]]:
+        raise CorpusError(f"{path}:1: the column {twice[0]!r} occurs twice.", "give each column a name of its own.")
     for line, row in table:
         if len(row) != len(header):
             raise CorpusError(
@@ -134,7 +140,7 @@ def parquet_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[int, Ma
             for row in part.to_pylist():
                 number += 1
                 yield number, row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{path}: not a readable Parquet file after row {number}: {error}", "write the file again."
         ) from error
