@@ -1,6 +1,6 @@
 """Where state lives: prepared corpora, models, indexes, runs and the tracking store, all under TEXTHASH_HOME.
 
-What is large and never changes once it is written, prepared corpora, may lie apart from it in the store: another
+What is large, prepared corpora and indexes, may lie apart from it in the store: another
 directory, or an address in an object store (TEXTHASH_STORE), which several nodes can share without a file system.
 """
 
@@ -29,7 +29,7 @@ class Home:
 
     Attributes:
         root: The state directory.
-        store_name: Where prepared corpora are, if not there: a directory or an address such as ``s3://bucket/prefix``.
+        store_name: Where prepared corpora and indexes are, if not there: a directory or an address such as ``s3://bucket/prefix``.
     """
 
     root: Path
@@ -37,7 +37,7 @@ class Home:
 
     @property
     def store(self) -> Path:
-        """Where prepared corpora are; see :func:`place`."""
+        """Where prepared corpora and indexes are; see :func:`place`."""
         return place(self.store_name) if self.store_name else self.root
 
     def path(self, name: str) -> Path:
@@ -54,7 +54,8 @@ class Home:
 
     @property
     def index(self) -> Path:
-        return self.root / "index"
+        """Where indexes are."""
+        return self.store / "index"
 
     @property
     def tracking_uri(self) -> str:

@@ -10,7 +10,6 @@ its row in that order. The codes of train documents are the ones that the method
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from texthash.corpora.storage import read_array, remove_directory, write_array
 from texthash.errors import TexthashError
 from texthash.progress import say
-from texthash.search.store import deal, read_index, read_manifest, schema, shard_path, write_shard
+from texthash.search.store import deal, is_written, read_index, read_manifest, schema, shard_path, write_shard
 
 if TYPE_CHECKING:
     from texthash.corpora.dataset import PreparedCorpus, Split
@@ -60,11 +60,8 @@ def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str) -
 
     target = index / _CODES / f"{split}.npy"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
         codes = Hasher.load(hasher_dir).encode_split(PreparedCorpus.open(corpus_path).split(split))
-        partial = target.with_suffix(".partial.npy")
-        np.save(partial, codes)
-        partial.rename(target)
+        write_array(target, codes)
     return target
 
 
@@ -74,7 +71,7 @@ def build_shard(hasher_dir: Path, corpus_path: Path, index: Path, shard: int, sh
     from texthash.methods.hasher import Hasher, digest
 
     path = shard_path(index, shard)
-    if path.exists():
+    if is_written(path):
         read_manifest(path)
         return
     hasher = Hasher.load(hasher_dir)
@@ -93,13 +90,13 @@ def build_shard(hasher_dir: Path, corpus_path: Path, index: Path, shard: int, sh
 
 def is_built(index: Path, shards: int) -> bool:
     """Whether every shard is there."""
-    return all(shard_path(index, shard).exists() for shard in range(shards))
+    return all(is_written(shard_path(index, shard)) for shard in range(shards))
 
 
 def finish(index: Path) -> Path:
     """Check that the shards belong together and drop what was only needed to build them."""
     manifests = read_index(index)
-    shutil.rmtree(index / _CODES, ignore_errors=True)
+    remove_directory(index / _CODES)
     total = sum(manifest.documents for manifest in manifests)
     say(f"index: {total} documents, {manifests[0].bits} bits, {len(manifests)} shards in {index}")
     return index
@@ -133,7 +130,7 @@ def _rows(corpus: PreparedCorpus, codes: Path, bits: int) -> Iterator[pa.RecordB
     number = 0
     for name in SPLITS:
         split = corpus.split(name)
-        array = np.load(codes / f"{name}.npy", mmap_mode="r")
+        array = read_array(codes / f"{name}.npy")
         if array.shape != (len(split), bits // 8):
             raise TexthashError(
                 f"{codes / name}.npy has shape {array.shape}, {name} needs {(len(split), bits // 8)}.",

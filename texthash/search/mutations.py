@@ -6,7 +6,6 @@ names it. A commit that no release ever named (its writer died) is undone by :fu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.search.store import DOCUMENTS, codes_of, open_documents, schema
+from texthash.search.store import codes_of, open_documents, schema
 
 if TYPE_CHECKING:
     import lance
@@ -113,40 +112,6 @@ def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
         return newest
     open_documents(path, version, bits).restore()
     return open_documents(path, None, bits)
-
-
-class Synced:
-    """Brings what Lance wrote to disk, so that an acknowledged write outlives a loss of power, not only of a process.
-
-    Lance never changes a file, so each has to be synced once, and the directories whenever they get a new one.
-
-    Args:
-        path: Directory of the shard; what is there already is taken to be on disk.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._root = path / DOCUMENTS
-        self._known = {file for _, files in self._walk() for file in files}
-
-    def sync(self) -> None:
-        """Sync every file that is new since the last call, and the directories that hold them."""
-        for directory, files in self._walk():
-            new = [file for file in files if file not in self._known]
-            for file in [*new, directory] if new else []:
-                sync(Path(file))
-            self._known.update(new)
-
-    def _walk(self) -> list[tuple[str, list[str]]]:
-        return [(parent, [os.path.join(parent, name) for name in names]) for parent, _, names in os.walk(self._root)]
-
-
-def sync(path: Path) -> None:
-    """Bring a file or directory to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def table_of(

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from texthash.corpora.storage import is_local
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.search.mutations import sync
+from texthash.search.durable import sync
 from texthash.search.release import (
     CURRENT,
     RELEASE_NAME,
@@ -190,6 +191,8 @@ def _pointer_held(home: Home) -> Iterator[None]:
 
 
 def _uri(home: Home, path: Path) -> str:
+    if not is_local(path):
+        return str(path)
     absolute = path.absolute()
     return str(absolute.relative_to(home.root) if absolute.is_relative_to(home.root) else absolute)
 

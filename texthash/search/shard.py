@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
+from texthash.home import place
 from texthash.search.flat import FlatIndex, Hits
 from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, codes_of, open_documents, read_manifest
 
@@ -50,7 +51,7 @@ class Shard:
         """Read the codes and numbers of a shard into memory.
 
         Args:
-            path: Directory of the shard.
+            path: Directory or address of the shard.
             version: Lance version; None for the newest.
             bits: Width that its codes have to have, if that matters.
             model: Digest of the model that has to have made them, if that matters.
@@ -59,7 +60,7 @@ class Shard:
             TexthashError: the shard or that version is missing, broken or of a later format.
             ModelMismatchError: other bits, or another model.
         """
-        path = Path(path)
+        path = place(path)
         manifest = read_manifest(path)
         if bits is not None and manifest.bits != bits:
             raise ModelMismatchError(

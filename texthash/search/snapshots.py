@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texthash.errors import TexthashError, UsageError, nearest_name
-from texthash.search.mutations import sync
+from texthash.search.durable import sync
 from texthash.search.release import Release, read_release
 
 if TYPE_CHECKING:

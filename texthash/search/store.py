@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,8 +22,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.corpora.storage import is_local, is_published, remove_directory, write_text
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.search.checksum import Checksum
+from texthash.search.durable import Synced, sync
 
 if TYPE_CHECKING:
     import lance
@@ -111,22 +112,24 @@ def write_shard(
     vocabulary_hash: str,
     next_number: int,
 ) -> ShardManifest:
-    """Write a shard under a temporary name and rename it when it is whole.
+    """Write a shard, which is there when it is whole and on disk.
+
+    In a directory it is written under a temporary name and renamed. In an object store its manifest is sent last: a
+    shard without one does not count.
 
     Args:
-        path: Where the shard is to appear; nothing may lie there.
+        path: Where the shard is to appear; none may be there.
         batches: Rows in the form of :func:`schema`, by ascending number.
 
     Raises:
-        TexthashError: something is there already, or the disk takes no more; then nothing is left behind.
+        TexthashError: one is there already, or the disk takes no more; then nothing is left behind.
     """
     import lance
 
-    if path.exists():
+    if is_written(path):
         raise TexthashError(f"{path} exists already.", "a shard is never overwritten: build under another name.")
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
+    remove_directory(partial)
     columns = schema(bits)
     checksum = Checksum()
 
@@ -136,6 +139,8 @@ def write_shard(
             yield batch
 
     try:
+        if is_local(path):
+            partial.mkdir(parents=True)
         reader = pa.RecordBatchReader.from_batches(columns, counted())
         dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns)
         dataset.create_scalar_index("id", "BTREE")
@@ -151,12 +156,22 @@ def write_shard(
             next_number=next_number,
             lance_version=dataset.version,
         )
-        (partial / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=2))
+        write_text(partial / _MANIFEST, json.dumps(asdict(manifest), indent=2))
+        if is_local(path):
+            Synced(partial).sync()
+            partial.rename(path)
+            sync(path.parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise TexthashError(f"{path} could not be written: {error}", "free disk space, then build again.") from error
-    partial.rename(path)
+        raise TexthashError(f"{path} could not be written: {error}", "make room or give access, then again.") from error
+    finally:
+        if partial != path:
+            remove_directory(partial)
     return manifest
+
+
+def is_written(path: Path) -> bool:
+    """Whether a whole shard is there."""
+    return is_published(path, _MANIFEST)
 
 
 def read_manifest(path: Path) -> ShardManifest:

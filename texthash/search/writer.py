@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from texthash.errors import TexthashError
 from texthash.hamming.codes import check_codes
 from texthash.search.checksum import Checksum
+from texthash.search.durable import Synced
 from texthash.search.fence import Fence
-from texthash.search.mutations import Rows, Synced, change, compact, rewind, rows_by_id, rows_by_label, table_of
+from texthash.search.mutations import Rows, change, compact, rewind, rows_by_id, rows_by_label, table_of
 from texthash.search.publish import advance, prune
 from texthash.search.release import Release, ShardState, list_releases, read_release
 from texthash.search.snapshots import snapshot_releases
@@ -96,7 +97,7 @@ class IndexWriter:
         self._fence = fence
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(len(release.shards), thread_name_prefix="texthash-write")
-        self._synced = [Synced(home.path(state.uri)) for state in release.shards]
+        self._synced = [Synced(home.path(state.uri), known=True) for state in release.shards]
         self._datasets = self._rewound()
         self._writes = 0
 
