@@ -150,6 +150,7 @@ class HashMethod(nn.Module):
         graph: By which similarity they are near, such as ``cosine:bm25`` or ``hamming:sth-64``; training makes the
             graph before anything else. A method that walks on it opens it in :meth:`attach`, by ``train.neighbours``.
         max_length: Words after which a batch cuts ``tokens``, where ``card.needs`` names them.
+        clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
         hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
 
     What a stage learns belongs into parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
@@ -161,6 +162,7 @@ class HashMethod(nn.Module):
     neighbours: int = NEIGHBOURS
     graph: str = GRAPH
     max_length: int = MAX_LENGTH
+    clip: float | None = None
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
 
@@ -189,7 +191,7 @@ class HashMethod(nn.Module):
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
         """One optimisation step. Default: minimise the sum of the terms of :meth:`loss` with the optimiser ``main``."""
         terms = self.loss(batch, progress)
-        progress.workers.minimise(sum_terms(terms), optimizers["main"])
+        progress.workers.minimise(sum_terms(terms), optimizers["main"], self.clip)
         return terms
 
     # -- encoding ---------------------------------------------------------------------------------------------

@@ -10,15 +10,16 @@ bits       1[p > 1/2]: no median, the point of training end to end
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
-from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, Progress, Role
+from texthash.methods.generative import GenerativeMethod
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli
@@ -28,7 +29,7 @@ from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
-class NASH(HashMethod):
+class NASH(GenerativeMethod):
     """Generative hashing with Bernoulli codes.
 
     Args:
@@ -85,25 +86,11 @@ class NASH(HashMethod):
         batch_size: int = 64,
         weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits, weighting)
-        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
         self.stochastic, self.kl_weight, self.kl_ramp = stochastic, kl_weight, kl_ramp
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
-
-    def stages(self) -> Sequence[Stage]:
-        return (
-            ClosedForm("word frequencies", self.start_decoder),
-            GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),
-        )
-
-    def start_decoder(self, train: Split) -> None:
-        """Start the decoder's bias at the log frequencies of the words."""
-        self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
-
-    def optimizers(self) -> Optimizers:
-        return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         hidden = self.encoder(batch)

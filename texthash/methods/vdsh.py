@@ -9,15 +9,16 @@ code       bit_j = 1[mu_j > median of mu_j over the training documents]
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
-from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Role, Stage
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, Progress, Role
+from texthash.methods.generative import GenerativeMethod
 from texthash.parts.binarizers import MedianBinarizer
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
@@ -28,7 +29,7 @@ from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
-class VDSH(HashMethod):
+class VDSH(GenerativeMethod):
     """Variational deep semantic hashing.
 
     Args:
@@ -84,8 +85,7 @@ class VDSH(HashMethod):
         batch_size: int = 256,
         weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits, weighting)
-        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
         self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.mean = xavier_linear(hidden, bits)
@@ -93,27 +93,22 @@ class VDSH(HashMethod):
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=decoder_std)
         self.binarizer = MedianBinarizer(bits)
 
-    def stages(self) -> Sequence[Stage]:
-        return (
-            ClosedForm("word frequencies", self.start_decoder),
-            GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),
-        )
-
-    def start_decoder(self, train: Split) -> None:
-        """Start the decoder's bias at the log frequencies of the words."""
-        self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
-
-    def optimizers(self) -> Optimizers:
-        return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
-
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        return self.bound(z, kl, batch, progress)
+
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
+        """A code z [B, m] of each document, and its KL(q(z | x) || p(z)) [B]."""
         hidden = self.encoder(batch)
         mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
-        z = gaussian_sample(mean, log_variance, progress.generator)
+        return gaussian_sample(mean, log_variance, progress.generator), gaussian_kl(mean, log_variance)
+
+    def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """The terms of the negative bound on the likelihood of the words, given what the decoder sees."""
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         return {
             "reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(),
-            "kl": weight * gaussian_kl(mean, log_variance).mean(),
+            "kl": weight * kl.mean(),
         }
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:

@@ -6,11 +6,29 @@ import torch
 from torch import Tensor, nn
 
 
-class SoftmaxDecoder(nn.Module):
-    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary.
+class WordDecoder(nn.Module):
+    """A decoder whose logits end in a bias b over the words.
 
     With b at the log frequencies of the words (:meth:`start_at`) the first code to be learned has to explain only
     what sets a document apart, instead of which words are common.
+
+    Args:
+        words: Size V of the vocabulary.
+    """
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(words))
+
+    @torch.no_grad()
+    def start_at(self, documents_with_word: Tensor) -> None:
+        """Set b_w to the log of the share of word w, from the number [V] of documents with it."""
+        counts = documents_with_word.to(self.bias.dtype)
+        self.bias.copy_(torch.log(counts / counts.sum()))
+
+
+class SoftmaxDecoder(WordDecoder):
+    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary.
 
     Args:
         bits: Width m of the code.
@@ -19,16 +37,9 @@ class SoftmaxDecoder(nn.Module):
     """
 
     def __init__(self, bits: int, words: int, std: float | None = None) -> None:
-        super().__init__()
+        super().__init__(words)
         weight = torch.empty(bits, words)
         self.weight = nn.Parameter(nn.init.xavier_uniform_(weight) if std is None else weight.normal_(std=std))
-        self.bias = nn.Parameter(torch.zeros(words))
-
-    @torch.no_grad()
-    def start_at(self, documents_with_word: Tensor) -> None:
-        """Set b_w to the log of the share of word w, from the number [V] of documents with it."""
-        counts = documents_with_word.to(self.bias.dtype)
-        self.bias.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to logits [B, V]."""

@@ -1,0 +1,51 @@
+"""Semantics from categories: a code has to tell the labels of its document (the survey's tag SFC)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texthash.errors import TexthashError
+from texthash.parts.encoders import xavier_linear
+
+
+class LabelHead(nn.Module):
+    """A linear map from codes to labels, and how wrong it is.
+
+    single label   L = - log softmax(z W + b)_y
+    multi-label    L = - sum_c [ y_c log sigma(z W + b)_c + (1 - y_c) log(1 - sigma(z W + b)_c) ]
+
+    Args:
+        features: Width m of the code.
+        labels: Number C of labels.
+        multi_label: Whether a document may have several.
+
+    Raises:
+        TexthashError: there is no label to learn from.
+    """
+
+    def __init__(self, features: int, labels: int, multi_label: bool) -> None:
+        super().__init__()
+        if labels < 2:
+            raise TexthashError(
+                f"a method that learns from labels was given a corpus with {labels}.",
+                "choose a corpus with labels, or an unsupervised method.",
+            )
+        self.multi_label = multi_label
+        self.map = xavier_linear(features, labels)
+
+    def loss(self, codes: Tensor, labels: Tensor, labelled: Tensor) -> Tensor:
+        """Mean of L over the labelled documents of a batch; 0 if there is none.
+
+        Args:
+            codes: z [B, m].
+            labels: y [B, C], 0 or 1.
+            labelled: Whether each document has labels, bool [B].
+        """
+        logits = self.map(codes)
+        if self.multi_label:
+            each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)
+        else:
+            each = F.cross_entropy(logits, labels, reduction="none")
+        return torch.where(labelled, each, 0.0).sum() / labelled.sum().clamp(min=1)
