@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,25 +17,89 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)  # noqa: T201  (the one place that prints)
 
 
-def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` while showing how far the work is.
+def track(
+    items: Iterable[T], label: str, total: int | None = None, documents: Callable[[T], int] | None = None
+) -> Iterator[T]:
+    """Yield ``items`` while showing how far the work is, and how fast.
 
     Args:
         items: What to iterate over.
         label: What the work is called, for instance ``"encoding"``.
         total: Number of items, when ``items`` has no length.
+        documents: How many documents an item stands for, to show their number too.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track as rich_track
-
-        yield from rich_track(items, label, total=total, console=Console(stderr=True))
+        yield from _on_terminal(items, label, total, documents)
         return
-    last = time.monotonic()
+    begin = last = time.monotonic()
+    counted = 0
     for done, item in enumerate(items, start=1):
         yield item
-        if time.monotonic() - last >= _LINE_EVERY_SECONDS:
-            last = time.monotonic()
-            say(f"{label}: {done}" + (f"/{total}" if total else ""))
+        counted += documents(item) if documents else 1
+        if (now := time.monotonic()) - last >= _LINE_EVERY_SECONDS:
+            last = now
+            many = f", {counted:,} documents" if documents else ""
+            say(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({counted / (now - begin):,.0f}/s)")
+
+
+def _on_terminal(
+    items: Iterable[T], label: str, total: int | None, documents: Callable[[T], int] | None
+) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(label, total=total, speed="")
+        begin, counted = time.monotonic(), 0
+        for item in items:
+            yield item
+            counted += documents(item) if documents else 1
+            speed = f"{counted / max(1e-9, time.monotonic() - begin):,.0f}/s"
+            bars.update(task, advance=1, speed=f"{counted:,} documents, {speed}" if documents else speed)
+
+
+def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | None = None) -> Iterator[bytes]:
+    """Yield ``chunks`` of bytes while showing how many came and how fast.
+
+    Args:
+        chunks: What arrives.
+        label: What the work is called, for instance ``"fetching corpus.tar.gz"``.
+        done: Bytes that were there before.
+        total: Bytes of the whole, where it is known.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+            task = bars.add_task(label, total=total, completed=done)
+            for chunk in chunks:
+                yield chunk
+                bars.advance(task, len(chunk))
+        return
+    begin = last = time.monotonic()
+    before = done
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_SECONDS:
+            last = now
+            of = f" of {megabytes(total)}" if total else ""
+            say(f"{label}: {megabytes(done)}{of}, {megabytes((done - before) / (now - begin))}/s")
+
+
+def megabytes(count: float) -> str:
+    """``14464277`` -> ``14.5 MB``."""
+    return f"{count / 1e6:,.1f} MB"

@@ -19,7 +19,7 @@ from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
-TEXTS = st.lists(ASCII | st.text(st.sampled_from("aBc ÄßΣ'_-\n1é"), max_size=40), max_size=8)
+TEXTS = st.lists(ASCII | st.text(st.sampled_from("aBc ÄßΣİ'_-\n1é—漢²𝐀😀"), max_size=40), max_size=8)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
@@ -39,7 +39,8 @@ def test_interned_words_are_the_tokens(
 ) -> None:
     analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer, token_pattern=pattern)
     indptr, ids, terms = analyzer.intern(texts)
-    words = [[terms[i] for i in ids[a:b]] for a, b in pairwise(indptr)]
+    assert terms.to_pylist() == sorted(set(terms.to_pylist()))
+    words = [[terms[i].as_py() for i in ids[a:b]] for a, b in pairwise(indptr)]
     assert words == [analyzer.tokens(text) for text in texts]
 
 

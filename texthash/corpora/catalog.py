@@ -71,14 +71,24 @@ class Source:
     reader: ModuleType
 
     def parts(self) -> list[Part]:
-        """Pieces that can be read side by side; their documents one after the other are the corpus."""
+        """Pieces that can be read side by side; their documents one after the other are the corpus.
+
+        With ``config.limit`` there is one: where it ends is known only after all before it is read.
+        """
+        return self._all_parts() if self.config.limit is None else [self.documents]
+
+    def documents(self) -> Iterator[Document]:
+        """In reading order, up to ``config.limit``."""
+        return islice(chain.from_iterable(part() for part in self._all_parts()), self.config.limit)
+
+    def _all_parts(self) -> list[Part]:
         if hasattr(self.reader, "parts"):
             return self.reader.parts(self.config, self.home)
         return [partial(self.reader.read, self.config, self.home)]
 
-    def documents(self) -> Iterator[Document]:
-        """In reading order, up to ``config.limit``."""
-        return islice(chain.from_iterable(part() for part in self.parts()), self.config.limit)
+    def __reduce__(self) -> tuple[object, ...]:
+        """A module does not travel to another process: the reader is found there again."""
+        return open_source, (self.config, self.home)
 
     def label_parents(self) -> dict[str, str]:
         """The label above each label that has one; empty where labels are no tree."""

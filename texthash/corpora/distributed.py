@@ -1,22 +1,22 @@
-"""Preparation on Ray Data: chunks and shards are spread over the workers, their bytes are those of one process."""
+"""Preparation on Ray Data: parts, chunks and shards are spread over workers; the bytes are those of one process."""
 
 from __future__ import annotations
 
 import pickle
-import uuid
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from texthash.config import CorpusConfig
-from texthash.corpora.prepare import count_words, run
-from texthash.corpora.shards import ShardWriter
-from texthash.corpora.staging import Staging
+from texthash.corpora.prepare import run
 from texthash.errors import TexthashError
 from texthash.home import Home
+
+_BLOCKS_PER_WORKER = 4
+_TASKS_PER_BLOCK = 8
 
 
 def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Path:
@@ -35,61 +35,43 @@ def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Pat
     import ray
 
     workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    run_id = uuid.uuid4().hex
-
-    def count(staging: Staging, chunks: list[int]) -> Iterator[pa.Table]:
-        return _spread(_count, [{"chunk": chunk} for chunk in chunks], workers, staging=staging)
-
-    def write(staging: Staging, shards: list[tuple[str, int]]) -> Iterator[object]:
-        tasks = [{"split": split, "number": number} for split, number in shards]
-        return _spread(_write, tasks, workers, staging=staging, run_id=run_id)
-
-    return run(config, home, count, write)
+    return run(config, home, partial(_spread, workers))
 
 
-def _count(staging: Staging, chunk: int) -> pa.Table:
-    return count_words(staging, chunk)
-
-
-def _write(staging: Staging, split: str, number: int, run_id: str) -> None:
-    _writer(staging, run_id).write(split, number)
-
-
-@lru_cache(maxsize=1)
-def _writer(staging: Staging, run_id: str) -> ShardWriter:
-    """One for each process and run, so that the vocabulary is loaded once."""
-    return ShardWriter(staging)
-
-
-def _spread(
-    function: Callable[..., Any], tasks: list[dict[str, Any]], workers: int, **arguments: object
-) -> Iterator[Any]:
+def _spread(workers: int, function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterator[Any]:
     """Call ``function`` with each task as keywords, and yield what it returns as it is finished.
 
-    Each task is one block, so that it is scheduled, and retried, by itself. Errors that a person is meant to read
-    travel as results: Ray would wrap them in its own.
+    Some tasks make a block, which Ray schedules, and runs again where a worker died; what was finished is found
+    finished. Errors that a person is meant to read travel as results: Ray would wrap them in its own.
     """
     import ray
 
+    if not tasks:
+        return
+    # Scheduling a block takes some 10 ms of the driver's time: few of them, but enough to even out what workers do.
+    blocks = min(len(tasks), max(_BLOCKS_PER_WORKER * workers, len(tasks) // _TASKS_PER_BLOCK))
     ray.data.DataContext.get_current().enable_progress_bars = False
-    dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
-        partial(_outcome, function, arguments),
-        batch_size=1,
+    packed = [{"task": pickle.dumps(task)} for task in tasks]
+    dataset = ray.data.from_items(packed, override_num_blocks=blocks).map_batches(
+        partial(_outcomes, function),
+        batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.TaskPoolStrategy(size=min(workers, len(tasks))),
+        compute=ray.data.TaskPoolStrategy(size=min(workers, blocks)),
     )
-    blocks: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
-    for block in blocks:
-        for packed in block["outcome"].to_pylist():
-            outcome = pickle.loads(packed)
+    finished: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+    for block in finished:
+        for outcome in map(pickle.loads, block["outcome"].to_pylist()):
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome
 
 
-def _outcome(function: Callable[..., Any], arguments: dict[str, Any], task: pa.Table) -> pa.Table:
-    try:
-        outcome = function(**arguments, **task.to_pylist()[0])
-    except (TexthashError, OSError) as error:
-        outcome = error
-    return pa.table({"outcome": pa.array([pickle.dumps(outcome)], pa.binary())})
+def _outcomes(function: Callable[..., Any], tasks: pa.Table) -> pa.Table:
+    outcomes: list[Any] = []
+    for task in map(pickle.loads, tasks["task"].to_pylist()):
+        try:
+            outcomes.append(function(**task))
+        except (TexthashError, OSError) as error:
+            outcomes.append(error)
+            break
+    return pa.table({"outcome": pa.array(map(pickle.dumps, outcomes), pa.binary())})

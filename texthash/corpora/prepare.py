@@ -1,49 +1,61 @@
-"""From documents to a prepared corpus, as pure steps over numbered chunks and shards.
+"""From documents to a prepared corpus, as pure steps over numbered parts, chunks and shards.
 
-1. :meth:`Staging.read` writes the documents in chunks and decides splits (one process: readers are sequential).
-2. :func:`count_words` cuts one chunk into words, numbered within the chunk, and counts its training documents.
-3. :func:`merge_counts` and :func:`choose_vocabulary` make the vocabulary, from train only.
-4. :func:`write_shard` renumbers words and writes one Parquet shard.
+1. :func:`~texthash.corpora.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
+   :meth:`Staging.gather` puts the parts together and decides the splits.
+2. :func:`~texthash.corpora.counting.count_words` counts the words of the training documents of some chunks;
+3. :func:`~texthash.corpora.counting.choose_vocabulary` makes the vocabulary of all counts.
+4. :func:`~texthash.corpora.shards.write_shards` renumbers words and writes one Parquet shard of each split.
 5. :func:`publish` adds vocabulary and manifest and renames the whole into place.
 
-What a chunk and a shard hold depends on the documents and the configuration alone, so the bytes do not depend on who
-does which. :func:`prepare_locally` runs the steps in this process; ``distributed.prepare`` on Ray Data.
+What a part, a chunk and a shard hold depends on the source and the configuration alone, so the bytes do not depend on
+who does which. :func:`prepare_locally` runs the steps in this process; ``distributed.prepare`` spreads 1, 2 and 4 over
+workers. Memory grows with the vocabulary and with 17 bytes a document, not with the text.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.sparse import csr_matrix
+import pyarrow.parquet as pq
 
-from texthash.config import CorpusConfig, Edition
+from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Source, open_source
+from texthash.corpora.counting import choose_vocabulary, count_words, merge_counts
 from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import MANIFEST, Manifest, SourceFile, SplitCounts, config_hash
-from texthash.corpora.ragged import to_arrow
-from texthash.corpora.shards import ShardWriter
-from texthash.corpora.splits import TRAIN
+from texthash.corpora.ragged import from_arrow, indptr_of
+from texthash.corpora.reading import read_part
+from texthash.corpora.shards import ShardSizes, read_sizes, write_shards
 from texthash.corpora.staging import Reading, Staging
-from texthash.corpora.storage import exclusive, read_arrow, read_json, whole, write_arrow
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.storage import (
+    exclusive,
+    is_published,
+    publish_directory,
+    read_arrow,
+    readable,
+    remove_directory,
+    write_arrow,
+    write_text,
+)
+from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
 from texthash.home import Home
 from texthash.progress import say, track
 
-_MERGE_ROWS = 2_000_000
+# Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
+_GROUP = 8
+_NAMED = 5
 
-CountChunks = Callable[[Staging, list[int]], Iterable[pa.Table]]
-WriteShards = Callable[[Staging, list[tuple[str, int]]], Iterable[object]]
+Spread = Callable[[Callable[..., Any], list[dict[str, Any]]], Iterable[Any]]
+"""Calls a function with each of some keyword arguments, anywhere in any order, and gives what it returns."""
 
 
 def prepare_locally(config: CorpusConfig, home: Home) -> Path:
@@ -52,45 +64,49 @@ def prepare_locally(config: CorpusConfig, home: Home) -> Path:
     Raises:
         CorpusError: naming what is wrong with the source, the edition or the disk.
     """
-
-    def count(staging: Staging, chunks: list[int]) -> Iterator[pa.Table]:
-        return (count_words(staging, chunk) for chunk in chunks)
-
-    def write(staging: Staging, shards: list[tuple[str, int]]) -> Iterator[object]:
-        writer = ShardWriter(staging)
-        for split, number in shards:
-            writer.write(split, number)
-            yield split, number
-
-    return run(config, home, count, write)
+    return run(config, home, lambda function, tasks: (function(**task) for task in tasks))
 
 
-def run(config: CorpusConfig, home: Home, count: CountChunks, write: WriteShards) -> Path:
-    """The order of the steps; ``count`` and ``write`` say who does them."""
+def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
+    """The order of the steps; ``spread`` says who does them. What an earlier run finished is not done again."""
     config = resolve(config)
     target = home.corpus(config.name, config.edition.name)
     source = open_source(config, home)
     with _explained(target), exclusive(target.with_name(f".{target.name}.lock")):
-        if target.exists():
+        if is_published(target, MANIFEST):
             source.check_unchanged(_reusable(target, config))
             say(f"{target} is prepared already")
             return target
         staging = Staging(target.with_name(f".{target.name}.{config_hash(config)[:16]}"), config)
         files = source.files()
-        reading = staging.reading() if staging.is_read(files) else staging.read(source.documents(), files)
-        train = int((staging.splits() == TRAIN).sum())
+        reading = staging.reading() if staging.is_read(files) else _read(staging, source, files, spread)
         if not staging.vocabulary.exists():
-            chunks = list(range(reading.chunks))
-            tables = track(count(staging, chunks), "counting words", len(chunks))
-            vocabulary = choose_vocabulary(merge_counts(tables), train, config.edition)
-            with whole(staging.vocabulary) as partial:
-                partial.write_text(vocabulary.to_json(), encoding="utf-8")
-        shards = [(split, number) for split in SPLITS for number in range(config.shards)]
-        todo = [shard for shard in shards if not staging.shard_counts(*shard).exists()]
-        if todo:
-            for _ in track(write(staging, todo), "writing shards", len(todo)):
-                pass
+            _count(staging, reading, spread)
+        todo = [number for number in range(config.shards) if not staging.shard_sizes(number).exists()]
+        tasks = [{"staging": staging, "number": number} for number in todo]
+        for _ in track(spread(write_shards, tasks), "writing shards", len(todo)):
+            pass
         return publish(staging, reading, source, files, target)
+
+
+def _read(staging: Staging, source: Source, files: list[SourceFile], spread: Spread) -> Reading:
+    parts = source.parts()
+    staging.begin(files, len(parts))
+    tasks = [{"staging": staging, "number": number, "part": part} for number, part in enumerate(parts)]
+    for _ in track(spread(read_part, tasks), "reading documents", len(tasks), int):
+        pass
+    return staging.gather(len(parts))
+
+
+def _count(staging: Staging, reading: Reading, spread: Spread) -> None:
+    groups = [reading.chunks[start : start + _GROUP] for start in range(0, len(reading.chunks), _GROUP)]
+    tasks = [{"staging": staging, "group": number, "chunks": chunks} for number, chunks in enumerate(groups)]
+    for _ in track(spread(count_words, tasks), "counting words", len(tasks)):
+        pass
+    counts = merge_counts(read_arrow(staging.frequencies(number)) for number in range(len(groups)))
+    vocabulary = choose_vocabulary(counts, reading.documents("train"), staging.config.edition)
+    write_arrow(staging.terms_known, pa.table({"term": pa.array(vocabulary.terms, pa.string())}))
+    write_text(staging.vocabulary, vocabulary.to_json())
 
 
 def resolve(config: CorpusConfig) -> CorpusConfig:
@@ -105,93 +121,25 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
     return config.model_copy(update=changes)
 
 
-def count_words(staging: Staging, chunk: int) -> pa.Table:
-    """Step 2. Returns ``term``, ``documents`` and ``occurrences`` over the training documents of one chunk."""
-    if staging.terms(chunk).exists():
-        return read_arrow(staging.terms(chunk), ["term", "documents", "occurrences"])
-    texts = read_arrow(staging.documents(chunk), ["text"])["text"].to_pylist()
-    indptr, ids, terms = Analyzer.from_edition(staging.config.edition).intern(texts)
-    write_arrow(staging.words(chunk), pa.table({"words": to_arrow(indptr, ids)}))
-    start, end = staging.reading().starts[chunk : chunk + 2]
-    train = np.asarray(staging.splits()[start:end]) == TRAIN
-    bags = csr_matrix((np.ones(len(ids), np.int64), ids, indptr), shape=(len(texts), len(terms)))[train]
-    bags.sum_duplicates()
-    table = pa.table(
-        {
-            "term": pa.array(terms, pa.string()),
-            "documents": np.bincount(bags.indices, minlength=len(terms)),
-            "occurrences": np.bincount(bags.indices, bags.data, minlength=len(terms)).astype(np.int64),
-        }
-    )
-    write_arrow(staging.terms(chunk), table)
-    return table
-
-
-def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """Step 3a. Sum per word over all chunks, sorted by word. Memory grows with the vocabulary, not the corpus."""
-    merged: pa.Table | None = None
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(len(part) for part in waiting) >= _MERGE_ROWS:
-            merged, waiting = _summed([merged, *waiting] if merged else waiting), []
-    total = _summed([merged, *waiting] if merged else waiting)
-    return total.filter(pc.greater(total["documents"], 0)).sort_by("term")
-
-
-def choose_vocabulary(counts: pa.Table, documents: int, edition: Edition) -> Vocabulary:
-    """Step 3b. Exactly the words that scikit-learn's ``CountVectorizer`` keeps, in its order.
-
-    Args:
-        counts: ``term`` (sorted), ``documents``, ``occurrences`` over train.
-        documents: Number of training documents.
-        edition: ``min_df``, ``max_df`` and ``vocabulary_size``, as scikit-learn's ``max_features``.
-
-    Raises:
-        CorpusError: when no word is left.
-    """
-    df, tf = counts["documents"].to_numpy(), counts["occurrences"].to_numpy()
-    low, high = (
-        limit if isinstance(limit, Integral) else limit * documents for limit in (edition.min_df, edition.max_df)
-    )
-    mask = (df >= low) & (df <= high)
-    limit = edition.vocabulary_size
-    if limit is not None and mask.sum() > limit:
-        # As in CountVectorizer._limit_features: the same sort of the same array leaves the same words among equals.
-        most_frequent = (-tf[mask]).argsort()[:limit]
-        mask = np.isin(np.arange(len(df)), np.flatnonzero(mask)[most_frequent])
-    if not mask.any():
-        raise CorpusError(
-            f"no word of {len(counts)} in {documents} training documents is left with min_df={edition.min_df}, "
-            f"max_df={edition.max_df}, stop_words={edition.stop_words}.",
-            "lower corpus.edition.min_df or raise max_df."
-            if len(counts)
-            else "check the texts, corpus.edition.token_pattern and stop_words.",
-        )
-    terms = counts["term"].filter(pa.array(mask)).to_pylist()
-    return Vocabulary(terms, df[mask], documents, int(tf[mask].sum()))
-
-
 def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:
     """Step 5. Write what describes the corpus and give it its name; nothing is visible under it before."""
     config = staging.config
     vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
+    shards = [read_sizes(staging, number) for number in range(config.shards)]
     dropped = Counter(reading.dropped)
     splits: dict[str, SplitCounts] = {}
-    labels_per_document = 0
     for split in SPLITS:
-        parts = [read_json(staging.shard_counts(split, number)) for number in range(config.shards)]
+        parts = [shard[split] for shard in shards]
         names = ("documents", "words", "tokens", "labels")
-        splits[split] = SplitCounts(**{name: sum(part[name] for part in parts) for name in names})
-        labels_per_document = max(labels_per_document, *(part["labels_per_document"] for part in parts))
+        splits[split] = SplitCounts(**{name: sum(getattr(part, name) for part in parts) for name in names})
         for part in parts:
-            dropped.update(part["dropped"])
+            dropped.update(part.dropped)
         if splits[split].documents == 0:
             raise CorpusError(
                 f"no document of the split {split} is left: {dict(dropped)}.",
                 "relax corpus.edition.min_tokens, max_tokens or the vocabulary.",
             )
-    warnings = _warnings(reading, splits)
+    warnings = _warnings(staging, reading, shards)
     manifest = Manifest(
         name=config.name,
         config=config,
@@ -200,16 +148,16 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
         remarks=reading.remarks,
         label_names=reading.label_names,
         label_parents=source.label_parents(),
-        multi_label=labels_per_document > 1,
+        multi_label=any(part.labels_per_document > 1 for shard in shards for part in shard.values()),
         vocabulary_hash=vocabulary.hash,
         source_checksum=reading.checksum,
         source_files=files,
         warnings=warnings,
     )
-    (staging.output / VOCABULARY).write_text(vocabulary.to_json(), encoding="utf-8")
-    (staging.output / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    staging.output.rename(target)
-    shutil.rmtree(staging.root)
+    write_text(staging.output / VOCABULARY, vocabulary.to_json())
+    write_text(staging.output / MANIFEST, manifest.to_json())
+    publish_directory(staging.output, target, MANIFEST)
+    remove_directory(staging.root)
     for warning in warnings:
         say(f"warning: {warning}")
     sizes = f"{manifest.documents}, {len(vocabulary)} words, left out {manifest.dropped}"
@@ -217,12 +165,30 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
     return target
 
 
-def _warnings(reading: Reading, splits: dict[str, SplitCounts]) -> list[str]:
-    found = []
-    if not reading.label_names:
-        found.append("no document has a label: relevance cannot be measured.")
-    elif len(reading.label_names) == 1:
-        found.append(f"all labels are {reading.label_names[0]!r}: every document is relevant to every other.")
+def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSizes]]) -> list[str]:
+    names = reading.label_names
+    if not names:
+        return ["no document has a label: relevance cannot be measured."]
+    if len(names) == 1:
+        return [f"all labels are {names[0]!r}: every document is relevant to every other."]
+    trained = np.sum([shard["train"].label_documents for shard in shards], axis=0) > 0
+    held = np.sum([part.label_documents for shard in shards for part in shard.values()], axis=0) > 0
+    if not len(untrained := np.flatnonzero(held & ~trained)):
+        return []
+    documents = sum(_with_labels(staging, untrained, split) for split in SPLITS)
+    first = ", ".join(names[label] for label in untrained[:_NAMED]) + ", ..." * (len(untrained) > _NAMED)
+    return [
+        f"{len(untrained)} of {len(names)} labels are on no training document, only on {documents} others: {first}."
+    ]
+
+
+def _with_labels(staging: Staging, labels: np.ndarray, split: str) -> int:
+    """Documents of a split that have any of some labels."""
+    found = 0
+    for number in range(staging.config.shards):
+        for rows in pq.ParquetFile(readable(staging.shard(split, number))).iter_batches(columns=["label_ids"]):
+            indptr, ids = from_arrow(rows["label_ids"])
+            found += int((np.diff(indptr_of(np.isin(ids, labels))[indptr]) > 0).sum())
     return found
 
 
@@ -256,16 +222,3 @@ def _explained(target: Path) -> Iterator[None]:
             f"preparing {target} failed: {error}",
             "make room or give access, then start again: what is finished is kept.",
         ) from error
-
-
-def _summed(tables: list[pa.Table]) -> pa.Table:
-    if not tables:
-        return pa.table(
-            {
-                "term": pa.array([], pa.string()),
-                "documents": np.empty(0, np.int64),
-                "occurrences": np.empty(0, np.int64),
-            }
-        )
-    totals = pa.concat_tables(tables).group_by("term").aggregate([("documents", "sum"), ("occurrences", "sum")])
-    return totals.rename_columns(["term", "documents", "occurrences"])

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from texthash.corpora.document import SPLITS
-from texthash.corpora.ragged import filtered, from_arrow, indptr_of, places, to_arrow
+from texthash.corpora.ragged import filtered, from_arrow, to_arrow
 from texthash.corpora.staging import Staging
-from texthash.corpora.storage import read_arrow, whole, write_json
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.storage import read_arrow, read_json, whole, write_json
 
 _NUMBERS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
@@ -33,93 +34,131 @@ SCHEMA = pa.schema(
 )
 
 
-class ShardWriter:
-    """Writes shards of one preparation, whose vocabulary is chosen."""
+@dataclass
+class ShardSizes:
+    """What a shard holds.
+
+    Attributes:
+        documents: Number of documents.
+        words: Distinct words, summed over documents.
+        tokens: Words in order.
+        labels: Label assignments.
+        labels_per_document: Most labels of one document.
+        label_documents: Documents of each label [labels].
+        dropped: Documents left out, by reason.
+    """
+
+    documents: int = 0
+    words: int = 0
+    tokens: int = 0
+    labels: int = 0
+    labels_per_document: int = 0
+    label_documents: list[int] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+def write_shards(staging: Staging, number: int) -> None:
+    """Step 4. Write shard ``number`` of each split: an equal share of its documents, in reading order.
+
+    All splits at once, because their documents lie in the same chunks. Does nothing if they are there.
+    """
+    if staging.shard_sizes(number).exists():
+        return
+    writer = _ShardWriter(staging)
+    sizes = {split: ShardSizes(label_documents=[0] * len(writer.labels)) for split in SPLITS}
+    with ExitStack() as stack:
+        files = {}
+        for split in SPLITS:
+            partial = stack.enter_context(whole(staging.shard(split, number)))
+            files[split] = stack.enter_context(_parquet(partial))
+        for split, table, dropped in writer.tables(number):
+            files[split].write_table(table)
+            _add(sizes[split], table, dropped)
+    write_json(staging.shard_sizes(number), {split: asdict(size) for split, size in sizes.items()})
+
+
+def read_sizes(staging: Staging, number: int) -> dict[str, ShardSizes]:
+    """What :func:`write_shards` wrote, by split."""
+    return {split: ShardSizes(**sizes) for split, sizes in read_json(staging.shard_sizes(number)).items()}
+
+
+class _ShardWriter:
+    """Makes the tables of shards of one preparation, whose vocabulary is chosen."""
 
     def __init__(self, staging: Staging) -> None:
         self.staging = staging
-        reading = staging.reading()
-        self._starts = np.asarray(reading.starts)
-        self._labels = {name: number for number, name in enumerate(reading.label_names)}
-        vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
-        self._terms = pa.array(vocabulary.terms, pa.string())
+        self.labels = pa.array(staging.reading().label_names, pa.string())
+        self._chunks = staging.reading().chunks
+        self._before = np.vstack([np.zeros(len(SPLITS), np.int64), np.cumsum(staging.reading().splits, axis=0)])
+        self._terms = read_arrow(staging.terms_known)["term"].combine_chunks()
 
-    def write(self, split: str, number: int) -> None:
-        """Write one shard: an equal share of the split's documents, in reading order. Does nothing if it is there."""
-        if self.staging.shard_counts(split, number).exists():
-            return
-        sizes: Counter[str] = Counter(documents=0, words=0, tokens=0, labels=0)
-        dropped: Counter[str] = Counter()
-        labels_per_document = 0
-        with (
-            whole(self.staging.shard(split, number)) as partial,
-            pq.ParquetWriter(partial, SCHEMA, compression="zstd", version="2.6") as writer,
-        ):
-            for chunk, rows in self._rows(split, number):
-                table = self._table(chunk, rows, dropped)
-                writer.write_table(table)
-                sizes["documents"] += len(table)
-                for name, column in (("words", "word_ids"), ("tokens", "tokens"), ("labels", "label_ids")):
-                    lengths = np.diff(from_arrow(table[column])[0])
-                    sizes[name] += int(lengths.sum())
-                    if name == "labels":
-                        labels_per_document = max(labels_per_document, int(lengths.max(initial=0)))
-        record = {**sizes, "labels_per_document": labels_per_document, "dropped": dropped}
-        write_json(self.staging.shard_counts(split, number), record)
-
-    def _rows(self, split: str, number: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """The chunks that hold documents of this shard, and their rows in the chunk."""
-        splits, wanted = self.staging.splits(), SPLITS.index(split)
-        before = indptr_of(np.add.reduceat(splits == wanted, self._starts[:-1], dtype=np.int64))
+    def tables(self, number: int) -> Iterator[tuple[str, pa.Table, dict[str, int]]]:
+        """Split, table and documents left out, chunk by chunk."""
         shards = self.staging.config.shards
-        first, end = before[-1] * number // shards, before[-1] * (number + 1) // shards
-        for chunk in np.flatnonzero((before[1:] > first) & (before[:-1] < end)):
-            rows = np.flatnonzero(splits[self._starts[chunk] : self._starts[chunk + 1]] == wanted)
-            yield int(chunk), rows[max(0, first - before[chunk]) : end - before[chunk]]
+        first, end = self._before[-1] * number // shards, self._before[-1] * (number + 1) // shards
+        here = (self._before[1:] > first) & (self._before[:-1] < end)
+        for chunk in np.flatnonzero(here.any(axis=1)):
+            documents = self._documents(self._chunks[chunk])
+            splits = read_arrow(self.staging.splits(self._chunks[chunk]))["split"].to_numpy()
+            for split in np.flatnonzero(here[chunk]):
+                before = self._before[chunk, split]
+                rows = np.flatnonzero(splits == split)[max(0, first[split] - before) : end[split] - before]
+                part = documents if len(rows) == len(documents) else documents.take(pa.array(rows))
+                yield SPLITS[split], *self._of_wanted_length(part)
 
-    def _table(self, chunk: int, rows: NDArray[np.int64], dropped: Counter[str]) -> pa.Table:
-        """Chosen documents of a chunk in the vocabulary's numbers, without those of a length that is not wanted."""
-        terms = read_arrow(self.staging.terms(chunk), ["term"])["term"].combine_chunks()
+    def _documents(self, chunk: str) -> pa.Table:
+        """A chunk in the numbers of vocabulary and labels."""
+        terms = read_arrow(self.staging.terms(chunk))["term"].combine_chunks()
+        # Both are in alphabetical order: numbers that are sorted in the chunk stay sorted.
         numbers = pc.index_in(terms, self._terms).fill_null(-1).to_numpy()
-        all_indptr, all_words = from_arrow(read_arrow(self.staging.words(chunk))["words"])
-        indptr, tokens = _known(*_chosen(all_indptr, all_words, rows), numbers)
-        wanted = self._wanted(np.diff(indptr), dropped)
-        indptr, tokens = _chosen(indptr, tokens, np.flatnonzero(wanted))
-        shape = (len(indptr) - 1, len(self._terms))
-        bags = csr_matrix((np.ones(len(tokens), np.int32), tokens, indptr), shape=shape, copy=True)
-        bags.sum_duplicates()  # sorts in place: hence the copy, tokens keep their order
-        documents = read_arrow(self.staging.documents(chunk)).take(pa.array(rows[wanted]))
-        label_indptr, label_names = from_arrow(documents["labels"])
-        label_ids = np.fromiter((self._labels[name] for name in label_names), np.int32, len(label_names))
+        words = read_arrow(self.staging.words(chunk))
+        tokens_indptr, tokens = from_arrow(words["tokens"])
+        bag_indptr, word_ids = from_arrow(words["word_ids"])
+        tokens, word_ids = numbers[tokens], numbers[word_ids]
+        known, counted = tokens >= 0, word_ids >= 0
+        bag_indptr = filtered(bag_indptr, counted)
+        documents = read_arrow(self.staging.documents(chunk), ["id", "text", "title", "labels"])
+        label_indptr, label_names = _lists(documents["labels"])
         columns = {
-            **{name: documents[name] for name in ("id", "text", "title", "labels")},
-            "label_ids": to_arrow(label_indptr, label_ids),
-            "tokens": to_arrow(indptr, tokens),
-            "word_ids": to_arrow(bags.indptr, bags.indices),
-            "counts": to_arrow(bags.indptr, bags.data),
+            **{name: documents[name] for name in documents.column_names},
+            "label_ids": to_arrow(label_indptr, pc.index_in(label_names, self.labels).to_numpy()),
+            "tokens": to_arrow(filtered(tokens_indptr, known), tokens[known]),
+            "word_ids": to_arrow(bag_indptr, word_ids[counted]),
+            "counts": to_arrow(bag_indptr, from_arrow(words["counts"])[1][counted]),
         }
         return pa.table(columns, schema=SCHEMA)
 
-    def _wanted(self, lengths: NDArray[np.int64], dropped: Counter[str]) -> NDArray[np.bool_]:
+    def _of_wanted_length(self, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         edition = self.staging.config.edition
-        wanted = lengths >= edition.min_tokens
-        if few := int((~wanted).sum()):
-            dropped[f"fewer than {edition.min_tokens} vocabulary words"] += few
-        if edition.max_tokens is not None:
-            long = lengths > edition.max_tokens
-            if many := int(long.sum()):
-                dropped[f"more than {edition.max_tokens} vocabulary words"] += many
-            wanted &= ~long
-        return wanted
+        lengths = pc.list_value_length(table["tokens"]).to_numpy()
+        few = lengths < edition.min_tokens
+        many = ~few & (lengths > edition.max_tokens) if edition.max_tokens is not None else np.zeros_like(few)
+        found = {
+            f"fewer than {edition.min_tokens} vocabulary words": int(few.sum()),
+            f"more than {edition.max_tokens} vocabulary words": int(many.sum()),
+        }
+        dropped = {reason: count for reason, count in found.items() if count}
+        return table.filter(pa.array(~few & ~many)) if dropped else table, dropped
 
 
-def _chosen(indptr: NDArray, values: NDArray, rows: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-    part, entries = places(indptr, rows)
-    return part, values[entries]
+def _parquet(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, SCHEMA, compression="zstd", version="2.6")
 
 
-def _known(indptr: NDArray, words: NDArray, numbers: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
-    """A chunk's own word numbers to the vocabulary's, without the words that are not in it."""
-    tokens = numbers[words] if len(words) else np.empty(0, np.int32)
-    kept = tokens >= 0
-    return filtered(indptr, kept), tokens[kept]
+def _add(sizes: ShardSizes, table: pa.Table, dropped: dict[str, int]) -> None:
+    sizes.documents += len(table)
+    for name, column in (("words", "word_ids"), ("tokens", "tokens"), ("labels", "label_ids")):
+        lengths = pc.list_value_length(table[column]).to_numpy()
+        setattr(sizes, name, getattr(sizes, name) + int(lengths.sum()))
+        if name == "labels":
+            sizes.labels_per_document = max(sizes.labels_per_document, int(lengths.max(initial=0)))
+    here = np.bincount(from_arrow(table["label_ids"])[1], minlength=len(sizes.label_documents))
+    sizes.label_documents = (np.asarray(sizes.label_documents, np.int64) + here).tolist()
+    sizes.dropped = dict(Counter(sizes.dropped) + Counter(dropped))
+
+
+def _lists(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
+    """``indptr`` and flat values of a list column without nulls."""
+    array = column.combine_chunks()
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0], array.flatten()

@@ -1,67 +1,76 @@
-"""The working directory of a preparation: documents as read, in numbered chunks, and what becomes of them.
+"""The working directory of a preparation: documents as read, in chunks, and what becomes of them.
 
 It lies beside the prepared corpus under a hidden name that carries the hash of the configuration, so that an
-interrupted preparation is found and continued, and one with another configuration is not.
+interrupted preparation is found and continued, and one with another configuration is not. Whatever is there is whole,
+and a later file says that earlier ones are: a part's record follows its chunks, the reading follows the splits, a
+shard's sizes follow the shard.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.config import CorpusConfig
-from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import SourceFile
-from texthash.corpora.splits import NONE, assign
-from texthash.corpora.storage import read_arrow, read_json, whole, write_arrow, write_json
+from texthash.corpora.ragged import indptr_of
+from texthash.corpora.splits import assign
+from texthash.corpora.storage import read_arrow, read_json, remove_directory, write_arrow, write_json
 from texthash.errors import CorpusError
-from texthash.progress import track
-
-_CHUNK_BYTES = 32_000_000
-_FIELDS = ("id", "text", "title", "origin")
 
 
-def _chunk_documents(chunk: int) -> int:
-    """Documents in a chunk: small ones first, so that a small corpus keeps several workers busy, then larger ones, so
-    that a large corpus does not become a million files."""
-    return 1024 << min(chunk // 32, 6)
+@dataclass(frozen=True)
+class PartRead:
+    """What a worker says of one part that it read.
+
+    Attributes:
+        sizes: Documents of each of its chunks.
+        dropped: Documents left out, by reason.
+        remarks: Documents kept, by what a person should know of them.
+        labels: Labels that occur, sorted.
+        checksums: SHA-256 of each chunk.
+    """
+
+    sizes: list[int]
+    dropped: dict[str, int]
+    remarks: dict[str, int]
+    labels: list[str]
+    checksums: list[str]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known when all documents are read.
+    """What is known when all documents are read and have their splits.
 
     Attributes:
-        starts: First document of each chunk, and the number of documents at the end.
+        chunks: Names of the chunks, in order.
+        starts: First document of each, and the number of documents at the end.
+        splits: Documents of each split in each chunk [chunks][splits].
         dropped: Documents left out, by reason.
         remarks: Documents kept, by what a person should know of them.
         label_names: All labels, sorted.
-        checksum: SHA-256 over the documents.
+        checksum: SHA-256 over the checksums of the chunks.
     """
 
+    chunks: list[str]
     starts: list[int]
+    splits: list[list[int]]
     dropped: dict[str, int]
     remarks: dict[str, int]
     label_names: list[str]
     checksum: str
 
-    @property
-    def documents(self) -> int:
-        return self.starts[-1]
-
-    @property
-    def chunks(self) -> int:
-        return len(self.starts) - 1
+    def documents(self, split: str) -> int:
+        """Number of documents in a split."""
+        return sum(sizes[SPLITS.index(split)] for sizes in self.splits)
 
 
 @dataclass(frozen=True)
@@ -80,140 +89,130 @@ class Staging:
     def vocabulary(self) -> Path:
         return self.root / "vocabulary.json"
 
-    def documents(self, chunk: int) -> Path:
-        return self.root / "documents" / f"{chunk:06d}.arrow"
+    @property
+    def terms_known(self) -> Path:
+        """The vocabulary's words alone, for workers: written before :attr:`vocabulary`."""
+        return self.root / "vocabulary.arrow"
 
-    def words(self, chunk: int) -> Path:
-        """Word numbers of a chunk's documents; the numbers are of :meth:`terms`."""
-        return self.root / "words" / f"{chunk:06d}.arrow"
+    def part(self, number: int) -> Path:
+        """A part's :class:`PartRead`; written after its chunks, so a part with one is finished."""
+        return self.root / "parts" / f"{number:06d}.json"
 
-    def terms(self, chunk: int) -> Path:
-        """A chunk's own words with their frequencies in its training documents; written after :meth:`words`."""
-        return self.root / "terms" / f"{chunk:06d}.arrow"
+    def documents(self, chunk: str) -> Path:
+        return self.root / "documents" / f"{chunk}.arrow"
+
+    def marks(self, chunk: str) -> Path:
+        """Hash of the id, and the given split, of each document of a chunk."""
+        return self.root / "marks" / f"{chunk}.arrow"
+
+    def words(self, chunk: str) -> Path:
+        """Words of a chunk's documents, in order and counted, as numbers of :meth:`terms`."""
+        return self.root / "words" / f"{chunk}.arrow"
+
+    def terms(self, chunk: str) -> Path:
+        """A chunk's distinct words in alphabetical order."""
+        return self.root / "terms" / f"{chunk}.arrow"
+
+    def splits(self, chunk: str) -> Path:
+        """The split of each document of a chunk."""
+        return self.root / "splits" / f"{chunk}.arrow"
+
+    def frequencies(self, group: int) -> Path:
+        """Words and their frequencies in the training documents of a group of chunks."""
+        return self.root / "frequencies" / f"{group:06d}.arrow"
 
     def shard(self, split: str, number: int) -> Path:
         return self.output / split / f"part-{number:05d}.parquet"
 
-    def shard_counts(self, split: str, number: int) -> Path:
-        """Sizes of a shard; written after it, so a shard with one is finished."""
-        return self.root / "shards" / f"{split}-{number:05d}.json"
-
-    def splits(self) -> NDArray[np.int8]:
-        """The split of every document, memory-mapped."""
-        return np.load(self.root / "splits.npy", mmap_mode="r")
+    def shard_sizes(self, number: int) -> Path:
+        """Sizes of a shard of each split; written after them, so shards with one are finished."""
+        return self.root / "shards" / f"{number:05d}.json"
 
     def is_read(self, files: Sequence[SourceFile]) -> bool:
         """Whether all documents were read, by this run or an earlier one, and from files like these."""
         if not (self.root / "reading.json").exists():
             return False
-        source: list[dict[str, Any]] = read_json(self.root / "source.json")
-        return source == [asdict(file) for file in files]
+        begun: dict = read_json(self.root / "source.json")
+        return begun["files"] == [asdict(file) for file in files]
 
     def reading(self) -> Reading:
         return Reading(**read_json(self.root / "reading.json"))
 
-    def read(self, documents: Iterable[Document], files: Sequence[SourceFile]) -> Reading:
-        """Write all documents in chunks, and decide their splits. Memory: 9 bytes a document and one chunk.
+    def begin(self, files: Sequence[SourceFile], parts: int) -> None:
+        """Keep what an earlier run read, if it read the same files in the same parts; else start with nothing."""
+        source = {"files": [asdict(file) for file in files], "parts": parts}
+        path = self.root / "source.json"
+        if not path.exists() or read_json(path) != source:
+            remove_directory(self.root)
+            write_json(path, source)
 
-        Args:
-            documents: In reading order.
-            files: What they are read from: a later run goes on only where these are the same.
+    def gather(self, parts: int) -> Reading:
+        """Put together what was read and decide the splits. Memory: 9 bytes a document, and 8 more for a moment.
 
         Raises:
             CorpusError: for no documents, an id that occurs twice, or splits that the rule cannot give.
         """
-        shutil.rmtree(self.root, ignore_errors=True)
-        digest = hashlib.sha256()
-        dropped: Counter[str] = Counter()
-        remarks: Counter[str] = Counter()
-        labels: set[str] = set()
-        id_hashes, given = array("q"), array("b")
-        starts = [0]
-        for chunk, rows in enumerate(_chunks(_kept(track(documents, "reading documents"), dropped))):
-            for row in rows:
-                fields = (row.id, row.text, row.title, row.split, *row.labels)
-                digest.update("\0".join(fields).encode("utf-8", "surrogatepass") + b"\1")
-                id_hashes.append(hash(row.id))
-                given.append(SPLITS.index(row.split) if row.split else NONE)
-                labels.update(row.labels)
-                if row.remark:
-                    remarks[row.remark] += 1
-            write_arrow(self.documents(chunk), _table(rows))
-            starts.append(starts[-1] + len(rows))
-        if starts[-1] == 0:
-            left_out = f" (left out: {dict(dropped)})" if dropped else ""
-            raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
-        reading = Reading(
-            starts, dict(sorted(dropped.items())), dict(sorted(remarks.items())), sorted(labels), digest.hexdigest()
+        read = [PartRead(**read_json(self.part(number))) for number in range(parts)]
+        chunks = [chunk_name(number, i) for number, part in enumerate(read) for i in range(len(part.sizes))]
+        starts = indptr_of([size for part in read for size in part.sizes])
+        dropped, remarks = (
+            dict(sorted(sum((Counter(getattr(part, name)) for part in read), Counter[str]()).items()))
+            for name in ("dropped", "remarks")
         )
-        self._check_ids(np.frombuffer(id_hashes, np.int64), reading)
-        splits = assign(np.frombuffer(given, np.int8), self.config.edition.split)
-        with whole(self.root / "splits.npy") as partial, partial.open("wb") as file:
-            np.save(file, splits)
-        write_json(self.root / "source.json", [asdict(file) for file in files])
-        write_json(self.root / "reading.json", vars(reading))
+        if not chunks:
+            left_out = f" (left out: {dropped})" if dropped else ""
+            raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
+        given = self._marks(chunks, starts)
+        splits = assign(given, self.config.edition.split)
+        sizes = []
+        for chunk, start, end in zip(chunks, starts[:-1], starts[1:], strict=True):
+            write_arrow(self.splits(chunk), pa.table({"split": splits[start:end]}))
+            sizes.append(np.bincount(splits[start:end], minlength=len(SPLITS)).tolist())
+        checksums = "".join(checksum for part in read for checksum in part.checksums)
+        reading = Reading(
+            chunks=chunks,
+            starts=starts.tolist(),
+            splits=sizes,
+            dropped=dropped,
+            remarks=remarks,
+            label_names=sorted(set().union(*(part.labels for part in read))),
+            checksum=hashlib.sha256(checksums.encode()).hexdigest(),
+        )
+        write_json(self.root / "reading.json", asdict(reading))
         return reading
 
-    def _check_ids(self, hashes: NDArray[np.int64], reading: Reading) -> None:
+    def _marks(self, chunks: list[str], starts: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The given split of every document, after a look at the ids."""
+        given = np.empty(starts[-1], np.int8)
+        hashes = np.empty(starts[-1], np.uint64)
+        for chunk, start, end in zip(chunks, starts[:-1], starts[1:], strict=True):
+            marks = read_arrow(self.marks(chunk))
+            given[start:end], hashes[start:end] = marks["given"].to_numpy(), marks["id_hash"].to_numpy()
+        hashes.sort()
+        suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        if len(suspects):
+            self._check_ids(chunks, suspects)
+        return given
+
+    def _check_ids(self, chunks: list[str], suspects: NDArray[np.uint64]) -> None:
         """Equal hashes are only suspects: the ids themselves decide."""
-        values, counts = np.unique(hashes, return_counts=True)
-        if len(values) == len(hashes):
-            return
-        suspects = np.flatnonzero(np.isin(hashes, values[counts > 1]))
         seen: dict[str, str] = {}
-        for chunk in range(reading.chunks):
-            start, end = reading.starts[chunk : chunk + 2]
-            rows = suspects[(suspects >= start) & (suspects < end)] - start
-            for row in read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist():
-                if row["id"] in seen:
-                    raise CorpusError(
-                        f"{row['origin'] or 'the corpus'}: the id {row['id']!r} occurs twice "
-                        f"(first: {seen[row['id']] or 'before'}).",
-                        "give each document an id of its own.",
-                    )
-                seen[row["id"]] = row["origin"]
+        for row in self._suspected(chunks, suspects):
+            if row["id"] in seen:
+                raise CorpusError(
+                    f"{row['origin'] or 'the corpus'}: the id {row['id']!r} occurs twice "
+                    f"(first: {seen[row['id']] or 'before'}).",
+                    "give each document an id of its own.",
+                )
+            seen[row["id"]] = row["origin"]
+
+    def _suspected(self, chunks: list[str], suspects: NDArray[np.uint64]) -> Iterator[dict[str, str]]:
+        for chunk in chunks:
+            rows = np.flatnonzero(np.isin(read_arrow(self.marks(chunk), ["id_hash"])["id_hash"].to_numpy(), suspects))
+            if len(rows):
+                yield from read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist()
 
 
-def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
-    for document in documents:
-        if reason := document.excluded or ("" if document.text.strip() else "empty"):
-            dropped[reason] += 1
-        else:
-            yield document
-
-
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    rows: list[Document] = []
-    chunk, size = 0, 0
-    for document in documents:
-        rows.append(document)
-        size += len(document.text)
-        if len(rows) == _chunk_documents(chunk) or size >= _CHUNK_BYTES:
-            yield rows
-            rows, chunk, size = [], chunk + 1, 0
-    if rows:
-        yield rows
-
-
-def _table(rows: list[Document]) -> pa.Table:
-    try:
-        columns: dict[str, Any] = {
-            name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in _FIELDS
-        }
-        columns["labels"] = pa.array([sorted(set(row.labels)) for row in rows], pa.list_(pa.string()))
-    except UnicodeEncodeError:
-        for row in rows:
-            for text in (row.id, row.text, row.title, *row.labels):
-                _check_unicode(text, row)
-        raise
-    return pa.table(columns)
-
-
-def _check_unicode(text: str, row: Document) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{row.origin or row.id}: the document {row.id!r} holds half a character ({error.reason}).",
-            "write the source as valid Unicode.",
-        ) from error
+def chunk_name(part: int, index: int) -> str:
+    """Of the chunk ``index`` of a part; names sort in reading order."""
+    return f"{part:06d}-{index:06d}"

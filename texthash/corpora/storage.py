@@ -93,8 +93,11 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 def read_arrow(path: Path, columns: list[str] | None = None) -> pa.Table:
     source = path if is_local(path) else pa.py_buffer(path.read_bytes())
     with pa.ipc.open_file(source) as file:
-        table = file.read_all()
-    return table.select(columns) if columns else table
+        if columns is None:
+            return file.read_all()
+        wanted = [file.schema.get_field_index(name) for name in columns]
+    with pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)) as file:
+        return file.read_all().select(columns)  # what is not wanted is not uncompressed either
 
 
 def write_array(path: Path, array: NDArray) -> None:

@@ -1,0 +1,149 @@
+"""Reading one part of a corpus: documents in chunks, cut into words while they are in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from texthash.corpora.catalog import Part
+from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.ragged import indptr_of, to_arrow
+from texthash.corpora.splits import NONE
+from texthash.corpora.staging import PartRead, Staging, chunk_name
+from texthash.corpora.storage import read_json, write_arrow, write_json
+from texthash.corpora.text import Analyzer
+from texthash.errors import CorpusError
+from texthash.progress import track
+
+# A chunk is what a worker holds in memory: its text, its words, and some ten times their size while they are counted.
+_CHUNK_CHARACTERS = 8_000_000
+_CHUNK_DOCUMENTS = 65_536
+_TEXTS = ("id", "text", "title", "origin")
+_NAMES = pa.list_(pa.string())
+
+
+def read_part(staging: Staging, number: int, part: Part) -> int:
+    """Step 1. Read one part, unless it is read already; memory: one chunk.
+
+    Returns:
+        How many documents it has.
+
+    Raises:
+        CorpusError: naming what is wrong with the source.
+    """
+    if staging.part(number).exists():
+        return sum(read_json(staging.part(number))["sizes"])
+    analyzer = Analyzer.from_edition(staging.config.edition)
+    dropped: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
+    labels: set[str] = set()
+    sizes, checksums = [], []
+    for index, rows in enumerate(_chunks(_kept(track(part(), f"reading part {number}"), dropped))):
+        chunk = chunk_name(number, index)
+        table, marks = _documents(rows), _marks(rows)
+        write_arrow(staging.documents(chunk), table)
+        write_arrow(staging.marks(chunk), marks)
+        words, terms = _words(analyzer, [row.text for row in rows])
+        write_arrow(staging.words(chunk), words)
+        write_arrow(staging.terms(chunk), terms)
+        checksums.append(_checksum(table.drop_columns(["origin"]), marks))
+        sizes.append(len(rows))
+        labels.update(label for row in rows for label in row.labels)
+        remarks.update(row.remark for row in rows if row.remark)
+    write_json(staging.part(number), asdict(PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), checksums)))
+    return sum(sizes)
+
+
+def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
+    for document in documents:
+        if reason := document.excluded or ("" if document.text.strip() else "empty"):
+            dropped[reason] += 1
+        else:
+            yield document
+
+
+def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    rows: list[Document] = []
+    size = 0
+    for document in documents:
+        rows.append(document)
+        size += len(document.text)
+        if size >= _CHUNK_CHARACTERS or len(rows) == _CHUNK_DOCUMENTS:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
+
+
+def _documents(rows: list[Document]) -> pa.Table:
+    try:
+        columns: dict[str, Any] = {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in _TEXTS}
+        columns["labels"] = pa.array([sorted(set(row.labels)) for row in rows], _NAMES)
+        columns["queries"] = pa.array([row.queries for row in rows], _NAMES)
+        columns["negatives"] = pa.array([row.negatives for row in rows], _NAMES)
+    except UnicodeEncodeError:
+        for row in rows:
+            for text in (row.id, row.text, row.title, *row.labels, *row.queries, *row.negatives):
+                _check_unicode(text, row)
+        raise
+    return pa.table(columns)
+
+
+def _marks(rows: list[Document]) -> pa.Table:
+    hashes = b"".join(hashlib.blake2b(row.id.encode(), digest_size=8).digest() for row in rows)
+    given = [SPLITS.index(row.split) if row.split else NONE for row in rows]
+    return pa.table({"id_hash": np.frombuffer(hashes, "<u8"), "given": np.array(given, np.int8)})
+
+
+def _words(analyzer: Analyzer, texts: list[str]) -> tuple[pa.Table, pa.Table]:
+    """The columns of :meth:`Staging.words` and :meth:`Staging.terms`."""
+    indptr, ids, terms = analyzer.intern(texts)
+    bag_indptr, bag_ids, counts = _counted(indptr, ids, len(terms))
+    words = {
+        "tokens": to_arrow(indptr, ids),
+        "word_ids": to_arrow(bag_indptr, bag_ids),
+        "counts": to_arrow(bag_indptr, counts),
+    }
+    return pa.table(words), pa.table({"term": terms})
+
+
+def _counted(
+    indptr: NDArray[np.int64], ids: NDArray[np.int32], terms: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Distinct words of each document, sorted, and how often each occurs: ``indptr``, ids and counts."""
+    documents = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    pairs = documents * max(1, terms) + ids
+    pairs.sort()
+    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    counts = np.diff(first, append=len(pairs)).astype(np.int32)
+    rows, distinct = np.divmod(pairs[first], max(1, terms))
+    return indptr_of(np.bincount(rows, minlength=len(indptr) - 1)), distinct.astype(np.int32), counts
+
+
+def _checksum(*tables: pa.Table) -> str:
+    """SHA-256 over names, sizes and bytes of all columns."""
+    digest = hashlib.sha256()
+    for table in tables:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            digest.update(f"{name}:{len(column)}\n".encode())
+            for array in column.chunks:
+                for buffer in filter(None, array.buffers()):
+                    digest.update(buffer)
+    return digest.hexdigest()
+
+
+def _check_unicode(text: str, row: Document) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(
+            f"{row.origin or row.id}: the document {row.id!r} holds half a character ({error.reason}).",
+            "write the source as valid Unicode.",
+        ) from error
