@@ -19,12 +19,25 @@ from texthash.training.loop import fit
 BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
 NAMES = sorted(methods())
-ITERATIVE = ["nash", "vdsh"]
-MEDIAN_CUT = ["vdsh"]
+ITERATIVE = ["nash", "nash_dn", "nash_dn_s", "nash_n", "vdsh", "vdsh_s", "vdsh_sp"]
+MEDIAN_CUT = ["vdsh", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
-    assert NAMES == ["itq", "lsh", "nash", "pcah", "spectral_hashing", "sth", "vdsh"]
+    assert NAMES == [
+        "itq",
+        "lsh",
+        "nash",
+        "nash_dn",
+        "nash_dn_s",
+        "nash_n",
+        "pcah",
+        "spectral_hashing",
+        "sth",
+        "vdsh",
+        "vdsh_s",
+        "vdsh_sp",
+    ]
 
 
 @pytest.fixture(scope="module")

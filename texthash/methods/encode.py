@@ -37,7 +37,14 @@ def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = 
 def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
     """The documents of a split in order, with what the method needs of them to encode."""
     needs = method.card.needs & ENCODING_NEEDS
-    return batches(split, ENCODING_BATCH, method.weighting, needs=needs, max_length=method.max_length)
+    return batches(
+        split,
+        ENCODING_BATCH,
+        method.weighting,
+        needs=needs,
+        max_length=method.max_length,
+        encoder=method.shape.encoder,
+    )
 
 
 def calibrate(method: HashMethod, train: Split) -> None:

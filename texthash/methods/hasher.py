@@ -91,7 +91,15 @@ class Hasher:
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
                 some = texts[start : start + batch_size]
-                batch = text_batch(some, self.analyzer, self.vocabulary, method.weighting, needs, method.max_length)
+                batch = text_batch(
+                    some,
+                    self.analyzer,
+                    self.vocabulary,
+                    method.weighting,
+                    needs,
+                    method.max_length,
+                    method.shape.encoder,
+                )
                 known[start + batch.document.numpy()] = True
                 yield batch
 

@@ -2,9 +2,8 @@
 
 encoder    p = sigma(g(x)), g: V -> H -> H -> m with ReLU and dropout
 code       z_j = 1[p_j > u_j], u ~ U(0, 1) (stochastic) or u = 1/2;  straight-through gradient dz/dp := 1
-decoder    NASH: z~ = z;  NASH-N: z~ ~ N(z, s^2 I), s fixed;  NASH-DN: z~ ~ N(z, diag s^2(x)), s learned
-           p(w | z~) = softmax(z~ E + b)_w, one word embedding a bit
-loss       - sum_{w in x} log p(w | z~)  +  w_KL KL(Bern(p) || Bern(1/2))
+decoder    p(w | z) = softmax(z E + b)_w, one word embedding a bit
+loss       - sum_{w in x} log p(w | z)  +  w_KL KL(Bern(p) || Bern(1/2))
 bits       1[p > 1/2]: no median, the point of training end to end
 """
 
@@ -24,8 +23,6 @@ from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli
 from texthash.parts.priors import bernoulli_kl
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
@@ -86,22 +83,35 @@ class NASH(GenerativeMethod):
         batch_size: int = 64,
         weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
-        self.stochastic, self.kl_weight, self.kl_ramp = stochastic, kl_weight, kl_ramp
+        super().__init__(
+            shape,
+            bits,
+            weighting,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            kl_weight=kl_weight,
+            kl_ramp=kl_ramp,
+        )
+        self.stochastic = stochastic
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        return self.bound(z, kl, batch, progress)
+
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
+        """What the decoder sees of each document, [B, m], and KL(q(z | x) || p(z)) [B]."""
         hidden = self.encoder(batch)
         logits = self.logits(hidden)
         z = straight_through_bernoulli(torch.sigmoid(logits), progress.generator, self.stochastic)
-        decoded = self.decoder(z)
-        weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
-        return {
-            "reconstruction": -word_log_likelihood(decoded, batch).mean(),
-            "kl": weight * bernoulli_kl(logits).mean(),
-        }
+        return self.noisy(z, hidden, progress), bernoulli_kl(logits)
+
+    def noisy(self, z: Tensor, hidden: Tensor, progress: Progress) -> Tensor:
+        """What the decoder sees of the codes z [B, m]: the codes themselves."""
+        return z
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         # The logit is cut at zero, which is p = 1/2.

@@ -42,9 +42,19 @@ def get_method(name: str) -> type[HashMethod]:
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
-    """Keyword hyper-parameters of a method with their published values."""
-    parameters = inspect.signature(get_method(name).__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    """Keyword hyper-parameters of a method with their published values.
+
+    A variant of a method names its own and takes the others as ``**others``, to hand them to the method it is one of.
+    """
+    found: dict[str, Any] = {}
+    for cls in get_method(name).__mro__:
+        if "__init__" in vars(cls):
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+            own = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+            found = {**own, **found}
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+                break
+    return found
 
 
 def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

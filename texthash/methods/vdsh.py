@@ -24,8 +24,6 @@ from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.priors import gaussian_kl
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
@@ -85,8 +83,16 @@ class VDSH(GenerativeMethod):
         batch_size: int = 256,
         weighting: Weighting = "tfidf",
     ) -> None:
-        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
-        self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
+        super().__init__(
+            shape,
+            bits,
+            weighting,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            kl_weight=kl_weight,
+            kl_ramp=kl_ramp,
+        )
         self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.mean = xavier_linear(hidden, bits)
         self.log_variance = xavier_linear(hidden, bits)
@@ -102,14 +108,6 @@ class VDSH(GenerativeMethod):
         hidden = self.encoder(batch)
         mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
         return gaussian_sample(mean, log_variance, progress.generator), gaussian_kl(mean, log_variance)
-
-    def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """The terms of the negative bound on the likelihood of the words, given what the decoder sees."""
-        weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
-        return {
-            "reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(),
-            "kl": weight * kl.mean(),
-        }
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.mean(self.encoder(batch))

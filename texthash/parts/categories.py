@@ -35,7 +35,7 @@ class LabelHead(nn.Module):
         self.multi_label = multi_label
         self.map = xavier_linear(features, labels)
 
-    def loss(self, codes: Tensor, labels: Tensor, labelled: Tensor) -> Tensor:
+    def loss(self, codes: Tensor, labels: Tensor | None, labelled: Tensor | None) -> Tensor:
         """Mean of L over the labelled documents of a batch; 0 if there is none.
 
         Args:
@@ -43,6 +43,8 @@ class LabelHead(nn.Module):
             labels: y [B, C], 0 or 1.
             labelled: Whether each document has labels, bool [B].
         """
+        assert labels is not None, "the card's needs have to name the labels"
+        assert labelled is not None
         logits = self.map(codes)
         if self.multi_label:
             each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)

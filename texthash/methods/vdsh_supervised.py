@@ -1,0 +1,103 @@
+"""VDSH-S and VDSH-SP: VDSH whose code also has to tell the labels of its document.
+
+VDSH-S     loss of VDSH  +  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b
+VDSH-SP    a second encoder q(v | x) = N(mu_v, diag s_v^2) for what is private to the document: the decoder sees z + v,
+           the labels see z alone, both have the same w_KL, and the code is cut from mu_z
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Progress
+from texthash.methods.vdsh import VDSH
+from texthash.parts.categories import LabelHead
+from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.estimators import gaussian_sample
+from texthash.parts.priors import gaussian_kl
+from texthash.parts.schedules import linear_ramp
+from texthash.parts.spaces import LogUniform
+
+
+class SupervisedVDSH(VDSH):
+    """Supervised variational deep semantic hashing.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder.
+        label_weight: Final weight w_y of the labels.
+        label_ramp: Share of training over which w_y rises from 0.
+        others: Those of :class:`VDSH`.
+    """
+
+    card = replace(
+        VDSH.card,
+        name="vdsh_s",
+        title="Variational Deep Semantic Hashing for Text Documents (supervised, VDSH-S)",
+        tags=("Rec", "Prior(G)", "SFC"),
+        needs=frozenset({"labels"}),
+        supervision="labels",
+        deviations=(
+            *VDSH.card.deviations,
+            "single-label corpora have a softmax over the labels, not one sigmoid a label",
+            "w_y reaches its end after a tenth of training, not after 1,500 documents",
+        ),
+    )
+    search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 1000,
+        label_weight: float = 150.0,
+        label_ramp: float = 0.1,
+        **others: Any,
+    ) -> None:
+        super().__init__(shape, bits, hidden=hidden, **others)
+        self.label_weight, self.label_ramp = label_weight, label_ramp
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        return {**self.bound(z, kl, batch, progress), "labels": self.label_loss(z, batch, progress)}
+
+    def label_loss(self, z: Tensor, batch: Batch, progress: Progress) -> Tensor:
+        """w_y L_y."""
+        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
+        return weight * self.labels.loss(z, batch.labels, batch.labelled)
+
+
+class PrivateVDSH(SupervisedVDSH):
+    """Supervised VDSH with a variable for what is private to a document. Arguments as :class:`SupervisedVDSH`."""
+
+    card = replace(
+        SupervisedVDSH.card,
+        name="vdsh_sp",
+        title="Variational Deep Semantic Hashing for Text Documents (supervised and private, VDSH-SP)",
+    )
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, hidden: int = 1000, dropout: float = 0.2, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, hidden=hidden, dropout=dropout, **others)
+        self.private_encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
+        self.private_mean = xavier_linear(hidden, bits)
+        self.private_log_variance = xavier_linear(hidden, bits)
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        hidden = self.private_encoder(batch)
+        mean, log_variance = self.private_mean(hidden), torch.sigmoid(self.private_log_variance(hidden))
+        v = gaussian_sample(mean, log_variance, progress.generator)
+        both = self.bound(z + v, kl + gaussian_kl(mean, log_variance), batch, progress)
+        return {**both, "labels": self.label_loss(z, batch, progress)}
