@@ -186,6 +186,19 @@ def popcount(typing: Any, value: Any) -> Any:
 
 
 @_operation
+def fetch(typing: Any, array: Any, offset: Any) -> Any:
+    """fetch(array, offset): ask memory for one element of a C-contiguous array, without waiting; only a hint."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = context.get_data_type(signature.args[0].dtype)
+        element = _element(context, builder, signature.args[0], values[0], values[1], kind)
+        _prefetch(builder, builder.bitcast(element, ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@_operation
 def lowest(typing: Any, mask: Any) -> Any:
     """lowest(mask): the number of the lowest set bit of a uint32, which must not be zero."""
 
