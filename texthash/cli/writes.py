@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Rows = Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, text, and title and labels if any.")]
 Codes = Annotated[Path, typer.Argument(help="The suffix tells the form: .npy .parquet .faiss .tsv .tsv.gz")]
+Place = Annotated[str, typer.Argument(help="Directory, or address of an object store.")]
 SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 
 
@@ -112,6 +113,22 @@ def index_restore(name: SnapshotName) -> None:
             emit(_state(writer.restore(wanted)))
     else:
         emit(_state(switch_to(home, wanted.name)))
+
+
+@index_app.command("backup")
+def index_backup(target: Place, release: ReleaseName = "current") -> None:
+    """Copy a release with its model elsewhere. Example: `texthash index backup s3://bucket/backups/monday`"""
+    from texthash.search.backup import back_up
+
+    emit(_state(back_up(resolve_home(), target, release)))
+
+
+@index_app.command("restore-backup")
+def index_restore_backup(source: Place) -> None:
+    """Bring a backup in and serve it. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
+    from texthash.search.backup import restore_backup
+
+    emit(_state(restore_backup(resolve_home(), source)))
 
 
 @index_app.command("rollback")
