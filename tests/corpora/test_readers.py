@@ -13,7 +13,7 @@ import pytest
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
-from texthash.corpora.readers import own
+from texthash.corpora.readers import own, rows
 from texthash.errors import CorpusError
 from texthash.home import Home
 
@@ -21,7 +21,8 @@ EXPECTED = [("1", "one, two", ("a", "b"), "train"), ("2", 'three\n"four"', ("a",
 
 
 def read(path: Path) -> list[Document]:
-    return list(own.read(CorpusConfig(name="own", path=str(path)), Home(path.parent)))
+    parts = own.parts(CorpusConfig(name="own", path=str(path)), Home(path.parent))
+    return [document for part in parts for document in part()]
 
 
 def essence(documents: list[Document]) -> list[tuple[str, str, tuple[str, ...], str]]:
@@ -54,6 +55,31 @@ def test_formats_give_the_same_documents(tmp_path: Path, name: str, content: byt
 def test_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
     assert essence(read(tmp_path / "rows.parquet")) == EXPECTED
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("size", [1, 7, 60, 10_000])
+def test_pieces_of_a_file_are_the_file(tmp_path: Path, size: int, ending: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"text": f"word {'é' * n}", "labels": ["a"]}, ensure_ascii=False) for n in range(20)]
+    path.write_bytes(ending.join([*lines[:9], "", *lines[9:]]).encode())  # a blank line; none ends the last
+    pieces = rows.spans(path, size)
+    assert len(pieces) >= {1: 20, 10_000: 1}.get(size, 2)
+    found = [document for piece in pieces for document in rows.documents(path, piece)]
+    assert found == list(rows.documents(path))
+    assert [d.id for d in found[8:11]] == ["rows.jsonl:9", "rows.jsonl:11", "rows.jsonl:12"]
+    path.write_bytes(path.read_bytes() + b"\n{")
+    with pytest.raises(CorpusError, match=r"rows\.jsonl:22: cut off"):
+        list(rows.documents(path, rows.spans(path, size)[-1]))
+
+
+def test_pieces_of_parquet_are_row_groups(tmp_path: Path) -> None:
+    table = pa.table({"text": [f"word {n}" for n in range(50)]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=8)
+    pieces = rows.spans(tmp_path / "rows.parquet", 150)
+    assert 1 < len(pieces) < 7
+    found = [document for piece in pieces for document in rows.documents(tmp_path / "rows.parquet", piece)]
+    assert found == list(rows.documents(tmp_path / "rows.parquet"))
 
 
 def test_a_folder_of_text_takes_labels_and_splits_from_its_folders(tmp_path: Path) -> None:

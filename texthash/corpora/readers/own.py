@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from texthash.config import CorpusConfig
@@ -11,6 +13,10 @@ from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.readers import rows
 from texthash.errors import CorpusError
 from texthash.home import Home
+
+# Bytes of a part, which a worker reads at one time: small enough for many workers, and for its memory.
+_PARTS, _SMALLEST_PART, _LARGEST_PART = 64, 2_000_000, 16_000_000
+_FILE_COST = 4096
 
 
 def files(config: CorpusConfig, home: Home) -> list[Path]:
@@ -32,18 +38,42 @@ def files(config: CorpusConfig, home: Home) -> list[Path]:
     return found
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
-    """All documents, file by file.
+def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Document]]]:
+    """Pieces of all files, in order: ranges of JSONL, row groups of Parquet, whole files of other tables, and some
+    files of text together.
 
     In a folder of text each file is a document, the path below the folder its id, the folder it lies in its label.
     Folders ``train``, ``validation`` and ``test`` at the top, if any, are splits.
     """
     root = Path(config.path or "")
-    for path in files(config, home):
-        if path.name.lower().endswith(rows.ROW_SUFFIXES) or path == root:
-            yield from rows.documents(path)
+    found = files(config, home)
+    sizes = {path: path.stat().st_size for path in found}
+    size = min(max(sum(sizes.values()) // _PARTS, _SMALLEST_PART), _LARGEST_PART)
+    result: list[Callable[[], Iterator[Document]]] = []
+    for is_table, group in groupby(found, lambda path: path == root or path.name.lower().endswith(rows.ROW_SUFFIXES)):
+        if is_table:
+            result += [partial(rows.documents, path, span) for path in group for span in rows.spans(path, size)]
         else:
-            yield _text_file(path, root)
+            result += [partial(_text_files, together, root) for together in _together(group, sizes, size)]
+    return result
+
+
+def _together(paths: Iterable[Path], sizes: dict[Path, int], size: int) -> Iterator[list[Path]]:
+    """Files in runs of about ``size`` bytes."""
+    run: list[Path] = []
+    waiting = 0
+    for path in paths:
+        run.append(path)
+        waiting += sizes[path] + _FILE_COST
+        if waiting >= size:
+            yield run
+            run, waiting = [], 0
+    if run:
+        yield run
+
+
+def _text_files(paths: list[Path], root: Path) -> Iterator[Document]:
+    return (_text_file(path, root) for path in paths)
 
 
 def _text_file(path: Path, root: Path) -> Document:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,8 +24,49 @@ _COLUMNS = ("id", "text", "labels", "label", "split", "title", "queries", "negat
 _CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
 
 
-def documents(path: Path) -> Iterator[Document]:
-    """The documents of one file.
+@dataclass(frozen=True)
+class Span:
+    """A piece of a file: bytes ``begin`` to ``end`` of JSONL, or row groups of Parquet; ``before`` rows precede it."""
+
+    begin: int
+    end: int
+    before: int
+
+
+def spans(path: Path, size: int) -> list[Span | None]:
+    """Pieces of about ``size`` bytes that end with a line, or row groups; None is the whole of a file without such."""
+    name = path.name.lower()
+    try:
+        found = _lines_of(path, size) if name.endswith(".jsonl") else ()
+        found = _row_groups(path, size) if name.endswith(".parquet") else found
+        return list(found) or [None]
+    except (pa.ArrowException, OSError):
+        return [None]  # who reads it says what is wrong
+
+
+def _lines_of(path: Path, size: int) -> Iterator[Span]:
+    begin = before = 0
+    with path.open("rb") as file:
+        while block := file.read(size):
+            rest = file.readline()
+            yield Span(begin, begin + len(block) + len(rest), before)
+            begin += len(block) + len(rest)
+            before += block.count(b"\n") + rest.count(b"\n")
+
+
+def _row_groups(path: Path, size: int) -> Iterator[Span]:
+    metadata = pq.read_metadata(path)
+    begin = before = rows = bytes_ = 0
+    for group in range(metadata.num_row_groups):
+        rows += metadata.row_group(group).num_rows
+        bytes_ += metadata.row_group(group).total_byte_size
+        if bytes_ >= size or group + 1 == metadata.num_row_groups:
+            yield Span(begin, group + 1, before)
+            begin, before, bytes_ = group + 1, rows, 0
+
+
+def documents(path: Path, span: Span | None = None) -> Iterator[Document]:
+    """The documents of one file, or of a piece of it.
 
     ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
     ``label`` is one name. ``split`` is train, validation or test, or empty or ``all`` for none; ``title`` is free.
@@ -33,35 +76,38 @@ def documents(path: Path) -> Iterator[Document]:
     Raises:
         CorpusError: naming file and line.
     """
-    for line, row in rows(path):
+    for line, row in rows(path, span):
         yield document(row, path, line)
 
 
-def rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def rows(path: Path, span: Span | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Line (or row) number from 1, and the row."""
     name = path.name.lower()
     if name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_rows(path)
+        return _json_rows(path, span)
     if name.endswith((".csv", ".csv.gz")):
         return _csv_rows(path)
     if name.endswith(".parquet"):
-        return parquet_rows(path, _COLUMNS)
+        return parquet_rows(path, _COLUMNS, span)
     raise CorpusError(
         f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(ROW_SUFFIXES)}."
     )
 
 
-def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file, gzipped or not; damage is reported with the line where it begins."""
-    with open_text(path, encoding) as file:
-        yield from numbered(file, str(path))
+def lines(path: Path, encoding: str = "utf-8", span: Span | None = None) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file, gzipped or not, or of a piece of one that is not.
+
+    Damage is reported with the line where it begins.
+    """
+    with open_text(path, encoding) if span is None else _open_span(path, encoding, span) as file:
+        yield from numbered(file, str(path), span.before if span else 0)
 
 
-def numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:
-    """The same of an open file; ``name`` stands in errors."""
-    number = 0
+def numbered(file: TextIO, name: str, before: int = 0) -> Iterator[tuple[int, str]]:
+    """The same of an open file, after ``before`` lines; ``name`` stands in errors."""
+    number = before
     try:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(file, start=before + 1):
             yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorpusError(
@@ -100,8 +146,15 @@ def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.", "check the path and its permissions.") from error
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in lines(path):
+def _open_span(path: Path, encoding: str, span: Span) -> TextIO:
+    with path.open("rb") as file:
+        file.seek(span.begin)
+        content = file.read(span.end - span.begin)
+    return io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="")
+
+
+def _json_rows(path: Path, span: Span | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in lines(path, span=span):
         if not line.strip():
             continue
         try:
@@ -130,13 +183,16 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield line, dict(zip(header, row, strict=True))
 
 
-def parquet_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def parquet_rows(
+    path: Path, columns: Collection[str], span: Span | None = None
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Row number from 1, and the row: those of ``columns`` that the file has."""
-    number = 0
+    number = span.before if span else 0
     try:
         file = pq.ParquetFile(path)
         wanted = [name for name in file.schema_arrow.names if name in columns]
-        for part in file.iter_batches(1024, columns=wanted or None):
+        groups = list(range(span.begin, span.end)) if span else None
+        for part in file.iter_batches(1024, row_groups=groups, columns=wanted or None):
             for row in part.to_pylist():
                 number += 1
                 yield number, row
