@@ -1,0 +1,57 @@
+r"""``agnews``: AG's News in the selection of Zhang et al., 120,000 training and 7,600 test news of 4 classes.
+
+The forms it is found in, and what becomes a document, are in :mod:`~texthash.corpora.readers.zhang`. A text is title
+and description. Backslashes stay: here they stand for a break of line by themselves (``dwindling\band``), also before
+an ``n`` (``a\new record``), so that the line break ``\n`` of the file's description cannot be told from one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from texthash.config import CorpusConfig
+from texthash.corpora.readers import zhang
+from texthash.corpora.record import CorpusRecord, Download
+from texthash.home import Home
+
+record = CorpusRecord(
+    name="agnews",
+    title="AG's News topic classification, version 3",
+    documents=127_600,
+    labels=4,
+    multi_label=False,
+    licence="for research and other non-commercial use; no redistribution licence",
+    source="https://github.com/zhangxiangxiao/Crepe",
+    citation="Zhang, Zhao, LeCun, Character-level Convolutional Networks for Text Classification, NIPS 2015; "
+    "Gulli, AG's corpus of news articles, 2004",
+    survey="127,600 documents, 4 labels, single-label",
+    splits={"train": 120_000, "test": 7_600},
+    terms="The collectors of the news give them to the academic community for research in data mining, information "
+    "retrieval and the like, and for any other non-commercial activity.",
+    downloads=(
+        Download(
+            url="https://s3.amazonaws.com/fast-ai-nlp/ag_news_csv.tgz",
+            file="ag_news_csv.tgz",
+            bytes=11_784_419,
+            checksum="md5:b86f328f4dbd072486591cb7a5644dcd",
+        ),
+    ),
+)
+TABLE = zhang.Table(
+    folder="ag_news_csv",
+    classes=("World", "Sports", "Business", "Sci/Tech"),
+    fields=2,
+    parquet=("ag_news/data/train-00000-of-00001.parquet", "ag_news/data/test-00000-of-00001.parquet"),
+    label="label",
+    texts=("text",),
+)
+
+
+def files(config: CorpusConfig, home: Home) -> list[Path]:
+    """The first form that is at hand; empty if none is."""
+    return zhang.files(record, TABLE, config, home)
+
+
+def parts(config: CorpusConfig, home: Home) -> list[zhang.Part]:
+    """Train, then test; see :func:`zhang.parts`."""
+    return zhang.parts(record, TABLE, config, home)
