@@ -88,9 +88,9 @@ def test_to_moves_every_field(small_corpus: PreparedCorpus) -> None:
     assert moved.tokens is None
 
 
-@pytest.mark.parametrize("need", ["dense", "pairs"])
-def test_a_missing_feature_is_named(small_corpus: PreparedCorpus, need: str) -> None:
-    with pytest.raises(CorpusError, match=f"needs {need}"):
+@pytest.mark.parametrize(("need", "said"), [("dense", "needs dense"), ("pairs", "has no queries")])
+def test_a_missing_feature_is_named(small_corpus: PreparedCorpus, need: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=said):
         next(batches(small_corpus.train, 8, needs={need}))
 
 

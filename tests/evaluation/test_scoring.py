@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from texthash.config import EvaluationConfig
 from texthash.errors import ModelMismatchError, UsageError
-from texthash.evaluation.scoring import Relevance, Scores, expected_precision, score
+from texthash.evaluation.scoring import Relevance, Scores, expected, score
 
 CONFIG = EvaluationConfig(k=10, curve=(1, 10, 50, 5000))
 
@@ -112,7 +114,7 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
 def test_expected_precision_is_the_figure_of_the_whole_score():
     case = Case()
     relevance = Relevance(label_sets(case.query_labels), label_sets(case.labels))
-    alone = expected_precision(case.query_codes, case.codes, relevance, 10)
+    alone = expected(case.query_codes, case.codes, relevance, 10)
     assert alone == pytest.approx(case.score().metrics["p_at_10"], abs=1e-12)
 
 
@@ -147,3 +149,39 @@ def test_what_does_not_fit_is_named():
         score(case.query_codes, np.zeros((300, 3), np.uint8), Relevance(queries, database), CONFIG)
     with pytest.raises(UsageError, match="none of 40 queries"):
         score(case.query_codes, case.codes, Relevance(label_sets([set()] * 40), database), CONFIG)
+
+
+def test_answers_under_all_orders_of_ties():
+    """Recall, hits and MRR of one or several answers, against every permutation of seven documents."""
+    codes = np.array([[0], [1], [1], [1], [3], [3], [7]], np.uint8)  # distances 0 1 1 1 2 2 3 from the code 0
+    answers = [{2}, {4}, {1, 5}, {1, 2, 3}, {0, 6}]
+    queries = np.zeros((len(answers), 1), np.uint8)
+    distances = np.unpackbits(codes, axis=1).sum(axis=1).astype(int)
+    orders = [order for order in permutations(range(7)) if (np.diff(distances[list(order)]) >= 0).all()]
+    got = score(
+        queries,
+        codes,
+        Relevance.answers(label_sets(answers), 7),
+        EvaluationConfig(k=3, curve=(1, 2, 3)),
+        measure="recall",
+    )
+
+    def over_orders(figure):
+        values = np.array([[figure(order, wanted) for order in orders] for wanted in answers])
+        return {"": values.mean(), "_best": values.max(axis=1).mean(), "_worst": values.min(axis=1).mean()}
+
+    def check(name, figure):
+        for edge, value in over_orders(figure).items():
+            assert got.metrics[name + edge] == pytest.approx(value, abs=1e-12), name + edge
+
+    check("mrr", lambda order, wanted: 1 / (1 + min(order.index(document) for document in wanted)))
+    for k in (1, 3, 10):
+        check(f"recall_at_{k}", lambda order, wanted, k=k: len(wanted & set(order[:k])) / len(wanted))
+        check(f"hit_at_{k}", lambda order, wanted, k=k: bool(wanted & set(order[:k])))
+    for place, k in enumerate(got.curves["k"]):
+        expected_there = over_orders(lambda order, wanted, k=k: len(wanted & set(order[: int(k)])) / len(wanted))
+        for edge, value in expected_there.items():
+            assert got.curves["recall" + edge][place] == pytest.approx(value, abs=1e-12)
+    assert got.per_query.mean() == pytest.approx(got.metrics["recall_at_3"])
+    alone = expected(queries, codes, Relevance.answers(label_sets(answers), 7), 3, measure="recall")
+    assert alone == pytest.approx(got.metrics["recall_at_3"], abs=1e-12)

@@ -23,6 +23,7 @@ NEIGHBOURS = 20
 GRAPH = "cosine:tfidf"
 # A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
 SMALLEST_BATCH = 16
+NEGATIVES = 20  # of each question, of which an epoch takes one
 NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
 
 
@@ -43,7 +44,8 @@ class Batch:
         neighbour_weights: Their similarities, best first, float32 [B, k].
         labels: 1 where a document has the label, float32 [B, labels]; on need.
         labelled: Whether a document has any label, bool [B].
-        query, positive, negative: The sides of a pair corpus; on need.
+        query, positive, negative: The sides of a pair corpus, on need: for each document a question that it answers (of
+            several, one by the epoch's seed), the document itself, and a hard negative of that question, likewise.
     """
 
     rows: Tensor
@@ -95,6 +97,10 @@ def batches(
     one per worker: N workers together see exactly the batches that one would, save for the ``batch size mod N``
     documents at a batch's end, since means over workers ask for parts of one size.
 
+    With the need ``pairs`` only documents that answer a question are drawn. Which of its questions, and which of the
+    question's hard negatives, is drawn with the order; in reading order it is the first. A question without a hard
+    negative gets any other document.
+
     Args:
         split: Where the documents are.
         batch_size: Documents in a global batch, over all workers.
@@ -112,26 +118,30 @@ def batches(
         UsageError: for an unknown need, or fewer documents in a batch than workers.
     """
     _check_needs(needs, NEEDS)
-    _check_workers(split, batch_size, rank, workers)
-    if missing := needs & {"dense", "pairs"}:
+    if missing := needs & {"dense"}:
         raise CorpusError(
             f"the method needs {', '.join(sorted(missing))}, which {split!r} does not hold.",
             "choose a method that learns from words, or a corpus prepared with these features.",
         )
+    drawn = _drawn(split, needs)
+    _check_workers(split, len(drawn), batch_size, rank, workers)
     nearest = split.neighbours(neighbours, graph) if "neighbours" in needs else None
-    order = None if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(len(split))
-    bounds = _bounds(len(split), batch_size)
+    if shuffle_seed is not None:
+        drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
+    pairs = _Pairs(split, shuffle_seed) if "pairs" in needs else None
+    bounds = _bounds(len(drawn), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
-        part = slice(start + size * rank, start + size * (rank + 1))
-        rows = np.arange(part.start, part.stop) if order is None else order[part]
-        yield _take(split, rows, weighting, needs, nearest, max_length)
+        rows = drawn[start + size * rank : start + size * (rank + 1)]
+        batch = _take(split, rows, weighting, needs, nearest, max_length)
+        yield batch if pairs is None else pairs.added(batch, weighting, needs & {"tokens"}, max_length)
 
 
-def count_batches(split: Split, batch_size: int, workers: int = 1) -> int:
+def count_batches(split: Split, batch_size: int, workers: int = 1, needs: Set[str] = frozenset()) -> int:
     """How many batches an epoch of :func:`batches` has; the same for each worker."""
-    _check_workers(split, batch_size, 0, workers)
-    return len(_bounds(len(split), batch_size)) - 1
+    drawn = len(_drawn(split, needs))
+    _check_workers(split, drawn, batch_size, 0, workers)
+    return len(_bounds(drawn, batch_size)) - 1
 
 
 def take(split: Split, rows: NDArray, weighting: Weighting = "tfidf", needs: Set[str] = frozenset()) -> Batch:
@@ -168,6 +178,42 @@ def text_batch(
         return batch
     tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
     return replace(batch, tokens=tokens, mask=mask)
+
+
+def _drawn(split: Split, needs: Set[str]) -> NDArray[np.int64]:
+    """The rows of an epoch, in reading order."""
+    return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in needs else np.arange(len(split))
+
+
+class _Pairs:
+    """The questions and hard negatives of one epoch; the same for all workers."""
+
+    def __init__(self, split: Split, seed: int | None) -> None:
+        self.split = split
+        self.negatives = split.negatives(NEGATIVES)
+        # Apart from the generator of the order, whose first numbers would be these.
+        self.chance = (
+            np.zeros((2, len(split))) if seed is None else np.random.default_rng([seed, 1]).random((2, len(split)))
+        )
+
+    def added(self, batch: Batch, weighting: Weighting, needs: Set[str], max_length: int) -> Batch:
+        """The batch with its sides."""
+        rows, indptr = batch.rows.numpy(), self.split.queries.indptr
+        of_question, of_negative = self.chance[:, rows]
+        starts = np.asarray(indptr[rows])
+        questions = starts + (of_question * (indptr[rows + 1] - starts)).astype(np.int64)
+        near = np.asarray(self.negatives[questions])
+        there = (near >= 0).sum(axis=1)  # what is there stands first
+        hard = near[np.arange(len(rows)), (of_negative * there).astype(np.int64)]
+        others = len(self.split) - 1
+        other = (rows + 1 + (of_negative * others).astype(np.int64)) % len(self.split)
+        negatives = np.where(there > 0, hard, other)
+        return replace(
+            batch,
+            query=_take(self.split.queries, questions, weighting, needs, None, max_length),
+            positive=batch,
+            negative=_take(self.split, negatives, weighting, needs, None, max_length),
+        )
 
 
 def _take(
@@ -238,12 +284,12 @@ def _check_needs(needs: Set[str], known: Sequence[str]) -> None:
         raise UsageError(f"a batch cannot hold {', '.join(unknown)}.", f"needs may name: {', '.join(known)}.")
 
 
-def _check_workers(split: Split, batch_size: int, rank: int, workers: int) -> None:
+def _check_workers(split: Split, drawn: int, batch_size: int, rank: int, workers: int) -> None:
     if batch_size < 1 or not 0 <= rank < workers:
         raise UsageError(f"batch_size={batch_size}, rank={rank}, workers={workers}.", "give 0 <= rank < workers.")
-    if len(split) == 0:
-        raise CorpusError(f"{split!r} is empty.", "prepare it with another split rule.")
-    smallest = min(end - start for start, end in pairwise(_bounds(len(split), batch_size)))
+    if drawn == 0:
+        raise CorpusError(f"{split!r} is empty, or answers no question.", "prepare it with another split rule.")
+    smallest = min(end - start for start, end in pairwise(_bounds(drawn, batch_size)))
     if smallest < workers:
         raise UsageError(
             f"{workers} workers share batches of down to {smallest} documents.",

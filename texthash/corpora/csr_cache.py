@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,26 @@ def open_cache(split_directory: Path, counts: SplitCounts) -> dict[str, NDArray]
         ``words``, ``tokens``, ``labels`` int32 with ``<name>_indptr`` int64 [documents + 1], and ``counts`` int32
         beside ``words``.
     """
-    directory = split_directory.parent / CACHE / split_directory.name
-    if not directory.is_dir():
-        _make(split_directory, directory, counts)
+    directory = make_once(
+        split_directory.parent / CACHE / split_directory.name, lambda partial: _fill(split_directory, partial, counts)
+    )
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
 
 
-def _make(shards: Path, directory: Path, counts: SplitCounts) -> None:
-    """Write under a temporary name, then rename; of two processes that race, the second keeps the first one's."""
+def make_once(directory: Path, fill: Callable[[Path], None]) -> Path:
+    """A directory of arrays, filled first if it is not there.
+
+    It is written under a temporary name, then renamed; of two processes that race, the second keeps the first one's.
+
+    Raises:
+        CorpusError: if it cannot be written.
+    """
+    if directory.is_dir():
+        return directory
     partial = directory.with_name(f".{directory.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)
-        _fill(shards, partial, counts)
+        fill(partial)
         try:
             partial.rename(directory)
         except OSError:
@@ -51,11 +60,12 @@ def _make(shards: Path, directory: Path, counts: SplitCounts) -> None:
                 raise
     except OSError as error:
         raise CorpusError(
-            f"the memory-mapped arrays of {shards} cannot be written to {directory.parent}: {error}",
+            f"memory-mapped arrays cannot be written to {directory}: {error}",
             "make the prepared corpus writable, with room for about the size of its shards.",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return directory
 
 
 def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:

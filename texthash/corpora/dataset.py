@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,9 @@ from texthash.corpora.manifest import Manifest
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
+
+if TYPE_CHECKING:
+    from texthash.corpora.pairs import Queries
 
 VOCABULARY = "vocabulary.json"
 
@@ -145,6 +149,34 @@ class Split:
                 f"make it: texthash.methods.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
             )
         return found
+
+    @cached_property
+    def queries(self) -> Queries:
+        """Of a pair corpus, the questions of these documents, as a split of their own.
+
+        Raises:
+            CorpusError: for another corpus.
+        """
+        from texthash.corpora.pairs import Queries
+
+        return Queries(self)
+
+    def negatives(self, k: int) -> NDArray[np.int32]:
+        """Hard negatives of each question of train: training documents that look like answers to it and are none.
+
+        First those that the corpus names, then the best by BM25, exactly; found once, kept on disk.
+
+        Returns:
+            Train rows int32 [questions, k], best first, -1 where no further document has a word of the question.
+
+        Raises:
+            CorpusError: on another split than train, or for a corpus that is not one of pairs.
+        """
+        from texthash.corpora.negatives import hard_negatives
+
+        if self.name != "train":
+            raise CorpusError(f"the {self.name} split has no hard negatives.", "they are for training: use train.")
+        return hard_negatives(self.queries, k)
 
     def codes(self, model: str) -> NDArray[np.uint8]:
         """Codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, over which a Hamming graph is.

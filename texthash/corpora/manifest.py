@@ -28,6 +28,17 @@ class SplitCounts:
 
 
 @dataclass(frozen=True)
+class PairCounts:
+    """Sizes of one split of a pair corpus: questions (one counts for each document that answers it), their vocabulary
+    words, documents that answer any, and ids of documents that are named as no answers."""
+
+    queries: int
+    tokens: int
+    documents: int
+    negatives: int
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """A file that the corpus was read from."""
 
@@ -51,6 +62,7 @@ class Manifest:
         multi_label: Whether a document may have more than one label.
         vocabulary_hash: Hash of words and statistics.
         source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
+        pairs: Of a pair corpus, the sizes of its questions by split; empty for others.
         source_files: The files that were read; empty where the source is not files (installed packages).
         warnings: What a person should know before trusting figures.
     """
@@ -65,6 +77,7 @@ class Manifest:
     source_checksum: str
     remarks: dict[str, int] = field(default_factory=dict)
     label_parents: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, PairCounts] = field(default_factory=dict)
     source_files: list[SourceFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
@@ -86,6 +99,8 @@ class Manifest:
 
     def to_json(self) -> str:
         record = {**asdict(self), "config": self.config.model_dump(mode="json"), "config_hash": self.config_hash}
+        if not self.pairs:
+            del record["pairs"]
         return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
     @classmethod
@@ -125,5 +140,6 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
         **record,
         "config": CorpusConfig.model_validate(record["config"]),
         "splits": {name: SplitCounts(**counts) for name, counts in record["splits"].items()},
+        "pairs": {name: PairCounts(**counts) for name, counts in record.get("pairs", {}).items()},
         "source_files": [SourceFile(**file) for file in record["source_files"]],
     }

@@ -18,6 +18,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from texthash.corpora.catalog import Source, open_source
 from texthash.corpora.counting import choose_vocabulary, count_words, merge_counts
 from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import MANIFEST, Manifest, SourceFile, SplitCounts, config_hash
+from texthash.corpora.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
 from texthash.corpora.ragged import from_arrow, indptr_of
 from texthash.corpora.reading import read_part
 from texthash.corpora.shards import ShardSizes, read_sizes, write_shards
@@ -83,8 +85,8 @@ def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
         if not staging.vocabulary.exists():
             _count(staging, reading, spread)
         todo = [number for number in range(config.shards) if not staging.shard_sizes(number).exists()]
-        tasks = [{"staging": staging, "number": number} for number in todo]
-        for _ in track(spread(write_shards, tasks), "writing shards", len(todo)):
+        tasks = [{"number": number} for number in todo]
+        for _ in track(spread(partial(write_shards, staging), tasks), "writing shards", len(todo)):
             pass
         return publish(staging, reading, source, files, target)
 
@@ -92,16 +94,16 @@ def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
 def _read(staging: Staging, source: Source, files: list[SourceFile], spread: Spread) -> Reading:
     parts = source.parts()
     staging.begin(files, len(parts))
-    tasks = [{"staging": staging, "number": number, "part": part} for number, part in enumerate(parts)]
-    for _ in track(spread(read_part, tasks), "reading documents", len(tasks), int):
+    tasks = [{"number": number, "part": part} for number, part in enumerate(parts)]
+    for _ in track(spread(partial(read_part, staging), tasks), "reading documents", len(tasks), int):
         pass
     return staging.gather(len(parts))
 
 
 def _count(staging: Staging, reading: Reading, spread: Spread) -> None:
     groups = [reading.chunks[start : start + _GROUP] for start in range(0, len(reading.chunks), _GROUP)]
-    tasks = [{"staging": staging, "group": number, "chunks": chunks} for number, chunks in enumerate(groups)]
-    for _ in track(spread(count_words, tasks), "counting words", len(tasks)):
+    tasks = [{"group": number, "chunks": chunks} for number, chunks in enumerate(groups)]
+    for _ in track(spread(partial(count_words, staging), tasks), "counting words", len(tasks)):
         pass
     counts = merge_counts(read_arrow(staging.frequencies(number)) for number in range(len(groups)))
     vocabulary = choose_vocabulary(counts, reading.documents("train"), staging.config.edition)
@@ -151,6 +153,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
         multi_label=any(part.labels_per_document > 1 for shard in shards for part in shard.values()),
         vocabulary_hash=vocabulary.hash,
         source_checksum=reading.checksum,
+        pairs=_pairs(shards) if reading.pairs else {},
         source_files=files,
         warnings=warnings,
     )
@@ -167,6 +170,8 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
 
 def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSizes]]) -> list[str]:
     names = reading.label_names
+    if reading.pairs:  # judged by the documents that answer a question, not by labels
+        return []
     if not names:
         return ["no document has a label: relevance cannot be measured."]
     if len(names) == 1:
@@ -180,6 +185,15 @@ def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSi
     return [
         f"{len(untrained)} of {len(names)} labels are on no training document, only on {documents} others: {first}."
     ]
+
+
+def _pairs(shards: list[dict[str, ShardSizes]]) -> dict[str, PairCounts]:
+    """Sum over shards of what a pair corpus has, by split."""
+    found = {}
+    for split in SPLITS:
+        parts = [shard[split].pairs or PairCounts(0, 0, 0, 0) for shard in shards]
+        found[split] = PairCounts(*(sum(values) for values in zip(*map(astuple, parts), strict=True)))
+    return found
 
 
 def _with_labels(staging: Staging, labels: np.ndarray, split: str) -> int:

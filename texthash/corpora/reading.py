@@ -44,7 +44,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     labels: set[str] = set()
-    sizes, checksums = [], []
+    queries, sizes, checksums = 0, [], []
     for index, rows in enumerate(_chunks(_kept(track(part(), f"reading part {number}"), dropped))):
         chunk = chunk_name(number, index)
         table, marks = _documents(rows), _marks(rows)
@@ -55,9 +55,11 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         write_arrow(staging.terms(chunk), terms)
         checksums.append(_checksum(table.drop_columns(["origin"]), marks))
         sizes.append(len(rows))
+        queries += sum(len(row.queries) for row in rows)
         labels.update(label for row in rows for label in row.labels)
         remarks.update(row.remark for row in rows if row.remark)
-    write_json(staging.part(number), asdict(PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), checksums)))
+    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums)
+    write_json(staging.part(number), asdict(read))
     return sum(sizes)
 
 
@@ -86,7 +88,7 @@ def _documents(rows: list[Document]) -> pa.Table:
     try:
         columns: dict[str, Any] = {name: pa.array([getattr(row, name) for row in rows], pa.string()) for name in _TEXTS}
         columns["labels"] = pa.array([sorted(set(row.labels)) for row in rows], _NAMES)
-        columns["queries"] = pa.array([row.queries for row in rows], _NAMES)
+        columns["queries"] = pa.array([list(dict.fromkeys(row.queries)) for row in rows], _NAMES)
         columns["negatives"] = pa.array([row.negatives for row in rows], _NAMES)
     except UnicodeEncodeError:
         for row in rows:

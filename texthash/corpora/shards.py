@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
+from texthash.corpora.manifest import PairCounts
 from texthash.corpora.ragged import filtered, from_arrow, to_arrow
 from texthash.corpora.staging import Staging
 from texthash.corpora.storage import read_arrow, read_json, whole, write_json
+from texthash.corpora.text import Analyzer
 
 _NUMBERS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
@@ -32,6 +34,14 @@ SCHEMA = pa.schema(
         "counts": _NUMBERS,
     }
 )
+PAIR_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("queries", pa.list_(pa.string())),
+        pa.field("query_tokens", pa.list_(_NUMBERS)),
+        pa.field("negatives", pa.list_(pa.string())),
+    ]
+)
 
 
 @dataclass
@@ -45,6 +55,7 @@ class ShardSizes:
         labels: Label assignments.
         labels_per_document: Most labels of one document.
         label_documents: Documents of each label [labels].
+        pairs: Of a pair corpus, its questions.
         dropped: Documents left out, by reason.
     """
 
@@ -54,6 +65,7 @@ class ShardSizes:
     labels: int = 0
     labels_per_document: int = 0
     label_documents: list[int] = field(default_factory=list)
+    pairs: PairCounts | None = None
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,7 +82,7 @@ def write_shards(staging: Staging, number: int) -> None:
         files = {}
         for split in SPLITS:
             partial = stack.enter_context(whole(staging.shard(split, number)))
-            files[split] = stack.enter_context(_parquet(partial))
+            files[split] = stack.enter_context(_parquet(partial, writer.schema))
         for split, table, dropped in writer.tables(number):
             files[split].write_table(table)
             _add(sizes[split], table, dropped)
@@ -79,7 +91,10 @@ def write_shards(staging: Staging, number: int) -> None:
 
 def read_sizes(staging: Staging, number: int) -> dict[str, ShardSizes]:
     """What :func:`write_shards` wrote, by split."""
-    return {split: ShardSizes(**sizes) for split, sizes in read_json(staging.shard_sizes(number)).items()}
+    sizes = {split: ShardSizes(**sizes) for split, sizes in read_json(staging.shard_sizes(number)).items()}
+    for size in sizes.values():
+        size.pairs = PairCounts(**size.pairs) if isinstance(size.pairs, dict) else None
+    return sizes
 
 
 class _ShardWriter:
@@ -88,6 +103,7 @@ class _ShardWriter:
     def __init__(self, staging: Staging) -> None:
         self.staging = staging
         self.labels = pa.array(staging.reading().label_names, pa.string())
+        self.schema = PAIR_SCHEMA if staging.reading().pairs else SCHEMA
         self._chunks = staging.reading().chunks
         self._before = np.vstack([np.zeros(len(SPLITS), np.int64), np.cumsum(staging.reading().splits, axis=0)])
         self._terms = read_arrow(staging.terms_known)["term"].combine_chunks()
@@ -126,7 +142,24 @@ class _ShardWriter:
             "word_ids": to_arrow(bag_indptr, word_ids[counted]),
             "counts": to_arrow(bag_indptr, from_arrow(words["counts"])[1][counted]),
         }
-        return pa.table(columns, schema=SCHEMA)
+        if self.schema is PAIR_SCHEMA:
+            columns |= self._questions(chunk)
+        return pa.table(columns, schema=self.schema)
+
+    def _questions(self, chunk: str) -> dict[str, pa.Array]:
+        """The further columns of a pair corpus. Words that are not in the vocabulary, which is of training documents
+        alone, are left out of questions too."""
+        asked = read_arrow(self.staging.documents(chunk), ["queries", "negatives"]).combine_chunks()
+        indptr, texts = _lists(asked["queries"])
+        tokens_indptr, ids, terms = Analyzer.from_edition(self.staging.config.edition).intern(texts.to_pylist())
+        tokens = pc.index_in(terms, self._terms).fill_null(-1).to_numpy()[ids]
+        known = tokens >= 0
+        words = to_arrow(filtered(tokens_indptr, known), tokens[known])
+        return {
+            "queries": asked["queries"],
+            "query_tokens": pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), words),
+            "negatives": asked["negatives"],
+        }
 
     def _of_wanted_length(self, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
         edition = self.staging.config.edition
@@ -141,8 +174,8 @@ class _ShardWriter:
         return table.filter(pa.array(~few & ~many)) if dropped else table, dropped
 
 
-def _parquet(path: Path) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, SCHEMA, compression="zstd", version="2.6")
+def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
 
 
 def _add(sizes: ShardSizes, table: pa.Table, dropped: dict[str, int]) -> None:
@@ -154,7 +187,19 @@ def _add(sizes: ShardSizes, table: pa.Table, dropped: dict[str, int]) -> None:
             sizes.labels_per_document = max(sizes.labels_per_document, int(lengths.max(initial=0)))
     here = np.bincount(from_arrow(table["label_ids"])[1], minlength=len(sizes.label_documents))
     sizes.label_documents = (np.asarray(sizes.label_documents, np.int64) + here).tolist()
+    if "queries" in table.column_names:
+        sizes.pairs = _pairs(sizes.pairs or PairCounts(0, 0, 0, 0), table)
     sizes.dropped = dict(Counter(sizes.dropped) + Counter(dropped))
+
+
+def _pairs(before: PairCounts, table: pa.Table) -> PairCounts:
+    asked = pc.list_value_length(table["queries"]).to_numpy()
+    return PairCounts(
+        queries=before.queries + int(asked.sum()),
+        tokens=before.tokens + len(pc.list_flatten(pc.list_flatten(table["query_tokens"]))),
+        documents=before.documents + int((asked > 0).sum()),
+        negatives=before.negatives + int(pc.list_value_length(table["negatives"]).to_numpy().sum()),
+    )
 
 
 def _lists(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +29,11 @@ from texthash.corpora.splits import assign
 from texthash.corpora.storage import read_arrow, read_json, remove_directory, write_arrow, write_json
 from texthash.errors import CorpusError
 
+_REQUESTS = 32
+
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 @dataclass(frozen=True)
 class PartRead:
@@ -36,6 +44,7 @@ class PartRead:
         dropped: Documents left out, by reason.
         remarks: Documents kept, by what a person should know of them.
         labels: Labels that occur, sorted.
+        queries: Questions that its documents answer.
         checksums: SHA-256 of each chunk.
     """
 
@@ -43,6 +52,7 @@ class PartRead:
     dropped: dict[str, int]
     remarks: dict[str, int]
     labels: list[str]
+    queries: int
     checksums: list[str]
 
 
@@ -57,6 +67,7 @@ class Reading:
         dropped: Documents left out, by reason.
         remarks: Documents kept, by what a person should know of them.
         label_names: All labels, sorted.
+        pairs: Whether any document answers a question.
         checksum: SHA-256 over the checksums of the chunks.
     """
 
@@ -66,6 +77,7 @@ class Reading:
     dropped: dict[str, int]
     remarks: dict[str, int]
     label_names: list[str]
+    pairs: bool
     checksum: str
 
     def documents(self, split: str) -> int:
@@ -164,18 +176,18 @@ class Staging:
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
         given = self._marks(chunks, starts)
         splits = assign(given, self.config.edition.split)
-        sizes = []
-        for chunk, start, end in zip(chunks, starts[:-1], starts[1:], strict=True):
-            write_arrow(self.splits(chunk), pa.table({"split": splits[start:end]}))
-            sizes.append(np.bincount(splits[start:end], minlength=len(SPLITS)).tolist())
+        pieces = [splits[start:end] for start, end in pairwise(starts)]
+        for _ in _side_by_side(self._write_splits, list(zip(chunks, pieces, strict=True))):
+            pass
         checksums = "".join(checksum for part in read for checksum in part.checksums)
         reading = Reading(
             chunks=chunks,
             starts=starts.tolist(),
-            splits=sizes,
+            splits=[np.bincount(piece, minlength=len(SPLITS)).tolist() for piece in pieces],
             dropped=dropped,
             remarks=remarks,
             label_names=sorted(set().union(*(part.labels for part in read))),
+            pairs=any(part.queries for part in read),
             checksum=hashlib.sha256(checksums.encode()).hexdigest(),
         )
         write_json(self.root / "reading.json", asdict(reading))
@@ -185,14 +197,17 @@ class Staging:
         """The given split of every document, after a look at the ids."""
         given = np.empty(starts[-1], np.int8)
         hashes = np.empty(starts[-1], np.uint64)
-        for chunk, start, end in zip(chunks, starts[:-1], starts[1:], strict=True):
-            marks = read_arrow(self.marks(chunk))
+        files = [self.marks(chunk) for chunk in chunks]
+        for (start, end), marks in zip(pairwise(starts), _side_by_side(read_arrow, files), strict=True):
             given[start:end], hashes[start:end] = marks["given"].to_numpy(), marks["id_hash"].to_numpy()
         hashes.sort()
         suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
         if len(suspects):
             self._check_ids(chunks, suspects)
         return given
+
+    def _write_splits(self, piece: tuple[str, NDArray[np.int8]]) -> None:
+        write_arrow(self.splits(piece[0]), pa.table({"split": piece[1]}))
 
     def _check_ids(self, chunks: list[str], suspects: NDArray[np.uint64]) -> None:
         """Equal hashes are only suspects: the ids themselves decide."""
@@ -211,6 +226,13 @@ class Staging:
             rows = np.flatnonzero(np.isin(read_arrow(self.marks(chunk), ["id_hash"])["id_hash"].to_numpy(), suspects))
             if len(rows):
                 yield from read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist()
+
+
+def _side_by_side(function: Callable[[T], R], items: list[T]) -> Iterator[R]:
+    """Results in order; some calls at a time, because an object store takes longer to begin an answer than to give it."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        for start in range(0, len(items), _REQUESTS):
+            yield from pool.map(function, items[start : start + _REQUESTS])
 
 
 def chunk_name(part: int, index: int) -> str:

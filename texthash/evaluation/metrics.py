@@ -87,8 +87,12 @@ def precision_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
 
 def precision_curve(n: Counts, n_relevant: Counts, ks: Sequence[int]) -> Tied:
     """:func:`precision_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
-    points = [precision_at_k(n, n_relevant, k) for k in ks]
-    return Tied(*(np.stack(values, axis=1) for values in zip(*points, strict=True)))
+    return _curve([precision_at_k(n, n_relevant, k) for k in ks])
+
+
+def recall_curve(n: Counts, n_relevant: Counts, ks: Sequence[int]) -> Tied:
+    """:func:`recall_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
+    return _curve([recall_at_k(n, n_relevant, k) for k in ks])
 
 
 def recall_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
@@ -229,6 +233,10 @@ def pr_curve(n: Counts, n_relevant: Counts) -> PrecisionRecall:
     precision = _unanswered(unknown, found / np.maximum(inside, 1))
     recall = _unanswered(unknown, found / np.maximum(found[:, -1:], 1))
     return PrecisionRecall(precision, recall, inside == 0)
+
+
+def _curve(points: Sequence[Tied]) -> Tied:
+    return Tied(*(np.stack(values, axis=1) for values in zip(*points, strict=True)))
 
 
 def _before(counts: Counts) -> Counts:

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from texthash.errors import UsageError
 from texthash.evaluation.results import Evaluation
+from texthash.evaluation.scoring import SHORT, TITLE
 from texthash.hamming.codes import unpack
 from texthash.training.loop import EpochReport
 
@@ -38,27 +39,29 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
 
 
 def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, float] | None = None) -> Figure:
-    """P@k against k, with the reach from the worst to the best order of ties: as a band, or, of more than three runs,
-    as a whisker at the main cut, for many bands hide each other.
+    """P@k (or recall@k) against k, with the reach from the worst to the best order of ties: as a band, or, of more
+    than three runs, as a whisker at the main cut, for many bands hide each other.
 
     Args:
         runs: Name to evaluation.
-        references: Name to P@k at the main cut (for instance of the tf-idf cosine), drawn as a mark there.
+        references: Name to the main figure (P@k for instance of the tf-idf cosine), drawn as a mark there.
     """
     figure, axes = _figure()
-    cut, banded = next(iter(runs.values())).k, len(runs) <= _BANDS
+    first, banded = next(iter(runs.values())), len(runs) <= _BANDS
+    cut, short = first.k, SHORT[first.measure]
     ks: set[float] = set()
     for number, ((name, run), style) in enumerate(zip(runs.items(), _styles(), strict=False)):
         curve = run.curves
-        axes.plot(curve["k"], curve["p"], label=name, **style)
+        axes.plot(curve["k"], curve[short], label=name, **style)
         ks.update(curve["k"])
         if banded:
-            axes.fill_between(curve["k"], curve["p_worst"], curve["p_best"], color=style["color"], alpha=0.15, lw=0)
-            for edge in ("p_worst", "p_best"):
-                axes.plot(curve["k"], curve[edge], color=style["color"], lw=0.6, ls=style["ls"])
+            worst, best = curve[f"{short}_worst"], curve[f"{short}_best"]
+            axes.fill_between(curve["k"], worst, best, color=style["color"], alpha=0.15, lw=0)
+            for edge in (worst, best):
+                axes.plot(curve["k"], edge, color=style["color"], lw=0.6, ls=style["ls"])
         else:
             beside = cut * 1.04 ** (number - (len(runs) - 1) / 2)
-            low, high = (run.metrics[f"p_at_{cut}_{edge}"] for edge in ("worst", "best"))
+            low, high = (run.metrics[f"{run.main}_{edge}"] for edge in ("worst", "best"))
             axes.plot([beside, beside], [low, high], color=style["color"], lw=1, marker="_", ms=4)
     for (name, value), marker in zip((references or {}).items(), cycle("*p8h"), strict=False):
         axes.plot(cut, value, color="black", ls="none", marker=marker, ms=12, mec="white", label=name, zorder=5)
@@ -66,9 +69,9 @@ def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, fl
     axes.set_xticks(_readable_ticks(ks))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="k (documents retrieved)", ylabel="precision at k", ylim=(0, None))
+    axes.set(xlabel="k (documents retrieved)", ylabel=f"{first.measure} at k", ylim=(0, None))
     reach = "band" if banded else f"whisker at k = {cut}"
-    axes.set_title(f"expected P@k; {reach}: worst to best order of ties", fontsize=9)
+    axes.set_title(f"expected {TITLE[first.measure]}@k; {reach}: worst to best order of ties", fontsize=9)
     _legend(axes)
     return figure
 
@@ -100,7 +103,7 @@ def pr_figure(runs: Mapping[str, Evaluation]) -> Figure:
 
 
 def bits_figure(runs: Mapping[str, Sequence[Evaluation]]) -> Figure:
-    """Expected P@k against the length of the code, one line a method; bars: standard deviation over seeds.
+    """Expected P@k (or recall@k) against the length of the code, a line a method; bars: standard deviation over seeds.
 
     Args:
         runs: Method to its evaluations at any widths and seeds.
@@ -110,18 +113,18 @@ def bits_figure(runs: Mapping[str, Sequence[Evaluation]]) -> Figure:
     for (name, evaluations), style in zip(runs.items(), _styles(), strict=False):
         by_bits: dict[int, list[float]] = {}
         for run in evaluations:
-            by_bits.setdefault(run.bits, []).append(run.metrics[f"p_at_{run.k}"])
+            by_bits.setdefault(run.bits, []).append(run.metrics[run.main])
         bits = sorted(by_bits)
         means = [float(np.mean(by_bits[b])) for b in bits]
         spread = [float(np.std(by_bits[b], ddof=1)) if len(by_bits[b]) > 1 else 0.0 for b in bits]
         axes.errorbar(bits, means, yerr=spread, label=name, capsize=3, **style)
         widths.update(bits)
-    cut = next(iter(next(iter(runs.values())))).k
+    first = next(iter(next(iter(runs.values()))))
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="bits", ylabel=f"expected precision at {cut}", ylim=(0, None))
+    axes.set(xlabel="bits", ylabel=f"expected {first.measure} at {first.k}", ylim=(0, None))
     _legend(axes)
     return figure
 

@@ -1,9 +1,9 @@
-"""The protocol: queries against the train split, validation as often as needed, test once."""
+"""The protocol: queries against the database, validation as often as needed, test once."""
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from texthash.config import EvaluationConfig
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.errors import UsageError
+from texthash.evaluation.collection import Collection, collection, measure_of
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.scoring import Relevance, expected_precision, nothing_relevant, score
+from texthash.evaluation.scoring import SHORT, expected, nothing_relevant, score
 from texthash.methods.base import HashMethod
 from texthash.methods.encode import encode_split
 
@@ -33,8 +34,10 @@ class Encoder(Interface):
 class Protocol:
     """How models of one prepared corpus are judged.
 
-    Queries are the validation split while a study runs and the test split once at its end; the database is always
-    train. Two documents are relevant to each other if they share a label.
+    Queries are those of the validation split while a study runs and of the test split once at its end. Two documents
+    are relevant to each other if they share a label, and the database is always train. In a pair corpus, queries are
+    the questions of a split, relevant are the documents that answer them, the database holds the documents of all
+    splits, and models are chosen by recall; see :func:`texthash.evaluation.collection.collection`.
 
     Args:
         corpus: Prepared corpus.
@@ -48,14 +51,26 @@ class Protocol:
 
     def evaluate_validation(self, model: Encoder) -> Evaluation:
         """All figures with the validation split as queries; may be asked for as often as one likes."""
-        return self._evaluate(model, self.corpus.validation)
+        return self._evaluate(model, "validation")
 
     def validate(self, model: Encoder) -> dict[str, float]:
         """The metrics of :meth:`evaluate_validation` by flat name."""
         return self.evaluate_validation(model).metrics
 
+    @property
+    def metric(self) -> str:
+        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``."""
+        return f"{SHORT[measure_of(self.corpus)]}_at_{self.config.k}"
+
+    @property
+    def judged(self) -> bool:
+        """Whether the corpus says what is relevant at all."""
+        manifest = self.corpus.manifest
+        return bool(manifest.label_names or manifest.pairs)
+
     def validator(self) -> Validator:
-        """What training selects its weights by: E[P@k] on validation, as a function of a method. Can be pickled."""
+        """What training selects its weights by: the expected :attr:`metric` on validation, as a function of a method.
+        Can be pickled."""
         return Validator(self.corpus.path, self.config)
 
     def release_test(self, model: Encoder, study: str) -> Evaluation:
@@ -77,32 +92,34 @@ class Protocol:
                 f"the test split was already released for the study {study!r}.",
                 "choose by validate(); a model found after looking at test needs a new study, with a name of its own.",
             )
-        evaluation = self._evaluate(model, self.corpus.split("test"))
+        evaluation = self._evaluate(model, "test")
         self._released.add(study)
         return evaluation
 
-    def _evaluate(self, model: Encoder, queries: Split) -> Evaluation:
-        database, manifest = self.corpus.train, self.corpus.manifest
-        query_codes, database_codes = model.encode_split(queries, "query"), model.encode_split(database, "document")
-        relevance = Relevance.shared_labels(queries, database)
-        scores = score(query_codes, database_codes, relevance, self.config, threads=torch.get_num_threads())
+    def _evaluate(self, model: Encoder, split: str) -> Evaluation:
+        asked, manifest = collection(self.corpus, split), self.corpus.manifest
+        query_codes, database_codes = asked.codes(model.encode_split)
+        scores = score(
+            query_codes, database_codes, asked.relevance, self.config, torch.get_num_threads(), asked.measure
+        )
         bits = 8 * database_codes.shape[1]
         diagnostics = diagnose(database_codes)
-        # Bits that are balanced on train and not on the queries show a shift between the two.
+        # Bits that are balanced on the database and not on the queries show a shift between the two.
         diagnostics["query_bit_balance"] = diagnose(query_codes)["bit_balance"]
-        warnings = [*manifest.warnings]
-        if self.config.k > len(database):
+        warnings = [*manifest.warnings, *asked.left_out]
+        if self.config.k > asked.documents:
             warnings.append(
-                f"k={self.config.k} of {len(database)} documents: those that do not exist count as irrelevant."
+                f"k={self.config.k} of {asked.documents} documents: those that do not exist count as irrelevant."
             )
-        if collapse := collapse_warning(diagnostics, bits, len(database)):
+        if collapse := collapse_warning(diagnostics, bits, asked.documents):
             warnings.append(collapse)
         return Evaluation(
             corpus=manifest.name,
             edition=manifest.edition,
-            split=queries.name,
+            split=split,
             bits=bits,
             k=self.config.k,
+            measure=asked.measure,
             metrics=scores.metrics,
             curves={**scores.curves, "share_of_ones": share_of_ones(database_codes).tolist()},
             diagnostics=diagnostics,
@@ -110,12 +127,12 @@ class Protocol:
             per_query=scores.per_query,
             query_codes=query_codes,
             database_codes=database_codes,
-            query_labels=_first_labels(queries),
+            query_labels=asked.first_labels(),
         )
 
 
 class Validator:
-    """Expected P@k of a method on the validation split.
+    """Expected P@k of a method on the validation split, or recall@k in a pair corpus.
 
     Holds the path of the corpus rather than the corpus, so it travels to the workers of distributed training and opens
     the corpus there, once.
@@ -135,30 +152,16 @@ class Validator:
         Raises:
             UsageError: no query has a relevant document, so no epoch could be told from another.
         """
-        queries, database = self._corpus.validation, self._corpus.train
-        figure = expected_precision(
-            encode_split(method, queries, "query"),
-            encode_split(method, database, "document"),
-            Relevance.shared_labels(queries, database),
-            self.config.k,
-            threads=torch.get_num_threads(),
-        )
+        asked = self._collection
+        queries, database = asked.codes(partial(encode_split, method))
+        figure = expected(queries, database, asked.relevance, self.config.k, torch.get_num_threads(), asked.measure)
         if math.isnan(figure):
             raise nothing_relevant(len(queries), len(database))
         return figure
 
     @cached_property
-    def _corpus(self) -> PreparedCorpus:
-        return PreparedCorpus.open(self.corpus_path)
+    def _collection(self) -> Collection:
+        return collection(PreparedCorpus.open(self.corpus_path), "validation")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"corpus_path": self.corpus_path, "config": self.config}
-
-
-def _first_labels(split: Split) -> NDArray[np.int32]:
-    """First label of each document, int32 [N]; -1 for a document without labels."""
-    indptr, indices = split.label_ids
-    out = np.full(len(split), -1, np.int32)
-    labelled = np.flatnonzero(np.diff(indptr))
-    out[labelled] = indices[indptr[labelled]]
-    return out

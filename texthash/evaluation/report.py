@@ -19,13 +19,18 @@ from texthash.errors import UsageError
 from texthash.evaluation import plots
 from texthash.evaluation.page import Page
 from texthash.evaluation.results import Evaluation
+from texthash.evaluation.scoring import FIRST_CUTS, TITLE, Measure
 from texthash.training.loop import EpochReport
 
 _NOTE = (
-    "Queries against the train split. Equal distances count by the expected value over all their orders; in brackets "
+    "Equal distances count by the expected value over all their orders; in brackets "
     "the worst and the best order. Radius 2: precision within 2 bits, an empty ball counts as 0 (in brackets: share of "
     "empty balls). Published figures rest on their authors' own split, preparation and tie order: mind that."
 )
+_TASKS: dict[Measure, str] = {
+    "precision": "Queries against the train split; two documents are relevant to each other if they share a label.",
+    "recall": "Questions of one split against the documents of all splits; relevant are those that answer a question.",
+}
 _DRAWN = 8  # lines that can still be told apart
 
 
@@ -40,9 +45,9 @@ class ReportedRun:
         commit: Git commit of the code that ran, with ``-dirty`` where that holds.
         seconds: Wall-clock time of training.
         history: Reports of the epochs, for the learning curve.
-        published: P@k printed in the method's paper for this corpus and width.
+        published: P@k (of a pair corpus recall@k) printed in the method's paper for this corpus and width.
         published_source: Where that figure is printed; required with ``published``.
-        references: Name to P@k of lines to compare with, for instance the tf-idf cosine.
+        references: Name to the same figure of lines to compare with, for instance the tf-idf cosine.
         label_names: For the legend of the picture of the codes.
     """
 
@@ -97,10 +102,10 @@ def report(runs: Sequence[ReportedRun], title: str = "texthash: evaluation") -> 
         raise UsageError("there are no runs to report.", "evaluate a model first.")
     page = Page()
     page.text(_NOTE)
-    groups: dict[tuple[str, str, str, int], list[ReportedRun]] = {}
+    groups: dict[tuple[str, str, str, str], list[ReportedRun]] = {}
     for run in runs:
         one = run.evaluation
-        groups.setdefault((one.corpus, one.edition, one.split, one.k), []).append(run)
+        groups.setdefault((one.corpus, one.edition, one.split, one.main), []).append(run)
     for number, ((corpus, edition, split, _), members) in enumerate(groups.items(), start=1):
         page.heading(f"{corpus}, edition {edition}, queries: {split}")
         _group(page, members, f"{number}-")
@@ -109,36 +114,37 @@ def report(runs: Sequence[ReportedRun], title: str = "texthash: evaluation") -> 
 
 def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
     """Everything about runs that may be compared with each other."""
-    first, k = runs[0].evaluation, runs[0].evaluation.k
-    counts = first.metrics
+    first = runs[0].evaluation
+    counts, title = first.metrics, _title(first)
     page.text(
-        f"{counts['queries']:.0f} queries (and {counts['queries_skipped']:.0f} without a relevant document, left out), "
+        f"{_TASKS[first.measure]} {counts['queries']:.0f} queries (and {counts['queries_skipped']:.0f} without a "
+        "relevant document, left out), "
         f"database of {counts['documents']:.0f} documents."
     )
     rows: dict[tuple[str, int], list[ReportedRun]] = {}
     for run in runs:
         rows.setdefault((run.method, run.evaluation.bits), []).append(run)
     references = {name: value for run in runs for name, value in run.references.items()}
-    _leaderboard(page, rows, references, k)
+    _leaderboard(page, rows, references)
     for warning in dict.fromkeys(text for run in runs for text in run.evaluation.warnings):
         named = dict.fromkeys(run.name for run in runs if warning in run.evaluation.warnings)
         page.text(warning if len(named) == len(rows) else f"{', '.join(named)}: {warning}", "warning")
 
     shown = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
     if len(shown) > _DRAWN:
-        best = sorted(shown, key=lambda name: -shown[name].evaluation.metrics[f"p_at_{k}"])[:_DRAWN]
-        page.text(f"Drawn below: the {_DRAWN} models of {len(shown)} with the highest P@{k}; the table has all.")
+        best = sorted(shown, key=lambda name: -shown[name].evaluation.metrics[first.main])[:_DRAWN]
+        page.text(f"Drawn below: the {_DRAWN} models of {len(shown)} with the highest {title}; the table has all.")
         shown = {name: shown[name] for name in shown if name in best}
     evaluations = {name: run.evaluation for name, run in shown.items()}
     figures = {
-        f"{prefix}precision": ("P@k", plots.precision_figure(evaluations, references)),
+        f"{prefix}precision": (f"{TITLE[first.measure]}@k", plots.precision_figure(evaluations, references)),
         f"{prefix}pr": ("Precision and recall by Hamming radius", plots.pr_figure(evaluations)),
     }
     if len({bits for _, bits in rows}) > 1:
         by_method: dict[str, list[Evaluation]] = {}
         for run in runs:
             by_method.setdefault(run.method, []).append(run.evaluation)
-        figures[f"{prefix}bits"] = (f"P@{k} by length of the code", plots.bits_figure(by_method))
+        figures[f"{prefix}bits"] = (f"{title} by length of the code", plots.bits_figure(by_method))
     page.plots(figures)
     page.heading("Code quality", 3)
     page.table(
@@ -162,13 +168,15 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
 
 
 def _leaderboard(
-    page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]], references: Mapping[str, float], k: int
+    page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]], references: Mapping[str, float]
 ) -> None:
-    columns = ["method", "bits", "seeds", f"P@{k} [worst, best]", "MAP", f"NDCG@{k}", "radius 2 (empty)"]
-    columns += ["balance", "effective bits", "unique", "train s", f"published P@{k}"]
+    first = next(iter(rows.values()))[0].evaluation
+    main, title, beside = first.main, _title(first), _beside(first)
+    columns = ["method", "bits", "seeds", f"{title} [worst, best]", *beside, "radius 2 (empty)"]
+    columns += ["balance", "effective bits", "unique", "train s", f"published {title}"]
     table, sources = [], []
-    for (method, bits), runs in sorted(rows.items(), key=lambda row: (row[0][1], -_mean(row[1], f"p_at_{k}"))):
-        figure = {key: f"{_mean(runs, key):.4f}" for key in (f"p_at_{k}_worst", f"p_at_{k}_best")}
+    for (method, bits), runs in sorted(rows.items(), key=lambda row: (row[0][1], -_mean(row[1], main))):
+        worst, best = (f"{_mean(runs, f'{main}_{edge}'):.4f}" for edge in ("worst", "best"))
         quality = {
             key: statistics.fmean(run.evaluation.diagnostics[key] for run in runs)
             for key in ("bit_balance", "effective_bits", "unique_ratio")
@@ -182,9 +190,8 @@ def _leaderboard(
                 method,
                 str(bits),
                 str(len(runs)),
-                f"{_spread(runs, f'p_at_{k}')} [{figure[f'p_at_{k}_worst']}, {figure[f'p_at_{k}_best']}]",
-                _spread(runs, "map"),
-                _spread(runs, f"ndcg_at_{k}"),
+                f"{_spread(runs, main)} [{worst}, {best}]",
+                *(_spread(runs, metric) for metric in beside.values()),
                 f"{_mean(runs, 'radius2_precision'):.4f} ({_mean(runs, 'radius2_empty_rate'):.0%})",
                 f"{quality['bit_balance']:.3f}",
                 f"{quality['effective_bits']:.1f}",
@@ -198,6 +205,22 @@ def _leaderboard(
     page.table(columns, table)
     for source in sources:
         page.text(f"Published: {source}")
+
+
+def _title(one: Evaluation) -> str:
+    return f"{TITLE[one.measure]}@{one.k}"
+
+
+def _beside(one: Evaluation) -> dict[str, str]:
+    """Further columns: their titles, and the metrics in them."""
+    if one.measure == "recall":
+        cuts = [cut for cut in FIRST_CUTS if cut != one.k]
+        return {
+            "MRR": "mrr",
+            **{f"recall@{cut}": f"recall_at_{cut}" for cut in cuts},
+            f"hit@{one.k}": f"hit_at_{one.k}",
+        }
+    return {"MAP": "map", f"NDCG@{one.k}": f"ndcg_at_{one.k}"}
 
 
 def _short(value: float) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import UsageError
+from texthash.evaluation.scoring import SHORT, Measure
 
 FORMAT_VERSION = 1
 _RECORD = "evaluation.json"
@@ -27,18 +28,21 @@ class Evaluation:
     Attributes:
         corpus: Name of the corpus.
         edition: How it was prepared; figures compare only within one corpus, edition and split.
-        split: Where the queries come from: ``validation`` or ``test``. The database is always train.
+        split: Where the queries come from: ``validation`` or ``test``. The database is train, in a pair corpus all
+            splits.
         bits: Length of the codes.
-        k: The main cut, of ``p_at_<k>`` and of ``per_query``.
+        k: The main cut, of :attr:`main` and of ``per_query``.
         metrics: Flat names (``p_at_100``, ``p_at_100_worst``, ``map``, ``radius2_precision``, ...) to macro averages.
-        curves: Lists to draw: ``k`` with ``p``, ``p_best``, ``p_worst``; ``radius_precision``, ``radius_recall`` and
-            ``radius_empty`` by Hamming radius 0..bits; ``share_of_ones`` by bit.
+        curves: Lists to draw: ``k`` with ``p``, ``p_best``, ``p_worst`` (in a pair corpus ``recall``, ...);
+            ``radius_precision``, ``radius_recall`` and ``radius_empty`` by Hamming radius 0..bits; ``share_of_ones`` by
+            bit.
         diagnostics: Of the database codes, see :func:`texthash.evaluation.diagnostics.diagnose`.
         warnings: What a person has to know before believing the figures.
-        per_query: float64 [Q], expected P@k of each query; NaN where no database document is relevant.
+        per_query: float64 [Q], expected P@k (or recall@k) of each query; NaN where no database document is relevant.
         query_codes: uint8 [Q, bits/8].
         database_codes: uint8 [N, bits/8].
         query_labels: int32 [Q], the first label of each query, for pictures; -1 for none.
+        measure: ``precision`` of documents that share a label, or ``recall`` of those that answer a question.
     """
 
     corpus: str
@@ -54,6 +58,12 @@ class Evaluation:
     query_codes: NDArray[np.uint8] = field(repr=False, compare=False)
     database_codes: NDArray[np.uint8] = field(repr=False, compare=False)
     query_labels: NDArray[np.int32] = field(repr=False, compare=False)
+    measure: Measure = "precision"
+
+    @property
+    def main(self) -> str:
+        """Name of the metric that models are compared by: ``p_at_<k>`` or ``recall_at_<k>``."""
+        return f"{SHORT[self.measure]}_at_{self.k}"
 
     def flat(self) -> dict[str, float]:
         """All scalar figures, diagnostics as ``codes/<name>``: ready for a tracking store."""
@@ -68,6 +78,7 @@ class Evaluation:
             "split": self.split,
             "bits": self.bits,
             "k": self.k,
+            "measure": self.measure,
             "metrics": {name: _finite(value) for name, value in self.metrics.items()},
             "curves": {name: [_finite(value) for value in values] for name, values in self.curves.items()},
             "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},

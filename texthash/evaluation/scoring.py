@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import EvaluationConfig
-from texthash.corpora.dataset import Split
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.evaluation import metrics
 from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes, to_words
 
 RADIUS = 2
+FIRST_CUTS = (1, 10)  # of recall and hits, beside the main one
 _CELLS = 16_000_000  # histogram cells held at once: 128 MB of int64
 
 Codes = NDArray[np.uint8]
+Measure = Literal["precision", "recall"]
+"""What a corpus is judged by: how many of the first k documents share a label with the query, or how many of the
+documents that answer it are among them."""
+SHORT: dict[Measure, str] = {"precision": "p", "recall": "recall"}
+TITLE: dict[Measure, str] = {"precision": "P", "recall": "recall"}
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,14 @@ class Relevance:
     database: kernels.LabelSets
 
     @classmethod
-    def shared_labels(cls, queries: Split, database: Split) -> Relevance:
-        """Relevance by the labels of two splits of one corpus."""
-        return cls(queries.label_ids, database.label_ids)
+    def answers(cls, queries: kernels.LabelSets, documents: int) -> Relevance:
+        """Relevance of named documents: each has one label, its own number, which those queries share that it answers.
+
+        Args:
+            queries: CSR of the numbers of the documents that answer each query.
+            documents: Of the database.
+        """
+        return cls(queries, (np.arange(documents + 1), np.arange(documents, dtype=np.int32)))
 
 
 class Scores(NamedTuple):
@@ -49,7 +59,12 @@ class Scores(NamedTuple):
 
 
 def score(
-    query_codes: Codes, database_codes: Codes, relevance: Relevance, config: EvaluationConfig, threads: int = 1
+    query_codes: Codes,
+    database_codes: Codes,
+    relevance: Relevance,
+    config: EvaluationConfig,
+    threads: int = 1,
+    measure: Measure = "precision",
 ) -> Scores:
     """All metrics of packed codes.
 
@@ -59,6 +74,8 @@ def score(
         relevance: Of the same queries and documents, in the same order.
         config: Main cut, and the cuts of the curve, of which those beyond N are left out.
         threads: For the counting of distances.
+        measure: What the curve and the figure of each query are of. With ``recall`` there are recall and hits at 1 and
+            10 too.
 
     Raises:
         ModelMismatchError: codes of different widths, or not one for each row of the relevance.
@@ -67,10 +84,11 @@ def score(
     k, documents = config.k, len(database_codes)
     cuts = [cut for cut in config.curve if cut <= documents]
     blocks = [
-        _per_query(graded, k, cuts) for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
+        _per_query(graded, k, cuts, measure)
+        for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
     ]
     values = {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
-    per_query = values.get(f"p_at_{k}", np.zeros(0))
+    per_query = values.get(f"{SHORT[measure]}_at_{k}", np.zeros(0))
     known = ~np.isnan(per_query)
     if not known.any():
         raise nothing_relevant(len(query_codes), documents)
@@ -84,19 +102,26 @@ def nothing_relevant(queries: int, documents: int) -> UsageError:
     """What to say of queries of which none has a relevant document."""
     return UsageError(
         f"none of {queries} queries has a relevant document in the database of {documents}.",
-        "check that the corpus has labels, and that queries and train share them.",
+        "check that the corpus has labels that queries and train share, or questions with documents that answer them.",
     )
 
 
-def expected_precision(
-    query_codes: Codes, database_codes: Codes, relevance: Relevance, k: int, threads: int = 1
+def expected(
+    query_codes: Codes,
+    database_codes: Codes,
+    relevance: Relevance,
+    k: int,
+    threads: int = 1,
+    measure: Measure = "precision",
 ) -> float:
-    """E[P@k] alone, macro average: what training selects by. NaN when no query has a relevant document."""
+    """E[P@k], or E[recall@k], alone, macro average: what training selects by. NaN when no query has a relevant
+    document."""
     bits = _check(query_codes, database_codes, relevance)
     n, n_relevant = kernels.label_histogram(
         to_words(database_codes), to_words(query_codes), relevance.database, relevance.queries, bits, threads
     )
-    return metrics.mean(metrics.precision_at_k(n, n_relevant, k).expected)
+    figure = metrics.precision_at_k if measure == "precision" else metrics.recall_at_k
+    return metrics.mean(figure(n, n_relevant, k).expected)
 
 
 def _graded_histograms(
@@ -115,7 +140,7 @@ def _graded_histograms(
         yield kernels.graded_histogram(words, to_words(some), relevance.database, labels, bits, threads)
 
 
-def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int]) -> dict[str, NDArray[Any]]:
+def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int], measure: Measure) -> dict[str, NDArray[Any]]:
     """Every figure of each query: [block], or [block, points] for curves."""
     n = graded.sum(axis=2)
     relevant = graded[:, :, 1:].sum(axis=2)
@@ -128,8 +153,9 @@ def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int]) -> dict[str, 
     add("map", metrics.average_precision(n, relevant))
     add(f"map_at_{k}", metrics.average_precision(n, relevant, k))
     add(f"ndcg_at_{k}", metrics.ndcg_at_k(graded, k))
-    add(f"recall_at_{k}", metrics.recall_at_k(n, relevant, k))
-    add(f"hit_at_{k}", metrics.hit_at_k(n, relevant, k))
+    for cut in sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]:
+        add(f"recall_at_{cut}", metrics.recall_at_k(n, relevant, cut))
+        add(f"hit_at_{cut}", metrics.hit_at_k(n, relevant, cut))
     add("mrr", metrics.reciprocal_rank(n, relevant))
     ball = metrics.radius_precision(n, relevant, RADIUS)
     unknown = np.isnan(ball.precision)
@@ -138,7 +164,8 @@ def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int]) -> dict[str, 
     values["distance_relevant"] = _mean_distance(relevant, unknown)
     values["distance_other"] = _mean_distance(n - relevant, unknown)
     if cuts:
-        add("p", metrics.precision_curve(n, relevant, cuts))
+        curve = metrics.precision_curve if measure == "precision" else metrics.recall_curve
+        add(SHORT[measure], curve(n, relevant, cuts))
     balls = metrics.pr_curve(n, relevant)
     values |= {"radius_precision": balls.precision, "radius_recall": balls.recall, "radius_empty": balls.empty}
     return values

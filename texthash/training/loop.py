@@ -156,7 +156,7 @@ class _Fit:
             self.best, self.best_weights, self.stale = None, None, 0
         epochs = self.config.epochs or stage.epochs
         batch_size = self.config.batch_size or stage.batch_size
-        per_epoch = count_batches(self.train, batch_size, self.workers.size)
+        per_epoch = count_batches(self.train, batch_size, self.workers.size, self.method.card.needs)
         for epoch in range(done, epochs):
             if self.config.patience and self.stale >= self.config.patience:
                 break

@@ -46,8 +46,8 @@ class Study:
         self.label = f"{manifest.name}-{manifest.edition}-{config.method.bits}b"
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
         self.protocol = Protocol(corpus, config.evaluation)
-        self.metric = f"val/p_at_{config.evaluation.k}"
-        self.judged = bool(manifest.label_names)
+        self.metric = f"val/{self.protocol.metric}"
+        self.judged = self.protocol.judged
         self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
 
     # -- search and training ----------------------------------------------------------------------------------
@@ -250,8 +250,9 @@ class Study:
             figures = {f"{prefix}/{k}": v for k, v in evaluation.metrics.items()}
             model.run.metrics(figures, step=last + 1, model_id=model.model_id)
             model.run.artifact(place, "evaluation/" + split)
-            figure = evaluation.metrics[f"p_at_{evaluation.k}"]
-            say(f"evaluate {model.name}: {split} P@{evaluation.k} {figure:.4f}, MAP {evaluation.metrics['map']:.4f}")
+            figure, beside = evaluation.metrics[evaluation.main], "mrr" if evaluation.measure == "recall" else "map"
+            named = f"{evaluation.main} {figure:.4f}, {beside} {evaluation.metrics[beside]:.4f}"
+            say(f"evaluate {model.name}: {split} {named}")
             for warning in evaluation.warnings:
                 say(f"  warning: {warning}")
             if split == "validation":

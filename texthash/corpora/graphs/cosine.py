@@ -60,8 +60,14 @@ class CosineSearch:
     def of(cls, matrix: csr_matrix, tile_rows: int = _TILE_ROWS) -> CosineSearch:
         """Prepare csr [N, V]; raises :class:`UsageError` for negative values."""
         unit = _unit_rows(matrix)
-        tiles = (_Tile.of(unit[first : first + tile_rows], first) for first in range(0, unit.shape[0], tile_rows))
-        return cls(unit.indptr.astype(np.int64), unit.indices.astype(np.int32), unit.data, tuple(tiles))
+        tiles = cls.tiles_of(unit, tile_rows)
+        return cls(unit.indptr.astype(np.int64), unit.indices.astype(np.int32), unit.data, tiles)
+
+    @staticmethod
+    def tiles_of(matrix: csr_matrix, tile_rows: int = _TILE_ROWS) -> tuple[_Tile, ...]:
+        """What is searched in: float32 csr [N, V], non-negative, words ascending."""
+        starts = range(0, matrix.shape[0], tile_rows)
+        return tuple(_Tile.of(matrix[first : first + tile_rows], first) for first in starts)
 
     @property
     def documents(self) -> int:

@@ -1,0 +1,116 @@
+"""Hard negatives: for each training question, the documents that BM25 takes for answers and that are none.
+
+Robertson's BM25 with Lucene's idf, as :mod:`texthash.corpora.weighting` has it; a word that a question repeats counts
+as often. Exact: every training document is scored (:mod:`texthash.corpora.graphs.kernel`), block by block on threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.corpora.csr_cache import make_once
+from texthash.corpora.graphs.cosine import CosineSearch
+from texthash.corpora.graphs.search import Neighbours, on_threads
+from texthash.corpora.pairs import Queries
+from texthash.corpora.storage import exclusive
+from texthash.errors import UsageError
+from texthash.progress import track
+
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Bm25Search:
+    """The best training documents of each question by BM25; a :class:`~texthash.corpora.graphs.search.Search`.
+
+    Attributes:
+        search: Inner products; its first rows are documents without words, for which nobody looks, so that no question
+            has the number of a document.
+        first: Where the questions begin.
+    """
+
+    search: CosineSearch
+    first: int
+
+    @classmethod
+    def of(cls, queries: Queries) -> Bm25Search:
+        documents = queries.answers
+        indptr, words, counts = queries.counts
+        padded = np.concatenate([np.zeros(len(documents), np.int64), indptr])
+        asked = padded, np.asarray(words), np.asarray(counts, np.float32)
+        return cls(CosineSearch(*asked, CosineSearch.tiles_of(documents.matrix("bm25"))), len(documents))
+
+    @property
+    def documents(self) -> int:
+        return self.search.documents - self.first
+
+    def nearest(self, start: int, stop: int, k: int) -> Neighbours:
+        return self.search.nearest(self.first + start, self.first + stop, k)
+
+
+def hard_negatives(queries: Queries, k: int) -> Rows:
+    """See :meth:`texthash.corpora.dataset.Split.negatives`; memory-mapped from the corpus' cache."""
+    if k < 1:
+        raise UsageError(f"k={k} negatives.", "choose 1 or more.")
+    directory = queries.cache / f"negatives-{k}"
+    if not directory.is_dir():
+        # All workers of a training ask at once: one finds them, the others wait for it.
+        with exclusive(queries.cache / f".negatives-{k}.lock"):
+            make_once(directory, partial(_fill, queries, k))
+    return np.load(directory / "rows.npy", mmap_mode="r")
+
+
+def _fill(queries: Queries, k: int, directory: Path) -> None:
+    positives_indptr, positives = _positives(queries)
+    most = int(np.diff(positives_indptr).max(initial=0))
+    wanted = min(k + most, len(queries.answers))
+    rows = np.lib.format.open_memmap(directory / "rows.npy", "w+", np.int32, (len(queries), k))
+    given_indptr, given = queries.given_negatives
+    documents = queries.documents_of_rows
+    for start, found, scores in track(on_threads(Bm25Search.of(queries), wanted), "hard negatives"):
+        some = np.arange(start, start + len(found))
+        own = _table(positives_indptr, positives, some, most)
+        named = _without(_table(given_indptr, given, documents[some], k), own)
+        mined = _without(_without(np.where(scores > 0, found, -1).astype(np.int32), own), named)
+        rows[some] = _first(np.concatenate([named, mined, np.full((len(some), k), -1, np.int32)], axis=1), k)
+    rows.flush()
+
+
+def _positives(queries: Queries) -> tuple[NDArray[np.int64], Rows]:
+    """The training documents that answer each question, whatever row it stands in; CSR."""
+    _, numbers = np.unique(queries.digests, return_inverse=True)
+    documents = queries.documents_of_rows
+    order = np.argsort(numbers, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(numbers))])
+    sizes = np.diff(starts)[numbers]
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    entries = np.arange(indptr[-1]) + np.repeat(starts[numbers] - indptr[:-1], sizes)
+    return indptr, documents[order[entries]].astype(np.int32)
+
+
+def _table(indptr: NDArray[np.int64], values: Rows, rows: NDArray[np.int64], width: int) -> Rows:
+    """The first ``width`` values of chosen rows, [rows, width], -1 where there are fewer."""
+    column = np.arange(width)
+    starts = np.asarray(indptr[rows])[:, None]
+    there = starts + column < np.asarray(indptr[rows + 1])[:, None]
+    if not there.any():
+        return np.full(there.shape, -1, np.int32)
+    return np.where(there, values[np.where(there, starts + column, 0)], -1).astype(np.int32)
+
+
+def _without(rows: Rows, others: Rows) -> Rows:
+    """-1 in place of those that stand in the same row of ``others``."""
+    found = np.zeros(rows.shape, np.bool_)
+    for column in others.T:
+        found |= rows == column[:, None]
+    return np.where(found, -1, rows).astype(np.int32)
+
+
+def _first(rows: Rows, k: int) -> Rows:
+    """The first k of each row that are not -1, in order."""
+    return np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable")[:, :k], axis=1)

@@ -1,0 +1,178 @@
+"""The questions of a pair corpus, as a split of their own: what is drawn, encoded and judged as a query."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from texthash.corpora.csr_cache import make_once
+from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.document import SPLITS
+from texthash.corpora.ragged import from_arrow, indptr_of, places
+from texthash.corpora.storage import readable
+from texthash.errors import CorpusError
+
+COLUMNS = ("queries", "query_tokens", "negatives")
+_DIGEST = 16  # bytes: two questions that differ never meet in it
+
+
+class Queries(Split):
+    """The questions of the documents of one split: a row for each document and each question that it answers.
+
+    Rows are in the order of the documents. A question that several documents answer has as many rows, with the same
+    number (:func:`question_numbers`). It serves wherever a split does (``batches.take``, ``Hasher.encode_split``);
+    words are those of the corpus' vocabulary, which is learned from the text of training *documents* alone.
+
+    Args:
+        answers: The split of the documents.
+    """
+
+    def __init__(self, answers: Split) -> None:
+        super().__init__(answers.name, answers._corpus)
+        self.answers = answers
+        pairs = self._corpus.manifest.pairs
+        if answers.name not in pairs:
+            raise CorpusError(
+                f"{answers!r} has no queries: the corpus is not one of pairs.",
+                "choose a pair corpus such as pycode, or give documents `queries`.",
+            )
+        self.name = f"queries of {answers.name}"
+        self._size = pairs[answers.name].queries
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where the questions of each document begin; int64 [documents + 1]."""
+        return self._arrays["answers_indptr"]
+
+    @cached_property
+    def documents_of_rows(self) -> NDArray[np.int64]:
+        """The row of the document of each question; int64 [questions]."""
+        return np.repeat(np.arange(len(self.answers)), np.diff(self.indptr))
+
+    @property
+    def digests(self) -> NDArray[np.void]:
+        """A fingerprint of the text of each question, 16 bytes."""
+        return self._arrays["digests"].view(f"V{_DIGEST}")[:, 0]
+
+    @property
+    def given_negatives(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """``indptr`` [documents + 1] and train rows of what the corpus names as no answers to a document's questions.
+
+        Ids that name no training document are left out. Only the questions of train have such.
+        """
+        return self._arrays["negatives_indptr"], self._arrays["negatives"]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Id of the document, ``?`` and the number of its question."""
+        numbers = np.arange(len(self)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
+        ids = self.answers.ids
+        return [f"{ids[row]}?{number}" for row, number in zip(self.documents_of_rows, numbers, strict=True)]
+
+    @property
+    def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Those of the document of each question."""
+        indptr, indices = self.answers.label_ids
+        part, entries = places(indptr, self.documents_of_rows)
+        return part, indices[entries]
+
+    def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
+        """Tables of ``id`` (of the document), ``text`` (the question), and the document's ``title`` and ``labels``."""
+        names = ["id", "queries", "title", "labels"]
+        for part in self._parts(names, batch):
+            indptr, texts = from_arrow(part["queries"])
+            rows = pa.array(np.repeat(np.arange(len(part)), np.diff(indptr)))
+            table = part.drop_columns(["queries"]).take(rows)
+            yield table.add_column(1, "text", pa.array(texts, pa.string()))
+
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray]:
+        directory = make_once(self.cache / f"{self.answers.name}-queries", partial(_fill, self))
+        return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
+
+    def _shards(self) -> list[Path]:
+        return self.answers._shards()
+
+    def _parts(self, columns: list[str], batch: int = 8192) -> Iterator[pa.Table]:
+        for shard in self._shards():
+            for part in pq.ParquetFile(readable(shard)).iter_batches(batch, columns=columns):
+                yield pa.Table.from_batches([part])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "answers": self.answers, "_size": self._size}
+
+
+def question_numbers(corpus: PreparedCorpus) -> dict[str, NDArray[np.int64]]:
+    """A number for each question of each split: the same for the same text, in whatever split; int64 [questions]."""
+    queries = [corpus.split(name).queries for name in SPLITS]
+    _, numbers = np.unique(np.concatenate([one.digests for one in queries]), return_inverse=True)
+    return dict(zip(SPLITS, np.split(numbers, np.cumsum([len(one) for one in queries])[:-1]), strict=True))
+
+
+def _fill(queries: Queries, partial: Path) -> None:
+    """Write the arrays of :class:`Queries`. The words of all questions of the split are in memory meanwhile."""
+    asked, lengths, tokens, digests = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int32)], [b""]
+    for part in queries._parts(["queries", "query_tokens"]):
+        indptr, texts = from_arrow(part["queries"])
+        asked.append(np.diff(indptr))
+        inner, words = from_arrow(part["query_tokens"].combine_chunks().flatten())
+        lengths.append(np.diff(inner))
+        tokens.append(words)
+        digests += (hashlib.blake2b(text.encode(), digest_size=_DIGEST).digest() for text in texts)
+    answers_indptr = indptr_of(np.concatenate(asked))
+    tokens_indptr, flat = indptr_of(np.concatenate(lengths)), np.concatenate(tokens)
+    if answers_indptr[-1] != len(queries) or len(answers_indptr) != len(queries.answers) + 1:
+        raise CorpusError(
+            f"the shards of {queries.answers!r} hold {answers_indptr[-1]} queries, the manifest says {len(queries)}.",
+            "the corpus is damaged: delete its directory and prepare it again.",
+        )
+    bags = csr_matrix(
+        (np.ones(len(flat), np.int32), flat, tokens_indptr), (len(queries), len(queries.vocabulary)), copy=True
+    )
+    bags.sum_duplicates()  # sorts in place: hence the copy, tokens keep their order
+    negatives_indptr, negatives = _negatives(queries)
+    arrays = {
+        "answers_indptr": answers_indptr,
+        "tokens_indptr": tokens_indptr,
+        "tokens": flat,
+        "words_indptr": bags.indptr.astype(np.int64),
+        "words": bags.indices.astype(np.int32),
+        "counts": bags.data,
+        "digests": np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST),
+        "negatives_indptr": negatives_indptr,
+        "negatives": negatives,
+    }
+    for name, array in arrays.items():
+        np.save(partial / f"{name}.npy", array)
+
+
+def _negatives(queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Ids of negatives to train rows, shard against shard, so that no table of all ids is held."""
+    found, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+    for part in queries._parts(["negatives"]) if queries.answers.name == "train" else ():
+        indptr, names = from_arrow(part["negatives"])
+        rows, first = np.full(len(names), -1, np.int32), 0
+        if len(names):
+            for shard in queries._shards():
+                ids = pq.read_table(readable(shard), columns=["id"])["id"].combine_chunks()
+                places_ = pc.index_in(pa.array(names, pa.string()), ids).fill_null(-1).to_numpy()
+                rows = np.where(places_ >= 0, first + places_, rows).astype(np.int32)
+                first += len(ids)
+        known = rows >= 0
+        lengths.append(np.diff(np.concatenate([[0], np.cumsum(known)])[indptr]))
+        found.append(rows[known])
+    if queries.answers.name != "train":
+        lengths.append(np.zeros(len(queries.answers), np.int64))
+    return indptr_of(np.concatenate(lengths)), np.concatenate(found)

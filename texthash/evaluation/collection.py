@@ -1,0 +1,113 @@
+"""Who asks, who is searched and what is relevant: by labels, or, in a pair corpus, by questions and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.document import SPLITS
+from texthash.corpora.pairs import question_numbers
+from texthash.corpora.ragged import indptr_of, places
+from texthash.evaluation.scoring import Measure, Relevance
+from texthash.methods.base import Role
+
+Encode = Callable[[Split, Role], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Queries, a database, and which documents of it are relevant to which query.
+
+    Attributes:
+        split: Name of the split that asks.
+        queries: The documents, or questions, that are encoded as queries.
+        asked: Rows of those that are asked; None: all.
+        database: Splits whose documents are searched, one after the other.
+        relevance: Of the queries that are asked.
+        measure: What is measured.
+        left_out: What a person should know of queries that are not asked.
+    """
+
+    split: str
+    queries: Split
+    asked: NDArray[np.int64] | None
+    database: tuple[Split, ...]
+    relevance: Relevance
+    measure: Measure
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def documents(self) -> int:
+        """Size of the database."""
+        return sum(len(split) for split in self.database)
+
+    def codes(self, encode: Encode) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Packed codes of the queries that are asked, uint8 [Q, bits/8], and of the database, uint8 [N, bits/8]."""
+        queries = encode(self.queries, "query")
+        database = [encode(split, "document") for split in self.database]
+        return queries if self.asked is None else queries[self.asked], np.concatenate(database)
+
+    def first_labels(self) -> NDArray[np.int32]:
+        """First label of each query that is asked, of a question that of its document; int32 [Q], -1 for none."""
+        indptr, indices = self.queries.label_ids
+        out = np.full(len(self.queries), -1, np.int32)
+        labelled = np.flatnonzero(np.diff(indptr))
+        out[labelled] = indices[indptr[labelled]]
+        return out if self.asked is None else out[self.asked]
+
+
+def measure_of(corpus: PreparedCorpus) -> Measure:
+    """What a corpus is judged by: recall of the answers for a pair corpus, else precision of shared labels."""
+    return "recall" if corpus.manifest.pairs else "precision"
+
+
+def collection(corpus: PreparedCorpus, split: str) -> Collection:
+    """What the queries of one split are asked of.
+
+    A corpus with labels: the documents of the split against those of train; a label in common makes relevant.
+
+    A pair corpus: the questions of the split against the documents of *all* splits, for a question is answered by a
+    document of its own split, and the others are there to be told from; relevant are the documents that answer it.
+    Questions of equal words, character by character, are one. One that a document of an earlier split (of train,
+    validation, test) answers as well is not asked, since it was trained on or chosen by.
+    """
+    if corpus.manifest.pairs:
+        return _answers(corpus, split)
+    queries, database = corpus.split(split), corpus.train
+    relevance = Relevance(queries.label_ids, database.label_ids)
+    return Collection(split, queries, None, (database,), relevance, "precision")
+
+
+def _answers(corpus: PreparedCorpus, split: str) -> Collection:
+    splits = tuple(corpus.split(name) for name in SPLITS)
+    numbers = question_numbers(corpus)
+    earlier = [numbers[name] for name in takewhile(lambda name: name != split, SPLITS)]
+    own = numbers[split]
+    _, first = np.unique(own, return_index=True)
+    asked = np.sort(first)
+    fresh = asked[~np.isin(own[asked], np.concatenate([*earlier, own[:0]]))]
+    everywhere = np.concatenate([numbers[name] for name in SPLITS])
+    by_question = np.argsort(everywhere, kind="stable")
+    starts = indptr_of(np.bincount(everywhere))
+    answers, rows = places(starts, own[fresh])
+    documents = np.concatenate(list(_documents_of_questions(splits))).astype(np.int32)
+    relevance = Relevance.answers((answers, documents[by_question[rows]]), sum(len(one) for one in splits))
+    left_out = (
+        (f"{len(asked) - len(fresh)} questions of {split} are not asked: earlier splits have them too.",)
+        if len(fresh) < len(asked)
+        else ()
+    )
+    return Collection(split, corpus.split(split).queries, fresh, splits, relevance, "recall", left_out)
+
+
+def _documents_of_questions(splits: tuple[Split, ...]) -> Iterator[NDArray[np.int64]]:
+    """The document, by its row in all splits one after the other, of each question."""
+    before = 0
+    for split in splits:
+        yield before + split.queries.documents_of_rows
+        before += len(split)
