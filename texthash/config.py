@@ -48,6 +48,9 @@ class Edition(Section):
 
     name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     split: SplitRule = SplitRule(kind="random")
+    sample: int | None = Field(
+        None, ge=1, description="at most so many documents, drawn by split.seed before the split; null: all"
+    )
     strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
     label_set: str | None = Field(
         None, description="where a corpus has several (`texthash corpora show`); null: its own"

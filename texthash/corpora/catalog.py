@@ -94,6 +94,13 @@ class Source:
         """The label above each label that has one; empty where labels are no tree."""
         return self.reader.label_parents(self.config, self.home) if hasattr(self.reader, "label_parents") else {}
 
+    def shortfall(self, documents: int) -> list[str]:
+        """A warning where fewer documents were read than a known corpus has, unless ``config.limit`` asks for fewer."""
+        whole = None if self.config.path is not None or self.config.limit is not None else find(self.config.name).documents
+        if whole is None or documents >= whole:
+            return []
+        return [f"{documents:,} of {whole:,} documents: what is at hand is a part of the corpus."]
+
     def files(self) -> list[SourceFile]:
         """The files that are read, with their checksums."""
         return [_describe(path) for path in self.reader.files(self.config, self.home)]

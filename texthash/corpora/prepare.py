@@ -141,7 +141,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
                 f"no document of the split {split} is left: {dict(dropped)}.",
                 "relax corpus.edition.min_tokens, max_tokens or the vocabulary.",
             )
-    warnings = _warnings(staging, reading, shards)
+    warnings = [*source.shortfall(reading.seen), *_warnings(staging, reading, shards)]
     manifest = Manifest(
         name=config.name,
         config=config,

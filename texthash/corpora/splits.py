@@ -10,23 +10,30 @@ from texthash.corpora.document import SPLITS
 from texthash.errors import CorpusError
 
 NONE = -1
+_SAMPLING = 1  # beside the seed, so that sample and split are drawn independently
 TRAIN, VALIDATION, TEST = range(3)
 
 
-def assign(given: NDArray[np.int8], rule: SplitRule) -> NDArray[np.int8]:
+def assign(given: NDArray[np.int8], rule: SplitRule, sample: int | None = None) -> NDArray[np.int8]:
     """The split of every document.
 
     Args:
         given: What the source says, in reading order: a number of ``SPLITS``, or -1 for nothing.
         rule: ``given``; ``random``: shares of a permutation by seed; ``halve_test``: half of test, by seed, becomes
             validation.
+        sample: So many documents, drawn by the rule's seed, are divided as if there were no others.
 
     Returns:
-        int8 [documents], without -1.
+        int8 [documents]; -1 for those that are not in the sample, and only for them.
 
     Raises:
         CorpusError: if the rule leaves a document without a split, or a split without documents.
     """
+    if sample is not None and sample < len(given):
+        drawn = np.sort(np.random.default_rng((rule.seed, _SAMPLING)).permutation(len(given))[:sample])
+        result = np.full(len(given), NONE, np.int8)
+        result[drawn] = assign(given[drawn], rule)
+        return result
     generator = np.random.default_rng(rule.seed)
     if rule.kind == "random":
         result = np.full(len(given), TEST, np.int8)

@@ -25,7 +25,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import SourceFile
 from texthash.corpora.ragged import indptr_of
-from texthash.corpora.splits import assign
+from texthash.corpora.splits import NONE, assign
 from texthash.corpora.storage import read_arrow, read_json, remove_directory, write_arrow, write_json
 from texthash.errors import CorpusError
 
@@ -33,6 +33,7 @@ _REQUESTS = 32
 
 T = TypeVar("T")
 R = TypeVar("R")
+_NOT_DRAWN = "not in the sample"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class Reading:
     label_names: list[str]
     pairs: bool
     checksum: str
+
+    @property
+    def seen(self) -> int:
+        """Number of documents that the source gave, those that are left out among them."""
+        return self.starts[-1] + sum(number for reason, number in self.dropped.items() if reason != _NOT_DRAWN)
 
     def documents(self, split: str) -> int:
         """Number of documents in a split."""
@@ -175,7 +181,9 @@ class Staging:
             left_out = f" (left out: {dropped})" if dropped else ""
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
         given = self._marks(chunks, starts)
-        splits = assign(given, self.config.edition.split)
+        splits = assign(given, self.config.edition.split, self.config.edition.sample)
+        if others := int((splits == NONE).sum()):
+            dropped[_NOT_DRAWN] = others
         pieces = [splits[start:end] for start, end in pairwise(starts)]
         for _ in _side_by_side(self._write_splits, list(zip(chunks, pieces, strict=True))):
             pass
@@ -183,7 +191,7 @@ class Staging:
         reading = Reading(
             chunks=chunks,
             starts=starts.tolist(),
-            splits=[np.bincount(piece, minlength=len(SPLITS)).tolist() for piece in pieces],
+            splits=[np.bincount(piece[piece != NONE], minlength=len(SPLITS)).tolist() for piece in pieces],
             dropped=dropped,
             remarks=remarks,
             label_names=sorted(set().union(*(part.labels for part in read))),
