@@ -96,7 +96,9 @@ class Source:
 
     def shortfall(self, documents: int) -> list[str]:
         """A warning where fewer documents were read than a known corpus has, unless ``config.limit`` asks for fewer."""
-        whole = None if self.config.path is not None or self.config.limit is not None else find(self.config.name).documents
+        if self.config.path is not None or self.config.limit is not None:
+            return []
+        whole = find(self.config.name).documents
         if whole is None or documents >= whole:
             return []
         return [f"{documents:,} of {whole:,} documents: what is at hand is a part of the corpus."]
