@@ -77,6 +77,9 @@ class CorpusConfig(Section):
     data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
     edition: Edition = Edition()
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
+    features: str | None = Field(
+        None, description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name"
+    )
     limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
 
 

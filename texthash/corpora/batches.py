@@ -90,6 +90,7 @@ def batches(
     neighbours: int = NEIGHBOURS,
     graph: str = GRAPH,
     max_length: int = MAX_LENGTH,
+    encoder: str | None = None,
 ) -> Iterator[Batch]:
     """One worker's part of each global batch of an epoch.
 
@@ -112,17 +113,14 @@ def batches(
         neighbours: How many neighbours, where they are needed.
         graph: By which similarity; see :meth:`texthash.corpora.dataset.Split.neighbours`.
         max_length: Words after which ``tokens`` are cut.
+        encoder: Whose vectors ``dense`` are, where they are needed.
 
     Raises:
         CorpusError: if the corpus lacks what ``needs`` names.
         UsageError: for an unknown need, or fewer documents in a batch than workers.
     """
     _check_needs(needs, NEEDS)
-    if missing := needs & {"dense"}:
-        raise CorpusError(
-            f"the method needs {', '.join(sorted(missing))}, which {split!r} does not hold.",
-            "choose a method that learns from words, or a corpus prepared with these features.",
-        )
+    _check_encoder(needs, encoder)
     drawn = _drawn(split, needs)
     _check_workers(split, len(drawn), batch_size, rank, workers)
     nearest = split.neighbours(neighbours, graph) if "neighbours" in needs else None
@@ -133,7 +131,7 @@ def batches(
     for start, end in pairwise(bounds):
         size = (end - start) // workers
         rows = drawn[start + size * rank : start + size * (rank + 1)]
-        batch = _take(split, rows, weighting, needs, nearest, max_length)
+        batch = _take(split, rows, weighting, needs, nearest, max_length, encoder)
         yield batch if pairs is None else pairs.added(batch, weighting, needs & {"tokens"}, max_length)
 
 
@@ -157,12 +155,15 @@ def text_batch(
     weighting: Weighting = "tfidf",
     needs: Set[str] = frozenset(),
     max_length: int = MAX_LENGTH,
+    encoder: str | None = None,
 ) -> Batch:
     """A batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
 
-    ``needs`` may name ``tokens``: labels, neighbours and pairs teach a method, but no code depends on them.
+    ``needs`` may name ``tokens``, and ``dense``, for which ``encoder`` is loaded: labels, neighbours and pairs teach a
+    method, but no code depends on them.
     """
-    _check_needs(needs, ("tokens",))
+    _check_needs(needs, ("tokens", "dense"))
+    _check_encoder(needs, encoder)
     sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
     bags = [np.unique(sequence, return_counts=True) for sequence in sequences]
     indptr = indptr_of([len(ids) for ids, _ in bags])
@@ -174,6 +175,10 @@ def text_batch(
         weighting,
         vocabulary,
     )
+    if "dense" in needs and encoder:
+        from texthash.corpora.features.encoder import open_encoder
+
+        batch = replace(batch, dense=torch.from_numpy(open_encoder(encoder).encode(texts)))
     if "tokens" not in needs:
         return batch
     tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
@@ -223,6 +228,7 @@ def _take(
     needs: Set[str],
     nearest: tuple[NDArray, NDArray] | None,
     max_length: int,
+    encoder: str | None = None,
 ) -> Batch:
     indptr, indices, counts = split.counts
     part, entries = places(indptr, rows)
@@ -232,6 +238,8 @@ def _take(
         token_part, token_places = places(token_indptr, rows)
         padded, mask = _padded(token_part, tokens[token_places], max_length)
         batch = replace(batch, tokens=padded, mask=mask)
+    if "dense" in needs and encoder:
+        batch = replace(batch, dense=torch.from_numpy(split.dense(encoder)[rows]))
     if "labels" in needs:
         label_indptr, label_ids = split.label_ids
         label_part, label_places = places(label_indptr, rows)
@@ -282,6 +290,14 @@ def _bounds(documents: int, batch_size: int) -> list[int]:
 def _check_needs(needs: Set[str], known: Sequence[str]) -> None:
     if unknown := sorted(set(needs) - set(known)):
         raise UsageError(f"a batch cannot hold {', '.join(unknown)}.", f"needs may name: {', '.join(known)}.")
+
+
+def _check_encoder(needs: Set[str], encoder: str | None) -> None:
+    if "dense" in needs and encoder is None:
+        raise CorpusError(
+            "the method needs dense vectors of a sentence encoder, and none is chosen.",
+            "set corpus.features=minilm, or choose a method that learns from words.",
+        )
 
 
 def _check_workers(split: Split, drawn: int, batch_size: int, rank: int, workers: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 from texthash.config import Weighting
 from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
+from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.manifest import Manifest
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
@@ -36,8 +37,9 @@ class CorpusShape:
         vocabulary: Number of words.
         labels: Number of labels.
         documents: Number of training documents.
-        dense: Width of the dense features; 0 without.
+        dense: Width of the vectors of a sentence encoder; 0 without.
         multi_label: Whether a document may have several labels.
+        encoder: The sentence encoder, ``name@digest``; None without.
     """
 
     vocabulary: int
@@ -45,8 +47,9 @@ class CorpusShape:
     documents: int
     dense: int = 0
     multi_label: bool = False
+    encoder: str | None = None
 
-    def to_dict(self) -> dict[str, int | bool]:
+    def to_dict(self) -> dict[str, int | bool | str | None]:
         return asdict(self)
 
 
@@ -83,6 +86,11 @@ class Split:
         """Directory of this corpus for what can be made again from its shards."""
         return self._corpus.path / CACHE
 
+    @property
+    def label_tree(self) -> LabelTree:
+        """The labels and the categories above them."""
+        return self._corpus.label_tree
+
     @cached_property
     def ids(self) -> list[str]:
         """Document ids."""
@@ -96,7 +104,11 @@ class Split:
 
     @property
     def tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """``indptr`` [N + 1] and word numbers in the order of the text [tokens]."""
+        """``indptr`` [N + 1] and word numbers in the order of the text [tokens], repeated as they are there.
+
+        Words that are not in the vocabulary are left out, and what stood beside them stands side by side. Number 0 is
+        a word, so a batch that pads with it has a ``mask``; it also cuts long documents after ``max_length`` words.
+        """
         return self._arrays["tokens_indptr"], self._arrays["tokens"]
 
     @property
@@ -177,6 +189,20 @@ class Split:
         if self.name != "train":
             raise CorpusError(f"the {self.name} split has no hard negatives.", "they are for training: use train.")
         return hard_negatives(self.queries, k)
+
+    def dense(self, encoder: str) -> NDArray[np.float32]:
+        """Vectors of the documents by a sentence encoder, float32 [N, width], memory-mapped.
+
+        Args:
+            encoder: Its name, or ``name@digest``; see :mod:`texthash.corpora.features.encoder`.
+
+        Raises:
+            CorpusError: they have not been made; see :func:`texthash.corpora.features.cache.ensure_features`.
+            ModelMismatchError: they are by another model than that of the digest.
+        """
+        from texthash.corpora.features.cache import open_features
+
+        return open_features(self.cache, encoder, self.name)[: len(self)]
 
     def codes(self, model: str) -> NDArray[np.uint8]:
         """Codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, over which a Hamming graph is.
@@ -261,6 +287,11 @@ class PreparedCorpus:
     def label_names(self) -> list[str]:
         return self.manifest.label_names
 
+    @cached_property
+    def label_tree(self) -> LabelTree:
+        """The labels and the categories above them; a flat one where the corpus knows of no tree."""
+        return LabelTree.of(self.label_names, self.manifest.label_parents)
+
     @property
     def shape(self) -> CorpusShape:
         documents = self.manifest.documents["train"]
@@ -270,6 +301,15 @@ class PreparedCorpus:
             documents=documents,
             multi_label=self.manifest.multi_label,
         )
+
+    def shape_with(self, encoder: str | None) -> CorpusShape:
+        """The shape with the width of a sentence encoder, whose vectors have to be there; None: without."""
+        from texthash.corpora.features.cache import features_of
+
+        if encoder is None:
+            return self.shape
+        identity, width = features_of(self, encoder)
+        return replace(self.shape, encoder=identity, dense=width)
 
     @cached_property
     def train(self) -> Split:

@@ -98,7 +98,8 @@ class Manifest:
         return config_hash(self.config)
 
     def to_json(self) -> str:
-        record = {**asdict(self), "config": self.config.model_dump(mode="json"), "config_hash": self.config_hash}
+        config = self.config.model_dump(mode="json", exclude={"features"})
+        record = {**asdict(self), "config": config, "config_hash": self.config_hash}
         if not self.pairs:
             del record["pairs"]
         return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -130,8 +131,9 @@ class Manifest:
 
 
 def config_hash(config: CorpusConfig) -> str:
-    """SHA-256 (hex) of what decides the content: everything but where the source files happen to lie."""
-    decisive = config.model_dump(mode="json", exclude={"data_dir"})
+    """SHA-256 (hex) of what decides the content: everything but where the source files happen to lie, and which
+    sentence encoder is used with it, whose vectors are kept beside."""
+    decisive = config.model_dump(mode="json", exclude={"data_dir", "features"})
     return hashlib.sha256(json.dumps([SCHEMA_VERSION, decisive], sort_keys=True).encode()).hexdigest()
 
 

@@ -38,6 +38,7 @@ class _Job:
     training: TrainingConfig
     validate: Callable[[HashMethod], float] | None
     on_epoch: Callable[[EpochReport], None] | None
+    encoder: str | None
 
 
 class _RayCheckpointer:
@@ -59,6 +60,7 @@ def train_distributed(
     name: str,
     validate: Callable[[HashMethod], float] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    encoder: str | None = None,
 ) -> TrainingResult:
     """Fit a method on the Ray cluster of this process.
 
@@ -76,6 +78,7 @@ def train_distributed(
         validate: Figure of merit on validation, computed by the first worker; has to survive pickling.
         on_epoch: Called in the first worker after each epoch; has to survive pickling. An epoch that is repeated
             after a death is reported again.
+        encoder: The sentence encoder whose vectors the method learns from, if any.
 
     Returns:
         The fitted method, in this process, with the history of the run.
@@ -94,10 +97,10 @@ def train_distributed(
     # What is there now was left by this run, so after a death the workers go on from it in any case.
     resuming = training.model_copy(update={"resume": True})
     corpus = corpus.absolute()
-    _make_views(method, corpus, training.seed)
+    _make_views(method, corpus, training.seed, encoder)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch)},
+        train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch, encoder)},
         scaling_config=ScalingConfig(
             num_workers=training.workers,
             use_gpu=training.use_gpu,
@@ -119,13 +122,14 @@ def train_distributed(
     if outcome.checkpoint is None:
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
-        return _rebuild(method, corpus, training, read_state(Path(directory) / _RESULT))
+        return _rebuild(method, corpus, training, encoder, read_state(Path(directory) / _RESULT))
 
 
-def _make_views(method: MethodConfig, corpus: Path, seed: int) -> None:
+def _make_views(method: MethodConfig, corpus: Path, seed: int, encoder: str | None) -> None:
     """What the method learns from beside the documents, made on the whole cluster before the workers ask for it."""
     prepared = PreparedCorpus.open(corpus)
-    ensure_views(build(method.name, prepared.shape, method.bits, method.params, seed), prepared.train, on_ray)
+    probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, seed)
+    ensure_views(probe, prepared.train, on_ray)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -144,7 +148,8 @@ def _work(config: dict[str, Any]) -> None:
             f"on node {os.uname().nodename}: {error.problem}",
             "on several nodes TEXTHASH_HOME has to be a directory that all of them share.",
         ) from error
-    method = build(job.method.name, corpus.shape, job.method.bits, job.method.params, job.training.seed)
+    shape = corpus.shape_with(job.encoder)
+    method = build(job.method.name, shape, job.method.bits, job.method.params, job.training.seed)
     result = fit(
         method,
         corpus.train,
@@ -184,8 +189,10 @@ def _read_latest(name: str) -> State | None:
         return read_state(path) if path.is_file() else None
 
 
-def _rebuild(method: MethodConfig, corpus: Path, training: TrainingConfig, final: State) -> TrainingResult:
-    shape = PreparedCorpus.open(corpus).shape
+def _rebuild(
+    method: MethodConfig, corpus: Path, training: TrainingConfig, encoder: str | None, final: State
+) -> TrainingResult:
+    shape = PreparedCorpus.open(corpus).shape_with(encoder)
     fitted = build(method.name, shape, method.bits, method.params, training.seed)
     fitted.load_state_dict(final["method"])
     history = [EpochReport(**report) for report in final["history"]]

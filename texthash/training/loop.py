@@ -210,6 +210,7 @@ class _Fit:
             neighbours=self.method.neighbours,
             graph=self.method.graph,
             max_length=self.method.max_length,
+            encoder=self.method.shape.encoder,
         ):
             factor = stage.learning_rate(progress)
             for name, optimizer in optimizers.items():

@@ -183,7 +183,8 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
     space = free_space(config.method, config.training)
     published = published_point(config.method, space)
-    probe = build(config.method.name, corpus.shape, config.method.bits, config.method.params)
+    shape = corpus.shape_with(config.corpus.features)
+    probe = build(config.method.name, shape, config.method.bits, config.method.params)
     planned = planned_epochs(probe, setting.training())
     grace = config.tuning.grace_epochs
     asha = None  # a trial no longer than the grace period cannot be ended early
@@ -234,6 +235,7 @@ def _identity(config: Config, corpus: PreparedCorpus) -> str:
     """Digest of what decides the trials; not of how many run at a time, or where."""
     decisive = {
         "data": data_digest(corpus),
+        "features": config.corpus.features,
         "method": config.method.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
         "tuning": config.tuning.model_dump(mode="json", include={"trials", "epochs", "grace_epochs", "seed"}),

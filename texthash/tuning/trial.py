@@ -93,7 +93,8 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     run.dataset(corpus)
     chosen = merged(setting.config.method, params)
     try:
-        method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, training.seed)
+        shape = corpus.shape_with(setting.config.corpus.features)
+        method = build(chosen.name, shape, chosen.bits, chosen.params, training.seed)
         planned = planned_epochs(method, training)
         result = fit(
             method,

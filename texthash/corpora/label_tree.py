@@ -1,0 +1,63 @@
+"""Labels that stand in a tree: what is above each, and documents with all labels above theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, identity
+
+from texthash.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class LabelTree:
+    """The labels of a corpus and the categories above them.
+
+    Attributes:
+        names: The labels, numbered as everywhere; after them, sorted, the categories above that no document bears.
+        parents: Number of the category above each, -1 where there is none; int32 [names].
+    """
+
+    names: list[str]
+    parents: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], parents: Mapping[str, str]) -> LabelTree:
+        """Number a tree that is given by names.
+
+        Raises:
+            CorpusError: a label is above itself.
+        """
+        names = [*labels, *sorted({*parents, *parents.values()}.difference(labels))]
+        number = {name: i for i, name in enumerate(names)}
+        above = np.array([number[parents[name]] if name in parents else -1 for name in names], np.int32)
+        tree = cls(names, above)
+        if any(len(path) > len(names) for path in map(tree.path, range(len(names)))):
+            raise CorpusError("the tree of labels has a circle: a label is above itself.", "mend label_parents.")
+        return tree
+
+    def path(self, label: int) -> list[int]:
+        """The label and all above it, upwards."""
+        path = [label]
+        while self.parents[path[-1]] >= 0 and len(path) <= len(self.names):
+            path.append(int(self.parents[path[-1]]))
+        return path
+
+    @property
+    def depth(self) -> NDArray[np.int32]:
+        """How many categories are above each; int32 [names]."""
+        return np.array([len(self.path(label)) - 1 for label in range(len(self.names))], np.int32)
+
+    def closed(self, labels: csr_matrix) -> csr_matrix:
+        """Membership with all categories above: uint8 [N, names] of membership [N, labels]."""
+        count = len(self.names)
+        children = np.flatnonzero(self.parents >= 0)
+        up = csr_matrix((np.ones(len(children), np.int32), (children, self.parents[children])), shape=(count, count))
+        step = up + identity(count, np.int32, format="csr")
+        reached = csr_matrix(labels, shape=(labels.shape[0], count)).astype(np.int32)
+        for _ in range(int(self.depth.max(initial=0))):
+            reached = (reached @ step).sign()
+        return reached.astype(np.uint8)
