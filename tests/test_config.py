@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from texthash.config import Config, LimitsConfig, ServiceConfig, load_config, parse_config
+from texthash.corpora.catalog import records
 from texthash.errors import UsageError
+from texthash.methods.registry import methods
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -145,8 +147,20 @@ def test_nothing_changes_later():
         Config().method.bits = 64
 
 
-def test_every_configuration_of_the_project_that_is_one_run_is_read():
+def test_every_configuration_of_the_project_that_is_one_run_names_what_there_is():
     found = [*sorted(CONFIGS.glob("*.yaml")), *sorted((CONFIGS / "sweeps").glob("*.yaml"))]
-    assert len(found) >= 6
+    assert len(found) >= 18
+    names = {path.stem for path in found}
+    assert {f"{corpus}-hansen" for corpus in ("20newsgroups", "agnews", "reuters", "tmc")} <= names
     for path in found:
-        assert isinstance(load_config(path), Config)
+        config = load_config(path)
+        assert config.method.name in methods(), path
+        record = records().get(config.corpus.name)
+        assert record is not None or path.stem == "own-corpus", path
+        if record is not None and record.survey:
+            assert config.corpus.edition.label_set in (None, *record.label_sets), path
+            if path.parent == CONFIGS:
+                corpus = config.corpus.name.replace("_", "-")
+                assert path.stem == f"{corpus}-{config.corpus.edition.name}", "a file is found by corpus and edition"
+    prepared = {load_config(path).corpus.name for path in CONFIGS.glob("*.yaml")}
+    assert prepared >= {name for name, record in records().items() if record.survey}
