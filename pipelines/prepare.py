@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         "dropped": manifest.dropped,
         "words": len(corpus.vocabulary),
         "labels": len(manifest.label_names),
+        **({"queries": {name: counts.queries for name, counts in manifest.pairs.items()}} if manifest.pairs else {}),
     }
 
 

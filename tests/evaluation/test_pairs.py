@@ -14,6 +14,7 @@ from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import pycode
 from texthash.evaluation.collection import collection
 from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.report import ReportedRun, report
 from texthash.evaluation.results import Evaluation
 from texthash.home import Home
@@ -155,3 +156,16 @@ def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
     axes = page.figures["1-precision"].axes[0]
     assert axes.get_ylabel() == "recall at k"
     assert page.save(tmp_path / "report").exists()
+
+
+def test_the_float_reference_is_recall_too(pair_corpus, monkeypatch):
+    monkeypatch.setattr("texthash.evaluation.reference._CELLS", 20_000)  # several blocks
+    found = collection(pair_corpus, "validation")
+    database = np.concatenate([split.matrix().toarray() for split in found.database])
+    similarity = found.queries.matrix()[found.asked].toarray() @ database.T
+    indptr, relevant = found.relevance.queries
+    own = similarity[np.arange(len(similarity)), relevant[indptr[:-1]]][:, None]
+    assert (np.diff(indptr) == 1).all()
+    nearer, tied = (similarity > own + 1e-6).sum(axis=1), (np.abs(similarity - own) <= 1e-6).sum(axis=1)
+    expected = np.clip((100 - nearer) / tied, 0, 1).mean()
+    assert float_cosine_reference(pair_corpus, k=100) == pytest.approx(expected, abs=2e-3)

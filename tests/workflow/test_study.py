@@ -174,3 +174,29 @@ def test_a_corpus_that_changed_under_a_model_is_noticed(small_corpus, home, monk
     other = TrainedModel(**{**vars(model), "data": "0" * 16})
     with pytest.raises(ModelMismatchError, match="was trained on data 0000"):
         corpus_of(other, home)
+
+
+def test_a_pair_corpus_is_chosen_and_reported_by_recall(small_documents, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("w") as file:
+        for document in small_documents[::5]:
+            first, *rest = document.text.split("\n\n", 1)
+            file.write(json.dumps({"id": document.id, "text": "".join(rest) or first, "queries": [first]}) + "\n")
+    config = parse_config(
+        {
+            "corpus": {"name": "asked", "path": str(rows), "edition": {"vocabulary_size": 500}},
+            "method": {"name": "lsh", "bits": 16},
+            "evaluation": {"k": 20, "curve": [1, 20]},
+        }
+    )
+    home = Home(tmp_path / "home")
+    study = Study(config, home, prepare(config, home, distributed=False))
+    with study.start() as run:
+        model = study.train(0, parent=run)
+        found = study.evaluate(model, test=True)
+        page = study.report([model], run)
+    assert study.metric == "val/recall_at_20"
+    assert model.validation == pytest.approx(found["validation"].metrics["recall_at_20"], abs=1e-12)
+    assert page is not None
+    assert "recall@20" in page.read_text()
+    assert {"val/recall_at_20", "test/mrr"} <= set(study.tracker._client.get_run(model.run.run_id).data.metrics)
