@@ -129,7 +129,7 @@ def test_both_roles_are_asked_for(pair_corpus):
     Protocol(pair_corpus, CONFIG).validate(Spy())
     documents = [(name, "document", len(pair_corpus.split(name))) for name in SPLITS]
     assert sorted(asked) == sorted(
-        [("queries of validation", "query", len(pair_corpus.validation.queries)), *documents]
+        [("validation-queries", "query", len(pair_corpus.validation.queries)), *documents]
     )
 
 

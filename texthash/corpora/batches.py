@@ -13,6 +13,7 @@ from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.dataset import Split
+from texthash.corpora.pairs import Sides
 from texthash.corpora.ragged import indptr_of, places
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
@@ -126,13 +127,18 @@ def batches(
     nearest = split.neighbours(neighbours, graph) if "neighbours" in needs else None
     if shuffle_seed is not None:
         drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
-    pairs = _Pairs(split, shuffle_seed) if "pairs" in needs else None
+    sides = Sides(split, NEGATIVES, shuffle_seed) if "pairs" in needs else None
     bounds = _bounds(len(drawn), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
         rows = drawn[start + size * rank : start + size * (rank + 1)]
         batch = _take(split, rows, weighting, needs, nearest, max_length, encoder)
-        yield batch if pairs is None else pairs.added(batch, weighting, needs & {"tokens"}, max_length)
+        if sides is not None:
+            questions, negatives = sides.of(rows)
+            of_a_side = weighting, needs & {"tokens", "dense"}, None, max_length, encoder
+            query, negative = _take(split.queries, questions, *of_a_side), _take(split, negatives, *of_a_side)
+            batch = replace(batch, query=query, positive=batch, negative=negative)
+        yield batch
 
 
 def count_batches(split: Split, batch_size: int, workers: int = 1, needs: Set[str] = frozenset()) -> int:
@@ -188,37 +194,6 @@ def text_batch(
 def _drawn(split: Split, needs: Set[str]) -> NDArray[np.int64]:
     """The rows of an epoch, in reading order."""
     return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in needs else np.arange(len(split))
-
-
-class _Pairs:
-    """The questions and hard negatives of one epoch; the same for all workers."""
-
-    def __init__(self, split: Split, seed: int | None) -> None:
-        self.split = split
-        self.negatives = split.negatives(NEGATIVES)
-        # Apart from the generator of the order, whose first numbers would be these.
-        self.chance = (
-            np.zeros((2, len(split))) if seed is None else np.random.default_rng([seed, 1]).random((2, len(split)))
-        )
-
-    def added(self, batch: Batch, weighting: Weighting, needs: Set[str], max_length: int) -> Batch:
-        """The batch with its sides."""
-        rows, indptr = batch.rows.numpy(), self.split.queries.indptr
-        of_question, of_negative = self.chance[:, rows]
-        starts = np.asarray(indptr[rows])
-        questions = starts + (of_question * (indptr[rows + 1] - starts)).astype(np.int64)
-        near = np.asarray(self.negatives[questions])
-        there = (near >= 0).sum(axis=1)  # what is there stands first
-        hard = near[np.arange(len(rows)), (of_negative * there).astype(np.int64)]
-        others = len(self.split) - 1
-        other = (rows + 1 + (of_negative * others).astype(np.int64)) % len(self.split)
-        negatives = np.where(there > 0, hard, other)
-        return replace(
-            batch,
-            query=_take(self.split.queries, questions, weighting, needs, None, max_length),
-            positive=batch,
-            negative=_take(self.split, negatives, weighting, needs, None, max_length),
-        )
 
 
 def _take(

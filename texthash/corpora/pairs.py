@@ -45,7 +45,7 @@ class Queries(Split):
                 f"{answers!r} has no queries: the corpus is not one of pairs.",
                 "choose a pair corpus such as pycode, or give documents `queries`.",
             )
-        self.name = f"queries of {answers.name}"
+        self.name = f"{answers.name}-queries"
         self._size = pairs[answers.name].queries
 
     def __len__(self) -> int:
@@ -112,6 +112,36 @@ class Queries(Split):
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "answers": self.answers, "_size": self._size}
+
+
+class Sides:
+    """Which question, and which hard negative of it, each training document is drawn with in one epoch.
+
+    Args:
+        train: The training split of a pair corpus.
+        negatives: Hard negatives of each question, of which one is drawn.
+        seed: Of the epoch; None takes the first of each.
+    """
+
+    def __init__(self, train: Split, negatives: int, seed: int | None) -> None:
+        self._indptr = train.queries.indptr
+        self._negatives = train.negatives(negatives)
+        self._documents = len(train)
+        # Apart from the generator of the order, whose first numbers would be these.
+        generator = None if seed is None else np.random.default_rng([seed, 1])
+        self._chance = generator.random((2, len(train))) if generator else np.zeros((2, len(train)))
+
+    def of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of questions and of negatives for documents that answer a question; a question without a hard negative
+        gets any other document."""
+        of_question, of_negative = self._chance[:, rows]
+        starts = np.asarray(self._indptr[rows])
+        questions = starts + (of_question * (self._indptr[rows + 1] - starts)).astype(np.int64)
+        near = np.asarray(self._negatives[questions])
+        there = (near >= 0).sum(axis=1)  # what is there stands first
+        hard = near[np.arange(len(rows)), (of_negative * there).astype(np.int64)]
+        other = (rows + 1 + (of_negative * (self._documents - 1)).astype(np.int64)) % self._documents
+        return questions, np.where(there > 0, hard, other)
 
 
 def question_numbers(corpus: PreparedCorpus) -> dict[str, NDArray[np.int64]]:

@@ -46,7 +46,7 @@ def encode_here(encoder: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
 
 
 def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_here) -> str:
-    """Encode all documents of a corpus, unless that is done; what was interrupted goes on with its next block.
+    """Encode all documents of a corpus, and all questions of a pair corpus, unless that is done; what was interrupted goes on with its next block.
 
     Args:
         corpus: The prepared corpus.
@@ -63,6 +63,8 @@ def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_h
     """
     folder = _folder(corpus.train.cache, name)
     splits = [corpus.split(split) for split in SPLITS]
+    if corpus.manifest.pairs:
+        splits += [split.queries for split in splits]
     if not all((folder / f"{split.name}.npy").is_file() for split in splits):
         encoder = identity(name)
         with exclusive(folder / ".lock"):
