@@ -42,8 +42,8 @@ def exit_status(error: TexthashError) -> int:
 
 
 def explained(error: BaseException) -> TexthashError | None:
-    """The error that a person is meant to read: this one, or a disk behind it that is full or closed to us; None for
-    a fault of ours."""
+    """The error that a person is meant to read: this one, or a disk or store behind it that is full, closed or out
+    of reach; None for a fault of ours."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TexthashError):
@@ -55,6 +55,11 @@ def explained(error: BaseException) -> TexthashError | None:
         if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES):
             return TexthashError(
                 f"there is no access: {cause}.", "give access, or set TEXTHASH_HOME to a place of yours."
+            )
+        if type(cause).__module__.startswith("botocore."):  # not imported: who has no object store need not have it
+            return TexthashError(
+                f"the object store cannot be used: {cause}",
+                "set AWS_ENDPOINT_URL and the AWS_ credentials of the store.",
             )
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 
 import texthash.corpora.readers as package
 from texthash.config import CorpusConfig
+from texthash.corpora import mirror
 from texthash.corpora.document import Document
 from texthash.corpora.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError, UsageError, nearest_name
-from texthash.home import Home, resolve_home
+from texthash.home import DATA_VARIABLE, Home, place, resolve_home
 
 Part = Callable[[], Iterator[Document]]
 """A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
@@ -59,7 +61,8 @@ def at_hand(name: str, data_dir: str | None = None, home: Home | None = None) ->
     record = find(name)
     if record.embedded:
         return True
-    return bool(readers()[name].files(CorpusConfig(name=name, data_dir=data_dir), home or resolve_home()))
+    with mirror.looking():
+        return bool(readers()[name].files(CorpusConfig(name=name, data_dir=data_dir), home or resolve_home()))
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,22 @@ class Source:
         return islice(chain.from_iterable(part() for part in self._all_parts()), self.config.limit)
 
     def _all_parts(self) -> list[Part]:
+        parts = self._parts_here
+        if not mirror.is_remote(self.config):
+            return parts
+        # A part names files of this node: elsewhere they are fetched, and found, before it is read.
+        config = self.config.model_copy(update={"data_dir": self.config.data_dir or os.environ.get(DATA_VARIABLE)})
+        return [partial(_part, config, self.home, number) for number in range(len(parts))]
+
+    @cached_property
+    def _here(self) -> CorpusConfig:
+        return mirror.here(self.config, self.home)
+
+    @cached_property
+    def _parts_here(self) -> list[Part]:
         if hasattr(self.reader, "parts"):
-            return self.reader.parts(self.config, self.home)
-        return [partial(self.reader.read, self.config, self.home)]
+            return self.reader.parts(self._here, self.home)
+        return [partial(self.reader.read, self._here, self.home)]
 
     def __reduce__(self) -> tuple[object, ...]:
         """A module does not travel to another process: the reader is found there again."""
@@ -92,7 +108,7 @@ class Source:
 
     def label_parents(self) -> dict[str, str]:
         """The label above each label that has one; empty where labels are no tree."""
-        return self.reader.label_parents(self.config, self.home) if hasattr(self.reader, "label_parents") else {}
+        return self.reader.label_parents(self._here, self.home) if hasattr(self.reader, "label_parents") else {}
 
     def shortfall(self, documents: int) -> list[str]:
         """A warning where fewer documents were read than a known corpus has, unless ``config.limit`` asks for fewer."""
@@ -105,15 +121,22 @@ class Source:
 
     def files(self) -> list[SourceFile]:
         """The files that are read, with their checksums."""
-        return [_describe(path) for path in self.reader.files(self.config, self.home)]
+        return [_describe(path) for path in self.reader.files(self._here, self.home)]
 
     def check_unchanged(self, manifest: Manifest) -> None:
-        """Raise :class:`CorpusError` if a person's own files are there and differ from those that were prepared."""
-        if self.config.path is None or not Path(self.config.path).exists():
+        """Raise :class:`CorpusError` if a person's own files are there and differ from those that were prepared.
+
+        Those in an object store are not fetched for that: there sizes alone are compared.
+        """
+        if self.config.path is None or not place(self.config.path).exists():
             return
-        now = self.files()
-        if now != manifest.source_files:
-            changed = sorted({file.name for file in set(now) ^ set(manifest.source_files)})
+        changed: list[str] = []
+        if mirror.is_remote(self.config):
+            now = mirror.sizes(self.config.path)
+            changed = sorted(file.name for file in manifest.source_files if (file.name, file.bytes) not in now)
+        elif set(now_here := self.files()) != set(manifest.source_files):
+            changed = sorted({file.name for file in set(now_here) ^ set(manifest.source_files)})
+        if changed:
             target = self.home.corpus(manifest.name, manifest.edition)
             raise CorpusError(
                 f"the corpus {manifest.name}/{manifest.edition} was prepared from other files: "
@@ -141,7 +164,19 @@ def open_source(config: CorpusConfig, home: Home) -> Source:
             f"{'one of ' + ', '.join(label_sets) if label_sets else 'no choice of labels'}.",
             "leave it out for the corpus' default.",
         )
-    return Source(config, home, formats.reader_of(config) if config.path is not None else readers()[config.name])
+    if config.path is None:
+        return Source(config, home, readers()[config.name])
+    return Source(config, home, formats.reader_of(mirror.here(config, home)))
+
+
+@lru_cache(maxsize=1)
+def _source(config: str, home: Home) -> Source:
+    return open_source(CorpusConfig.model_validate_json(config), home)
+
+
+def _part(config: CorpusConfig, home: Home, number: int) -> Iterator[Document]:
+    """The documents of a part of a corpus in an object store, whose files are fetched to this node if need be."""
+    return _source(config.model_dump_json(), home)._parts_here[number]()
 
 
 def _describe(path: Path) -> SourceFile:

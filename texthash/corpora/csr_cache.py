@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.manifest import SplitCounts
 from texthash.corpora.ragged import from_arrow
+from texthash.corpora.storage import readable
 from texthash.errors import CorpusError
 
 CACHE = "csr-cache"
@@ -22,20 +23,19 @@ _LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
 _ROWS_AT_A_TIME = 8192
 
 
-def open_cache(split_directory: Path, counts: SplitCounts) -> dict[str, NDArray]:
+def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDArray]:
     """Memory-mapped arrays of one split, made first if this node has none.
 
     Args:
-        split_directory: Where the split's Parquet shards are.
+        shards: Where the split's Parquet shards are.
+        cache: Directory of the corpus' cache.
         counts: Its sizes, from the manifest.
 
     Returns:
         ``words``, ``tokens``, ``labels`` int32 with ``<name>_indptr`` int64 [documents + 1], and ``counts`` int32
         beside ``words``.
     """
-    directory = make_once(
-        split_directory.parent / CACHE / split_directory.name, lambda partial: _fill(split_directory, partial, counts)
-    )
+    directory = make_once(cache / shards.name, lambda partial: _fill(shards, partial, counts))
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
 
 
@@ -61,7 +61,8 @@ def make_once(directory: Path, fill: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise CorpusError(
             f"memory-mapped arrays cannot be written to {directory}: {error}",
-            "make the prepared corpus writable, with room for about the size of its shards.",
+            "make it writable (TEXTHASH_CACHE names it for a corpus in a store), with room for about the size of the "
+            "corpus' shards.",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -76,7 +77,7 @@ def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
         arrays[f"{name}_indptr"] = _create(partial / f"{name}_indptr.npy", np.int64, counts.documents + 1)
     row, filled = 0, dict.fromkeys(sizes, 0)
     for shard in sorted(shards.glob("part-*.parquet")):
-        file = pq.ParquetFile(shard)
+        file = pq.ParquetFile(readable(shard))
         for table in file.iter_batches(_ROWS_AT_A_TIME, columns=[*_LISTS, "counts"]):
             for column, name in _LISTS.items():
                 offsets, values = from_arrow(table.column(column))

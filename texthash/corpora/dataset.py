@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,9 +20,11 @@ from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
 from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.manifest import Manifest
+from texthash.corpora.storage import is_local, readable
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
+from texthash.home import node_cache, place
 
 if TYPE_CHECKING:
     from texthash.corpora.pairs import Queries
@@ -84,7 +87,7 @@ class Split:
     @property
     def cache(self) -> Path:
         """Directory of this corpus for what can be made again from its shards."""
-        return self._corpus.path / CACHE
+        return self._corpus.cache
 
     @property
     def label_tree(self) -> LabelTree:
@@ -94,7 +97,8 @@ class Split:
     @cached_property
     def ids(self) -> list[str]:
         """Document ids."""
-        return [id_ for shard in self._shards() for id_ in pq.read_table(shard, columns=["id"])["id"].to_pylist()]
+        tables = (pq.read_table(readable(shard), columns=["id"]) for shard in self._shards())
+        return [id_ for table in tables for id_ in table["id"].to_pylist()]
 
     @property
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -228,7 +232,7 @@ class Split:
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
         """Tables of ``id``, ``text``, ``title`` and ``labels`` (list of names) with up to ``batch`` rows, in order."""
         for shard in self._shards():
-            for part in pq.ParquetFile(shard).iter_batches(batch, columns=["id", "text", "title", "labels"]):
+            for part in pq.ParquetFile(readable(shard)).iter_batches(batch, columns=["id", "text", "title", "labels"]):
                 yield pa.Table.from_batches([part])
 
     def _shards(self) -> list[Path]:
@@ -236,7 +240,7 @@ class Split:
 
     @cached_property
     def _arrays(self) -> dict[str, NDArray]:
-        return open_cache(self._corpus.path / self.name, self._counts)
+        return open_cache(self._corpus.path / self.name, self.cache, self._counts)
 
     def __getstate__(self) -> dict[str, object]:
         """Only the place travels to another process; arrays are mapped there."""
@@ -252,12 +256,12 @@ class PreparedCorpus:
 
     @classmethod
     def open(cls, path: str | Path) -> PreparedCorpus:
-        """Open a directory made by preparation.
+        """Open a directory made by preparation, or an address such as ``s3://bucket/corpora/name/edition``.
 
         Raises:
             CorpusError: if it is not one, is of another schema version or does not fit its manifest.
         """
-        directory = Path(path).absolute()
+        directory = place(path)
         corpus = cls(directory, Manifest.read(directory))
         if corpus.vocabulary.hash != corpus.manifest.vocabulary_hash:
             raise CorpusError(
@@ -282,6 +286,16 @@ class PreparedCorpus:
     def analyzer(self) -> Analyzer:
         """Cuts new text as this corpus was cut."""
         return Analyzer.from_edition(self.manifest.config.edition)
+
+    @property
+    def cache(self) -> Path:
+        """Directory for what can be made again from the shards: beside them, or on this node if they are in a store."""
+        if is_local(self.path):
+            return self.path / CACHE
+        manifest = self.manifest
+        identity = [str(self.path), manifest.config_hash, manifest.source_checksum, manifest.vocabulary_hash]
+        digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
+        return node_cache() / "corpora" / f"{manifest.name}-{manifest.edition}-{digest}"
 
     @property
     def label_names(self) -> list[str]:

@@ -7,9 +7,10 @@ from itertools import product
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.mirror import mirrored
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import DATA_VARIABLE, Home
+from texthash.home import DATA_VARIABLE, Home, place
 
 
 def find_files(
@@ -24,20 +25,21 @@ def find_files(
             (``reuters21578/reut2-000.sgm``), and each file as it is named, then gzipped (``reut2-000.sgm.gz``).
 
     Returns:
-        The files, in the order of the form, or the rows sorted; empty if no place has them.
+        The files, in the order of the form, or the rows sorted; empty if no place has them. Those in an object store
+        are fetched to this node.
 
     Raises:
         CorpusError: if a data folder is named that does not exist.
     """
     forms = official if isinstance(official, list) else [official] if official else []
-    for place in folders(config.data_dir, home):
-        below = [place, *sorted(folder for folder in place.glob(f"{name}*") if folder.is_dir())]
+    for source in folders(config.data_dir, home):
+        below = [source, *sorted(folder for folder in source.glob(f"{name}*") if folder.is_dir())]
         for form, folder in product(forms, below):
             published = [_plain_or_gzipped(folder / file) for file in form]
             if all(file.is_file() for file in published):
-                return published
-        if found := sorted(place.glob(f"{name}*.jsonl.gz")):
-            return found
+                return [mirrored(file, home) for file in published]
+        if found := sorted(source.glob(f"{name}*.jsonl.gz")):
+            return [mirrored(file, home) for file in found]
     return []
 
 
@@ -49,7 +51,7 @@ def folders(data_dir: str | None, home: Home) -> list[Path]:
     named = data_dir or os.environ.get(DATA_VARIABLE)
     if not named:
         return [home.downloads]
-    folder = Path(named).expanduser().absolute()
+    folder = place(named)
     if not folder.is_dir():
         origin = "corpus.data_dir" if data_dir else DATA_VARIABLE
         raise CorpusError(f"{origin}={named} is not a folder.", "name the folder that holds the official files.")

@@ -14,12 +14,11 @@ workers. Memory grows with the vocabulary and with 17 bytes a document, not with
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ from texthash.corpora.storage import (
 )
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.home import Home, place
 from texthash.progress import say, track
 
 # Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
@@ -116,7 +115,7 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
     is never taken for the whole."""
     changes: dict[str, object] = {}
     if config.path is not None:
-        changes["path"] = os.path.abspath(os.path.expanduser(config.path))
+        changes["path"] = str(place(config.path))
     if config.limit is not None and not config.edition.name.endswith(f"-first{config.limit}"):
         name = f"{config.edition.name}-first{config.limit}"
         changes["edition"] = config.edition.model_copy(update={"name": name})

@@ -65,7 +65,7 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 def readable(path: Path) -> Path | IO[bytes]:
     """What pyarrow reads a file from: a path, or an open object, of which only what is asked for is fetched."""
-    return path if is_local(path) else path.open("rb")
+    return path if is_local(path) else path.open("rb", cache_type="none")  # type: ignore[call-overload]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,119 @@
+"""Files of an object store, fetched once to the download cache of this node, so that readers find files as ever."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from texthash.config import CorpusConfig
+from texthash.corpora.storage import exclusive, is_local, read_json, whole, write_json
+from texthash.errors import CorpusError
+from texthash.home import DATA_VARIABLE, Home, is_address, place
+from texthash.progress import megabytes, say, transfer
+
+_BLOCK = 1 << 24
+_looking = ContextVar("looking", default=False)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What tells one content of an object from another."""
+
+    bytes: int
+    etag: str
+
+
+def is_remote(config: CorpusConfig) -> bool:
+    """Whether the files of a corpus are looked for in an object store."""
+    names = (config.path, config.data_dir or os.environ.get(DATA_VARIABLE))
+    return any(is_address(name) for name in names if name)
+
+
+def here(config: CorpusConfig, home: Home) -> CorpusConfig:
+    """The configuration with ``path`` on this node: the object, or all that is below it but what is hidden, fetched.
+
+    Raises:
+        CorpusError: if there is no such object and none below it.
+    """
+    if config.path is None or not is_address(config.path):
+        return config
+    root = place(config.path)
+    for path in _objects(root):
+        mirrored(path, home)
+    return config.model_copy(update={"path": str(_target(root, home))})
+
+
+def sizes(address: str) -> set[tuple[str, int]]:
+    """Name and bytes of an object, or of all that is below it but what is hidden; nothing is fetched."""
+    return {(path.name, path.stat().st_size) for path in _objects(place(address))}
+
+
+@contextmanager
+def looking() -> Iterator[None]:
+    """Within the block :func:`mirrored` fetches nothing: for who asks only whether files are there."""
+    token = _looking.set(True)
+    try:
+        yield
+    finally:
+        _looking.reset(token)
+
+
+def mirrored(path: Path, home: Home) -> Path:
+    """The file itself, or the copy of an object in the download cache: fetched if it is not there, or another now.
+
+    The copy lies below ``stores/``, under bucket and key. It is the object's if size and ETag are those noted beside.
+
+    Raises:
+        CorpusError: if what arrives is not the whole object, or the object changed meanwhile.
+    """
+    if is_local(path) or _looking.get():
+        return path
+    target = _target(path, home)
+    note = target.with_name(f".{target.name}.json")
+    with exclusive(target.with_name(f".{target.name}.lock")):
+        version = _version(path)
+        there = target.is_file() and target.stat().st_size == version.bytes
+        if there and note.is_file() and read_json(note) == asdict(version):
+            return target
+        note.unlink(missing_ok=True)
+        say(f"fetching {path} ({megabytes(version.bytes)}) to {target}")
+        with whole(target) as partial:
+            with path.open("rb") as source, partial.open("wb") as file:
+                for block in transfer(_blocks(source), f"fetching {path.name}", total=version.bytes):
+                    file.write(block)
+            if partial.stat().st_size != version.bytes or _version(path) != version:
+                raise CorpusError(f"{path} changed while it was fetched.", "start again when it is written.")
+        write_json(note, asdict(version))
+    return target
+
+
+def _objects(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root]
+    start = len(root.parts)
+    objects: list[Path] = []
+    with suppress(FileNotFoundError):  # the bucket
+        found = (path for path in root.rglob("*") if not any(part.startswith(".") for part in path.parts[start:]))
+        objects = sorted((path for path in found if path.is_file()), key=str)
+    if not objects:
+        raise CorpusError(f"corpus.path={root} does not exist, or is empty.", "name an object or a prefix.")
+    return objects
+
+
+def _target(path: Path, home: Home) -> Path:
+    return home.downloads / "stores" / str(path).partition("://")[2].strip("/")
+
+
+def _version(path: Path) -> _Version:
+    facts = path.fs.info(path.path, refresh=True)  # type: ignore[attr-defined]
+    return _Version(int(facts["size"]), str(facts.get("ETag") or facts.get("etag") or facts.get("mtime") or ""))
+
+
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
+    while block := source.read(_BLOCK):
+        yield block
