@@ -1,0 +1,266 @@
+"""Fetch a file that the owner of a corpus publishes: resumed after a break, checked, and under its name when whole.
+
+The bytes so far lie beside the file as ``<file>.part``, and in ``<file>.part.json`` which version of the file they are
+of: the server's strong ETag, else its Last-Modified (RFC 9110, section 13.1.5, ``If-Range``). A part is only continued
+with bytes of the same version; where the server does not say so, the file is fetched anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from texthash import __version__
+from texthash.corpora.record import Download
+from texthash.corpora.storage import exclusive, read_json, whole, write_json
+from texthash.errors import CorpusError
+from texthash.progress import megabytes, say, transfer
+
+ATTEMPTS = 6
+"""How often in a row nothing may come before it is given up."""
+LONGEST_WAIT = 120.0
+"""Seconds; a ``Retry-After`` beyond it is cut."""
+_FIRST_WAIT = 1.0
+_TIMEOUT = httpx.Timeout(30.0, read=60.0)
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"texthash/{__version__}"}
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Busy(Exception):
+    """The server asks to come again later."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"the server answers {response.status_code} {response.reason_phrase}")
+        self.wait = retry_after(response.headers.get("Retry-After", ""))
+
+
+_PASSING = (_Busy, httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+
+
+def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time.sleep) -> Path:
+    """Fetch a file into a folder and return its path; one that is there already is only checked.
+
+    A file that nobody states a checksum of gets ``<file>.sha256`` beside it, with which a later fetch is compared.
+
+    Args:
+        download: What to fetch.
+        folder: Where to; it is made if need be. Another process that fetches the same file into it is waited for.
+        wait: Sleeps between attempts.
+
+    Raises:
+        CorpusError: if the file cannot be had, is another than expected, or has no room; what came of it is kept for
+            the next attempt unless it is wrong.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / download.file
+    with exclusive(folder / f".{download.file}.lock"):
+        if target.exists():
+            if wrong := _difference(target, download):
+                raise CorpusError(f"{target} {wrong}.", f"move it away and fetch it again, from {download.url}.")
+            say(f"{target} is there already")
+            return target
+        part = _Part(target)
+        _complete(part, download, wait)
+        if wrong := _difference(part.path, download):
+            part.discard()
+            raise CorpusError(
+                f"{download.file} from {download.url} {wrong}; it was removed.",
+                f"fetch it again; if that does not help, the file was changed where it comes from: get the right one "
+                f"elsewhere and put it into {folder}.",
+            )
+        if download.checksum is None and not _noted(target).exists():
+            _note(target, part.path)
+        part.path.replace(target)
+        part.discard()
+    say(f"fetched {target}: {megabytes(target.stat().st_size)}")
+    return target
+
+
+def retry_after(value: str) -> float:
+    """Seconds that a ``Retry-After`` header asks for, a number or an HTTP date; 0 if it asks for nothing."""
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+class _Part:
+    """The bytes of a file that came so far, and the version of the file they belong to."""
+
+    def __init__(self, target: Path) -> None:
+        self.path = target.with_name(f"{target.name}.part")
+        self._about = target.with_name(f"{target.name}.part.json")
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing came yet."""
+        return read_json(self._about) if self._about.exists() and self.path.exists() else {}
+
+    def begin(self, response: httpx.Response) -> None:
+        """Forget what came before; what comes now is of this response's version."""
+        self.discard()
+        self.path.touch()
+        stated = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified")}
+        write_json(self._about, {**stated, "total": _length(response)})
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._about.unlink(missing_ok=True)
+
+    def is_complete(self) -> bool:
+        return bool(self.about) and self.about["total"] is not None and self.size == self.about["total"]
+
+    def request(self) -> dict[str, str]:
+        """Headers that ask for the rest, where the server said enough for it to be of the same version."""
+        about = self.about
+        strong = about.get("etag") if not (about.get("etag") or "").startswith("W/") else None
+        version = strong or about.get("modified")
+        return {"Range": f"bytes={self.size}-", "If-Range": version} if version and self.size else {}
+
+    def continues(self, response: httpx.Response) -> bool:
+        """Whether a partial answer is the rest of this part: some servers do not heed ``If-Range``."""
+        if response.status_code != 206:
+            return False
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if found is None or int(found[1]) != self.size:
+            return False
+        stated = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified")}
+        if found[2] != "*":
+            stated["total"] = int(found[2])
+        about = self.about
+        return all(about[name] in (None, value) for name, value in stated.items() if value is not None)
+
+
+def _complete(part: _Part, download: Download, wait: Callable[[float], None]) -> None:
+    """Fetch what is missing, in as many attempts as bring something."""
+    failures = 0
+    with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers=_HEADERS) as client:
+        while not part.is_complete():
+            before = part.size
+            try:
+                _receive(client, download, part)
+                return
+            except _PASSING as error:
+                failures = 1 if part.size > before else failures + 1
+                reason = str(error) or type(error).__name__
+                if failures == ATTEMPTS:
+                    raise CorpusError(
+                        f"{download.file} cannot be fetched from {download.url}: {reason}, {ATTEMPTS} times in a row; "
+                        f"{megabytes(part.size)} came so far and are kept.",
+                        f"fetch it again later, which goes on from there, or {_by_hand(part)}.",
+                    ) from error
+                pause = min(max(_FIRST_WAIT * 2 ** (failures - 1), getattr(error, "wait", 0.0)), LONGEST_WAIT)
+                say(f"fetching {download.file}: {reason}; going on in {pause:.0f} s")
+                wait(pause)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise CorpusError(
+                    f"{download.file} cannot be fetched from {download.url}: {error}.", f"{_by_hand(part)}."
+                ) from error
+
+
+def _receive(client: httpx.Client, download: Download, part: _Part) -> None:
+    asked = part.request()
+    with client.stream("GET", download.url, headers=asked) as response:
+        status = response.status_code
+        if status in _BUSY:
+            raise _Busy(response)
+        if status == 200:
+            if part.size:
+                say(f"fetching {download.file}: the server gives no rest of the same version; starting anew")
+            _check_answer(response, download, part)
+            part.begin(response)
+        elif not asked or status not in (206, 416):
+            raise CorpusError(
+                f"{download.file} cannot be fetched: {download.url} answers {status} {response.reason_phrase}.",
+                f"{_by_hand(part)}.",
+            )
+        if status == 200 or part.continues(response):
+            _write(response, download, part)
+            return
+    say(f"fetching {download.file}: it changed where it comes from; starting anew")
+    part.discard()
+    _receive(client, download, part)
+
+
+def _check_answer(response: httpx.Response, download: Download, part: _Part) -> None:
+    """Refuse at once what cannot be the file."""
+    length = _length(response)
+    if download.bytes is not None and length is not None and length != download.bytes:
+        problem = f"has {length:,} bytes, not {download.bytes:,}"
+    elif response.headers.get("Content-Type", "").startswith("text/html") and not download.file.endswith(".html"):
+        problem = "is a web page, not the file"
+    else:
+        return
+    raise CorpusError(
+        f"{download.file} cannot be fetched: what {download.url} answers {problem}.", f"{_by_hand(part)}."
+    )
+
+
+def _write(response: httpx.Response, download: Download, part: _Part) -> None:
+    total = part.about["total"] or download.bytes
+    free = shutil.disk_usage(part.path.parent).free
+    if total is not None and total - part.size > free:
+        raise CorpusError(
+            f"{download.file} needs {megabytes(total - part.size)} more, and {part.path.parent} has {megabytes(free)}.",
+            "make room, or fetch it into a folder on another disk (--data-dir).",
+        )
+    with part.path.open("ab") as file:
+        for chunk in transfer(response.iter_raw(), f"fetching {download.file}", part.size, total):
+            file.write(chunk)
+
+
+def _length(response: httpx.Response) -> int | None:
+    length = response.headers.get("Content-Length")
+    return int(length) if length and length.isdigit() else None
+
+
+def _by_hand(part: _Part) -> str:
+    return f"get {part.path.stem} by hand and put it into {part.path.parent}"
+
+
+def _difference(path: Path, download: Download) -> str:
+    """What is wrong with a file: its size or its checksum; the empty string if nothing is."""
+    size = path.stat().st_size
+    if download.bytes is not None and size != download.bytes:
+        return f"has {size:,} bytes, not {download.bytes:,}"
+    expected = download.checksum
+    if expected is None:
+        noted = _noted(path.with_name(download.file))
+        if not noted.exists():
+            return ""
+        expected = f"sha256:{noted.read_text(encoding='utf-8').split()[0]}"
+    algorithm, _, digest = expected.partition(":")
+    found = _digest(path, algorithm)
+    return "" if found == digest.lower() else f"has the {algorithm} checksum {found}, not {digest}"
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _noted(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _note(target: Path, content: Path) -> None:
+    digest = _digest(content, "sha256")
+    with whole(_noted(target)) as partial:
+        partial.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+    say(f"nobody states a checksum of {target.name}; found sha256:{digest}, noted in {_noted(target).name}")
