@@ -15,7 +15,7 @@ from typing import Any
 
 from texthash.config import Config, load_config
 from texthash.errors import UsageError, exit_status, explained
-from texthash.home import HOME_VARIABLE, Home, resolve_home
+from texthash.home import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.methods.registry import resolve
 from texthash.progress import say
 
@@ -71,11 +71,12 @@ def state(named: str | None) -> Home:
     """
     chosen = named or os.environ.get(HOME_VARIABLE)
     if os.environ.get(_IN_JOB):
-        if chosen and not Path(chosen).expanduser().is_absolute():
-            raise UsageError(
-                f"{HOME_VARIABLE}={chosen} is relative, and a job runs in a copy of the working directory.",
-                f'submit it with --runtime-env-json \'{{"env_vars": {{"{HOME_VARIABLE}": "/an/absolute/path"}}}}\'.',
-            )
+        for variable, place in ((HOME_VARIABLE, chosen), (STORE_VARIABLE, os.environ.get(STORE_VARIABLE))):
+            if place and not is_address(place) and not Path(place).expanduser().is_absolute():
+                raise UsageError(
+                    f"{variable}={place} is relative, and a job runs in a copy of the working directory.",
+                    f'submit it with --runtime-env-json \'{{"env_vars": {{"{variable}": "/an/absolute/path"}}}}\'.',
+                )
         if not chosen:
             chosen = str(Path.home() / ".texthash")
             say(f"{HOME_VARIABLE} is not set for this job: state goes to {chosen}")

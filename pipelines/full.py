@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     started = time.monotonic()
     check_store(config.tracking, home)
     with cluster() as local:
-        check_shared(home.root)
+        check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
         study = Study(config, home, corpus)

@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     merged = model.config.model_copy(update={"tracking": config.tracking, "index": config.index})
     study = Study(merged, home, corpus_of(model, home))
     with cluster(), step(f"index {model.name}"):
-        check_shared(home.root)
+        check_shared(home.root, home.store)
         return asdict(make_release(study, model, register(study, model)))
 
 

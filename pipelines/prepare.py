@@ -21,7 +21,7 @@ from texthash.workflow.study import prepare
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     with cluster(), step("prepare"):
-        check_shared(home.root)
+        check_shared(home.store)
         corpus = prepare(config, home, distributed=True)
     manifest = corpus.manifest
     return {

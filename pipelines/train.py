@@ -23,7 +23,7 @@ from texthash.workflow.study import Study, prepare
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     check_store(config.tracking, home)
     with cluster():
-        check_shared(home.root)
+        check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
         study = Study(config, home, corpus)

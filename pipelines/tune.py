@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
     check_store(config.tracking, home)
     with cluster():
-        check_shared(home.root)
+        check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
         study = Study(config, home, corpus)

@@ -104,38 +104,55 @@ def _quiet() -> dict[str, Any]:
     return {"logging_level": logging.WARNING, "logging_config": ray.LoggingConfig(log_level="ERROR")}
 
 
-def check_shared(directory: Path) -> None:
-    """Check that every node of the cluster sees a directory, where there is more than one node.
+def check_shared(*places: Path) -> None:
+    """Check that every node of the cluster sees a directory or a place in an object store, where there are several.
 
     Raises:
         TexthashError: naming the nodes that do not.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2:
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    marker = directory / f".seen-{uuid.uuid4().hex}"
-    marker.touch()
-    look = ray.remote(num_cpus=0)(_sees)
+    if len(nodes) > 1:
+        for place in dict.fromkeys(places):
+            _check_seen(place, nodes)
+
+
+def _check_seen(place: Path, nodes: list[dict[str, Any]]) -> None:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    is_directory = isinstance(place, Path)
+    if is_directory:
+        place.mkdir(parents=True, exist_ok=True)
+    marker = place / f".seen-{uuid.uuid4().hex}"
+    marker.write_bytes(b"")
+    look = ray.remote(num_cpus=0)(_unseen)
     try:
         answers = {
             node["NodeManagerHostname"]: look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(marker)
+            ).remote(str(marker))
             for node in nodes
         }
-        blind = [name for name, answer in answers.items() if not ray.get(answer)]
+        blind = {name: reason for name, answer in answers.items() if (reason := ray.get(answer))}
     finally:
         marker.unlink()
     if blind:
-        raise TexthashError(
-            f"{directory} is not seen by {len(blind)} of {len(nodes)} nodes: {', '.join(sorted(blind))}.",
-            "set TEXTHASH_HOME to a directory on storage that all nodes share.",
-        )
+        names = ", ".join(f"{name} ({reason})" for name, reason in sorted(blind.items()))
+        remedy = "set TEXTHASH_HOME to a directory on storage that all nodes share."
+        if not is_directory:
+            remedy = "install texthash[s3] on each node, and give its workers AWS_ENDPOINT_URL and credentials (AWS_*)."
+        raise TexthashError(f"{place} is not seen by {len(blind)} of {len(nodes)} nodes: {names}.", remedy)
 
 
-def _sees(path: Path) -> bool:
-    return path.exists()
+def _unseen(name: str) -> str:
+    """Why this node does not see a file or object; empty if it does."""
+    try:
+        if "://" not in name:
+            return "" if Path(name).exists() else "it is not there"
+        from upath import UPath
+
+        return "" if UPath(name).exists() else "it is not there"
+    except Exception as error:  # noqa: BLE001  (each store's client raises its own, and the person has to see it)
+        return f"{type(error).__name__}: {error}"

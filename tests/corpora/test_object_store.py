@@ -234,3 +234,19 @@ def test_a_store_that_cannot_be_reached_is_named() -> None:
     assert told is not None
     assert "http://127.0.0.1:9/bucket" in str(told)
     assert "AWS_ENDPOINT_URL" in told.remedy
+
+
+def test_the_doctor_looks_at_the_store(
+    bucket: str, small_config: CorpusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from texthash.config import Config
+    from texthash.workflow.doctor import examine
+
+    monkeypatch.delenv("TEXTHASH_DATA", raising=False)
+    prepare_locally(small_config, Home(tmp_path / "root", bucket))
+    findings = {finding.check: finding for finding in examine(Config(), Home(tmp_path / "root", bucket))}
+    assert findings["store"].state == "ok"
+    assert "prepared: small/random60" in findings["corpora"].found
+    findings = {finding.check: finding for finding in examine(Config(), Home(tmp_path, "s3://no-such-bucket-here"))}
+    assert findings["store"].state == "wrong"
+    assert "bucket does not exist" in findings["store"].found

@@ -37,7 +37,7 @@ def prepare(
 ) -> None:
     """Prepare a corpus. Example: `texthash prepare corpus.name=mine corpus.path=documents.jsonl`"""
     settings = settings_of(config, overrides, corpus=corpus)
-    with on_ray(address) as distributed:
+    with on_ray(address, store_only=True) as distributed:
         prepared = prepared_corpus(settings, resolve_home(), distributed)
     emit({"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped})
 

@@ -40,15 +40,19 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
 
 
 @contextmanager
-def on_ray(address: str | None) -> Iterator[bool]:
-    """Connected to a cluster where one is asked for (``local``: to one of our own); yields whether it is."""
+def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
+    """Connected to a cluster where one is asked for (``local``: to one of our own); yields whether it is.
+
+    Its nodes have to share the state directory and the store, or with ``store_only`` the store alone.
+    """
     if address is None:
         yield False
         return
     from texthash.distributed import check_shared, cluster
 
     with cluster(None if address == "local" else address):
-        check_shared(resolve_home().root)
+        home = resolve_home()
+        check_shared(*(() if store_only else (home.root,)), home.store)
         yield True
 
 

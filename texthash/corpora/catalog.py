@@ -21,7 +21,7 @@ from texthash.corpora.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError, UsageError, nearest_name
-from texthash.home import DATA_VARIABLE, Home, place, resolve_home
+from texthash.home import DATA_VARIABLE, Home, is_address, place, resolve_home
 
 Part = Callable[[], Iterator[Document]]
 """A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
@@ -71,7 +71,11 @@ class Source:
 
     config: CorpusConfig
     home: Home
-    reader: ModuleType
+
+    @cached_property
+    def reader(self) -> ModuleType:
+        """Who reads it; files of one's own are looked at."""
+        return formats.reader_of(self._here) if self.config.path is not None else readers()[self.config.name]
 
     def parts(self) -> list[Part]:
         """Pieces that can be read side by side; their documents one after the other are the corpus.
@@ -103,7 +107,7 @@ class Source:
         return [partial(self.reader.read, self._here, self.home)]
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A module does not travel to another process: the reader is found there again."""
+        """A module does not travel to another process: the reader is found there again, and files are fetched there."""
         return open_source, (self.config, self.home)
 
     def label_parents(self) -> dict[str, str]:
@@ -131,7 +135,7 @@ class Source:
         if self.config.path is None or not place(self.config.path).exists():
             return
         changed: list[str] = []
-        if mirror.is_remote(self.config):
+        if is_address(self.config.path):
             now = mirror.sizes(self.config.path)
             changed = sorted(file.name for file in manifest.source_files if (file.name, file.bytes) not in now)
         elif set(now_here := self.files()) != set(manifest.source_files):
@@ -164,9 +168,7 @@ def open_source(config: CorpusConfig, home: Home) -> Source:
             f"{'one of ' + ', '.join(label_sets) if label_sets else 'no choice of labels'}.",
             "leave it out for the corpus' default.",
         )
-    if config.path is None:
-        return Source(config, home, readers()[config.name])
-    return Source(config, home, formats.reader_of(mirror.here(config, home)))
+    return Source(config, home)
 
 
 @lru_cache(maxsize=1)

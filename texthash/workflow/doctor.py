@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from texthash.config import Config
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, explained
 from texthash.home import Home
 
 State = Literal["ok", "warning", "wrong"]
@@ -42,6 +42,7 @@ def examine(config: Config, home: Home) -> list[Finding]:
         _cpu,
         _memory,
         lambda: _disk(home),
+        lambda: _store(home),
         lambda: _ports(config),
         lambda: _ray(),
         lambda: _tracking(config, home),
@@ -109,6 +110,30 @@ def _disk(home: Home) -> list[Finding]:
     return [Finding("disk", state, f"{free:.0f} GiB free for {home.root}", remedy)]
 
 
+def _store(home: Home) -> list[Finding]:
+    """Whether prepared corpora can be written where they lie apart from the state directory."""
+    if home.store_name is None:
+        return []
+    from texthash.corpora.storage import write_text
+
+    try:
+        write_text(home.store / ".doctor", "")
+        (home.store / ".doctor").unlink()
+    except Exception as error:  # noqa: BLE001  (raised again unless a person can mend it)
+        return [_wrong("store", error)]
+    return [Finding("store", "ok", f"{home.store_name} can be written; what has to be files is in {home.root}")]
+
+
+def _wrong(check: str, error: Exception) -> Finding:
+    """What a person can mend; a fault of ours is raised again."""
+    known = explained(error)
+    if known is None and isinstance(error, OSError):
+        known = TexthashError(str(error), "make the directory or bucket, or give access to it.")
+    if known is None:
+        raise error
+    return Finding(check, "wrong", known.problem, known.remedy)
+
+
 def _ports(config: Config) -> list[Finding]:
     port, host = config.service.port, config.service.host
     with socket.socket() as probe:
@@ -152,16 +177,16 @@ def _corpora(config: Config, home: Home) -> list[Finding]:
 
     try:
         there = [name for name in records() if at_hand(name, config.corpus.data_dir, home)]
-    except TexthashError as error:
-        return [Finding("corpora", "wrong", error.problem, error.remedy)]
+        prepared = sorted("/".join(path.parts[-3:-1]) for path in _manifests(home))
+    except Exception as error:  # noqa: BLE001  (raised again unless a person can mend it)
+        return [_wrong("corpora", error)]
     away = sorted(set(records()) - set(there))
     found = f"at hand: {', '.join(there)}" + (f"; to be fetched: {', '.join(away)}" if away else "")
-    prepared = sorted(str(path.parent.relative_to(home.root / "corpora")) for path in _manifests(home))
     return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]
 
 
 def _manifests(home: Home) -> list[Path]:
-    return list((home.root / "corpora").glob("*/[!.]*/manifest.json"))
+    return list((home.store / "corpora").glob("*/[!.]*/manifest.json"))
 
 
 def _release(home: Home) -> list[Finding]:
