@@ -106,6 +106,16 @@ def test_bad_json_is_named_by_file_and_question(tmp_path: Path, content: bytes, 
         read(path)
 
 
+@pytest.mark.parametrize("place", ["question", "passage", "id"])
+def test_half_a_character_is_named_by_file_and_line(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    texts = {name: "\ud800" if name == place else "whole" for name in ("question", "passage", "id")}
+    passages = [{"text": texts["passage"], **({"passage_id": texts["id"]} if place == "id" else {})}]
+    path.write_text(json.dumps({"question": texts["question"], "positive_ctxs": passages}) + "\n")
+    with pytest.raises(CorpusError, match=r"bad\.jsonl:1: a text holds half a character"):
+        read(path)
+
+
 def test_a_cut_off_gzip_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad.json.gz"
     path.write_bytes(gzip.compress(json.dumps(TRAIN).encode())[:-20])

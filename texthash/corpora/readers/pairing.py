@@ -112,10 +112,20 @@ def documents(judgements: Iterable[Judged]) -> Iterator[Document]:
     neither trained on nor lost; such documents carry a remark. A passage that answers nothing is in the first split
     where it stands. Its negatives are those of all its questions. Questions that no passage answers are yielded as
     excluded documents, to be counted.
+
+    Raises:
+        CorpusError: naming the origin of a text that is no Unicode.
     """
     with closing(sqlite3.connect("")) as database:  # on disk, and gone when it is closed
         database.executescript(_TABLES)
-        _store(database, judgements)
+        for judged in judgements:
+            try:
+                _store(database, judged)
+            except UnicodeEncodeError as error:
+                raise CorpusError(
+                    f"{judged.origin}: a text holds half a character ({error.reason}).",
+                    "write the source as valid Unicode.",
+                ) from error
         database.executescript(_INDEX)
         for row in database.execute("SELECT number, id, title, text, origin FROM passages ORDER BY number"):
             yield _document(database, *row)
@@ -123,17 +133,16 @@ def documents(judgements: Iterable[Judged]) -> Iterator[Document]:
             yield Document(f"question {number}", text, origin=origin, excluded=UNANSWERED)
 
 
-def _store(database: sqlite3.Connection, judgements: Iterable[Judged]) -> None:
-    for judged in judgements:
-        question = (judged.question, SPLITS.index(judged.split) if judged.split else _NO_SPLIT)
-        database.execute(
-            "INSERT OR IGNORE INTO questions (text, split, origin) VALUES (?, ?, ?)", (*question, judged.origin)
-        )
-        for positive, passages in ((1, judged.positives), (0, judged.negatives)):
-            for passage in passages:
-                row = (passage.key, passage.title, passage.text, judged.origin)
-                database.execute("INSERT OR IGNORE INTO passages (id, title, text, origin) VALUES (?, ?, ?, ?)", row)
-                database.execute(_JUDGE, (positive, passage.key, *question))
+def _store(database: sqlite3.Connection, judged: Judged) -> None:
+    question = judged.question, SPLITS.index(judged.split) if judged.split else _NO_SPLIT
+    database.execute(
+        "INSERT OR IGNORE INTO questions (text, split, origin) VALUES (?, ?, ?)", (*question, judged.origin)
+    )
+    for positive, passages in ((1, judged.positives), (0, judged.negatives)):
+        for passage in passages:
+            row = passage.key, passage.title, passage.text, judged.origin
+            database.execute("INSERT OR IGNORE INTO passages (id, title, text, origin) VALUES (?, ?, ?, ?)", row)
+            database.execute(_JUDGE, (positive, passage.key, *question))
 
 
 def _document(database: sqlite3.Connection, number: int, id_: str, title: str, text: str, origin: str) -> Document:
