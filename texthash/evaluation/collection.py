@@ -98,7 +98,7 @@ def _answers(corpus: PreparedCorpus, split: str) -> Collection:
     documents = np.concatenate(list(_documents_of_questions(splits))).astype(np.int32)
     relevance = Relevance.answers((answers, documents[by_question[rows]]), sum(len(one) for one in splits))
     left_out = (
-        (f"{len(asked) - len(fresh)} questions of {split} are not asked: earlier splits have them too.",)
+        (f"Questions of {split} that are not asked, since earlier splits have them too: {len(asked) - len(fresh)}.",)
         if len(fresh) < len(asked)
         else ()
     )
