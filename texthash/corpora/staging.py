@@ -237,7 +237,7 @@ class Staging:
 
 
 def _side_by_side(function: Callable[[T], R], items: list[T]) -> Iterator[R]:
-    """Results in order; some calls at a time, because an object store takes longer to begin an answer than to give it."""
+    """Results in order; some calls at a time, since an object store takes longer to begin an answer than to end it."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         for start in range(0, len(items), _REQUESTS):
             yield from pool.map(function, items[start : start + _REQUESTS])
