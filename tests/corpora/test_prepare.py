@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,10 @@ from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
 from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.reading import read_part
 from texthash.corpora.shards import write_shards
-from texthash.corpora.staging import Staging
 from texthash.corpora.splits import assign
+from texthash.corpora.staging import Staging
 from texthash.errors import CorpusError, UsageError
 from texthash.home import Home
 
@@ -128,6 +132,66 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
     assert contents(target) == contents(small_corpus.path)
     assert sorted(path.stat().st_mtime_ns for path in target.rglob("part-00000.parquet")) == kept
     assert [path.name for path in target.parent.iterdir() if path.is_dir()] == ["random60"]
+
+
+def prepare_in_process(config: CorpusConfig, home: Path) -> subprocess.Popen:
+    code = (
+        "import sys; from texthash.config import CorpusConfig; from texthash.corpora.prepare import prepare_locally;"
+        "from texthash.home import Home; from pathlib import Path;"
+        "prepare_locally(CorpusConfig.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, config.model_dump_json(), str(home)])
+
+
+@pytest.mark.parametrize("step", ["parts", "shards"])
+def test_a_killed_preparation_goes_on_where_it_was(
+    small_documents: list[Document], tmp_path: Path, step: str, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for number in range(30):  # each file is a part
+        rows = [{"id": f"{number}-{d.id}", "text": d.text, "labels": d.labels} for d in small_documents[:400]]
+        write_rows(folder / f"{number:02d}.jsonl", rows)
+    config = CorpusConfig(name="own", path=str(folder), edition=Edition(vocabulary_size=500), shards=30)
+    whole = prepare_locally(config, Home(tmp_path / "whole"))
+
+    target = Home(tmp_path / "killed").corpus("own", "random60")
+    process = prepare_in_process(config, tmp_path / "killed")
+    while len(list(target.parent.glob(f".random60.*/{step}/*.json"))) < 3:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not target.exists()
+    finished = {path.stem for path in target.parent.glob(f".random60.*/{step}/*.json")}
+    assert 3 <= len(finished) < 30
+
+    done: list[str] = []
+    steps = {"parts": (read_part, "{:06d}"), "shards": (write_shards, "{:05d}")}
+    for function, form in steps.values():
+
+        def watched(staging: Staging, number: int, function: Any = function, form: str = form, **rest: Any) -> Any:
+            record = staging.part(number) if function is read_part else staging.shard_sizes(number)
+            if not record.exists():
+                done.append(f"{function.__name__} {form.format(number)}")
+            return function(staging, number, **rest)
+
+        monkeypatch.setattr(f"texthash.corpora.prepare.{function.__name__}", watched)
+    prepare_locally(config, Home(tmp_path / "killed"))
+    assert contents(target) == contents(whole)
+    function, form = steps[step]
+    again = {form.format(number) for number in range(30)} - finished
+    assert {name.split()[1] for name in done if name.startswith(function.__name__)} == again
+    assert step == "parts" or not any(name.startswith("read_part") for name in done)
+
+
+def test_labels_that_no_training_document_has_are_a_warning(tmp_path: Path) -> None:
+    late = [{"id": "n", "text": "alpha beta", "labels": ["new", "x"], "split": "test"}]
+    late += [{"id": "o", "text": "alpha beta", "labels": ["old", "new"], "split": "validation"}]
+    corpus = PreparedCorpus.open(prepare_locally(tiny(tmp_path / "rows.jsonl", ROWS + late), Home(tmp_path / "home")))
+    assert corpus.manifest.warnings == [
+        "2 of 4 labels are on no training document, only on 2 others: new, old.",
+    ]
 
 
 def test_a_source_that_was_corrected_is_read_again(tmp_path: Path) -> None:

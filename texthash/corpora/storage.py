@@ -141,6 +141,8 @@ def publish_directory(staged: Path, target: Path, last: str) -> None:
         last: The file that makes it a whole; without it, ``target`` counts as absent (:func:`is_published`).
     """
     if is_local(staged):
+        for partial in staged.rglob(".*"):  # of a process that was killed while it wrote
+            partial.unlink()
         staged.rename(target)
         return
     client, root = _client(staged), _key(staged)
