@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from texthash.config import CorpusConfig
 from texthash.corpora import download as module
-from texthash.corpora.catalog import records
+from texthash.corpora.catalog import open_source, records
 from texthash.corpora.download import fetch, retry_after
+from texthash.corpora.readers import newsgroups20
 from texthash.corpora.record import Download
 from texthash.errors import CorpusError, explained
+from texthash.home import DATA_VARIABLE, Home
 
 CONTENT = bytes(range(256)) * 4000
 OTHER = CONTENT[::-1]
@@ -289,7 +292,7 @@ def test_a_server_that_does_not_answer_is_named(
     server.close()
     with pytest.raises(CorpusError, match=r"(?s)cannot be fetched from http://127\.0\.0\.1:.*refused"):
         fetch(wanted, tmp_path, waits.append)
-    assert len(waits) == module.ATTEMPTS - 1
+    assert len(waits) == module.WITHOUT_CONNECTION - 1
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/corpus.bin", "http://127.0.0.1:port/corpus.bin"])
@@ -376,3 +379,16 @@ def test_what_records_state_of_their_downloads_can_be_checked() -> None:
         assert re.fullmatch(r"https?://\S+", download.url)
         assert Path(download.file).name == download.file
         assert download.checksum is None or re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", download.checksum)
+
+
+@pytest.mark.parametrize("terms", ["", "for research only"])
+def test_what_is_not_at_hand_is_fetched_unless_it_has_terms(
+    server: Server, wanted: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terms: str
+) -> None:
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    wanted = replace(wanted, file=newsgroups20.ARCHIVE)
+    record = replace(newsgroups20.record, downloads=(wanted,), terms=terms)
+    monkeypatch.setattr(newsgroups20, "record", record)
+    source = open_source(CorpusConfig(name="20newsgroups"), Home(tmp_path))
+    assert [file.name for file in source.files()] == ([] if terms else [newsgroups20.ARCHIVE])
+    assert len(server.asked) == (0 if terms else 1)

@@ -124,8 +124,17 @@ class Source:
         return [f"{documents:,} of {whole:,} documents: what is at hand is a part of the corpus."]
 
     def files(self) -> list[SourceFile]:
-        """The files that are read, with their checksums."""
-        return [_describe(path) for path in self.reader.files(self._here, self.home)]
+        """The files that are read, with their checksums. Where none are at hand of a corpus that anybody may fetch
+        without agreeing to terms, it is fetched."""
+        found = self.reader.files(self._here, self.home)
+        record = find(self.config.name) if self.config.path is None else None
+        if not found and record is not None and not record.terms:
+            from texthash.corpora.download import fetch
+
+            for download in record.downloads:
+                fetch(download, self.home.downloads)
+            found = self.reader.files(self._here, self.home)
+        return [_describe(path) for path in found]
 
     def check_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`CorpusError` if a person's own files are there and differ from those that were prepared.

@@ -25,8 +25,8 @@ from texthash.corpora.storage import exclusive, read_json, whole, write_json
 from texthash.errors import CorpusError
 from texthash.progress import megabytes, say, transfer
 
-ATTEMPTS = 6
-"""How often in a row nothing may come before it is given up."""
+ATTEMPTS, WITHOUT_CONNECTION = 6, 3
+"""How often in a row nothing may come before it is given up; and how often, if there is no connection at all."""
 LONGEST_WAIT = 120.0
 """Seconds; a ``Retry-After`` beyond it is cut."""
 _FIRST_WAIT = 1.0
@@ -159,9 +159,9 @@ def _complete(part: _Part, download: Download, wait: Callable[[float], None]) ->
             except _PASSING as error:
                 failures = 1 if part.size > before else failures + 1
                 reason = str(error) or type(error).__name__
-                if failures == ATTEMPTS:
+                if failures >= (WITHOUT_CONNECTION if isinstance(error, httpx.ConnectError) else ATTEMPTS):
                     raise CorpusError(
-                        f"{download.file} cannot be fetched from {download.url}: {reason}, {ATTEMPTS} times in a row; "
+                        f"{download.file} cannot be fetched from {download.url}: {reason}, {failures} times in a row; "
                         f"{megabytes(part.size)} came so far and are kept.",
                         f"fetch it again later, which goes on from there, or {_by_hand(part)}.",
                     ) from error

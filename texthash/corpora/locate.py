@@ -61,10 +61,13 @@ def folders(data_dir: str | None, home: Home) -> list[Path]:
 def missing(record: CorpusRecord, config: CorpusConfig, home: Home) -> CorpusError:
     """What a reader raises where its corpus is not at hand: which files, where from, and where they are looked for."""
     places = folders(config.data_dir, home)
-    names = [download.file for download in record.downloads] + [f"{record.name}*.jsonl.gz (canonical rows)"]
-    problem = f"the corpus {record.name} is not at hand: no {' or '.join(names)} in {' or '.join(map(str, places))}."
+    files = ", ".join(download.file for download in record.downloads) or "official files"
+    problem = (
+        f"the corpus {record.name} is not at hand: neither {files} nor {record.name}*.jsonl.gz (canonical rows) in "
+        f"{' or '.join(map(str, places))}."
+    )
     by_hand = f"put the files into {places[0]}, or into the folder that corpus.data_dir or {DATA_VARIABLE} names"
     if not record.downloads:
         return CorpusError(problem, f"{record.obtain or f'they come from {record.source}'} Then {by_hand}.")
     urls = ", ".join(f"{download.file} from {download.url}" for download in record.downloads)
-    return CorpusError(problem, f"`texthash corpora fetch {record.name}`; or get {urls}, and {by_hand}.")
+    return CorpusError(problem, f"run `texthash corpora fetch {record.name}`; or get {urls}, and {by_hand}.")

@@ -39,7 +39,8 @@ class CorpusRecord:
         survey: What the survey's table of corpora says of it; empty if it is not one of its eight.
         splits: Number of documents in each published split.
         label_sets: Names that ``corpus.edition.label_set`` may take, the default first; empty if there is no choice.
-        downloads: Files that may be fetched; each alternative form of the corpus under the same reader.
+        downloads: Files that may be fetched; together they are the corpus, in one form that the reader knows.
+        outside: Reasons for leaving documents out (``Document.excluded``) of those that ``documents`` does not count.
         terms: Limits of use or redistribution, shown before a download.
         obtain: How a person gets the files, where no program may fetch them.
         embedded: Whether it needs no file.
@@ -58,6 +59,7 @@ class CorpusRecord:
     splits: Mapping[str, int] = field(default_factory=dict)
     label_sets: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
+    outside: tuple[str, ...] = ()
     terms: str = ""
     obtain: str = ""
     embedded: bool = False

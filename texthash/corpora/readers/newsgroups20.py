@@ -1,7 +1,7 @@
 """``20newsgroups``, split by date: 11,314 training and 7,532 test messages in 20 groups, in the raw form with headers.
 
-Found as the official archive ``20news-bydate.tar.gz``, as canonical rows ``20newsgroups*.jsonl.gz``, or fetched by
-scikit-learn. Every source gives the same documents in the same order.
+Found as the official archive ``20news-bydate.tar.gz`` or as canonical rows ``20newsgroups*.jsonl.gz``. Every
+source gives the same documents in the same order.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from pathlib import Path
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
-from texthash.corpora.locate import find_files
+from texthash.corpora.locate import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
 from texthash.home import Home
-from texthash.progress import say
 
 ARCHIVE = "20news-bydate.tar.gz"
 COUNTS = {"train": 11_314, "test": 7_532}
@@ -62,16 +61,15 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
     """
     found = files(config, home)
     if not found:
-        messages = list(_fetched(home))
-    elif found[0].name == ARCHIVE:
+        raise missing(record, config, home)
+    if found[0].name == ARCHIVE:
         messages = list(_archived(found[0]))
     else:
         messages = [document for path in found for document in rows.documents(path)]
     counts = Counter(message.split for message in messages)
     if counts != COUNTS:
-        place = ", ".join(map(str, found)) or "the download"
         raise CorpusError(
-            f"20newsgroups in {place} has {dict(counts)} documents, not {COUNTS}.",
+            f"20newsgroups in {', '.join(map(str, found))} has {dict(counts)} documents, not {COUNTS}.",
             f"fetch {ARCHIVE} again.",
         )
     strip = _stripper(config)
@@ -116,21 +114,3 @@ def _message(parts: tuple[str, ...], content: bytes, origin: str) -> Document:
         raise CorpusError(f"{origin} does not belong in {ARCHIVE}.", "fetch the archive again.")
     split = _FOLDERS[parts[0]]
     return Document(f"{split}/{parts[1]}/{parts[2]}", content.decode("latin-1"), (parts[1],), split, origin=origin)
-
-
-def _fetched(home: Home) -> Iterator[Document]:
-    from sklearn.datasets import fetch_20newsgroups
-
-    say("fetching 20newsgroups with scikit-learn")
-    for split in COUNTS:
-        try:
-            bunch = fetch_20newsgroups(data_home=str(home.downloads), subset=split, shuffle=False)
-        except OSError as error:
-            raise CorpusError(
-                f"20newsgroups is not at hand and cannot be fetched: {error}",
-                f"put {ARCHIVE} (http://qwone.com/~jason/20Newsgroups/) into the folder that TEXTHASH_DATA or "
-                f"corpus.data_dir names, or into {home.downloads}.",
-            ) from error
-        for text, filename, label in zip(bunch.data, bunch.filenames, bunch.target, strict=True):
-            group = bunch.target_names[label]
-            yield Document(f"{split}/{group}/{Path(filename).name}", text, (group,), split, origin=str(filename))

@@ -25,7 +25,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.locate import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.readers.counts import checked
-from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, articles, broken, plain
+from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
 from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
 from texthash.home import Home
@@ -64,6 +64,7 @@ record = CorpusRecord(
             checksum="sha256:3bae43c9b14e387f76a61b6d82bf98a4fb5d3ef99ef7e7075ff2ccbcf59f9d30",  # as in scikit-learn
         ),
     ),
+    outside=(OUTSIDE,),
     terms="For research purposes only. Who publishes results acknowledges the use of 'Reuters-21578, Distribution 1.0' "
     "and says where it is to be had.",
 )

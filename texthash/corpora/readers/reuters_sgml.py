@@ -28,6 +28,7 @@ from texthash.errors import CorpusError
 ARTICLES = {f"reut2-{number:03}.sgm": 1000 for number in range(21)} | {"reut2-021.sgm": 578}
 FOLDERS = {"training": "train", "test": "test"}
 """The first part of an id, as in NLTK's corpus, and its split."""
+OUTSIDE = "not in the ModApte split"
 NO_BODY = "no body, only a title"
 UNDIVIDED = "not divided into title and body"
 _SPLITS = {"TRAIN": "training", "TEST": "test", "NOT-USED": "unused"}
@@ -91,7 +92,7 @@ def _article(article: str, origin: str) -> Document:
     )
     if attributes.get("TOPICS") == "YES" and document.split:
         return document
-    return replace(document, excluded="not in the ModApte split")
+    return replace(document, excluded=OUTSIDE)
 
 
 def plain(text: str) -> str:
