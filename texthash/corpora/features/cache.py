@@ -46,7 +46,9 @@ def encode_here(encoder: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
 
 
 def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_here) -> str:
-    """Encode all documents of a corpus, and all questions of a pair corpus, unless that is done; what was interrupted goes on with its next block.
+    """Encode all documents of a corpus, and all questions of a pair corpus, unless that is done.
+
+    What was interrupted goes on with its next block.
 
     Args:
         corpus: The prepared corpus.
