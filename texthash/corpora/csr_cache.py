@@ -9,18 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.corpora.manifest import SplitCounts
 from texthash.corpora.ragged import from_arrow
-from texthash.corpora.storage import readable
+from texthash.corpora.storage import read_parquet
 from texthash.errors import CorpusError
 
 CACHE = "csr-cache"
 # list column of the shards -> name of the cached arrays
 _LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
-_ROWS_AT_A_TIME = 8192
+_ROWS_AT_A_TIME = 2048
 
 
 def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDArray]:
@@ -77,8 +76,7 @@ def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
         arrays[f"{name}_indptr"] = _create(partial / f"{name}_indptr.npy", np.int64, counts.documents + 1)
     row, filled = 0, dict.fromkeys(sizes, 0)
     for shard in sorted(shards.glob("part-*.parquet")):
-        file = pq.ParquetFile(readable(shard))
-        for table in file.iter_batches(_ROWS_AT_A_TIME, columns=[*_LISTS, "counts"]):
+        for table in read_parquet(shard, [*_LISTS, "counts"], _ROWS_AT_A_TIME):
             for column, name in _LISTS.items():
                 offsets, values = from_arrow(table.column(column))
                 start = filled[name]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -20,7 +19,7 @@ from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
 from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.manifest import Manifest
-from texthash.corpora.storage import is_local, readable
+from texthash.corpora.storage import is_local, read_parquet
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
@@ -97,8 +96,9 @@ class Split:
     @cached_property
     def ids(self) -> list[str]:
         """Document ids."""
-        tables = (pq.read_table(readable(shard), columns=["id"]) for shard in self._shards())
-        return [id_ for table in tables for id_ in table["id"].to_pylist()]
+        return [
+            id_ for shard in self._shards() for part in read_parquet(shard, ["id"]) for id_ in part["id"].to_pylist()
+        ]
 
     @property
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -232,7 +232,7 @@ class Split:
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
         """Tables of ``id``, ``text``, ``title`` and ``labels`` (list of names) with up to ``batch`` rows, in order."""
         for shard in self._shards():
-            for part in pq.ParquetFile(readable(shard)).iter_batches(batch, columns=["id", "text", "title", "labels"]):
+            for part in read_parquet(shard, ["id", "text", "title", "labels"], batch):
                 yield pa.Table.from_batches([part])
 
     def _shards(self) -> list[Path]:

@@ -18,7 +18,7 @@ from texthash.corpora.csr_cache import make_once
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
 from texthash.corpora.ragged import from_arrow, indptr_of, places
-from texthash.corpora.storage import readable
+from texthash.corpora.storage import read_parquet, readable
 from texthash.errors import CorpusError
 
 COLUMNS = ("queries", "query_tokens", "negatives")
@@ -107,7 +107,7 @@ class Queries(Split):
 
     def _parts(self, columns: list[str], batch: int = 8192) -> Iterator[pa.Table]:
         for shard in self._shards():
-            for part in pq.ParquetFile(readable(shard)).iter_batches(batch, columns=columns):
+            for part in read_parquet(shard, columns, batch):
                 yield pa.Table.from_batches([part])
 
     def __getstate__(self) -> dict[str, object]:

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Source, open_source
@@ -41,7 +40,7 @@ from texthash.corpora.storage import (
     is_published,
     publish_directory,
     read_arrow,
-    readable,
+    read_parquet,
     remove_directory,
     write_arrow,
     write_text,
@@ -200,7 +199,7 @@ def _with_labels(staging: Staging, labels: np.ndarray, split: str) -> int:
     """Documents of a split that have any of some labels."""
     found = 0
     for number in range(staging.config.shards):
-        for rows in pq.ParquetFile(readable(staging.shard(split, number))).iter_batches(columns=["label_ids"]):
+        for rows in read_parquet(staging.shard(split, number), ["label_ids"]):
             indptr, ids = from_arrow(rows["label_ids"])
             found += int((np.diff(indptr_of(np.isin(ids, labels))[indptr]) > 0).sum())
     return found

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.progress import say
@@ -66,6 +67,17 @@ def local_copy(path: Path) -> Iterator[Path]:
 def readable(path: Path) -> Path | IO[bytes]:
     """What pyarrow reads a file from: a path, or an open object, of which only what is asked for is fetched."""
     return path if is_local(path) else path.open("rb", cache_type="none")  # type: ignore[call-overload]
+
+
+def read_parquet(path: Path, columns: list[str], rows: int = 8192) -> Iterator[pa.RecordBatch]:
+    """Up to ``rows`` rows of some columns at a time, in order.
+
+    Row groups are read one by one: what reads several holds on to the bytes of each until the last one is read, so that
+    its memory grows with the file.
+    """
+    file = pq.ParquetFile(readable(path))
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 def write_json(path: Path, value: Any) -> None:

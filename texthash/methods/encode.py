@@ -68,4 +68,5 @@ def encode_split(method: HashMethod, split: Split, role: Role = "document") -> n
         own = method.database_codes()
         if own is not None:
             return own
-    return cut(method, activations_of(method, split_batches(method, split), role))
+    # Cut batch by batch: real values of all documents would take 32 times the memory of their codes.
+    return np.concatenate([cut(method, activations_of(method, [b], role)) for b in split_batches(method, split)])
