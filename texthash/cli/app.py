@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import indexes, listings, models, writes
+from texthash.cli import corpora, indexes, listings, models, writes
 from texthash.errors import exit_status, explained
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
@@ -28,7 +28,6 @@ app = typer.Typer(
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
     listings.methods,
-    listings.corpora,
     listings.doctor,
     models.prepare,
     models.train,
@@ -43,6 +42,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(indexes.index_app, name="index")
+app.add_typer(corpora.corpora_app, name="corpora")
 _VERBOSE = {"traceback": False}
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 

@@ -1,9 +1,8 @@
-"""Commands that say what there is: methods, corpora, this machine."""
+"""Commands that say what there is: methods, this machine."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
@@ -31,28 +30,6 @@ def methods(as_json: Json = False) -> None:
         for card in (method.card for method in registered().values())
     ]
     show(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
-
-
-def corpora(
-    as_json: Json = False,
-    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where official files lie.")] = None,
-) -> None:
-    """List the corpora and which are at hand. Example: `texthash corpora`"""
-    from texthash.corpora.catalog import at_hand, records
-
-    home = resolve_home()
-    rows = [
-        {
-            "name": record.name,
-            "documents": record.documents,
-            "labels": record.labels,
-            "multi_label": record.multi_label,
-            "licence": record.licence,
-            "at_hand": at_hand(record.name, data_dir, home),
-        }
-        for record in records().values()
-    ]
-    show(rows, as_json)
 
 
 def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:

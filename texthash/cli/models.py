@@ -36,9 +36,13 @@ def prepare(
     overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
 ) -> None:
     """Prepare a corpus. Example: `texthash prepare corpus.name=mine corpus.path=documents.jsonl`"""
+    from texthash.corpora.card import card, render
+    from texthash.corpora.catalog import records
+
     settings = settings_of(config, overrides, corpus=corpus)
     with on_ray(address, store_only=True) as distributed:
         prepared = prepared_corpus(settings, resolve_home(), distributed)
+    say(render(card(prepared, records().get(settings.corpus.name))))
     emit({"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped})
 
 

@@ -32,6 +32,7 @@ SPLIT = ("meta.txt", "train.csv", "val.csv", "test.csv")
 WHOLE = ("dataset.txt", "labels.txt")
 SPLIT_COUNTS = {"train": 9_221, "validation": 1_152, "test": 1_154}
 WHOLE_COUNTS = {"": 13_081}
+COARSE_ONLY = "has no fine topic"
 _TREE = {
     "politics": "federal_budget surveillance the_affordable_care_act immigration law_enforcement gay_rights "
     "gun_control military abortion",
@@ -54,6 +55,7 @@ record = CorpusRecord(
     survey="11,527 documents, 26 labels, single-label",
     splits=SPLIT_COUNTS,
     label_sets=("fine", "coarse"),
+    outside=(COARSE_ONLY,),
     terms="The articles are The New York Times Company's: no program fetches them.",
     obtain=f"the authors of DHIM keep {', '.join(SPLIT)} under data/nyt of https://github.com/J-zin/DHIM, those of "
     f"WeSHClass {' and '.join(WHOLE)} under nyt of https://github.com/yumeng5/WeSHClass; whether you may use the "
@@ -126,7 +128,7 @@ def _labelled(documents: Iterable[Document], fine: bool) -> Iterator[Document]:
         if not topics or topics - PARENTS.keys() - _TREE.keys():
             raise CorpusError(f"{document.origin}: {sorted(topics)} is no topic of the tree.", _AGAIN)
         labels = topics & PARENTS.keys() if fine else {PARENTS.get(topic, topic) for topic in topics}
-        excluded = "" if labels else "has no fine topic"
+        excluded = "" if labels else COARSE_ONLY
         yield replace(document, labels=tuple(sorted(labels)), excluded=excluded)
 
 

@@ -44,6 +44,7 @@ palmkernel rand castor-oil groundnut-oil lin-oil rye sun-meal
 TOPICS = tuple(_BY_SIZE.split())
 """By number of articles, then by name: nat-gas, the 21st, has as many as bop, the 20th."""
 LABEL_SETS = {"topics90": frozenset(TOPICS), "top20": frozenset(TOPICS[:20])}
+WITHOUT_TOPIC = "has no topic of topics90"
 record = CorpusRecord(
     name="reuters",
     title="Reuters-21578, ModApte split",
@@ -64,7 +65,7 @@ record = CorpusRecord(
             checksum="sha256:3bae43c9b14e387f76a61b6d82bf98a4fb5d3ef99ef7e7075ff2ccbcf59f9d30",  # as in scikit-learn
         ),
     ),
-    outside=(OUTSIDE,),
+    outside=(OUTSIDE, WITHOUT_TOPIC),
     terms="For research purposes only. Who publishes results acknowledges the use of 'Reuters-21578, Distribution 1.0' "
     "and says where it is to be had.",
 )
@@ -148,5 +149,6 @@ def _restricted(documents: Iterable[Document], label_set: str) -> Iterator[Docum
     for document in documents:
         labels = tuple(label for label in dict.fromkeys(document.labels) if label in LABEL_SETS[label_set])
         title = document.title or document.text.partition("\n")[0].strip()
-        excluded = document.excluded or ("" if labels else f"has no topic of {label_set}")
+        without = f"has no topic of {label_set}" if LABEL_SETS["topics90"] & {*document.labels} else WITHOUT_TOPIC
+        excluded = document.excluded or ("" if labels else without)
         yield replace(document, labels=labels, title=title, excluded=excluded)
