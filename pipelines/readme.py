@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from texthash.corpora.catalog import records
+from texthash.corpora.record import CorpusRecord
 from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,18 +70,34 @@ def _methods() -> str:
 
 def _corpora() -> str:
     return _table(
-        ("name", "corpus", "documents", "labels", "licence"),
+        ("name", "corpus", "documents", "published splits", "labels", "licence", "files"),
         (
             (
                 f"`{name}`",
                 record.title,
                 f"{record.documents:,}" if record.documents else "as installed",
-                str(record.labels or "as installed"),
+                ", ".join(f"{split} {count:,}" for split, count in record.splits.items()),
+                _labels(record),
                 record.licence,
+                _files(record),
             )
             for name, record in records().items()
         ),
     )
+
+
+def _labels(record: CorpusRecord) -> str:
+    if record.pairs:
+        return "questions instead"
+    return f"{record.labels or 'as installed'}{', several a document' if record.multi_label else ''}"
+
+
+def _files(record: CorpusRecord) -> str:
+    if record.embedded:
+        return "none needed"
+    if not record.downloads:
+        return "by hand"
+    return "fetched, after its terms" if record.terms else "fetched"
 
 
 def _results() -> str:
