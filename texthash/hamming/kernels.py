@@ -31,6 +31,7 @@ from texthash.hamming.dispatch import (
     side_by_side,
     worth,
 )
+from texthash.hamming.tables import BitOrder, Tables
 
 __all__ = [
     "LabelSets",
@@ -212,6 +213,8 @@ def warm(bits: int = 64) -> None:
     distances(codes, codes)
     within_radius(words, words, bits, np.ones(2, np.bool_))
     label_histogram(words, words, labels, labels, bits)
+    ordered = BitOrder(np.arange(bits)).words(codes)
+    Tables.build(ordered, bits).nearest(ordered, 1)
 
 
 def _counts(

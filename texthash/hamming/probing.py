@@ -87,9 +87,9 @@ def fill_table(words: Any, start: int, width: int, offsets: Any, rows: Any, frag
         offsets[value] = total
         total += here
     for row in range(count):
-        value = np.int64(_of_row(words, row, start, width)) + 1
-        place = offsets[value]
-        offsets[value] = place + np.uint32(1)
+        bucket = np.int64(_of_row(words, row, start, width)) + 1
+        place = offsets[bucket]
+        offsets[bucket] = place + np.uint32(1)
         rows[place] = np.uint32(row)
         if len(fragments) > 0:
             fragments[place] = np.uint32(_of_row(words, row, start + width, FRAGMENT_BITS))
@@ -178,8 +178,8 @@ def probe(
         size = 0
         spent = 0.0
         looked = 0
-        met = 0
-        top = bound - 1  # the greatest distance that may still enter
+        met: Any = 0
+        top = np.int64(bound - 1)  # the greatest distance that may still enter
         covered = 0  # all rows nearer than this have been met
         given_up = False
         for table in range(tables):
@@ -211,7 +211,7 @@ def probe(
             end = np.uint64(1) << np.uint64(width)
             met_before = met
             looked_before = looked
-            more = True
+            more: Any = True
             while more:
                 # Look up the next values that differ in `radius` bits, in ascending order (Gosper's hack).
                 ahead = 0
@@ -245,13 +245,17 @@ def probe(
                     break
                 waiting = 0
                 for i in range(ahead + 1):
-                    place = lows[i] if i < ahead else 0
-                    high = highs[i] if i < ahead else 0
-                    while place < high or (i == ahead and waiting > 0):
-                        if place < high:
+                    place: Any = lows[i] if i < ahead else 0
+                    end_of_bucket = highs[i] if i < ahead else 0
+                    while place < end_of_bucket or (i == ahead and waiting > 0):
+                        if place < end_of_bucket:
                             if short:
                                 near = radius + popcount(fragments[chosen, place] ^ np.uint32(pieces[chosen]))
-                                if np.int64(near) <= top:
+                                enters = np.int64(near) <= top
+                                if enters and size == k and np.int64(near) == top:
+                                    # Equal to the k-th: only a lower row can take its place.
+                                    enters = k == 0 or rows[chosen, place] < np.uint32(best[0])
+                                if enters:
                                     fetch(rows, chosen * count + place)
                                     pending[waiting] = place
                                     waiting += 1

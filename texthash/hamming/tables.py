@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.hamming import probing
-from texthash.hamming.codes import check_codes, to_words
-from texthash.hamming.dispatch import NO_DISTANCE, Mask, Words, arguments, frozen, side_by_side
+from texthash.hamming.codes import check_bits, check_codes, to_words
+from texthash.hamming.dispatch import Mask, Words, arguments, frozen, side_by_side
 
 # A table has at most so many times as many values as there are rows: more would be mostly empty, and cost memory.
 _VALUES_PER_ROW = 1.5
@@ -21,6 +22,12 @@ _LEAST_WIDTH = 4
 # Beside codes of more words, 32 further bits say too little about a distance for what they take.
 _FRAGMENT_WORDS = 2
 _KEY_BYTES = 1 << 26
+# Keys are distance << 32 | row.
+_ROW_BITS = np.uint64(32)
+_ROW_MASK = np.uint64(0xFFFFFFFF)
+# Nanoseconds a scan takes for a word, and that any call takes.
+_SCAN_WORD = 0.35
+_LEAST_BUDGET = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,27 @@ class Costs:
     probe: float = 20.0
     candidate: float = 2.0
     budget: float = math.inf
+
+    @classmethod
+    def of_scan(cls, words: Words) -> Costs:
+        """Costs as they usually are, with half the time of a scan of ``words`` as the budget."""
+        return cls(budget=max(_LEAST_BUDGET, words.size * _SCAN_WORD / 2))
+
+
+class Found(NamedTuple):
+    """What tables found for each query.
+
+    Attributes:
+        distances: uint16 arrays, ascending.
+        rows: int64 arrays, ascending where distances are equal.
+        sizes: int64 [Q], how many were found; -1 for a query that was given up.
+        work: int64 [Q, 2], values looked up and candidates met.
+    """
+
+    distances: list[NDArray[np.uint16]]
+    rows: list[NDArray[np.int64]]
+    sizes: NDArray[np.int64]
+    work: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -112,35 +140,29 @@ class Tables:
         allow: Mask | None = None,
         costs: Costs = Costs(),
         threads: int = 1,
-    ) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """As `texthash.hamming.kernels.nearest`, by the tables.
-
-        Returns:
-            (distances, rows, sizes, work int64 [Q, 2]): ``sizes`` is -1 for a query that was given up; ``work`` counts
-            values looked up and candidates met.
-        """
+    ) -> Found:
+        """Find the k nearest allowed rows of each query; arguments as of `texthash.hamming.kernels.nearest`."""
         k = max(1, min(k, self.words.shape[1]))
         count = query_words.shape[1]
         step = max(1, _KEY_BYTES // (8 * k))
-        keys, sizes, work = [], [], []
+        near, rows, sizes, work = [], [], [], []
         for first in range(0, count, step):
-            part = np.empty((min(step, count - first), k), np.uint64)
-            done = self._probe(query_words[:, first : first + step], part, radius, allow, costs, threads)
-            keys.append(part[:, : max(0, int(done[0].max(initial=0)))])
+            keys = np.empty((min(step, count - first), k), np.uint64)
+            done = self._probe(query_words[:, first : first + step], keys, radius, allow, costs, threads)
             sizes.append(done[0])
             work.append(done[1])
-        width = max((part.shape[1] for part in keys), default=0)
-        near = np.full((count, width), NO_DISTANCE, np.uint16)
-        rows = np.full((count, width), -1, np.int64)
-        found = np.concatenate([*sizes, np.empty(0, np.int64)])
-        first = 0
-        for part in keys:
-            here = slice(first, first + len(part))
-            filled = np.arange(part.shape[1]) < found[here, None]
-            near[here, : part.shape[1]][filled] = (part >> np.uint64(32))[filled]
-            rows[here, : part.shape[1]][filled] = (part & np.uint64(0xFFFFFFFF))[filled]
-            first = here.stop
-        return near, rows, found, np.concatenate([*work, np.empty((0, 2), np.int64)])
+            for query, size in enumerate(done[0].tolist()):
+                found = keys[query, : max(size, 0)]
+                near.append((found >> _ROW_BITS).astype(np.uint16))
+                rows.append((found & _ROW_MASK).astype(np.int64))
+        if len(sizes) == 1:
+            return Found(near, rows, sizes[0], work[0])
+        return Found(
+            near,
+            rows,
+            np.concatenate([np.empty(0, np.int64), *sizes]),
+            np.concatenate([np.empty((0, 2), np.int64), *work]),
+        )
 
     def count_within(
         self, query_words: Words, radius: int, allow: Mask | None = None, costs: Costs = Costs(), threads: int = 1
@@ -170,7 +192,7 @@ class Tables:
         side_by_side(
             [
                 functools.partial(probing.probe, words, queries, mask, *tables, *limits, first, last, keys, sizes, work)
-                for first, last in zip(edges[:-1], edges[1:], strict=True)
+                for first, last in pairwise(edges)
             ]
         )
         return sizes, work
@@ -215,14 +237,29 @@ def bit_order(codes: NDArray[np.uint8], substrings: int) -> NDArray[np.int64]:
     return np.concatenate([np.array(sorted(mine), np.int64) for mine in members])
 
 
-def ordered_words(codes: NDArray[np.uint8], order: NDArray[np.int64]) -> Words:
-    """Return codes as `to_words` does, bit ``order[p]`` of each at bit p, counted from the lowest bit of word 0."""
-    check_codes(codes, len(order))
-    words = -(-len(order) // 64)
-    patterns = np.zeros((codes.shape[1], 256, words), np.uint64)
-    values = np.arange(256)
-    for place, bit in enumerate(order):
-        ones = (values >> (7 - bit % 8) & 1).astype(np.uint64)
-        patterns[bit // 8, :, place // 64] |= ones << np.uint64(place % 64)
-    permuted: NDArray[Any] = probing.permute(frozen(codes), patterns)
-    return to_words(permuted.view(np.uint8))
+class BitOrder:
+    """An order of the bits of codes, ready to lay codes in it.
+
+    Args:
+        order: int64 [bits], each of 0..bits-1 once: bit ``order[p]`` of a code comes to place p.
+
+    Raises:
+        TexthashError: ``order`` is no order of so many bits.
+    """
+
+    def __init__(self, order: NDArray[np.int64]) -> None:
+        bits = check_bits(len(order))
+        if not np.array_equal(np.sort(order), np.arange(bits)):
+            raise TexthashError(f"the order of {bits} bits does not name each once", "make it with bit_order")
+        self.order = order
+        values = np.arange(256)
+        self._patterns = np.zeros((bits // 8, 256, -(-bits // 64)), np.uint64)
+        for place, bit in enumerate(order):
+            ones = (values >> (7 - bit % 8) & 1).astype(np.uint64)
+            self._patterns[bit // 8, :, place // 64] |= ones << np.uint64(place % 64)
+
+    def words(self, codes: NDArray[np.uint8]) -> Words:
+        """Return codes as `to_words` does, bit ``order[p]`` of each at bit p from the lowest bit of word 0 on."""
+        check_codes(codes, len(self.order))
+        permuted: NDArray[Any] = probing.permute(frozen(codes), self._patterns)
+        return to_words(permuted.view(np.uint8))

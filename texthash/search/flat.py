@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,49 @@ class Hits:
     Attributes:
         distances: uint16 arrays, in bits.
         numbers: int64 arrays, document numbers.
+        plans: How each query was answered: flat, mih, or both joined by + where several indexes took part.
+        candidates: int64 [Q], codes met on the way to the answer of each query.
     """
 
     distances: list[NDArray[np.uint16]]
     numbers: list[NDArray[np.int64]]
+    plans: list[str] = field(default_factory=list)
+    candidates: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+
+def check_window(limit: int, offset: int) -> None:
+    """Raise TexthashError for a limit or an offset of hits that cannot be."""
+    if limit < 1:
+        raise TexthashError(f"the limit is {limit}", "ask for at least one hit")
+    if offset < 0:
+        raise TexthashError(f"the offset is {offset}", "give 0 or more")
+
+
+def sorted_by_number(
+    codes: NDArray[np.uint8], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return codes and their document numbers in the order of the numbers, in which equal distances are answered.
+
+    Raises:
+        TexthashError: The arrays do not fit together, or a number occurs twice.
+    """
+    numbers = np.asarray(numbers, np.int64)
+    if numbers.shape != (len(codes),):
+        raise TexthashError(
+            f"document numbers of shape {numbers.shape} stand beside {len(codes)} codes", "give one number per code"
+        )
+    if np.any(numbers[1:] <= numbers[:-1]):
+        order = np.argsort(numbers, kind="stable")
+        codes, numbers = codes[order], numbers[order]
+        twice = numbers[1:][numbers[1:] == numbers[:-1]]
+        if len(twice):
+            raise TexthashError(
+                f"document number {twice[0]} occurs more than once", "give each document one number and one code"
+            )
+    return codes, numbers
 
 
 class FlatIndex:
@@ -47,20 +83,7 @@ class FlatIndex:
 
     def __init__(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
         self.bits = check_codes(codes)
-        numbers = np.asarray(numbers, np.int64)
-        if numbers.shape != (len(codes),):
-            raise TexthashError(
-                f"document numbers of shape {numbers.shape} stand beside {len(codes)} codes", "give one number per code"
-            )
-        if np.any(numbers[1:] <= numbers[:-1]):
-            order = np.argsort(numbers, kind="stable")
-            codes, numbers = codes[order], numbers[order]
-            twice = numbers[1:][numbers[1:] == numbers[:-1]]
-            if len(twice):
-                raise TexthashError(
-                    f"document number {twice[0]} occurs more than once", "give each document one number and one code"
-                )
-        self.numbers = numbers
+        codes, self.numbers = sorted_by_number(codes, numbers)
         self._words = to_words(codes)
 
     def __len__(self) -> int:
@@ -95,16 +118,15 @@ class FlatIndex:
             TexthashError: A limit, offset, radius or mask that cannot be.
         """
         check_codes(query_codes, self.bits, "query codes")
-        if limit < 1:
-            raise TexthashError(f"the limit is {limit}", "ask for at least one hit")
-        if offset < 0:
-            raise TexthashError(f"the offset is {offset}", "give 0 or more")
+        check_window(limit, offset)
         distances, rows, sizes = kernels.nearest(
             self._words, to_words(query_codes), offset + limit, radius, allow, threads
         )
         return Hits(
             [distances[query, offset:size] for query, size in enumerate(sizes)],
             [self.numbers[rows[query, offset:size]] for query, size in enumerate(sizes)],
+            ["flat"] * len(sizes),
+            np.full(len(sizes), len(self), np.int64),
         )
 
     def total_within_radius(

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
 from texthash.home import place
-from texthash.search.flat import FlatIndex, Hits
+from texthash.search.costs import Plan
+from texthash.search.flat import Hits
+from texthash.search.multi_index import MultiIndex, join_plans
 from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, codes_of, open_documents, read_manifest
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Shard:
         self._dataset = dataset
         # Place of each row of the index in the dataset; rows of the index are ordered by document number.
         self._places = order
-        self._index = FlatIndex(codes_of(table["code"], manifest.bits)[order], numbers[order])
+        self._index = MultiIndex(codes_of(table["code"], manifest.bits)[order], numbers[order])
         self._masks: OrderedDict[frozenset[str], NDArray[np.uint32]] = OrderedDict()
 
     @classmethod
@@ -83,8 +85,9 @@ class Shard:
         return self._index.numbers
 
     def warm(self) -> None:
-        """Compile or load the kernels and read the labels, so that the first request does not wait for it."""
+        """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
         warm(self.manifest.bits)
+        self._index.prepare()
         _ = self._postings
 
     def search(
@@ -95,8 +98,9 @@ class Shard:
         radius: int | None = None,
         labels: Iterable[str] | None = None,
         threads: int = 1,
+        plan: Plan = "auto",
     ) -> Hits:
-        """The nearest documents of each query, by (distance, number).
+        """The nearest documents of each query, by (distance, number), and how they were found.
 
         Args:
             codes: Query codes, uint8 [Q, bits / 8].
@@ -105,11 +109,13 @@ class Shard:
             radius: Only documents at most so many bits away.
             labels: Only documents with at least one of these labels.
             threads: Threads of one call.
+            plan: flat, mih, or auto: whichever is expected to be faster, once :meth:`warm` was called.
 
         Raises:
             ModelMismatchError: the query codes have another width.
+            TexthashError: a plan that does not exist.
         """
-        return self._index.search(codes, limit, offset, radius, self._allow(labels), threads)
+        return self._index.search(codes, limit, offset, radius, self._allow(labels), threads, plan)
 
     def total_within_radius(
         self, codes: NDArray[np.uint8], radius: int, labels: Iterable[str] | None = None, threads: int = 1
@@ -206,4 +212,7 @@ def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, lis
         distances.append(near[order])
         numbers.append(which[order])
         shards.append(owner[order])
-    return Hits(distances, numbers), shards
+    known = [part for part in parts if part.plans]
+    plans = [join_plans([part.plans[query] for part in known]) for query in range(len(distances) if known else 0)]
+    candidates = np.stack([part.candidates for part in known]).sum(axis=0) if known else np.empty(0, np.int64)
+    return Hits(distances, numbers, plans, candidates), shards

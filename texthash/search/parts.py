@@ -1,0 +1,97 @@
+"""Rows of an index that are searched together, and what a search of them finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.hamming import kernels
+
+
+class Answer(NamedTuple):
+    """What a part of the index found: for each query, distances, document numbers, plan and codes met."""
+
+    distances: list[NDArray[np.uint16]]
+    numbers: list[NDArray[np.int64]]
+    plans: list[str]
+    candidates: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows that are searched together.
+
+    Attributes:
+        words: uint64 [w, N], bits in the order of the index.
+        numbers: int64 [N], ascending.
+        live: Rows that are not deleted, bool [N]; None: all of them.
+    """
+
+    words: kernels.Words
+    numbers: NDArray[np.int64]
+    live: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def alive(self) -> int:
+        return len(self) if self.live is None else int(self.live.sum())
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows, not deleted, of those numbers that are here."""
+        rows = np.searchsorted(self.numbers, numbers)
+        rows = (
+            rows[(rows < len(self)) & (self.numbers[np.minimum(rows, len(self) - 1)] == numbers)] if len(self) else []
+        )
+        rows = np.asarray(rows, np.int64)
+        return rows if self.live is None else rows[self.live[rows]]
+
+    def without(self, rows: NDArray[np.int64]) -> Part:
+        if not len(rows):
+            return self
+        live = np.ones(len(self), np.bool_) if self.live is None else self.live.copy()
+        live[rows] = False
+        return replace(self, live=live)
+
+    def joined(self, other: Part) -> Part:
+        """The rows of both that are not deleted."""
+        kept = [
+            (part.words, part.numbers) if part.live is None else (part.words[:, part.live], part.numbers[part.live])
+            for part in (self, other)
+        ]
+        words, numbers = (np.concatenate(arrays, axis=-1) for arrays in zip(*kept, strict=True))
+        order = np.argsort(numbers, kind="stable")
+        return Part(np.ascontiguousarray(words[:, order]), numbers[order])
+
+
+def scanned(
+    part: Part,
+    queries: kernels.Words,
+    k: int,
+    radius: int | None,
+    mask: kernels.Mask | None,
+    threads: int,
+) -> Answer:
+    near, rows, sizes = kernels.nearest(part.words, queries, k, radius, mask, threads)
+    return Answer(
+        [near[query, :size] for query, size in enumerate(sizes)],
+        [part.numbers[rows[query, :size]] for query, size in enumerate(sizes)],
+        ["flat"] * len(sizes),
+        np.full(len(sizes), len(part), np.int64),
+    )
+
+
+def joined_answers(base: Answer, tail: Answer) -> Answer:
+    """Both answers by (distance, number). The tail is small and always scanned: the plan is that of the base."""
+    distances, numbers = [], []
+    for query in range(len(base.plans)):
+        near = np.concatenate([base.distances[query], tail.distances[query]])
+        which = np.concatenate([base.numbers[query], tail.numbers[query]])
+        order = np.lexsort((which, near))
+        distances.append(near[order])
+        numbers.append(which[order])
+    return Answer(distances, numbers, base.plans, base.candidates + tail.candidates)
