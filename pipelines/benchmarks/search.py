@@ -1,10 +1,13 @@
-"""Exact search over random codes, beside other libraries and beside the time it takes to read the codes once."""
+"""Search beside other libraries, and beside the time it takes to read the codes once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
 from typing import Annotated, Any
 
 import numba
@@ -12,49 +15,76 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from benchmarks.code_sets import Codes, CodeSet, clustered_codes, learned_codes, random_codes
+from benchmarks.engines import BY_DEFAULT, ENGINES, PACKAGES, Answer, Engine
 from benchmarks.reporting import JsonOption, alternate, report
+from benchmarks.search_plot import plot as draw
 from texthash.errors import UsageError, nearest_name
-from texthash.hamming import kernels
 from texthash.hamming.codes import check_bits, to_words
 from texthash.progress import say
-from texthash.search.flat import FlatIndex
 
-Codes = NDArray[np.uint8]
-Distances = NDArray[np.integer[Any]]
-# An engine with codes in it: a search of query codes for their distances, and the bytes it holds.
-Prepared = tuple[Callable[[Codes], Distances], int]
-Engine = Callable[[Codes, int, int], Prepared]
+_DOCUMENTS = 10_000_000
+# Queries of which an answer is compared with that of the scan; of the scan itself, with numpy's.
+_CHECKED, _CHECKED_BY_NUMPY = 64, 2
 
 
 def command(
     json: JsonOption,
-    documents: Annotated[int, typer.Option(min=1, help="Codes in the index.")] = 10_000_000,
-    bits: Annotated[list[int] | None, typer.Option(help="Bits of a code; may be given several times.")] = None,
-    k: Annotated[int, typer.Option(min=1, help="Hits per query.")] = 100,
-    threads: Annotated[int, typer.Option(min=1, help="Threads per call.")] = 1,
-    queries: Annotated[list[int] | None, typer.Option(help="Queries per call; may be given several times.")] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Codes in the index. Default: 10 million, or all that --codes gives.")
+    ] = None,
+    bits: Annotated[list[int] | None, typer.Option(help="Bits of random codes; may be given several times.")] = None,
+    codes: Annotated[
+        list[Path] | None,
+        typer.Option(help="A .npy file of codes (`benchmark.py codes`) instead of random ones; also several."),
+    ] = None,
+    clustered: Annotated[
+        bool, typer.Option(help="Search 14 times the codes of the file: each with neighbours.")
+    ] = False,
+    k: Annotated[list[int] | None, typer.Option(help="Hits per query; may be given several times. 100.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads per call; may be given several times. 1.")] = None,
+    queries: Annotated[
+        list[int] | None, typer.Option(help="Queries per call; may be given several times. 1 and 64.")
+    ] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="An engine to measure; may be given several times. All but usearch.")
+        list[str] | None, typer.Option(help=f"May be given several times. Default: {', '.join(BY_DEFAULT)}.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is taken.")] = 9,
-    seed: Annotated[int, typer.Option(help="Seed of the random codes.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="A PNG file for the times as bars.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the codes.")] = 0,
 ) -> None:
-    """Time exact search (rows as DESIGN names them; ``share_of_read`` = time of reading the codes once / time)."""
+    """Time search (rows as DESIGN names them; ``bandwidth_share`` = time of reading the codes once / time)."""
     engines = _chosen(engine)
+    for option, values in (("--k", k), ("--threads", threads), ("--queries", queries)):
+        if any(value < 1 for value in values or ()):
+            raise UsageError(f"{option} is {min(values or ())}", "give 1 or more")
+    if clustered and not codes:
+        raise UsageError("--clustered needs codes to gather neighbours about", "give --codes FILE.npy")
+    if codes and bits:
+        raise UsageError("--bits is given beside --codes, whose files have their own", "leave one of them out")
+    batches, counts = queries or [1, 64], threads or [1]
+    asked = (rounds + 1) * max(batches)
+    sets: Iterator[CodeSet]
+    if codes:
+        sets = ((clustered_codes if clustered else learned_codes)(path, documents, asked, seed) for path in codes)
+    else:
+        sets = (random_codes(documents or _DOCUMENTS, check_bits(width), asked, seed) for width in bits or [64])
     rows: list[dict[str, Any]] = []
-    for width in bits or [64]:
-        rows += _measure(engines, documents, check_bits(width), k, threads, queries or [1, 64], rounds, seed)
-    report(f"exact search, {documents:,} random codes", rows, json)
+    for searched in sets:
+        rows += _measure(engines, searched, batches, k or [100], counts, rounds)
+    report("search", rows, json)
+    if plot:
+        draw(rows, plot)
 
 
 def _chosen(names: list[str] | None) -> list[str]:
     """Return the engines to measure, without those whose package is not installed."""
     for name in names or ():
-        if name not in _ENGINES:
-            raise UsageError(f"there is no engine {name!r}", nearest_name(name, _ENGINES))
+        if name not in ENGINES:
+            raise UsageError(f"there is no engine {name!r}", nearest_name(name, ENGINES))
     chosen = []
-    for name in names or _BY_DEFAULT:
-        package = _PACKAGES.get(name)
+    for name in names or BY_DEFAULT:
+        package = PACKAGES.get(name)
         if package and not find_spec(package):
             say(f"{name} is left out: {package} is not installed (pip install 'texthash[bench]')")
         else:
@@ -63,91 +93,90 @@ def _chosen(names: list[str] | None) -> list[str]:
 
 
 def _measure(
-    names: list[str], documents: int, bits: int, k: int, threads: int, batches: list[int], rounds: int, seed: int
+    names: list[str], searched: CodeSet, batches: list[int], ks: list[int], threads: list[int], rounds: int
 ) -> list[dict[str, Any]]:
-    random = np.random.default_rng(seed)
-    codes = random.integers(0, 256, (documents, bits // 8), dtype=np.uint8)
     engines = {}
     for name in names:
-        say(f"{bits} bits: preparing {name}")
-        engines[name] = _ENGINES[name](codes, k, threads)
-    words = to_words(codes).reshape(-1)
+        say(f"{searched.bits} bits: preparing {name}")
+        engines[name] = ENGINES[name](searched.codes)
+    words = to_words(searched.codes).reshape(-1)
+    truth = ENGINES["texthash_flat"](searched.codes)
     rows = []
-    for count in batches:
-        queries = random.integers(0, 256, (count, bits // 8), dtype=np.uint8)
-        expected = {
-            half: _nearest_distances(codes[_half(documents)] if half else codes, queries[:2], k)
-            for half in (False, True)
-        }
-        exact = {
-            name: np.array_equal(search(queries)[:2], expected[name == "texthash_flat_half_allowed"])
-            for name, (search, _) in engines.items()
-        }
-        say(f"{bits} bits, {count} queries a call: {rounds} rounds")
-        calls: dict[str, Callable[[], Any]] = {"read_once": partial(_read, words)}
-        calls |= {name: partial(search, queries) for name, (search, _) in engines.items()}
-        times = alternate(calls, rounds)
-        shared = {"bits": bits, "documents": documents, "queries": count, "threads": threads, "k": k}
-        for name, taken in times.items():
-            row = {"engine": name, **shared, "ms_per_query": taken / count, "share_of_read": None}
-            if name == "read_once":
+    for k in ks:
+        judged = {name: _judged(engine, truth, searched, k) for name, engine in engines.items()}
+        for count in batches:
+            for used in threads:
+                say(f"{searched.bits} bits, k = {k}, {count} queries a call, {used} threads: {rounds} rounds")
+                calls: dict[str, Callable[[], Any]] = {"read_once": partial(_read, words)}
+                calls |= {
+                    name: partial(_next, engine, _blocks(searched.queries, count), k, used)
+                    for name, engine in engines.items()
+                }
+                times = alternate(calls, rounds)
+                shared = {
+                    "codes": searched.kind,
+                    "bits": searched.bits,
+                    "documents": len(searched.codes),
+                    "queries": count,
+                    "threads": used,
+                    "k": k,
+                }
+                reading = times.pop("read_once")
                 # One thread reads; the time is what one call of one query would need if reading were all of it.
-                row |= {
-                    "threads": 1,
-                    "k": 0,
-                    "queries": 1,
-                    "ms_per_query": taken,
-                    "gb_per_s": words.nbytes / taken / 1e6,
-                }
-            else:
-                row |= {
-                    "share_of_read": times["read_once"] / (taken / count),
-                    "exact": exact[name],
-                    "bytes_per_document": engines[name][1] / documents,
-                }
-            rows.append(row)
+                rows.append(
+                    {"engine": "read_once", **shared, "threads": 1, "k": 0, "queries": 1, "ms_per_query": reading}
+                    | {"gb_per_s": words.nbytes / reading / 1e6}
+                )
+                for name, taken in times.items():
+                    answer = engines[name].search(searched.queries[:count], k, used)
+                    rows.append(
+                        {"engine": name, **shared, "ms_per_query": taken / count}
+                        | judged[name]
+                        | {
+                            "bytes_per_document": engines[name].size_bytes / len(searched.codes),
+                            "bandwidth_share": reading / (taken / count),
+                            "plan": _plan(answer),
+                            "candidates": float(np.median(answer.candidates)) if len(answer.candidates) else None,
+                        }
+                    )
     return rows
 
 
-def _texthash(codes: Codes, k: int, threads: int) -> Prepared:
-    index = FlatIndex(codes, np.arange(len(codes)))
-    return lambda queries: np.stack(index.search(queries, k, threads=threads).distances), index.size_bytes
+def _blocks(queries: Codes, count: int) -> Iterator[Codes]:
+    """Other queries in each round, the same ones for every engine: how long tables take depends on the query."""
+    return cycle([queries[start : start + count] for start in range(0, len(queries) - count + 1, count)])
 
 
-def _texthash_half(codes: Codes, k: int, threads: int) -> Prepared:
-    """Search the same way with a mask that allows a random half of the documents: what a label filter costs."""
-    index = FlatIndex(codes, np.arange(len(codes)))
-    allow = kernels.pack_allow(_half(len(codes)))
-    return (
-        lambda queries: np.stack(index.search(queries, k, allow=allow, threads=threads).distances),
-        index.size_bytes + allow.nbytes,
-    )
+def _next(engine: Engine, blocks: Iterator[Codes], k: int, threads: int) -> Answer:
+    return engine.search(next(blocks), k, threads)
 
 
-def _faiss(codes: Codes, k: int, threads: int) -> Prepared:
-    import faiss
+def _judged(engine: Engine, flat: Engine, searched: CodeSet, k: int) -> dict[str, Any]:
+    """Whether the distances are those of the k nearest codes, and how many of the answers are as near as these.
 
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexBinaryFlat(8 * codes.shape[1])
-    index.add(codes)
-    return lambda queries: index.search(queries, k)[0], codes.nbytes
-
-
-def _usearch(codes: Codes, k: int, threads: int) -> Prepared:
-    from usearch.index import MetricKind, search
-
-    def found(queries: Codes) -> Distances:
-        matches = search(codes, queries, k, MetricKind.Hamming, exact=True, threads=threads, dtype="b1")
-        return np.atleast_2d(matches.distances).astype(np.int64)
-
-    return found, codes.nbytes
-
-
-def _half(documents: int) -> NDArray[np.bool_]:
-    return np.random.default_rng(1).random(documents) < 0.5
+    A scan is held against numpy, on few queries, for that takes long; any other engine against our scan.
+    """
+    if engine.scans:
+        queries = searched.queries[:_CHECKED_BY_NUMPY]
+        codes = searched.codes if engine.allowed is None else searched.codes[engine.allowed]
+        expected = _nearest_distances(codes, queries, k)
+    else:
+        queries = searched.queries[:_CHECKED]
+        expected = flat.search(queries, k, 1).distances
+    found = engine.search(queries, k, 1).distances
+    near = [int((mine <= true[-1]).sum()) if len(true) else 0 for mine, true in zip(found, expected, strict=True)]
+    return {
+        "exact": all(np.array_equal(mine, true) for mine, true in zip(found, expected, strict=True)),
+        "recall": sum(near) / max(1, sum(len(true) for true in expected)),
+    }
 
 
-def _nearest_distances(codes: Codes, queries: Codes, k: int) -> Distances:
+def _plan(answer: Answer) -> str | None:
+    """The plans of the queries, the most frequent first."""
+    return "+".join(name for name, _ in Counter(answer.plans).most_common()) or None
+
+
+def _nearest_distances(codes: Codes, queries: Codes, k: int) -> list[NDArray[Any]]:
     """Return the k smallest distances of each query, by numpy alone."""
     nearest = []
     for query in queries:
@@ -155,7 +184,7 @@ def _nearest_distances(codes: Codes, queries: Codes, k: int) -> Distances:
         for byte in range(codes.shape[1]):
             distances += np.bitwise_count(codes[:, byte] ^ query[byte])
         nearest.append(np.sort(np.partition(distances, min(k, len(codes)) - 1)[:k]))
-    return np.stack(nearest)
+    return nearest
 
 
 @numba.njit(nogil=True, cache=True)
@@ -165,14 +194,3 @@ def _read(words: NDArray[np.uint64]) -> int:
     for i in range(len(words)):
         total += words[i]
     return total
-
-
-_ENGINES: dict[str, Engine] = {
-    "texthash_flat": _texthash,
-    "texthash_flat_half_allowed": _texthash_half,
-    "faiss_flat": _faiss,
-    "usearch_exact": _usearch,
-}
-# usearch takes a hundred times as long as the others: only when asked for.
-_BY_DEFAULT = ("texthash_flat", "texthash_flat_half_allowed", "faiss_flat")
-_PACKAGES = {"faiss_flat": "faiss", "usearch_exact": "usearch"}

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
-FIELDS = {"engine", "bits", "documents", "queries", "threads", "k", "ms_per_query", "exact", "bytes_per_document"}
+FIELDS = {
+    *("engine", "codes", "bits", "documents", "queries", "threads", "k", "ms_per_query", "exact", "recall"),
+    *("bytes_per_document", "bandwidth_share", "plan", "candidates"),
+}
 
 
 def run(*arguments):
@@ -29,16 +33,71 @@ def test_rows_of_every_engine_and_batch(tmp_path):
     engines = [row for row in written["rows"] if row["engine"] != "read_once"]
     assert {(row["engine"], row["bits"], row["queries"]) for row in engines} == {
         (engine, bits, queries)
-        for engine in ("texthash_flat", "texthash_flat_half_allowed", "faiss_flat")
+        for engine in (
+            "texthash_flat",
+            "texthash_flat_half_allowed",
+            "texthash_flat_percent_allowed",
+            "texthash_mih",
+            "texthash_auto",
+            "faiss_flat",
+        )
         for bits in (64, 128)
         for queries in (1, 64)
     }
     assert all(row.keys() >= FIELDS and row["exact"] and row["ms_per_query"] > 0 for row in engines)
+    assert all(row["recall"] == 1 for row in engines)
+    assert {row["plan"] for row in engines if row["engine"] == "texthash_flat"} == {"flat"}
     assert all(row["gb_per_s"] > 0 for row in written["rows"] if row["engine"] == "read_once")
 
 
+def test_codes_of_a_file_clustered_with_peers_that_are_not_exact_and_a_picture(tmp_path):
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 256, (300, 8), dtype=np.uint8)
+    np.save(tmp_path / "codes.npy", np.repeat(codes, 5, axis=0))
+    engines = [word for name in ("texthash_mih", "faiss_mih", "faiss_hnsw") for word in ("--engine", name)]
+    picture = tmp_path / "search.png"
+    options = [
+        "--codes",
+        str(tmp_path / "codes.npy"),
+        "--clustered",
+        "--k",
+        "5",
+        "--rounds",
+        "1",
+        "--plot",
+        str(picture),
+    ]
+    done = run("search", *options, *engines, "--threads", "1", "--threads", "2", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in json.loads(done.stdout)["rows"] if row["engine"] != "read_once"]
+    assert len(rows) == 3 * 2 * 2
+    assert all(row["codes"] == "clustered" and row["documents"] == 14 * 1500 for row in rows)
+    assert all(0 < row["recall"] <= 1 for row in rows)
+    assert all(row["exact"] and row["candidates"] for row in rows if row["engine"] == "texthash_mih")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_codes_of_a_corpus(small_corpus, small_hasher, tmp_path):
+    target = tmp_path / "new" / "codes.npy"
+    done = run("codes", "--corpus", small_corpus.path, "--model", small_hasher, "--out", target)
+    assert done.returncode == 0, done.stderr
+    codes = np.load(target)
+    documents = sum(len(small_corpus.split(name)) for name in ("train", "validation", "test"))
+    assert codes.shape == (documents, 4)
+    assert list(target.parent.iterdir()) == [target]
+
+
 @pytest.mark.parametrize(
-    "arguments", [["search"], ["search", "--json", "-", "--documents", "0"], ["search", "--json", "-", "--engine", "x"]]
+    "arguments",
+    [
+        ["search"],
+        ["search", "--json", "-", "--documents", "0"],
+        ["search", "--json", "-", "--engine", "x"],
+        ["search", "--json", "-", "--clustered"],
+        ["search", "--json", "-", "--k", "0"],
+        ["search", "--json", "-", "--codes", "no-such.npy"],
+    ],
 )
 def test_wrong_use(arguments):
     done = run(*arguments)
