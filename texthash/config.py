@@ -156,7 +156,15 @@ class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
     batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
+    ingress_replicas: int = Field(1, ge=1)
+    encoder_replicas: int = Field(1, ge=1)
+    shard_replicas: int = Field(1, ge=1, description="copies of each shard, which share its reads")
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # when it is needed: it reads the environment
+
+    @property
+    def url(self) -> str:
+        """Where programs on this machine reach the service."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
 
 class Config(Section):

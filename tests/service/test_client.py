@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from service.conftest import Asked
+from texthash.client import Client, ServiceError
 from texthash.errors import TexthashError
-from texthash.service.client import Client, ServiceError
 from texthash.service.problems import Problem
 
 

@@ -37,9 +37,9 @@ _BUDGETS = (0.5, 0.25, 0.12, 0.06)
 # A plan other than the scan has to promise at least so much, for a promise is not exact.
 _WORTHWHILE = 0.9
 _CACHED = 4096
-# Allowed rows as few as this share are looked up one by one instead of scanned.
-_SPARSE = 1 / 16
-_SPARSE_SCAN = 0.6
+# Of allowed rows as few as this share a scan compares no others, which takes about so much of its time.
+_SPARSE = 1 / 64
+_SPARSE_SCAN = 0.5
 
 
 @dataclass(frozen=True)

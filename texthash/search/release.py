@@ -146,12 +146,21 @@ class Release:
                 "restore the shard, or publish a release whose model made the index.",
             )
 
-    def open_shard(self, home: Home, number: int) -> Shard:
-        """Open one shard in the version of this release. Errors as :meth:`check`."""
+    def open_shard(self, home: Home, number: int, opened: Shard | None = None) -> Shard:
+        """Open one shard in the version of this release. Errors as :meth:`check`.
+
+        Args:
+            home: State directory.
+            number: Which shard.
+            opened: A shard that is open; if it is this one in another version, only what differs is read.
+        """
         self.check_shard(home, number)
         state = self.shards[number]
         path = home.path(state.uri)
-        shard = Shard.open(path, state.version)
+        if opened is not None and opened.uri == str(path):
+            shard = opened.advanced(state.version)
+        else:
+            shard = Shard.open(path, state.version)
         if len(shard) != state.documents:
             raise TexthashError(
                 f"{path} holds {len(shard)} documents in version {state.version}, release {self.name} has "

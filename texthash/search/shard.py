@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,32 +17,31 @@ from texthash.home import place
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.multi_index import MultiIndex, join_plans
+from texthash.search.rows import StoredRows, difference
 from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, codes_of, open_documents, read_manifest
 
-if TYPE_CHECKING:
-    import lance
-
 _MASKS_KEPT = 64
+# Up to so many rows, or this share of all, are followed from one version to the next without reading everything.
+_FEW_ROWS = 65_536
+_FEW_OF = 8
 
 
 class Shard:
-    """An opened shard. Made by :meth:`open`; it never changes, whatever is written to the dataset later.
+    """An opened shard. Made by :meth:`open`; it never changes: what is written later is in another, which
+    :meth:`advanced` makes of this one.
 
     Attributes:
+        uri: Where it lies.
         manifest: What the shard is.
         version: Lance version that was opened.
     """
 
-    def __init__(self, manifest: ShardManifest, dataset: lance.LanceDataset) -> None:
-        table = dataset.to_table(columns=["number", "code"])
-        numbers = table["number"].to_numpy()
-        order = np.argsort(numbers, kind="stable")
+    def __init__(self, uri: str, manifest: ShardManifest, rows: StoredRows, index: MultiIndex) -> None:
+        self.uri = uri
         self.manifest = manifest
-        self.version: int = dataset.version
-        self._dataset = dataset
-        # Place of each row of the index in the dataset; rows of the index are ordered by document number.
-        self._places = order
-        self._index = MultiIndex(codes_of(table["code"], manifest.bits)[order], numbers[order])
+        self.version: int = rows.dataset.version
+        self._rows = rows
+        self._index = index
         self._masks: OrderedDict[frozenset[str], NDArray[np.uint32]] = OrderedDict()
 
     @classmethod
@@ -74,7 +72,22 @@ class Shard:
                 f"{path} was made by model {manifest.model[:12]}, not by {model[:12]}.",
                 "use the model that made the index, or build an index with this one.",
             )
-        return cls(manifest, open_documents(path, version, manifest.bits))
+        rows, numbers, codes = StoredRows.read(open_documents(path, version, manifest.bits))
+        return cls(str(path), manifest, rows, MultiIndex(codes_of(codes, manifest.bits), numbers))
+
+    def advanced(self, version: int) -> Shard:
+        """The shard in another version. Only what differs is read, and tables are kept, as long as that is little."""
+        dataset = self._rows.dataset.checkout_version(version)
+        most = max(_FEW_ROWS, len(self) // _FEW_OF)
+        change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
+        if change is None:
+            rows, numbers, codes = StoredRows.read(dataset)
+            return Shard(self.uri, self.manifest, rows, MultiIndex(codes_of(codes, self.manifest.bits), numbers))
+        came = change.added["number"].to_numpy()
+        index = self._index.without(change.removed)
+        if len(came):
+            index = index.added(codes_of(change.added["code"], self.manifest.bits), came)
+        return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -82,13 +95,13 @@ class Shard:
     @property
     def numbers(self) -> NDArray[np.int64]:
         """Document numbers, int64 [documents], ascending."""
-        return self._index.numbers
+        return self._rows.all_numbers()
 
     def warm(self) -> None:
         """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
         warm(self.manifest.bits)
         self._index.prepare()
-        _ = self._postings
+        self._rows.prepare()
 
     def search(
         self,
@@ -141,22 +154,31 @@ class Shard:
         wanted = np.asarray(numbers, np.int64)
         if not wanted.size:
             return []
-        rows = np.minimum(np.searchsorted(self.numbers, wanted), max(0, len(self) - 1))
-        if not len(self) or np.any(self.numbers[rows] != wanted):
+        table = self._rows.take(wanted, ["id", *fields])
+        if table is None:
             raise TexthashError(
                 f"shard {self.manifest.shard} does not hold all of the documents {wanted[:5].tolist()}.",
                 "ask the shard that found them.",
             )
-        places, inverse = np.unique(self._places[rows], return_inverse=True)
-        table = self._dataset.take(places, columns=["id", *fields])
-        found = table.to_pylist()
-        return [found[i] for i in inverse]
+        found: list[dict[str, Any]] = table.to_pylist()
+        return found
+
+    def document(self, document_id: str) -> dict[str, Any] | None:
+        """A document by id, with all fields and its code; None if there is none."""
+        columns = ["id", *DOCUMENT_FIELDS, "code"]
+        found = self._rows.dataset.to_table(columns=columns, filter=pc.field("id") == document_id).to_pylist()
+        return found[0] if found else None
+
+    def count(self, labels: Iterable[str] | None = None) -> int:
+        """Number of documents; with labels, of those that have one of them."""
+        return len(self) if labels is None else len(self._rows.labelled(labels))
 
     def codes_of(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Stored codes of those documents that this shard holds, by id."""
         if not ids:
             return {}
-        table = self._dataset.to_table(columns=["id", "code"], filter=pc.field("id").isin(list(set(ids))))
+        condition = pc.field("id").isin(list(set(ids)))
+        table = self._rows.dataset.to_table(columns=["id", "code"], filter=condition)
         return dict(zip(table["id"].to_pylist(), table["code"].to_pylist(), strict=True))
 
     def _allow(self, labels: Iterable[str] | None) -> NDArray[np.uint32] | None:
@@ -166,30 +188,13 @@ class Shard:
         key = frozenset(labels)
         mask = self._masks.pop(key, None)
         if mask is None:
-            names, starts, rows = self._postings
-            allowed = np.zeros(len(self), np.bool_)
-            for name in key & names.keys():
-                label = names[name]
-                allowed[rows[starts[label] : starts[label + 1]]] = True
+            numbers = self._index.numbers
+            allowed = np.isin(numbers, self._rows.labelled(key))
             mask = pack_allow(allowed)
         self._masks[key] = mask
         if len(self._masks) > _MASKS_KEPT:
             self._masks.popitem(last=False)
         return mask
-
-    @cached_property
-    def _postings(self) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
-        """Rows by label: label numbers by name, starts [labels + 1], rows."""
-        column = self._dataset.to_table(columns=["labels"])["labels"].combine_chunks()
-        values = pc.list_flatten(column).dictionary_encode()
-        row_of_place = np.empty(len(self), np.int64)
-        row_of_place[self._places] = np.arange(len(self))
-        rows = row_of_place[pc.list_parent_indices(column).to_numpy()]
-        labels = values.indices.to_numpy()
-        starts = np.zeros(len(values.dictionary) + 1, np.int64)
-        np.cumsum(np.bincount(labels, minlength=len(values.dictionary)), out=starts[1:])
-        names = {name: number for number, name in enumerate(values.dictionary.to_pylist())}
-        return names, starts, rows[np.argsort(labels, kind="stable")]
 
 
 def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, list[NDArray[np.int64]]]:

@@ -56,12 +56,17 @@ class Written:
     Attributes:
         release: That holds it, and is current.
         documents: How many documents it wrote or deleted.
-        new: How many of them the index did not hold before.
+        new_ids: Those of them that the index did not hold before.
     """
 
     release: Release
     documents: int
-    new: int = 0
+    new_ids: frozenset[str] = frozenset()
+
+    @property
+    def new(self) -> int:
+        """How many the index did not hold before."""
+        return len(self.new_ids)
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,8 @@ class IndexWriter:
         with self._lock:
             old = self._each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
             numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}
-            known, following = len(numbers), self.release.next_number
+            new_ids = frozenset(document.id for document in documents if document.id not in numbers)
+            following = self.release.next_number
             for document in documents:
                 if document.id not in numbers:
                     numbers[document.id] = following
@@ -167,7 +173,7 @@ class IndexWriter:
                 return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], self.release.bits)
 
             self._publish([_Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
-            return Written(self.release, len(documents), len(documents) - known)
+            return Written(self.release, len(documents), new_ids)
 
     def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> Written:
         """Take documents out: those with these ids, or those with one of these labels. Ids that are not there count

@@ -1,8 +1,10 @@
-"""The Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge.
+"""The Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge;
+and a writer, through which the index is changed.
 
 ``texthash.service.app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
-starts the same application from a program. All replicas of an application are built for one release, by name: a replica
-that is restarted opens that release, whatever has become current since.
+starts the same application from a program. An application that was built for ``current`` follows the pointer: it
+answers from whatever is current, as soon as encoder and shards have opened it. One that was built for a release by name
+stays with it, and has no writer.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from ray.serve.schema import ReplicaState
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.home import resolve_home
-from texthash.search.release import CURRENT, Release, read_release
+from texthash.search.release import CURRENT, read_release
+from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts
+from texthash.service.follower import Follower, settled
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.problems import Problem
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group, ShardServer
 from texthash.service.web import make_app
+from texthash.service.writer import Done, Write, WriterServer
 
 # Requests that one batch of the ingress may join, and batches on their way at once: while one is being searched, the
 # texts of the next are encoded.
@@ -76,16 +81,27 @@ def build(args: dict[str, Any]) -> serve.Application:
         "max_queued_requests": limits.max_queued_requests,
         **_LIFE,
     }
-    place = (str(home.root), release.name)
-    encoder = serve.deployment(name="encoder", **common)(_Encoder).bind(*place, parsed.encoder_threads)
+    follows = parsed.release == CURRENT
+    place = (str(home.root), CURRENT if follows else release.name)
+    service = parsed.service
+    encoder = serve.deployment(name="encoder", **common, num_replicas=service.encoder_replicas)(_Encoder).bind(
+        *place, parsed.encoder_threads
+    )
     shards = [
-        serve.deployment(name=f"shard-{number}", **common)(_Shard).bind(*place, number)
+        serve.deployment(name=f"shard-{number}", **common, num_replicas=service.shard_replicas)(_Shard).bind(
+            *place, number, len(release.shards)
+        )
         for number in range(len(release.shards))
     ]
+    # One replica, and none beside it while it is replaced: an index has one writer.
+    alone = {**common, "max_surge_percent": 0}
+    writer = serve.deployment(name="writer", **alone)(_Writer).bind(str(home.root), service.url) if follows else None
     # The guard of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
     room = limits.max_ongoing_requests + limits.max_queued_requests + _BATCH
-    ingress = serve.deployment(name="ingress", **{**common, "max_ongoing_requests": room})(serve.ingress()(_Ingress))
-    return ingress.bind(parsed.service.model_dump(), *place, encoder, *shards)
+    ingress = serve.deployment(
+        name="ingress", **{**common, "max_ongoing_requests": room}, num_replicas=service.ingress_replicas
+    )(serve.ingress()(_Ingress))
+    return ingress.bind(service.model_dump(), *place, writer, encoder, *shards)
 
 
 class _Encoder(EncoderServer):
@@ -109,21 +125,42 @@ class _Shard(ShardServer):
         await self.self_test()
 
 
+class _Writer(WriterServer):
+    """The writer; writes that are waiting are made durable together."""
+
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
+    async def write(self, writes: list[Write]) -> list[Done | Problem]:
+        """One write, to the caller."""
+        return await self.write_many(writes)
+
+
 class _Ingress:
-    """The HTTP application, in front of the encoder and the shards."""
+    """The HTTP application, in front of the encoder, the shards and the writer."""
 
     def __init__(
-        self, service: dict[str, Any], home: str, release: str, encoder: DeploymentHandle, *shards: DeploymentHandle
+        self,
+        service: dict[str, Any],
+        home: str,
+        release: str,
+        writer: DeploymentHandle | None,
+        encoder: DeploymentHandle,
+        *shards: DeploymentHandle,
     ) -> None:
         config = ServiceConfig.model_validate(service)
-        record: Release = read_release(resolve_home(home), release)
+        place = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
-        self._gateway = Gateway(record, config.limits, _RemoteEncoder(encoder), remotes)
+        self._gateway = Gateway(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
+        self._follower = Follower(place, self._gateway) if writer is not None else None
+        self._editor = None
+        if writer is not None:
+            settle = settled if config.ingress_replicas > 1 else None
+            self._editor = Editor(place, self._gateway, _RemoteWriter(writer), settle)
         together: Any = self._together
         together.set_batch_wait_timeout_s(config.batch_wait_ms / 1000)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return make_app(self._gateway, self._search)
+        alongside = self._follower.running if self._follower is not None else None
+        return make_app(self._gateway, self._search, self._editor, alongside)
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=0.002, max_concurrent_batches=_BATCHES)
     async def _together(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
@@ -151,7 +188,7 @@ class _Remote:
             try:
                 return await self._attempt(getattr(self._handle, method), args)
             except (RayActorError, DeploymentUnavailableError, BackPressureError):
-                # All calls only read, so that a second one does no harm.
+                # Reading twice does no harm, nor does putting in or taking out the same documents twice.
                 if loop.time() >= give_up:
                     raise self._away() from None
                 await asyncio.sleep(0.1)
@@ -197,6 +234,27 @@ class _RemoteEncoder(_Remote):
         return await self._call("ping", release)
 
 
+class _RemoteWriter(_Remote):
+    def __init__(self, handle: DeploymentHandle) -> None:
+        super().__init__(
+            handle,
+            lambda: Problem(
+                "writer-unavailable",
+                "the writer of the index is being restarted.",
+                headers={"Retry-After": _RETRY_AFTER_S},
+            ),
+        )
+
+    async def write(self, write: Write) -> Done:
+        done: Done | Problem = await self._call("write", write)
+        if isinstance(done, Problem):
+            raise done
+        return done
+
+    async def ping(self) -> bool:
+        return await self._call("ping")
+
+
 class _RemoteShard(_Remote):
     def __init__(self, handle: DeploymentHandle, number: int) -> None:
         super().__init__(
@@ -219,6 +277,12 @@ class _RemoteShard(_Remote):
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]:
         return await self._call("codes_of", release, ids)
+
+    async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
+        return await self._call("document", release, document_id)
+
+    async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
+        return await self._call("count", release, labels)
 
     async def example(self, release: str) -> str | None:
         return await self._call("example", release)

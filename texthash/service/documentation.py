@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from texthash.service.gateway import Gateway
 from texthash.service.problems import MEDIA_TYPE
 
 _ASSETS = "/docs/assets"
@@ -35,34 +36,37 @@ carry `X-Request-ID` (the one you sent, if you sent one), a search also `Server-
 TAGS = [
     {"name": "search", "description": "Find documents by text, by code, or by another document."},
     {"name": "encode", "description": "Turn texts into codes."},
+    {"name": "documents", "description": "Read and count documents; put them in, take them out."},
+    {"name": "snapshots", "description": "Keep states of the index under a name, and go back to them."},
     {"name": "service", "description": "What is served, within which limits, and whether it is well."},
 ]
 
 
-def install(app: FastAPI, facts: dict[str, Any], example_id: Callable[[], Awaitable[str | None]]) -> None:
+def install(app: FastAPI, gateway: Gateway) -> None:
     """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
 
     Args:
         app: The application; its own documentation routes must be off.
-        facts: ``documents``, ``corpus``, ``bits`` and ``method`` of the release.
-        example_id: Gives the id of a document of the index, so that the example of a query by id works.
+        gateway: Knows the release, and the id of a document, so that examples work.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi(request: Request) -> Response:
-        url = str(request.base_url).rstrip("/")
+        url, release = str(request.base_url).rstrip("/"), gateway.release
         document = get_openapi(
             title=app.title,
             version=app.version,
             summary="Semantic text search in Hamming space",
-            description=_DESCRIPTION.format(**facts, url=url),
+            description=_DESCRIPTION.format(
+                documents=release.documents, corpus=release.corpus, bits=release.bits, method=release.method, url=url
+            ),
             routes=app.routes,
             tags=TAGS,
             servers=[{"url": request.scope.get("root_path", "") or "/", "description": "this server"}],
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         )
-        _name_example(document, await example_id())
+        _name_example(document, await gateway.example())
         _problems_only(document)
         return JSONResponse(document)
 
@@ -101,9 +105,7 @@ def _problems_only(document: dict[str, Any]) -> None:
 
 
 def _name_example(document: dict[str, Any], example_id: str | None) -> None:
-    """Put the id of a real document into the example of a query by id."""
-    content = document["paths"]["/v1/search"]["post"]["requestBody"]["content"]["application/json"]
-    for example in content["examples"].values():
-        for query in example["value"]["queries"]:
-            if query.get("id") == EXAMPLE_ID and example_id is not None:
-                query["id"] = example_id
+    """Put the id of a real document into the examples that need one."""
+    if example_id is not None:
+        text = json.dumps(document).replace(json.dumps(EXAMPLE_ID), json.dumps(example_id))
+        document.update(json.loads(text))

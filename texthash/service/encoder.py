@@ -41,6 +41,12 @@ class Texts:
     logits: bool = False
 
 
+@dataclass(frozen=True)
+class _Model:
+    digest: str
+    hasher: Hasher
+
+
 class EncoderServer:
     """Encodes texts; calls that arrive together share one pass through the model.
 
@@ -55,7 +61,7 @@ class EncoderServer:
 
         torch.set_num_threads(threads)
         self._home = resolve_home(home)
-        self._hashers = Pinned(self._open, release)
+        self._hashers = Pinned(self._open, read_release(self._home, release).name)
 
     async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
         """Encode the texts of several calls, in one pass for those of one release and role."""
@@ -64,7 +70,7 @@ class EncoderServer:
             together.setdefault((call.release, call.role), []).append(place)
         answers: dict[int, Encoded] = {}
         for (release, role), places in together.items():
-            hasher = await self._hashers.get(release)
+            hasher = (await self._hashers.get(release)).hasher
             texts = [text for place in places for text in calls[place].texts]
             whole = await asyncio.to_thread(_encode, hasher, texts, role)
             start = 0
@@ -81,12 +87,15 @@ class EncoderServer:
 
     async def self_test(self) -> None:
         """Encode one text; raises what is wrong with the model."""
-        self._hashers.newest.encode([""])
+        self._hashers.newest.hasher.encode([""])
 
-    def _open(self, release: str) -> Hasher:
-        hasher = read_release(self._home, release).open_hasher(self._home)
+    def _open(self, release: str, newest: _Model | None) -> _Model:
+        record = read_release(self._home, release)
+        if newest is not None and newest.digest == record.model_digest:  # a write changes documents, not the model
+            return newest
+        hasher = record.open_hasher(self._home)
         hasher.encode(["the first pass is slower than those that follow"])
-        return hasher
+        return _Model(record.model_digest, hasher)
 
 
 def _encode(hasher: Hasher, texts: list[str], role: Role) -> Encoded:

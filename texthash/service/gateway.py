@@ -45,6 +45,10 @@ class ShardClient(Protocol):
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]: ...
 
+    async def document(self, release: str, document_id: str) -> dict[str, Any] | None: ...
+
+    async def count(self, release: str, labels: tuple[str, ...] | None) -> int: ...
+
     async def example(self, release: str) -> str | None: ...
 
     async def ping(self, release: str) -> bool: ...
@@ -52,8 +56,9 @@ class ShardClient(Protocol):
 
 @dataclass
 class Answer:
-    """The results of one request, ready to be sent, and where the time went (seconds)."""
+    """The results of one request, ready to be sent, the release they are of, and where the time went (seconds)."""
 
+    release: Release
     results: list[dict[str, Any]]
     encode: float
     search: float
@@ -84,10 +89,10 @@ _Later = tuple[_Query, Hits, NDArray[np.int64], tuple[str, ...]]
 
 
 class Gateway:
-    """Answers requests from one release.
+    """Answers each request from one release, and moves from one release to the next between requests.
 
     Args:
-        release: The release.
+        release: The first release.
         limits: Of the service.
         encoder: Encodes texts.
         shards: One client per shard, in order.
@@ -99,9 +104,52 @@ class Gateway:
         self._encoder = encoder
         self._shards = list(shards)
 
-    async def encode(self, texts: Sequence[str], role: str, logits: bool) -> Encoded:
-        """Encode texts."""
-        return await self._encoder.encode(Texts(self.release.name, tuple(texts), role, logits))  # type: ignore[arg-type]
+    async def follow(self, release: Release) -> None:
+        """Answer from another release, of as many shards, as soon as encoder and shards have opened it.
+
+        Raises:
+            Problem: one of them is away; the release stays as it is.
+        """
+        if release.name == self.release.name:
+            return
+        if len(release.shards) != len(self._shards):
+            raise Problem(
+                "shard-unavailable",
+                f"release {release.name} has {len(release.shards)} shards, this service was started for "
+                f"{len(self._shards)}: start it again.",
+            )
+        clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
+        await asyncio.gather(*(client.ping(release.name) for client in clients))
+        self.release = release
+
+    async def encode(
+        self, texts: Sequence[str], role: str, logits: bool, release: Release | None = None
+    ) -> tuple[Release, Encoded]:
+        """Encode texts by the model of a release; None: of the current one. Returns which."""
+        chosen = release or self.release
+        call = Texts(chosen.name, tuple(texts), role, logits)  # type: ignore[arg-type]
+        return chosen, await self._encoder.encode(call)
+
+    async def document(self, document_id: str) -> tuple[Release, dict[str, Any]]:
+        """One document with its code.
+
+        Raises:
+            Problem: there is none of this id, or its shard is away.
+        """
+        release = self.release
+        shard = self._shards[shard_of(document_id, len(self._shards))]
+        found = await shard.document(release.name, document_id)
+        if found is None:
+            raise Problem("unknown-document", f"the index holds no document {document_id!r}.")
+        return release, found
+
+    async def count(self, labels: Sequence[str] | None) -> tuple[Release, int]:
+        """Number of documents; with labels, of those that have one of them."""
+        release = self.release
+        if labels is None:
+            return release, release.documents
+        counts = await asyncio.gather(*(shard.count(release.name, tuple(labels)) for shard in self._shards))
+        return release, sum(counts)
 
     async def search(self, requests: Sequence[SearchRequest]) -> list[Answer | Problem]:
         """Answer several requests with one call per shard; a request that cannot be answered gets its problem.
@@ -109,21 +157,21 @@ class Gateway:
         Raises:
             Problem: the encoder or a shard is away; then no request of the batch can be answered exactly.
         """
-        start = time.perf_counter()
+        start, release = time.perf_counter(), self.release
         queries = [[_Query(request) for _ in request.queries] for request in requests]
-        problems = await self._resolve(requests, queries)
+        problems = await self._resolve(release, requests, queries)
         encoded = time.perf_counter()
         alive = [query for place, row in enumerate(queries) if place not in problems for query in row if query.searched]
         groups: dict[tuple[Any, ...], list[_Query]] = {}
         for query in alive:
             groups.setdefault(query.key, []).append(query)
-        found = await self._ask(groups)
+        found = await self._ask(release, groups)
         searched = time.perf_counter()
-        await self._merge(groups, found)
+        await self._merge(release, groups, found)
         merged = time.perf_counter()
         times = (encoded - start, searched - encoded, merged - searched)
         return [
-            problems[place] if place in problems else Answer([_result(query) for query in row], *times)
+            problems[place] if place in problems else Answer(release, [_result(query) for query in row], *times)
             for place, row in enumerate(queries)
         ]
 
@@ -147,7 +195,9 @@ class Gateway:
 
     # -- steps ------------------------------------------------------------------------------------------------
 
-    async def _resolve(self, requests: Sequence[SearchRequest], queries: list[list[_Query]]) -> dict[int, Problem]:
+    async def _resolve(
+        self, release: Release, requests: Sequence[SearchRequest], queries: list[list[_Query]]
+    ) -> dict[int, Problem]:
         """Find the code of every query: given, stored under an id, or made from text."""
         texts: list[tuple[_Query, str]] = []
         ids: list[tuple[int, _Query, str]] = []
@@ -160,7 +210,7 @@ class Gateway:
                 elif asked.code is not None:
                     query.code = bytes.fromhex(asked.code)
         _, stored = await asyncio.gather(
-            self._encode_queries(texts), self._codes_of({document_id for _, _, document_id in ids})
+            self._encode_queries(release, texts), self._codes_of(release, {document_id for _, _, document_id in ids})
         )
         problems: dict[int, Problem] = {}
         for place, query, document_id in ids:
@@ -169,32 +219,34 @@ class Gateway:
                 problems.setdefault(place, Problem("unknown-document", f"the index holds no document {document_id!r}."))
         return problems
 
-    async def _encode_queries(self, texts: list[tuple[_Query, str]]) -> None:
+    async def _encode_queries(self, release: Release, texts: list[tuple[_Query, str]]) -> None:
         if not texts:
             return
-        encoded = await self.encode([text for _, text in texts], "query", False)
+        _, encoded = await self.encode([text for _, text in texts], "query", False, release)
         for row, (query, _) in enumerate(texts):
             query.code = encoded.codes[row].tobytes()
             query.known = query.searched = bool(encoded.known[row])
 
-    async def _codes_of(self, ids: set[str]) -> dict[str, bytes]:
+    async def _codes_of(self, release: Release, ids: set[str]) -> dict[str, bytes]:
         by_shard: dict[int, list[str]] = {}
         for document_id in ids:
             by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
-        calls = [self._shards[shard].codes_of(self.release.name, wanted) for shard, wanted in by_shard.items()]
+        calls = [self._shards[shard].codes_of(release.name, wanted) for shard, wanted in by_shard.items()]
         return {key: code for part in await asyncio.gather(*calls) for key, code in part.items()}
 
-    async def _ask(self, groups: dict[tuple[Any, ...], list[_Query]]) -> list[list[Found]]:
+    async def _ask(self, release: Release, groups: dict[tuple[Any, ...], list[_Query]]) -> list[list[Found]]:
         if not groups:
             return []
-        width = self.release.bits // 8
+        width = release.bits // 8
         asked = [
             Group(_stack(queries, width), limit, radius, labels, fields if limit <= _INLINE_HITS else None)
             for (limit, radius, labels, fields), queries in groups.items()
         ]
-        return list(await asyncio.gather(*(shard.search(self.release.name, asked) for shard in self._shards)))
+        return list(await asyncio.gather(*(shard.search(release.name, asked) for shard in self._shards)))
 
-    async def _merge(self, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]) -> None:
+    async def _merge(
+        self, release: Release, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]
+    ) -> None:
         later: list[_Later] = []
         for place, ((_, _, _, fields), queries) in enumerate(groups.items()):
             parts = [shard[place] for shard in found]
@@ -218,14 +270,14 @@ class Gateway:
                     for document, distance in zip(documents, hits.distances[0].tolist(), strict=True)
                 ]
         if later:
-            await self._fetch(later)
+            await self._fetch(release, later)
 
-    async def _fetch(self, later: list[_Later]) -> None:
+    async def _fetch(self, release: Release, later: list[_Later]) -> None:
         """Get the documents of merged hits, with one call per shard that has some."""
 
         async def ask(shard: int) -> list[list[dict[str, Any]]]:
             wanted = [(hits.numbers[0][owners == shard].tolist(), fields) for _, hits, owners, fields in later]
-            return await self._shards[shard].documents(self.release.name, wanted)
+            return await self._shards[shard].documents(release.name, wanted)
 
         owning = sorted({int(shard) for _, _, owners, _ in later for shard in np.unique(owners)})
         parts = dict(zip(owning, await asyncio.gather(*(ask(shard) for shard in owning)), strict=True))

@@ -13,25 +13,27 @@ T = TypeVar("T")
 class Pinned(Generic[T]):
     """Opened parts of releases by release name, the most recently asked for.
 
-    Two are kept: while a service moves from one release to the next, old and new callers meet old and new replicas, and
-    each is answered from its own release. One that is not open yet is opened on demand.
+    A few are kept: while a service moves from one release to the next, old and new callers meet old and new replicas,
+    and each is answered from its own release. One that is not open yet is opened on demand.
 
     Args:
-        opener: Opens the part of a release; called in a thread, except for the first.
+        opener: Opens the part of a release, given the part that was opened last (None for the first), from which it
+            may take what has not changed; called in a thread, except for the first.
         first: Opened at once.
         kept: How many stay open.
     """
 
-    def __init__(self, opener: Callable[[str], T], first: str, kept: int = 2) -> None:
+    def __init__(self, opener: Callable[[str, T | None], T], first: str, kept: int = 4) -> None:
         self._opener = opener
         self._kept = kept
-        self._opened: OrderedDict[str, T] = OrderedDict({first: opener(first)})
+        self._newest = opener(first, None)
+        self._opened: OrderedDict[str, T] = OrderedDict({first: self._newest})
         self._lock = asyncio.Lock()
 
     @property
     def newest(self) -> T:
-        """The part of the release that was asked for last."""
-        return next(reversed(self._opened.values()))
+        """The part that was opened last."""
+        return self._newest
 
     async def get(self, release: str) -> T:
         """The part of a release. Errors are those of the opener."""
@@ -40,8 +42,8 @@ class Pinned(Generic[T]):
             async with self._lock:
                 found = self._opened.get(release)
                 if found is None:
-                    found = await asyncio.to_thread(self._opener, release)
-                    self._opened[release] = found
+                    found = await asyncio.to_thread(self._opener, release, self._newest)
+                    self._opened[release] = self._newest = found
                     while len(self._opened) > self._kept:
                         self._opened.popitem(last=False)
         self._opened.move_to_end(release)

@@ -33,6 +33,12 @@ KINDS: dict[str, Kind] = {
         "no document has this id",
         "A query by id searches with the stored code of a document, which must be in the index.",
     ),
+    "unknown-snapshot": Kind(404, "no snapshot has this name", "GET /v1/snapshots lists those that exist."),
+    "unauthorized": Kind(
+        401,
+        "the key is missing or wrong",
+        "This server asks for a key: send it in the header Authorization: Bearer <key>.",
+    ),
     "method-not-allowed": Kind(
         405, "this path does not take this method", "The Allow header of the answer names the methods that it takes."
     ),
@@ -41,6 +47,17 @@ KINDS: dict[str, Kind] = {
         "the code does not have the width of the index",
         "A code has bits / 4 hexadecimal digits; GET /v1/info names the bits. A code made by another model finds "
         "nothing sensible: encode with POST /v1/encode of this server.",
+    ),
+    "snapshot-exists": Kind(
+        409, "a snapshot has this name", "A snapshot never changes: choose another name, or drop that one first."
+    ),
+    "model-changed": Kind(
+        409,
+        "the model was exchanged meanwhile",
+        "The documents were encoded by a model that is not served any more. Send the request again.",
+    ),
+    "write-failed": Kind(
+        409, "the index did not take the write", "Nothing of the write is to be seen; the detail says why."
     ),
     "body-too-large": Kind(
         413, "the body is too large", "GET /v1/info shows limits.max_body_bytes; send less at once."
@@ -72,7 +89,7 @@ KINDS: dict[str, Kind] = {
     "overloaded": Kind(
         429,
         "too many requests are waiting",
-        "Wait the seconds of the Retry-After header, then send the request again. texthash.service.client does.",
+        "Wait the seconds of the Retry-After header, then send the request again. texthash.client does.",
     ),
     "internal": Kind(
         500, "the server failed", "The log of the server has the cause under the request_id of this answer."
@@ -85,6 +102,17 @@ KINDS: dict[str, Kind] = {
         "a shard of the index is away",
         "An answer without this shard would not be exact, so there is none. The shard is being restarted: send the "
         "request again after Retry-After seconds. GET /health/ready tells when all shards answer.",
+    ),
+    "writer-unavailable": Kind(
+        503,
+        "the writer of the index is away",
+        "It is being restarted. Send the write again: what was not acknowledged may or may not be in the index, and a "
+        "second upsert or delete of the same documents does no harm.",
+    ),
+    "index-held": Kind(
+        503,
+        "another program writes to the index",
+        "An index has one writer at a time, and that is not this service now. Send the write again when it has ended.",
     ),
     "timeout": Kind(
         504,
@@ -119,6 +147,10 @@ class Problem(HTTPException):
         self.errors = list(errors)
         self.members = members
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels between processes, and an exception would do so without its keywords."""
+        return _problem, (self.kind, self.detail, self.errors, self.headers, self.members)
+
     def response(self, scope: Any) -> Response:
         """The answer, for the request of an ASGI scope."""
         kind = KINDS[self.kind]
@@ -134,6 +166,12 @@ class Problem(HTTPException):
         if self.errors:
             body["errors"] = self.errors
         return Response(json.dumps(body), kind.status, self.headers, MEDIA_TYPE)
+
+
+def _problem(
+    kind: str, detail: str, errors: list[dict[str, Any]], headers: dict[str, str] | None, members: dict[str, Any]
+) -> Problem:
+    return Problem(kind, detail, errors=errors, headers=headers, **members)
 
 
 def install(app: FastAPI) -> None:

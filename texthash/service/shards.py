@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.home import resolve_home
+from texthash.home import Home, resolve_home
 from texthash.search.flat import Hits
-from texthash.search.release import read_release
+from texthash.search.release import CURRENT, list_releases, read_release
 from texthash.search.shard import Shard
 from texthash.service.pinned import Pinned
 
@@ -56,14 +56,15 @@ class ShardServer:
 
     Args:
         home: State directory, absolute.
-        release: Opened at once.
+        release: Opened at once; of ``"current"``, the newest that has so many shards.
         number: Which shard.
+        shards: How many shards there are; None: as the release has.
     """
 
-    def __init__(self, home: str, release: str, number: int) -> None:
+    def __init__(self, home: str, release: str, number: int, shards: int | None = None) -> None:
         self._home = resolve_home(home)
         self._number = number
-        self._shards = Pinned(self._open, release)
+        self._shards = Pinned(self._open, _fitting(self._home, release, shards))
 
     async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
         """Search every group. Errors: see :meth:`texthash.search.shard.Shard.search`."""
@@ -79,6 +80,16 @@ class ShardServer:
         """Stored codes of those ids that this shard holds."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.codes_of, ids)
+
+    async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
+        """A document with its code, by id; None if this shard has none of this id."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(shard.document, document_id)
+
+    async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
+        """Number of documents; with labels, of those that have one of them."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(shard.count, labels)
 
     async def example(self, release: str) -> str | None:
         """Id of the first document of this shard, for the examples of the documentation."""
@@ -96,10 +107,20 @@ class ShardServer:
         shard = self._shards.newest
         shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
 
-    def _open(self, release: str) -> Shard:
-        shard = read_release(self._home, release).open_shard(self._home, self._number)
+    def _open(self, release: str, newest: Shard | None) -> Shard:
+        record = read_release(self._home, release)
+        shard = record.open_shard(self._home, self._number, newest)
         shard.warm()
         return shard
+
+
+def _fitting(home: Home, release: str, shards: int | None) -> str:
+    """The name of the release; of ``"current"``, the newest with so many shards: what is current now may be an index
+    that this service was not started for."""
+    current = read_release(home, release)
+    if release != CURRENT or shards is None or len(current.shards) == shards:
+        return current.name
+    return next(found.name for found in reversed(list_releases(home)) if len(found.shards) == shards)
 
 
 def _search(shard: Shard, group: Group) -> Found:

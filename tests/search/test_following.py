@@ -1,0 +1,104 @@
+"""A shard that follows writes is the shard that is opened anew, in whatever order versions are visited."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.search.test_writer import built, codes, documents, home
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.search import shard as shards
+from texthash.search.release import list_releases, read_release
+from texthash.search.shard import Shard
+from texthash.search.writer import IndexDocument, IndexWriter
+
+__all__ = ["built", "home"]  # fixtures
+_LABELS = ("red", "green", "it's")
+
+
+def assert_same(followed: Shard, opened: Shard) -> None:
+    queries = np.random.default_rng(0).integers(0, 256, (5, 4), dtype=np.uint8)
+    assert len(followed) == len(opened)
+    np.testing.assert_array_equal(followed.numbers, opened.numbers)
+    for labels in (None, ["red"], ["green", "it's"], ["no such"]):
+        assert followed.count(labels) == opened.count(labels)
+        for radius in (None, 9):
+            found, expected = (shard.search(queries, 50, 3, radius, labels) for shard in (followed, opened))
+            for query in range(len(queries)):
+                np.testing.assert_array_equal(found.numbers[query], expected.numbers[query])
+                np.testing.assert_array_equal(found.distances[query], expected.distances[query])
+        totals = [shard.total_within_radius(queries, 12, labels).tolist() for shard in (followed, opened)]
+        assert totals[0] == totals[1]
+    some = opened.numbers[:: max(1, len(opened) // 40)][::-1]
+    fields = ["title", "text", "labels", "code"]
+    assert followed.documents(some, fields) == opened.documents(some, fields)
+    ids = [row["id"] for row in opened.documents(some, [])]
+    assert followed.codes_of([*ids, "absent"]) == opened.codes_of(ids)
+    if ids:
+        assert followed.document(ids[0]) == opened.document(ids[0])
+    assert followed.document("absent") is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_following_is_opening(home: Home, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_FEW_ROWS", 120 if seed % 2 else 65_536)  # some changes are too many to follow
+    rng = random.Random(seed)
+    states = [read_release(home).shards[0]]
+    with IndexWriter.open(home) as writer:
+        first = Shard.open(home.path(states[0].uri))
+        known = [f"n{number}" for number in range(80)]
+        known += [row["id"] for row in first.documents(first.numbers[:100], [])]
+        for step in range(14):
+            some = rng.sample(known, rng.randint(1, 40))
+            kind = rng.choice(["upsert", "upsert", "delete", "label", "compact" if step % 5 == 4 else "upsert"])
+            if kind == "upsert":
+                made = [
+                    IndexDocument(id_, f"{id_} {step}", str(step), tuple(rng.sample(_LABELS, rng.randint(0, 2))))
+                    for id_ in some
+                ]
+                writer.upsert(made, np.frombuffer(rng.randbytes(4 * len(some)), np.uint8).reshape(-1, 4))
+            elif kind == "delete":
+                writer.delete(ids=some)
+            elif kind == "label":
+                writer.delete(labels=["red"])
+            else:
+                writer.compact()
+            states.append(writer.release.shards[0])
+            take = states[-1]
+            first = first.advanced(take.version)
+            assert_same(first, Shard.open(home.path(take.uri), take.version))
+
+
+def test_an_older_version_is_reached_too(home: Home) -> None:
+    with IndexWriter.open(home) as writer:
+        for round_ in range(4):
+            writer.upsert(documents("a", f"b{round_}", *[f"c{i}" for i in range(6)]), codes(8, round_))
+    releases = list_releases(home)
+    newest = releases[-1].open_shard(home, 1)
+    for release in reversed(releases):
+        newest = release.open_shard(home, 1, newest)
+        assert_same(newest, release.open_shard(home, 1))
+
+
+def test_a_shard_is_not_taken_for_another(home: Home) -> None:
+    release = read_release(home)
+    other = release.open_shard(home, 0)
+    assert_same(release.open_shard(home, 1, other), release.open_shard(home, 1))
+
+
+def test_a_deleted_document_is_gone(home: Home) -> None:
+    with IndexWriter.open(home) as writer:
+        writer.upsert(documents("a"), codes(1))
+        before = [release.open_shard(home, shard) for release in [writer.release] for shard in range(2)]
+        holder = next(shard for shard in before if shard.document("a"))
+        number = int(holder.numbers[-1])
+        state = writer.delete(ids=["a"]).release.shards[holder.manifest.shard]
+    gone = holder.advanced(state.version)
+    with pytest.raises(TexthashError, match="does not hold"):
+        gone.documents([number], [])
+    assert holder.document("a") is not None  # who holds the older one still sees it
+    assert Path(holder.uri).name == f"shard-{holder.manifest.shard:04d}"

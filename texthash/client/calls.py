@@ -1,0 +1,152 @@
+"""What can be asked of the service: each function makes a call, which a client sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from texthash.service.document_schemas import (
+    CountReply,
+    DeleteReply,
+    RestoreReply,
+    SnapshotInfo,
+    Snapshots,
+    StoredDocument,
+    UpsertReply,
+)
+from texthash.service.schemas import EncodeReply, Health, Info, SearchReply
+
+Reply = TypeVar("Reply", bound=BaseModel)
+Field = Literal["title", "text", "labels"]
+
+
+@dataclass(frozen=True)
+class Call(Generic[Reply]):
+    """One request.
+
+    Attributes:
+        method: Of HTTP.
+        path: Below the URL of the service.
+        reply: Type of the answer.
+        body: JSON; None for none.
+        answers: Statuses other than success whose body is an answer too.
+    """
+
+    method: str
+    path: str
+    reply: type[Reply]
+    body: dict[str, Any] | None = None
+    answers: tuple[int, ...] = ()
+
+
+def search(
+    queries: str | Sequence[str | dict[str, str]],
+    *,
+    limit: int = 10,
+    offset: int = 0,
+    radius: int | None = None,
+    labels: Sequence[str] | None = None,
+    fields: Sequence[Field] = ("title",),
+    include_code: bool = False,
+) -> Call[SearchReply]:
+    """Search.
+
+    Args:
+        queries: One text, or a list of texts and of ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``.
+        limit: Hits per query.
+        offset: Hits to leave out first.
+        radius: Only documents at most so many bits away.
+        labels: Only documents with one of these labels.
+        fields: Parts of the documents to return.
+        include_code: Return the codes of the hits.
+
+    Raises:
+        ServiceError: the service refused, or was still busy after all attempts.
+        TexthashError: no service answers there.
+    """
+    listed = [queries] if isinstance(queries, str) else list(queries)
+    body = {
+        "queries": [{"text": query} if isinstance(query, str) else query for query in listed],
+        "limit": limit,
+        "offset": offset,
+        "radius": radius,
+        "filter": _filter(labels),
+        "fields": list(fields),
+        "include_code": include_code,
+    }
+    return Call("POST", "v1/search", SearchReply, body)
+
+
+def encode(
+    inputs: str | Sequence[str],
+    *,
+    role: Literal["document", "query"] = "document",
+    format: Literal["hex", "base64", "bits"] = "hex",
+    return_logits: bool = False,
+) -> Call[EncodeReply]:
+    """Codes of texts. Errors as ``search``."""
+    texts = inputs if isinstance(inputs, str) else list(inputs)
+    body = {"inputs": texts, "role": role, "format": format, "return_logits": return_logits}
+    return Call("POST", "v1/encode", EncodeReply, body)
+
+
+def upsert(documents: Sequence[Mapping[str, Any]], *, wait: bool = False) -> Call[UpsertReply]:
+    """Put documents in; durable when this returns. Errors as ``search``.
+
+    Args:
+        documents: ``{"id": ..., "text": ...}`` with ``title`` and ``labels`` where there are; a known id is replaced.
+        wait: Return when every search sees them.
+    """
+    body = {"documents": [dict(document) for document in documents]}
+    return Call("PUT", f"v1/documents?wait={str(wait).lower()}", UpsertReply, body)
+
+
+def delete(
+    *, ids: Sequence[str] | None = None, labels: Sequence[str] | None = None, wait: bool = False
+) -> Call[DeleteReply]:
+    """Take documents out, by id or by label; durable when this returns. Errors as ``search``."""
+    body = {"ids": None if ids is None else list(ids), "filter": _filter(labels)}
+    return Call("POST", f"v1/documents/delete?wait={str(wait).lower()}", DeleteReply, body)
+
+
+def document(id: str) -> Call[StoredDocument]:
+    """One document with its code. Errors as ``search``; 404 if there is none."""
+    return Call("GET", f"v1/documents/{quote(id)}", StoredDocument)
+
+
+def count(*, labels: Sequence[str] | None = None) -> Call[CountReply]:
+    """How many documents there are, or have one of the labels. Errors as ``search``."""
+    return Call("POST", "v1/documents/count", CountReply, {"filter": _filter(labels)})
+
+
+def snapshots() -> Call[Snapshots]:
+    """The snapshots. Errors as ``search``."""
+    return Call("GET", "v1/snapshots", Snapshots)
+
+
+def take_snapshot(name: str) -> Call[SnapshotInfo]:
+    """Keep what is served now under a name. Errors as ``search``."""
+    return Call("POST", "v1/snapshots", SnapshotInfo, {"name": name})
+
+
+def restore_snapshot(name: str) -> Call[RestoreReply]:
+    """Bring back the documents of a snapshot. Errors as ``search``."""
+    return Call("POST", f"v1/snapshots/{quote(name, safe='')}/restore", RestoreReply)
+
+
+def info() -> Call[Info]:
+    """What is served, and within which limits. Errors as ``search``."""
+    return Call("GET", "v1/info", Info)
+
+
+def ready() -> Call[Health]:
+    """State of the service; does not raise when it is not ready."""
+    return Call("GET", "health/ready", Health, answers=(503,))
+
+
+def _filter(labels: Sequence[str] | None) -> dict[str, list[str]] | None:
+    return None if labels is None else {"labels": list(labels)}

@@ -1,0 +1,213 @@
+"""The clients: how a call is sent, and sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from texthash.client import calls
+from texthash.client.calls import Call
+from texthash.errors import TexthashError
+from texthash.service.schemas import ProblemBody
+
+KEY_VARIABLE = "TEXTHASH_API_KEY"
+_RETRIED = (429, 503)
+_LONGEST_WAIT_S = 10.0
+_FIRST_WAIT_S = 0.1
+
+P = ParamSpec("P")
+Reply = TypeVar("Reply", bound=BaseModel)
+
+
+class ServiceError(TexthashError):
+    """The service answered with a problem.
+
+    Attributes:
+        problem_body: The problem as it was sent.
+        status: Its HTTP status.
+    """
+
+    def __init__(self, body: ProblemBody) -> None:
+        super().__init__(f"{body.title}: {body.detail}", f"see {body.type} of the server (request {body.request_id}).")
+        self.problem_body = body
+        self.status = body.status
+
+
+def _blocking(make: Callable[P, Call[Reply]]) -> Callable[Concatenate[Client, P], Reply]:
+    @wraps(make)
+    def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> Reply:
+        return self._ask(make(*args, **kwargs))
+
+    return method
+
+
+def _awaited(make: Callable[P, Call[Reply]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[Reply]]:
+    @wraps(make)
+    async def method(self: AsyncClient, *args: P.args, **kwargs: P.kwargs) -> Reply:
+        return await self._ask(make(*args, **kwargs))
+
+    return method
+
+
+class Client:
+    """Talks to one service. Use it in a ``with`` statement, or call :meth:`close`.
+
+    Args:
+        url: Of the service, with its route prefix if it has one.
+        timeout_s: Of one attempt.
+        retries: Further attempts after an answer 429 or 503 or a broken connection; each waits what the server asks
+            for, else twice as long as the one before. A write is sent again too: twice the same does no harm.
+        key: That the service asks for; None: TEXTHASH_API_KEY, if it is set.
+        transport: Of httpx, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        timeout_s: float = 30.0,
+        retries: int = 4,
+        key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retries = retries
+        self._http = httpx.Client(transport=transport, **_options(url, timeout_s, key))
+
+    search = _blocking(calls.search)
+    encode = _blocking(calls.encode)
+    upsert = _blocking(calls.upsert)
+    delete = _blocking(calls.delete)
+    document = _blocking(calls.document)
+    count = _blocking(calls.count)
+    snapshots = _blocking(calls.snapshots)
+    take_snapshot = _blocking(calls.take_snapshot)
+    restore_snapshot = _blocking(calls.restore_snapshot)
+    info = _blocking(calls.info)
+    ready = _blocking(calls.ready)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, call: Call[Reply]) -> Reply:
+        attempts = _Attempts(self._retries, str(self._http.base_url))
+        while True:
+            try:
+                reply = self._http.request(call.method, call.path, json=call.body)
+            except httpx.TransportError as error:
+                wait = attempts.after_failure(error)
+            else:
+                if _answered(reply, call):
+                    return call.reply.model_validate_json(reply.content)
+                wait = attempts.after(reply)
+            time.sleep(wait)
+
+
+class AsyncClient:
+    """As :class:`Client`, with methods to be awaited. Use it in an ``async with`` statement, or call :meth:`close`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        timeout_s: float = 30.0,
+        retries: int = 4,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._retries = retries
+        self._http = httpx.AsyncClient(transport=transport, **_options(url, timeout_s, key))
+
+    search = _awaited(calls.search)
+    encode = _awaited(calls.encode)
+    upsert = _awaited(calls.upsert)
+    delete = _awaited(calls.delete)
+    document = _awaited(calls.document)
+    count = _awaited(calls.count)
+    snapshots = _awaited(calls.snapshots)
+    take_snapshot = _awaited(calls.take_snapshot)
+    restore_snapshot = _awaited(calls.restore_snapshot)
+    info = _awaited(calls.info)
+    ready = _awaited(calls.ready)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _ask(self, call: Call[Reply]) -> Reply:
+        attempts = _Attempts(self._retries, str(self._http.base_url))
+        while True:
+            try:
+                reply = await self._http.request(call.method, call.path, json=call.body)
+            except httpx.TransportError as error:
+                wait = attempts.after_failure(error)
+            else:
+                if _answered(reply, call):
+                    return call.reply.model_validate_json(reply.content)
+                wait = attempts.after(reply)
+            await asyncio.sleep(wait)
+
+
+class _Attempts:
+    """How long to wait before the next attempt, or what to raise when there is none."""
+
+    def __init__(self, retries: int, url: str) -> None:
+        self._left = retries
+        self._wait = _FIRST_WAIT_S
+        self._url = url
+
+    def after_failure(self, error: httpx.TransportError) -> float:
+        """After a connection that broke or was refused."""
+        if self._left == 0:
+            raise TexthashError(
+                f"no service answers at {self._url}: {error!r}", "start one, or name its URL."
+            ) from error
+        return self._next(self._wait)
+
+    def after(self, reply: httpx.Response) -> float:
+        """After an answer that is an error."""
+        if self._left == 0 or reply.status_code not in _RETRIED:
+            raise _error(reply)
+        asked = reply.headers.get("retry-after", "")
+        return self._next(float(asked) if asked.isdigit() else self._wait)
+
+    def _next(self, wait: float) -> float:
+        self._left -= 1
+        self._wait *= 2
+        return min(wait, _LONGEST_WAIT_S)
+
+
+def _options(url: str, timeout_s: float, key: str | None) -> dict[str, Any]:
+    secret = key if key is not None else os.environ.get(KEY_VARIABLE)
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    return {"base_url": url.rstrip("/") + "/", "timeout": timeout_s, "headers": headers}
+
+
+def _answered(reply: httpx.Response, call: Call[Any]) -> bool:
+    return reply.is_success or reply.status_code in call.answers
+
+
+def _error(reply: httpx.Response) -> TexthashError:
+    if reply.headers.get("content-type", "").startswith("application/problem+json"):
+        return ServiceError(ProblemBody.model_validate_json(reply.content))
+    return TexthashError(
+        f"{reply.request.url} answered {reply.status_code}: {reply.text[:200]}",
+        "check that this is a texthash service.",
+    )

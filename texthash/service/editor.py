@@ -1,0 +1,105 @@
+"""Changing the index for a request: encode, let the writer make it durable, and answer from what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from texthash.errors import TexthashError, UsageError
+from texthash.home import Home
+from texthash.search.release import Release, read_release
+from texthash.search.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.search.writer import IndexDocument
+from texthash.service.gateway import Gateway
+from texthash.service.problems import Problem
+from texthash.service.writer import Delete, Done, Restore, Upsert, Write
+
+_ATTEMPTS = 3
+
+
+class Writer(Protocol):
+    """The writer as the editor sees it."""
+
+    async def write(self, write: Write) -> Done: ...
+
+    async def ping(self) -> bool: ...
+
+
+class Editor:
+    """Writes for requests.
+
+    Args:
+        home: State directory.
+        gateway: Encodes, and is moved to the release of a write that is waited for.
+        writer: Makes writes durable.
+        settle: Waits until every ingress has followed; None where there is one.
+    """
+
+    def __init__(
+        self, home: Home, gateway: Gateway, writer: Writer, settle: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._home = home
+        self._gateway = gateway
+        self._writer = writer
+        self._settle = settle
+
+    async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[Done, Release]:
+        """Put documents in.
+
+        Args:
+            documents: With ids that are all different.
+            wait: Whether every search that begins after the answer has to see them.
+
+        Returns:
+            What was done, and the release that holds it.
+
+        Raises:
+            Problem: encoder or writer is away, or the write was refused.
+        """
+        for attempt in range(_ATTEMPTS):
+            release, encoded = await self._gateway.encode([d.text for d in documents], "document", False)
+            try:
+                done = await self._writer.write(Upsert(release.model_digest, tuple(documents), encoded.codes))
+            except Problem as problem:
+                if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
+                    raise
+                await self._gateway.follow(read_release(self._home))
+                continue
+            return done, await self._visible(done, wait)
+        raise AssertionError("an attempt returns or raises")
+
+    async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[Done, Release]:
+        """Take documents out. Arguments and errors as :meth:`upsert`."""
+        done = await self._writer.write(Delete(tuple(ids), tuple(labels)))
+        return done, await self._visible(done, wait)
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, oldest first."""
+        return list_snapshots(self._home)
+
+    def take_snapshot(self, name: str) -> Snapshot:
+        """Hold on to what is served now."""
+        try:
+            return take_snapshot(self._home, name)
+        except UsageError as error:
+            problem = [{"loc": ["body", "name"], "msg": error.problem}]
+            raise Problem("invalid-field", f"{error.problem} {error.remedy}", errors=problem) from None
+        except TexthashError as error:
+            raise Problem("snapshot-exists", error.problem) from None
+
+    async def restore(self, name: str) -> tuple[Done, Release]:
+        """Bring back the documents of a snapshot; visible when this returns."""
+        try:
+            read_snapshot(self._home, name)
+        except TexthashError as error:
+            raise Problem("unknown-snapshot", error.problem) from None
+        done = await self._writer.write(Restore(name))
+        return done, await self._visible(done, True)
+
+    async def _visible(self, done: Done, wait: bool) -> Release:
+        release = read_release(self._home, done.release)
+        if wait:
+            await self._gateway.follow(release)
+            if self._settle is not None:
+                await self._settle()
+        return release

@@ -1,0 +1,39 @@
+"""What the routes share: how a route says which errors it can answer with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from texthash.service.problems import KINDS, MEDIA_TYPE
+from texthash.service.schemas import ProblemBody
+
+JSON = "application/json"
+BODY_PROBLEMS = (
+    "malformed-json",
+    "unauthorized",
+    "body-too-large",
+    "batch-too-large",
+    "text-too-long",
+    "unsupported-media-type",
+    "invalid-field",
+    "overloaded",
+    "internal",
+    "timeout",
+)
+WRITE_PROBLEMS = (*BODY_PROBLEMS, "write-failed", "writer-unavailable", "index-held")
+
+
+def answers(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """The error statuses of a route, for its documentation."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(KINDS[kind].status, []).append(kind)
+    schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
+    return {
+        status: {
+            "description": "; ".join(f"{KINDS[kind].title} (`{kind}`)" for kind in found),
+            "model": ProblemBody,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, found in by_status.items()
+    }

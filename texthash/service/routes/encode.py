@@ -1,0 +1,65 @@
+"""``POST /v1/encode``."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+from fastapi import Body, FastAPI
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from texthash.hamming.codes import to_bitstring, to_hex
+from texthash.service.checks import Checks
+from texthash.service.gateway import Gateway
+from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
+from texthash.service.schemas import EncodeReply, EncodeRequest
+
+
+def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
+    """Add ``POST /v1/encode``."""
+
+    @app.post(
+        "/v1/encode",
+        tags=["encode"],
+        summary="Turn texts into codes",
+        response_model=EncodeReply,
+        responses=answers(*BODY_PROBLEMS, "encoder-unavailable"),
+    )
+    async def encode_texts(
+        request: EncodeRequest = Body(
+            openapi_examples={
+                "one": {"summary": "One text", "value": {"inputs": "parse a date from a string"}},
+                "many": {
+                    "summary": "Several, as queries, with the values before the cut",
+                    "value": {"inputs": ["sort a list", "open a socket"], "role": "query", "return_logits": True},
+                },
+                "base64": {"summary": "Codes in base64", "value": {"inputs": ["sort a list"], "format": "base64"}},
+            }
+        ),
+    ) -> Response:
+        """Codes are packed most significant bit first. The code of a text of which the model knows no word is that of
+        an empty text; `known_words` says so."""
+        start = time.perf_counter()
+        texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
+        checks.batch(len(texts), "inputs")
+        for place, text in enumerate(texts):
+            checks.text(text, "body", "inputs", place)
+        release, encoded = await gateway.encode(texts, request.role, request.return_logits)
+        if request.format == "hex":
+            codes = to_hex(encoded.codes)
+        elif request.format == "bits":
+            codes = to_bitstring(encoded.codes)
+        else:
+            codes = [base64.b64encode(row.tobytes()).decode() for row in encoded.codes]
+        body = {
+            "codes": codes,
+            "known_words": encoded.known.tolist(),
+            "logits": encoded.logits.tolist() if encoded.logits is not None else None,
+            "bits": release.bits,
+            "bitorder": "big",
+            "model": {"name": release.model, "version": release.model_version, "digest": release.model_digest},
+            "release": release.name,
+            "took_ms": round(1e3 * (time.perf_counter() - start), 3),
+        }
+        return Response(to_json(body), media_type=JSON)

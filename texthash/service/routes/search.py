@@ -1,0 +1,82 @@
+"""``POST /v1/search``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import Body, FastAPI
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from texthash.service.checks import Checks
+from texthash.service.documentation import EXAMPLE_ID
+from texthash.service.gateway import Answer, Gateway
+from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
+from texthash.service.schemas import SearchReply, SearchRequest
+
+PLAN = "flat"
+Search = Callable[[SearchRequest], Awaitable[Answer]]
+_PROBLEMS = (
+    "encoder-unavailable",
+    "unknown-document",
+    "wrong-code-width",
+    "limit-too-large",
+    "radius-too-large",
+    "shard-unavailable",
+)
+
+
+def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -> None:
+    """Add ``POST /v1/search``; ``search`` answers one request."""
+    bits = gateway.release.bits
+    code = "5a" * (bits // 8)
+
+    @app.post(
+        "/v1/search",
+        tags=["search"],
+        summary="Find the nearest documents",
+        response_model=SearchReply,
+        responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
+    )
+    async def search_documents(
+        request: SearchRequest = Body(
+            openapi_examples={
+                "text": {
+                    "summary": "By text",
+                    "value": {
+                        "queries": [{"text": "parse a date from a string"}],
+                        "limit": 5,
+                        "fields": ["title", "labels"],
+                    },
+                },
+                "code": {
+                    "summary": "By code, within a radius",
+                    "value": {"queries": [{"code": code}], "radius": bits // 4, "include_code": True},
+                },
+                "id": {"summary": "Like another document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
+                "many": {
+                    "summary": "Several queries at once",
+                    "value": {"queries": [{"text": "sort a list"}, {"text": "open a socket"}], "limit": 3},
+                },
+            }
+        ),
+    ) -> Response:
+        """Each query is a text, a code or the id of a document. Hits come by distance (bits that differ); equal
+        distances by the order in which documents were first inserted. A text of which the model knows no word gets no
+        hits and `known_words: false`."""
+        start = time.perf_counter()
+        checks.search(request)
+        answer = await search(request)
+        took = time.perf_counter() - start
+        body = {
+            "results": answer.results,
+            "took_ms": round(1e3 * took, 3),
+            "plan": PLAN,
+            "release": answer.release.name,
+            "index_version": answer.release.version,
+            "bits": answer.release.bits,
+        }
+        parts = (("encode", answer.encode), ("search", answer.search), ("merge", answer.merge), ("total", took))
+        timing = ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in parts)
+        return Response(to_json(body), media_type=JSON, headers={"Server-Timing": timing})

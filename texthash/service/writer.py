@@ -1,0 +1,162 @@
+"""The writer of the index, as a server: upserts and deletes that arrive together are made durable together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.errors import TexthashError
+from texthash.home import resolve_home
+from texthash.search.fence import IndexHeldError
+from texthash.search.release import current_name, read_release
+from texthash.search.snapshots import read_snapshot
+from texthash.search.writer import IndexDocument, IndexWriter
+from texthash.service.problems import Problem
+
+_RETRY_AFTER_S = "2"
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Documents to put in, with the codes that a model gave them.
+
+    Attributes:
+        model: Digest of the model; a release of another one has no use for the codes.
+        documents: With ids that are all different.
+        codes: uint8 [N, bits / 8].
+    """
+
+    model: str
+    documents: tuple[IndexDocument, ...]
+    codes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Documents to take out: by id, or by label."""
+
+    ids: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A snapshot to go back to."""
+
+    snapshot: str
+
+
+Write = Upsert | Delete | Restore
+
+
+@dataclass(frozen=True)
+class Done:
+    """A write that is durable.
+
+    Attributes:
+        release: Name of the release that holds it.
+        documents: How many it wrote or deleted.
+        new: How many of them the index did not hold before.
+    """
+
+    release: str
+    documents: int
+    new: int = 0
+
+
+class WriterServer:
+    """Holds the right to write to the current index while it can have it; others write through it.
+
+    Args:
+        home: State directory, absolute.
+        address: URL of the service, told to those who want to write by themselves.
+    """
+
+    def __init__(self, home: str, address: str) -> None:
+        self._home = resolve_home(home)
+        self._address = address
+        self._writer: IndexWriter | None = None
+        self._lock = asyncio.Lock()
+
+    async def write_many(self, writes: Sequence[Write]) -> list[Done | Problem]:
+        """Make writes durable, in their order; neighbouring upserts share one commit. One that fails does not stop the
+        others."""
+        answers: list[Done | Problem] = []
+        async with self._lock:
+            for group in _groups(writes):
+                try:
+                    answers += await asyncio.to_thread(self._write, group)
+                except (Problem, TexthashError) as error:
+                    answers += [_problem(error)] * len(group)
+        return answers
+
+    async def compact(self) -> str:
+        """Compact the index; gives the name of the release."""
+        async with self._lock:
+            return await asyncio.to_thread(lambda: self._open().compact().name)
+
+    async def ping(self) -> bool:
+        """Whether this is the writer now."""
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self._open)
+            except IndexHeldError:
+                return False
+        return True
+
+    def _open(self) -> IndexWriter:
+        """The writer of the index that is current; another than before if a release of another index was published."""
+        current = current_name(self._home)
+        if self._writer is not None and self._writer.release.name != current:
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            self._writer = IndexWriter.open(self._home, self._address)
+        return self._writer
+
+    def _write(self, group: Sequence[Write]) -> list[Done]:
+        writer, first = self._open(), group[0]
+        if isinstance(first, Delete):
+            written = writer.delete(first.ids, first.labels)
+            return [Done(written.release.name, written.documents)]
+        if isinstance(first, Restore):
+            wanted = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
+            return [Done(writer.restore(wanted).name, wanted.documents)]
+        upserts = [write for write in group if isinstance(write, Upsert)]
+        if first.model != writer.release.model_digest:
+            raise Problem("model-changed", "another model was released while the documents were being encoded.")
+        documents = [document for upsert in upserts for document in upsert.documents]
+        written = writer.upsert(documents, np.concatenate([upsert.codes for upsert in upserts]))
+        return [
+            Done(written.release.name, len(u.documents), sum(d.id in written.new_ids for d in u.documents))
+            for u in upserts
+        ]
+
+
+def _groups(writes: Sequence[Write]) -> list[list[Write]]:
+    """Writes that are made durable together: neighbouring upserts of one model that have no id in common."""
+    groups: list[list[Write]] = []
+    ids: set[str] = set()
+    for write in writes:
+        if not isinstance(write, Upsert):
+            groups.append([write])
+            continue
+        mine = {document.id for document in write.documents}
+        last = groups[-1][0] if groups else None
+        if isinstance(last, Upsert) and last.model == write.model and not ids & mine:
+            groups[-1].append(write)
+            ids |= mine
+        else:
+            groups.append([write])
+            ids = mine
+    return groups
+
+
+def _problem(error: Problem | TexthashError) -> Problem:
+    if isinstance(error, IndexHeldError):
+        return Problem("index-held", error.problem, headers={"Retry-After": _RETRY_AFTER_S})
+    return Problem("write-failed", error.problem) if isinstance(error, TexthashError) else error
