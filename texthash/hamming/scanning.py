@@ -21,6 +21,7 @@ from texthash.hamming.lanes import (
     below,
     compiled,
     differing,
+    fetch,
     filled,
     inlined,
     lowest,
@@ -31,8 +32,10 @@ from texthash.hamming.lanes import (
 
 # More than any distance, less than the 2^16 at which `smaller` ends.
 _FAR = np.uint64(0x7FFF)
-# A block with fewer than one allowed row in this many is looked through row by row.
-_SPARSE = 16
+# Of a block with fewer than one allowed row in this many, these rows alone are compared: they are copied together once,
+# which takes about as long as comparing them, and the queries pass over the copies. With more rows than this, comparing
+# all of them 32 at a time is faster.
+_SPARSE = 32
 # A mask that allows most of the near rows is cheapest looked at last: a block is passed over by its minimum over all
 # rows. When more than one block in this many was then looked through for nothing, the mask goes into the minimum.
 _IDLE = 16
@@ -129,6 +132,57 @@ def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_di
     return size
 
 
+@inlined
+def _gather(words: Any, allow: Any, start: int, stop: int, few_rows: Any, few_words: Any) -> int:
+    """Copy the allowed rows of start..stop-1 together and return how many they are."""
+    size = 0
+    for group in range(start // LANES, -(-stop // LANES)):
+        candidates = allow[group]
+        while candidates != 0:
+            row = group * LANES + lowest(candidates)
+            candidates &= candidates - np.uint32(1)
+            if row < stop:
+                fetch(words, row)
+                few_rows[size] = row
+                size += 1
+    for word in range(words.shape[0]):
+        for i in range(size):
+            few_words[word, i] = words[word, few_rows[i]]
+    return size
+
+
+@inlined
+def _enter(
+    distance: Any,
+    row: int,
+    k: int,
+    distances: Any,
+    rows: Any,
+    sizes: Any,
+    query: int,
+    at: Any,
+    inside: Any,
+    bounds: Any,
+    starts: Any,
+    spare_distances: Any,
+    spare_rows: Any,
+) -> None:
+    """Add a row that is nearer than the query's bound to its candidates, and lower the bound as `nearest` says."""
+    size = sizes[query]
+    distances[query, size] = distance
+    rows[query, size] = row
+    sizes[query] = size + 1
+    at[query, distance] += 1
+    inside[query] += 1
+    while inside[query] >= k:
+        bounds[query] -= np.uint64(1)
+        inside[query] -= at[query, bounds[query]]
+    if sizes[query] == distances.shape[1]:
+        sizes[query] = _compact(
+            distances[query], rows[query], distances.shape[1], k, starts, spare_distances, spare_rows
+        )
+
+
 @compiled
 def nearest(
     words: Any, queries: Any, allow: Any, block: int, k: int, bound: int, room: int, start: int, stop: int
@@ -156,6 +210,9 @@ def nearest(
     starts = np.empty(bound, np.int64)
     spare_distances = np.empty(k, np.uint16)
     spare_rows = np.empty(k, np.int64)
+    spare = (starts, spare_distances, spare_rows)
+    few_rows = np.empty(block // _SPARSE + 1, np.int64)
+    few_words = np.empty((words.shape[0], block // _SPARSE + 1), np.uint64)
     masked = len(allow) > 0
     idle = np.zeros(count, np.int64)  # blocks looked through for nothing
     seen = 0
@@ -169,9 +226,17 @@ def nearest(
             allowed = _allowed_rows(allow, first, last)
             if allowed == 0:
                 continue
-        sparse = allowed * _SPARSE < block
+        if allowed * _SPARSE < block and masked:
+            few = _gather(words, allow, first, last, few_rows, few_words)
+            for query in range(count):
+                for i in range(few):
+                    distance = row_distance(few_words, queries, query, i)
+                    if distance < bounds[query]:
+                        found = few_rows[i]
+                        _enter(distance, found, k, distances, rows, sizes, query, at, inside, bounds, *spare)
+            continue
         for query in range(count):
-            if not sparse and whole > first:
+            if whole > first:
                 if masked and idle[query] * _IDLE > seen:
                     least = _allowed_minimum(words, queries, query, first, whole, allow)
                 else:
@@ -185,7 +250,7 @@ def nearest(
                     candidates = allow[row // LANES]
                 if row == whole:
                     candidates &= np.uint32((1 << (last - whole)) - 1)
-                elif not sparse:
+                else:
                     candidates &= below(group_distance(words, queries, query, row), bounds[query])
                 while candidates != 0:
                     found = row + lowest(candidates)
@@ -194,20 +259,8 @@ def nearest(
                     if distance >= bounds[query]:
                         continue
                     nothing = False
-                    size = sizes[query]
-                    distances[query, size] = distance
-                    rows[query, size] = found
-                    sizes[query] = size + 1
-                    at[query, distance] += 1
-                    inside[query] += 1
-                    while inside[query] >= k:
-                        bounds[query] -= np.uint64(1)
-                        inside[query] -= at[query, bounds[query]]
-                    if sizes[query] == room:
-                        sizes[query] = _compact(
-                            distances[query], rows[query], room, k, starts, spare_distances, spare_rows
-                        )
-            if nothing and not sparse:
+                    _enter(distance, found, k, distances, rows, sizes, query, at, inside, bounds, *spare)
+            if nothing:
                 idle[query] += 1
     for query in range(count):
         sizes[query] = _compact(distances[query], rows[query], sizes[query], k, starts, spare_distances, spare_rows)
