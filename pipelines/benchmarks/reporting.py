@@ -45,14 +45,22 @@ def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, flo
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def report(title: str, rows: list[dict[str, Any]], destination: str) -> None:
-    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file (stdout for ``-``)."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*columns, title=title)
-    for row in rows:
-        table.add_row(*(_shown(row.get(name)) for name in columns))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 180).print(table)
-    text = json.dumps({"machine": _machine(), "commit": _commit(), "rows": rows}, indent=2) + "\n"
+def report(
+    title: str,
+    rows: list[dict[str, Any]],
+    destination: str,
+    further: dict[str, list[dict[str, Any]]] | None = None,
+) -> None:
+    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file (stdout for ``-``).
+
+    Rows of other columns, ``further``, become tables of their own titles, and follow in the JSON.
+    """
+    tables = {title: rows, **(further or {})}
+    for name, content in tables.items():
+        if content:
+            _print(name, content)
+    every = [row for content in tables.values() for row in content]
+    text = json.dumps({"machine": _machine(), "commit": _commit(), "rows": every}, indent=2) + "\n"
     if destination == "-":
         sys.stdout.write(text)
         return
@@ -61,6 +69,14 @@ def report(title: str, rows: list[dict[str, Any]], destination: str) -> None:
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def _print(title: str, rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(_shown(row.get(name)) for name in columns))
+    Console(stderr=True, width=None if sys.stderr.isatty() else 180).print(table)
 
 
 def _shown(value: Any) -> str:

@@ -10,24 +10,27 @@ from typing import Any
 import pytest
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.distributed import prepare
+from texthash.corpora.document import Document
+from texthash.corpora.prepare import prepare_locally
 from texthash.errors import CorpusError, UsageError
 from texthash.home import Home
 
 pytestmark = pytest.mark.ray
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_bytes_are_those_of_one_process(
-    ray_cluster: Any,
-    small_corpus: PreparedCorpus,
-    small_config: CorpusConfig,
-    tmp_path: Path,
-    contents: Callable[[Path], dict[str, str]],
-    workers: int,
+    ray_cluster: Any, small_documents: list[Document], tmp_path: Path, contents: Callable[[Path], dict[str, str]]
 ) -> None:
-    assert contents(prepare(small_config, Home(tmp_path), workers)) == contents(small_corpus.path)
+    rows = [{"id": d.id, "text": d.text, "labels": d.labels} for d in small_documents]
+    (tmp_path / "rows").mkdir()
+    for number in range(7):  # each file is a part
+        lines = (json.dumps(row) + "\n" for row in rows[number::7])
+        (tmp_path / "rows" / f"{number}.jsonl").write_text("".join(lines))
+    config = CorpusConfig(name="own", path=str(tmp_path / "rows"), edition=Edition(vocabulary_size=500), shards=3)
+    alone = contents(prepare_locally(config, Home(tmp_path / "alone")))
+    for workers in (1, 2):
+        assert contents(prepare(config, Home(tmp_path / str(workers)), workers)) == alone
 
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from texthash.errors import CorpusError
 from texthash.progress import track
 
 # A chunk is what a worker holds in memory: its text, its words, and some ten times their size while they are counted.
-_CHUNK_CHARACTERS = 8_000_000
+_CHUNK_CHARACTERS = 4_000_000
 _CHUNK_DOCUMENTS = 65_536
 _TEXTS = ("id", "text", "title", "origin")
 _NAMES = pa.list_(pa.string())
