@@ -199,6 +199,16 @@ def test_auto_gives_up_early_where_queries_are_either_easy_or_hopeless():
     assert 1e3 <= limit.budget <= 5e5 / 8
 
 
+def test_auto_does_not_make_most_queries_slower_for_the_sake_of_a_few():
+    model = model_of([[0]] * 10, [[1e3]] * 3 + [[np.inf]] * 7)
+    limit = model.choose(Call(1, 1, None, 1.0, 1))
+    assert limit is not None
+    assert limit.budget <= 0.1 * model.flat(Call(1, 1, None, 1.0, 1))
+    hopeless = model_of([[0]] * 10, [[np.inf]] * 10)
+    assert hopeless.choose(Call(1, 1, None, 1.0, 1)) is None
+    assert hopeless.limits(Call(1, 1, None, 1.0, 1)).budget > 0
+
+
 def test_auto_answers_as_the_scan_once_it_is_prepared():
     random = np.random.default_rng(3)
     codes = np.repeat(random.integers(0, 256, (2000, 8), dtype=np.uint8), 10, axis=0)

@@ -36,6 +36,10 @@ _FURTHEST = 0.6
 _BUDGETS = (0.5, 0.25, 0.12, 0.06)
 # A plan other than the scan has to promise at least so much, for a promise is not exact.
 _WORTHWHILE = 0.9
+# The query in the middle may take so many times what a scan does, for others gain.
+_MIDDLE = 1.1
+# No fit makes a step cheaper than this: few probes tell little of what they cost.
+_LEAST_PROBE, _LEAST_CANDIDATE = 3.0, 0.5
 _CACHED = 4096
 # Of allowed rows as few as this share a scan compares no others, which takes about so much of its time.
 _SPARSE = 1 / 64
@@ -86,7 +90,7 @@ class CostModel:
     costs: Costs
     neighbours: NDArray[np.uint16]
     work: NDArray[np.float64]
-    _chosen: dict[Call, tuple[bool, Costs]] = field(default_factory=dict, repr=False, compare=False)
+    _chosen: dict[Call, tuple[Costs | None, Costs]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def measure(cls, tables: Tables, bits: int) -> CostModel:
@@ -117,7 +121,9 @@ class CostModel:
         # Relative errors count: a call of 20 microseconds is to be known as well as one of a millisecond.
         table = np.array(observed, np.float64)
         (call, probe, candidate), _ = nnls(table[:, 1:] / table[:, :1], np.ones(len(table)))
-        costs = Costs(max(float(probe), 0.1), max(float(candidate), 0.1), budget=_FURTHEST * alone)
+        costs = Costs(
+            max(float(probe), _LEAST_PROBE), max(float(candidate), _LEAST_CANDIDATE), budget=_FURTHEST * alone
+        )
         spent = _work(tables, queries, bits, costs)
         batch = np.ascontiguousarray(np.repeat(singles[int(np.argmin(spent[:, 0]))], _BATCH, axis=1))
         query = max(0.0, _nanoseconds(partial(tables.nearest, batch, 1, costs=costs)) - call) / _BATCH
@@ -130,40 +136,46 @@ class CostModel:
         part = 1.0 if call.share > _SPARSE else _SPARSE_SCAN
         return (self.scan + self.scan_query * call.queries) * part / threads
 
-    def mih(self, call: Call) -> tuple[float, Costs]:
-        """Expected nanoseconds of a call by the tables, and when it gives up a query to the scan."""
-        threads = max(1, min(call.threads, call.queries))
-        taken = self._of_queries(call)
-        best = (math.inf, self.costs)
-        for budget in _BUDGETS:
-            limit = budget * self.flat(replace(call, queries=1))
-            lost = taken > limit
-            scanned = call.queries * float(lost.mean())
-            # The fewer queries are given up, the less do they share the reading.
-            again = self.flat(replace(call, queries=max(1, math.ceil(scanned)))) * min(1.0, scanned)
-            tried = float(np.minimum(taken, limit).mean()) + self.query
-            total = self.call + tried * call.queries / threads + again
-            if total < best[0]:
-                best = (total, Costs(self.costs.probe, self.costs.candidate, limit))
-        return best
-
     def choose(self, call: Call) -> Costs | None:
         """Return how to search by the tables, or None where the scan is expected to be faster."""
-        faster, costs = self._choice(call)
-        return costs if faster else None
+        return self._choice(call)[0]
 
     def limits(self, call: Call) -> Costs:
         """Return how to search by the tables, whatever that costs."""
         return self._choice(call)[1]
 
-    def _choice(self, call: Call) -> tuple[bool, Costs]:
+    def _choice(self, call: Call) -> tuple[Costs | None, Costs]:
         choice = self._chosen.get(call)
         if choice is None:
             if len(self._chosen) >= _CACHED:
                 self._chosen.clear()
-            expected, costs = self.mih(call)
-            choice = self._chosen[call] = (expected < _WORTHWHILE * self.flat(call), costs)
+            choice = self._chosen[call] = self._compared(call)
         return choice
+
+    def _compared(self, call: Call) -> tuple[Costs | None, Costs]:
+        """What `choose` and `limits` return: the limit of least expected time, for the former only where the scan takes
+        longer and a query in the middle of the sample does not lose by it."""
+        threads = max(1, min(call.threads, call.queries))
+        taken = self._of_queries(call)
+        scan = self.flat(call)
+        alone = self.flat(replace(call, queries=1))
+        chosen, limits = None, self.costs
+        least, least_chosen = math.inf, _WORTHWHILE * scan
+        for budget in _BUDGETS:
+            limit = budget * alone
+            lost = taken > limit
+            scanned = call.queries * float(lost.mean())
+            # The fewer queries are given up, the less do they share the reading.
+            again = self.flat(replace(call, queries=max(1, math.ceil(scanned)))) * min(1.0, scanned)
+            total = self.call + (float(np.minimum(taken, limit).mean()) + self.query) * call.queries / threads + again
+            each = np.where(lost, limit + scan / call.queries * threads, taken)
+            middle = self.call + (float(np.median(each)) + self.query) * call.queries / threads
+            costs = Costs(self.costs.probe, self.costs.candidate, limit)
+            if total < least:
+                least, limits = total, costs
+            if total < least_chosen and middle < _MIDDLE * scan:
+                least_chosen, chosen = total, costs
+        return chosen, limits
 
     def _of_queries(self, call: Call) -> NDArray[np.float64]:
         """Nanoseconds of probes and candidates of each query of the sample; infinite where it is not known."""
