@@ -36,8 +36,10 @@ _FURTHEST = 0.6
 _BUDGETS = (0.5, 0.25, 0.12, 0.06)
 # A plan other than the scan has to promise at least so much, for a promise is not exact.
 _WORTHWHILE = 0.9
-# The query in the middle may take so many times what a scan does, for others gain.
+# For others to gain, a query may take so many times what a scan does: the one that this share of the sample stays below,
+# more than half, for a small sample does not tell exactly where the middle is.
 _MIDDLE = 1.1
+_MIDDLE_SHARE = 0.7
 # No fit makes a step cheaper than this: few probes tell little of what they cost.
 _LEAST_PROBE, _LEAST_CANDIDATE = 3.0, 0.5
 _CACHED = 4096
@@ -169,7 +171,10 @@ class CostModel:
             again = self.flat(replace(call, queries=max(1, math.ceil(scanned)))) * min(1.0, scanned)
             total = self.call + (float(np.minimum(taken, limit).mean()) + self.query) * call.queries / threads + again
             each = np.where(lost, limit + scan / call.queries * threads, taken)
-            middle = self.call + (float(np.median(each)) + self.query) * call.queries / threads
+            middle = (
+                self.call
+                + (float(np.quantile(each, _MIDDLE_SHARE, method="higher")) + self.query) * call.queries / threads
+            )
             costs = Costs(self.costs.probe, self.costs.candidate, limit)
             if total < least:
                 least, limits = total, costs
