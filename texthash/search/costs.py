@@ -36,8 +36,8 @@ _FURTHEST = 0.6
 _BUDGETS = (0.5, 0.25, 0.12, 0.06)
 # A plan other than the scan has to promise at least so much, for a promise is not exact.
 _WORTHWHILE = 0.9
-# For others to gain, a query may take so many times what a scan does: the one that this share of the sample stays below,
-# more than half, for a small sample does not tell exactly where the middle is.
+# For others to gain, a query may take so many times what a scan does: the one that this share of the sample stays
+# below. More than half, for a small sample does not tell exactly where the middle is.
 _MIDDLE = 1.1
 _MIDDLE_SHARE = 0.7
 # No fit makes a step cheaper than this: few probes tell little of what they cost.
