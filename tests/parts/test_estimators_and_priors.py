@@ -1,14 +1,15 @@
 """Estimators and divergences against closed forms, sampling and enumeration."""
 
+import itertools
 import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 
 from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
-from texthash.parts.priors import bernoulli_kl, gaussian_kl
-from texthash.parts.schedules import linear_ramp
+from texthash.parts.priors import bernoulli_kl, categorical_kl, gaussian_kl
+from texthash.parts.schedules import exponential_decay, linear_ramp
 
 
 def test_gaussian_kl_is_the_textbook_divergence():
@@ -34,6 +35,23 @@ def test_bernoulli_kl_is_zero_only_at_one_half_and_finite_when_saturated():
     divergence.sum().backward()
     assert float(divergence) == pytest.approx(8 * math.log(2))
     assert torch.isfinite(saturated.grad).all()
+
+
+def test_categorical_kl_is_the_sum_over_all_codes():
+    logits = torch.randn(1, 8, 2, dtype=torch.float64)
+    log_pi = torch.log_softmax(logits[0], dim=-1)
+    codes = torch.tensor(list(itertools.product([0, 1], repeat=8)))
+    log_q = torch.stack([log_pi[torch.arange(8), code].sum() for code in codes])
+    expected = (log_q.exp() * (log_q + 8 * math.log(2))).sum()
+    assert float(categorical_kl(logits)) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_categorical_kl_is_the_textbook_divergence_and_of_pairs_that_of_bits():
+    logits = torch.randn(5, 7, 3, dtype=torch.float64)
+    reference = kl_divergence(Categorical(logits=logits), Categorical(logits=torch.zeros_like(logits))).sum(dim=1)
+    assert categorical_kl(logits) == pytest.approx(reference, rel=1e-9)
+    pairs = torch.randn(5, 7, 2, dtype=torch.float64)
+    torch.testing.assert_close(categorical_kl(pairs), bernoulli_kl(pairs[..., 1] - pairs[..., 0]))
 
 
 def test_gaussian_sample_has_the_moments_it_was_asked_for():
@@ -62,3 +80,10 @@ def test_stochastic_bits_are_on_as_often_as_they_should():
 def test_linear_ramp():
     assert [linear_ramp(f, 0.0, 2.0, over=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
     assert linear_ramp(0.0, 0.0, 1.0, over=0.0) == 1.0
+
+
+def test_exponential_decay():
+    assert [exponential_decay(f, 1.0, 0.01, over=0.5) for f in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
+        [1.0, 0.1, 0.01, 0.01]
+    )
+    assert exponential_decay(0.0, 1.0, 0.1, over=0.0) == 0.1

@@ -22,3 +22,13 @@ def bernoulli_kl(logits: Tensor, prior: float = 0.5) -> Tensor:
     p = torch.sigmoid(logits)
     negative_entropy = p * torch.nn.functional.logsigmoid(logits) + (1 - p) * torch.nn.functional.logsigmoid(-logits)
     return (negative_entropy - p * math.log(prior) - (1 - p) * math.log(1 - prior)).sum(dim=1)
+
+
+def categorical_kl(logits: Tensor) -> Tensor:
+    """KL(Cat(pi_j) || uniform) summed over m latents of K values each, pi_j = softmax(logits_j).
+
+    sum_j sum_k pi_jk log(K pi_jk). The softmax is over the values of one latent, never over all of them: only then is
+    this a divergence, not negative, and zero for uniform latents alone. Tensor [B, m, K] -> [B].
+    """
+    log_pi = torch.log_softmax(logits, dim=-1)
+    return (log_pi.exp() * (log_pi + math.log(logits.shape[-1]))).sum(dim=(1, 2))
