@@ -60,7 +60,7 @@ class Doc2Hash(GenerativeMethod):
         citation="Zhang & Zhu, 2019, ACL Anthology N19-1232",
         fidelity="code",
         deviations=(
-            "the divergence is of each bit; the authors' code takes one softmax over all 2m logits, by which it can fall "
+            "the divergence is of each bit; the authors' code takes one softmax over all 2m logits, by which it can be "
             "below zero",
             "w_KL is 1 and each distinct word counts once, where the code has 2 and weights of tf-idf",
             "learning rate 3e-3 for 40 epochs, not 5e-4 for 100",
