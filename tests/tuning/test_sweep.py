@@ -102,7 +102,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     )
     try:
         deadline = time.monotonic() + 120
-        while not list(home.runs.glob("sweeps/*/*/checkpoint_*/checkpoint.pt")):
+        while not list(home.runs.glob("sweeps/.*.states/*/checkpoint.pt")):
             assert driver.poll() is None, driver.stderr.read()[-3000:]
             assert time.monotonic() < deadline, "no trial reported an epoch"
             time.sleep(0.2)

@@ -135,7 +135,7 @@ def take_snapshot(name: str) -> Call[SnapshotInfo]:
 
 def restore_snapshot(name: str) -> Call[RestoreReply]:
     """Bring back the documents of a snapshot. Errors as ``search``."""
-    return Call("POST", f"v1/snapshots/{quote(name, safe='')}/restore", RestoreReply)
+    return Call("POST", f"v1/snapshots/{quote(name, safe='')}/restore", RestoreReply, {})
 
 
 def info() -> Call[Info]:

@@ -62,8 +62,9 @@ class Client:
     Args:
         url: Of the service, with its route prefix if it has one.
         timeout_s: Of one attempt.
-        retries: Further attempts after an answer 429 or 503 or a broken connection; each waits what the server asks
-            for, else twice as long as the one before. A write is sent again too: twice the same does no harm.
+        retries: Further attempts after an answer 429 or 503, a broken connection, or a failure that is the proxy's;
+            each waits what the server asks for, else twice as long as the one before. A write is sent again too: twice
+            the same does no harm.
         key: That the service asks for; None: TEXTHASH_API_KEY, if it is set.
         transport: Of httpx, for tests.
     """
@@ -183,7 +184,9 @@ class _Attempts:
 
     def after(self, reply: httpx.Response) -> float:
         """After an answer that is an error."""
-        if self._left == 0 or reply.status_code not in _RETRIED:
+        # A failure that is no problem of the service's own is the proxy's: the process behind it died.
+        died = reply.status_code >= 500 and not _is_problem(reply)
+        if self._left == 0 or not (died or reply.status_code in _RETRIED):
             raise _error(reply)
         asked = reply.headers.get("retry-after", "")
         return self._next(float(asked) if asked.isdigit() else self._wait)
@@ -204,8 +207,12 @@ def _answered(reply: httpx.Response, call: Call[Any]) -> bool:
     return reply.is_success or reply.status_code in call.answers
 
 
+def _is_problem(reply: httpx.Response) -> bool:
+    return reply.headers.get("content-type", "").startswith("application/problem+json")
+
+
 def _error(reply: httpx.Response) -> TexthashError:
-    if reply.headers.get("content-type", "").startswith("application/problem+json"):
+    if _is_problem(reply):
         return ServiceError(ProblemBody.model_validate_json(reply.content))
     return TexthashError(
         f"{reply.request.url} answered {reply.status_code}: {reply.text[:200]}",

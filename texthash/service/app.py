@@ -52,6 +52,7 @@ class ServeArgs(Section):
     home: str | None = Field(None, description="state directory; null: TEXTHASH_HOME of the cluster")
     release: str = Field(CURRENT, description="name of a release, or current")
     service: ServiceConfig = Field(default_factory=lambda: ServiceConfig.model_validate({"limits": {}}))
+    address: str | None = Field(None, description="URL told to those who want to write; null: host and port")
     cpus: float = Field(0.1, gt=0, description="CPUs that each replica claims")
     encoder_threads: int = Field(1, ge=1, description="threads of one pass through the model")
 
@@ -95,7 +96,11 @@ def build(args: dict[str, Any]) -> serve.Application:
     ]
     # One replica, and none beside it while it is replaced: an index has one writer.
     alone = {**common, "max_surge_percent": 0}
-    writer = serve.deployment(name="writer", **alone)(_Writer).bind(str(home.root), service.url) if follows else None
+    writer = (
+        serve.deployment(name="writer", **alone)(_Writer).bind(str(home.root), parsed.address or service.url)
+        if follows
+        else None
+    )
     # The guard of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
     room = limits.max_ongoing_requests + limits.max_queued_requests + _BATCH
     ingress = serve.deployment(

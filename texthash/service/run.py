@@ -34,7 +34,8 @@ def serve_release(
     """Start the service of a release on the Ray cluster of this process, or replace the one that runs there.
 
     It listens on ``service.host`` only, 127.0.0.1 by default, and goes on when this process ends, as long as the
-    cluster does. Replacing changes one replica after the other; each request is answered from one release.
+    cluster does. Replacing changes one replica after the other; each request is answered from one release. Started for
+    ``"current"`` it follows what becomes current and takes writes; started for a release by name it does neither.
 
     Args:
         home: State directory, visible from all nodes.
@@ -52,7 +53,9 @@ def serve_release(
         ModelMismatchError: the model and the index of the release do not belong together.
     """
     name_of_release = read_release(home, release).name
-    application = build({"home": str(home.root), "release": name_of_release, "service": service.model_dump()})
+    url = f"{service.url}{route_prefix.rstrip('/')}"
+    settings = service.model_dump()
+    application = build({"home": str(home.root), "release": release, "service": settings, "address": url})
     _start_serve(service)
     say(f"service: release {name_of_release} on {service.host}:{service.port}")
     try:
@@ -62,8 +65,6 @@ def serve_release(
             f"the service of release {name_of_release} did not start: {error}",
             "see the Serve logs of the Ray cluster (ray list actors; /tmp/ray/session_latest/logs/serve).",
         ) from error
-    host = "127.0.0.1" if service.host == "0.0.0.0" else service.host
-    url = f"http://{host}:{service.port}{route_prefix.rstrip('/')}"
     _wait_until_ready(url, timeout_s)
     return url
 

@@ -76,6 +76,11 @@ class Sweep:
     finished: bool = False
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
+    @property
+    def states(self) -> Path:
+        """Where trials keep what they go on from; not below ``directory``, which is Ray Tune's."""
+        return self.directory.with_name(f".{self.directory.name}.states")
+
     def write(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         partial = self.directory / f".{_RECORD}.partial"
@@ -143,7 +148,7 @@ def run_sweep(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else an interrupted sweep looks like a finished one
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the old output is silent when told so
-    setting = TrialSetting(config, corpus.path, tracker, study, sweep.directory.name, validate)
+    setting = TrialSetting(config, corpus.path, tracker, study, sweep.directory.name, sweep.states, validate)
     tuner = _tuner(sweep, setting, corpus)
     sweep.study = study.run_id
     sweep.write()
@@ -157,8 +162,7 @@ def run_sweep(
         )
     sweep.finished = True
     sweep.write()
-    for checkpoint in sweep.directory.glob("*/checkpoint_*"):
-        shutil.rmtree(checkpoint)
+    shutil.rmtree(sweep.states, ignore_errors=True)
     best = usable[0]
     assert best.validation is not None
     return SweepResult(best.params, best.validation, records, sweep.directory)
@@ -207,7 +211,6 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
             name=sweep.directory.name,
             storage_path=str(sweep.directory.parent),
             failure_config=tune.FailureConfig(max_failures=config.training.max_failures),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             callbacks=[FateKeeper(setting, config.tuning.trials)],
             verbose=0,
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,33 @@ from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod
 from texthash.methods.registry import build
 from texthash.tracking import Run, Tracker
-from texthash.training.checkpoints import State, read_state, write_state
+from texthash.training.checkpoints import LocalCheckpointer, State
 from texthash.training.loop import EpochReport, fit
 from texthash.tuning.spaces import merged
 
 METRIC = "best_validation"
-_STATE = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class TrialSetting:
-    """What all trials of a sweep share; travels to their processes."""
+    """What all trials of a sweep share; travels to their processes.
+
+    Attributes:
+        config: Of the sweep.
+        corpus: Directory of the prepared corpus.
+        tracker: Where the trials are recorded.
+        study: The run that they are nested in.
+        sweep: Name of the sweep.
+        states: Where each trial keeps what it goes on from after a death.
+        validate: Figure of merit on validation.
+    """
 
     config: Config
     corpus: Path
     tracker: Tracker
     study: Run
     sweep: str
+    states: Path
     validate: Callable[[HashMethod], float]
 
     def training(self) -> TrainingConfig:
@@ -102,7 +111,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
             training,
             validate=setting.validate,
             on_epoch=run.epoch,
-            checkpointer=_TuneCheckpointer(planned),
+            checkpointer=_TuneCheckpointer(setting.states / trial_id, planned),
         )
     except TexthashError as error:
         # The same happens again however often it is tried, so for Ray Tune this is an outcome, not a failure.
@@ -112,31 +121,22 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     tune.report({METRIC: result.best_validation, "epoch": done, "planned": planned, "trained": True})
 
 
-class _TuneCheckpointer:
-    """Hands each epoch's state and validation figure to Ray Tune, which may end the trial there."""
+class _TuneCheckpointer(LocalCheckpointer):
+    """Keeps each epoch's state, and tells the validation figure to Ray Tune, which may end the trial there.
 
-    def __init__(self, planned: int) -> None:
+    Ray Tune gets no checkpoint: of those it deletes as it goes, a killed driver's notes can name one that is gone.
+    """
+
+    def __init__(self, directory: Path, planned: int) -> None:
+        super().__init__(directory)
         self.planned = planned
-
-    def load(self) -> State | None:
-        from ray import tune
-
-        checkpoint = tune.get_checkpoint()
-        if checkpoint is None:
-            return None
-        with checkpoint.as_directory() as directory:
-            return read_state(Path(directory) / _STATE)
 
     def save(self, state: State, metrics: dict[str, float]) -> None:
         from ray import tune
 
+        super().save(state, metrics)
         done = epochs_done([EpochReport(**report) for report in state["history"]])
-        with tempfile.TemporaryDirectory(prefix="texthash-trial-") as scratch:
-            write_state(state, Path(scratch) / _STATE)
-            tune.report(
-                {METRIC: state["best"], "epoch": done, "planned": self.planned},
-                checkpoint=tune.Checkpoint.from_directory(scratch),
-            )
+        tune.report({METRIC: state["best"], "epoch": done, "planned": self.planned})
 
 
 def fate_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:

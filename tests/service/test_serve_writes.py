@@ -1,0 +1,140 @@
+"""Writing through the service on Ray Serve: durable, seen, and safe from the death of any part."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from texthash.client import Client, ServiceError
+from texthash.config import LimitsConfig, ServiceConfig
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.search.fence import IndexHeldError
+from texthash.search.release import open_release, read_release
+from texthash.search.writer import IndexWriter
+
+pytestmark = pytest.mark.ray
+_FOLLOWED_S = 2.0
+_BACK_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def home(released: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("writes") / "home")))
+
+
+@pytest.fixture(scope="module")
+def client(ray_cluster, home: Home) -> Iterator[Client]:
+    from ray import serve
+
+    from texthash.service.run import serve_release
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = ServiceConfig(port=port, shard_replicas=2, limits=LimitsConfig(request_timeout_s=15.0))
+    with Client(serve_release(home, service, route_prefix="/live"), retries=20) as made:
+        yield made
+    serve.shutdown()
+
+
+def document(number: int | str, text: str = "a text about walruses and eigenvalues") -> dict[str, object]:
+    return {"id": f"new/{number}", "text": text, "title": f"New {number}", "labels": ["new"]}
+
+
+def found(client: Client, text: str) -> list[str]:
+    return [hit.id for hit in client.search(text, limit=5).results[0].hits]
+
+
+def test_a_write_is_found_at_once_when_asked_and_soon_otherwise(client: Client) -> None:
+    text = "eigenvalues eigenvalues of a sparse matrix solver"
+    before = client.info()
+    done = client.upsert([document(1, text)], wait=True)
+    assert (done.upserted, done.new) == (1, 1)
+    assert found(client, text)[0] == "new/1"
+    stored = client.document("new/1")
+    assert (stored.text, stored.title, stored.labels) == (text, "New 1", ["new"])
+    assert stored.index_version == done.index_version > before.release.index_version
+    assert client.count().count == before.index.documents + 1
+
+    gone = client.delete(ids=["new/1"])
+    end = time.monotonic() + _FOLLOWED_S
+    while client.count().index_version < gone.index_version:
+        assert time.monotonic() < end, "the service did not follow"
+    assert "new/1" not in found(client, text)
+    with pytest.raises(ServiceError, match="no document 'new/1'"):
+        client.document("new/1")
+
+
+def test_a_snapshot_is_taken_and_restored(client: Client) -> None:
+    client.upsert([document(number) for number in range(20)], wait=True)
+    client.take_snapshot("twenty")
+    assert client.delete(labels=["new"], wait=True).deleted == 20
+    assert client.count(labels=["new"]).count == 0
+    client.restore_snapshot("twenty")
+    assert client.count(labels=["new"]).count == 20
+    assert [snapshot.name for snapshot in client.snapshots().snapshots] == ["twenty"]
+    with pytest.raises(ServiceError, match="no snapshot"):
+        client.restore_snapshot("thirty")
+
+
+def test_the_service_is_the_writer(client: Client, home: Home) -> None:
+    client.upsert([document("held")])
+    with pytest.raises(IndexHeldError) as held:
+        IndexWriter.open(home)
+    assert held.value.address == str(client._http.base_url).rstrip("/")
+
+
+@pytest.mark.parametrize("part", ["writer", "shard-0", "encoder", "ingress"])
+def test_no_acknowledged_write_is_lost_when_a_part_is_killed(client: Client, part: str) -> None:
+    """Writers go on while a part is killed; what was acknowledged is there, in the service and on disk."""
+    stop = threading.Event()
+    acknowledged: list[str] = []
+
+    def write(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            name = f"{part}/{worker}/{number}"
+            client.upsert([document(name)])
+            acknowledged.append(f"new/{name}")
+            number += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, worker) for worker in range(2)]
+        time.sleep(0.5)
+        for pid in sorted(replica_pids(part))[:1]:
+            os.kill(pid, signal.SIGKILL)
+        killed = len(acknowledged)
+        end = time.monotonic() + _BACK_S
+        while len(acknowledged) < killed + 10 and time.monotonic() < end:
+            time.sleep(0.1)
+        stop.set()
+        for finished in writers:
+            finished.result()
+    assert len(acknowledged) >= killed + 10, f"no writes {_BACK_S} s after {part} was killed"
+    client.upsert([document("last")], wait=True)
+    assert all(client.document(name).id == name for name in acknowledged)
+
+
+def replica_pids(part: str) -> list[int]:
+    """Processes of the replicas of a part, among those that this test's own cluster started."""
+    titles = {process.pid: " ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)}
+    return [pid for pid, title in titles.items() if f"ServeReplica:texthash:{part}" in title]
+
+
+def test_what_was_acknowledged_is_on_disk(client: Client, home: Home) -> None:
+    expected = client.count().count
+    opened = open_release(home)
+    assert sum(len(shard) for shard in opened.shards) == expected == read_release(home).documents
+    with pytest.raises(TexthashError, match="already"):
+        client.take_snapshot("twenty")
