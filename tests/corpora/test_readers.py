@@ -113,7 +113,7 @@ GOOD = b'{"text": "good"}\n'
         ("a.jsonl", GOOD + b"[1]\n", r"a\.jsonl:2: a list, not an object"),
         ("a.jsonl", GOOD + b'{"body": "x", "id": 1}\n', r"a\.jsonl:2: there is no text, only body, id"),
         ("a.jsonl", GOOD + b'{"text": 5}\n', r"a\.jsonl:2: text is a int"),
-        ("a.jsonl", GOOD + b'{"text": "x", "split": "dev"}\n', r"a\.jsonl:2: unknown split 'dev'"),
+        ("a.jsonl", GOOD + b'{"text": "x", "split": "tst"}\n', r"a\.jsonl:2: unknown split 'tst'"),
         ("a.jsonl", GOOD + b'{"text": "x", "labels": {"a": 1}}\n', r"a\.jsonl:2: labels=.* is not a list of names"),
         ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl:1: not utf-8 text"),
         ("a.jsonl", GOOD * 9 + b'{"text": "caf\xe9"}\n' + GOOD, r"a\.jsonl:10: not utf-8 text: .*, byte 0xe9"),
@@ -192,3 +192,11 @@ def test_hidden_files_are_no_tables(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(GOOD)
     (tmp_path / "._a.jsonl").write_bytes(b"\0\5\26\7")
     assert [d.text for d in read(tmp_path)] == ["good"]
+
+
+def test_splits_have_other_names_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    names = ["train", "val", "dev", "valid", "validation", "test", "all", ""]
+    path.write_text("".join(json.dumps({"text": "a", "split": name}) + "\n" for name in names))
+    found = [document.split for document in rows.documents(path)]
+    assert found == ["train", *["validation"] * 4, "test", "", ""]

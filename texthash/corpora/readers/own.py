@@ -47,7 +47,7 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
     """
     root = Path(config.path or "")
     found = files(config, home)
-    sizes = {path: path.stat().st_size for path in found}
+    sizes = {path: _size(path) for path in found}
     size = min(max(sum(sizes.values()) // _PARTS, _SMALLEST_PART), _LARGEST_PART)
     result: list[Callable[[], Iterator[Document]]] = []
     for is_table, group in groupby(found, lambda path: path == root or path.name.lower().endswith(rows.ROW_SUFFIXES)):
@@ -56,6 +56,13 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
         else:
             result += [partial(_text_files, together, root) for together in _together(group, sizes, size)]
     return result
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}.", "check the path and its permissions.") from error
 
 
 def _together(paths: Iterable[Path], sizes: dict[Path, int], size: int) -> Iterator[list[Path]]:

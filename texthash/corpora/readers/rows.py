@@ -21,6 +21,7 @@ from texthash.errors import CorpusError
 
 ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 _COLUMNS = ("id", "text", "labels", "label", "split", "title", "queries", "negatives")
+_ALSO_CALLED = {"val": "validation", "valid": "validation", "dev": "validation", "all": ""}
 _CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
 
 
@@ -69,7 +70,8 @@ def documents(path: Path, span: Span | None = None) -> Iterator[Document]:
     """The documents of one file, or of a piece of it.
 
     ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
-    ``label`` is one name. ``split`` is train, validation or test, or empty or ``all`` for none; ``title`` is free.
+    ``label`` is one name. ``split`` is train, validation (also val or dev) or test, or empty or ``all`` for none;
+    ``title`` is free.
     In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the ids of texts that look
     like answers to them and are none; both are written as ``labels`` are.
 
@@ -214,7 +216,7 @@ def document(row: Mapping[str, Any], path: Path, line: int) -> Document:
         raise CorpusError(f"{origin}: text is a {type(text).__name__}.", _CANONICAL)
     id_ = row.get("id")
     split = row.get("split") or ""
-    split = "" if split == "all" else split
+    split = _ALSO_CALLED.get(split, split)
     if split and split not in SPLITS:
         raise CorpusError(f"{origin}: unknown split {split!r}.", f"use {', '.join(SPLITS)}, or leave it out.")
     return Document(
