@@ -81,15 +81,18 @@ def _write(corpus: str, path: Path | None, limit: int | None, times: int, target
     number = 0
     with target.open("w", encoding="utf-8") as file:
         for _ in range(times):
-            source = (
-                tables.documents(path) if path else open_source(CorpusConfig(name=corpus), resolve_home()).documents()
-            )
-            for document in islice(source, limit):
+            for text in islice(_source(corpus, path), limit):
                 split = ("validation", "test", "train")[min(number, 2)]
-                row = {"id": str(number), "text": document.text, "labels": document.labels, "split": split}
+                row = {"id": str(number), "text": text, "labels": [f"label{number % 2}"], "split": split}
                 file.write(jsonlib.dumps(row) + "\n")
                 number += 1
     return number
+
+
+def _source(corpus: str, path: Path | None) -> Iterator[str]:
+    if path:  # only its texts: splits and labels may be called as they like
+        return (row["text"] for _, row in tables.rows(path))
+    return (document.text for document in open_source(CorpusConfig(name=corpus), resolve_home()).documents())
 
 
 class _Comparison:

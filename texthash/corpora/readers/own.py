@@ -14,8 +14,8 @@ from texthash.corpora.readers import rows
 from texthash.errors import CorpusError
 from texthash.home import Home
 
-# Bytes of a part, which a worker reads at one time: small enough for many workers, and for its memory.
-_PARTS, _SMALLEST_PART, _LARGEST_PART = 64, 2_000_000, 16_000_000
+# Bytes of a part, which a worker holds at a time: whatever the size of the corpus, its memory is the same.
+_PART_BYTES = 3_000_000
 _FILE_COST = 4096
 
 
@@ -48,13 +48,12 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
     root = Path(config.path or "")
     found = files(config, home)
     sizes = {path: _size(path) for path in found}
-    size = min(max(sum(sizes.values()) // _PARTS, _SMALLEST_PART), _LARGEST_PART)
     result: list[Callable[[], Iterator[Document]]] = []
     for is_table, group in groupby(found, lambda path: path == root or path.name.lower().endswith(rows.ROW_SUFFIXES)):
         if is_table:
-            result += [partial(rows.documents, path, span) for path in group for span in rows.spans(path, size)]
+            result += [partial(rows.documents, path, span) for path in group for span in rows.spans(path, _PART_BYTES)]
         else:
-            result += [partial(_text_files, together, root) for together in _together(group, sizes, size)]
+            result += [partial(_text_files, together, root) for together in _together(group, sizes)]
     return result
 
 
@@ -65,14 +64,14 @@ def _size(path: Path) -> int:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.", "check the path and its permissions.") from error
 
 
-def _together(paths: Iterable[Path], sizes: dict[Path, int], size: int) -> Iterator[list[Path]]:
-    """Files in runs of about ``size`` bytes."""
+def _together(paths: Iterable[Path], sizes: dict[Path, int]) -> Iterator[list[Path]]:
+    """Files in runs of about the size of a part."""
     run: list[Path] = []
     waiting = 0
     for path in paths:
         run.append(path)
         waiting += sizes[path] + _FILE_COST
-        if waiting >= size:
+        if waiting >= _PART_BYTES:
             yield run
             run, waiting = [], 0
     if run:
