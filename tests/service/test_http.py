@@ -19,7 +19,9 @@ from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.search.build import SPLITS
 from texthash.search.release import OpenRelease
 from texthash.service.gateway import Gateway
+from texthash.search.store import shard_of
 from texthash.service.problems import KINDS, Problem
+from texthash.service.schemas import SearchRequest
 from texthash.service.web import make_app
 
 TEXT = "sort the values of an array"
@@ -355,14 +357,53 @@ def test_health(asked: Asked) -> None:
         assert (reply.status_code, reply.json()["shards"]) == (200, {"ready": 2, "total": 2})
 
 
-def test_readiness_names_what_is_away(gateway) -> None:
-    class Away:
-        async def ping(self, release: str) -> bool:
-            raise Problem("shard-unavailable", "shard 1 is away", shard=1)
+class Away:
+    """Shard 1, which does not answer."""
 
+    async def away(self, *_: object) -> None:
+        raise Problem("shard-unavailable", "shard 1 is away", shard=1)
+
+    ping = search = codes_of = document = away
+
+
+@pytest.fixture
+def halved(gateway: Callable[[LimitsConfig], Gateway]) -> Asked:
+    """A service of which one of two shards is away."""
     broken = gateway(LimitsConfig())
     broken._shards = [broken._shards[0], Away()]
-    reply = Asked(make_app(broken)).get("/health/ready")
+    return Asked(make_app(broken))
+
+
+@pytest.mark.parametrize("limit", [10, 150])
+def test_partial_answers_are_given_to_those_who_take_them(halved: Asked, asked: Asked, everything, limit: int) -> None:
+    ids = everything[0]
+    refused = halved.search({"text": TEXT}, limit=limit)
+    assert (refused.status_code, refused.json()["shard"]) == (503, 1)
+    body = halved.search({"text": TEXT}, {"text": "qqqq"}, limit=limit, radius=16, allow_partial=True).json()
+    assert (body["partial"], body["missing_shards"]) == (True, [1])
+    whole = asked.search({"text": TEXT}, limit=900, radius=16, allow_partial=True).json()
+    assert (whole["partial"], whole["missing_shards"]) == (False, [])
+    there = [hit for hit in pairs(whole["results"][0]) if shard_of(hit[0], 2) == 0]
+    assert pairs(body["results"][0]) == there[:limit]
+    assert body["results"][0]["total_within_radius"] == len(there)
+
+    first, second = (next(id_ for id_ in ids if shard_of(id_, 2) == shard) for shard in (0, 1))
+    assert halved.search({"id": first}, allow_partial=True).json()["results"][0]["hits"][0]["distance"] == 0
+    unknown = halved.search({"id": second}, allow_partial=True)
+    assert (unknown.status_code, unknown.json()["shard"]) == (503, 1), "its code cannot be had"
+
+
+def test_one_who_takes_a_partial_answer_changes_nothing_for_others(gateway) -> None:
+    broken = gateway(LimitsConfig())
+    broken._shards = [broken._shards[0], Away()]
+    requests = [SearchRequest(queries=[{"text": TEXT}], allow_partial=allow) for allow in (True, False)]
+    given, refused = asyncio.run(broken.search(requests))
+    assert given.missing == [1]
+    assert isinstance(refused, Problem)
+
+
+def test_readiness_names_what_is_away(halved: Asked) -> None:
+    reply = halved.get("/health/ready")
     assert reply.status_code == 503
     assert reply.json() == {
         "status": "unavailable",

@@ -52,6 +52,7 @@ def search(
     labels: Sequence[str] | None = None,
     fields: Sequence[Field] = ("title",),
     include_code: bool = False,
+    allow_partial: bool = False,
 ) -> Call[SearchReply]:
     """Search.
 
@@ -63,6 +64,7 @@ def search(
         labels: Only documents with one of these labels.
         fields: Parts of the documents to return.
         include_code: Return the codes of the hits.
+        allow_partial: Where a shard is away, take what the others find; the answer says so.
 
     Raises:
         ServiceError: the service refused, or was still busy after all attempts.
@@ -77,6 +79,7 @@ def search(
         "filter": _filter(labels),
         "fields": list(fields),
         "include_code": include_code,
+        "allow_partial": allow_partial,
     }
     return Call("POST", "v1/search", SearchReply, body)
 

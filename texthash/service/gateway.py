@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from texthash.service.shards import Found, Group
 # With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
 # merge; with many, most of what the shards would send would be thrown away.
 _INLINE_HITS = 100
+T = TypeVar("T")
 
 
 class Encoder(Protocol):
@@ -56,13 +57,15 @@ class ShardClient(Protocol):
 
 @dataclass
 class Answer:
-    """The results of one request, ready to be sent, the release they are of, and where the time went (seconds)."""
+    """The results of one request, ready to be sent, the release they are of, where the time went (seconds), and the
+    shards that are not in them."""
 
     release: Release
     results: list[dict[str, Any]]
     encode: float
     search: float
     merge: float
+    missing: list[int]
 
 
 @dataclass
@@ -152,10 +155,11 @@ class Gateway:
         return release, sum(counts)
 
     async def search(self, requests: Sequence[SearchRequest]) -> list[Answer | Problem]:
-        """Answer several requests with one call per shard; a request that cannot be answered gets its problem.
+        """Answer several requests with one call per shard; a request that cannot be answered gets its problem. Where a
+        shard is away that is all of them, but those that allow partial answers, which get what the others found.
 
         Raises:
-            Problem: the encoder or a shard is away; then no request of the batch can be answered exactly.
+            Problem: the encoder is away, or all shards.
         """
         start, release = time.perf_counter(), self.release
         queries = [[_Query(request) for _ in request.queries] for request in requests]
@@ -165,13 +169,18 @@ class Gateway:
         groups: dict[tuple[Any, ...], list[_Query]] = {}
         for query in alive:
             groups.setdefault(query.key, []).append(query)
-        found = await self._ask(release, groups)
+        found, away = await self._ask(release, groups)
+        for place, request in enumerate(requests):
+            if away and not request.allow_partial and any(query.searched for query in queries[place]):
+                problems.setdefault(place, next(iter(away.values())))
         searched = time.perf_counter()
         await self._merge(release, groups, found)
         merged = time.perf_counter()
         times = (encoded - start, searched - encoded, merged - searched)
         return [
-            problems[place] if place in problems else Answer(release, [_result(query) for query in row], *times)
+            problems[place]
+            if place in problems
+            else Answer(release, [_result(query) for query in row], *times, sorted(away))
             for place, row in enumerate(queries)
         ]
 
@@ -209,13 +218,16 @@ class Gateway:
                     ids.append((place, query, asked.id))
                 elif asked.code is not None:
                     query.code = bytes.fromhex(asked.code)
-        _, stored = await asyncio.gather(
+        _, (stored, away) = await asyncio.gather(
             self._encode_queries(release, texts), self._codes_of(release, {document_id for _, _, document_id in ids})
         )
         problems: dict[int, Problem] = {}
         for place, query, document_id in ids:
             query.code = stored.get(document_id)
-            if query.code is None:
+            shard = shard_of(document_id, len(self._shards))
+            if shard in away:
+                problems.setdefault(place, away[shard])
+            elif query.code is None:
                 problems.setdefault(place, Problem("unknown-document", f"the index holds no document {document_id!r}."))
         return problems
 
@@ -227,22 +239,31 @@ class Gateway:
             query.code = encoded.codes[row].tobytes()
             query.known = query.searched = bool(encoded.known[row])
 
-    async def _codes_of(self, release: Release, ids: set[str]) -> dict[str, bytes]:
+    async def _codes_of(self, release: Release, ids: set[str]) -> tuple[dict[str, bytes], dict[int, Problem]]:
         by_shard: dict[int, list[str]] = {}
         for document_id in ids:
             by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
-        calls = [self._shards[shard].codes_of(release.name, wanted) for shard, wanted in by_shard.items()]
-        return {key: code for part in await asyncio.gather(*calls) for key, code in part.items()}
+        calls = {shard: self._shards[shard].codes_of(release.name, wanted) for shard, wanted in by_shard.items()}
+        answered, away = await _answers(calls)
+        return {key: code for part in answered.values() for key, code in part.items()}, away
 
-    async def _ask(self, release: Release, groups: dict[tuple[Any, ...], list[_Query]]) -> list[list[Found]]:
+    async def _ask(
+        self, release: Release, groups: dict[tuple[Any, ...], list[_Query]]
+    ) -> tuple[list[list[Found]], dict[int, Problem]]:
+        """What every shard found for every group, nothing for those that are away, and why these are."""
         if not groups:
-            return []
+            return [], {}
         width = release.bits // 8
         asked = [
             Group(_stack(queries, width), limit, radius, labels, fields if limit <= _INLINE_HITS else None)
             for (limit, radius, labels, fields), queries in groups.items()
         ]
-        return list(await asyncio.gather(*(shard.search(release.name, asked) for shard in self._shards)))
+        calls = {number: shard.search(release.name, asked) for number, shard in enumerate(self._shards)}
+        answered, away = await _answers(calls)
+        if not answered:
+            raise next(iter(away.values()))
+        nothing = [Found.nothing(group) for group in asked] if away else []
+        return [answered.get(number, nothing) for number in calls], away
 
     async def _merge(
         self, release: Release, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]
@@ -287,6 +308,21 @@ class Gateway:
                 _hit(next(documents[owner]), distance)
                 for owner, distance in zip(owners.tolist(), hits.distances[0].tolist(), strict=True)
             ]
+
+
+async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
+    """The answers of the shards that were called, and the problems of those that are away."""
+    done = await asyncio.gather(*calls.values(), return_exceptions=True)
+    answered: dict[int, T] = {}
+    away: dict[int, Problem] = {}
+    for number, answer in zip(calls, done, strict=True):
+        if isinstance(answer, Problem):
+            away[number] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            answered[number] = answer
+    return answered, away
 
 
 def _stack(queries: Sequence[_Query], width: int) -> NDArray[np.uint8]:

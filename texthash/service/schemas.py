@@ -61,6 +61,9 @@ class SearchRequest(Body):
     params: Plan = Plan()
     fields: list[DocumentField] = Field(["title"], description="Parts of the document to return with each hit.")
     include_code: bool = Field(False, description="Return the code of each hit.")
+    allow_partial: bool = Field(
+        False, description="Where a shard is away, answer from the others and say so, instead of with a problem."
+    )
 
 
 class Hit(BaseModel):
@@ -87,6 +90,8 @@ class SearchReply(BaseModel):
     """The answers, in the order of the queries, all from one release."""
 
     results: list[Result]
+    partial: bool = Field(description="true: shards were away, whose documents are missing from hits and totals.")
+    missing_shards: list[int] = Field(description="The shards that were away; empty unless allow_partial was set.")
     took_ms: float = Field(description="Time in the server; the Server-Timing header divides it.")
     plan: Literal["flat"] = Field(description="How the codes were searched.")
     release: str = Field(description="The release that answered.")

@@ -50,6 +50,14 @@ class Found:
     documents: list[list[dict[str, Any]]] | None
     totals: NDArray[np.int64] | None
 
+    @classmethod
+    def nothing(cls, group: Group) -> Found:
+        """What a shard without documents finds."""
+        queries = len(group.codes)
+        hits = Hits([np.empty(0, np.uint16)] * queries, [np.empty(0, np.int64)] * queries)
+        documents: list[list[dict[str, Any]]] | None = None if group.fields is None else [[]] * queries
+        return cls(hits, documents, None if group.radius is None else np.zeros(queries, np.int64))
+
 
 class ShardServer:
     """Answers for one shard.

@@ -71,6 +71,8 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
         took = time.perf_counter() - start
         body = {
             "results": answer.results,
+            "partial": bool(answer.missing),
+            "missing_shards": answer.missing,
             "took_ms": round(1e3 * took, 3),
             "plan": PLAN,
             "release": answer.release.name,
