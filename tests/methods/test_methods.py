@@ -19,12 +19,28 @@ from texthash.training.loop import fit
 BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
 NAMES = sorted(methods())
-ITERATIVE = ["nash", "nash_dn", "nash_dn_s", "nash_n", "vdsh", "vdsh_s", "vdsh_sp"]
+ITERATIVE = [
+    "bvae",
+    "doc2hash",
+    "doc2hash_s",
+    "dwae",
+    "nash",
+    "nash_dn",
+    "nash_dn_s",
+    "nash_n",
+    "vdsh",
+    "vdsh_s",
+    "vdsh_sp",
+]
 MEDIAN_CUT = ["vdsh", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
     assert NAMES == [
+        "bvae",
+        "doc2hash",
+        "doc2hash_s",
+        "dwae",
         "itq",
         "lsh",
         "nash",

@@ -1,0 +1,138 @@
+"""DWAE: a discrete Wasserstein autoencoder, whose codes over all documents, not each, are drawn to the prior.
+
+encoder    q = g(x) in R^{m x 2}, g: V -> H -> H -> 2m with ReLU and dropout
+sample     z_j = straight-through Gumbel-softmax sample of softmax(q_j), one-hot;  tau falls
+decoder    p(w | z) = softmax(z D + b)_w, z in {0, 1}^{2m}: one word embedding for each value of each bit
+loss       - sum_{w in x} log p(w | z)  +  lambda D({z_b1}, {zeta_b}),  zeta ~ Bern(1/2)^m   (each distinct word once)
+bits       1[q_j1 - q_j0 > 0]
+
+D compares the batch with as many codes of the prior: MMD^2 with a sum of Hamming kernels or with the inverse
+multiquadric, the Sinkhorn divergence, or two moments. There is no divergence of single documents, so q(z | x) may
+become certain at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.errors import UsageError, nearest_name
+from texthash.methods.base import Card, Progress, Role
+from texthash.methods.generative import GenerativeMethod
+from texthash.parts import matching
+from texthash.parts.decoders import SoftmaxDecoder
+from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.estimators import gumbel_softmax
+from texthash.parts.reconstruction import word_log_likelihood
+from texthash.parts.schedules import exponential_decay
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+DIVERGENCES = ("mmd", "multiquadric", "sinkhorn", "moments")
+
+
+class DWAE(GenerativeMethod):
+    """Discrete Wasserstein autoencoder.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder.
+        layers: Hidden layers of the encoder.
+        dropout: Probability of dropping a hidden feature in training.
+        temperature: tau at the start.
+        end_temperature: tau after annealing.
+        annealing: Share of training over which tau falls.
+        divergence: D: mmd, multiquadric, sinkhorn or moments.
+        divergence_weight: lambda.
+        learning_rate: Of Adam.
+        epochs: Passes over the training documents.
+        batch_size: Documents in a batch; the more, the better D is known.
+        weighting: Of the words of the input.
+
+    Raises:
+        UsageError: there is no such divergence.
+    """
+
+    card = Card(
+        name="dwae",
+        title="Discrete Wasserstein Autoencoders for Document Retrieval",
+        venue="ICASSP'2020",
+        survey_entry=16,
+        tags=("Rec", "CB"),
+        citation="Zhang & Zhu, 2020, doi:10.1109/ICASSP40776.2020.9053129",
+        fidelity="reconstructed",
+        deviations=(
+            "reconstructed from the title, the survey's tags and the authors' code of Doc2hash; the paper was not at "
+            "hand, and which divergence it has is not known",
+        ),
+    )
+    search_space = {
+        "learning_rate": LogUniform(5e-4, 8e-3),
+        "batch_size": Choice(128, 256, 512),
+        "dropout": Uniform(0.05, 0.5),
+        "end_temperature": LogUniform(0.1, 1.0),
+        "divergence": Choice(*DIVERGENCES),
+        "divergence_weight": LogUniform(1.0, 1000.0),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 500,
+        layers: int = 2,
+        dropout: float = 0.2,
+        temperature: float = 1.0,
+        end_temperature: float = 0.5,
+        annealing: float = 0.1,
+        divergence: str = "mmd",
+        divergence_weight: float = 10.0,
+        learning_rate: float = 3e-3,
+        epochs: int = 40,
+        batch_size: int = 256,
+        weighting: Weighting = "tfidf",
+    ) -> None:
+        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
+        if divergence not in DIVERGENCES:
+            raise UsageError(
+                f"dwae has no divergence {divergence!r} ({nearest_name(divergence, DIVERGENCES)}).",
+                f"choose one of: {', '.join(DIVERGENCES)}.",
+            )
+        self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
+        self.divergence, self.divergence_weight = divergence, divergence_weight
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
+        self.logits = xavier_linear(hidden, 2 * bits)
+        self.decoder = SoftmaxDecoder(2 * bits, shape.vocabulary)
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        q = self.pairs(batch)
+        tau = exponential_decay(progress.fraction, self.temperature, self.end_temperature, over=self.annealing)
+        z = gumbel_softmax(q, tau, progress.generator)
+        reconstruction = -word_log_likelihood(self.decoder(z.flatten(1)), batch).mean()
+        divergence = self.mismatch(q, z[..., 1], progress)
+        return {"reconstruction": reconstruction, "divergence": self.divergence_weight * divergence}
+
+    def mismatch(self, q: Tensor, z: Tensor, progress: Progress) -> Tensor:
+        """D of the documents of all workers, from logits q [B, m, 2] and sampled bits z [B, m]."""
+        if self.divergence == "moments":
+            return matching.moment_discrepancy(progress.workers.gather(torch.softmax(q, dim=-1)[..., 1]))
+        z = progress.workers.gather(z)
+        prior = matching.fair_coins(z, progress.generator)
+        if self.divergence == "sinkhorn":
+            return matching.sinkhorn_divergence(z, prior)
+        kernel = matching.inverse_multiquadric_kernel if self.divergence == "multiquadric" else matching.hamming_kernel
+        return matching.maximum_mean_discrepancy(z, prior, kernel)
+
+    def pairs(self, batch: Batch) -> Tensor:
+        """Logits q [B, m, 2] of the two values of each bit."""
+        return self.logits(self.encoder(batch)).unflatten(1, (self.bits, 2))
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        q = self.pairs(batch)
+        return q[..., 1] - q[..., 0]
