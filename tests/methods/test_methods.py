@@ -20,10 +20,13 @@ BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
 NAMES = sorted(methods())
 ITERATIVE = [
+    "bmsh",
     "bvae",
+    "corrsh",
     "doc2hash",
     "doc2hash_s",
     "dwae",
+    "gmsh",
     "nash",
     "nash_dn",
     "nash_dn_s",
@@ -32,15 +35,18 @@ ITERATIVE = [
     "vdsh_s",
     "vdsh_sp",
 ]
-MEDIAN_CUT = ["vdsh", "vdsh_s", "vdsh_sp"]
+MEDIAN_CUT = ["gmsh", "vdsh", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
     assert NAMES == [
+        "bmsh",
         "bvae",
+        "corrsh",
         "doc2hash",
         "doc2hash_s",
         "dwae",
+        "gmsh",
         "itq",
         "lsh",
         "nash",

@@ -1,0 +1,90 @@
+"""BMSH: document hashing with a Bernoulli mixture prior. NASH is the case of one component with gamma = 1/2.
+
+prior      c ~ Cat(pi),  z ~ Bern(gamma_c): pi and gamma learned
+encoders   q(z | x) = Bern(p(x)) as in NASH;  q(c | x) = softmax(x A + a)
+code       z_j = 1[p_j > u_j], u ~ U(0, 1);  straight-through gradient dz/dp := 1
+noise      z' ~ N(z, diag s^2),  log s^2 = ReLU MLP(p), m -> H -> m
+decoder    p(w | z') = softmax(z' E + b)_w
+loss       - sum_{w in x} log p(w | z')  +  w_KL sum_k q(k | x) [ log q(k | x) / pi_k + KL(Bern(p) || Bern(gamma_k)) ]
+bits       1[p > 1/2]
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Progress
+from texthash.methods.nash import NASH
+from texthash.parts.encoders import SparseLinear, xavier_linear
+from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.parts.mixtures import BernoulliMixture
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+
+class BMSH(NASH):
+    """Document hashing with a Bernoulli mixture prior.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder and of the noise's MLP.
+        components: Number K of components.
+        prior_std: How far apart the logits of gamma of the components start.
+        noise: Standard deviation s of the noise at the start.
+        others: Those of :class:`~texthash.methods.nash.NASH`.
+    """
+
+    card = replace(
+        NASH.card,
+        name="bmsh",
+        title="Document Hashing with Mixture-Prior Generative Models (Bernoulli mixture, BMSH)",
+        venue="EMNLP'2019",
+        survey_entry=25,
+        tags=("Rec", "Prior(M)", "CB", "Quan(Sgn)"),
+        citation="Dong et al., 2019, arXiv:1908.11078",
+        fidelity="reconstructed",
+        deviations=(
+            "the paper's settings are not known: encoder, decoder and schedule are those of NASH here",
+            "q(c | x) is one linear map of the words, as in a re-implementation",
+            "the logits of gamma start at N(0, 1): nearly equal components stay merged",
+            "the noise has the standard deviation exp(a / 2), where re-implementations have exp(a) / 2",
+        ),
+    )
+    search_space = {
+        **NASH.search_space,
+        "components": Choice(10, 20, 40, 80),
+        "prior_std": LogUniform(0.1, 3.0),
+        "noise": Uniform(0.05, 1.0),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 500,
+        components: int = 20,
+        prior_std: float = 1.0,
+        noise: float = 0.5,
+        **others: Any,
+    ) -> None:
+        super().__init__(shape, bits, hidden=hidden, **others)
+        self.responsibilities = SparseLinear(shape.vocabulary, components)
+        self.prior = BernoulliMixture(components, bits, prior_std)
+        log_variance = xavier_linear(hidden, bits)
+        nn.init.constant_(log_variance.bias, 2 * math.log(noise))
+        self.log_variance = nn.Sequential(xavier_linear(bits, hidden), nn.ReLU(), log_variance)
+
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
+        logits = self.logits(self.encoder(batch))
+        p = torch.sigmoid(logits)
+        z = straight_through_bernoulli(p, progress.generator, self.stochastic)
+        kl = self.prior.joint_kl(self.responsibilities(batch), self.prior.divergences(logits))
+        return gaussian_sample(z, self.log_variance(p), progress.generator), kl

@@ -1,0 +1,67 @@
+"""GMSH: document hashing with a Gaussian mixture prior. VDSH is the case of one component N(0, I).
+
+prior      c ~ Cat(pi),  z ~ N(mu_c, diag s_c^2): pi, mu_k and s_k learned
+encoders   q(z | x) = N(mu(x), diag s^2(x)) as in VDSH;  q(c | x) = softmax(x A + a)
+decoder    p(w | z) = softmax(z R^T + b)_w
+loss       - sum_{w in x} log p(w | z)  +  w_KL sum_k q(k | x) [ log q(k | x) / pi_k + KL(q(z | x) || p(z | k)) ]
+code       bit_j = 1[mu_j > median of mu_j over the training documents]
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Progress
+from texthash.methods.vdsh import VDSH
+from texthash.parts.encoders import SparseLinear
+from texthash.parts.estimators import gaussian_sample
+from texthash.parts.mixtures import GaussianMixture
+from texthash.parts.spaces import Choice, LogUniform
+
+
+class GMSH(VDSH):
+    """Document hashing with a Gaussian mixture prior.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        components: Number K of components.
+        prior_std: How far apart the means of the components start.
+        others: Those of :class:`~texthash.methods.vdsh.VDSH`.
+    """
+
+    card = replace(
+        VDSH.card,
+        name="gmsh",
+        title="Document Hashing with Mixture-Prior Generative Models (Gaussian mixture, GMSH)",
+        venue="EMNLP'2019",
+        survey_entry=25,
+        tags=("Rec", "Prior(M)"),
+        citation="Dong et al., 2019, arXiv:1908.11078",
+        fidelity="reconstructed",
+        deviations=(
+            "the paper's settings are not known: encoder, decoder, schedule and bounds of s^2 are those of VDSH here",
+            "q(c | x) is one linear map of the words, as in a re-implementation of BMSH",
+            "the means of the components start at N(0, 1), their variances at 1",
+        ),
+    )
+    search_space = {**VDSH.search_space, "components": Choice(10, 20, 40, 80), "prior_std": LogUniform(0.1, 3.0)}
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, components: int = 20, prior_std: float = 1.0, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.responsibilities = SparseLinear(shape.vocabulary, components)
+        self.prior = GaussianMixture(components, bits, prior_std)
+
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
+        hidden = self.encoder(batch)
+        mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        kl = self.prior.joint_kl(self.responsibilities(batch), self.prior.divergences(mean, log_variance))
+        return gaussian_sample(mean, log_variance, progress.generator), kl
