@@ -18,8 +18,8 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.search.build import SPLITS
 from texthash.search.release import OpenRelease
-from texthash.service.gateway import Gateway
 from texthash.search.store import shard_of
+from texthash.service.gateway import Gateway
 from texthash.service.problems import KINDS, Problem
 from texthash.service.schemas import SearchRequest
 from texthash.service.web import make_app

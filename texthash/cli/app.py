@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import corpora, indexes, listings, models, writes
+from texthash.cli import corpora, indexes, listings, models, serving, writes
 from texthash.errors import exit_status, explained
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
@@ -36,11 +36,11 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     models.report,
     models.encode,
     indexes.search,
-    indexes.serve,
     writes.plan,
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(serving.serve_app, name="serve")
 app.add_typer(indexes.index_app, name="index")
 app.add_typer(corpora.corpora_app, name="corpora")
 _VERBOSE = {"traceback": False}

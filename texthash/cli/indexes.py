@@ -1,9 +1,7 @@
-"""Commands on what is released: build an index, search it, serve it."""
+"""Commands on what is released: build an index, look at it, search it."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,27 +101,3 @@ def _hits(opened: OpenRelease, code: NDArray[np.uint8], limit: int) -> list[dict
 def search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
     """Search what is released. Example: `texthash search "sort an array" --limit 5 --json`"""
     index_search(query, limit, release, as_json)
-
-
-def serve(
-    overrides: Overrides = None, config: ConfigFile = None, release: ReleaseName = "current", address: Address = None
-) -> None:
-    """Serve a release over HTTP until Ctrl-C. Example: `texthash serve service.port=8001`"""
-    import signal
-    import threading
-
-    from texthash.distributed import cluster
-    from texthash.service.run import serve_release
-
-    settings = load_config(config, overrides or [])
-    stdout = sys.stdout
-    with cluster(address) as local:
-        url = serve_release(resolve_home(), settings.service, release=release)
-        print(url, file=stdout, flush=True)
-        say(f"READY: search page {url}/, HTTP API {url}/docs")
-        if local:
-            say("Ctrl-C ends the service")
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            with suppress(KeyboardInterrupt):
-                threading.Event().wait()
-            say("ending")

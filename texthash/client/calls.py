@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from texthash.service.document_schemas import (
+    CompactReply,
     CountReply,
     DeleteReply,
     RestoreReply,
@@ -139,6 +140,11 @@ def take_snapshot(name: str) -> Call[SnapshotInfo]:
 def restore_snapshot(name: str) -> Call[RestoreReply]:
     """Bring back the documents of a snapshot. Errors as ``search``."""
     return Call("POST", f"v1/snapshots/{quote(name, safe='')}/restore", RestoreReply, {})
+
+
+def compact() -> Call[CompactReply]:
+    """Write small pieces of the index together and free space. Errors as ``search``."""
+    return Call("POST", "v1/compact", CompactReply, {})
 
 
 def info() -> Call[Info]:

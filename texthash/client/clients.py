@@ -89,6 +89,7 @@ class Client:
     snapshots = _blocking(calls.snapshots)
     take_snapshot = _blocking(calls.take_snapshot)
     restore_snapshot = _blocking(calls.restore_snapshot)
+    compact = _blocking(calls.compact)
     info = _blocking(calls.info)
     ready = _blocking(calls.ready)
 
@@ -139,6 +140,7 @@ class AsyncClient:
     snapshots = _awaited(calls.snapshots)
     take_snapshot = _awaited(calls.take_snapshot)
     restore_snapshot = _awaited(calls.restore_snapshot)
+    compact = _awaited(calls.compact)
     info = _awaited(calls.info)
     ready = _awaited(calls.ready)
 

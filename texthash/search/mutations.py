@@ -7,7 +7,7 @@ names it. A commit that no release ever named (its writer died) is undone by :fu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
+from texthash.search.checksum import Checksum
+from texthash.search.release import ShardState
 from texthash.search.store import codes_of, open_documents, schema
 
 if TYPE_CHECKING:
@@ -45,6 +47,32 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a write does to one shard: rows that leave it and rows that come, in the form of its schema.
+
+    Attributes:
+        removed: Rows of its newest version.
+        added: New rows.
+    """
+
+    removed: Rows
+    added: pa.Table
+
+    def apply(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
+        """The shard after the change. Errors as :func:`change`."""
+        return change(dataset, self.removed, self.added) if len(self.removed) or len(self.added) else dataset
+
+    def follow(self, state: ShardState) -> ShardState:
+        """The state after the change, but for the version."""
+        checksum = Checksum(state.checksum)
+        checksum.remove(self.removed.numbers, self.removed.codes)
+        bits = 8 * self.added.schema.field("code").type.byte_width
+        checksum.add(self.added["number"].to_numpy(), codes_of(self.added["code"], bits))
+        count = state.documents - len(self.removed) + len(self.added)
+        return replace(state, documents=count, checksum=str(checksum))
 
 
 def rows_by_id(dataset: lance.LanceDataset, ids: Sequence[str]) -> Rows:

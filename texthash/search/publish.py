@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 KEPT_WRITES = 20
 KEPT_SECONDS = 60.0
+
+
+class ReleaseMovedError(TexthashError):
+    """Another release became current while a write was on its way; nothing of the write was published."""
 
 
 def publish(
@@ -129,7 +133,7 @@ def advance(
         others: Further fields of the release that are not those of its parent.
 
     Raises:
-        TexthashError: ``parent`` is not current any more; then nothing is published.
+        ReleaseMovedError: ``parent`` is not current any more; then nothing is published.
     """
     same = {field.name: getattr(parent, field.name) for field in fields(Release)}
     same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now(), **others)
@@ -137,13 +141,37 @@ def advance(
     with _pointer_held(home):
         now = read_pointer(home)
         if now["release"] != parent.name:
-            raise TexthashError(
+            raise ReleaseMovedError(
                 f"release {parent.name} was to be changed, but {now['release']} is current now.",
                 "nothing was written; send the write again, to what is current.",
             )
         release = _record(home, same)
         _write_durably(releases_path(home) / CURRENT, {**now, "release": release.name})
     return release
+
+
+def hand_over(home: Home, successor: Callable[[Release], Release]) -> Release:
+    """Replace the current release by one over another index, between two writes: none is published meanwhile, and one
+    that is on its way ends in a :class:`ReleaseMovedError`.
+
+    Args:
+        home: State directory.
+        successor: Given the release that is current, makes what replaces it; name, version, time and parent are given
+            anew. Writers wait until it returns.
+    """
+    with _pointer_held(home):
+        now = read_release(home)
+        made = successor(now)
+        same = {field.name: getattr(made, field.name) for field in fields(Release)}
+        del same["name"], same["version"]
+        release = _record(home, {**same, "parent": None, "created": _now()})
+        _write_durably(releases_path(home) / CURRENT, {"release": release.name, "previous": now.name})
+    return release
+
+
+def withdraw(home: Home, release: Release) -> None:
+    """Drop the record of a release that never became current."""
+    (releases_path(home) / f"{release.name}.json").unlink()
 
 
 def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:

@@ -181,8 +181,15 @@ class OpenRelease:
 
 def list_releases(home: Home) -> list[Release]:
     """All releases, oldest first."""
-    names = [path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
-    return sorted((read_release(home, name) for name in names), key=lambda release: release.version)
+    found = []
+    for path in releases_path(home).glob("r*.json"):
+        if RELEASE_NAME.fullmatch(path.stem):
+            try:
+                found.append(read_release(home, path.stem))
+            except TexthashError:
+                if path.exists():  # else it was dropped a moment ago
+                    raise
+    return sorted(found, key=lambda release: release.version)
 
 
 def current_name(home: Home) -> str | None:

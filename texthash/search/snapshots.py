@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,7 +70,10 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
 
 def list_snapshots(home: Home) -> list[Snapshot]:
     """All snapshots, oldest first."""
-    found = [Snapshot(**json.loads(path.read_text())) for path in _path(home, "x").parent.glob("*.json")]
+    found = []
+    for path in _path(home, "x").parent.glob("*.json"):
+        with suppress(FileNotFoundError):  # dropped a moment ago
+            found.append(Snapshot(**json.loads(path.read_text())))
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 

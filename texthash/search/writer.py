@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.search.checksum import Checksum
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
-from texthash.search.mutations import Rows, change, compact, rewind, rows_by_id, rows_by_label, table_of
+from texthash.search.mutations import Change, compact, rewind, rows_by_id, rows_by_label, table_of
 from texthash.search.publish import advance, prune
 from texthash.search.release import Release, ShardState, list_releases, read_release
 from texthash.search.snapshots import snapshot_releases
-from texthash.search.store import codes_of, schema, shard_of
+from texthash.search.store import schema, shard_of
 
 if TYPE_CHECKING:
     import lance
@@ -67,26 +66,6 @@ class Written:
     def new(self) -> int:
         """How many the index did not hold before."""
         return len(self.new_ids)
-
-
-@dataclass(frozen=True)
-class _Change:
-    """What a write does to one shard: rows that leave it and rows that come, in the form of its schema."""
-
-    removed: Rows
-    added: pa.Table
-
-    def apply(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
-        return change(dataset, self.removed, self.added) if len(self.removed) or len(self.added) else dataset
-
-    def follow(self, state: ShardState) -> ShardState:
-        """The state after the change, but for the version."""
-        checksum = Checksum(state.checksum)
-        checksum.remove(self.removed.numbers, self.removed.codes)
-        bits = 8 * self.added.schema.field("code").type.byte_width
-        checksum.add(self.added["number"].to_numpy(), codes_of(self.added["code"], bits))
-        count = state.documents - len(self.removed) + len(self.added)
-        return replace(state, documents=count, checksum=str(checksum))
 
 
 class IndexWriter:
@@ -172,7 +151,7 @@ class IndexWriter:
                 given = [numbers[document.id] for document in chosen]
                 return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], self.release.bits)
 
-            self._publish([_Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
+            self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
             return Written(self.release, len(documents), new_ids)
 
     def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> Written:
@@ -192,7 +171,7 @@ class IndexWriter:
             count = sum(len(part) for part in old)
             if count:
                 nothing = schema(self.release.bits).empty_table()
-                self._publish([_Change(part, nothing) for part in old], self.release.next_number)
+                self._publish([Change(part, nothing) for part in old], self.release.next_number)
             return Written(self.release, count)
 
     def compact(self) -> Release:
@@ -233,7 +212,7 @@ class IndexWriter:
 
     # -- steps ------------------------------------------------------------------------------------------------
 
-    def _publish(self, changes: Sequence[_Change], next_number: int) -> None:
+    def _publish(self, changes: Sequence[Change], next_number: int) -> None:
         try:
             self._datasets = self._each(lambda shard, data: changes[shard].apply(data))
             states = [

@@ -108,6 +108,14 @@ class Snapshots(BaseModel):
     snapshots: list[SnapshotInfo]
 
 
+class CompactReply(BaseModel):
+    """The same documents, in fewer and fuller files."""
+
+    documents: int
+    release: str
+    index_version: int
+
+
 class RestoreReply(BaseModel):
     """A state that was brought back."""
 

@@ -12,7 +12,7 @@ from texthash.search.snapshots import Snapshot, list_snapshots, read_snapshot, t
 from texthash.search.writer import IndexDocument
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
-from texthash.service.writer import Delete, Done, Restore, Upsert, Write
+from texthash.service.writer import Compact, Delete, Done, Restore, Upsert, Write
 
 _ATTEMPTS = 3
 
@@ -95,6 +95,10 @@ class Editor:
             raise Problem("unknown-snapshot", error.problem) from None
         done = await self._writer.write(Restore(name))
         return done, await self._visible(done, True)
+
+    async def compact(self) -> Release:
+        """Write small pieces together and free space; visible when this returns."""
+        return await self._visible(await self._writer.write(Compact()), True)
 
     async def _visible(self, done: Done, wait: bool) -> Release:
         release = read_release(self._home, done.release)

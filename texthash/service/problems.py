@@ -100,9 +100,9 @@ KINDS: dict[str, Kind] = {
     "shard-unavailable": Kind(
         503,
         "a shard of the index is away",
-        "An answer without this shard would not be exact, so there is none, unless the request has allow_partial: true. "
-        "The shard is being restarted: send the request again after Retry-After seconds. GET /health/ready tells when "
-        "all shards answer.",
+        "An answer without this shard would not be exact, so there is none, unless the request has "
+        "allow_partial: true. The shard is being restarted: send the request again after Retry-After seconds. "
+        "GET /health/ready tells when all shards answer.",
     ),
     "writer-unavailable": Kind(
         503,

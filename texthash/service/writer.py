@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from texthash.errors import TexthashError
 from texthash.home import resolve_home
 from texthash.search.fence import IndexHeldError
+from texthash.search.publish import ReleaseMovedError
 from texthash.search.release import current_name, read_release
 from texthash.search.snapshots import read_snapshot
 from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.service.problems import Problem
 
+log = logging.getLogger("texthash.service")
 _RETRY_AFTER_S = "2"
 
 
@@ -50,7 +53,12 @@ class Restore:
     snapshot: str
 
 
-Write = Upsert | Delete | Restore
+@dataclass(frozen=True)
+class Compact:
+    """Small and thinned pieces to be written together, and space to be freed."""
+
+
+Write = Upsert | Delete | Restore | Compact
 
 
 @dataclass(frozen=True)
@@ -94,11 +102,6 @@ class WriterServer:
                     answers += [_problem(error)] * len(group)
         return answers
 
-    async def compact(self) -> str:
-        """Compact the index; gives the name of the release."""
-        async with self._lock:
-            return await asyncio.to_thread(lambda: self._open().compact().name)
-
     async def ping(self) -> bool:
         """Whether this is the writer now."""
         async with self._lock:
@@ -119,13 +122,23 @@ class WriterServer:
         return self._writer
 
     def _write(self, group: Sequence[Write]) -> list[Done]:
-        writer, first = self._open(), group[0]
+        while True:
+            try:
+                return self._attempt(self._open(), group)
+            except ReleaseMovedError:
+                log.info("another release was published before a write; it is made on that one")
+
+    def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> list[Done]:
+        first = group[0]
         if isinstance(first, Delete):
             written = writer.delete(first.ids, first.labels)
             return [Done(written.release.name, written.documents)]
         if isinstance(first, Restore):
             wanted = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
             return [Done(writer.restore(wanted).name, wanted.documents)]
+        if isinstance(first, Compact):
+            compacted = writer.compact()
+            return [Done(compacted.name, compacted.documents)]
         upserts = [write for write in group if isinstance(write, Upsert)]
         if first.model != writer.release.model_digest:
             raise Problem("model-changed", "another model was released while the documents were being encoded.")

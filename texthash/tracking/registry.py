@@ -105,7 +105,7 @@ class Registry:
                 f"{name} has no champion in {self.uri}.",
                 "train a model and run `texthash index build`, or run pipelines/full.py.",
             )
-        return self._local(name, str(found.version)), str(found.version)
+        return self.fetch(name, str(found.version)), str(found.version)
 
     def _version(self, name: str) -> Any:
         try:
@@ -115,8 +115,12 @@ class Registry:
                 return None
             raise
 
-    def _local(self, name: str, candidate: str) -> Path:
-        """A local copy of a version's hasher, made once."""
+    def fetch(self, name: str, candidate: str) -> Path:
+        """A version's saved hasher as a local directory; the copy is made once.
+
+        Raises:
+            TexthashError: there is no such version.
+        """
         from mlflow.artifacts import download_artifacts
         from mlflow.models import Model
 
@@ -124,7 +128,14 @@ class Registry:
         if not place.is_dir():
             place.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent) as scratch:
-                source = self._client.get_model_version_download_uri(name, candidate)
+                try:
+                    source = self._client.get_model_version_download_uri(name, candidate)
+                except StoreError as error:
+                    if error.code != "RESOURCE_DOES_NOT_EXIST":
+                        raise
+                    raise TexthashError(
+                        f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
+                    ) from None
                 with explained_store(self.uri, f"fetching {name} version {candidate}"):
                     model = download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.uri)
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]

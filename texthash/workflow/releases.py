@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from texthash.errors import ModelMismatchError
 from texthash.progress import say
 from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
@@ -57,7 +58,16 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
             if same_model and len(current.shards) == study.config.index.shards:
                 return current
     where = (hasher, study.corpus.path, study.home, study.config.index.shards)
-    index = build_on_ray(*where) if distributed else build_index(*where)
+    try:
+        index = build_on_ray(*where) if distributed else build_index(*where)
+    except ModelMismatchError as error:
+        if hasher == model.hasher:
+            raise
+        # The candidate fits the corpus, so it is the champion that was trained before the corpus changed.
+        raise ModelMismatchError(
+            f"the champion, {name} version {version}, does not fit the corpus as it is prepared now: {error.problem}",
+            "release the new model whatever the champion's figures: tracking.promote=always.",
+        ) from error
     release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
     if promote and version is not None:
         study.tracker.registry.promote(name, version)

@@ -9,6 +9,7 @@ from fastapi import Body, FastAPI, Path, Query
 from texthash.search.writer import IndexDocument
 from texthash.service.checks import Checks
 from texthash.service.document_schemas import (
+    CompactReply,
     CountReply,
     CountRequest,
     DeleteReply,
@@ -112,3 +113,10 @@ def add_documents(app: FastAPI, gateway: Gateway, checks: Checks, editor: Editor
         labels = request.filter.labels if request.filter else ()
         done, release = await editor.delete(request.ids or (), labels, wait)
         return DeleteReply(deleted=done.documents, release=release.name, index_version=release.version)
+
+    @app.post("/v1/compact", tags=[_TAG], summary="Free space", responses=answers(*WRITE_PROBLEMS))
+    async def compact_index() -> CompactReply:
+        """Write small pieces of the index together, and free what was replaced or deleted and no snapshot holds. The
+        service does the most of it by itself as it writes; searches go on, other writes wait."""
+        release = await editor.compact()
+        return CompactReply(documents=release.documents, release=release.name, index_version=release.version)

@@ -1,0 +1,266 @@
+"""Exchanging the model of a live index: the documents stay exactly those that are live, and so do their numbers."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from texthash.config import TrainingConfig
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import ModelMismatchError, TexthashError
+from texthash.home import Home
+from texthash.methods.hasher import Hasher
+from texthash.methods.registry import build
+from texthash.search import transfer as transfers
+from texthash.search.build import build_index
+from texthash.search.publish import ReleaseMovedError, publish
+from texthash.search.release import OpenRelease, list_releases, open_release, read_release
+from texthash.search.snapshots import list_snapshots
+from texthash.search.verify import verify
+from texthash.search.writer import IndexDocument, IndexWriter
+from texthash.training.loop import fit
+from texthash.workflow.promotion import promote, roll_back
+
+
+@pytest.fixture(scope="module")
+def models(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Saved models of 32 bits on the small corpus: itq, lsh, and sth, which has its own codes of train documents."""
+    root = tmp_path_factory.mktemp("models")
+    shutil.copytree(small_hasher, root / "itq")
+    for name, bits in (("lsh", 32), ("sth", 32), ("lsh", 16)):
+        method = fit(build(name, small_corpus.shape, bits), small_corpus.train, TrainingConfig()).method
+        Hasher.of(method, small_corpus).save(root / (name if bits == 32 else "narrow"))
+    return root
+
+
+@pytest.fixture
+def home(models: Path, small_corpus: PreparedCorpus, tmp_path: Path) -> Home:
+    """A released index in which some prepared documents are replaced or deleted and others were put in."""
+    found = Home(tmp_path / "home")
+    shutil.copytree(small_corpus.path, found.corpus("small", "random60"))
+    shutil.copytree(models, found.root / "models")
+    model = found.root / "models" / "itq"
+    publish(found, model, build_index(model, small_corpus.path, found, shards=2))
+    some = small_corpus.train.ids
+    write(found, put=[some[3], "new/1", "new/2"], out=[some[0], some[1], small_corpus.validation.ids[0]])
+    return found
+
+
+def document(id_: str, text: str) -> IndexDocument:
+    return IndexDocument(id_, text, f"title of {id_}", ("own", "it's"))
+
+
+def write(home: Home, put: list[str] | None = None, out: list[str] | None = None, text: str = "sort rows of") -> None:
+    hasher = read_release(home).open_hasher(home)
+    with IndexWriter.open(home) as writer:
+        if put:
+            documents = [document(id_, f"{text} {id_.replace('/', ' ')} array") for id_ in put]
+            writer.upsert(documents, hasher.encode([found.text for found in documents]))
+        if out:
+            writer.delete(ids=out)
+
+
+def contents(opened: OpenRelease) -> dict[str, tuple]:
+    """Everything of every document but its code, by id."""
+    found = {}
+    for shard in opened.shards:
+        for number, row in zip(shard.numbers, shard.documents(shard.numbers, ["title", "text", "labels"]), strict=True):
+            found[row["id"]] = (int(number), row["title"], row["text"], tuple(row["labels"]))
+    return found
+
+
+def codes(opened: OpenRelease) -> dict[str, bytes]:
+    return {row["id"]: row["code"] for shard in opened.shards for row in shard.documents(shard.numbers, ["code"])}
+
+
+def assert_recoded(home: Home, expected: dict[str, tuple], method: str) -> OpenRelease:
+    """What is current holds these documents, with the codes that its model gives their texts, and nothing is left."""
+    opened = open_release(home)
+    assert opened.release.method == method
+    assert contents(opened) == expected
+    made, texts = codes(opened), {id_: row[2] for id_, row in expected.items()}
+    again = dict(zip(texts, opened.hasher.encode(list(texts.values())), strict=True))
+    if method != "sth":
+        assert {id_: code.tobytes() for id_, code in again.items()} == made
+    assert [finding for finding in verify(home) if not finding.ok] == []
+    assert list_snapshots(home) == []
+    return opened
+
+
+def test_the_new_index_holds_exactly_the_live_documents(home: Home) -> None:
+    expected = contents(open_release(home))
+    release = promote(home, home.root / "models" / "lsh", version=None)
+    assert_recoded(home, expected, "lsh")
+    assert release.next_number == read_release(home, "r000003").next_number
+    assert promote(home, home.root / "models" / "lsh") == release, "it is served already"
+
+
+def test_codes_of_the_methods_own_are_kept_for_unchanged_train_documents(
+    home: Home, small_corpus: PreparedCorpus
+) -> None:
+    promote(home, home.root / "models" / "sth")
+    opened = open_release(home)
+    made, own = codes(opened), opened.hasher.method.database_codes()
+    assert own is not None
+    texts = opened.hasher.encode(
+        [text for table in small_corpus.train.documents() for text in table["text"].to_pylist()]
+    )
+    assert (texts != own).any(), "the corpus cannot tell the two kinds of code apart"
+    ids = small_corpus.train.ids
+    replaced = contents(opened)[ids[3]][2]
+    assert made[ids[3]] == opened.hasher.encode([replaced])[0].tobytes()
+    live = [row for row, id_ in enumerate(ids) if id_ in made and row != 3]
+    assert [made[ids[row]] for row in live] == [own[row].tobytes() for row in live]
+
+
+@contextmanager
+def meanwhile(monkeypatch: pytest.MonkeyPatch, where: tuple[object, str], *writes) -> Iterator[None]:
+    """Each write is made after one call of a function."""
+    waiting, original = list(writes), getattr(*where)
+
+    def called(*args, **kwargs):
+        found = original(*args, **kwargs)
+        if waiting:
+            waiting.pop(0)()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, called)
+        yield
+    assert not waiting
+
+
+def test_writes_that_come_meanwhile_are_in_the_new_index(
+    home: Home, small_corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = small_corpus.train.ids
+
+    def first() -> None:
+        write(home, put=[f"late/{n}" for n in range(90)] + [ids[5]], out=["new/1", ids[6]], text="plot figures of")
+
+    def second() -> None:
+        write(home, put=["new/1", "late/3"], out=["late/5"], text="merge tables of")
+        with IndexWriter.open(home) as writer:
+            writer.compact()
+
+    with (
+        meanwhile(monkeypatch, (transfers, "recode_index"), first),
+        meanwhile(monkeypatch, (transfers.Transfer, "catch_up"), second),
+    ):
+        promote(home, home.root / "models" / "lsh")
+    before = max((r for r in list_releases(home) if r.method == "itq"), key=lambda r: r.version)
+    opened = open_release(home, before.name)
+    assert_recoded(home, contents(opened), "lsh")
+    assert "late/5" not in contents(opened)
+
+
+def test_rollback_takes_what_was_written_since_along_and_a_second_one_comes_back(
+    home: Home, small_corpus: PreparedCorpus
+) -> None:
+    ids = small_corpus.train.ids
+    promote(home, home.root / "models" / "lsh")
+    write(home, put=["since/1", ids[8], "new/2"], out=[ids[9]])
+    write(home, out=["new/1"])
+    write(home, put=["new/1"])
+    expected = contents(open_release(home))
+    roll_back(home)
+    assert_recoded(home, expected, "itq")
+    write(home, put=["since/2"], out=["since/1"])
+    expected = contents(open_release(home))
+    roll_back(home)
+    assert_recoded(home, expected, "lsh")
+    roll_back(home)
+    assert_recoded(home, expected, "itq")
+
+
+def test_a_write_on_its_way_is_refused_by_name(home: Home) -> None:
+    hasher = read_release(home).open_hasher(home)
+    with IndexWriter.open(home) as writer:
+        promote(home, home.root / "models" / "lsh")
+        with pytest.raises(ReleaseMovedError, match="is current now"):
+            writer.upsert([document("late", "a text")], hasher.encode(["a text"]))
+    assert "late" not in contents(open_release(home))
+
+
+def test_a_model_that_does_not_compete_is_refused(home: Home) -> None:
+    before = read_release(home)
+    with pytest.raises(ModelMismatchError, match=r"random60-16, what is served is .*random60-32"):
+        promote(home, home.root / "models" / "narrow")
+    with pytest.raises(TexthashError, match="no model was served before"):
+        roll_back(home)
+    assert read_release(home) == before
+
+
+def test_an_index_that_is_not_as_it_should_be_does_not_take_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list_releases(home)
+    wrong = np.zeros(4, np.uint8)
+    original = transfers.Coder.codes
+    monkeypatch.setattr(transfers.Coder, "codes", lambda self, ids, texts: original(self, ids, texts) ^ ~wrong)
+    with pytest.raises(TexthashError, match="texts have another code now"):
+        promote(home, home.root / "models" / "lsh")
+    assert list_releases(home) == before
+
+
+def test_a_document_without_text_stops_a_promotion(home: Home) -> None:
+    with IndexWriter.open(home) as writer:
+        writer.upsert([IndexDocument("bare", "")], np.zeros((1, 4), np.uint8))
+        before = writer.release
+    with pytest.raises(TexthashError, match="'bare' has no text"):
+        promote(home, home.root / "models" / "lsh")
+    assert read_release(home) == before
+
+
+def test_an_interrupted_promotion_goes_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    original = transfers.write_shard
+
+    def stop_at_the_second(path: Path, *args, shard: int, **kwargs):
+        if shard == 1 and len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(shard)
+        return original(path, *args, shard=shard, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfers, "write_shard", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            promote(home, home.root / "models" / "lsh")
+        write(home, put=["new/3"], out=["new/2"])
+        written += [9]  # now the second may be written
+        promote(home, home.root / "models" / "lsh")
+    assert written == [0, 9, 1]
+    held = max((r for r in list_releases(home) if r.method == "itq"), key=lambda r: r.version)
+    assert_recoded(home, contents(open_release(home, held.name)), "lsh")
+
+
+def test_writers_wait_only_for_the_last_round(home: Home) -> None:
+    """Another thread writes all the while: no write that returned is lost, whichever index took it."""
+    stop, returned = threading.Event(), []
+
+    def keep_writing() -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                write(home, put=[f"busy/{number}"])
+            except ReleaseMovedError:
+                continue
+            returned.append(f"busy/{number}")
+            number += 1
+
+    writing = threading.Thread(target=keep_writing)
+    writing.start()
+    try:
+        promote(home, home.root / "models" / "lsh")
+        count = len(returned)
+        while len(returned) < count + 2:
+            assert writing.is_alive()
+    finally:
+        stop.set()
+        writing.join()
+    assert set(returned) <= set(contents(open_release(home)))
+    assert read_release(home).method == "lsh"

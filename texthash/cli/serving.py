@@ -1,0 +1,115 @@
+"""Commands on the service: start it, and exchange the model under it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from texthash.cli.indexes import ReleaseName
+from texthash.cli.options import Address, ConfigFile, Overrides
+from texthash.cli.output import emit
+from texthash.config import Config, load_config
+from texthash.home import Home, resolve_home
+from texthash.progress import say
+
+if TYPE_CHECKING:
+    from texthash.tracking.registry import Registry
+
+_DEFAULT = "start"
+Candidate = Annotated[
+    str, typer.Argument(help="Directory or name of a trained model, latest, or a version of the registry.")
+]
+
+
+class _StartsByDefault(TyperGroup):
+    """``texthash serve [OPTIONS] [section.key=value]...`` means ``texthash serve start ...``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+serve_app = typer.Typer(
+    cls=_StartsByDefault,
+    help="Serve a release over HTTP, and exchange the model while it is served. Example: `texthash serve`",
+)
+
+
+@serve_app.command(_DEFAULT)
+def serve(
+    overrides: Overrides = None, config: ConfigFile = None, release: ReleaseName = "current", address: Address = None
+) -> None:
+    """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve service.port=8001`"""
+    import signal
+    import threading
+
+    from texthash.distributed import cluster
+    from texthash.service.run import serve_release
+
+    settings = load_config(config, overrides or [])
+    stdout = sys.stdout
+    with cluster(address) as local:
+        url = serve_release(resolve_home(), settings.service, release=release)
+        print(url, file=stdout, flush=True)
+        say(f"READY: search page {url}/, HTTP API {url}/docs")
+        if local:
+            say("Ctrl-C ends the service")
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+            say("ending")
+
+
+@serve_app.command("promote")
+def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigFile = None) -> None:
+    """Serve another model over the documents that are live now, without a pause. Example: `texthash serve promote 2`"""
+    from texthash.workflow.promotion import promote
+
+    home, settings = resolve_home(), load_config(config, overrides or [])
+    hasher, known = _registered(home, settings, model)
+    emit(asdict(promote(home, hasher, **known)))
+
+
+@serve_app.command("rollback")
+def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> None:
+    """Go back to the model before, with the documents that are live now. Example: `texthash serve rollback`"""
+    from texthash.workflow.promotion import roll_back
+
+    home, settings = resolve_home(), load_config(config, overrides or [])
+    emit(asdict(roll_back(home, _registry(home, settings))))
+
+
+def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[str, Any]]:
+    """The saved hasher of a model, and what is known of it; a trained one is registered first."""
+    from texthash.search.release import read_release
+
+    if model.isdigit():
+        registry = _registry(home, settings)
+        return registry.fetch(read_release(home).model, model), {"version": model, "registry": registry}
+    from texthash.workflow.models import find_model
+    from texthash.workflow.releases import register
+    from texthash.workflow.study import Study, corpus_of
+
+    trained = find_model(home, model)
+    study = Study(trained.config.model_copy(update={"tracking": settings.tracking}), home, corpus_of(trained, home))
+    known = {
+        "version": register(study, trained),
+        "run": trained.run.run_id,
+        "commit": trained.commit,
+        "registry": study.tracker.registry,
+    }
+    return trained.hasher, known
+
+
+def _registry(home: Home, settings: Config) -> Registry:
+    from texthash.tracking import check_store
+    from texthash.tracking.registry import Registry
+
+    return Registry(check_store(settings.tracking, home), home.root / "models")

@@ -1,0 +1,257 @@
+"""Another model for a live index: its documents in an index of their own, coded anew, and what is written meanwhile
+after them.
+
+Both indexes hold the same documents under the same numbers in as many shards, so going from one to the other is a
+matter of codes. What was written since they were alike is found by comparing two versions of each shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from texthash.errors import TexthashError
+from texthash.progress import track
+from texthash.search.durable import Synced
+from texthash.search.fence import Fence
+from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
+from texthash.search.rows import difference
+from texthash.search.store import is_written, open_documents, read_manifest, schema, shard_path, write_shard
+
+if TYPE_CHECKING:
+    import lance
+
+    from texthash.home import Home
+    from texthash.methods.hasher import Hasher
+    from texthash.search.release import Release
+
+_ROWS = 4_096
+_CONTENT = ["number", "id", "title", "text", "labels"]
+_ALL_ROWS = 2**63
+
+
+class Coder:
+    """Codes of stored documents by a model: of their text, or, for unchanged training documents, those that the method
+    defines for its database.
+
+    Args:
+        hasher: The model.
+        home: State directory, where its corpus is.
+
+    Raises:
+        TexthashError: the method has codes of its own for training documents, and the corpus is not there.
+        ModelMismatchError: that corpus has changed.
+    """
+
+    def __init__(self, hasher: Hasher, home: Home) -> None:
+        self._hasher = hasher
+        self._own: dict[str, tuple[bytes, bytes]] = {}
+        codes = hasher.method.database_codes()
+        if codes is not None:
+            from texthash.corpora.dataset import PreparedCorpus
+
+            corpus = PreparedCorpus.open(home.corpus(hasher.corpus, hasher.edition.name))
+            hasher.check_corpus(corpus)
+            row = 0
+            for table in corpus.train.documents(_ROWS):
+                for id_, text in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True):
+                    self._own[id_] = (_digest(text), codes[row].tobytes())
+                    row += 1
+
+    def codes(self, ids: list[str], texts: list[str]) -> NDArray[np.uint8]:
+        """Codes of documents, uint8 [N, bits / 8].
+
+        Raises:
+            TexthashError: a document without text, which was put in as a code.
+        """
+        bare = [id_ for id_, text in zip(ids, texts, strict=True) if not text]
+        if bare:
+            raise TexthashError(
+                f"the document {bare[0]!r} has no text, only a code of another model.",
+                "put it in with its text, or take it out.",
+            )
+        codes = self._hasher.encode(texts)
+        for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
+            digest, own = self._own.get(id_, (b"", b""))
+            if own and digest == _digest(text):
+                codes[row] = np.frombuffer(own, np.uint8)
+        return codes
+
+
+def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder: Coder) -> Path:
+    """Build an index that holds exactly the documents of a release, under their numbers, with codes of another model.
+
+    Resumes: shards that are written stay.
+
+    Args:
+        home: State directory; the index appears under ``index/``.
+        release: Whose documents.
+        model: Digest of the model.
+        hasher: The model, of as many bits.
+        coder: Its codes.
+
+    Returns:
+        Directory of the index.
+    """
+    made_of = json.dumps([model, [asdict(state) for state in release.shards]])
+    shards = len(release.shards)
+    index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}"
+    for number, state in enumerate(track(release.shards, "coding shards anew")):
+        path = shard_path(index, number)
+        if is_written(path):
+            read_manifest(path)
+            continue
+        dataset = open_documents(home.path(state.uri), state.version, release.bits)
+        write_shard(
+            path,
+            _recoded(dataset, coder, release.bits),
+            shard=number,
+            shards=shards,
+            bits=release.bits,
+            model=model,
+            vocabulary_hash=hasher.vocabulary_hash,
+            next_number=release.next_number,
+        )
+    return index
+
+
+def _recoded(dataset: lance.LanceDataset, coder: Coder, bits: int) -> Iterator[pa.RecordBatch]:
+    for batch in dataset.to_batches(columns=_CONTENT, batch_size=_ROWS):
+        if batch.num_rows:
+            codes = coder.codes(batch.column("id").to_pylist(), batch.column("text").to_pylist())
+            packed = pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(bits // 8), len(codes), [None, pa.py_buffer(np.ascontiguousarray(codes).tobytes())]
+            )
+            yield from pa.Table.from_batches([batch]).append_column("code", packed).cast(schema(bits)).to_batches()
+
+
+@dataclass
+class _Written:
+    """What was written to one shard: rows that are gone or were replaced, by id, and rows that came."""
+
+    gone: dict[str, int]
+    came: list[dict[str, Any]]
+
+
+class Transfer:
+    """Takes what is written to one index over to another.
+
+    Documents are matched by id. One that was replaced keeps its number in the other index; a new one has the same
+    number in both, unless that is taken there.
+
+    Args:
+        home: State directory.
+        source: A release of the index that is written to.
+        target: A release of the other one, which holds the same documents.
+        coder: Codes by the model of ``target``.
+    """
+
+    def __init__(self, home: Home, source: Release, target: Release, coder: Coder) -> None:
+        self._home = home
+        self._source = source
+        self._target = target
+        self._coder = coder
+        self._fence = Fence(home, target.index_uri)
+        self._datasets: list[lance.LanceDataset] | None = None
+        self._synced: list[Synced] = []
+
+    def __enter__(self) -> Transfer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fence.leave()
+
+    def catch_up(self, current: Release) -> int:
+        """Take over what was written up to a release of the source; gives how many documents it touched.
+
+        Raises:
+            IndexHeldError: somebody else writes to the target.
+            TexthashError: the target could not be written to, or a document cannot be coded.
+        """
+        written = [self._written(shard, current) for shard in range(len(current.shards))]
+        touched = sum(len({*found.gone, *(row["id"] for row in found.came)}) for found in written)
+        if touched:
+            self._apply(written)
+        following = max(self._target.next_number, current.next_number)
+        self._source, self._target = current, replace(self._target, next_number=following)
+        return touched
+
+    def finish(self, current: Release) -> Release:
+        """Take over the rest, and let the target go to its next writer; for ``hand_over``."""
+        self.catch_up(current)
+        self._fence.leave()
+        return self._target
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def _written(self, shard: int, current: Release) -> _Written:
+        before, after = self._source.shards[shard], current.shards[shard]
+        if before == after:
+            return _Written({}, [])
+        old = open_documents(self._home.path(before.uri), before.version, current.bits)
+        new = old.checkout_version(after.version)
+        change = difference(old, new, _ALL_ROWS)
+        assert change is not None  # all rows may be read
+        addresses = change.added["_rowaddr"].to_pylist()
+        came = new._take_rows(addresses, columns=_CONTENT).to_pylist() if addresses else []
+        left = pc.field("number").isin(pa.array(change.removed))
+        gone = old.to_table(columns=_CONTENT, filter=left).to_pylist() if len(change.removed) else []
+        moved = {row["number"]: row for row in gone}  # compacting moves rows that nobody has written
+        same = {row["number"] for row in came if moved.get(row["number"]) == row}
+        return _Written(
+            {row["id"]: row["number"] for row in gone if row["number"] not in same},
+            [row for row in came if row["number"] not in same],
+        )
+
+    def _apply(self, written: list[_Written]) -> None:
+        if self._datasets is None:
+            self._fence.take()
+            places = [(self._home.path(state.uri), state.version) for state in self._target.shards]
+            self._datasets = [rewind(path, version, self._target.bits) for path, version in places]
+            self._synced = [Synced(path, known=True) for path, _ in places]
+        held = [
+            rows_by_id(dataset, list({*found.gone, *(row["id"] for row in found.came)}))
+            for dataset, found in zip(self._datasets, written, strict=True)
+        ]
+        numbers, following = _numbers(written, held, self._target.next_number)
+        states = []
+        for shard, (found, old) in enumerate(zip(written, held, strict=True)):
+            codes = self._coder.codes([row["id"] for row in found.came], [row["text"] for row in found.came])
+            given = [numbers[row["id"]] for row in found.came]
+            change = Change(old, table_of(found.came, given, codes, self._target.bits))
+            self._datasets[shard] = change.apply(self._datasets[shard])
+            version = self._datasets[shard].version
+            states.append(replace(change.follow(self._target.shards[shard]), version=version))
+            self._synced[shard].sync()
+        self._target = replace(self._target, shards=tuple(states), next_number=following)
+
+
+def _numbers(written: list[_Written], held: list[Rows], following: int) -> tuple[dict[str, int], int]:
+    """Numbers in the target of all rows that came, by id, and the number that follows them."""
+    numbers: dict[str, int] = {}
+    new: list[dict[str, Any]] = []
+    for found, old in zip(written, held, strict=True):
+        kept = {id_: int(number) for id_, number in zip(old.ids, old.numbers, strict=True)}
+        for row in found.came:
+            # One that was taken out and put in again has another number than before.
+            if row["id"] in kept and found.gone.get(row["id"], row["number"]) == row["number"]:
+                numbers[row["id"]] = kept[row["id"]]
+            else:
+                new.append(row)
+    for row in sorted(new, key=lambda row: int(row["number"])):
+        numbers[row["id"]] = max(following, row["number"])
+        following = numbers[row["id"]] + 1
+    return numbers, following
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
