@@ -18,6 +18,7 @@ from texthash.parts.matching import (
     moment_discrepancy,
     rbf_kernel,
     sinkhorn_divergence,
+    squared_distances,
 )
 
 KERNELS = [hamming_kernel, rbf_kernel, inverse_multiquadric_kernel]
@@ -41,6 +42,14 @@ def test_hamming_distances_and_kernels_on_bits():
     torch.testing.assert_close(hamming_kernel(x, y), expected)
     torch.testing.assert_close(rbf_kernel(x, y), expected)
     torch.testing.assert_close(inverse_multiquadric_kernel(x, y), 4 / (4 + differ))
+
+
+def test_distances_keep_their_digits_under_autocast():
+    x, y = codes(4, 1024, 0).float(), codes(4, 1024, 1).float()
+    exact = hamming_distances(x, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(hamming_distances(x, y), exact)
+        assert torch.equal(squared_distances(x, y), exact)
 
 
 def test_rbf_kernel_of_real_codes():

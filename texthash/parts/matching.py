@@ -27,12 +27,14 @@ def fair_coins(like: Tensor, generator: torch.Generator | None = None) -> Tensor
 def hamming_distances(x: Tensor, y: Tensor) -> Tensor:
     """d_ab = sum_j x_aj (1 - y_bj) + (1 - x_aj) y_bj, [A, B]: the Hamming distance of bits, linear in each of them, so
     that its straight-through gradient is exact."""
-    return x @ (1 - y).T + (1 - x) @ y.T
+    with torch.autocast(x.device.type, enabled=False):  # half precision rounds counts, and differences of their means
+        return x @ (1 - y).T + (1 - x) @ y.T
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """||x_a - y_b||^2, [A, B]: on bits the Hamming distance too, of another gradient."""
-    return (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * x @ y.T).clamp(min=0)
+    with torch.autocast(x.device.type, enabled=False):
+        return (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * x @ y.T).clamp(min=0)
 
 
 def hamming_kernel(x: Tensor, y: Tensor, widths: Sequence[float] = WIDTHS) -> Tensor:
