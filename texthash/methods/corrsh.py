@@ -21,7 +21,7 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import GenerativeMethod
-from texthash.parts.boltzmann import bit_mixture_kl, low_rank_gaussian_sample
+from texthash.parts.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli

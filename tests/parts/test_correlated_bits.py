@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from texthash.parts.boltzmann import bit_mixture_kl, low_rank_gaussian_sample
+from texthash.parts.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
 from texthash.parts.priors import bernoulli_kl
 
 BITS, RANK = 8, 2
