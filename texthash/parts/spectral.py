@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import scipy.sparse as sp
+import torch
 from scipy.sparse.linalg import eigsh
 from sklearn.decomposition import PCA
+from torch import Tensor, nn
 
 from texthash.errors import TexthashError
 
 
-def principal_components(rows: sp.csr_matrix, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Leading principal components of centred rows; the sparse matrix is centred implicitly.
+def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Leading principal components of centred rows; a sparse matrix is centred implicitly.
 
     Args:
         rows: [N, V].
@@ -74,3 +78,47 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
     values, vectors = eigsh(normalised, k=count + 1, which="LA", v0=start)
     order = np.argsort(-values)[1:]
     return scale[:, None] * vectors[:, order]
+
+
+class SpectralModes(nn.Module):
+    """sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})): the m slowest one-dimensional eigenfunctions of the Laplacian of a
+    uniform box (Weiss et al., 2008). Outside of the box the sine goes on.
+
+    Args:
+        components: Sides K of the box.
+        bits: Number m of eigenfunctions.
+    """
+
+    lowest: Tensor
+    component: Tensor
+    frequency: Tensor
+
+    def __init__(self, components: int, bits: int) -> None:
+        super().__init__()
+        self.register_buffer("lowest", torch.zeros(components))
+        self.register_buffer("component", torch.zeros(bits, dtype=torch.int64))
+        self.register_buffer("frequency", torch.zeros(bits))
+
+    def choose(self, rows: np.ndarray) -> None:
+        """Set the box, a_k = min u_k and R_k = max u_k - a_k, and the modes from principal components u [N, K]."""
+        lowest = rows.min(axis=0)
+        component, frequency = slowest_modes(rows.max(axis=0) - lowest, len(self.component))
+        self.lowest.copy_(torch.from_numpy(lowest))
+        self.component.copy_(torch.from_numpy(component))
+        self.frequency.copy_(torch.from_numpy(frequency))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Map components [B, K] to [B, m]."""
+        return torch.sin(math.pi / 2 + self.frequency * (u - self.lowest)[:, self.component])
+
+
+def slowest_modes(ranges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Components and frequencies, [count] each, of the slowest modes of a box with side lengths ``ranges``:
+    omega = n pi / R_k, n = 1 .. ceil((count + 1) R_k / max_k R_k) - 1."""
+    modes = [
+        (n * math.pi / side, k)
+        for k, side in enumerate(ranges)
+        for n in range(1, math.ceil((count + 1) * side / ranges.max()))
+    ]
+    chosen = sorted(modes)[:count]
+    return np.array([k for _, k in chosen]), np.array([omega for omega, _ in chosen], dtype=np.float32)

@@ -1,0 +1,102 @@
+"""Encoder and decoder of word sequences: convolutions up to a vector, transposed convolutions down from it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texthash.parts.decoders import WordDecoder
+from texthash.parts.encoders import xavier_linear
+
+
+class SequenceEncoder(nn.Module):
+    """e_t = E_{w_t};  c_t = ReLU(sum_k W_k e_{t+k} + b);  h = ReLU([max_t c_t, mean_t c_t] W + b)  (Kim, 2014).
+
+    Only words that the mask names are seen: the code of a document does not depend on how far its batch is padded.
+
+    Args:
+        words: Size V of the vocabulary.
+        embedding: Width E of word vectors.
+        channels: Number C of filters.
+        window: Words under a filter, odd.
+        hidden: Width H of the output.
+        dropout: Probability of dropping an output in training.
+    """
+
+    def __init__(self, words: int, embedding: int, channels: int, window: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Parameter(torch.empty(words, embedding).normal_(std=embedding**-0.5))
+        self.convolution = nn.Conv1d(embedding, channels, window, padding=window // 2)
+        self.hidden = xavier_linear(2 * channels, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        """Map word numbers [B, T] to [B, H].
+
+        Args:
+            tokens: int64 [B, T].
+            weights: How much each counts, float [B, T]; 0 for padding and for words that are taken out.
+        """
+        embedded = F.embedding(tokens, self.words) * weights[:, :, None]
+        features = F.relu(self.convolution(embedded.transpose(1, 2)))
+        there = (weights > 0)[:, None, :]
+        # Features are not negative, so the zeros of what is not there are below every maximum.
+        features = features * there
+        mean = features.sum(dim=2) / there.sum(dim=2).clamp(min=1)
+        return self.dropout(F.relu(self.hidden(torch.cat([features.amax(dim=2), mean], dim=1))))
+
+
+class SequenceDecoder(WordDecoder):
+    """From a code to a distribution over words at each place of a text (Zhang et al., 2017).
+
+    z -> Linear [C, ceil(T / 4)] -> ReLU -> two transposed convolutions of stride 2 -> x_t in R^E, t < T
+    logits_t = x_t R + b
+
+    Args:
+        bits: Width m of the code.
+        words: Size V of the vocabulary.
+        embedding: Width E before the words.
+        channels: Number C of filters.
+        length: Places T.
+    """
+
+    def __init__(self, bits: int, words: int, embedding: int, channels: int, length: int) -> None:
+        super().__init__(words)
+        self.length = length
+        self.start = xavier_linear(bits, channels * -(-length // 4))
+        self.up = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1)
+        self.top = nn.ConvTranspose1d(channels, embedding, 4, stride=2, padding=1)
+        self.skip = xavier_linear(bits, embedding)
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(embedding, words)))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes [B, m] to x [B, T, E]."""
+        start = F.relu(self.start(codes)).unflatten(1, (self.up.in_channels, -1))
+        return self.top(F.relu(self.up(start))).transpose(1, 2)[:, : self.length] + self.skip(codes)[:, None, :]
+
+    def log_likelihood(
+        self, codes: Tensor, tokens: Tensor, mask: Tensor, places: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """sum_t log softmax(logits_t)_{w_t} over the words of each document.
+
+        The sum is estimated without bias from some places of each document, drawn with equal chances: a distribution
+        over all words at each place of each document would be most of the work.
+
+        Args:
+            codes: [B, m].
+            tokens: int64 [B, T'], T' at most T.
+            mask: Which of them are words, bool [B, T'].
+            places: How many to draw of each document; a document without words has none.
+            generator: Source of the places.
+
+        Returns:
+            Tensor [B].
+        """
+        lengths = mask.sum(dim=1)
+        u = torch.rand(len(codes), places, generator=generator, device=codes.device)
+        drawn = (u * lengths[:, None]).long().clamp(max=tokens.shape[1] - 1)
+        x = self(codes).gather(1, drawn[:, :, None].expand(-1, -1, self.weight.shape[0]))
+        log_p = torch.log_softmax((x @ self.weight + self.bias).float(), dim=2)
+        chosen = log_p.gather(2, tokens.gather(1, drawn)[:, :, None]).squeeze(2)
+        return chosen.mean(dim=1) * lengths
