@@ -25,11 +25,13 @@ class Synced:
 
     def sync(self) -> None:
         """Sync every file that is new since the last call, and the directories that hold them."""
+        there: set[str] = set()
         for directory, files in self._walk():
             new = [file for file in files if file not in self._known]
             for file in [*new, directory] if new else []:
                 sync(Path(file))
-            self._known.update(new)
+            there.update(files)
+        self._known = there  # what was deleted is forgotten
 
     def _walk(self) -> list[tuple[str, list[str]]]:
         if self._root is None:

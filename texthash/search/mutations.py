@@ -24,6 +24,8 @@ from texthash.search.store import codes_of, open_documents, schema
 if TYPE_CHECKING:
     import lance
 
+# Pieces with fewer rows are written together.
+_TAIL_ROWS = 8_192
 # Row addresses hold the fragment above and the row in it below.
 _OFFSET_BITS = np.uint64(32)
 _OFFSET_MASK = np.uint64(0xFFFFFFFF)
@@ -130,6 +132,17 @@ def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
     """Write rows of small and thinned fragments together, and bring the index of ids up to date."""
     dataset.optimize.compact_files()
     dataset.optimize.optimize_indices()
+    return dataset
+
+
+def merge_tail(dataset: lance.LanceDataset) -> lance.LanceDataset:
+    """Write the small pieces that single writes left together; large ones stay where they are, so the cost does not
+    depend on the size of the shard. The index of ids follows when it lacks a good part of the rows."""
+    dataset.optimize.compact_files(target_rows_per_fragment=_TAIL_ROWS, materialize_deletions=False)
+    for index in dataset.list_indices():
+        found = dataset.stats.index_stats(index["name"])
+        if found["num_unindexed_rows"] > max(_TAIL_ROWS, found["num_indexed_rows"] // 8):
+            dataset.optimize.optimize_indices()
     return dataset
 
 

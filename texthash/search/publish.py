@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from texthash.home import Home
 
 KEPT_WRITES = 20
-KEPT_SECONDS = 60.0
+# Longer than a request may take.
+KEPT_SECONDS = 35.0
 
 
 class ReleaseMovedError(TexthashError):

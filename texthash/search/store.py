@@ -34,6 +34,8 @@ FORMAT_VERSION = 2
 DOCUMENT_FIELDS = ("title", "text", "labels")
 DOCUMENTS = "documents.lance"
 _MANIFEST = "manifest.json"
+_INDEX_CACHE = 256 * 2**20
+_METADATA_CACHE = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,9 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
     import lance
 
     try:
-        dataset = lance.dataset(str(path / DOCUMENTS), version=version)
+        # Its caches keep something of every version that was ever opened, up to 7 GiB by default.
+        session = lance.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
+        dataset = lance.dataset(str(path / DOCUMENTS), version=version, session=session)
     except (ValueError, OSError) as error:
         what = "" if version is None else f" in version {version}"
         raise TexthashError(

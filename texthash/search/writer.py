@@ -23,7 +23,7 @@ from texthash.errors import TexthashError
 from texthash.hamming.codes import check_codes
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
-from texthash.search.mutations import Change, compact, rewind, rows_by_id, rows_by_label, table_of
+from texthash.search.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
 from texthash.search.publish import advance, prune
 from texthash.search.release import Release, ShardState, list_releases, read_release
 from texthash.search.snapshots import snapshot_releases
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from texthash.home import Home
 
-_PRUNE_EVERY = 50
+# Each write leaves a piece of its own in the shards that it touches, and a version of each.
+_TIDY_EVERY = 50
+# Finding what nobody names any more reads the manifest of every version, so it is done for many at once.
+_FREE_EVERY = 4
 _T = TypeVar("_T")
 
 
@@ -83,7 +86,7 @@ class IndexWriter:
         self._pool = ThreadPoolExecutor(len(release.shards), thread_name_prefix="texthash-write")
         self._synced = [Synced(home.path(state.uri), known=True) for state in release.shards]
         self._datasets = self._rewound()
-        self._writes = 0
+        self._writes = self._tidied = 0
 
     @classmethod
     def open(cls, home: Home, address: str | None = None) -> IndexWriter:
@@ -137,6 +140,7 @@ class IndexWriter:
         for row, document in enumerate(documents):
             mine[shard_of(document.id, shards)].append(row)
         with self._lock:
+            self._tidy()
             old = self._each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
             numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}
             new_ids = frozenset(document.id for document in documents if document.id not in numbers)
@@ -161,6 +165,7 @@ class IndexWriter:
             raise TexthashError("a delete needs either ids or labels.", "give one of them.")
         shards = len(self._datasets)
         with self._lock:
+            self._tidy()
             if ids:
                 mine: list[list[str]] = [[] for _ in range(shards)]
                 for id_ in dict.fromkeys(ids):
@@ -177,13 +182,7 @@ class IndexWriter:
     def compact(self) -> Release:
         """Write thinned and small pieces together, and free what no release or snapshot names any more."""
         with self._lock:
-            try:
-                self._datasets = self._each(lambda _, data: compact(data))
-                self._advance([replace(s, version=d.version) for s, d in self._states()], self.release.next_number)
-            except BaseException:
-                self._datasets = self._rewound()
-                raise
-            prune(self._home, snapshot_releases(self._home))
+            self._rearrange(compact)
             self._free_versions()
             return self.release
 
@@ -224,8 +223,23 @@ class IndexWriter:
             self._datasets = self._rewound()
             raise
         self._writes += 1
-        if self._writes % _PRUNE_EVERY == 0:
-            prune(self._home, snapshot_releases(self._home))
+
+    def _tidy(self) -> None:
+        """Keep writes, reads and space from growing with the number of writes."""
+        if self._writes >= _TIDY_EVERY:
+            self._rearrange(merge_tail)
+            self._tidied += 1
+            if self._tidied % _FREE_EVERY == 0:
+                self._free_versions()
+
+    def _rearrange(self, how: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
+        try:
+            self._datasets = self._each(lambda _, data: how(data))
+            self._advance([replace(s, version=d.version) for s, d in self._states()], self.release.next_number)
+        except BaseException:
+            self._datasets = self._rewound()
+            raise
+        self._writes = 0
 
     def _advance(self, states: Sequence[ShardState], next_number: int) -> None:
         self._each(lambda shard, _: self._synced[shard].sync())
@@ -246,6 +260,7 @@ class IndexWriter:
         return [done.result() for done in calls]
 
     def _free_versions(self) -> None:
+        prune(self._home, snapshot_releases(self._home))
         named: list[set[int]] = [set() for _ in self._datasets]
         for release in [*list_releases(self._home), *snapshot_releases(self._home).values()]:
             if release.index_uri == self.release.index_uri:
