@@ -1,5 +1,7 @@
 """The training loop: selection on validation, patience, resumption, bad losses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -74,6 +76,28 @@ def test_a_closed_form_stage_after_the_minibatches_decides_the_weights(small_cor
     assert result.best_validation == 0.5
     again = fit(_Projected(small_corpus.shape, 16), small_corpus.train, CONFIG)
     assert torch.equal(result.method.logits.weight, again.method.logits.weight), "the seed decides what it draws"
+
+
+class _Pretrained(NASH):
+    """Trains twice; the first time its codes are not judged."""
+
+    def stages(self):
+        words, train = super().stages()
+        return words, replace(train, name="pretraining", selected=False), train
+
+
+def test_pretraining_is_not_judged_and_keeps_its_last_epoch(small_corpus):
+    seen = []
+
+    def validate(method):
+        seen.append(_weights(method))
+        return [0.9, 0.1, 0.2, 0.3][len(seen) - 1]
+
+    result = fit(_Pretrained(small_corpus.shape, 16), small_corpus.train, CONFIG, validate=validate)
+    reports = [report for report in result.history if report.stage in ("pretraining", "train")]
+    assert [report.validation for report in reports] == [None, None, None, None, 0.9, 0.1, 0.2, 0.3]
+    assert reports[4].terms["reconstruction"] < reports[3].terms["reconstruction"]
+    assert all(torch.equal(value, seen[0][key]) for key, value in result.method.state_dict().items())
 
 
 class _Stopped(Exception):

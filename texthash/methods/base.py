@@ -116,6 +116,8 @@ class GradientStage:
         batch_size: Default global batch size.
         step: ``(batch, progress, optimizers) -> {term: value}``.
         learning_rate: ``progress -> factor on the learning rate of each optimiser``.
+        selected: Whether validation chooses the epoch that is kept. False for pretraining, before whose end the codes
+            say nothing: it is not validated, and its last epoch is kept.
     """
 
     name: str
@@ -124,6 +126,7 @@ class GradientStage:
     batch_size: int
     step: Callable[[Batch, Progress, Optimizers], Mapping[str, Tensor]]
     learning_rate: Callable[[Progress], float] = _constant
+    selected: bool = True
 
 
 Stage = ClosedForm | GradientStage

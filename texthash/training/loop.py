@@ -165,7 +165,7 @@ class _Fit:
             pace = self._pace(started)
             last = epoch + 1 == epochs
             validation = None
-            if last or (epoch + 1) % self.config.validate_every == 0:
+            if stage.selected and (last or (epoch + 1) % self.config.validate_every == 0):
                 calibrate(self.method, self.train)
                 validation = self._validated()
                 self._keep_if_best(validation)
