@@ -1,0 +1,122 @@
+"""DGM-SpH: spectral hashing of the features of a deep generative model of word counts.
+
+machines   V -> H -> H -> d, replicated softmax below, binary in the middle, Gaussian units on top, CD-1 each
+features   f(x) in R^d of the unrolled autoencoder, fine-tuned on - sum_w v_w log softmax(g(f(x)))_w
+code       u = (f(x) - c) W, principal components of the training documents' features
+           bit_j = 1[sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})) > 0], the m slowest modes of the box around them
+
+Reconstructed from the abstract alone, which says: word counts, a deep generative model, then spectral hashing trained
+on its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch, batches
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import Card, ClosedForm, Role, Stage
+from texthash.methods.pretrained import PretrainedAutoencoder
+from texthash.parts.spaces import Choice, IntUniform, LogUniform
+from texthash.parts.spectral import SpectralModes, principal_components
+
+READ_AT_ONCE = 1024
+
+
+class DGMSpH(PretrainedAutoencoder):
+    """Deep generative model and spectral hashing.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        words: How many of the most frequent words are read.
+        hidden: Width H.
+        features: Width d.
+        pretraining_epochs: Of each machine; 0: none is learned.
+        pretraining_rate: Learning rate of CD-1.
+        epochs: Of fine-tuning.
+        learning_rate: Of fine-tuning, by Adam.
+        batch_size: Documents in a batch.
+        weighting: Not used: words are counted.
+    """
+
+    card = Card(
+        name="dgm_sph",
+        title="A Document Modeling Method Based on Deep Generative Model and Spectral Hashing",
+        venue="KSEM'2016",
+        survey_entry=34,
+        tags=("Rec", "CB"),
+        citation="KSEM 2016, LNAI 9983, doi:10.1007/978-3-319-47650-6_32",
+        fidelity="reconstructed",
+        deviations=(
+            "known from the abstract only: layers, sizes, pretraining and fine-tuning are ours",
+            "Adam for CD-1 and for fine-tuning",
+        ),
+    )
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 3e-3),
+        "words": Choice(2000, 5000, 10000),
+        "features": IntUniform(16, 128),
+        "pretraining_epochs": Choice(0, 10, 20),
+    }
+    tuning_is_last = False
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        words: int = 2000,
+        hidden: int = 500,
+        features: int = 64,
+        pretraining_epochs: int = 10,
+        pretraining_rate: float = 1e-3,
+        epochs: int = 10,
+        learning_rate: float = 1e-3,
+        batch_size: int = 100,
+        weighting: Weighting = "counts",
+    ) -> None:
+        super().__init__(
+            shape,
+            bits,
+            weighting,
+            words=words,
+            hidden=hidden,
+            top=features,
+            gaussian=True,
+            replicated=True,
+            pretraining_epochs=pretraining_epochs,
+            pretraining_rate=pretraining_rate,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+        )
+        # All but one: the eigensolver finds fewer components than there are features.
+        components = min(bits, features - 1)
+        self.projection = nn.Linear(features, components).requires_grad_(False)
+        self.modes = SpectralModes(components, bits)
+
+    def stages(self) -> Sequence[Stage]:
+        return (*super().stages(), ClosedForm("eigenfunctions", self.choose_eigenfunctions))
+
+    @torch.no_grad()
+    def choose_eigenfunctions(self, train: Split) -> None:
+        """Set the components and the slowest modes from the features of the training documents."""
+        documents = batches(train, READ_AT_ONCE, self.weighting)
+        features = torch.cat(
+            [self.encode(self.read(batch.to(self.places.device))).cpu() for batch in documents]
+        ).numpy()
+        directions, centre = principal_components(features, len(self.modes.lowest))
+        self.projection.weight.copy_(torch.from_numpy(directions.T.copy()))
+        self.projection.bias.copy_(torch.from_numpy(-centre))
+        self.modes.choose(features @ directions - centre)
+
+    def code(self, top: Tensor, batch: Batch) -> Tensor:
+        return top
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.modes(self.projection(self.encode(self.read(batch))))

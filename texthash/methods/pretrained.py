@@ -1,0 +1,169 @@
+"""What the two methods share that pretrain a deep autoencoder of word counts by restricted Boltzmann machines.
+
+V -> H_1 -> ... -> m      a machine a layer, each learned by CD-1 on the hidden probabilities of the one below
+unrolled                  f(x) = W_L^T (... sigma(W_1^T x + b_1) ...) + b_L, and its transposes back to the words
+fine-tuning               - sum_w v_w log softmax(f^{-1}(code(f(x))))_w, in which all layers move
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
+from texthash.parts.boltzmann import RBM, CountRBM, Words, frequent_words
+from texthash.parts.encoders import xavier_linear
+from texthash.parts.reconstruction import word_log_likelihood
+
+
+class PretrainedAutoencoder(HashMethod):
+    """Base of methods with a stack of machines.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length of the code.
+        weighting: Not used: words are counted.
+        words: How many of the most frequent words are read.
+        hidden: Width of the two layers below the top.
+        top: Width of the top layer.
+        gaussian: The top units are Gaussian, and linear in the unrolled encoder.
+        replicated: The bottom machine is a replicated softmax; else a constrained Poisson.
+        pretraining_epochs: Of each machine; 0 leaves the layers at their random start.
+        pretraining_rate: Learning rate of CD-1, above the words.
+        epochs: Of fine-tuning.
+        learning_rate: Of Adam in fine-tuning.
+        batch_size: Documents in a batch.
+    """
+
+    places: Tensor
+    tuning_is_last: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        weighting: Weighting,
+        *,
+        words: int,
+        hidden: int,
+        top: int,
+        gaussian: bool,
+        replicated: bool,
+        pretraining_epochs: int,
+        pretraining_rate: float,
+        epochs: int,
+        learning_rate: float,
+        batch_size: int,
+    ) -> None:
+        super().__init__(shape, bits, weighting)
+        self.pretraining_epochs, self.pretraining_rate = pretraining_epochs, pretraining_rate
+        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
+        words = min(words, shape.vocabulary)
+        self.register_buffer("places", torch.full((shape.vocabulary,), -1))
+        self.bottom = CountRBM(words, hidden, replicated)
+        self.middle, self.top = RBM(hidden, hidden), RBM(hidden, top, gaussian)
+        self.decoder = nn.ModuleList([xavier_linear(top, hidden), xavier_linear(hidden, hidden)])
+        self.words = xavier_linear(hidden, words)
+
+    def stages(self) -> Sequence[Stage]:
+        machines = (("words", self.bottom), ("middle", self.middle), ("top", self.top))
+        pretraining = [
+            GradientStage(
+                f"machine: {name}",
+                self.adam(machine, self.pretraining_rate),
+                self.pretraining_epochs,
+                self.batch_size,
+                self.contrast(number),
+                selected=False,
+            )
+            for number, (name, machine) in enumerate(machines)
+            if self.pretraining_epochs
+        ]
+        tuning = GradientStage(
+            "fine-tuning",
+            self.adam(self, self.learning_rate),
+            self.epochs,
+            self.batch_size,
+            self.step,
+            selected=self.tuning_is_last,
+        )
+        choose = ClosedForm("frequent words", self.choose_words)
+        return (choose, *pretraining, ClosedForm("unrolling", self.unroll), tuning)
+
+    def adam(self, module: nn.Module, rate: float) -> Callable[[], Optimizers]:
+        return lambda: {"main": torch.optim.Adam(module.parameters(), lr=rate, fused=True)}
+
+    def choose_words(self, train: Split) -> None:
+        """The words in most training documents; their log frequencies start the visible biases."""
+        frequency = train.vocabulary.document_frequency
+        chosen = np.argsort(-frequency, kind="stable")[: len(self.words.bias)]
+        self.places.fill_(-1)
+        self.places[torch.from_numpy(chosen)] = torch.arange(len(chosen), device=self.places.device)
+        share = torch.from_numpy(frequency[chosen] / frequency[chosen].sum())
+        with torch.no_grad():
+            self.bottom.visible_bias.copy_(torch.log(share))
+            self.words.bias.copy_(self.bottom.visible_bias)
+
+    def contrast(self, number: int) -> Callable[[Batch, Progress, Optimizers], Mapping[str, Tensor]]:
+        """CD-1 of a machine on what those below it make of the documents."""
+
+        def step(batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
+            v = self.read(batch)
+            if number == 0:
+                loss = self.bottom.contrastive_loss(v, progress.generator)
+                with torch.no_grad():
+                    told = self.bottom.word_logits(torch.sigmoid(self.bottom.hidden_input(v)))
+                    terms = {"reconstruction": -word_log_likelihood(told, v, v.values).mean()}
+            else:
+                machine = (self.middle, self.top)[number - 1]
+                with torch.no_grad():
+                    below = self.features(v, number)
+                    terms = {"error": (machine.reconstruct(below, progress.generator) - below).square().mean()}
+                loss = machine.contrastive_loss(below, progress.generator)
+            progress.workers.minimise(loss, optimizers["main"])
+            return terms
+
+        return step
+
+    def unroll(self, train: Split) -> None:
+        """Start the decoder at the transposes of the machines, where they have been learned."""
+        if not self.pretraining_epochs:
+            return
+        with torch.no_grad():
+            for layer, machine in zip(self.decoder, (self.top, self.middle), strict=True):
+                layer.weight.copy_(machine.weight)
+                layer.bias.copy_(machine.visible_bias)
+            self.words.weight.copy_(self.bottom.up.weight)
+            self.words.bias.copy_(self.bottom.visible_bias)
+
+    def read(self, batch: Batch) -> Words:
+        """Counts of the frequent words."""
+        return frequent_words(batch, self.places, batch.counts)
+
+    def features(self, v: Words, layers: int) -> Tensor:
+        """Probabilities of the hidden units of the first one or two machines, [B, H]."""
+        hidden = torch.sigmoid(self.bottom.hidden_input(v))
+        return hidden if layers == 1 else torch.sigmoid(self.middle.hidden_input(hidden))
+
+    def encode(self, v: Words) -> Tensor:
+        """f: what the top units get from below, [B, top]."""
+        return self.top.hidden_input(self.features(v, 2))
+
+    @abstractmethod
+    def code(self, top: Tensor, batch: Batch) -> Tensor:
+        """What the decoder sees of the top inputs, [B, top]."""
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        v = self.read(batch)
+        hidden = self.code(self.encode(v), batch)
+        for layer in self.decoder:
+            hidden = torch.sigmoid(layer(hidden))
+        return {"reconstruction": -word_log_likelihood(self.words(hidden), v, v.values).mean()}

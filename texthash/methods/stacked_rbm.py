@@ -1,0 +1,111 @@
+"""Semantic hashing: a deep autoencoder of word counts, pretrained by machines, with noise that makes its codes binary.
+
+machines   V -> H -> H -> m, constrained Poisson below, binary above, CD-1 each
+code       y = sigma(f(x) + s eps_x),  eps_x ~ N(0, I) drawn once for each training document
+loss       - sum_w v_w log softmax(g(y))_w,  g: m -> H -> H -> V;  v the counts of the most frequent words
+bits       1[sigma(f(x)) > threshold]
+
+Under noise of that size the only way to tell documents apart is to drive the code units far from the middle.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import Card, Role
+from texthash.methods.pretrained import PretrainedAutoencoder
+from texthash.parts.binarizers import Binarizer
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+
+class StackedRBM(PretrainedAutoencoder):
+    """Semantic hashing with stacked restricted Boltzmann machines.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        words: How many of the most frequent words are read.
+        hidden: Width H.
+        noise: Standard deviation s.
+        threshold: At which sigma(f) is cut.
+        pretraining_epochs: Of each machine; 0: none is learned.
+        pretraining_rate: Learning rate of CD-1.
+        epochs: Of fine-tuning.
+        learning_rate: Of fine-tuning, by Adam.
+        batch_size: Documents in a batch.
+        weighting: Not used: words are counted.
+    """
+
+    card = Card(
+        name="stacked_rbm",
+        title="Semantic Hashing",
+        venue="IJAR'2009",
+        survey_entry=None,
+        tags=("Rec",),
+        citation="Salakhutdinov & Hinton, 2009, doi:10.1016/j.ijar.2008.11.006",
+        fidelity="reconstructed",
+        deviations=(
+            "Adam for CD-1 and for fine-tuning; the paper fine-tunes by conjugate gradients",
+            "a document's loss is the sum over its words, not their mean",
+            "visible biases start at the log frequencies of the words",
+        ),
+    )
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 3e-3),
+        "words": Choice(2000, 5000, 10000),
+        "noise": Uniform(0.0, 4.0),
+        "threshold": Uniform(0.1, 0.5),
+        "pretraining_epochs": Choice(0, 10, 20),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        words: int = 2000,
+        hidden: int = 500,
+        noise: float = 4.0,
+        threshold: float = 0.5,
+        pretraining_epochs: int = 10,
+        pretraining_rate: float = 1e-3,
+        epochs: int = 30,
+        learning_rate: float = 1e-3,
+        batch_size: int = 100,
+        weighting: Weighting = "counts",
+    ) -> None:
+        super().__init__(
+            shape,
+            bits,
+            weighting,
+            words=words,
+            hidden=hidden,
+            top=bits,
+            gaussian=False,
+            replicated=False,
+            pretraining_epochs=pretraining_epochs,
+            pretraining_rate=pretraining_rate,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+        )
+        self.noise = noise
+        # sigma(f) > t is f > log(t / (1 - t)), which does not saturate.
+        self.binarizer = Binarizer(bits, math.log(threshold / (1 - threshold)))
+
+    def attach(self, train: Split) -> None:
+        """Draw the noise of each training document, the same in all epochs and workers."""
+        drawn = torch.randn(len(train), self.bits, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("noise_of", self.noise * drawn.to(self.places.device), persistent=False)
+
+    def code(self, top: Tensor, batch: Batch) -> Tensor:
+        return torch.sigmoid(top + self.get_buffer("noise_of")[batch.rows])
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.encode(self.read(batch))
