@@ -100,10 +100,16 @@ def test_a_wrong_row_is_named_and_what_came_before_it_stays_whole(cli, home: Hom
 
 
 def test_a_held_index_is_not_written_to(cli, home: Home) -> None:
-    with IndexWriter.open(home, address="http://127.0.0.1:8000"):
+    with IndexWriter.open(home):
         status, _, said = cli("index", "delete", "x")
     assert status == 1
-    assert "write through http://127.0.0.1:8000" in said
+    assert "has a writer already: process" in said
+    with IndexWriter.open(home, address="http://127.0.0.1:9"):
+        status, _, said = cli("index", "delete", "x")
+        assert (status, "no service answers at http://127.0.0.1:9" in said) == (1, True)
+        cli("index", "export", str(home.root / "codes.parquet"))
+        status, _, said = cli("index", "import", str(home.root / "codes.parquet"))
+    assert (status, "write through http://127.0.0.1:9" in said) == (1, True), "a service takes no ready codes"
 
 
 def test_a_plan_is_printed(cli) -> None:

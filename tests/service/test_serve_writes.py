@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,13 +16,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from texthash.cli import main
 from texthash.client import Client, ServiceError
-from texthash.config import LimitsConfig, ServiceConfig
+from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
+from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.home import Home
+from texthash.methods.hasher import Hasher
+from texthash.methods.registry import build
 from texthash.search.fence import IndexHeldError
 from texthash.search.release import open_release, read_release
+from texthash.search.verify import verify
 from texthash.search.writer import IndexWriter
+from texthash.training.loop import fit
+from texthash.workflow.promotion import promote, roll_back
 
 pytestmark = pytest.mark.ray
 _FOLLOWED_S = 2.0
@@ -95,6 +103,35 @@ def test_the_service_is_the_writer(client: Client, home: Home) -> None:
     assert held.value.address == str(client._http.base_url).rstrip("/")
 
 
+def test_the_command_line_writes_through_the_service(
+    client: Client,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+
+    def cli(*arguments: str) -> dict:
+        with pytest.raises(SystemExit) as ended:
+            main(["index", *arguments])
+        assert ended.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    client.upsert([document("before")], wait=True)
+    before = client.count().count
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({**document(n), "labels": ["cli"]}) + "\n" for n in range(300)))
+    put = cli("upsert", str(file))
+    assert (put["upserted"], put["documents"] - before) == (300, put["new"])
+    assert client.count(labels=["cli"]).count == 300
+    cli("snapshot", "cli")
+    assert cli("delete", *[f"new/{n}" for n in range(290)])["deleted"] == 290
+    assert cli("delete", "--label", "cli")["documents"] == put["documents"] - 300
+    assert cli("restore", "cli")["documents"] == put["documents"] == cli("compact")["documents"]
+    assert client.count(labels=["cli"]).count == 300
+
+
 @pytest.mark.parametrize("part", ["writer", "shard-0", "encoder", "ingress"])
 def test_no_acknowledged_write_is_lost_when_a_part_is_killed(client: Client, part: str) -> None:
     """Writers go on while a part is killed; what was acknowledged is there, in the service and on disk."""
@@ -138,3 +175,63 @@ def test_what_was_acknowledged_is_on_disk(client: Client, home: Home) -> None:
     assert sum(len(shard) for shard in opened.shards) == expected == read_release(home).documents
     with pytest.raises(TexthashError, match="already"):
         client.take_snapshot("twenty")
+
+
+@pytest.fixture(scope="module")
+def other_model(small_corpus: PreparedCorpus, home: Home) -> Path:
+    method = fit(build("lsh", small_corpus.shape, 32), small_corpus.train, TrainingConfig()).method
+    return Hasher.of(method, small_corpus).save(home.root / "models" / "lsh")
+
+
+def test_models_are_exchanged_without_a_failed_or_mixed_answer_and_without_a_lost_write(
+    client: Client, home: Home, other_model: Path
+) -> None:
+    """Readers and writers go on while another model takes over, and while it is taken back."""
+    stop = threading.Event()
+    answers: set[tuple[str, str]] = set()
+    written: list[str] = []
+    text = "sort the values of an array"
+    with Client(str(client._http.base_url), retries=0) as impatient:
+
+        def read() -> None:
+            while not stop.is_set():
+                reply = impatient.search(text, limit=1)
+                answers.add((reply.release, reply.results[0].code))
+
+        def write(worker: int) -> None:
+            number = 0
+            while not stop.is_set():
+                impatient.upsert([document(f"swap/{worker}/{number}")])
+                written.append(f"new/swap/{worker}/{number}")
+                if number % 3 == 2:
+                    impatient.delete(ids=[f"new/swap/{worker}/{number - 1}"])
+                    written.remove(f"new/swap/{worker}/{number - 1}")
+                number += 1
+
+        def until(method: str) -> None:
+            end, count = time.monotonic() + _BACK_S, len(written)
+            while impatient.info().model.method != method or len(written) < count + 3:
+                assert time.monotonic() < end, f"the service did not move to {method}"
+                time.sleep(0.05)
+
+        with ThreadPoolExecutor(4) as pool:
+            loads = [*(pool.submit(read) for _ in range(2)), *(pool.submit(write, worker) for worker in range(2))]
+            try:
+                until("itq")
+                promote(home, other_model)
+                until("lsh")
+                roll_back(home)
+                until("itq")
+            finally:
+                stop.set()
+            for finished in loads:
+                finished.result()
+    hashers = [read_release(home).open_hasher(home), Hasher.load(other_model)]
+    codes = {hasher.encode([text], role="query")[0].tobytes().hex() for hasher in hashers}
+    assert {code for _, code in answers} == codes
+    assert len(codes) == 2
+    assert len({name for name, _ in answers}) == len(answers), "one release answered by two models"
+    client.upsert([document("last")], wait=True)
+    assert all(client.document(name).id == name for name in written)
+    assert client.count().count == read_release(home).documents
+    assert [finding for finding in verify(home) if not finding.ok] == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from texthash.cli import remote
 from texthash.cli.indexes import ReleaseName, index_app
 from texthash.cli.options import Json
 from texthash.cli.output import emit, show
@@ -29,8 +30,11 @@ def index_upsert(rows: Rows) -> None:
     """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`"""
     from texthash.workflow.writes import upsert_file
 
-    release, documents, new = upsert_file(resolve_home(), rows)
-    emit({"upserted": documents, "new": new, **_state(release)})
+    def here() -> dict[str, Any]:
+        release, documents, new = upsert_file(resolve_home(), rows)
+        return {"upserted": documents, "new": new, **_state(release)}
+
+    emit(remote.here_or_there(here, lambda client: remote.upsert_file(client, rows)))
 
 
 @index_app.command("delete")
@@ -41,9 +45,12 @@ def index_delete(
     """Take documents out of the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
     from texthash.search.writer import IndexWriter
 
-    with IndexWriter.open(resolve_home()) as writer:
-        written = writer.delete(ids=ids or (), labels=label or ())
-    emit({"deleted": written.documents, **_state(written.release)})
+    def here() -> dict[str, Any]:
+        with IndexWriter.open(resolve_home()) as writer:
+            written = writer.delete(ids=ids or (), labels=label or ())
+        return {"deleted": written.documents, **_state(written.release)}
+
+    emit(remote.here_or_there(here, lambda client: remote.delete(client, ids or [], label or [])))
 
 
 @index_app.command("compact")
@@ -51,8 +58,11 @@ def index_compact() -> None:
     """Write small pieces together and free what was replaced or deleted. Example: `texthash index compact`"""
     from texthash.search.writer import IndexWriter
 
-    with IndexWriter.open(resolve_home()) as writer:
-        emit(_state(writer.compact()))
+    def here() -> dict[str, Any]:
+        with IndexWriter.open(resolve_home()) as writer:
+            return _state(writer.compact())
+
+    emit(remote.here_or_there(here, lambda client: client.compact().model_dump()))
 
 
 @index_app.command("verify")
@@ -109,8 +119,12 @@ def index_restore(name: SnapshotName) -> None:
     home = resolve_home()
     wanted = read_release(home, read_snapshot(home, name).release)
     if wanted.index_uri == read_release(home).index_uri:
-        with IndexWriter.open(home) as writer:
-            emit(_state(writer.restore(wanted)))
+
+        def here() -> dict[str, Any]:
+            with IndexWriter.open(home) as writer:
+                return _state(writer.restore(wanted))
+
+        emit(remote.here_or_there(here, lambda client: client.restore_snapshot(name).model_dump()))
     else:
         emit(_state(switch_to(home, wanted.name)))
 
@@ -149,7 +163,10 @@ def index_export(codes: Codes, release: ReleaseName = "current") -> None:
 
 @index_app.command("import")
 def index_import(codes: Codes) -> None:
-    """Put ready codes of the same model into the index. Example: `texthash index import codes.parquet`"""
+    """Put ready codes of the same model into the index, while no service holds it.
+
+    Example: `texthash index import codes.parquet`
+    """
     from texthash.workflow.writes import upsert_codes
 
     release, documents, new = upsert_codes(resolve_home(), codes)

@@ -38,7 +38,7 @@ def upsert_file(home: Home, path: Path) -> tuple[Release, int, int]:
     hasher = read_release(home).open_hasher(home)
     done = new = 0
     with IndexWriter.open(home) as writer:
-        for some in track(_batches(rows.documents(path)), "upserting (thousands)"):
+        for some in track(_batches(with_text(rows.documents(path))), "upserting (thousands)"):
             codes = hasher.encode([document.text for document in some])
             made = [IndexDocument(document.id, document.text, document.title, document.labels) for document in some]
             written = writer.upsert(made, codes)
@@ -85,10 +85,15 @@ def export_codes(home: Home, path: Path, release: str = "current") -> int:
     return len(ids)
 
 
+def with_text(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents; raises :class:`CorpusError` at one without text, for which a model has no code."""
+    for document in documents:
+        if not document.text.strip():
+            raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
+        yield document
+
+
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     remaining = iter(documents)
     while some := list(islice(remaining, AT_ONCE)):
-        for document in some:
-            if not document.text.strip():
-                raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
         yield some
