@@ -1,8 +1,8 @@
 """Preparation on Ray: parts, chunks and shards are spread over workers; the bytes are those of one process.
 
 Tasks name what they read and write, so the object store holds no text. They are tasks of Ray itself rather than a
-dataset of Ray Data, which took 10 ms of the driver's time to schedule one, against 2 ms, and on two CPUs ran them one
-after the other (Ray 2.60, whatever its limits were set to): on 20Newsgroups that is all that a second worker gains.
+dataset of Ray Data: that took some 10 ms of the driver's time to schedule a block, against 2 ms for a task, and on two
+CPUs mostly ran one block after the other (Ray 2.60; the cause was not found, none of the settings tried changed it).
 """
 
 from __future__ import annotations
