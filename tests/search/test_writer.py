@@ -17,8 +17,10 @@ from texthash.search.build import build_index
 from texthash.search.fence import IndexHeldError
 from texthash.search.publish import prune, publish, rollback
 from texthash.search.release import list_releases, open_release, read_release
-from texthash.search.shard import merge
+from texthash.search.shard import Shard, merge
 from texthash.search.snapshots import drop_snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.search.store import open_documents
+from texthash.search.verify import verify
 from texthash.search.writer import IndexDocument, IndexWriter
 
 
@@ -224,3 +226,23 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(home: Home, roun
     from tests.search.killed_writer import check_after_kill
 
     check_after_kill(home, seed=round_)
+
+
+def test_many_writes_leave_few_pieces_and_versions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What single writes leave is written together, and what nobody can read any more is freed."""
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 5)
+    monkeypatch.setattr(writing, "_FREE_EVERY", 2)
+    monkeypatch.setattr(writing, "prune", lambda home, kept: prune(home, kept, keep=2, age_s=0.0))
+    first = read_release(home)
+    with IndexWriter.open(home) as writer:
+        for number in range(60):
+            writer.upsert(documents(f"n{number}", f"n{number // 2}"[:3] + "x"), codes(2, number))
+        last = writer.release
+    for number, (was, state) in enumerate(zip(first.shards, last.shards, strict=True)):
+        dataset = open_documents(home.path(state.uri), state.version, last.bits)
+        assert len(dataset.get_fragments()) < 10
+        assert len(dataset.versions()) < 25
+        shard = Shard.open(home.path(was.uri), was.version)
+        assert len(shard) == was.documents, "a release that was built can be read for ever"
+        np.testing.assert_array_equal(shard.advanced(state.version).numbers, last.open_shard(home, number).numbers)
+    assert [finding for finding in verify(home, sample=0) if not finding.ok] == []

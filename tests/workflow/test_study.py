@@ -7,6 +7,8 @@ import json
 import pytest
 
 from texthash.config import TuningConfig, parse_config
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepare import prepare_locally
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.home import Home
 from texthash.search.release import read_release
@@ -139,6 +141,23 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
     assert promoted.model_version == "2"
     assert read_release(home).method == "lsh"
     assert forced.tracker.registry.champion(forced.model_name)[1] == "2"
+
+
+def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small_corpus, small_config, tmp_path):
+    home, method = Home(tmp_path), {"name": "lsh", "bits": 16}
+    before = _study(small_corpus, home, method=method)
+    champion = before.train(0)
+    before.tracker.registry.promote(before.model_name, register(before, champion))
+
+    smaller = small_config.edition.model_copy(update={"vocabulary_size": 1000})
+    changed = prepare_locally(small_config.model_copy(update={"edition": smaller}), Home(tmp_path / "changed"))
+    after = _study(PreparedCorpus.open(changed), home, method=method)
+    model = after.train(0)
+    with pytest.raises(ModelMismatchError, match=r"the champion, .* version 1, does not fit the corpus") as refused:
+        make_release(after, model, register(after, model), distributed=False)
+    assert "tracking.promote=always" in refused.value.remedy
+    forced = _study(PreparedCorpus.open(changed), home, method=method, tracking={"promote": "always"})
+    assert make_release(forced, model, register(forced, model), distributed=False).model_version == "2"
 
 
 def test_documents_without_labels_are_trained_released_and_not_judged(small_documents, tmp_path):

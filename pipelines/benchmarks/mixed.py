@@ -1,0 +1,111 @@
+"""Searches and writes at once, in a process of its own; at the end every document is asked for again.
+
+python -m benchmarks.mixed URL SECONDS READERS WRITERS < bodies.jsonl > outcome.json
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass, field
+
+from texthash.client import AsyncClient, ServiceError
+from texthash.errors import TexthashError
+
+LABEL = "soak"
+_CHECKERS = 8
+_WORDS = ("sort", "array", "table", "merge", "figure", "matrix", "parse", "date", "file", "index", "model", "value")
+
+
+@dataclass
+class Outcome:
+    """What happened.
+
+    Attributes:
+        searches: (seconds since the start, seconds taken) of each search that was answered.
+        writes: The same of each write that was acknowledged.
+        failures: What the others were answered.
+        documents: How many acknowledged documents, put in or taken out, were looked for at the end.
+        wrong: Ids of those that are not as they were acknowledged.
+    """
+
+    searches: list[tuple[float, float]] = field(default_factory=list)
+    writes: list[tuple[float, float]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    documents: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+async def load(url: str, seconds: float, readers: int, writers: int, queries: list[str]) -> Outcome:
+    """Search and write for ``seconds``, then look at every document."""
+    outcome, start = Outcome(), time.perf_counter()
+    expected: dict[str, str | None] = {}
+
+    async def timed(call: Awaitable[object], taken: list[tuple[float, float]]) -> bool:
+        began = time.perf_counter()
+        try:
+            await call
+        except TexthashError as error:
+            outcome.failures.append(error.problem)
+            return False
+        taken.append((began - start, time.perf_counter() - began))
+        return True
+
+    async def read(worker: int) -> None:
+        chosen = random.Random(worker)
+        while time.perf_counter() - start < seconds:
+            await timed(client.search(chosen.choice(queries)), outcome.searches)
+
+    async def write(worker: int) -> None:
+        """Puts in up to four documents, a third of them known already, or takes some out again."""
+        chosen, mine = random.Random(1000 + worker), 0
+        while time.perf_counter() - start < seconds:
+            count = chosen.randint(1, 4)
+            numbers = {
+                chosen.randrange(mine) if mine and chosen.random() < 0.3 else (mine := mine + 1) for _ in range(count)
+            }
+            ids = [f"{LABEL}/{worker}/{number}" for number in numbers]
+            if mine > 20 and chosen.random() < 0.2:
+                change: dict[str, str | None] = dict.fromkeys(ids)
+                done = await timed(client.delete(ids=ids), outcome.writes)
+            else:
+                change = {id_: " ".join(chosen.choices(_WORDS, k=12)) for id_ in ids}
+                documents = [{"id": id_, "text": text, "labels": [LABEL]} for id_, text in change.items()]
+                done = await timed(client.upsert(documents), outcome.writes)
+            for id_, text in change.items():
+                if done:
+                    expected[id_] = text
+                else:  # it may or may not be there
+                    expected.pop(id_, None)
+
+    async def check(ids: list[str]) -> None:
+        for id_ in ids:
+            try:
+                found: str | None = (await client.document(id_)).text
+            except ServiceError as error:
+                if error.status != 404:
+                    raise
+                found = None
+            if found != expected[id_]:
+                outcome.wrong.append(id_)
+
+    async with AsyncClient(url) as client:
+        await asyncio.gather(
+            *(read(worker) for worker in range(readers)), *(write(worker) for worker in range(writers))
+        )
+        await client.delete(ids=[f"{LABEL}/none"], wait=True)
+        ids = list(expected)
+        outcome.documents = len(ids)
+        await asyncio.gather(*(check(ids[part::_CHECKERS]) for part in range(_CHECKERS)))
+        await client.delete(labels=[LABEL], wait=True)
+    return outcome
+
+
+if __name__ == "__main__":
+    url, seconds, readers, writers = sys.argv[1:]
+    queries = [line.strip() for line in sys.stdin]
+    print(json.dumps(asdict(asyncio.run(load(url, float(seconds), int(readers), int(writers), queries)))))

@@ -1,0 +1,165 @@
+"""Searches and writes for minutes, from another process, against a service of the released index; is all well then?
+
+    python pipelines/soak.py --minutes 30 --plot soak.png
+
+Samples the memory of every replica and the files of the index each second, looks for every acknowledged document at the
+end, takes them all out again, and prints the figures as JSON. Exit status 1 if a request failed, or a document is not
+as it was acknowledged.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from common import parser, run, step
+
+from texthash.config import Config
+from texthash.distributed import cluster
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.search.release import read_release, releases_path
+from texthash.service.run import serve_release
+
+_REPLICA = "ServeReplica:texthash:"
+_QUERIES = 500
+_WORDS = 8
+_MIB = 2**20
+
+
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    release = read_release(home)
+    shard = release.open_shard(home, 0)
+    numbers = shard.numbers[:: max(1, len(shard) // _QUERIES)][:_QUERIES]
+    queries = [" ".join(found["text"].split()[:_WORDS]) for found in shard.documents(numbers, ["text"])]
+    with cluster():
+        url = serve_release(home, config.service)
+        with step(f"{arguments.minutes:g} minutes of searches and writes"):
+            options = [url, str(60 * arguments.minutes), str(arguments.readers), str(arguments.writers)]
+            outcome, samples = _load(options, queries, home, home.path(release.index_uri))
+    figures = _figures(outcome, samples)
+    if arguments.plot:
+        _plot(outcome, samples, arguments.plot)
+    if outcome["failures"] or outcome["wrong"]:
+        raise TexthashError(
+            f"{len(outcome['failures'])} requests failed (first: {outcome['failures'][:1]}), "
+            f"{len(outcome['wrong'])} of {outcome['documents']} documents are not as acknowledged "
+            f"(first: {outcome['wrong'][:1]}): {figures}",
+            "see the Serve logs of the Ray cluster.",
+        )
+    return figures
+
+
+def _load(options: list[str], queries: list[str], home: Home, index: Path) -> tuple[dict[str, Any], list[dict]]:
+    """Run the load in a process of its own, and sample meanwhile."""
+    command = [sys.executable, "-m", "benchmarks.mixed", *options]
+    start, seconds = time.monotonic(), float(options[1])
+    samples: list[dict[str, Any]] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("\n".join(queries))
+        process.stdin.close()
+        process.stdin = None
+        while process.poll() is None and time.monotonic() - start < seconds:
+            samples.append({"seconds": time.monotonic() - start, **_memory(), **_files(index, releases_path(home))})
+            time.sleep(1.0)
+        printed, _ = process.communicate()
+    if process.returncode:
+        raise TexthashError("the load ended in an error.", "see the message above.")
+    outcome: dict[str, Any] = json.loads(printed)
+    return outcome, samples
+
+
+def _memory() -> dict[str, float]:
+    """MiB that each replica has for itself."""
+    found: dict[str, float] = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+            if _REPLICA in title:
+                name = title.split(_REPLICA)[1].split(".")[0].split()[0]
+                found[name] = found.get(name, 0.0) + process.memory_full_info().uss / _MIB
+        except psutil.Error:  # it has ended
+            continue
+    return found
+
+
+def _files(index: Path, releases: Path) -> dict[str, float]:
+    sizes = []
+    for root in (index, releases):
+        for path in root.rglob("*"):
+            try:
+                if path.is_file():
+                    sizes.append(path.stat().st_size)
+            except FileNotFoundError:  # freed a moment ago
+                continue
+    return {"files": len(sizes), "files_mib": sum(sizes) / _MIB}
+
+
+def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Latencies of the first and the last third, and what grew between them."""
+    figures: dict[str, Any] = {"documents_checked": outcome["documents"], "wrong": len(outcome["wrong"])}
+    figures["failures"] = len(outcome["failures"])
+    end = samples[-1]["seconds"]
+    for name in ("searches", "writes"):
+        when, taken = np.array(outcome[name]).T
+        figures[f"{name}_per_s"] = round(len(taken) / end, 1)
+        for part, chosen in (("first_third", when < end / 3), ("last_third", when > 2 * end / 3)):
+            p50, p99 = np.percentile(1e3 * taken[chosen], [50, 99])
+            figures[f"{name}_{part}"] = {"p50_ms": round(p50, 1), "p99_ms": round(p99, 1)}
+    third = len(samples) // 3 or 1
+    for name in sorted(set(samples[-1]) - {"seconds"}):
+        middle, last = (
+            [s[name] for s in part if name in s] for part in (samples[third : 2 * third + 1], samples[-third:])
+        )
+        figures[name] = {"middle": round(float(np.median(middle)), 1), "end": round(float(np.median(last)), 1)}
+    return figures
+
+
+def _plot(outcome: dict[str, Any], samples: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, middle, below = figure.subplots(3, 1, sharex=True)
+    seconds = [sample["seconds"] for sample in samples]
+    styles = ("-", "--", "-.", ":")
+    replicas = sorted(set(samples[-1]) - {"seconds", "files", "files_mib"})
+    for place, name in enumerate(replicas):
+        above.plot(seconds, [s.get(name, np.nan) for s in samples], styles[place % len(styles)], label=name)
+    above.set_ylabel("memory of a replica (MiB)")
+    middle.plot(seconds, [s["files"] for s in samples], "-", color="black", label="files")
+    middle.set_ylabel("files of index and releases")
+    space = middle.twinx()
+    space.plot(seconds, [s["files_mib"] for s in samples], "--", color="grey", label="MiB")
+    space.set_ylabel("MiB (dashed)")
+    for name, marker in (("searches", "."), ("writes", "x")):
+        when, taken = np.array(outcome[name]).T
+        below.plot(when, 1e3 * taken, marker, markersize=2, linestyle="none", label=name)
+    below.set_yscale("log")
+    below.set_ylabel("milliseconds")
+    below.set_xlabel("seconds")
+    for axis in (above, below):
+        axis.set_ylim(bottom=0 if axis is above else None)
+        axis.legend(fontsize=8)
+    unfinished = path.with_name(f".{path.stem}.partial.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(unfinished, dpi=150)
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=10.0)
+    options.add_argument("--readers", type=int, default=4, help="clients that search")
+    options.add_argument("--writers", type=int, default=2, help="clients that write")
+    options.add_argument("--plot", type=Path, help="PNG of memory, files and latencies over time")
+    sys.exit(run(options, main))

@@ -1,0 +1,51 @@
+"""The soak as a program: searches and writes for some seconds against a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.publish import publish
+from texthash.search.release import read_release
+from texthash.search.verify import verify
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
+
+
+@pytest.mark.ray
+def test_nothing_fails_and_everything_is_found(
+    small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
+    before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    plot = tmp_path / "soak.png"
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "--minutes", "0.1", "--plot", plot, f"service.port={port}"],
+        env={**os.environ, "TEXTHASH_HOME": str(home.root), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(done.stdout)
+    assert (figures["failures"], figures["wrong"]) == (0, 0)
+    assert figures["documents_checked"] > 0
+    assert {"encoder", "ingress", "shard-0", "shard-1", "writer"} <= set(figures)
+    assert plot.stat().st_size > 0
+    assert read_release(home).version > before.version + 1
+    assert read_release(home).documents == before.documents, "its documents are taken out again"
+    assert [finding for finding in verify(home) if not finding.ok] == []
