@@ -1,24 +1,22 @@
-"""Preparation on Ray: parts, chunks and shards are spread over workers; the bytes are those of one process.
+"""Preparation on Ray Data: parts, chunks and shards are spread over workers; the bytes are those of one process.
 
-Tasks name what they read and write, so the object store holds no text. They are tasks of Ray itself rather than a
-dataset of Ray Data: that took some 10 ms of the driver's time to schedule a block, against 2 ms for a task, and on two
-CPUs mostly ran one block after the other (Ray 2.60; the cause was not found, none of the settings tried changed it).
+Tasks name what they read and write, so the object store holds no text.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from texthash.config import CorpusConfig
 from texthash.corpora.prepare import run
 from texthash.errors import TexthashError
 from texthash.home import Home
-
-_CANCEL_SECONDS = 30
 
 
 def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Path:
@@ -43,31 +41,33 @@ def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Pat
 def spread(workers: int, function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterator[Any]:
     """Call ``function`` with each task as keywords, ``workers`` at a time, and yield what it returns as it is finished.
 
-    A task whose worker died is run again, and finds what is finished. Errors that a person is meant to read travel as
-    results: Ray would wrap them in its own.
+    Each task is a block of a dataset, so that it is scheduled, and run again if its worker dies, by itself; it then
+    finds what is finished. Errors that a person is meant to read travel as results: Ray would wrap them in its own.
     """
     import ray
 
-    call, shared = ray.remote(_outcome), ray.put(function)
-    waiting = iter(tasks)
-    running = [call.remote(shared, task) for task in islice(waiting, workers)]
-    try:
-        while running:
-            (finished, *_), running = ray.wait(running)
-            running += [call.remote(shared, task) for task in islice(waiting, 1)]
-            outcome = ray.get(finished)
+    dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
+        partial(_outcome, function),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.TaskPoolStrategy(size=min(workers, len(tasks))),
+    )
+    # Room is set aside for what each operator might put into the object store; on a small store that lets a second
+    # worker start only now and then. These tasks put next to nothing there.
+    dataset.context.op_resource_reservation_enabled = False
+    dataset.context.enable_progress_bars = False
+    blocks: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+    for block in blocks:
+        for packed in block["outcome"].to_pylist():
+            outcome = pickle.loads(packed)
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome
-    finally:
-        for reference in running:
-            ray.cancel(reference)
-        if running:  # nobody may write to the working directory after this
-            ray.wait(running, num_returns=len(running), timeout=_CANCEL_SECONDS)
 
 
-def _outcome(function: Callable[..., Any], task: dict[str, Any]) -> Any:
+def _outcome(function: Callable[..., Any], task: pa.Table) -> pa.Table:
     try:
-        return function(**task)
+        outcome = function(**task.to_pylist()[0])
     except (TexthashError, OSError) as error:
-        return error
+        outcome = error
+    return pa.table({"outcome": pa.array([pickle.dumps(outcome)], pa.binary())})
