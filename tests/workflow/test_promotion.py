@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from texthash.config import TrainingConfig
+from texthash.cli import main
+from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.home import Home
@@ -26,6 +28,8 @@ from texthash.search.verify import verify
 from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.training.loop import fit
 from texthash.workflow.promotion import promote, roll_back
+from texthash.workflow.releases import make_release, register
+from texthash.workflow.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +268,45 @@ def test_writers_wait_only_for_the_last_round(home: Home) -> None:
         writing.join()
     assert set(returned) <= set(contents(open_release(home)))
     assert read_release(home).method == "lsh"
+
+
+def test_the_commands_move_the_champion(
+    small_corpus: PreparedCorpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = Home(tmp_path)
+    corpus = PreparedCorpus.open(shutil.copytree(small_corpus.path, home.corpus("small", "random60")))
+    source = small_corpus.manifest.config.model_dump(mode="json")
+    studies = [
+        Study(parse_config({"corpus": source, "method": {"name": name, "bits": 16}}), home, corpus)
+        for name in ("itq", "lsh")
+    ]
+    itq, lsh = (study.train(0) for study in studies)
+    make_release(studies[0], itq, register(studies[0], itq), distributed=False)
+    write(home, put=["new/1"])
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+
+    def serve(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", *arguments])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    def served() -> tuple[str, str | None, str]:
+        release = read_release(home)
+        return release.method, release.model_version, studies[0].tracker.registry.champion(release.model)[1]
+
+    assert served() == ("itq", "1", "1")
+    status, out, _ = serve("promote", lsh.name)
+    assert (status, json.loads(out)["run"], served()) == (0, lsh.run.run_id, ("lsh", "2", "2"))
+    assert serve("rollback")[0] == 0
+    assert served() == ("itq", "1", "1")
+    assert serve("promote", "2")[0] == 0
+    assert served() == ("lsh", "2", "2")
+    assert "new/1" in contents(open_release(home))
+    status, _, said = serve("promote", "3")
+    assert (status, "has no version 3" in said) == (1, True)
+    status, _, said = serve("servcie.port=1")
+    assert (status, "did you mean 'service'?" in said) == (2, True), "without a command it starts"
