@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,8 +14,7 @@ from texthash.home import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import torch
 
     from texthash.search.release import OpenRelease
 
@@ -23,6 +22,12 @@ index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search in
 Query = Annotated[str, typer.Argument(help="What to look for.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Hits at most.")]
 ReleaseName = Annotated[str, typer.Option("--release", help="Name of a release, or current.")]
+PlanName = Annotated[Literal["auto", "flat", "mih"], typer.Option("--plan", help="How to search; all are exact.")]
+Rescore = Annotated[
+    Literal["none", "asymmetric"],
+    typer.Option(help="asymmetric: order the nearest again by the query before its cut to bits."),
+]
+Oversample = Annotated[int, typer.Option(min=1, max=100, help="How many times the limit are ordered again.")]
 
 
 @index_app.command("build")
@@ -64,7 +69,15 @@ def index_info(as_json: Json = False) -> None:
 
 
 @index_app.command("search")
-def index_search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
+def index_search(
+    query: Query,
+    limit: Limit = 10,
+    release: ReleaseName = "current",
+    plan: PlanName = "auto",
+    rescore: Rescore = "none",
+    oversample: Oversample = 4,
+    as_json: Json = False,
+) -> None:
     """Search a release in this process, without a service. Example: `texthash index search "sort an array"`
 
     Answers as the service does, with --json in its form: a query without a known word has no hits.
@@ -74,30 +87,50 @@ def index_search(query: Query, limit: Limit = 10, release: ReleaseName = "curren
 
     opened = open_release(resolve_home(), release)
     values, known = opened.hasher.read([query], role="query")
-    code = opened.hasher.cut(values)
-    hits = _hits(opened, code, limit) if known[0] else []
+    wanted = oversample if rescore == "asymmetric" else None
+    found = _found(opened, values, limit, plan, wanted) if known[0] else {"hits": []}
     if as_json:
-        answer = {"code": to_hex(code)[0], "known_words": bool(known[0]), "hits": hits}
-        emit({"index_version": opened.release.version, **answer})
+        answer = {"code": to_hex(opened.hasher.cut(values))[0], "known_words": bool(known[0])}
+        emit({"index_version": opened.release.version, **answer, **found})
         return
     if not known[0]:
         say("no word of the query is in the vocabulary of the model, so nothing is like it")
         return
-    rows = [{"distance": hit["distance"], "id": hit["id"], **hit["document"]} for hit in hits]
-    show(rows, False, ["distance", "id", "title", "text"])
+    rows = [{**hit, **hit["document"]} for hit in found["hits"]]
+    show(rows, False, [*(["score"] if wanted else []), "distance", "id", "title", "text"])
 
 
-def _hits(opened: OpenRelease, code: NDArray[np.uint8], limit: int) -> list[dict[str, Any]]:
+def _found(
+    opened: OpenRelease, values: torch.Tensor, limit: int, plan: PlanName, oversample: int | None
+) -> dict[str, Any]:
+    """The hits of a query, with scores if it oversamples, and how they were found."""
+    from texthash.search.rescoring import search_asymmetric
     from texthash.search.shard import merge
 
-    found, shards = merge([shard.search(code, limit) for shard in opened.shards], limit)
+    code = opened.hasher.cut(values)
+    if oversample is None:
+        found, shards = merge([shard.search(code, limit, plan=plan) for shard in opened.shards], limit)
+        scores: list[dict[str, float]] = [{} for _ in found.numbers[0]]
+    else:
+        margins = (values - opened.hasher.method.binarizer.thresholds.to(values.device)).cpu().numpy()
+        rescored = search_asymmetric(opened.shards, code, margins, limit, oversample=oversample, plan=plan)
+        found, shards = rescored.hits, rescored.shards
+        scores = [{"score": float(score)} for score in rescored.scores[0]]
     hits = []
-    for distance, number, shard in zip(found.distances[0], found.numbers[0], shards[0], strict=True):
+    for distance, number, shard, score in zip(found.distances[0], found.numbers[0], shards[0], scores, strict=True):
         document = opened.shards[int(shard)].documents([int(number)], ["title", "text", "labels"])[0]
-        hits.append({"id": document.pop("id"), "distance": int(distance), "document": document})
-    return hits
+        hits.append({"id": document.pop("id"), "distance": int(distance), **score, "document": document})
+    return {"plan": found.plans[0], "candidates": int(found.candidates[0]), "hits": hits}
 
 
-def search(query: Query, limit: Limit = 10, release: ReleaseName = "current", as_json: Json = False) -> None:
-    """Search what is released. Example: `texthash search "sort an array" --limit 5 --json`"""
-    index_search(query, limit, release, as_json)
+def search(
+    query: Query,
+    limit: Limit = 10,
+    release: ReleaseName = "current",
+    plan: PlanName = "auto",
+    rescore: Rescore = "none",
+    oversample: Oversample = 4,
+    as_json: Json = False,
+) -> None:
+    """Search what is released. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`"""
+    index_search(query, limit, release, plan, rescore, oversample, as_json)
