@@ -123,7 +123,7 @@ class PretrainedAutoencoder(HashMethod):
                     told = self.bottom.word_logits(torch.sigmoid(self.bottom.hidden_input(v)))
                     terms = {"reconstruction": -word_log_likelihood(told, v, v.values).mean()}
             else:
-                machine = (self.middle, self.top)[number - 1]
+                machine = self.middle if number == 1 else self.top
                 with torch.no_grad():
                     below = self.features(v, number)
                     terms = {"error": (machine.reconstruct(below, progress.generator) - below).square().mean()}

@@ -26,7 +26,7 @@ class SequenceEncoder(nn.Module):
 
     def __init__(self, words: int, embedding: int, channels: int, window: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.words = nn.Parameter(torch.empty(words, embedding).normal_(std=embedding**-0.5))
+        self.words = nn.Parameter(torch.randn(words, embedding))
         self.convolution = nn.Conv1d(embedding, channels, window, padding=window // 2)
         self.hidden = xavier_linear(2 * channels, hidden)
         self.dropout = nn.Dropout(dropout)
@@ -50,11 +50,11 @@ class SequenceEncoder(nn.Module):
 class SequenceDecoder(WordDecoder):
     """From a code to a distribution over words at each place of a text (Zhang et al., 2017).
 
-    z -> Linear [C, ceil(T / 4)] -> ReLU -> two transposed convolutions of stride 2 -> x_t in R^E, t < T
+    2 z - 1 -> Linear [C, ceil(T / 4)] -> ReLU -> two transposed convolutions of stride 2 -> x_t in R^E, t < T
     logits_t = x_t R + b
 
     Args:
-        bits: Width m of the code.
+        bits: Width m of the code, whose bits are in [0, 1].
         words: Size V of the vocabulary.
         embedding: Width E before the words.
         channels: Number C of filters.
@@ -72,6 +72,7 @@ class SequenceDecoder(WordDecoder):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to x [B, T, E]."""
+        codes = 2 * codes - 1  # around zero, so that what all documents have in common is no matter of their codes
         start = F.relu(self.start(codes)).unflatten(1, (self.up.in_channels, -1))
         return self.top(F.relu(self.up(start))).transpose(1, 2)[:, : self.length] + self.skip(codes)[:, None, :]
 
