@@ -124,6 +124,7 @@ class Local:
             raise Failure(f"port {self.port} is taken by another program; run --stop and choose one with --port.")
         variables = {key: value for key, value in self.environment().items() if key.startswith("TEXTHASH_")}
         variables.pop(processes.MARK, None)
+        variables.pop("TEXTHASH_API_KEY", None)  # the cluster has it; a command line can be read by everybody
         variables.setdefault("TEXTHASH_COMMIT", commit())  # the job's copy has no history
         if "TEXTHASH_DATA" in variables:
             variables["TEXTHASH_DATA"] = str(Path(variables["TEXTHASH_DATA"]).absolute())
@@ -259,7 +260,9 @@ class Local:
 def ask(port: int, query: str) -> str:
     """One search over HTTP, its hits as lines to read."""
     body = {"queries": [{"text": query}], "limit": 5, "fields": ["title", "text", "labels"]}
-    reply = httpx.post(f"http://{HOST}:{port}/v1/search", json=body, timeout=60, trust_env=False)
+    key = os.environ.get("TEXTHASH_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    reply = httpx.post(f"http://{HOST}:{port}/v1/search", json=body, headers=headers, timeout=60, trust_env=False)
     if reply.status_code != 200:
         raise Failure(f"the search service answered {reply.status_code} to a query: {reply.text[:200]}")
     lines = [f'query: "{query}"', "distance  document"]

@@ -155,6 +155,7 @@ class LimitsConfig(Section):
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
     batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
     ingress_replicas: int = Field(1, ge=1)
     encoder_replicas: int = Field(1, ge=1)

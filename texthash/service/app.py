@@ -138,6 +138,10 @@ class _Writer(WriterServer):
         """One write, to the caller."""
         return await self.write_many(writes)
 
+    async def check_health(self) -> None:
+        """Called by Serve every few seconds."""
+        await self.let_go()
+
 
 class _Ingress:
     """The HTTP application, in front of the encoder, the shards and the writer."""
@@ -154,6 +158,7 @@ class _Ingress:
         config = ServiceConfig.model_validate(service)
         place = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
+        self._cors_origins = config.cors_origins
         self._gateway = Gateway(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
         self._follower = Follower(place, self._gateway) if writer is not None else None
         self._editor = None
@@ -165,7 +170,7 @@ class _Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         alongside = self._follower.running if self._follower is not None else None
-        return make_app(self._gateway, self._search, self._editor, alongside)
+        return make_app(self._gateway, self._search, self._editor, alongside, self._cors_origins)
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=0.002, max_concurrent_batches=_BATCHES)
     async def _together(self, requests: list[SearchRequest]) -> list[Answer | Problem]:

@@ -42,12 +42,13 @@ TAGS = [
 ]
 
 
-def install(app: FastAPI, gateway: Gateway) -> None:
+def install(app: FastAPI, gateway: Gateway, keyed: bool = False) -> None:
     """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
 
     Args:
         app: The application; its own documentation routes must be off.
         gateway: Knows the release, and the id of a document, so that examples work.
+        keyed: Whether the service asks for a key; the pages then have a place to give it.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
 
@@ -68,6 +69,8 @@ def install(app: FastAPI, gateway: Gateway) -> None:
         )
         _name_example(document, await gateway.example())
         _problems_only(document)
+        if keyed:
+            _ask_for_key(document)
         return JSONResponse(document)
 
     @app.get("/docs", include_in_schema=False)
@@ -92,6 +95,15 @@ def install(app: FastAPI, gateway: Gateway) -> None:
             redoc_favicon_url=f"{root}/favicon.svg",
             with_google_fonts=False,
         )
+
+
+def _ask_for_key(document: dict[str, Any]) -> None:
+    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes["key"] = {"type": "http", "scheme": "bearer", "description": "The key that this server was started with."}
+    for path, routes in document["paths"].items():
+        if not path.startswith("/health"):
+            for route in routes.values():
+                route["security"] = [{"key": []}]
 
 
 def _problems_only(document: dict[str, Any]) -> None:

@@ -1,21 +1,32 @@
-"""What stands before the routes: size, media type, admission, deadline, request id, and an answer to every failure."""
+"""What stands before the routes: key, size, media type, admission, deadline, and an answer to every failure."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
 import logging
+import os
 import re
+import time
 import uuid
 from typing import Any
 
 from starlette.datastructures import Headers
 
 from texthash.config import LimitsConfig
+from texthash.errors import UsageError
+from texthash.service.metrics import RequestMetrics
 from texthash.service.problems import Problem
 
 log = logging.getLogger("texthash.service")
+requests = logging.getLogger("texthash.service.requests")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _RETRY_AFTER_S = "1"
+KEY_VARIABLE = "TEXTHASH_API_KEY"
+# All that is not listed here needs the key, so that a new route is closed until somebody opens it.
+_PAGES = frozenset({"", "/", "/docs", "/redoc", "/openapi.json", "/favicon.svg"})
+_OPEN = ("/health", "/docs/assets/", "/problems/")
 _HEALTH = "/health"  # answered even when the service is full: probes must not mistake load for illness
 
 
@@ -28,13 +39,16 @@ class Guard:
     Args:
         app: The application behind.
         limits: Of the service.
+        key: Bearer key that all but health and pages need; None: none does.
     """
 
-    def __init__(self, app: Any, limits: LimitsConfig) -> None:
+    def __init__(self, app: Any, limits: LimitsConfig, key: str | None = None) -> None:
         self._app = app
         self._limits = limits
+        self._key = key.encode() if key is not None else None
         self._room = limits.max_ongoing_requests + limits.max_queued_requests
         self._inside = 0
+        self._metrics = RequestMetrics()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -43,28 +57,42 @@ class Guard:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         scope.setdefault("state", {})["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        started = False
+        status, start = 0, time.perf_counter()
 
         async def remember(message: Any) -> None:
-            nonlocal started
-            started = True
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
         try:
             await self._guarded(scope, headers, receive, remember)
         except Problem as problem:
-            if started:  # too late for another status: the server breaks the connection
+            if status:  # too late for another status: the server breaks the connection
                 raise
-            await problem.response(scope)(scope, receive, send)
+            await problem.response(scope)(scope, receive, remember)
         except Exception:
             log.exception("request %s failed", scope["state"]["request_id"])
-            if started:
+            if status:
                 raise
             unexpected = Problem("internal", "an unexpected error; the log has its cause under the request_id.")
-            await unexpected.response(scope)(scope, receive, send)
+            await unexpected.response(scope)(scope, receive, remember)
+        finally:
+            self._record(scope, status, time.perf_counter() - start)
+
+    def _record(self, scope: Any, status: int, seconds: float) -> None:
+        """One increment and one line of JSON for a request; neither holds anything of its body or its query."""
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.record(route, status, seconds)
+        if requests.isEnabledFor(logging.INFO):
+            line = {"request_id": scope["state"]["request_id"], "method": scope["method"], "route": route}
+            requests.info(json.dumps({**line, "status": status, "ms": round(1e3 * seconds, 3)}))
 
     async def _guarded(self, scope: Any, headers: Headers, receive: Any, send: Any) -> None:
-        probe = scope["path"].removeprefix(scope.get("root_path", "")).startswith(_HEALTH)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        probe = path.startswith(_HEALTH)
+        if self._key is not None and path not in _PAGES and not path.startswith(_OPEN):
+            self._authorize(headers)
         if self._inside >= self._room and not probe:
             raise Problem(
                 "overloaded",
@@ -72,20 +100,39 @@ class Guard:
                 headers={"Retry-After": _RETRY_AFTER_S},
             )
         self._inside += 1
+        reading = scope["method"] in ("POST", "PUT", "PATCH")
         try:
             async with asyncio.timeout(self._limits.request_timeout_s):
-                if scope["method"] in ("POST", "PUT", "PATCH"):
+                if reading:
                     receive = _replay(await self._body(headers, receive))
+                    reading = False
                 await self._app(scope, receive, send)
         except TimeoutError:
+            if reading:
+                seconds = self._limits.request_timeout_s
+                raise Problem("body-too-slow", f"the body was not whole within {seconds:g} seconds.") from None
             raise Problem(
                 "timeout", f"there was no answer within {self._limits.request_timeout_s:g} seconds."
             ) from None
         finally:
             self._inside -= 1
 
+    def _authorize(self, headers: Headers) -> None:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        # Header bytes are Latin-1 by the time they are here; compared as bytes, in constant time.
+        right = hmac.compare_digest(given.strip().encode("latin-1"), self._key or b"")
+        if scheme.lower() != "bearer" or not right:
+            raise Problem(
+                "unauthorized",
+                "this server asks for a key, and the request has none or another.",
+                headers={"WWW-Authenticate": 'Bearer realm="texthash"'},
+            )
+
     async def _body(self, headers: Headers, receive: Any) -> bytes:
         most = self._limits.max_body_bytes
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):  # nothing is inflated, so that a small body stays small
+            raise Problem("unsupported-media-type", f"the body has Content-Encoding {encoding!r}; send it as it is.")
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > most:
             raise Problem("body-too-large", f"the body has {declared} bytes, this server takes {most}.")
@@ -106,6 +153,18 @@ class Guard:
                 "unsupported-media-type", f"the body is {media or 'of no stated type'}, not application/json."
             )
         return b"".join(parts)
+
+
+def key_of_environment() -> str | None:
+    """The key of the service; None where TEXTHASH_API_KEY is not set.
+
+    Raises:
+        UsageError: it is set, and empty or not plain ASCII: a service that was meant to be closed must not be open.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    if key is not None and not _REQUEST_ID.fullmatch(key):
+        raise UsageError(f"{KEY_VARIABLE} is no key.", "give 1 to 128 visible ASCII characters, or unset it.")
+    return key
 
 
 def _replay(body: bytes) -> Any:

@@ -42,6 +42,9 @@ KINDS: dict[str, Kind] = {
     "method-not-allowed": Kind(
         405, "this path does not take this method", "The Allow header of the answer names the methods that it takes."
     ),
+    "body-too-slow": Kind(
+        408, "the body took too long to arrive", "GET /v1/info shows limits.request_timeout_s; send less at once."
+    ),
     "wrong-code-width": Kind(
         409,
         "the code does not have the width of the index",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
 
 import texthash
@@ -14,7 +15,7 @@ from texthash.service import documentation, problems
 from texthash.service.checks import Checks
 from texthash.service.editor import Editor
 from texthash.service.gateway import Answer, Gateway
-from texthash.service.guard import Guard
+from texthash.service.guard import Guard, key_of_environment
 from texthash.service.problems import Problem
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
@@ -29,6 +30,7 @@ def make_app(
     search: Search | None = None,
     editor: Editor | None = None,
     alongside: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
     """Build the application.
 
@@ -37,6 +39,10 @@ def make_app(
         search: Answers one request; None: the gateway, without waiting for others to share the call.
         editor: Writes; None: there are no routes that write.
         alongside: What runs as long as the application does.
+        cors_origins: Whose pages may call it from a browser, beside its own.
+
+    Raises:
+        UsageError: TEXTHASH_API_KEY is set, but is no key.
     """
 
     @asynccontextmanager
@@ -57,7 +63,8 @@ def make_app(
     )
     checks = Checks(gateway)
     problems.install(app)
-    documentation.install(app, gateway)
+    key = key_of_environment()
+    documentation.install(app, gateway, keyed=key is not None)
     _add_pages(app)
     add_state(app, gateway, checks)
     add_search(app, gateway, checks, search or _alone(gateway))
@@ -65,7 +72,15 @@ def make_app(
     add_documents(app, gateway, checks, editor)
     if editor is not None:
         add_snapshots(app, editor)
-    app.add_middleware(Guard, limits=gateway.limits)
+    app.add_middleware(Guard, limits=gateway.limits, key=key)
+    if cors_origins:  # outermost, so that problems of the guard can be read too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["server-timing", "retry-after", "x-request-id"],
+        )
     return app
 
 

@@ -11,6 +11,7 @@ JSON = "application/json"
 BODY_PROBLEMS = (
     "malformed-json",
     "unauthorized",
+    "body-too-slow",
     "body-too-large",
     "batch-too-large",
     "text-too-long",

@@ -1,0 +1,144 @@
+"""What a stranger can send: no key, a wrong key, other origins, compressed, deep, broken and half bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from service.conftest import Asked
+from texthash.config import LimitsConfig
+from texthash.errors import UsageError
+from texthash.service.gateway import Gateway
+from texthash.service.web import make_app
+
+KEY = "a-key-of-the-test"
+QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 1}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+def closed(gateway: Callable[[LimitsConfig], Gateway], monkeypatch: pytest.MonkeyPatch) -> Asked:
+    monkeypatch.setenv("TEXTHASH_API_KEY", KEY)
+    return Asked(make_app(gateway(LimitsConfig())))
+
+
+def kind(reply: httpx.Response) -> tuple[int, str]:
+    return reply.status_code, reply.json()["type"].rpartition("/")[2]
+
+
+@pytest.mark.parametrize("given", [None, "", KEY, f"Basic {KEY}", "Bearer", f"Bearer {KEY}x", "Bearer ä"])
+@pytest.mark.parametrize("path", ["/v1/info", "/v1/documents/x", "/metrics", "/v1/nothing", "//v1/info"])
+def test_without_the_key_nothing_is_told(closed: Asked, path: str, given: str | None) -> None:
+    reply = closed.get(path, headers={} if given is None else {"authorization": given.encode("latin-1")})
+    assert kind(reply) == (401, "unauthorized")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert KEY not in reply.text
+
+
+def test_with_the_key_it_answers_and_behind_a_prefix_too(closed: Asked) -> None:
+    headers = {"authorization": f"bearer {KEY}"}
+    assert closed.post("/v1/search", QUERY).status_code == 401
+    assert closed.post("/v1/search", QUERY, headers=headers).status_code == 200
+    behind = Asked(closed.app, root_path="/find")
+    assert behind.get("/find/v1/info").status_code == 401
+    assert behind.get("/find/v1/info", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/redoc", "/openapi.json", "/favicon.svg", "/health", "/health/ready", "/problems/internal"]
+)
+def test_health_and_pages_need_no_key(closed: Asked, path: str) -> None:
+    assert closed.get(path).status_code == 200
+
+
+def test_the_documentation_has_a_place_for_the_key_only_where_there_is_one(closed: Asked, asked: Asked) -> None:
+    document = closed.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    needing = {path for path, routes in document["paths"].items() if all("security" in r for r in routes.values())}
+    assert needing == {path for path in document["paths"] if not path.startswith("/health")}
+    assert "securitySchemes" not in asked.get("/openapi.json").json()["components"]
+
+
+@pytest.mark.parametrize("key", ["", "with space", "ä"])
+def test_a_key_that_is_none_does_not_leave_the_service_open(gateway, monkeypatch, key: str) -> None:
+    monkeypatch.setenv("TEXTHASH_API_KEY", key)
+    with pytest.raises(UsageError, match="TEXTHASH_API_KEY"):
+        make_app(gateway(LimitsConfig()))
+
+
+def test_other_origins_may_call_only_where_they_are_listed(gateway, asked: Asked) -> None:
+    origin = {"origin": "https://example.org"}
+    assert "access-control-allow-origin" not in asked.get("/v1/info", headers=origin).headers
+    opened = Asked(make_app(gateway(LimitsConfig()), cors_origins=["https://example.org"]))
+    for path in ("/v1/info", "/v1/nothing"):
+        reply = opened.get(path, headers=origin)
+        assert reply.headers["access-control-allow-origin"] == "https://example.org"
+    other = opened.get("/v1/info", headers={"origin": "https://example.com"})
+    assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "GZIP"])
+def test_a_compressed_body_is_never_inflated(asked: Asked, encoding: str) -> None:
+    body = gzip.compress(json.dumps({"inputs": "a" * 50_000_000}).encode())
+    reply = asked.post("/v1/encode", content=body, headers={**JSON, "content-encoding": encoding})
+    assert kind(reply) == (415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("content", [b"[" * 900_000, b'{"queries":' * 80_000, b"[" * 900 + b"]" * 900])
+def test_deep_json_is_an_error_and_no_crash(asked: Asked, content: bytes) -> None:
+    assert asked.post("/v1/search", content=content, headers=JSON).status_code in (400, 422)
+    assert asked.search({"text": "sort"}, limit=1).status_code == 200
+
+
+def test_bytes_that_are_not_utf_8(asked: Asked) -> None:
+    reply = asked.post("/v1/encode", content=b'{"inputs": "\xff\xfe"}', headers=JSON)
+    assert kind(reply) == (400, "malformed-json")
+
+
+def test_of_a_member_that_occurs_twice_the_last_counts(asked: Asked) -> None:
+    content = json.dumps(QUERY)[:-1].encode() + b', "limit": 2}'
+    reply = asked.post("/v1/search", content=content, headers=JSON)
+    assert len(reply.json()["results"][0]["hits"]) == 2
+
+
+@pytest.mark.parametrize(("ends", "expected"), [(True, 400), (False, 408)])
+def test_half_a_body(gateway, ends: bool, expected: int) -> None:
+    app = make_app(gateway(LimitsConfig(request_timeout_s=0.1)))
+    messages = [{"type": "http.request", "body": b'{"quer', "more_body": True}]
+    sent = []
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        if ends:
+            return {"type": "http.disconnect"}
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/search", "headers": headers, "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == expected
+
+
+def test_a_request_leaves_one_line_without_its_text(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "texthash.service.requests"):
+        asked.post("/v1/search", QUERY, headers={"x-request-id": "mine"})
+        asked.get("/v1/documents/a-secret-id")
+        asked.get("/v1/nothing")
+    lines = [json.loads(record.getMessage()) for record in caplog.records]
+    assert [(line["route"], line["status"]) for line in lines] == [
+        ("/v1/search", 200),
+        ("/v1/documents/{id:path}", 404),
+        ("none", 404),
+    ]
+    assert lines[0]["request_id"] == "mine"
+    assert all(set(line) == {"request_id", "method", "route", "status", "ms"} for line in lines)
