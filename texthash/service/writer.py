@@ -111,6 +111,16 @@ class WriterServer:
                 return False
         return True
 
+    async def let_go(self) -> None:
+        """Let others write to an index that is not current any more; asked for again and again."""
+        if self._writer is None or self._lock.locked():  # the write that is under way will see to it
+            return
+        async with self._lock:
+            current = await asyncio.to_thread(read_release, self._home)
+            if self._writer is not None and self._writer.release.index_uri != current.index_uri:
+                self._writer.close()
+                self._writer = None
+
     def _open(self) -> IndexWriter:
         """The writer of the index that is current; another than before if a release of another index was published."""
         current = current_name(self._home)

@@ -1,0 +1,40 @@
+"""The writer of a service, called in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.fence import Fence, IndexHeldError
+from texthash.search.publish import publish
+from texthash.search.release import read_release
+from texthash.service.writer import Compact, Delete, WriterServer
+
+
+def test_an_index_that_is_not_current_any_more_is_let_go(
+    released: Home, small_corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    home = Home(Path(shutil.copytree(released.root, tmp_path / "home")))
+    before = read_release(home)
+    server = WriterServer(str(home.root), "http://127.0.0.1:9")
+
+    async def use() -> None:
+        deleted, compacted = await server.write_many([Delete(labels=("no such",)), Compact()])
+        assert (deleted.documents, compacted.documents) == (0, before.documents)
+        await server.let_go()
+        with pytest.raises(IndexHeldError, match="the service at"):
+            Fence(home, before.index_uri).take()
+        model = home.path(before.model_uri)
+        publish(home, model, build_index(model, small_corpus.path, home, shards=1))
+        await server.let_go()
+        fence = Fence(home, before.index_uri)
+        fence.take()
+        fence.leave()
+
+    asyncio.run(use())
