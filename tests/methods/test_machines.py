@@ -70,7 +70,7 @@ def test_unrolling_starts_the_decoder_at_the_machines(small_corpus):
     method.choose_words(small_corpus.train)
     method.unroll(small_corpus.train)
     assert torch.equal(method.words.weight, method.bottom.up.weight)
-    assert torch.equal(method.decoder[0].weight, method.top.weight)
+    assert torch.equal(method.down_top.weight, method.top.weight)
     chosen = torch.nonzero(method.places >= 0)[:, 0].numpy()
     frequency = small_corpus.vocabulary.document_frequency
     assert len(chosen) == 500

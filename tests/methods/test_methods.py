@@ -10,7 +10,7 @@ from texthash.config import TrainingConfig
 from texthash.corpora.batches import batches, text_batch
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import Card, GradientStage
-from texthash.methods.encode import activations_of, calibrate
+from texthash.methods.encode import ENCODING_NEEDS, activations_of, calibrate
 from texthash.methods.hasher import Hasher, digest
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.search.flat import FlatIndex
@@ -23,19 +23,22 @@ ITERATIVE = [
     "bmsh",
     "bvae",
     "corrsh",
+    "dgm_sph",
     "doc2hash",
     "doc2hash_s",
     "dwae",
     "gmsh",
+    "hierhash",
     "nash",
     "nash_dn",
     "nash_dn_s",
     "nash_n",
+    "stacked_rbm",
     "vdsh",
     "vdsh_s",
     "vdsh_sp",
 ]
-MEDIAN_CUT = ["gmsh", "vdsh", "vdsh_s", "vdsh_sp"]
+MEDIAN_CUT = ["gmsh", "hierhash", "vdsh", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
@@ -43,10 +46,12 @@ def test_no_method_escapes():
         "bmsh",
         "bvae",
         "corrsh",
+        "dgm_sph",
         "doc2hash",
         "doc2hash_s",
         "dwae",
         "gmsh",
+        "hierhash",
         "itq",
         "lsh",
         "nash",
@@ -55,6 +60,7 @@ def test_no_method_escapes():
         "nash_n",
         "pcah",
         "spectral_hashing",
+        "stacked_rbm",
         "sth",
         "vdsh",
         "vdsh_s",
@@ -105,8 +111,11 @@ class TestEveryMethod:
     def test_encoding_is_deterministic_and_ignores_the_company(self, name, small_corpus, fitted):
         method = fitted(name).method
         split = small_corpus.validation
-        together = activations_of(method, batches(split, 256, method.weighting))
-        apart = activations_of(method, batches(split, 17, method.weighting))
+        needs = method.card.needs & ENCODING_NEEDS
+        together, apart = (
+            activations_of(method, batches(split, size, method.weighting, needs, max_length=method.max_length))
+            for size in (256, 17)
+        )
         assert together.shape == (len(split), BITS)
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 

@@ -70,7 +70,7 @@ class PretrainedAutoencoder(HashMethod):
         self.register_buffer("places", torch.full((shape.vocabulary,), -1))
         self.bottom = CountRBM(words, hidden, replicated)
         self.middle, self.top = RBM(hidden, hidden), RBM(hidden, top, gaussian)
-        self.decoder = nn.ModuleList([xavier_linear(top, hidden), xavier_linear(hidden, hidden)])
+        self.down_top, self.down_middle = xavier_linear(top, hidden), xavier_linear(hidden, hidden)
         self.words = xavier_linear(hidden, words)
 
     def stages(self) -> Sequence[Stage]:
@@ -138,7 +138,7 @@ class PretrainedAutoencoder(HashMethod):
         if not self.pretraining_epochs:
             return
         with torch.no_grad():
-            for layer, machine in zip(self.decoder, (self.top, self.middle), strict=True):
+            for layer, machine in ((self.down_top, self.top), (self.down_middle, self.middle)):
                 layer.weight.copy_(machine.weight)
                 layer.bias.copy_(machine.visible_bias)
             self.words.weight.copy_(self.bottom.up.weight)
@@ -164,6 +164,6 @@ class PretrainedAutoencoder(HashMethod):
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         v = self.read(batch)
         hidden = self.code(self.encode(v), batch)
-        for layer in self.decoder:
+        for layer in (self.down_top, self.down_middle):
             hidden = torch.sigmoid(layer(hidden))
         return {"reconstruction": -word_log_likelihood(self.words(hidden), v, v.values).mean()}
