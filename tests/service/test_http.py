@@ -221,7 +221,7 @@ QUERY = {"queries": [{"text": TEXT}]}
         ({**QUERY, "fields": ["colour"]}, "invalid-field", "fields"),
         ({**QUERY, "filter": {"labels": []}}, "invalid-field", "labels"),
         ({**QUERY, "limt": 5}, "invalid-field", "limt"),
-        ({**QUERY, "params": {"plan": "mih"}}, "invalid-field", "plan"),
+        ({**QUERY, "params": {"plan": "hnsw"}}, "invalid-field", "plan"),
     ],
 )
 def test_what_cannot_be_asked(limited: Asked, body: object, kind: str, says: str) -> None:
@@ -342,7 +342,7 @@ def test_every_kind_of_problem_has_its_page(limited: Asked, kind: str) -> None:
 
 def test_info_says_what_is_served(limited: Asked, opened, everything) -> None:
     info = limited.get("/v1/info").json()
-    assert info["index"] == {"kind": "flat", "documents": len(everything[0]), "shards": 2}
+    assert info["index"] == {"kind": "flat+mih", "documents": len(everything[0]), "shards": 2}
     assert info["model"]["method"] == "itq"
     assert info["model"]["run"] == "0123abcd"
     assert info["model"]["digest"] == opened.release.model_digest
@@ -451,3 +451,20 @@ def test_the_page_needs_nothing_from_elsewhere(asked: Asked) -> None:
     absolute = re.findall(r'(?:src|href)="/[^"]*"|fetch\("/', page)
     assert absolute == []
     assert asked.get("/favicon.svg").headers["content-type"].startswith("image/svg")
+
+
+@pytest.mark.parametrize("plan", ["auto", "flat", "mih"])
+def test_every_plan_finds_the_same_and_is_named(asked: Asked, plan: str) -> None:
+    expected = asked.search({"text": "sort an array"}, limit=20).json()["results"][0]
+    body = asked.search({"text": "sort an array"}, limit=20, params={"plan": plan}).json()
+    result = body["results"][0]
+    assert result["hits"] == expected["hits"]
+    assert result["candidates"] > 0
+    assert set(body["plan"].split("+")) <= {"flat", "mih"}
+    if plan != "auto":
+        assert plan in body["plan"]
+
+
+def test_a_text_without_a_known_word_is_searched_by_no_plan(asked: Asked) -> None:
+    body = asked.search({"text": "qqqq"}).json()
+    assert (body["plan"], body["results"][0]["plan"], body["results"][0]["candidates"]) == ("none", None, 0)

@@ -53,6 +53,7 @@ def search(
     labels: Sequence[str] | None = None,
     fields: Sequence[Field] = ("title",),
     include_code: bool = False,
+    plan: Literal["auto", "flat", "mih"] = "auto",
     allow_partial: bool = False,
 ) -> Call[SearchReply]:
     """Search.
@@ -65,6 +66,7 @@ def search(
         labels: Only documents with one of these labels.
         fields: Parts of the documents to return.
         include_code: Return the codes of the hits.
+        plan: How to search; the hits are the same.
         allow_partial: Where a shard is away, take what the others find; the answer says so.
 
     Raises:

@@ -31,6 +31,11 @@ class Hits:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def of(self, query: int) -> Hits:
+        """The hits of one query."""
+        row = slice(query, query + 1)
+        return Hits(self.distances[row], self.numbers[row], self.plans[row], self.candidates[row])
+
 
 def check_window(limit: int, offset: int) -> None:
     """Raise TexthashError for a limit or an offset of hits that cannot be."""

@@ -45,8 +45,10 @@ class Filter(Body):
 class Plan(Body):
     """How to search."""
 
-    plan: Literal["auto", "flat"] = Field(
-        "auto", description="flat: compare with every code. Answers are exact always."
+    plan: Literal["auto", "flat", "mih"] = Field(
+        "auto",
+        description="flat: compare with every code; mih: multi-index hashing; auto: what is expected to be faster. "
+        "Answers are exact always, and the same.",
     )
 
 
@@ -83,6 +85,8 @@ class Result(BaseModel):
         description="false: a text of which the model knows no word. It has no meaningful code, and no hits."
     )
     hits: list[Hit] = Field(description="By distance, equal distances by document number (order of first insert).")
+    plan: str | None = Field(description="How its code was searched for: flat, mih, or both, where shards differed.")
+    candidates: int = Field(description="Codes that were met on the way to the answer.")
     total_within_radius: int | None = Field(description="Documents within the radius, if one was given.")
 
 
@@ -93,7 +97,7 @@ class SearchReply(BaseModel):
     partial: bool = Field(description="true: shards were away, whose documents are missing from hits and totals.")
     missing_shards: list[int] = Field(description="The shards that were away; empty unless allow_partial was set.")
     took_ms: float = Field(description="Time in the server; the Server-Timing header divides it.")
-    plan: Literal["flat"] = Field(description="How the codes were searched.")
+    plan: str = Field(description="How the codes were searched: flat, mih, or both, joined by +; none for no search.")
     release: str = Field(description="The release that answered.")
     index_version: int = Field(description="Its number.")
     bits: int
@@ -147,7 +151,7 @@ class ModelInfo(ModelReference):
 class IndexInfo(BaseModel):
     """The index that is served."""
 
-    kind: Literal["flat"]
+    kind: Literal["flat+mih"] = Field("flat+mih", description="The plans that a search may take.")
     documents: int
     shards: int
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.home import Home, resolve_home
+from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.release import CURRENT, list_releases, read_release
 from texthash.search.shard import Shard
@@ -26,6 +27,7 @@ class Group:
         limit: Hits per query.
         radius: Only documents at most so many bits away.
         labels: Only documents with one of these labels.
+        plan: flat, mih or auto; all give the same hits.
         fields: Document fields to return with each hit; None: no documents, they are fetched after the merge.
     """
 
@@ -33,6 +35,7 @@ class Group:
     limit: int
     radius: int | None
     labels: tuple[str, ...] | None
+    plan: Plan
     fields: tuple[str, ...] | None
 
 
@@ -132,7 +135,7 @@ def _fitting(home: Home, release: str, shards: int | None) -> str:
 
 
 def _search(shard: Shard, group: Group) -> Found:
-    hits = shard.search(group.codes, group.limit, radius=group.radius, labels=group.labels)
+    hits = shard.search(group.codes, group.limit, radius=group.radius, labels=group.labels, plan=group.plan)
     totals = None
     if group.radius is not None:
         totals = shard.total_within_radius(group.codes, group.radius, labels=group.labels)

@@ -9,13 +9,13 @@ from fastapi import Body, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from texthash.search.multi_index import join_plans
 from texthash.service.checks import Checks
 from texthash.service.documentation import EXAMPLE_ID
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 from texthash.service.schemas import SearchReply, SearchRequest
 
-PLAN = "flat"
 Search = Callable[[SearchRequest], Awaitable[Answer]]
 _PROBLEMS = (
     "encoder-unavailable",
@@ -74,7 +74,7 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
             "partial": bool(answer.missing),
             "missing_shards": answer.missing,
             "took_ms": round(1e3 * took, 3),
-            "plan": PLAN,
+            "plan": join_plans([result["plan"] for result in answer.results if result["plan"]]) or "none",
             "release": answer.release.name,
             "index_version": answer.release.version,
             "bits": answer.release.bits,

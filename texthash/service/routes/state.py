@@ -9,7 +9,6 @@ import texthash
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import answers
-from texthash.service.routes.search import PLAN
 from texthash.service.schemas import Health, Info, Limits
 
 _PING_S = 2.0
@@ -47,7 +46,7 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
                     "edition": release.edition,
                     "vocabulary_hash": release.vocabulary_hash,
                 },
-                "index": {"kind": PLAN, "documents": release.documents, "shards": len(release.shards)},
+                "index": {"documents": release.documents, "shards": len(release.shards)},
                 "limits": Limits(**gateway.limits.model_dump(), max_window=checks.window),
             }
         )
