@@ -79,6 +79,8 @@ class _Query:
     searched: bool = True
     hits: list[dict[str, Any]] = field(default_factory=list)
     total: int | None = None
+    plan: str | None = None
+    candidates: int = 0
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -86,7 +88,7 @@ class _Query:
         request = self.request
         labels = tuple(request.filter.labels) if request.filter else None
         fields = tuple(dict.fromkeys((*request.fields, *(("code",) if request.include_code else ()))))
-        return (request.limit + request.offset, request.radius, labels, fields)
+        return (request.limit + request.offset, request.radius, labels, request.params.plan, fields)
 
 
 _Later = tuple[_Query, Hits, NDArray[np.int64], tuple[str, ...]]
@@ -259,8 +261,8 @@ class Gateway:
             return [], {}
         width = release.bits // 8
         asked = [
-            Group(_stack(queries, width), limit, radius, labels, fields if limit <= _INLINE_HITS else None)
-            for (limit, radius, labels, fields), queries in groups.items()
+            Group(_stack(queries, width), limit, radius, labels, plan, fields if limit <= _INLINE_HITS else None)
+            for (limit, radius, labels, plan, fields), queries in groups.items()
         ]
         calls = {number: shard.search(release.name, asked) for number, shard in enumerate(self._shards)}
         answered, away = await _answers(calls)
@@ -273,11 +275,11 @@ class Gateway:
         self, release: Release, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]
     ) -> None:
         later: list[_Later] = []
-        for place, ((_, _, _, fields), queries) in enumerate(groups.items()):
+        for place, ((*_, fields), queries) in enumerate(groups.items()):
             parts = [shard[place] for shard in found]
             for row, query in enumerate(queries):
-                mine = [Hits([part.hits.distances[row]], [part.hits.numbers[row]]) for part in parts]
-                hits, owners = merge(mine, query.request.limit, query.request.offset)
+                hits, owners = merge([part.hits.of(row) for part in parts], query.request.limit, query.request.offset)
+                query.plan, query.candidates = hits.plans[0], int(hits.candidates[0])
                 if query.request.radius is not None:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
                 if parts[0].documents is None:
@@ -348,5 +350,7 @@ def _result(query: _Query) -> dict[str, Any]:
         "code": (query.code or b"").hex(),
         "known_words": query.known,
         "hits": query.hits,
+        "plan": query.plan,
+        "candidates": query.candidates,
         "total_within_radius": query.total if query.searched else (0 if query.request.radius is not None else None),
     }
