@@ -154,6 +154,8 @@ class HashMethod(nn.Module):
             graph before anything else. A method that walks on it opens it in :meth:`attach`, by ``train.neighbours``.
         max_length: Words after which a batch cuts ``tokens``, where ``card.needs`` names them.
         clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
+        training_only: Names of buffers and modules, made in :meth:`attach`, on which training depends and no code:
+            memories of the training documents. A checkpoint holds them, a saved model does not.
         hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
 
     What a stage learns belongs into parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
@@ -162,6 +164,7 @@ class HashMethod(nn.Module):
 
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
+    training_only: ClassVar[frozenset[str]] = frozenset()
     neighbours: int = NEIGHBOURS
     graph: str = GRAPH
     max_length: int = MAX_LENGTH
@@ -181,7 +184,7 @@ class HashMethod(nn.Module):
 
     def attach(self, train: Split) -> None:
         """Called in every process before the first stage, for methods that look training documents up by row
-        (memories, walks). What is kept here is not part of the saved model."""
+        (memories, walks). Buffers that it makes are named in ``training_only``, and so not part of the saved model."""
 
     def stages(self) -> Sequence[Stage]:
         """The stages of fitting, in order."""
@@ -210,6 +213,12 @@ class HashMethod(nn.Module):
             Tensor [B, bits].
         """
         raise NotImplementedError(f"{type(self).__name__} has no codes")
+
+    def learned(self) -> dict[str, Tensor]:
+        """All that codes depend on: the state dict without what is ``training_only``."""
+        return {
+            name: tensor for name, tensor in self.state_dict().items() if name.split(".")[0] not in self.training_only
+        }
 
     def database_codes(self) -> np.ndarray | None:
         """Packed codes of the training documents where the method defines them apart from ``activations``

@@ -152,7 +152,7 @@ class Hasher:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         # Copies, because safetensors refuses tensors that share memory, as tied weights do.
-        weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.method.state_dict().items()}
+        weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.method.learned().items()}
         save_file(weights, partial / _WEIGHTS)
         (partial / _VOCABULARY).write_text(self.vocabulary.to_json())
         record = {

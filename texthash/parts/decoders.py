@@ -44,3 +44,28 @@ class SoftmaxDecoder(WordDecoder):
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to logits [B, V]."""
         return torch.addmm(self.bias, codes, self.weight)
+
+
+class TopicDecoder(WordDecoder):
+    """t = z T, logits = t W + b: a bit switches on a topic T_j in R^d, and the words are told from the sum of those on
+    (Ye et al., 2020). The width d does not shrink with the code, so that few bits speak through d word vectors each.
+    T starts orthonormal (in its columns where d < m): from U(0, 1) all topics start alike, and codes collapse.
+
+    Args:
+        bits: Number m of topics, one a bit.
+        words: Size V of the vocabulary.
+        width: Dimension d of a topic.
+        average: t = z T / max(1, sum_j z_j), the mean of the topics that are on, instead of their sum.
+    """
+
+    def __init__(self, bits: int, words: int, width: int = 100, average: bool = False) -> None:
+        super().__init__(words)
+        self.average = average
+        self.topics = nn.Parameter(nn.init.orthogonal_(torch.empty(bits, width)))
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, words)))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes [B, m] to logits [B, V]."""
+        if self.average:
+            codes = codes / codes.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.addmm(self.bias, codes @ self.topics, self.weight)

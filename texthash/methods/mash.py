@@ -1,0 +1,148 @@
+"""MASH: few bits that keep the similarities of many, balanced over the whole corpus.
+
+encoder    l = tanh(h(x) A + a) in (-1, 1)^128, h: V -> H -> H with ReLU and dropout;  z = tanh(l C + c) in (-1, 1)^m
+decoder    p(w | z) = softmax(z W + b)_w
+loss       - sum_{w in x} log p(w | z)  +  w_rp L_rp(z, l)  +  [ w_bb L_bb(z, E) + w_bd L_bd(z, E) ]
+balance    E holds the signs of each document's last z; the bracket counts from ``balance_from`` of training on
+bits       1[z_j > median of z_j over the training documents]
+
+L_rp is in :mod:`texthash.parts.few_bit`; L_bb, L_bd and E are in :mod:`texthash.parts.balance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape, Split
+from texthash.methods.base import Card, Progress, Role, sum_terms
+from texthash.methods.generative import GenerativeMethod
+from texthash.parts.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
+from texthash.parts.binarizers import MedianBinarizer
+from texthash.parts.decoders import SoftmaxDecoder
+from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.few_bit import relevance_propagation
+from texthash.parts.reconstruction import word_log_likelihood
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+
+class MASH(GenerativeMethod):
+    """Relevance propagation and balance over the corpus, without noise.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        hidden: Width H of the encoder.
+        long_bits: Width of the longer code l.
+        dropout: Probability of dropping a hidden feature in training.
+        relevance: Weight w_rp of relevance propagation.
+        bit_balance: Weight w_bb.
+        decorrelation: Weight w_bd.
+        balance_from: Share of training after which the balance terms count.
+        memory_alpha: Share of an epoch for which signs in the memory are believed at the start.
+        learning_rate: Of Adam.
+        epochs: Passes over the training documents.
+        batch_size: Documents in a batch.
+        weighting: Of the words of the input.
+    """
+
+    memory: ExemplarMemory
+    training_only = frozenset({"memory"})
+    card = Card(
+        name="mash",
+        title="An Efficient and Robust Semantic Hashing Framework for Similar Text Search (without noise, MASH)",
+        venue="TOIS'2023",
+        survey_entry=5,
+        tags=("Rec", "CB", "FE", "Quan(Tanh)"),
+        citation="He et al., 2023, doi:10.1145/3570725",
+        fidelity="code",
+        deviations=(
+            "the balance terms count from a fixed share of training on; the code waits until precision on its test "
+            "queries has stayed below its best for 5 epochs",
+            "the memory is written with every batch; the code stops writing between epoch 10 and that moment",
+            "L_max of the memory is the largest loss of a batch, not of an epoch's mean",
+            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
+            "the decoder's bias starts at the log frequencies of the words",
+        ),
+    )
+    search_space = {
+        "learning_rate": LogUniform(5e-4, 5e-3),
+        "batch_size": Choice(64, 128, 256),
+        "dropout": Uniform(0.05, 0.5),
+        "relevance": LogUniform(0.1, 300.0),
+        "bit_balance": LogUniform(1e-3, 1.0),
+        "decorrelation": LogUniform(1e-3, 10.0),
+        "balance_from": Uniform(0.1, 0.9),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 1000,
+        long_bits: int = 128,
+        dropout: float = 0.1,
+        relevance: float = 0.5,
+        bit_balance: float = 1.0,
+        decorrelation: float = 0.01,
+        balance_from: float = 0.5,
+        memory_alpha: float = 0.5,
+        learning_rate: float = 1e-3,
+        epochs: int = 30,
+        batch_size: int = 128,
+        weighting: Weighting = "tfidf",
+    ) -> None:
+        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
+        self.relevance, self.bit_balance, self.decorrelation = relevance, bit_balance, decorrelation
+        self.balance_from, self.memory_alpha = balance_from, memory_alpha
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
+        self.long = xavier_linear(hidden, long_bits)
+        self.short = xavier_linear(long_bits, bits)
+        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
+        self.binarizer = MedianBinarizer(bits)
+
+    def attach(self, train: Split) -> None:
+        memory = ExemplarMemory(len(train), self.bits, self.memory_alpha)
+        self.memory = memory.to(self.binarizer.thresholds.device)
+
+    def codes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The code z [B, m] and the longer one l [B, 128] of each document."""
+        long = torch.tanh(self.long(self.encoder(batch)))
+        return torch.tanh(self.short(long)), long
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        short, long = self.codes(batch)
+        terms = self.meaning(batch, short, long, progress)
+        return {**terms, **self.balance(batch, short, sum_terms(terms), progress)}
+
+    def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """What the codes z and l are to tell of their documents."""
+        return {
+            "reconstruction": -word_log_likelihood(self.decoder(short), batch).mean(),
+            "relevance": self.relevance * self.propagation(short, long, progress),
+        }
+
+    def propagation(self, short: Tensor, long: Tensor, progress: Progress) -> Tensor:
+        """L_rp over the documents of all workers."""
+        return relevance_propagation(progress.workers.gather(short), progress.workers.gather(long))
+
+    def balance(self, batch: Batch, short: Tensor, loss: Tensor, progress: Progress) -> dict[str, Tensor]:
+        """Write the codes of all workers to the memory; the terms of balance, once they count."""
+        codes, rows = progress.workers.gather(short), progress.workers.gather(batch.rows)
+        self.memory.write(rows, codes, progress.step)
+        recent = self.memory.recent(progress.step, period=len(self.memory.seen) / len(rows))
+        self.memory.note(progress.workers.mean(loss))
+        if progress.fraction < self.balance_from:
+            return {}
+        return {
+            "bit_balance": self.bit_balance * memory_bit_balance(codes, recent),
+            "decorrelation": self.decorrelation * memory_decorrelation(codes, recent),
+        }
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        return self.codes(batch)[0]

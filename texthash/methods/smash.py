@@ -1,0 +1,108 @@
+"""SMASH: MASH that also tells the words of a document from copies of it in which words are masked; SMASH-S: labels too.
+
+noise      x~_s = x * M_s, M_s ~ Bern(k), k = min(1, |n|), n ~ N(0, (1 - sigma)^2) of each word, s = 1..S
+loss       loss of MASH  -  (1/S) sum_s e_s sum_{w in x} log p(w | z~_s)  +  w_rp L_rp(z~, l~),  e = softmax_s(l . l~_s)
+SMASH-S    loss of SMASH  +  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Progress
+from texthash.methods.mash import MASH
+from texthash.parts.categories import LabelHead
+from texthash.parts.reconstruction import word_log_likelihood
+from texthash.parts.robustness import folded_normal_keep, mask_words
+from texthash.parts.schedules import linear_ramp
+from texthash.parts.spaces import LogUniform, Uniform
+
+
+class SMASH(MASH):
+    """MASH that also tells the words of a document from copies in which words are masked.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        noise: sigma; a word stays with probability min(1, |n|), n ~ N(0, (1 - sigma)^2) drawn anew for each.
+        copies: Number S of masked copies.
+        others: Those of :class:`MASH`.
+    """
+
+    card = replace(
+        MASH.card,
+        name="smash",
+        title="An Efficient and Robust Semantic Hashing Framework for Similar Text Search",
+        tags=(*MASH.card.tags, "Robustness"),
+        deviations=(
+            *MASH.card.deviations,
+            "the weights e of the copies belong to their documents; the code mixes up documents and features",
+        ),
+    )
+    search_space = {**MASH.search_space, "noise": Uniform(0.1, 0.9)}
+
+    def __init__(self, shape: CorpusShape, bits: int, *, noise: float = 0.6, copies: int = 3, **others: Any) -> None:
+        super().__init__(shape, bits, **others)
+        self.noise, self.copies = noise, copies
+
+    def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
+        clean = super().meaning(batch, short, long, progress)
+        noisy = [self.codes(self.masked(batch, progress)) for _ in range(self.copies)]
+        noisy_short, noisy_long = (torch.cat(codes) for codes in zip(*noisy, strict=True))
+        likeness = (long * noisy_long.view(self.copies, *long.shape)).sum(dim=2)
+        told = torch.stack([word_log_likelihood(self.decoder(z), batch) for z, _ in noisy])
+        return {
+            **clean,
+            "denoising": -(torch.softmax(likeness, dim=0) * told).mean(),
+            "noisy_relevance": self.relevance * self.propagation(noisy_short, noisy_long, progress),
+        }
+
+    def masked(self, batch: Batch, progress: Progress) -> Batch:
+        """The documents with words taken out."""
+        keep = folded_normal_keep(batch.values, self.noise, progress.generator)
+        return replace(batch, values=mask_words(batch.values, keep, progress.generator))
+
+
+class SupervisedSMASH(SMASH):
+    """SMASH whose code also tells labels.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        label_weight: Final weight w_y of the labels.
+        label_ramp: Share of training over which w_y rises from 0.
+        others: Those of :class:`SMASH`.
+    """
+
+    card = replace(
+        SMASH.card,
+        name="smash_s",
+        title=f"{SMASH.card.title} (supervised, SMASH-S)",
+        tags=(*SMASH.card.tags, "SFC"),
+        needs=frozenset({"labels"}),
+        supervision="labels",
+        deviations=(
+            *SMASH.card.deviations,
+            "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
+            "150,000 steps",
+        ),
+    )
+    search_space = {**SMASH.search_space, "label_weight": LogUniform(10.0, 300.0)}
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.label_weight, self.label_ramp = label_weight, label_ramp
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+
+    def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
+        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
+        labels = weight * self.labels.loss(short, batch.labels, batch.labelled)
+        return {**super().meaning(batch, short, long, progress), "labels": labels}

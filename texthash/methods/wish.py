@@ -1,0 +1,127 @@
+"""WISH: unsupervised semantic hashing of few bits, which switch on implicit topics.
+
+encoder    mu = sigma(g(x)), g: V -> H -> H -> m with ReLU and dropout
+code       z_j = 1[mu_j > u_j], u ~ U(0, 1) in training, u = 1/2 for the bits;  straight-through gradient
+topics     t = z T (or the mean of the topics that are on), T in R^{m x d}, as many topics as bits
+decoder    p(w | z) = softmax(t W + b)_w
+loss       - sum_{w in x} log p(w | z)  +  w_KL KL(Bern(mu) || Bern(1/2))  +  alpha ||T T^T - I||_F^2
+
+NASH is the case d = m, T = I, alpha = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.methods.base import Card, Progress
+from texthash.methods.nash import NASH
+from texthash.parts.categories import LabelHead
+from texthash.parts.decoders import TopicDecoder
+from texthash.parts.few_bit import orthogonality
+from texthash.parts.schedules import linear_ramp
+from texthash.parts.spaces import Choice, LogUniform
+
+
+class WISH(NASH):
+    """Few-bit hashing with implicit topics.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code, and number of topics.
+        hidden: Width H of the encoder.
+        topic_width: Dimension d of a topic; topics can be orthonormal only where d >= m.
+        average: The decoder sees the mean of the topics that are on, not their sum.
+        orthogonality: Weight alpha.
+        others: Those of :class:`~texthash.methods.nash.NASH`.
+    """
+
+    decoder: TopicDecoder
+    card = Card(
+        name="wish",
+        title="Unsupervised Few-Bits Semantic Hashing with Implicit Topics Modeling",
+        venue="EMNLP'2020",
+        survey_entry=20,
+        tags=("Rec", "Prior(B)", "CB", "FE", "Quan(Sgn)"),
+        citation="Ye, Manotumruksa & Yilmaz, Findings of EMNLP 2020",
+        fidelity="code",
+        deviations=(
+            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
+            "w_KL is 1 from the first step; the code adds 5e-6 a batch and gets to 0.04 in 50 epochs",
+            "T starts orthonormal, not at U(0, 1), from where all codes became one within an epoch",
+            "the decoder's bias starts at the log frequencies of the words, W Xavier-uniform",
+            "the straight-through gradient of a bit is 1, where the code, by way of signs, has 1/2",
+            "batches of 64 documents at learning rate 3e-3 for 40 epochs, not of 100 at 1e-3 for up to 1,000",
+            "no dropout when documents are encoded; the code leaves it on",
+        ),
+    )
+    search_space = {
+        **NASH.search_space,
+        "topic_width": Choice(50, 100, 200),
+        "orthogonality": LogUniform(1e-3, 10.0),
+        "average": Choice(False, True),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 1000,
+        topic_width: int = 100,
+        average: bool = False,
+        orthogonality: float = 1.0,
+        **others: Any,
+    ) -> None:
+        super().__init__(shape, bits, hidden=hidden, **others)
+        self.orthogonality = orthogonality
+        self.decoder = TopicDecoder(bits, shape.vocabulary, topic_width, average)
+
+    def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        terms = super().bound(z, kl, batch, progress)
+        return {**terms, "orthogonality": self.orthogonality * orthogonality(self.decoder.topics)}
+
+
+class SupervisedWISH(WISH):
+    """WISH whose code also tells labels.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        label_weight: Final weight w_y of the labels.
+        label_ramp: Share of training over which w_y rises from 0.
+        others: Those of :class:`WISH`.
+    """
+
+    card = replace(
+        WISH.card,
+        name="wish_s",
+        title=f"{WISH.card.title} (supervised, WISH-S)",
+        tags=(*WISH.card.tags, "SFC"),
+        needs=frozenset({"labels"}),
+        supervision="labels",
+        deviations=(
+            *WISH.card.deviations,
+            "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
+            "150,000 steps",
+        ),
+    )
+    search_space = {**WISH.search_space, "label_weight": LogUniform(10.0, 300.0)}
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.label_weight, self.label_ramp = label_weight, label_ramp
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
+        labels = weight * self.labels.loss(z, batch.labels, batch.labelled)
+        return {**self.bound(z, kl, batch, progress), "labels": labels}
