@@ -1,7 +1,7 @@
 """Where state lives: prepared corpora, models, indexes, runs and the tracking store, all under TEXTHASH_HOME.
 
-What is large, prepared corpora and indexes, may lie apart from it in the store: another
-directory, or an address in an object store (TEXTHASH_STORE), which several nodes can share without a file system.
+What is large, prepared corpora and indexes, may lie apart from it in the store: another directory, or an address in an
+object store (TEXTHASH_STORE), which several nodes can share without a file system.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def place(name: str | Path) -> Path:
             "pip install 'texthash[s3]', or the fsspec client of that store.",
         ) from error
     except ValueError as error:
-        raise UsageError(f"{name} is not the address of an object store: {error}.", "write it as s3://bucket/prefix.") from error
+        problem = f"{name} is not the address of an object store: {error}."
+        raise UsageError(problem, "write it as s3://bucket/prefix.") from error
     if not path.drive.strip("/"):
         raise UsageError(f"{name} names no bucket.", "write it as s3://bucket/prefix.")
     return cast("Path", path)
