@@ -18,6 +18,9 @@ from texthash.corpora.prepare import run
 from texthash.errors import TexthashError
 from texthash.home import Home
 
+_BLOCKS_A_WORKER = 8
+_MOST_TASKS = 16
+
 
 def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Path:
     """Prepare a corpus on the running Ray cluster and return its directory; one that is prepared already is reused.
@@ -41,23 +44,25 @@ def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Pat
 def spread(workers: int, function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterator[Any]:
     """Call ``function`` with each task as keywords, ``workers`` at a time, and yield what it returns as it is finished.
 
-    Each task is a block of a dataset, so that it is scheduled, and run again if its worker dies, by itself; it then
-    finds what is finished. Errors that a person is meant to read travel as results: Ray would wrap them in its own.
+    A few tasks are a block of a dataset, which is scheduled as one (that costs the driver some 10 ms), and run again
+    as one if its worker dies; it then finds what is finished. Errors that a person is meant to read travel as results:
+    Ray would wrap them in its own.
     """
     import ray
 
-    dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
-        partial(_outcome, function),
-        batch_size=1,
+    blocks = max(min(len(tasks), _BLOCKS_A_WORKER * workers), len(tasks) // _MOST_TASKS)
+    dataset = ray.data.from_items(tasks, override_num_blocks=blocks).map_batches(
+        partial(_outcomes, function),
+        batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.TaskPoolStrategy(size=min(workers, len(tasks))),
+        compute=ray.data.TaskPoolStrategy(size=min(workers, blocks)),
     )
     # Room is set aside for what each operator might put into the object store; on a small store that lets a second
     # worker start only now and then. These tasks put next to nothing there.
     dataset.context.op_resource_reservation_enabled = False
     dataset.context.enable_progress_bars = False
-    blocks: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
-    for block in blocks:
+    tables: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+    for block in tables:
         for packed in block["outcome"].to_pylist():
             outcome = pickle.loads(packed)
             if isinstance(outcome, Exception):
@@ -65,9 +70,12 @@ def spread(workers: int, function: Callable[..., Any], tasks: list[dict[str, Any
             yield outcome
 
 
-def _outcome(function: Callable[..., Any], task: pa.Table) -> pa.Table:
+def _outcomes(function: Callable[..., Any], tasks: pa.Table) -> pa.Table:
+    return pa.table({"outcome": pa.array([_outcome(function, task) for task in tasks.to_pylist()], pa.binary())})
+
+
+def _outcome(function: Callable[..., Any], task: dict[str, Any]) -> bytes:
     try:
-        outcome = function(**task.to_pylist()[0])
+        return pickle.dumps(function(**task))
     except (TexthashError, OSError) as error:
-        outcome = error
-    return pa.table({"outcome": pa.array([pickle.dumps(outcome)], pa.binary())})
+        return pickle.dumps(error)
