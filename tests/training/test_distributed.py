@@ -93,9 +93,17 @@ def test_a_run_that_does_not_take_up_an_older_one_goes_on_after_a_death_of_its_o
 
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster, small_corpus, tmp_path):
+    def refuse(method):  # within the test, so that it travels by value
+        raise TexthashError("nothing here can be validated", "mend it")
+
     training = TRAINING.model_copy(update={"workers": 1, "max_failures": 0})
-    with pytest.raises(TexthashError, match="several nodes"):
-        train_distributed(PLAIN, tmp_path / "nowhere", training, storage=tmp_path, name="run")
+    with pytest.raises(TexthashError, match="nothing here can be validated"):
+        train_distributed(PLAIN, small_corpus.path, training, storage=tmp_path, name="run", validate=refuse)
+
+
+def test_a_corpus_that_is_not_there_is_refused_at_once(ray_cluster, tmp_path):
+    with pytest.raises(TexthashError, match="not a prepared corpus"):
+        train_distributed(PLAIN, tmp_path / "nowhere", TRAINING, storage=tmp_path, name="run")
 
 
 def test_more_workers_than_the_cluster_holds_are_refused_at_once(ray_cluster, small_corpus, tmp_path):
