@@ -261,9 +261,6 @@ class _RemoteWriter(_Remote):
             raise done
         return done
 
-    async def ping(self) -> bool:
-        return await self._call("ping")
-
 
 class _RemoteShard(_Remote):
     def __init__(self, handle: DeploymentHandle, number: int) -> None:

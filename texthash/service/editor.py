@@ -22,8 +22,6 @@ class Writer(Protocol):
 
     async def write(self, write: Write) -> Done: ...
 
-    async def ping(self) -> bool: ...
-
 
 class Editor:
     """Writes for requests.

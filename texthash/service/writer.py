@@ -102,15 +102,6 @@ class WriterServer:
                     answers += [_problem(error)] * len(group)
         return answers
 
-    async def ping(self) -> bool:
-        """Whether this is the writer now."""
-        async with self._lock:
-            try:
-                await asyncio.to_thread(self._open)
-            except IndexHeldError:
-                return False
-        return True
-
     async def let_go(self) -> None:
         """Let others write to an index that is not current any more; asked for again and again."""
         if self._writer is None or self._lock.locked():  # the write that is under way will see to it
