@@ -101,7 +101,8 @@ def _files(record: CorpusRecord) -> str:
 
 
 def _results() -> str:
-    """Mean and deviation over the seeds of every cell that was run; the range over ties beside it."""
+    """Mean and deviation over the seeds of every cell that was run; the range over ties beside it, and whether codes
+    have collapsed."""
     cells: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -112,6 +113,8 @@ def _results() -> str:
         figures = {name: [float(row[name]) for row in rows if row[name]] for name in _FIGURES}
         mean = {name: f"{statistics.mean(values):.3f}" if values else "" for name, values in figures.items()}
         spread = f" ± {statistics.stdev(figures['p_at_100']):.3f}" if len(rows) > 1 else ""
+        collapsed = sum(row["collapsed"] == "yes" for row in rows)
+        note = f", codes collapsed in {collapsed} of {len(rows)}" if collapsed else ""
         ties = f"{mean['p_at_100_worst']} to {mean['p_at_100_best']}" if mean["p_at_100_worst"] else ""
         published = f"{rows[0]['published']} ({rows[0]['published_source']})" if rows[0]["published"] else ""
         lines.append(
@@ -120,7 +123,7 @@ def _results() -> str:
                 edition,
                 f"`{method}`",
                 bits,
-                mean["p_at_100"] + spread,
+                mean["p_at_100"] + spread + note,
                 ties,
                 mean["map"],
                 str(len(rows)) if bits else "",

@@ -6,7 +6,7 @@
 A cell is a corpus, an edition, a method, a width and a seed. The epoch that is kept is chosen on validation; test is
 looked at when the cell is done, and a cell with a row in the results is skipped, so an interrupted run goes on where
 it ended. The cosine of tf-idf vectors stands beside the codes as the method ``tfidf_cosine``. Each cell is a run in
-MLflow.
+MLflow; where the codes of the validation documents have collapsed, ``collapsed`` says yes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
 KEYS = ("corpus", "edition", "method", "bits", "seed")
-COLUMNS = (*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit")
+COLUMNS = (*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit", "collapsed")
 REFERENCE = "tfidf_cosine"
 Key = tuple[str, str, str, str, str]
 
@@ -107,12 +107,14 @@ def _run(left: list[Cell], home: Home) -> None:
 def _figures(cell: Cell, home: Home, corpus: PreparedCorpus) -> dict[str, Any]:
     study = Study(cell.config, home, corpus)
     model = study.train(cell.seed)
-    metrics = study.evaluate(model, test=True)["test"].metrics
+    found = study.evaluate(model, test=True)
+    metrics = found["test"].metrics
     epochs = [report for report in model.history if report.terms]
     return {
         **{name: f"{metrics[name]:.4f}" for name in FIGURES},
         "seconds_per_epoch": f"{sum(r.seconds for r in epochs) / len(epochs):.2f}" if epochs else "",
         "epochs": str(len(epochs)) if epochs else "",
+        "collapsed": "yes" if found["validation"].collapse else "no",
     }
 
 

@@ -72,6 +72,28 @@ def test_collapse_is_said(codes, named):
     assert named in warning
 
 
+def test_bits_that_hardly_vary_are_a_collapse_though_none_is_stuck():
+    rng = np.random.default_rng(3)
+    codes = np.packbits(rng.random((3000, 32)) < 0.05, axis=1)
+    diagnostics = diagnose(codes)
+    assert diagnostics["dead_bits"] == 0
+    assert diagnostics["entropy"] == pytest.approx(0.286, abs=0.02)  # H(0.05)
+    warning = collapse_warning(diagnostics, 32, 3000)
+    assert warning is not None
+    assert "0.29 bits of entropy" in warning
+
+
+def test_codes_as_few_as_the_labels_are_no_collapse_of_a_method_that_learned_these():
+    four = np.random.default_rng(4).integers(0, 256, (4, 4), dtype=np.uint8)  # one code a label
+    diagnostics = diagnose(np.repeat(four, 500, axis=0))
+    warning = collapse_warning(diagnostics, 32, 2000)
+    assert warning is not None
+    assert "25% of the documents share one code" in warning
+    assert collapse_warning(diagnostics, 32, 2000, coarse=True) is None
+    stuck = diagnose(np.zeros((2000, 4), np.uint8))
+    assert collapse_warning(stuck, 32, 2000, coarse=True) is not None
+
+
 def test_sound_codes_are_not_warned_about():
     codes = np.random.default_rng(2).integers(0, 256, (3000, 4), dtype=np.uint8)
     assert collapse_warning(diagnose(codes), 32, 3000) is None

@@ -132,7 +132,20 @@ def test_collapsed_codes_are_warned_about(small_corpus):
             return np.zeros((len(split), 4), np.uint8)
 
     found = Protocol(small_corpus, CONFIG).evaluate_validation(Constant())
-    assert any("collapsed" in warning for warning in found.warnings)
+    assert found.collapse in found.warnings
+    assert "collapsed" in found.collapse
+
+
+def test_collapse_is_judged_by_the_queries_which_training_has_not_seen(small_corpus, hasher):
+    class Memory:
+        def encode_split(self, split, role="document"):
+            codes = hasher.encode_split(split, role)
+            return codes if split.name == "train" else np.zeros_like(codes)
+
+    found = Protocol(small_corpus, CONFIG).evaluate_validation(Memory())
+    assert found.collapse is not None
+    assert found.diagnostics["entropy"] > 0.5
+    assert Protocol(small_corpus, CONFIG).evaluate_validation(hasher).collapse is None
 
 
 def test_more_hits_than_documents_are_warned_about(small_corpus, hasher):

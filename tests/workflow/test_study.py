@@ -117,6 +117,18 @@ def test_test_is_looked_at_once_for_a_model(small_corpus, home):
     assert study.report([model], model.run).is_file()
 
 
+def test_a_run_whose_codes_collapse_says_so(small_corpus, home, capsys):
+    heavy = {"name": "nash", "bits": 16, "params": {"hidden": 32, "kl_weight": 1e4}}
+    for method, collapsed in ((heavy, "true"), ({**heavy, "params": {"hidden": 32}}, "false")):
+        study = _study(small_corpus, home, method=method)
+        model = study.train(3)
+        (evaluation,) = study.evaluate(model, test=False).values()
+        tags = model.run.read_tags()
+        assert tags["codes.collapsed"] == collapsed
+        said = "warning: The codes have collapsed: " in capsys.readouterr().err
+        assert said == ("codes.warning" in tags) == (evaluation.collapse is not None) == (collapsed == "true")
+
+
 def test_training_on_several_workers_needs_a_cluster(small_corpus, home):
     study = _study(small_corpus, home, training={"workers": 2, "epochs": 1})
     with pytest.raises(UsageError, match="need a Ray cluster"):

@@ -14,6 +14,13 @@ from texthash.hamming.codes import unpack
 _BLOCK = 65_536  # documents unpacked at once
 _DEAD = 0.01  # a bit is dead when it is set in less than this share of documents, or in more than the rest
 
+# Codes have collapsed when one of these is passed; see collapse_warning.
+LEAST_ENTROPY = 0.5  # mean entropy of a bit, in bits: that of a bit set in 11% of the documents
+MOST_DEAD = 0.25  # share of dead bits
+LARGEST_BUCKET = 0.1  # share of the documents with one code
+LEAST_EFFECTIVE = 1 / 3  # entropy of the whole code, as a share of what width and number of documents allow
+FEWEST_DOCUMENTS = 100  # fewer are too few to tell
+
 
 def share_of_ones(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Share of documents in which each bit is set, float64 [bits]; 0.5 is balanced."""
@@ -64,22 +71,33 @@ def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int) -> str | None:
+def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, coarse: bool = False) -> str | None:
     """One sentence when the codes have lost most of their capacity, else None.
 
-    Judged by three signs: a quarter of the bits dead, a tenth of the documents in one bucket, or an entropy below a
-    third of what the width and the number of documents allow. Fewer than 100 documents are too few to tell.
+    Judged by four signs. Two are of single bits: their mean entropy is below 0.5 bits, or a quarter of them is dead.
+    Two are of whole codes: a tenth of the documents shares one, or their entropy is below a third of what the width and
+    the number of documents allow. Cuts at the median of the training documents balance the bits of whatever is left,
+    noise too: of a method with such cuts a collapsed posterior may pass, and only its retrieval figures tell.
+
+    Args:
+        diagnostics: From :func:`diagnose`, of documents that training has not seen.
+        bits: Width of the codes.
+        documents: How many were diagnosed. Fewer than 100 are not judged.
+        coarse: The method learned from labels. Its codes may be as few as these, so only single bits are judged.
     """
-    if documents < 100:
+    if documents < FEWEST_DOCUMENTS:
         return None
     signs = []
-    if diagnostics["dead_bits"] >= bits / 4:
+    if diagnostics["entropy"] < LEAST_ENTROPY:
+        signs.append(f"a bit carries {diagnostics['entropy']:.2f} bits of entropy on average")
+    if diagnostics["dead_bits"] >= bits * MOST_DEAD:
         signs.append(f"{diagnostics['dead_bits']:.0f} of {bits} bits are the same in 99% of the documents")
-    if diagnostics["largest_bucket"] >= 0.1:
-        signs.append(f"{diagnostics['largest_bucket']:.0%} of the documents share one code")
-    possible = min(bits, math.log2(documents))
-    if diagnostics["effective_bits"] < possible / 3:
-        signs.append(f"the codes carry {diagnostics['effective_bits']:.1f} bits where {possible:.1f} are possible")
+    if not coarse:
+        if diagnostics["largest_bucket"] >= LARGEST_BUCKET:
+            signs.append(f"{diagnostics['largest_bucket']:.0%} of the documents share one code")
+        possible = min(bits, math.log2(documents))
+        if diagnostics["effective_bits"] < possible * LEAST_EFFECTIVE:
+            signs.append(f"the codes carry {diagnostics['effective_bits']:.1f} bits where {possible:.1f} are possible")
     if not signs:
         return None
     return (

@@ -49,9 +49,14 @@ class Protocol:
         self.config = config or EvaluationConfig()
         self._released: set[str] = set()
 
-    def evaluate_validation(self, model: Encoder) -> Evaluation:
-        """All figures with the validation split as queries; may be asked for as often as one likes."""
-        return self._evaluate(model, "validation")
+    def evaluate_validation(self, model: Encoder, *, coarse: bool = False) -> Evaluation:
+        """All figures with the validation split as queries; may be asked for as often as one likes.
+
+        Args:
+            model: Gives the codes.
+            coarse: It learned from labels, so its codes may be as few as these without having collapsed.
+        """
+        return self._evaluate(model, "validation", coarse)
 
     def validate(self, model: Encoder) -> dict[str, float]:
         """The metrics of :meth:`evaluate_validation` by flat name."""
@@ -73,7 +78,7 @@ class Protocol:
         Can be pickled."""
         return Validator(self.corpus.path, self.config)
 
-    def release_test(self, model: Encoder, study: str) -> Evaluation:
+    def release_test(self, model: Encoder, study: str, *, coarse: bool = False) -> Evaluation:
         """All figures with the test split as queries: once per study, when its model is frozen.
 
         A study is one search that ends in one frozen model, for instance one method at one width with one seed. What
@@ -83,6 +88,7 @@ class Protocol:
         Args:
             model: The final model of the study.
             study: Name of the study.
+            coarse: As for validation.
 
         Raises:
             UsageError: test was released for this study before.
@@ -92,11 +98,11 @@ class Protocol:
                 f"the test split was already released for the study {study!r}.",
                 "choose by validate(); a model found after looking at test needs a new study, with a name of its own.",
             )
-        evaluation = self._evaluate(model, "test")
+        evaluation = self._evaluate(model, "test", coarse)
         self._released.add(study)
         return evaluation
 
-    def _evaluate(self, model: Encoder, split: str) -> Evaluation:
+    def _evaluate(self, model: Encoder, split: str, coarse: bool) -> Evaluation:
         asked, manifest = collection(self.corpus, split), self.corpus.manifest
         query_codes, database_codes = asked.codes(model.encode_split)
         scores = score(
@@ -105,13 +111,15 @@ class Protocol:
         bits = 8 * database_codes.shape[1]
         diagnostics = diagnose(database_codes)
         # Bits that are balanced on the database and not on the queries show a shift between the two.
-        diagnostics["query_bit_balance"] = diagnose(query_codes)["bit_balance"]
+        of_queries = diagnose(query_codes)
+        diagnostics["query_bit_balance"] = of_queries["bit_balance"]
         warnings = [*manifest.warnings, *asked.left_out]
         if self.config.k > asked.documents:
             warnings.append(
                 f"k={self.config.k} of {asked.documents} documents: those that do not exist count as irrelevant."
             )
-        if collapse := collapse_warning(diagnostics, bits, asked.documents):
+        collapse = collapse_warning(of_queries, bits, len(query_codes), coarse)
+        if collapse:
             warnings.append(collapse)
         return Evaluation(
             corpus=manifest.name,
@@ -120,6 +128,7 @@ class Protocol:
             bits=bits,
             k=self.config.k,
             measure=asked.measure,
+            collapse=collapse,
             metrics=scores.metrics,
             curves={**scores.curves, "share_of_ones": share_of_ones(database_codes).tolist()},
             diagnostics=diagnostics,

@@ -43,6 +43,7 @@ class Evaluation:
         database_codes: uint8 [N, bits/8].
         query_labels: int32 [Q], the first label of each query, for pictures; -1 for none.
         measure: ``precision`` of documents that share a label, or ``recall`` of those that answer a question.
+        collapse: The warning that the codes of the queries have collapsed; None: they have not.
     """
 
     corpus: str
@@ -59,6 +60,7 @@ class Evaluation:
     database_codes: NDArray[np.uint8] = field(repr=False, compare=False)
     query_labels: NDArray[np.int32] = field(repr=False, compare=False)
     measure: Measure = "precision"
+    collapse: str | None = None
 
     @property
     def main(self) -> str:
@@ -83,6 +85,7 @@ class Evaluation:
             "curves": {name: [_finite(value) for value in values] for name, values in self.curves.items()},
             "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},
             "warnings": self.warnings,
+            "collapse": self.collapse,
         }
 
     def to_json(self) -> str:

@@ -222,19 +222,26 @@ class Study:
         """All figures of a final model, on validation and, where ``test`` is set, on test; logs and keeps them.
 
         What a model's directory holds is not found again, so that its test figures stay those of the first look. A
-        corpus without labels has no figures; its codes are described nevertheless.
+        corpus without labels has no figures; its codes are described nevertheless. Where the codes of the validation
+        split have collapsed, the run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
         """
-        from texthash.evaluation.diagnostics import diagnose
+        from texthash.evaluation.diagnostics import collapse_warning, diagnose
         from texthash.evaluation.results import Evaluation
         from texthash.methods.hasher import Hasher
 
         hasher = Hasher.load(model.hasher)
         hasher.check_corpus(self.corpus)
         last = model.history[-1].number
+        coarse = hasher.method.card.supervision == "labels"
         if not self.judged:
             codes = diagnose(hasher.encode_split(self.corpus.train))
             model.run.metrics({f"codes/{k}": v for k, v in codes.items()}, step=last + 1)
             say(f"evaluate {model.name}: no document has a label, so there is nothing to measure but the codes")
+            unseen = hasher.encode_split(self.corpus.validation)
+            collapse = collapse_warning(diagnose(unseen), hasher.bits, len(unseen), coarse) if len(unseen) else None
+            if collapse:
+                say(f"  warning: {collapse}")
+            model.run.tags(_collapse_tags(collapse))
             return {}
         found: dict[str, Evaluation] = {}
         for split in ("validation", "test") if test else ("validation",):
@@ -243,9 +250,9 @@ class Study:
                 found[split] = Evaluation.load(place)
                 continue
             if split == "test":
-                evaluation = self.protocol.release_test(hasher, model.name)
+                evaluation = self.protocol.release_test(hasher, model.name, coarse=coarse)
             else:
-                evaluation = self.protocol.evaluate_validation(hasher)
+                evaluation = self.protocol.evaluate_validation(hasher, coarse=coarse)
             found[split] = evaluation
             evaluation.save(place)
             prefix = "val" if split == "validation" else split
@@ -260,6 +267,7 @@ class Study:
                 say(f"  warning: {warning}")
             if split == "validation":
                 model.run.metrics({f"codes/{k}": v for k, v in evaluation.diagnostics.items()}, step=last + 1)
+                model.run.tags(_collapse_tags(evaluation.collapse))
         return found
 
     def report(self, models: Sequence[TrainedModel], run: Run) -> Path | None:
@@ -310,6 +318,10 @@ def corpus_of(model: TrainedModel, home: Home) -> PreparedCorpus:
             "train the model again on what is there now.",
         )
     return corpus
+
+
+def _collapse_tags(warning: str | None) -> dict[str, Any]:
+    return {"codes.collapsed": warning is not None, **({"codes.warning": warning} if warning else {})}
 
 
 def _texts(corpus: PreparedCorpus, count: int) -> list[str]:
