@@ -23,7 +23,7 @@ from texthash.search.release import Release, read_release
 if TYPE_CHECKING:
     from texthash.home import Home
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
         UsageError: a name that cannot be a file's.
         TexthashError: the name is taken, or nothing is released.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
     snapshot = Snapshot(name, read_release(home).name, datetime.now(UTC).isoformat(timespec="seconds"))
     path = _path(home, name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from texthash.service.schemas import Body, Filter
+from texthash.search.snapshots import NAME
+from texthash.service.schemas import Body, Filter, exactly_one
 
 Label = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -45,6 +46,8 @@ class UpsertReply(BaseModel):
 
 class DeleteRequest(Body):
     """Which documents to take out: exactly one of ids and filter."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(ids="array", filter="object"))
 
     ids: list[str] | None = Field(None, min_length=1, description="At most limits.max_batch; unknown ones are ignored.")
     filter: Filter | None = None
@@ -91,7 +94,7 @@ class CountReply(BaseModel):
 class SnapshotRequest(Body):
     """A name for what is served now."""
 
-    name: str = Field(max_length=100)
+    name: str = Field(max_length=100, json_schema_extra={"pattern": f"^{NAME.pattern}$"})
 
 
 class SnapshotInfo(BaseModel):

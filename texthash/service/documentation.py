@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
 from texthash.service.problems import MEDIA_TYPE
 
@@ -42,12 +43,13 @@ TAGS = [
 ]
 
 
-def install(app: FastAPI, gateway: Gateway, keyed: bool = False) -> None:
+def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False) -> None:
     """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
 
     Args:
         app: The application; its own documentation routes must be off.
         gateway: Knows the release, and the id of a document, so that examples work.
+        checks: Knows what this server allows.
         keyed: Whether the service asks for a key; the pages then have a place to give it.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
@@ -69,6 +71,7 @@ def install(app: FastAPI, gateway: Gateway, keyed: bool = False) -> None:
         )
         _name_example(document, await gateway.example())
         _problems_only(document)
+        _name_limits(document, checks)
         if keyed:
             _ask_for_key(document)
         return JSONResponse(document)
@@ -114,6 +117,23 @@ def _problems_only(document: dict[str, Any]) -> None:
                 content = answer.get("content", {})
                 if MEDIA_TYPE in content:
                     content.pop("application/json", None)
+
+
+def _name_limits(document: dict[str, Any], checks: Checks) -> None:
+    """Put what this server allows into the schemas, so that who reads them asks for no more."""
+    schemas, batch = document["components"]["schemas"], {"maxItems": checks.limits.max_batch}
+    for schema, member, bound in (
+        ("SearchRequest", "queries", batch),
+        ("SearchRequest", "limit", {"maximum": checks.limits.max_limit}),
+        ("SearchRequest", "offset", {"maximum": checks.window - 1}),
+        ("SearchRequest", "radius", {"maximum": checks.bits}),
+        ("Query", "code", {"pattern": f"^[0-9A-Fa-f]{{{checks.bits // 4}}}$"}),
+        ("EncodeRequest", "inputs", batch),
+        ("UpsertRequest", "documents", batch),
+        ("DeleteRequest", "ids", batch),
+    ):
+        if schema in schemas:  # without a writer there are no requests that write
+            schemas[schema]["properties"][member].update(bound)
 
 
 def _name_example(document: dict[str, Any], example_id: str | None) -> None:

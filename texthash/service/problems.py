@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -226,10 +227,18 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem("not-found", f"there is no {path} here.", headers=headers)
     if error.status_code == 405:
-        return Problem("method-not-allowed", f"{path} does not take {method}.", headers=headers)
+        allowed = ", ".join(sorted(_methods(request)))
+        detail = f"{path} does not take {method}, but {allowed}."
+        return Problem("method-not-allowed", detail, headers={**(headers or {}), "Allow": allowed})
     if error.status_code == 400:
         return Problem("malformed-json", str(error.detail), headers=headers)
     return Problem("internal", f"unexpected status {error.status_code}: {error.detail}", headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What a path takes: of all its routes, where the framework names the first one's only."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in getattr(route, "methods", None) or ("GET", "HEAD")}
 
 
 def _from_validation(error: RequestValidationError) -> Problem:

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DocumentField = Literal["title", "text", "labels"]
 
 
 class Body(BaseModel):
-    """A part of a request: unknown members are refused."""
+    """A part of a request: unknown members are refused, and values of another type than the document says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number, and some programs write every one with a fraction: 4.0 is an integer there."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+
+
+def exactly_one(**types: str) -> dict[str, Any]:
+    """JSON schema of an object that has exactly one of these members; each with its type, the others null or away."""
+    return {
+        "oneOf": [
+            {"required": [name], "properties": {other: {"type": "null"} for other in types} | {name: {"type": type_}}}
+            for name, type_ in types.items()
+        ]
+    }
 
 
 class Query(Body):
     """What to search for: exactly one of text, code and id."""
+
+    model_config = ConfigDict(json_schema_extra=exactly_one(text="string", code="string", id="string"))
 
     text: str | None = Field(None, description="Raw text; encoded by the model as a query.")
     code: str | None = Field(
@@ -56,9 +76,11 @@ class SearchRequest(Body):
     """A search with one query or many, which share all other members."""
 
     queries: list[Query] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
-    limit: int = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
-    offset: int = Field(0, ge=0, description="Hits to leave out first; limit + offset at most limits.max_window.")
-    radius: int | None = Field(None, ge=0, description="Only documents at most so many bits away; at most the bits.")
+    limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
+    offset: Integer = Field(0, ge=0, description="Hits to leave out first; limit + offset at most limits.max_window.")
+    radius: Integer | None = Field(
+        None, ge=0, description="Only documents at most so many bits away; at most the bits."
+    )
     filter: Filter | None = None
     params: Plan = Plan()
     fields: list[DocumentField] = Field(["title"], description="Parts of the document to return with each hit.")

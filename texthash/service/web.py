@@ -64,7 +64,7 @@ def make_app(
     checks = Checks(gateway)
     problems.install(app)
     key = key_of_environment()
-    documentation.install(app, gateway, keyed=key is not None)
+    documentation.install(app, gateway, checks, keyed=key is not None)
     _add_pages(app)
     add_state(app, gateway, checks)
     add_search(app, gateway, checks, search or _alone(gateway))

@@ -8,18 +8,16 @@ from texthash.service.problems import KINDS, MEDIA_TYPE
 from texthash.service.schemas import ProblemBody
 
 JSON = "application/json"
+READ_PROBLEMS = ("unauthorized", "overloaded", "internal", "timeout")
 BODY_PROBLEMS = (
+    *READ_PROBLEMS,
     "malformed-json",
-    "unauthorized",
     "body-too-slow",
     "body-too-large",
     "batch-too-large",
     "text-too-long",
     "unsupported-media-type",
     "invalid-field",
-    "overloaded",
-    "internal",
-    "timeout",
 )
 WRITE_PROBLEMS = (*BODY_PROBLEMS, "write-failed", "writer-unavailable", "index-held")
 

@@ -21,7 +21,7 @@ from texthash.service.document_schemas import (
 from texthash.service.documentation import EXAMPLE_ID
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway
-from texthash.service.routes.answers import BODY_PROBLEMS, WRITE_PROBLEMS, answers
+from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, answers
 
 Wait = Annotated[
     bool,
@@ -37,7 +37,7 @@ def add_documents(app: FastAPI, gateway: Gateway, checks: Checks, editor: Editor
         "/v1/documents/{id:path}",
         tags=[_TAG],
         summary="One document",
-        responses=answers("unauthorized", "unknown-document", "shard-unavailable", "overloaded", "internal"),
+        responses=answers(*READ_PROBLEMS, "unknown-document", "invalid-field", "shard-unavailable"),
     )
     async def get_document(
         id: Annotated[str, Path(min_length=1, openapi_examples={"id": {"value": EXAMPLE_ID}})],

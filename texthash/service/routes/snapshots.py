@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from texthash.service.document_schemas import RestoreReply, SnapshotInfo, SnapshotRequest, Snapshots
 from texthash.service.editor import Editor
-from texthash.service.routes.answers import BODY_PROBLEMS, WRITE_PROBLEMS, answers
+from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, answers
 
 _TAG = "snapshots"
 
@@ -16,7 +16,7 @@ _TAG = "snapshots"
 def add_snapshots(app: FastAPI, editor: Editor) -> None:
     """Add the routes of snapshots."""
 
-    @app.get("/v1/snapshots", tags=[_TAG], summary="List them", responses=answers("unauthorized", "internal"))
+    @app.get("/v1/snapshots", tags=[_TAG], summary="List them", responses=answers(*READ_PROBLEMS))
     async def list_snapshots() -> Snapshots:
         """All snapshots, oldest first."""
         return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in editor.snapshots()])

@@ -8,7 +8,7 @@ from starlette.responses import Response
 import texthash
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
-from texthash.service.routes.answers import answers
+from texthash.service.routes.answers import READ_PROBLEMS, answers
 from texthash.service.schemas import Health, Info, Limits
 
 _PING_S = 2.0
@@ -21,7 +21,7 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         "/v1/info",
         tags=["service"],
         summary="What is served, and within which limits",
-        responses=answers("unauthorized", "internal"),
+        responses=answers(*READ_PROBLEMS),
     )
     async def info() -> Info:
         """The model, the index, the release that holds both, and the limits of this server."""
