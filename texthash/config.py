@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from texthash.errors import UsageError, nearest_name
 
+S = TypeVar("S", bound="Section")
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
@@ -226,18 +227,24 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
 def parse_config(values: Mapping[Any, Any]) -> Config:
     """Validate a nested mapping into a :class:`Config`; raises :class:`UsageError`."""
+    return parse_section(Config, values, "the configuration")
+
+
+def parse_section(section: type[S], values: Mapping[Any, Any], what: str) -> S:
+    """Validate a nested mapping into a section; raises :class:`UsageError` that says what of ``what`` is wrong."""
     try:
-        return Config.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise UsageError("the configuration is wrong: " + "; ".join(lines), "correct the keys named above.") from None
+        lines = [_explain(problem, section) for problem in error.errors()]
+        raise UsageError(f"{what} is wrong: " + "; ".join(lines), "correct the keys named above.") from None
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {dotted!r} ({nearest_name(location[-1], _keys_at(location[:-1]))})"
+        known = _keys_at(root, location[:-1])
+        return f"unknown key {dotted!r}" + (f" ({nearest_name(location[-1], known)})" if known else "")
     if location and location[-1] in LimitsConfig.model_fields and _variable(location[-1]) in os.environ:
         dotted = _variable(location[-1])
     return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
@@ -247,10 +254,10 @@ def _variable(limit: str) -> str:
     return f"TEXTHASH_{limit.upper()}"
 
 
-def _keys_at(location: Sequence[str]) -> Iterable[str]:
-    section: type[BaseModel] = Config
+def _keys_at(root: type[BaseModel], location: Sequence[str]) -> Iterable[str]:
+    section = root
     for part in location:
-        annotation = section.model_fields[part].annotation
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         section = annotation

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import corpora, indexes, listings, models, serving, writes
+from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
 from texthash.errors import exit_status, explained
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
@@ -34,7 +34,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     models.tune,
     models.evaluate,
     models.report,
-    models.encode,
+    encoding.encode,
     indexes.search,
     writes.plan,
 )
@@ -43,6 +43,7 @@ for command in _COMMANDS:
 app.add_typer(serving.serve_app, name="serve")
 app.add_typer(indexes.index_app, name="index")
 app.add_typer(corpora.corpora_app, name="corpora")
+app.add_typer(studies.study_app, name="study")
 _VERBOSE = {"traceback": False}
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, vstack
 
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import UsageError
-from texthash.evaluation.collection import collection
+from texthash.evaluation.collection import Collection, collection
 from texthash.evaluation.metrics import mean
 from texthash.evaluation.scoring import Relevance
 from texthash.progress import track
 
+TFIDF = "tfidf"
 _CELLS = 8_000_000  # similarities held at once: 32 MB of float32, and some masks of that shape
 
 
-def float_cosine_reference(corpus: PreparedCorpus, k: int = 100, split: str = "validation") -> float:
-    """P@k of the cosine between tf-idf vectors, without codes: what hashing the same input loses, or gains. In a pair
-    corpus recall@k.
+def float_cosine_reference(
+    corpus: PreparedCorpus, k: int = 100, split: str = "validation", vectors: str = TFIDF
+) -> float:
+    """P@k of the cosine between real-valued vectors, without codes: what hashing the same input loses, or gains. In a
+    pair corpus recall@k.
+
+    Mean of :func:`float_cosine` over the queries with a relevant document in the database; NaN without any.
+    """
+    return mean(float_cosine(corpus, k, split, vectors))
+
+
+def float_cosine(
+    corpus: PreparedCorpus, k: int = 100, split: str = "validation", vectors: str = TFIDF
+) -> NDArray[np.float64]:
+    """The figure of each query, float64 [Q], when documents are ranked by the cosine of real-valued vectors.
 
     Equal similarities (documents without a common word are all at 0) are treated as equal distances are: by the
     expected value over all their orders, which no permutation of the database changes.
@@ -26,26 +42,42 @@ def float_cosine_reference(corpus: PreparedCorpus, k: int = 100, split: str = "v
         corpus: Queries and database are those of :func:`texthash.evaluation.collection.collection`.
         k: Cut; the denominator of P@k stays k.
         split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
+        vectors: ``tfidf``, or the name of a sentence encoder whose vectors are kept beside the corpus
+            (:mod:`texthash.corpora.features`).
 
     Returns:
-        Mean over the queries with a relevant document in the database; NaN without any.
+        P@k, in a pair corpus recall@k; NaN for a query without a relevant document in the database.
     """
     if k < 1:
         raise UsageError(f"k={k} retrieves nothing.", "give a k of 1 or more.")
     asked = collection(corpus, split)
-    vectors = asked.queries.matrix("tfidf")
-    vectors = vectors if asked.asked is None else vectors[asked.asked]
-    columns = vstack([part.matrix("tfidf") for part in asked.database]).T.tocsc()
+    queries, columns = _vectors(asked, vectors)
     labels, label_columns = _membership(asked.relevance)
     block = max(1, _CELLS // max(1, asked.documents))
     values = [np.zeros(0)]
-    for start in track(range(0, vectors.shape[0], block), "tf-idf cosine reference"):
+    for start in track(range(0, queries.shape[0], block), f"{vectors} cosine reference"):
         rows = slice(start, start + block)
-        similarity = (vectors[rows] @ columns).toarray()
+        similarity = queries[rows] @ columns
+        similarity = similarity if isinstance(similarity, np.ndarray) else similarity.toarray()
         relevant = (labels[rows] @ label_columns).toarray() > 0
         found = _expected_hits(similarity, relevant, k)
         values.append(found / (k if asked.measure == "precision" else np.maximum(relevant.sum(axis=1), 1)))
-    return mean(np.concatenate(values))
+    return np.concatenate(values)
+
+
+def _vectors(asked: Collection, name: str) -> tuple[Any, Any]:
+    """Unit vectors of the queries [Q, V], and of the database, transposed [V, N]; sparse where they are tf-idf."""
+    if name == TFIDF:
+        queries = asked.queries.matrix("tfidf")
+        columns = vstack([part.matrix("tfidf") for part in asked.database]).T.tocsc()
+        return queries if asked.asked is None else queries[asked.asked], columns
+    queries = _unit(asked.queries.dense(name))
+    columns = np.concatenate([_unit(part.dense(name)) for part in asked.database]).T
+    return queries if asked.asked is None else queries[asked.asked], columns
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def _membership(relevance: Relevance) -> tuple[csr_matrix, csc_matrix]:

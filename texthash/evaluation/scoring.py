@@ -82,12 +82,7 @@ def score(
         UsageError: no query has a relevant document.
     """
     k, documents = config.k, len(database_codes)
-    cuts = [cut for cut in config.curve if cut <= documents]
-    blocks = [
-        _per_query(graded, k, cuts, measure)
-        for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
-    ]
-    values = {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
+    values = by_query(query_codes, database_codes, relevance, config, threads, measure)
     per_query = values.get(f"{SHORT[measure]}_at_{k}", np.zeros(0))
     known = ~np.isnan(per_query)
     if not known.any():
@@ -95,7 +90,30 @@ def score(
     curves = {name: of_query[known].mean(axis=0).tolist() for name, of_query in values.items() if of_query.ndim == 2}
     flat = {name: metrics.mean(of_query) for name, of_query in values.items() if of_query.ndim == 1}
     flat |= {"queries": float(known.sum()), "queries_skipped": float((~known).sum()), "documents": float(documents)}
-    return Scores(flat, {"k": [float(cut) for cut in cuts], **curves}, per_query)
+    cuts = [float(cut) for cut in _cuts(config, documents)]
+    return Scores(flat, {"k": cuts, **curves}, per_query)
+
+
+def by_query(
+    query_codes: Codes,
+    database_codes: Codes,
+    relevance: Relevance,
+    config: EvaluationConfig,
+    threads: int = 1,
+    measure: Measure = "precision",
+) -> dict[str, NDArray[Any]]:
+    """Every figure of each query by its flat name, float64 [Q], and every curve [Q, points]; arguments and errors are
+    those of :func:`score`. NaN where nothing is relevant."""
+    cuts = _cuts(config, len(database_codes))
+    blocks = [
+        _per_query(graded, config.k, cuts, measure)
+        for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
+
+
+def _cuts(config: EvaluationConfig, documents: int) -> list[int]:
+    return [cut for cut in config.curve if cut <= documents]
 
 
 def nothing_relevant(queries: int, documents: int) -> UsageError:

@@ -1,0 +1,75 @@
+"""Run a study, corpora x methods x bits x seeds from one file, its cells side by side on Ray.
+
+    python pipelines/study.py configs/studies/posthoc.yaml
+    python pipelines/study.py configs/studies/posthoc.yaml --dry-run
+
+Cells that are done are skipped, so the same command goes on where one was interrupted; a cell that fails does not end
+the others. Each cell is a run in MLflow, nested in the study's. Codes and relevance are kept: a new metric needs no
+new training (``texthash evaluate --rescore STUDY``). ``texthash report STUDY`` describes it on one page. Prints a
+summary as JSON.
+"""
+
+import argparse
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from common import state, step
+
+from texthash.distributed import check_shared, cluster
+from texthash.errors import exit_status, explained
+from texthash.home import HOME_VARIABLE
+from texthash.progress import say
+from texthash.studies.distributed import side_by_side
+from texthash.studies.plan import load_plan
+from texthash.studies.run import forecast, run_study
+
+
+def main(arguments: argparse.Namespace) -> dict[str, Any]:
+    plan, home = load_plan(arguments.file), state(arguments.home)
+    if arguments.dry_run:
+        return forecast(plan, home)
+    with cluster():
+        check_shared(home.root, home.store)
+        with step(f"study {plan.name}"):
+            outcome = run_study(plan, home, extend=arguments.extend, spread=side_by_side, distributed=True)
+    return {
+        "study": plan.name,
+        "directory": str(outcome.folder.path),
+        "run": outcome.run.run_id,
+        "done": outcome.done,
+        "skipped": outcome.skipped,
+    }
+
+
+def run() -> int:
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    options.add_argument("file", type=Path, help="YAML file; see configs/studies/")
+    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
+    options.add_argument("--dry-run", action="store_true", help="print the cells that are left, and end")
+    options.add_argument("--extend", action="store_true", help="let a study of that name have the cells of this file")
+    options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    arguments = options.parse_args()
+    try:
+        json.dump(main(arguments), sys.stdout, indent=2)
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where this one ended")
+        return 130
+    except Exception as error:
+        known = explained(error)
+        if known is None:
+            raise
+        if arguments.verbose:
+            traceback.print_exc()
+        say(f"error: {known}")
+        return exit_status(known)
+    print(flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

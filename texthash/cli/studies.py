@@ -1,0 +1,75 @@
+"""Commands about studies: run one, see how it stands; compare two models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from texthash.cli.options import Address, Json, on_ray
+from texthash.cli.output import emit, show
+from texthash.home import resolve_home
+from texthash.progress import say
+
+study_app = typer.Typer(help="Corpora x methods x bits x seeds from one file.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Name of a study, or its directory.")]
+
+
+@study_app.command("run")
+def run(
+    file: Annotated[Path, typer.Argument(help="YAML file; see configs/studies/.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells that are left, and end.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Let a study of that name have the cells of this file.")
+    ] = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Run what is left of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
+    from texthash.studies.plan import load_plan
+    from texthash.studies.run import forecast, one_by_one, run_study
+
+    plan, home = load_plan(file), resolve_home()
+    if dry_run:
+        found = forecast(plan, home)
+        if as_json:
+            emit(found)
+            return
+        print("\n".join(found["to_do"]))
+        seconds = found["training_seconds"]
+        estimate = f"; about {seconds:,.0f} s of training, as the done ones took" if seconds is not None else ""
+        say(f"{len(found['to_do'])} of {found['cells']} cells to do{estimate}")
+        return
+    with on_ray(address) as distributed:
+        spread = one_by_one
+        if distributed:
+            from texthash.studies.distributed import side_by_side
+
+            spread = side_by_side
+        outcome = run_study(plan, home, extend=extend, spread=spread, distributed=distributed)
+    summary = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
+    emit({**summary, "done": outcome.done, "skipped": outcome.skipped})
+
+
+@study_app.command("list")
+def listed(as_json: Json = False) -> None:
+    """The studies that are there. Example: `texthash study list`"""
+    from texthash.studies.folder import StudyFolder, studies
+
+    home = resolve_home()
+    rows = []
+    for name in studies(home):
+        folder = StudyFolder.open(home, name)
+        done = sum(map(folder.finished, folder.plan.cells))
+        rows.append({"study": name, "cells": len(folder.plan.cells), "done": done, "directory": str(folder.path)})
+    show(rows, as_json)
+
+
+@study_app.command("show")
+def shown(name: Name, as_json: Json = False) -> None:
+    """The cells of a study, and how they stand. Example: `texthash study show posthoc`"""
+    from texthash.studies.folder import StudyFolder
+    from texthash.studies.run import status
+
+    show(status(StudyFolder.open(resolve_home(), name)), as_json)

@@ -1,0 +1,264 @@
+"""One cell: trained or cut, evaluated, measured, and its run in the tracking store."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.storage import read_json, write_json
+from texthash.evaluation.protocol import Encoder, Protocol
+from texthash.evaluation.reference import TFIDF, float_cosine
+from texthash.evaluation.results import Evaluation
+from texthash.hamming import kernels
+from texthash.hamming.codes import to_words
+from texthash.home import Home
+from texthash.progress import say
+from texthash.studies.folder import CellRecord, StudyFolder, corpus_key
+from texthash.studies.plan import Cell
+from texthash.tracking import Run, Tracker, commit
+from texthash.workflow.models import TrainedModel
+from texthash.workflow.study import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+_TEXTS, _WARM = 128, 8  # whose encoding is timed, and before
+_QUERIES, _K = 256, 100
+
+
+def run_cell(cell: Cell, folder: StudyFolder, home: Home, parent: Run) -> CellRecord:
+    """Do what is not done yet of a cell, and keep it.
+
+    A model that is trained is not trained again, an evaluation that is there is kept: what was interrupted goes on, and
+    a study whose test split is opened later only evaluates.
+
+    Args:
+        cell: Which.
+        folder: Of its study; its corpora are prepared, and their relevance kept.
+        home: Where state is kept.
+        parent: The study's run.
+    """
+    corpus = open_corpus(cell.config.corpus.name, cell.config.corpus.edition.name, home)
+    folder.place(cell).mkdir(parents=True, exist_ok=True)
+    if cell.kind == "model":
+        record = _model(cell, folder, home, parent, corpus)
+    else:
+        tracker = Tracker(cell.config.tracking, home, experiment(folder))
+        tags = {"kind": cell.kind, "row": cell.row, "study": folder.name, "corpus": corpus.manifest.name}
+        key = f"{folder.name}/{cell.id}"
+        run = tracker.find(key) or tracker.start(
+            cell.label, parent=parent, params=cell.config.flat(), tags=tags, note=f"{cell.label}.", key=key
+        )
+        with run:
+            record = (_encoder if cell.kind == "encoder" else _reference)(cell, folder, run, corpus)
+    folder.write(cell, record)
+    return record
+
+
+def experiment(folder: StudyFolder) -> str:
+    """All runs of a study are of one experiment, unless its configuration names another."""
+    return f"texthash-study-{folder.name}"
+
+
+def open_corpus(name: str, edition: str, home: Home) -> PreparedCorpus:
+    """A prepared corpus of the state directory."""
+    return PreparedCorpus.open(home.corpus(name, edition))
+
+
+# -- a trained model --------------------------------------------------------------------------------------------------
+
+
+def _model(cell: Cell, folder: StudyFolder, home: Home, parent: Run, corpus: PreparedCorpus) -> CellRecord:
+    from texthash.methods.hasher import Hasher
+
+    place = folder.place(cell)
+    tracking = cell.config.tracking
+    named = tracking.model_copy(update={"experiment": tracking.experiment or experiment(folder)})
+    study = Study(cell.config.model_copy(update={"tracking": named}), home, corpus)
+    model = _trained(place)
+    if model is None:
+        model = study.train(cell.config.training.seed, parent=parent)
+        model.run.tags({"row": cell.row, "study": folder.name, "cell": cell.id})
+        write_json(place / "model.json", {"directory": str(model.directory)})
+    study.evaluate(model, test="test" in folder.plan.splits)
+    for split in folder.plan.splits:
+        _copy(model.directory / split, place / split)
+    hasher = Hasher.load(model.hasher)
+    texts = first_texts(corpus)
+    record = CellRecord(
+        run=model.run.run_id,
+        commit=model.commit,
+        model=str(model.directory),
+        seconds=model.seconds,
+        epochs=sum(bool(report.terms) for report in model.history),
+        documents_per_second=speed(hasher.encode, texts),
+        search_ms=search_ms(Evaluation.load(place / "validation")),
+        bytes_per_document=hasher.bits / 8,
+        unknown=_across(cell, folder, home, model, hasher) if folder.plan.across else {},
+        history=[asdict(report) for report in model.history],
+    )
+    _log_costs(model.run, record)
+    return record
+
+
+def _trained(place: Path) -> TrainedModel | None:
+    """The model that an interrupted cell has trained, if it is still there."""
+    note = place / "model.json"
+    directory = Path(read_json(note)["directory"]) if note.is_file() else None
+    return TrainedModel.read(directory) if directory and directory.is_dir() else None
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not target.is_dir():
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        partial.rename(target)
+
+
+def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel, hasher: Any) -> dict[str, float]:
+    """Evaluate a model on the other corpora; gives the share of documents of each without a known word."""
+    from texthash.evaluation.transfer import TextCodes
+
+    unknown = {}
+    for config in folder.plan.corpora:
+        corpus = open_corpus(config.corpus.name, config.corpus.edition.name, home)
+        key = corpus_key(corpus)
+        if key == cell.corpus:
+            continue
+        coder = TextCodes(hasher)
+        places = {split: folder.place(cell) / "on" / key / split for split in folder.plan.splits}
+        evaluate_on(Protocol(corpus, config.evaluation), coder, places, model.name)
+        if coder.documents:
+            unknown[key] = coder.unknown / coder.documents
+        for split, where in places.items():
+            figures = Evaluation.load(where).metrics
+            model.run.metrics({f"{key}/{split}/{name}": value for name, value in figures.items()})
+    before = folder.record(cell)
+    return {**(before.unknown if before else {}), **unknown}
+
+
+# -- codes of an encoder, and references ------------------------------------------------------------------------------
+
+
+def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
+    from texthash.corpora.features.encoder import open_encoder
+    from texthash.evaluation.posthoc import PosthocCodes
+
+    encoder = cell.config.corpus.features
+    assert encoder is not None
+    run.dataset(corpus, folder.plan.splits)
+    started = time.monotonic()
+    codes = PosthocCodes(corpus, encoder, cell.how, cell.bits)  # type: ignore[arg-type]
+    seconds = time.monotonic() - started
+    protocol = Protocol(corpus, cell.config.evaluation)
+    places = {split: folder.place(cell) / split for split in folder.plan.splits}
+    evaluate_on(protocol, codes, places, cell.id)
+    opened = open_encoder(encoder)
+    record = CellRecord(
+        run=run.run_id,
+        commit=commit(),
+        seconds=seconds,
+        documents_per_second=speed(lambda texts: codes.cut_vectors(opened.encode(texts)), first_texts(corpus)),
+        search_ms=search_ms(Evaluation.load(places["validation"])),
+        bytes_per_document=codes.bits / 8,
+    )
+    for split, where in places.items():
+        _log(run, Evaluation.load(where), split)
+    _log_costs(run, record)
+    return record
+
+
+def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
+    protocol = Protocol(corpus, cell.config.evaluation)
+    run.dataset(corpus, folder.plan.splits)
+    before = folder.record(cell)
+    figures = dict(before.figures) if before else {}
+    for split in folder.plan.splits:
+        if split not in figures:
+            by_query = float_cosine(corpus, cell.config.evaluation.k, split, cell.how)
+            np.save(folder.place(cell) / f"{split}.npy", by_query)
+            figures[split] = float(np.nanmean(by_query))
+            run.metrics({f"{'val' if split == 'validation' else split}/{protocol.metric}": figures[split]})
+    if cell.how == TFIDF:
+        indptr = corpus.train.counts[0]
+        size = 8.0 * float(indptr[-1]) / max(1, len(indptr) - 1)  # a word's number and its weight
+    else:
+        size = 4.0 * corpus.train.dense(cell.how).shape[1]
+    return CellRecord(run=run.run_id, commit=commit(), bytes_per_document=size, figures=figures)
+
+
+def evaluate_on(protocol: Protocol, codes: Encoder, places: dict[str, Path], study: str) -> None:
+    """Evaluate codes on each split and keep what was found, unless it is there."""
+    for split, where in places.items():
+        if where.is_dir():
+            continue
+        if split == "test":
+            found = protocol.release_test(codes, study)
+        else:
+            found = protocol.evaluate_validation(codes)
+        where.parent.mkdir(parents=True, exist_ok=True)
+        found.save(where)
+        named = f"{corpus_key(protocol.corpus)}: {split} {found.main} {found.metrics[found.main]:.4f}"
+        say(f"evaluate {study} on {named}")
+
+
+def _log(run: Run, evaluation: Evaluation, split: str) -> None:
+    prefix = "val" if split == "validation" else split
+    run.metrics({f"{prefix}/{name}": value for name, value in evaluation.metrics.items()})
+    if split == "validation":
+        run.metrics({f"codes/{name}": value for name, value in evaluation.diagnostics.items()})
+
+
+def _log_costs(run: Run, record: CellRecord) -> None:
+    named = ("documents_per_second", "search_ms", "bytes_per_document", "seconds")
+    values = {name: value for name in named if (value := getattr(record, name)) is not None}
+    run.metrics({f"cost/{name}": value for name, value in values.items()})
+
+
+# -- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def first_texts(corpus: PreparedCorpus) -> list[str]:
+    """Raw texts of validation to measure by."""
+    for table in corpus.validation.documents(_TEXTS):
+        return list(table["text"].to_pylist())
+    return []
+
+
+def speed(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float | None:
+    """Documents a second from raw text to code; None without texts."""
+    if not texts:
+        return None
+    encode(texts[:_WARM])
+    started = time.perf_counter()
+    encode(texts)
+    return len(texts) / (time.perf_counter() - started)
+
+
+def search_ms(evaluation: Evaluation) -> float:
+    """Milliseconds that an exact scan takes for one query on one thread."""
+    words: NDArray[np.uint64] = to_words(evaluation.database_codes)
+    queries = to_words(evaluation.query_codes[:_QUERIES])
+    k = min(_K, len(evaluation.database_codes))
+    kernels.top_k(words, queries[:, :1], k)
+    started = time.perf_counter()
+    for number in range(queries.shape[1]):
+        kernels.top_k(words, queries[:, number : number + 1], k)
+    return 1e3 * (time.perf_counter() - started) / queries.shape[1]
+
+
+def with_threads(count: int) -> int:
+    """Let this process use so many threads; gives how many it used before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before

@@ -1,0 +1,254 @@
+"""The file that describes a study, and the cells that it stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from texthash.config import Config, Section, load_config, parse_section
+from texthash.errors import UsageError
+from texthash.evaluation.posthoc import WHOLE, Cut
+from texthash.evaluation.reference import TFIDF
+from texthash.methods.registry import resolve
+
+Kind = Literal["model", "encoder", "reference"]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class MethodRow(Section):
+    """One row of a study's table: a method with its hyper-parameters."""
+
+    method: str | None = Field(None, description="registry name; null: the row's own name")
+    params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters; default: published")
+    bits: tuple[int, ...] | None = Field(None, description="null: the study's")
+    seeds: tuple[int, ...] | None = Field(None, description="null: the study's")
+
+
+class EncoderRows(Section):
+    """Rows of codes that are cut from a sentence encoder's vectors without learning a hash."""
+
+    cuts: tuple[Cut, ...] = ("sign", "centred_sign", "prefix", "itq")
+    bits: tuple[int, ...] | None = Field(None, description="of prefix and itq; null: the study's")
+
+
+class Published(Section):
+    """A figure that is printed somewhere, to stand beside ours."""
+
+    corpus: str
+    edition: str | None = Field(None, description="null: beside every edition of that corpus")
+    row: str
+    bits: int
+    figure: float
+    source: str = Field(min_length=1, description="where it is printed, and on which edition it rests")
+
+
+class Plan(Section):
+    """A study: every method at every width with every seed on every corpus.
+
+    Attributes:
+        name: Of the study; its directory is ``runs/studies/<name>`` in the state directory.
+        corpora: Whole configurations, one for each corpus and edition. In a file: names of YAML files beside it, or
+            mappings; what the file has under ``settings`` is laid over each.
+        bits, seeds: For all rows that have none of their own.
+        methods: Rows by name.
+        encoders: Rows of codes cut from sentence encoders, by the encoder's name.
+        references: Real-valued vectors whose cosine is drawn as a line: ``tfidf``, or a sentence encoder. Those of
+            ``encoders`` are there without being named.
+        test: Whether the test split is opened, once a cell, when its model is final.
+        across: Whether each model is evaluated on the other corpora of the study too.
+        cpus_per_cell: What a cell claims of a Ray cluster, and how many threads it uses.
+        published: Figures to stand beside ours.
+    """
+
+    name: str = Field(pattern=_NAME)
+    corpora: tuple[Config, ...] = Field(min_length=1)
+    bits: tuple[int, ...] = (32,)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    methods: dict[str, MethodRow] = Field(default_factory=dict)
+    encoders: dict[str, EncoderRows] = Field(default_factory=dict)
+    references: tuple[str, ...] = (TFIDF,)
+    test: bool = False
+    across: bool = False
+    cpus_per_cell: int = Field(1, ge=1)
+    published: tuple[Published, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Which splits ask queries."""
+        return ("validation", "test") if self.test else ("validation",)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, corpus by corpus, references first.
+
+        Raises:
+            UsageError: two cells are the same, there is none, or a method, hyper-parameter or width does not exist.
+        """
+        found = {cell.id: cell for cell in self._cells()}
+        total = sum(1 for _ in self._cells())
+        if not found:
+            raise UsageError(f"the study {self.name} has no cells.", "name methods, encoders or references.")
+        if len(found) < total:
+            raise UsageError(
+                f"{total - len(found)} of {total} cells of the study {self.name} are there twice.",
+                "name each corpus and edition, width and seed once.",
+            )
+        return tuple(found.values())
+
+    def _cells(self) -> Iterator[Cell]:
+        for config in self.corpora:
+            for vectors in dict.fromkeys((*self.references, *self.encoders)):
+                yield Cell("reference", f"{vectors} cosine", _with(config, vectors), vectors)
+            for encoder, own in self.encoders.items():
+                for cut in own.cuts:
+                    row = f"{encoder} {cut.replace('_', ' ')}"
+                    for bits in (None,) if cut in WHOLE else own.bits or self.bits:
+                        yield Cell("encoder", row, _with(config, encoder, bits), cut, bits)
+            for row, chosen in self.methods.items():
+                for bits in chosen.bits or self.bits:
+                    for seed in chosen.seeds or self.seeds:
+                        yield Cell("model", row, _configured(config, row, chosen, bits, seed), "", bits, seed)
+
+    def printed(self, corpus: str, edition: str, row: str, bits: int) -> Published | None:
+        """The published figure of a row, if the plan has one."""
+        for one in self.published:
+            if (one.corpus, one.row, one.bits) == (corpus, row, bits) and one.edition in (None, edition):
+                return one
+        return None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the grid.
+
+    Attributes:
+        kind: ``model``: trained; ``encoder``: cut from a sentence encoder's vectors; ``reference``: their cosine.
+        row: Name of its row.
+        config: All that it needs, ``corpus.features``, ``method`` and ``training.seed`` included.
+        how: Of an encoder the cut, of a reference the vectors.
+        bits: Length of the code; None: as many as the encoder has dimensions, or no code at all.
+        seed: Of the training; None where nothing is random.
+    """
+
+    kind: Kind
+    row: str
+    config: Config
+    how: str = ""
+    bits: int | None = None
+    seed: int | None = None
+
+    @property
+    def corpus(self) -> str:
+        """Corpus and edition, ``20newsgroups-random60``."""
+        return f"{self.config.corpus.name}-{self.config.corpus.edition.name}"
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        bits = f" {self.bits}" if self.bits else ""
+        seed = f" seed {self.seed}" if self.seed is not None else ""
+        return f"{self.row}{bits}{seed} on {self.corpus}"
+
+    @cached_property
+    def id(self) -> str:
+        """Name of its directory; a cell of other contents has another."""
+        bits = f"-{self.bits}b" if self.bits else ""
+        seed = f"-s{self.seed}" if self.seed is not None else ""
+        row = re.sub(r"[^\w.]+", "-", self.row)
+        return f"{self.corpus}-{row}{bits}{seed}-{self._digest()}"
+
+    def _digest(self) -> str:
+        """Of all that decides its figures; not of where files lie or how many processes work on it."""
+        config = self.config
+        decisive: dict[str, Any] = {
+            "kind": self.kind,
+            "how": self.how,
+            "bits": self.bits,
+            "corpus": config.corpus.model_dump(mode="json", exclude={"data_dir", "shards"}),
+            "k": config.evaluation.k,
+        }
+        if self.kind == "model":
+            unlike = {"resume", "max_failures", "cpus_per_worker"}
+            decisive["method"] = {**config.method.model_dump(mode="json"), "params": self._params()}
+            decisive["training"] = config.training.model_dump(mode="json", exclude=unlike)
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    def _params(self) -> dict[str, Any]:
+        return resolve(self.config.method.name, self.config.method.params)
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read the file of a study, and check all that can be checked before any work.
+
+    Raises:
+        UsageError: the file is missing or broken, a key is unknown, or a cell cannot be.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no study file {path}.", "see configs/studies/ for those that exist.") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no mapping.", "see configs/studies/ for the form.")
+    return parse_plan(values, path.parent, str(path))
+
+
+def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
+    """A plan of plain values; names of corpora are files in ``folder``. Errors as :func:`load_plan`."""
+    given = {key: value for key, value in values.items() if key != "settings"}
+    settings = values.get("settings") or {}
+    given["corpora"] = [_corpus(one, settings, folder) for one in values.get("corpora") or ()]
+    for rows in ("methods", "encoders"):
+        if isinstance(given.get(rows), dict):
+            given[rows] = {name: own or {} for name, own in given[rows].items()}
+    plan = parse_section(Plan, given, what)
+    _ = plan.cells
+    return plan
+
+
+def _corpus(named: Any, settings: dict[str, Any], folder: Path) -> Any:
+    if isinstance(named, str):
+        named = load_config(folder / named).model_dump(mode="json", exclude={"service"})
+    return _laid_over(settings, named) if isinstance(named, dict) else named
+
+
+def _laid_over(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(value, merged[key]) if both else value
+    return merged
+
+
+def _with(config: Config, vectors: str, bits: int | None = None) -> Config:
+    """The configuration with the vectors of an encoder."""
+    if bits is not None:
+        config = _widened(config, bits)
+    features = None if vectors == TFIDF else vectors
+    return config.model_copy(update={"corpus": config.corpus.model_copy(update={"features": features})})
+
+
+def _configured(config: Config, row: str, chosen: MethodRow, bits: int, seed: int) -> Config:
+    name = chosen.method or row
+    resolve(name, chosen.params)
+    method = config.method.model_copy(update={"name": name, "params": chosen.params})
+    training = config.training.model_copy(update={"seed": seed})
+    return _widened(config.model_copy(update={"method": method, "training": training}), bits)
+
+
+def _widened(config: Config, bits: int) -> Config:
+    method = parse_section(
+        type(config.method), {**config.method.model_dump(), "bits": bits}, f"a width of the study ({bits} bits)"
+    )
+    return config.model_copy(update={"method": method})

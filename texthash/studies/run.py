@@ -1,0 +1,206 @@
+"""Run what is left of a study, in this process or side by side on a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from texthash.config import Config
+from texthash.errors import TexthashError, UsageError, explained
+from texthash.home import Home
+from texthash.progress import say
+from texthash.studies.cells import experiment, run_cell, with_threads
+from texthash.studies.folder import StudyFolder, corpus_key
+from texthash.studies.plan import Cell, Plan
+from texthash.tracking import Run, Tracker, check_store
+from texthash.workflow.study import prepare
+
+# What does a cell: gives None when it is done, else why it could not be.
+Work = Callable[[Cell], str | None]
+# Who does the cells: called with them and the work; gives each back with what the work gave, in any order.
+Spread = Callable[[Plan, Sequence[Cell], Work], Iterator[tuple[Cell, str | None]]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study stands.
+
+    Attributes:
+        folder: Its directory.
+        run: Its run in the tracking store.
+        done: Cells that this call has done.
+        skipped: Cells that were done before.
+        failed: Cell to why it could not be done.
+    """
+
+    folder: StudyFolder
+    run: Run
+    done: int
+    skipped: int
+    failed: dict[str, str]
+
+
+def one_by_one(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[Cell, str | None]]:
+    """Do the cells one after the other in this process."""
+    before = with_threads(plan.cpus_per_cell)
+    try:
+        for cell in cells:
+            yield cell, work(cell)
+    finally:
+        with_threads(before)
+
+
+def run_study(
+    plan: Plan, home: Home, *, extend: bool = False, spread: Spread = one_by_one, distributed: bool = False
+) -> Outcome:
+    """Run the cells of a study that are not done yet; the same call goes on where one was interrupted.
+
+    A cell that fails does not end the study: why is kept with it, and it is tried again the next time.
+
+    Args:
+        plan: The study.
+        home: Where state is kept.
+        extend: See :meth:`StudyFolder.claim`.
+        spread: Who does the cells, such as :func:`texthash.studies.distributed.side_by_side`.
+        distributed: Prepare corpora on the Ray cluster of this process.
+
+    Raises:
+        UsageError: a study of that name has other contents, or a corpus has nothing to judge by.
+        CorpusError: a corpus has changed under the study.
+        TexthashError: the tracking store cannot be used.
+    """
+    check_store(plan.corpora[0].tracking, home)
+    folder = StudyFolder.claim(plan, home, extend)
+    with folder.held():
+        left = [cell for cell in plan.cells if not folder.finished(cell)]
+        say(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
+        _prepare(folder, left, home, distributed)
+        run = _start(folder, home)
+        failed: dict[str, str] = {}
+        done = 0
+        with run:
+            work = partial(attempt, folder=folder, home=home, parent=run)
+            for number, (cell, problem) in enumerate(spread(plan, left, work), start=1):
+                if problem is None:
+                    done += 1
+                    say(f"study {plan.name}: {number}/{len(left)} {cell.label}")
+                else:
+                    failed[cell.label] = problem
+                    say(f"study {plan.name}: {number}/{len(left)} {cell.label} failed: {problem}")
+            run.text(json.dumps(status(folder), indent=1), "cells.json")
+            run.metrics({"cells/done": len(plan.cells) - len(failed), "cells/failed": len(failed)})
+            if failed:
+                label, problem = next(iter(failed.items()))
+                raise TexthashError(
+                    f"{len(failed)} of {len(left)} cells of the study {plan.name} failed; the first one, {label}: "
+                    f"{problem}",
+                    "mend it and run the study again: what is done is kept. `texthash study show` lists all.",
+                )
+        return Outcome(folder, run, done, len(plan.cells) - len(left), failed)
+
+
+def attempt(cell: Cell, *, folder: StudyFolder, home: Home, parent: Run) -> str | None:
+    """Do one cell; gives None, or why it could not be done, which is kept with the cell."""
+    try:
+        run_cell(cell, folder, home, parent)
+    except Exception as error:  # noqa: BLE001  (one cell must not end the others; the reason is kept, told and raised)
+        known = explained(error)
+        problem = known.problem if known else "".join(traceback.format_exception(error)).strip()
+        folder.write_failure(cell, problem)
+        return problem if known else f"{type(error).__name__}: {error}"
+    return None
+
+
+def status(folder: StudyFolder) -> list[dict[str, Any]]:
+    """One row a cell: what it is, whether it is done, its main figure, how long it trained."""
+    rows = []
+    for cell in folder.plan.cells:
+        done = folder.finished(cell)
+        record, failure = folder.record(cell), folder.failure(cell)
+        split = folder.plan.splits[-1]
+        figure = None
+        if done and record is not None:
+            if cell.kind == "reference":
+                figure = record.figures[split]
+            else:
+                found = folder.evaluation(folder.place(cell) / split)
+                figure = found.metrics[found.main]
+        rows.append(
+            {
+                "row": cell.row,
+                "bits": cell.bits,
+                "seed": cell.seed,
+                "corpus": cell.corpus,
+                "state": "done" if done else "failed" if failure else "to do",
+                split: figure,
+                "train s": record.seconds if record else None,
+                "cell": cell.id,
+                "problem": "" if done or not failure else failure.splitlines()[-1],
+            }
+        )
+    return rows
+
+
+def forecast(plan: Plan, home: Home) -> dict[str, Any]:
+    """What running a study would do: its cells, which are done, and how long the others train, as far as cells of the
+    same row, or else of any, that are done can tell."""
+    folder = StudyFolder(home.runs / "studies" / plan.name, plan)
+    states = [(cell, folder.record(cell) if folder.finished(cell) else None) for cell in plan.cells]
+    known: dict[str, list[float]] = {}
+    for cell, record in states:
+        if record is not None and record.seconds is not None:
+            known.setdefault(cell.row, []).append(record.seconds)
+    everything = [seconds for row in known.values() for seconds in row]
+    left = [cell for cell, record in states if record is None]
+    trained = [cell for cell in left if cell.kind == "model"]
+    estimate = None
+    if everything and trained:
+        usual = sum(everything) / len(everything)
+        estimate = sum(sum(row) / len(row) if (row := known.get(cell.row)) else usual for cell in trained)
+    return {
+        "study": plan.name,
+        "cells": len(plan.cells),
+        "done": len(plan.cells) - len(left),
+        "to_do": [cell.label for cell in left],
+        "training_seconds": estimate,
+    }
+
+
+def _prepare(folder: StudyFolder, left: Sequence[Cell], home: Home, distributed: bool) -> None:
+    """Every corpus of the plan prepared and unchanged, with the vectors that cells ask for."""
+    wanted: dict[str, dict[str | None, Config]] = {}
+    for config in folder.plan.corpora:
+        features = config.corpus.features
+        wanted[f"{config.corpus.name}-{config.corpus.edition.name}"] = {features: config}
+    for cell in left:
+        wanted[cell.corpus].setdefault(cell.config.corpus.features, cell.config)
+    for configs in wanted.values():
+        for config in configs.values():
+            corpus = prepare(config, home, distributed=distributed)
+        if not corpus.manifest.label_names and not corpus.manifest.pairs:
+            raise UsageError(
+                f"no document of {corpus_key(corpus)} has a label, so its codes cannot be compared.",
+                "leave it out of the study.",
+            )
+        folder.check_data(corpus)
+        folder.keep_relevance(corpus)
+
+
+def _start(folder: StudyFolder, home: Home) -> Run:
+    tracker = Tracker(folder.plan.corpora[0].tracking, home, experiment(folder))
+    before = folder.run
+    if before is not None and before.uri == tracker.uri:
+        return tracker.take_up(before.run_id)
+    run = tracker.start(
+        f"study-{folder.name}",
+        params={"cells": len(folder.plan.cells), "splits": ",".join(folder.plan.splits)},
+        tags={"kind": "study", "study": folder.name},
+        note=f"{len(folder.plan.cells)} cells: {', '.join(dict.fromkeys(cell.row for cell in folder.plan.cells))}.",
+    )
+    run.text(folder.plan.model_dump_json(indent=1), "study.json")
+    folder.keep_run(run)
+    return run
