@@ -51,12 +51,14 @@ def serve(
     import threading
 
     from texthash.distributed import cluster
+    from texthash.search.release import read_release
     from texthash.service.run import serve_release
 
-    settings = load_config(config, overrides or [])
+    home, settings = resolve_home(), load_config(config, overrides or [])
+    read_release(home, release)  # before a cluster is started for nothing
     stdout = sys.stdout
     with cluster(address) as local:
-        url = serve_release(resolve_home(), settings.service, release=release)
+        url = serve_release(home, settings.service, release=release)
         print(url, file=stdout, flush=True)
         say(f"READY: search page {url}/, HTTP API {url}/docs")
         if local:

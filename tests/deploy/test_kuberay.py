@@ -1,0 +1,142 @@
+"""The manifests of deploy/kuberay/: what KubeRay takes, and in line with the rest of deploy/."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "deploy" / "kuberay"
+SCHEMAS = json.loads(Path(__file__).with_name("kuberay-schemas.json").read_text())
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    found = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))]
+    return {manifest["kind"]: manifest for manifest in found}
+
+
+def errors(manifest: dict[str, Any]) -> list[str]:
+    schema = {**SCHEMAS["kinds"][manifest["kind"]], "$defs": SCHEMAS["$defs"]}
+    found = Draft202012Validator(schema).iter_errors(manifest)
+    return [f"{'.'.join(str(part) for part in error.path)}: {error.message}" for error in found]
+
+
+def cluster(kind: str) -> dict[str, Any]:
+    spec = manifests()[kind]["spec"]
+    return spec["rayClusterConfig" if kind == "RayService" else "rayClusterSpec"]
+
+
+def pods(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The specification of each pod, and its container."""
+    for group in (cluster(kind)["headGroupSpec"], *cluster(kind)["workerGroupSpecs"]):
+        spec = group["template"]["spec"]
+        (container,) = spec["containers"]
+        yield spec, container
+
+
+def test_every_manifest_is_there() -> None:
+    assert set(manifests()) == {"RayService", "RayJob", "PersistentVolumeClaim", "ConfigMap", "Kustomization"}
+    assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 4
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_manifests_fit_the_published_schemas(kind: str) -> None:
+    assert errors(manifests()[kind]) == []
+
+
+def test_the_schemas_refuse_what_is_misspelt_missing_or_of_another_type() -> None:
+    service = manifests()["RayService"]
+    for change, says in (
+        (lambda spec: spec.update(serveConfig=""), "serveConfig"),
+        (lambda spec: spec["rayClusterConfig"].pop("headGroupSpec"), "headGroupSpec"),
+        (lambda spec: spec["rayClusterConfig"]["authOptions"].update(mode="tokn"), "tokn"),
+        (lambda spec: spec["rayClusterConfig"]["workerGroupSpecs"][0].update(replicas="2"), "replicas"),
+        (lambda spec: _container(spec).update(livenesProbe={}), "livenesProbe"),
+        (lambda spec: _container(spec)["resources"]["limits"].update(memory="8 GB"), "8 GB"),
+        (lambda spec: _container(spec)["env"][0]["valueFrom"]["secretKeyRef"].pop("key"), "key"),
+    ):
+        broken = copy.deepcopy(service)
+        change(broken["spec"])
+        found = errors(broken)
+        assert any(says in error for error in found), (says, found)
+
+
+def _container(spec: dict[str, Any]) -> dict[str, Any]:
+    return spec["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+
+
+def test_the_application_is_that_of_the_configuration_file() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    served = yaml.safe_load(manifests()["RayService"]["spec"]["serveConfigV2"])
+    single = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    assert served["applications"] == single["applications"]
+    parsed = ServeDeploySchema.model_validate(served)
+    assert parsed.http_options.host == "0.0.0.0"
+    assert parsed.http_options.request_timeout_s == single["http_options"]["request_timeout_s"]
+    module, name = parsed.applications[0].import_path.split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_pods_are_confined_bounded_and_watched(kind: str) -> None:
+    for spec, container in pods(kind):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        assert all(container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_secrets_stand_nowhere_and_what_is_named_exists(kind: str) -> None:
+    made = manifests()
+    for spec, container in pods(kind):
+        referenced = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in container["env"]}
+        assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(referenced)
+        if kind == "RayService":  # without its key the service must not start
+            assert not referenced["TEXTHASH_API_KEY"].get("optional", False)
+        assert container["envFrom"] == [{"configMapRef": {"name": made["ConfigMap"]["metadata"]["name"]}}]
+        claim = spec["volumes"][0]["persistentVolumeClaim"]["claimName"]
+        assert claim == made["PersistentVolumeClaim"]["metadata"]["name"]
+        places = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert {made["ConfigMap"]["data"][name] for name in ("TEXTHASH_HOME", "TEXTHASH_CACHE")} <= places
+
+
+def test_versions_are_those_of_the_project() -> None:
+    pins = dict(re.findall(r"(?m)^([\w-]+)==(\S+)$", (ROOT / "deploy" / "constraints.txt").read_text()))
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert manifests()["Kustomization"]["images"][0]["newTag"] == version
+    for kind in SCHEMAS["kinds"]:
+        assert cluster(kind)["rayVersion"] == pins["ray"]
+        assert {container["image"] for _, container in pods(kind)} == {f"texthash:{version}"}
+
+
+def test_the_job_runs_a_program_of_the_image_with_a_configuration_of_the_image() -> None:
+    words = manifests()["RayJob"]["spec"]["entrypoint"].split()
+    named = [Path(word) for word in words if word.startswith("/")]
+    assert [path.suffix for path in named] == [".py", ".yaml"]
+    for path in named:
+        assert (ROOT / path.relative_to("/opt/texthash")).is_file()
+    assert "--no-serve" in (ROOT / named[0].relative_to("/opt/texthash")).read_text()
+
+
+def test_kustomize_puts_them_together() -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", str(FOLDER)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]
+    assert sorted(kinds) == ["ConfigMap", "PersistentVolumeClaim", "RayService"]
