@@ -97,6 +97,11 @@ class Shard:
         """Document numbers, int64 [documents], ascending."""
         return self._rows.all_numbers()
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory of codes, document numbers and tables."""
+        return self._index.size_bytes
+
     def warm(self) -> None:
         """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
         warm(self.manifest.bits)

@@ -29,6 +29,7 @@ from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.follower import Follower, settled
 from texthash.service.gateway import Answer, Gateway
+from texthash.service.logs import LOGGING, log_with_serve
 from texthash.service.problems import Problem
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group, ShardServer
@@ -80,6 +81,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         "ray_actor_options": {"num_cpus": parsed.cpus},
         "max_ongoing_requests": limits.max_ongoing_requests,
         "max_queued_requests": limits.max_queued_requests,
+        "logging_config": LOGGING,
         **_LIFE,
     }
     follows = parsed.release == CURRENT
@@ -133,6 +135,10 @@ class _Shard(ShardServer):
 class _Writer(WriterServer):
     """The writer; writes that are waiting are made durable together."""
 
+    def __init__(self, home: str, address: str) -> None:
+        log_with_serve()
+        super().__init__(home, address)
+
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
     async def write(self, writes: list[Write]) -> list[Done | Problem]:
         """One write, to the caller."""
@@ -155,6 +161,7 @@ class _Ingress:
         encoder: DeploymentHandle,
         *shards: DeploymentHandle,
     ) -> None:
+        log_with_serve()
         config = ServiceConfig.model_validate(service)
         place = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]

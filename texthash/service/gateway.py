@@ -17,7 +17,7 @@ from texthash.search.release import Release
 from texthash.search.shard import merge
 from texthash.search.store import shard_of
 from texthash.service.encoder import Encoded, Texts
-from texthash.service.metrics import ReleaseMetrics
+from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group
@@ -109,6 +109,7 @@ class Gateway:
         self.limits = limits
         self._served = ReleaseMetrics()
         self._served.record(release)
+        self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
 
@@ -136,8 +137,10 @@ class Gateway:
     ) -> tuple[Release, Encoded]:
         """Encode texts by the model of a release; None: of the current one. Returns which."""
         chosen = release or self.release
-        call = Texts(chosen.name, tuple(texts), role, logits)  # type: ignore[arg-type]
-        return chosen, await self._encoder.encode(call)
+        start = time.perf_counter()
+        encoded = await self._encoder.encode(Texts(chosen.name, tuple(texts), role, logits))  # type: ignore[arg-type]
+        self._passes.encoded(time.perf_counter() - start)
+        return chosen, encoded
 
     async def document(self, document_id: str) -> tuple[Release, dict[str, Any]]:
         """One document with its code.
@@ -182,6 +185,8 @@ class Gateway:
         searched = time.perf_counter()
         await self._merge(release, groups, found)
         merged = time.perf_counter()
+        met = ((query.plan, query.candidates) for row in queries for query in row)
+        self._passes.searched(len(requests), met, searched - encoded)
         times = (encoded - start, searched - encoded, merged - searched)
         return [
             problems[place]

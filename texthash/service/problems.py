@@ -119,6 +119,12 @@ KINDS: dict[str, Kind] = {
         "another program writes to the index",
         "An index has one writer at a time, and that is not this service now. Send the write again when it has ended.",
     ),
+    "metrics-unavailable": Kind(
+        503,
+        "no metrics agent answers",
+        "Ray's metrics agent on each node keeps the numbers. It runs where ray[default] is installed and metrics "
+        "collection is not disabled; the address in the detail is the one that was asked.",
+    ),
     "timeout": Kind(
         504,
         "the answer took too long",

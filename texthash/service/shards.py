@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.release import CURRENT, list_releases, read_release
 from texthash.search.shard import Shard
+from texthash.service.metrics import ShardMetrics
 from texthash.service.pinned import Pinned
 
 
@@ -75,12 +77,16 @@ class ShardServer:
     def __init__(self, home: str, release: str, number: int, shards: int | None = None) -> None:
         self._home = resolve_home(home)
         self._number = number
+        self._metrics = ShardMetrics(number)
         self._shards = Pinned(self._open, _fitting(self._home, release, shards))
 
     async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
         """Search every group. Errors: see :meth:`texthash.search.shard.Shard.search`."""
         shard = await self._shards.get(release)
-        return await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
+        start = time.perf_counter()
+        found = await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
+        self._metrics.searched(time.perf_counter() - start)
+        return found
 
     async def documents(self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[list[dict]]:
         """Documents by number, for several lists of (numbers, fields) at once."""
@@ -122,6 +128,7 @@ class ShardServer:
         record = read_release(self._home, release)
         shard = record.open_shard(self._home, self._number, newest)
         shard.warm()
+        self._metrics.opened(shard.size_bytes)
         return shard
 
 

@@ -19,6 +19,7 @@ from texthash.service.guard import Guard, key_of_environment
 from texthash.service.problems import Problem
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
+from texthash.service.routes.metrics import add_metrics
 from texthash.service.routes.search import Search, add_search
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
@@ -67,6 +68,7 @@ def make_app(
     documentation.install(app, gateway, checks, keyed=key is not None)
     _add_pages(app)
     add_state(app, gateway, checks)
+    add_metrics(app)
     add_search(app, gateway, checks, search or _alone(gateway))
     add_encode(app, gateway, checks)
     add_documents(app, gateway, checks, editor)

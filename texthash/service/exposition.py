@@ -1,0 +1,60 @@
+"""The service's numbers as text for Prometheus: what the metrics agent of each node of the Ray cluster knows of them.
+
+One replica knows its own numbers only; the agents have those of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import ray
+
+from texthash.service.problems import Problem
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FAMILY = "ray_texthash_"
+_TIMEOUT_S = 3.0
+
+
+def exposition() -> str:
+    """The numbers of all replicas, as old as their last report to the agents.
+
+    Raises:
+        Problem: no agent answers.
+    """
+    if not ray.is_initialized():
+        raise Problem("metrics-unavailable", "this server runs without Ray, whose metrics agents keep the numbers.")
+    addresses = [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
+    with httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda address: _page(client, address), addresses))
+    pages = [answer for answer in answers if isinstance(answer, str)]
+    silent = [
+        f"{address} ({answer!r})"
+        for address, answer in zip(addresses, answers, strict=True)
+        if isinstance(answer, Exception)
+    ]
+    if not pages:
+        raise Problem("metrics-unavailable", f"no metrics agent answers: {', '.join(silent)}.")
+    return joined(pages) + "".join(f"# no answer from the metrics agent {name}\n" for name in silent)
+
+
+def joined(pages: Iterable[str]) -> str:
+    """What the pages of several agents say of the service: each family once, with the samples of all."""
+    families: dict[str, dict[str, None]] = {}
+    for page in pages:
+        family = ""
+        for line in page.splitlines():
+            if line.startswith("# HELP "):
+                family = line.split(" ", 3)[2]
+            if family.startswith(FAMILY):
+                families.setdefault(family, {})[line] = None
+    return "".join(f"{line}\n" for lines in families.values() for line in lines)
+
+
+def _page(client: httpx.Client, address: str) -> str | httpx.HTTPError:
+    try:
+        return client.get(f"http://{address}/metrics").raise_for_status().text
+    except httpx.HTTPError as error:
+        return error
