@@ -236,7 +236,11 @@ class Local:
         HAProxy with direct ingress answered 2-5 times as many requests as the default proxy on two cores; its
         ports and files are fixed by default, so each is given a place of this cluster's own.
         """
-        variables = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+        variables = {
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            # A dead proxy is noticed after three checks, and nothing is answered until then; Ray's own period is 10 s.
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        }
         if self.proxy == "python":
             return variables
         place = self.scratch / "h"

@@ -1,4 +1,4 @@
-"""Write the README's tables from what the registry, the catalog and the results file hold.
+"""Write the tables of README.md and deploy/OPERATIONS.md from what registry, catalog, results and configuration hold.
 
 python pipelines/readme.py            # rewrite the tables
 python pipelines/readme.py --check    # exit 1 when a table does not say what the code says
@@ -14,19 +14,31 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from texthash.config import LimitsConfig, limit_variable
 from texthash.corpora.catalog import records
 from texthash.corpora.record import CorpusRecord
 from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+OPERATIONS = ROOT / "deploy" / "OPERATIONS.md"
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
+    status = 0
+    for file, tables in (
+        (README, {"methods": _methods(), "corpora": _corpora(), "results": _results()}),
+        (OPERATIONS, {"limits": _limits()}),
+    ):
+        status = max(status, _write(file, tables))
+    return status
+
+
+def _write(file: Path, tables: dict[str, str]) -> int:
+    text = file.read_text(encoding="utf-8")
     fresh = text
-    for name, table in {"methods": _methods(), "corpora": _corpora(), "results": _results()}.items():
+    for name, table in tables.items():
         fresh, count = re.subn(
             rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
             lambda match, table=table: match.group(1) + table + match.group(2),
@@ -34,14 +46,14 @@ def main() -> int:
             flags=re.DOTALL,
         )
         if count != 1:
-            print(f"README.md has {count} places for the table {name!r}, not one.", file=sys.stderr)
+            print(f"{file.name} has {count} places for the table {name!r}, not one.", file=sys.stderr)
             return 1
     if "--check" in sys.argv[1:]:
         if fresh != text:
-            print("README.md is out of date; run: python pipelines/readme.py", file=sys.stderr)
+            print(f"{file.name} is out of date; run: python pipelines/readme.py", file=sys.stderr)
             return 1
         return 0
-    README.write_text(fresh, encoding="utf-8")
+    file.write_text(fresh, encoding="utf-8")
     return 0
 
 
@@ -98,6 +110,16 @@ def _files(record: CorpusRecord) -> str:
     if not record.downloads:
         return "by hand"
     return "fetched, after its terms" if record.terms else "fetched"
+
+
+def _limits() -> str:
+    return _table(
+        ("service.limits", "variable", "default", "bounds"),
+        (
+            (f"`{name}`", f"`{limit_variable(name)}`", f"{field.default:,}", field.description or "")
+            for name, field in LimitsConfig.model_fields.items()
+        ),
+    )
 
 
 def _results() -> str:

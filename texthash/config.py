@@ -139,17 +139,18 @@ class LimitsConfig(Section):
     """Limits of the service; each can also be set by TEXTHASH_<NAME> and is shown by ``/v1/info``."""
 
     max_batch: int = Field(256, ge=1, description="texts or queries in one request")
-    max_text_bytes: int = Field(65_536, ge=1)
-    max_body_bytes: int = Field(2_000_000, ge=1)
-    max_limit: int = Field(1_000, ge=1)
-    request_timeout_s: float = Field(30.0, gt=0)
-    max_ongoing_requests: int = Field(256, ge=1)
-    max_queued_requests: int = Field(512, ge=1)
+    max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
+    max_body_bytes: int = Field(2_000_000, ge=1, description="of one request")
+    max_limit: int = Field(1_000, ge=1, description="hits per query; limit + offset may be ten times as many")
+    request_timeout_s: float = Field(30.0, gt=0, description="from the first byte of a request to its answer")
+    max_ongoing_requests: int = Field(256, ge=1, description="that are being answered")
+    max_queued_requests: int = Field(512, ge=1, description="that wait; one more is answered 429")
 
     @model_validator(mode="before")
     @classmethod
     def _environment_wins(cls, values: Any) -> Any:
-        found = {name: os.environ[_variable(name)] for name in cls.model_fields if _variable(name) in os.environ}
+        variables = {name: limit_variable(name) for name in cls.model_fields}
+        found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
         return {**values, **found} if isinstance(values, Mapping) else values
 
 
@@ -245,12 +246,13 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _keys_at(root, location[:-1])
         return f"unknown key {dotted!r}" + (f" ({nearest_name(location[-1], known)})" if known else "")
-    if location and location[-1] in LimitsConfig.model_fields and _variable(location[-1]) in os.environ:
-        dotted = _variable(location[-1])
+    if location and location[-1] in LimitsConfig.model_fields and limit_variable(location[-1]) in os.environ:
+        dotted = limit_variable(location[-1])
     return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
 
 
-def _variable(limit: str) -> str:
+def limit_variable(limit: str) -> str:
+    """The environment variable that sets a limit of the service."""
     return f"TEXTHASH_{limit.upper()}"
 
 
