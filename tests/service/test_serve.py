@@ -1,7 +1,8 @@
-"""The service on Ray Serve: a real application on a free port, real HTTP."""
+"""The service on Ray Serve: a real application on a free port, with a key, real HTTP."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,22 +10,29 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+import texthash
 from service.browser import browse, chromium_path
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
 from texthash.home import Home
 from texthash.search.release import OpenRelease
 from texthash.search.shard import merge
+from texthash.service.guard import KEY_VARIABLE
 
 pytestmark = pytest.mark.ray
 PREFIX = "/find"
+KEY = "the-key-of-this-test"
+SECRET = "walruswalrus"  # no word of the model
+LABELS = {"route", "status", "plan", "shard", "le", "version", "model", "method", "bits"}
 TEXTS = ["sort the values of an array", "plot a figure", "read a file", "fit a linear model", "merge two tables"]
 
 
@@ -36,24 +44,135 @@ def service() -> ServiceConfig:
     return ServiceConfig(port=port, limits=LimitsConfig(request_timeout_s=15.0))
 
 
+def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
+    """Serve a release from a task that has the key in its environment, as a job has that is given it."""
+    import ray
+
+    from texthash.service.run import serve_release
+
+    keyed = ray.remote(num_cpus=0, runtime_env={"env_vars": {KEY_VARIABLE: KEY}})(serve_release)
+    return ray.get(keyed.remote(home, service, release=release, route_prefix=PREFIX))
+
+
 @pytest.fixture(scope="module")
 def url(ray_cluster, released: Home, service: ServiceConfig) -> Iterator[str]:
     from ray import serve
 
-    from texthash.service.run import serve_release
-
-    yield serve_release(released, service, route_prefix=PREFIX)
+    yield start(released, service)
     serve.shutdown()
 
 
 @pytest.fixture(scope="module")
 def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=30.0) as client:
+    with httpx.Client(base_url=url, timeout=30.0, headers={"authorization": f"Bearer {KEY}"}) as client:
         yield client
 
 
 def search(http: httpx.Client, text: str = TEXTS[0], **members: object) -> httpx.Response:
     return http.post("/v1/search", json={"queries": [{"text": text}], **members})
+
+
+def logged() -> str:
+    """What the newest ingress has written to its log."""
+    import ray
+
+    folder = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+    files = sorted(folder.glob("replica_texthash_ingress_*.log"), key=lambda path: path.stat().st_mtime)
+    return files[-1].read_text(encoding="utf-8")
+
+
+@dataclass
+class Numbers:
+    """What ``GET /metrics`` says: each series by its name and those of its labels that are ours, over all processes."""
+
+    samples: dict[tuple[str, ...], float]
+
+    @classmethod
+    def read(cls, http: httpx.Client) -> Numbers:
+        reply = http.get("/metrics")
+        assert reply.status_code == 200, reply.text
+        samples: dict[tuple[str, ...], float] = {}
+        for family in text_string_to_metric_families(reply.text):
+            assert family.name.startswith("ray_texthash_")
+            for sample in family.samples:
+                name = sample.name.removeprefix("ray_texthash_")
+                ours = [value for label, value in sorted(sample.labels.items()) if label in LABELS]
+                samples[name, *ours] = samples.get((name, *ours), 0.0) + sample.value
+        return cls(samples)
+
+    def since(self, other: Numbers) -> dict[tuple[str, ...], float]:
+        return {key: value - other.samples.get(key, 0.0) for key, value in self.samples.items()}
+
+
+def test_key_numbers_and_log_of_a_few_requests(
+    http: httpx.Client, url: str, service: ServiceConfig, opened: OpenRelease
+) -> None:
+    before = Numbers.read(http)
+    for given in ({}, {"authorization": f"Bearer {KEY}x"}):
+        refused = httpx.post(f"{url}/v1/search", json={"queries": [{"text": TEXTS[0]}]}, headers=given)
+        assert (refused.status_code, refused.json()["status"]) == (401, 401)
+        assert httpx.get(f"{url}/metrics", headers=given).status_code == 401
+    assert httpx.get(f"{url}/health/ready").status_code == 200
+    ids = [f"request-{number}" for number in range(7)]
+    bodies = [{"queries": [{"text": text}]} for text in TEXTS[:3]]
+    bodies += [{"queries": [{"text": text} for text in TEXTS[:2]], "params": {"plan": "mih"}}]
+    bodies += [{"queries": [{"text": f"{SECRET} qqqq"}]}, {"queries": [{"text": SECRET}], "limit": 5000}]
+    replies = [
+        http.post("/v1/search", json=body, headers={"x-request-id": id})
+        for body, id in zip(bodies, ids[:-1], strict=True)
+    ]
+    replies.append(http.get(f"/v1/documents/{SECRET}", headers={"x-request-id": ids[-1]}))
+    assert [reply.status_code for reply in replies] == [200] * 5 + [422, 404]
+    assert [reply.headers["x-request-id"] for reply in replies] == ids
+
+    documents = len(opened.shards[0]) + len(opened.shards[1])
+    expected = {
+        ("requests_total", "/v1/search", "200"): 5,
+        ("requests_total", "/v1/search", "422"): 1,
+        ("requests_total", "/v1/documents/{id:path}", "404"): 1,
+        ("requests_total", "none", "401"): 4,
+        ("request_duration_seconds_count", "/v1/search"): 6,
+        ("batch_size_count",): 5,
+        ("batch_size_bucket", "1.0"): 5,
+        ("encode_duration_seconds_count",): 5,
+        ("queries_total", "flat"): 3,
+        ("queries_total", "none"): 1,
+        ("candidates_total", "flat"): 3 * documents,
+        ("search_duration_seconds_count", "flat"): 3,
+        ("shard_duration_seconds_count", "0"): 4,
+        ("shard_duration_seconds_count", "1"): 4,
+    }
+    for shard in opened.shards:  # makes the tables, as the query by that plan did there
+        shard.search(np.zeros((1, 4), np.uint8), 1, plan="mih")
+    release = opened.release
+    state = {
+        ("index_version",): release.version,
+        ("build_info", "32", "itq", release.model, texthash.__version__): 1,
+        **{("index_documents", str(place)): len(shard) for place, shard in enumerate(opened.shards)},
+        **{("index_bytes", str(place)): shard.size_bytes for place, shard in enumerate(opened.shards)},
+    }
+    end = time.monotonic() + 20.0
+    while True:  # each process reports every two seconds here
+        now = Numbers.read(http)
+        moved = now.since(before)
+        seen = {key: moved.get(key) for key in expected} | {key: now.samples.get(key) for key in state}
+        if seen == expected | state or time.monotonic() > end:
+            break
+        time.sleep(0.3)
+    assert seen == expected | state
+    assert sum(value for key, value in moved.items() if key[0] == "queries_total") == 6
+
+    text = logged()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(line["levelname"] and line["asctime"] for line in lines)
+    told = {line["request_id"]: line for line in lines if line["message"] == "request"}
+    assert [told[id]["status"] for id in ids] == [reply.status_code for reply in replies]
+    assert {told[id]["route"] for id in ids} == {"/v1/search", "/v1/documents/{id:path}"}
+    assert {told[id]["method"] for id in ids} == {"POST", "GET"}
+    assert all(0 < told[id]["ms"] < 1e3 * service.limits.request_timeout_s for id in ids)
+    assert not any("task_name" in line for line in told.values())
+    for secret in (SECRET, KEY, *TEXTS):
+        assert secret not in text
 
 
 def test_hits_are_exact_whatever_shares_the_batch(http: httpx.Client, opened: OpenRelease) -> None:
@@ -130,6 +249,8 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         pytest.skip("no Chromium on PATH to open the page with")
     with browse(executable) as page:
         page.open(f"{url}?")
+        page.wait("document.querySelector('#key-form')")
+        page.run(f"document.querySelector('#key').value = '{KEY}'; document.querySelector('#key-form').requestSubmit()")
         page.wait("document.querySelector('#facts').textContent.includes('itq, 32 bits')")
         page.type("sort an array of values")
         page.wait("document.querySelectorAll('.hit').length === 10")
@@ -202,8 +323,6 @@ def replica_pid(deployment: str) -> int:
 def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
     http: httpx.Client, released: Home, service: ServiceConfig, opened: OpenRelease
 ) -> None:
-    from texthash.service.run import serve_release
-
     stop = threading.Event()
     answers: list[tuple[int, str]] = []
 
@@ -214,7 +333,7 @@ def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
 
     with ThreadPoolExecutor(2) as pool:
         loads = [pool.submit(load) for _ in range(2)]
-        serve_release(released, service, release="r000002", route_prefix=PREFIX)
+        start(released, service, release="r000002")
         give_up = time.monotonic() + 60
         while answers[-1][1] != "r000002" and time.monotonic() < give_up:
             time.sleep(0.1)

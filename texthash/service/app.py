@@ -179,6 +179,10 @@ class _Ingress:
         alongside = self._follower.running if self._follower is not None else None
         return make_app(self._gateway, self._search, self._editor, alongside, self._cors_origins)
 
+    async def check_health(self) -> None:
+        """Called by Serve every few seconds."""
+        self._gateway.tell()
+
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=0.002, max_concurrent_batches=_BATCHES)
     async def _together(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
         return await self._gateway.search(requests)

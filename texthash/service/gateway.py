@@ -108,7 +108,7 @@ class Gateway:
         self.release = release
         self.limits = limits
         self._served = ReleaseMetrics()
-        self._served.record(release)
+        self.tell()
         self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
@@ -130,7 +130,7 @@ class Gateway:
         clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
         await asyncio.gather(*(client.ping(release.name) for client in clients))
         self.release = release
-        self._served.record(release)
+        self.tell()
 
     async def encode(
         self, texts: Sequence[str], role: str, logits: bool, release: Release | None = None
@@ -204,6 +204,10 @@ class Gateway:
             if isinstance(answer, BaseException) and not isinstance(answer, (Problem, TimeoutError)):
                 raise answer
         return answers[0] is True, [number for number, answer in enumerate(answers[1:]) if answer is not True]
+
+    def tell(self) -> None:
+        """Tell the metrics which release answers; they forget it within seconds."""
+        self._served.record(self.release)
 
     async def example(self) -> str | None:
         """Id of a document of the index."""

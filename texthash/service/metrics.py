@@ -2,7 +2,8 @@
 
 A record is an increment in this process. Each process tells its sums to the metrics agent of its node (every 10
 seconds, unless RAY_metrics_report_interval_ms says otherwise); :mod:`texthash.service.exposition` shows them. The agent
-keeps the counts of a histogram's buckets exactly and makes its ``_sum`` of their middles, so that a mean is rough.
+keeps the counts of a histogram's buckets exactly and makes its ``_sum`` of their middles, so that a mean is rough. It
+forgets a gauge that was not set within two reports, as it has to when a process dies: gauges are set again and again.
 Without a Ray cluster a record goes nowhere.
 """
 
@@ -87,22 +88,15 @@ class ReleaseMetrics:
     def __init__(self) -> None:
         self._version = Gauge("texthash_index_version", "Number of the release that answers.")
         self._documents = Gauge("texthash_index_documents", "Documents of each shard of that release.", ("shard",))
-        self._build = Gauge(
-            "texthash_build_info", "1 for what answers, 0 for what did before.", ("version", "model", "method", "bits")
-        )
-        self._told: dict[str, str] = {}
+        self._build = Gauge("texthash_build_info", "Always 1.", ("version", "model", "method", "bits"))
 
     def record(self, release: Release) -> None:
-        """Call when the release has changed."""
+        """Call when the release has changed, and every few seconds."""
         self._version.set(release.version)
         for number, shard in enumerate(release.shards):
             self._documents.set(shard.documents, {"shard": str(number)})
         tags = {"version": texthash.__version__, "model": release.model, "method": release.method}
-        tags["bits"] = str(release.bits)
-        if self._told and self._told != tags:  # what was told once is told for ever, so it is told to be over
-            self._build.set(0, self._told)
-        self._build.set(1, tags)
-        self._told = tags
+        self._build.set(1, tags={**tags, "bits": str(release.bits)})
 
 
 class ShardMetrics:
@@ -121,6 +115,6 @@ class ShardMetrics:
         """Count one pass."""
         self._duration.observe(seconds)
 
-    def opened(self, size: int) -> None:
-        """Tell the bytes of the release that was opened last."""
+    def holds(self, size: int) -> None:
+        """Tell the bytes of the release that was opened last, every few seconds."""
         self._bytes.set(size)

@@ -120,15 +120,15 @@ class ShardServer:
         return True
 
     async def self_test(self) -> None:
-        """Search for one code; raises what is wrong with the shard."""
+        """Search for one code and tell the size; raises what is wrong with the shard."""
         shard = self._shards.newest
+        self._metrics.holds(shard.size_bytes)
         shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
 
     def _open(self, release: str, newest: Shard | None) -> Shard:
         record = read_release(self._home, release)
         shard = record.open_shard(self._home, self._number, newest)
         shard.warm()
-        self._metrics.opened(shard.size_bytes)
         return shard
 
 
