@@ -29,7 +29,7 @@ from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.follower import Follower, settled
 from texthash.service.gateway import Answer, Gateway
-from texthash.service.logs import LOGGING, log_with_serve
+from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.problems import Problem
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group, ShardServer
@@ -182,6 +182,7 @@ class _Ingress:
     async def check_health(self) -> None:
         """Called by Serve every few seconds."""
         self._gateway.tell()
+        flush_log()
 
     @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=0.002, max_concurrent_batches=_BATCHES)
     async def _together(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
