@@ -7,16 +7,25 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -33,8 +42,21 @@ def environment() -> dict[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(last))
 
 
-def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+def command(program: str) -> list[str]:
+    """The command of the image that starts with this program: what it does, or its health check."""
+    texts = [text.partition("CMD ")[2] if name == "HEALTHCHECK" else text for name, text in steps()]
+    (found,) = [json.loads(text) for text in texts if text.startswith(f'["{program}"')]
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +143,56 @@ print(json.dumps([texthash.__file__, len(methods()), len(records()), "<html" in 
 
 
 def test_the_command_of_the_image_says_what_it_lacks(installed: Path, tmp_path: Path) -> None:
-    (command,) = [json.loads(text) for name, text in steps() if name == "CMD" and text.startswith('["texthash"')]
     settings = {**os.environ, "PYTHONPATH": str(installed), "TEXTHASH_HOME": str(tmp_path)}
     settings |= {name: value for name, value in environment().items() if name.startswith("RAY_")}
-    result = run(sys.executable, "-m", *command, cwd=tmp_path, env=settings, timeout=120)
+    result = run(sys.executable, "-m", *command("texthash"), cwd=tmp_path, env=settings, timeout=120)
     assert result.returncode == 1
     assert "nothing has been released" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_command_of_the_image_serves(
+    installed: Path, small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
+) -> None:
+    """The command and the health check of the image, with its settings, until it is told to stop."""
+    home = Home(tmp_path / "home")
+    model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
+    publish(home, model, build_index(model, small_corpus.path, home, shards=2))
+    with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as scratch:  # socket paths have to be short
+        ports = {name: free_port() for name in ("METRICS", "STATS")}
+        places = {"CONFIG_FILE_LOC": "c", "SOCKET_PATH": "a", "SERVER_STATE_BASE": "", "SERVER_STATE_FILE": "s"}
+        settings = {name: value for name, value in environment().items() if name.startswith("RAY_")}
+        settings |= {f"RAY_SERVE_HAPROXY_{name}_PORT": str(port) for name, port in ports.items()}
+        settings |= {f"RAY_SERVE_HAPROXY_{name}": f"{scratch}/{file}" for name, file in places.items()}
+        settings |= {"RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{scratch}/m", "RAY_TMPDIR": scratch}
+        settings |= {"PYTHONPATH": str(installed), "TEXTHASH_HOME": str(home.root)}
+        port = free_port()
+        overrides = ["service.host=127.0.0.1", f"service.port={port}"]
+        service = subprocess.Popen(
+            [sys.executable, "-m", *command("texthash"), *overrides],
+            cwd=tmp_path,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            check = [word.replace(":8000/", f":{port}/") for word in command("python")]
+            give_up = time.monotonic() + 180
+            while run(*check).returncode:
+                assert service.poll() is None
+                assert time.monotonic() < give_up
+                time.sleep(0.5)
+            body = {"queries": [{"text": "sort the values of an array"}], "limit": 3}
+            reply = httpx.post(f"http://127.0.0.1:{port}/v1/search", json=body, timeout=30)
+            assert len(reply.json()["results"][0]["hits"]) == 3
+            assert service.stdout is not None
+            assert service.stdout.readline() == f"http://127.0.0.1:{port}\n"
+            service.terminate()
+            assert service.wait(timeout=60) == 0
+        finally:
+            service.kill()
+            service.wait()
 
 
 @pytest.mark.slow
@@ -135,8 +201,8 @@ def test_what_the_image_installs_can_be_had(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     tried = 0
     for name, text in steps():
-        for command in text.split("&&") if name == "RUN" else ():
-            words = shlex.split(command)
+        for part in text.split("&&") if name == "RUN" else ():
+            words = shlex.split(part)
             if words[:2] == ["pip", "install"]:
                 if "--index-url" in words:  # PyTorch's own index; the same version is on every other
                     del words[words.index("--index-url") : words.index("--index-url") + 2]

@@ -58,12 +58,13 @@ def serve(
     read_release(home, release)  # before a cluster is started for nothing
     stdout = sys.stdout
     with cluster(address) as local:
+        if local:  # Ray's own handler would end this process without ending the cluster in order
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         url = serve_release(home, settings.service, release=release)
         print(url, file=stdout, flush=True)
         say(f"READY: search page {url}/, HTTP API {url}/docs")
         if local:
             say("Ctrl-C ends the service")
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
             say("ending")
