@@ -237,7 +237,7 @@ def test_html_stands_alone_and_shows_every_figure(runs):
     page = report(runs, title="A & B")
     reader = read(page.html)
     assert reader.fetched == []
-    assert len(reader.images) == len(page.figures) == 3 + 2 + 3  # common; per model; and one learning curve
+    assert len(reader.images) == len(page.images) == 3 + 2 + 3  # common; per model; and one learning curve
     for image in reader.images:
         dimensions(base64.b64decode(image.removeprefix("data:image/png;base64,")))
     assert "<title>A &amp; B</title>" in page.html
@@ -252,7 +252,7 @@ def test_markdown_says_the_same(runs, tmp_path):
     text = (tmp_path / "report.md").read_text()
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
         dimensions((tmp_path / name).read_bytes())
-    assert len(re.findall(r"^!\[", text, re.MULTILINE)) == len(page.figures)
+    assert len(re.findall(r"^!\[", text, re.MULTILINE)) == len(page.images)
     table = [line for line in text.splitlines() if line.startswith("| lsh |")]
     assert [cell.strip() for cell in table[0].strip("|").split("|")] == next(
         row for row in read(page.html).rows if row[0] == "lsh"
@@ -277,8 +277,8 @@ def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
     rows = read(page.html).rows
     assert {row[0] for row in rows} >= {f"m{number:02}" for number in range(10)}
     assert "8 models of 10" in page.markdown
-    assert "1-m09-16-map" in page.figures
-    assert "1-m01-16-map" not in page.figures
+    assert "1-m09-16-map" in page.images
+    assert "1-m01-16-map" not in page.images
 
 
 def test_warnings_are_shown(evaluation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,3 +73,29 @@ def shown(name: Name, as_json: Json = False) -> None:
     from texthash.studies.run import status
 
     show(status(StudyFolder.open(resolve_home(), name)), as_json)
+
+
+def is_study(name: str) -> bool:
+    """Whether a name is that of a study, or its directory, rather than a model's."""
+    from texthash.studies.folder import STUDY, studies
+
+    return (Path(name) / STUDY).is_file() or name in studies(resolve_home())
+
+
+def study_page(name: str, output: Path | None) -> Path:
+    """Make the page about a study; gives its file."""
+    from texthash.studies.folder import StudyFolder
+    from texthash.studies.report import report_study
+
+    home = resolve_home()
+    return report_study(StudyFolder.open(home, name), home, output)
+
+
+def rescored(name: str, k: int | None) -> dict[str, Any]:
+    """Compute the figures of a study again; gives how many evaluations have new ones."""
+    from texthash.studies.folder import StudyFolder
+    from texthash.studies.rescore import rescore
+
+    folder = StudyFolder.open(resolve_home(), name)
+    config = folder.plan.corpora[0].evaluation.model_copy(update={"k": k}) if k is not None else None
+    return {"study": folder.name, "evaluations": rescore(folder, config)}

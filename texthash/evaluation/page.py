@@ -20,7 +20,7 @@ class Page:
 
     html: list[str] = field(default_factory=list)
     markdown: list[str] = field(default_factory=list)
-    figures: dict[str, Figure] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
 
     def heading(self, text: str, level: int = 2) -> None:
         self.html.append(f"<h{level}>{html.escape(text)}</h{level}>")
@@ -30,25 +30,30 @@ class Page:
         self.html.append(f'<p class="{kind}">{html.escape(text)}</p>')
         self.markdown.append(f"{'> **Warning** ' if kind == 'warning' else ''}{text}\n")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> None:
+        """A table; of the kind ``texts`` where its cells are no figures."""
+
         def line(cells: Sequence[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "".join(line(row, "td") for row in rows)
         head = line(columns, "th")
-        self.html.append(f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>')
-        rule = ["---", *["---:"] * (len(columns) - 1)]
+        self.html.append(
+            f'<div class="scroll"><table class="{kind}"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+        )
+        rule = ["---", *["---" if kind == "texts" else "---:"] * (len(columns) - 1)]
         lines = [" | ".join(cell.replace("|", "\\|") for cell in cells) for cells in (columns, rule, *rows)]
         self.markdown.append("\n".join(f"| {text} |" for text in lines) + "\n")
 
-    def plots(self, named: Mapping[str, tuple[str, Figure]]) -> None:
+    def plots(self, named: Mapping[str, tuple[str, Figure]], kind: str = "") -> None:
+        """Pictures side by side; of the kind ``wide`` each on a line of its own."""
         self.html.append('<div class="plots">')
         for name, (caption, figure) in named.items():
-            self.figures[name] = figure
-            data = base64.b64encode(png(figure)).decode()
+            self.images[name] = png(figure)
+            data = base64.b64encode(self.images[name]).decode()
             shown = html.escape(caption)
             image = f'<img alt="{shown}" src="data:image/png;base64,{data}">'
-            self.html.append(f"<figure>{image}<figcaption>{shown}</figcaption></figure>")
+            self.html.append(f'<figure class="{kind}">{image}<figcaption>{shown}</figcaption></figure>')
             self.markdown.append(f"![{caption}](plots/{name}.png)\n")
         self.html.append("</div>")
 

@@ -6,20 +6,20 @@ become one row with mean and standard deviation.
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from texthash.config import Config
 from texthash.errors import UsageError
 from texthash.evaluation import plots
+from texthash.evaluation.fronts import Costs, front_figure
+from texthash.evaluation.leaderboard import add_costs, add_leaderboard, title_of
 from texthash.evaluation.page import Page
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.scoring import FIRST_CUTS, TITLE, Measure
+from texthash.evaluation.scoring import TITLE, Measure
+from texthash.evaluation.worst import BadAnswer
 from texthash.training.loop import EpochReport
 
 _NOTE = (
@@ -49,6 +49,8 @@ class ReportedRun:
         published_source: Where that figure is printed; required with ``published``.
         references: Name to the same figure of lines to compare with, for instance the tf-idf cosine.
         label_names: For the legend of the picture of the codes.
+        costs: What it takes, where that was measured.
+        answers: Its worst queries, with what they found.
     """
 
     method: str
@@ -61,6 +63,8 @@ class ReportedRun:
     published_source: str = ""
     references: Mapping[str, float] = field(default_factory=dict)
     label_names: Sequence[str] = ()
+    costs: Costs | None = None
+    answers: Sequence[BadAnswer] = ()
 
     def __post_init__(self) -> None:
         if self.published is not None and not self.published_source:
@@ -78,22 +82,34 @@ class Report(NamedTuple):
 
     html: str
     markdown: str
-    figures: dict[str, Figure]
+    images: dict[str, bytes]
 
     def save(self, directory: str | Path) -> Path:
         """Write ``report.html``, ``report.md`` and ``plots/`` into the directory; gives the HTML file's path."""
         directory = Path(directory)
         (directory / "plots").mkdir(parents=True, exist_ok=True)
-        for name, figure in self.figures.items():
-            (directory / "plots" / f"{name}.png").write_bytes(plots.png(figure))
+        for name, image in self.images.items():
+            (directory / "plots" / f"{name}.png").write_bytes(image)
         (directory / "report.md").write_text(self.markdown, encoding="utf-8")
         page = directory / "report.html"
         page.write_text(self.html, encoding="utf-8")
         return page
 
 
-def report(runs: Sequence[ReportedRun], title: str = "texthash: evaluation") -> Report:
+def report(
+    runs: Sequence[ReportedRun],
+    title: str = "texthash: evaluation",
+    *,
+    pictures: int = _DRAWN,
+    preface: Callable[[Page], None] | None = None,
+) -> Report:
     """Describe the runs on one page.
+
+    Args:
+        runs: In any order; those that may be compared stand together.
+        title: Of the page.
+        pictures: Of how many models, the best ones, the bits, codes and learning curve are drawn.
+        preface: Writes what stands before everything else.
 
     Raises:
         UsageError: no runs.
@@ -101,6 +117,8 @@ def report(runs: Sequence[ReportedRun], title: str = "texthash: evaluation") -> 
     if not runs:
         raise UsageError("there are no runs to report.", "evaluate a model first.")
     page = Page()
+    if preface:
+        preface(page)
     page.text(_NOTE)
     groups: dict[tuple[str, str, str, str], list[ReportedRun]] = {}
     for run in runs:
@@ -108,14 +126,14 @@ def report(runs: Sequence[ReportedRun], title: str = "texthash: evaluation") -> 
         groups.setdefault((one.corpus, one.edition, one.split, one.main), []).append(run)
     for number, ((corpus, edition, split, _), members) in enumerate(groups.items(), start=1):
         page.heading(f"{corpus}, edition {edition}, queries: {split}")
-        _group(page, members, f"{number}-")
-    return Report(*page.whole(title), page.figures)
+        _group(page, members, f"{number}-", pictures)
+    return Report(*page.whole(title), page.images)
 
 
-def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
+def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) -> None:
     """Everything about runs that may be compared with each other."""
     first = runs[0].evaluation
-    counts, title = first.metrics, _title(first)
+    counts, title = first.metrics, title_of(first)
     page.text(
         f"{_TASKS[first.measure]} {counts['queries']:.0f} queries (and {counts['queries_skipped']:.0f} without a "
         "relevant document, left out), "
@@ -125,16 +143,16 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
     for run in runs:
         rows.setdefault((run.method, run.evaluation.bits), []).append(run)
     references = {name: value for run in runs for name, value in run.references.items()}
-    _leaderboard(page, rows, references)
+    add_leaderboard(page, rows, references)
     for warning in dict.fromkeys(text for run in runs for text in run.evaluation.warnings):
         named = dict.fromkeys(run.name for run in runs if warning in run.evaluation.warnings)
         page.text(warning if len(named) == len(rows) else f"{', '.join(named)}: {warning}", "warning")
 
-    shown = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
-    if len(shown) > _DRAWN:
-        best = sorted(shown, key=lambda name: -shown[name].evaluation.metrics[first.main])[:_DRAWN]
-        page.text(f"Drawn below: the {_DRAWN} models of {len(shown)} with the highest {title}; the table has all.")
-        shown = {name: shown[name] for name in shown if name in best}
+    whole = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
+    ranked = sorted(whole, key=lambda name: -whole[name].evaluation.metrics[first.main])
+    if len(whole) > _DRAWN:
+        page.text(f"Drawn below: the {_DRAWN} models of {len(whole)} with the highest {title}; the table has all.")
+    shown = {name: whole[name] for name in whole if name in ranked[:_DRAWN]}
     evaluations = {name: run.evaluation for name, run in shown.items()}
     figures = {
         f"{prefix}precision": (f"{TITLE[first.measure]}@k", plots.precision_figure(evaluations, references)),
@@ -146,12 +164,26 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
             by_method.setdefault(run.method, []).append(run.evaluation)
         figures[f"{prefix}bits"] = (f"{title} by length of the code", plots.bits_figure(by_method))
     page.plots(figures)
+    costs = {name: run.costs for name, run in whole.items() if run.costs is not None}
+    if costs:
+        page.heading("Quality, memory and speed", 3)
+        front = front_figure(list(costs.values()), title, references)
+        page.plots({f"{prefix}front": (f"{title} against what it costs", front)}, kind="wide")
+        add_costs(page, costs)
     page.heading("Code quality", 3)
     page.table(
         ["model", *(name.replace("_", " ") for name in first.diagnostics)],
-        [[name, *map(_short, run.evaluation.diagnostics.values())] for name, run in shown.items()],
+        [
+            [name, *(_short(run.evaluation.diagnostics[key]) for key in first.diagnostics)]
+            for name, run in whole.items()
+            if set(first.diagnostics) <= set(run.evaluation.diagnostics)
+        ],
     )
-    for name, run in shown.items():
+    for name, run in whole.items():
+        if run.answers:
+            _answers(page, name, run.answers, title)
+    for name in [name for name in shown if name in ranked[:pictures]]:
+        run = shown[name]
         page.heading(name, 3)
         file = f"{prefix}{name.replace(' ', '-')}"
         own = {
@@ -167,71 +199,18 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str) -> None:
             page.folded(f"{run.name}, seed {seed}: configuration, commit {commit}", run.config.to_yaml())
 
 
-def _leaderboard(
-    page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]], references: Mapping[str, float]
-) -> None:
-    first = next(iter(rows.values()))[0].evaluation
-    main, title, beside = first.main, _title(first), _beside(first)
-    columns = ["method", "bits", "seeds", f"{title} [worst, best]", *beside, "radius 2 (empty)"]
-    columns += ["balance", "effective bits", "unique", "train s", f"published {title}"]
-    table, sources = [], []
-    for (method, bits), runs in sorted(rows.items(), key=lambda row: (row[0][1], -_mean(row[1], main))):
-        worst, best = (f"{_mean(runs, f'{main}_{edge}'):.4f}" for edge in ("worst", "best"))
-        quality = {
-            key: statistics.fmean(run.evaluation.diagnostics[key] for run in runs)
-            for key in ("bit_balance", "effective_bits", "unique_ratio")
-        }
-        seconds = [run.seconds for run in runs if run.seconds is not None]
-        published = next((run for run in runs if run.published is not None), None)
-        if published is not None:
-            sources.append(f"{method} {bits}: {published.published:.4f} from {published.published_source}.")
-        table.append(
-            [
-                method,
-                str(bits),
-                str(len(runs)),
-                f"{_spread(runs, main)} [{worst}, {best}]",
-                *(_spread(runs, metric) for metric in beside.values()),
-                f"{_mean(runs, 'radius2_precision'):.4f} ({_mean(runs, 'radius2_empty_rate'):.0%})",
-                f"{quality['bit_balance']:.3f}",
-                f"{quality['effective_bits']:.1f}",
-                f"{quality['unique_ratio']:.1%}",
-                f"{statistics.fmean(seconds):.1f}" if seconds else "",
-                f"{published.published:.4f}" if published is not None else "",
-            ]
-        )
-    for name, value in references.items():
-        table.append([name, "", "", f"{value:.4f}", *[""] * (len(columns) - 4)])
-    page.table(columns, table)
-    for source in sources:
-        page.text(f"Published: {source}")
-
-
-def _title(one: Evaluation) -> str:
-    return f"{TITLE[one.measure]}@{one.k}"
-
-
-def _beside(one: Evaluation) -> dict[str, str]:
-    """Further columns: their titles, and the metrics in them."""
-    if one.measure == "recall":
-        cuts = [cut for cut in FIRST_CUTS if cut != one.k]
-        return {
-            "MRR": "mrr",
-            **{f"recall@{cut}": f"recall_at_{cut}" for cut in cuts},
-            f"hit@{one.k}": f"hit_at_{one.k}",
-        }
-    return {"MAP": "map", f"NDCG@{one.k}": f"ndcg_at_{one.k}"}
+def _answers(page: Page, name: str, answers: Sequence[BadAnswer], title: str) -> None:
+    """The worst queries of a model, each with its hits below it."""
+    page.heading(f"Worst queries of {name}", 3)
+    rows = []
+    for number, answer in enumerate(answers, start=1):
+        asked = answer.query
+        rows.append([f"query {number}", f"{title} {answer.figure:.4f}", asked.id, ", ".join(asked.labels), asked.text])
+        for hit in answer.hits:
+            found, verdict = hit.document, "relevant" if hit.relevant else "not relevant"
+            rows.append([f"· at {hit.distance}", verdict, found.id, ", ".join(found.labels), found.text])
+    page.table(["", "", "document", "labels", "text"], rows, "texts")
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
-
-
-def _mean(runs: Sequence[ReportedRun], metric: str) -> float:
-    return statistics.fmean(run.evaluation.metrics[metric] for run in runs)
-
-
-def _spread(runs: Sequence[ReportedRun], metric: str) -> str:
-    values = [run.evaluation.metrics[metric] for run in runs]
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.4f}{deviation}"

@@ -23,6 +23,7 @@ from texthash.progress import say
 from texthash.studies.folder import CellRecord, StudyFolder, corpus_key
 from texthash.studies.plan import Cell
 from texthash.tracking import Run, Tracker, commit
+from texthash.workflow.elsewhere import evaluate_elsewhere
 from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _TEXTS, _WARM = 128, 8  # whose encoding is timed, and before
 _QUERIES, _K = 256, 100
+_USED_WITHOUT_TRAINING = ("corpus.", "evaluation.", "tracking.")
 
 
 def run_cell(cell: Cell, folder: StudyFolder, home: Home, parent: Run) -> CellRecord:
@@ -55,8 +57,10 @@ def run_cell(cell: Cell, folder: StudyFolder, home: Home, parent: Run) -> CellRe
         tracker = Tracker(cell.config.tracking, home, experiment(folder))
         tags = {"kind": cell.kind, "row": cell.row, "study": folder.name, "corpus": corpus.manifest.name}
         key = f"{folder.name}/{cell.id}"
+        used = {name: value for name, value in cell.config.flat().items() if name.startswith(_USED_WITHOUT_TRAINING)}
+        params = {**used, "how": cell.how, "bits": cell.bits}
         run = tracker.find(key) or tracker.start(
-            cell.label, parent=parent, params=cell.config.flat(), tags=tags, note=f"{cell.label}.", key=key
+            cell.label, parent=parent, params=params, tags=tags, note=f"{cell.label}.", key=key
         )
         with run:
             record = (_encoder if cell.kind == "encoder" else _reference)(cell, folder, run, corpus)
@@ -103,7 +107,7 @@ def _model(cell: Cell, folder: StudyFolder, home: Home, parent: Run, corpus: Pre
         documents_per_second=speed(hasher.encode, texts),
         search_ms=search_ms(Evaluation.load(place / "validation")),
         bytes_per_document=hasher.bits / 8,
-        unknown=_across(cell, folder, home, model, hasher) if folder.plan.across else {},
+        unknown=_across(cell, folder, home, model) if folder.plan.across else {},
         history=[asdict(report) for report in model.history],
     )
     _log_costs(model.run, record)
@@ -119,32 +123,24 @@ def _trained(place: Path) -> TrainedModel | None:
 
 def _copy(source: Path, target: Path) -> None:
     if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source, partial)
         partial.rename(target)
 
 
-def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel, hasher: Any) -> dict[str, float]:
+def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel) -> dict[str, float]:
     """Evaluate a model on the other corpora; gives the share of documents of each without a known word."""
-    from texthash.evaluation.transfer import TextCodes
-
     unknown = {}
     for config in folder.plan.corpora:
         corpus = open_corpus(config.corpus.name, config.corpus.edition.name, home)
         key = corpus_key(corpus)
-        if key == cell.corpus:
-            continue
-        coder = TextCodes(hasher)
-        places = {split: folder.place(cell) / "on" / key / split for split in folder.plan.splits}
-        evaluate_on(Protocol(corpus, config.evaluation), coder, places, model.name)
-        if coder.documents:
-            unknown[key] = coder.unknown / coder.documents
-        for split, where in places.items():
-            figures = Evaluation.load(where).metrics
-            model.run.metrics({f"{key}/{split}/{name}": value for name, value in figures.items()})
-    before = folder.record(cell)
-    return {**(before.unknown if before else {}), **unknown}
+        if key != cell.corpus:
+            _, unknown[key] = evaluate_elsewhere(model, corpus, config.evaluation, folder.plan.splits)
+            for split in folder.plan.splits:
+                _copy(model.directory / "on" / key / split, folder.place(cell) / "on" / key / split)
+    return unknown
 
 
 # -- codes of an encoder, and references ------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from texthash.studies.plan import Cell, Plan
 from texthash.tracking import Run, data_digest
 
 FORMAT_VERSION = 1
-_RECORD, _CELL, _FAILED = "study.json", "cell.json", "failed.json"
+STUDY, _CELL, _FAILED = "study.json", "cell.json", "failed.json"
 _SETS = ("queries_indptr", "queries_indices", "database_indptr", "database_indices")
 
 
@@ -88,20 +88,20 @@ class StudyFolder:
             TexthashError: its record is damaged, or of another version.
         """
         root = home.runs / "studies"
-        path = Path(name).absolute() if (Path(name) / _RECORD).is_file() else root / name
-        if not (path / _RECORD).is_file():
+        path = Path(name).absolute() if (Path(name) / STUDY).is_file() else root / name
+        if not (path / STUDY).is_file():
             known = ", ".join(studies(home)) or "none"
             raise UsageError(f"there is no study {name!r} in {root} (there: {known}).", "texthash study run FILE.")
         try:
-            record = read_json(path / _RECORD)
+            record = read_json(path / STUDY)
             if record["format"] != FORMAT_VERSION:
                 raise TexthashError(
                     f"{path} has format {record['format']}, this texthash reads {FORMAT_VERSION}.",
                     "use the version of texthash that made it.",
                 )
-            return cls(path, parse_section(Plan, record["plan"], str(path / _RECORD)))
+            return cls(path, parse_section(Plan, record["plan"], str(path / STUDY)))
         except (ValueError, KeyError) as error:
-            raise TexthashError(f"{path / _RECORD} is damaged: {error!r}", "restore it from a copy.") from error
+            raise TexthashError(f"{path / STUDY} is damaged: {error!r}", "restore it from a copy.") from error
 
     @classmethod
     def claim(cls, plan: Plan, home: Home, extend: bool = False) -> StudyFolder:
@@ -117,7 +117,7 @@ class StudyFolder:
             UsageError: a study of that name has other cells, and ``extend`` is not set.
         """
         path = home.runs / "studies" / plan.name
-        if not (path / _RECORD).is_file():
+        if not (path / STUDY).is_file():
             folder = cls(path, plan)
             folder._write({})
             return folder
@@ -286,13 +286,13 @@ class StudyFolder:
     # -- its record -------------------------------------------------------------------------------------------
 
     def _record(self) -> dict[str, Any]:
-        record: dict[str, Any] = read_json(self.path / _RECORD)
+        record: dict[str, Any] = read_json(self.path / STUDY)
         return record
 
     def _write(self, more: dict[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         plan = self.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
-        write_json(self.path / _RECORD, {**more, "format": FORMAT_VERSION, "plan": plan})
+        write_json(self.path / STUDY, {**more, "format": FORMAT_VERSION, "plan": plan})
 
 
 def corpus_key(corpus: PreparedCorpus) -> str:
@@ -302,4 +302,4 @@ def corpus_key(corpus: PreparedCorpus) -> str:
 
 def studies(home: Home) -> list[str]:
     """Names of the studies that are there."""
-    return sorted(path.parent.name for path in (home.runs / "studies").glob(f"*/{_RECORD}"))
+    return sorted(path.parent.name for path in (home.runs / "studies").glob(f"*/{STUDY}"))

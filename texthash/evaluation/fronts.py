@@ -1,0 +1,92 @@
+"""Quality against what it costs: memory, encoding, training; and which rows no other surpasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from texthash.evaluation.plots import COLOURS, DASHES, MARKERS
+
+
+class Costs(NamedTuple):
+    """What a row of a table reaches, and what it takes.
+
+    Attributes:
+        row: Method or cut, without the width: rows of one name share a marker.
+        bits: Length of the code.
+        figure: The main figure, P@k or recall@k.
+        bytes_per_document: Of what is searched.
+        documents_per_second: From raw text to code.
+        search_ms: Of one query.
+        seconds: Of training.
+    """
+
+    row: str
+    bits: int
+    figure: float
+    bytes_per_document: float
+    documents_per_second: float
+    search_ms: float
+    seconds: float
+
+
+def non_dominated(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
+    """Which rows no other is at least as good as in every column and better than in one; higher is better, bool [N]."""
+    points = np.asarray(values, np.float64)
+    as_good = np.all(points[:, None] <= points[None], axis=2)
+    better = np.any(points[:, None] < points[None], axis=2)
+    return np.asarray(~np.any(as_good & better, axis=1))
+
+
+def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, float] | None = None) -> Figure:
+    """The figure against bytes a document, documents encoded a second and training time.
+
+    Filled marks are on the front: no row is better and cheaper in that respect. The number beside a mark is its width.
+
+    Args:
+        costs: One a row and width.
+        title: Of the figure, for instance ``P@100``.
+        references: Name to the figure of real-valued vectors, drawn as lines.
+    """
+    figure = Figure(figsize=(12.6, 4.6), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(1, 3, sharey=True))
+    sides = (
+        ("bytes a document", [c.bytes_per_document for c in costs], -1),
+        ("documents encoded a second, from raw text", [c.documents_per_second for c in costs], 1),
+        ("training time (s)", [max(c.seconds, 1e-3) for c in costs], -1),
+    )
+    rows = list(dict.fromkeys(c.row for c in costs))
+    figures = [c.figure for c in costs]
+    for axes, (name, values, sense) in zip(panels, sides, strict=True):
+        front = non_dominated([[f, sense * v] for f, v in zip(figures, values, strict=True)])
+        for cost, value, on_front in zip(costs, values, front, strict=True):
+            number = rows.index(cost.row)
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(
+                value,
+                cost.figure,
+                ls="none",
+                marker=MARKERS[number % len(MARKERS)],
+                ms=7,
+                color=colour,
+                mfc=colour if on_front else "white",
+            )
+            axes.annotate(str(cost.bits), (value, cost.figure), (5, 3), textcoords="offset points", fontsize=7)
+        for number, (reference, level) in enumerate((references or {}).items()):
+            dash = DASHES[(number + 1) % len(DASHES)]
+            axes.axhline(level, color="0.25", lw=1, ls=dash, label=reference if axes is panels[0] else None)
+        axes.set_xscale("log")
+        axes.set(xlabel=name, ylim=(0, None))
+        axes.grid(alpha=0.25)
+    for number, row in enumerate(rows):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        panels[0].plot([], [], ls="none", marker=marker, color=colour, label=row)
+    panels[0].set_ylabel(f"expected {title}")
+    figure.suptitle("filled: on the front; the number is the length of the code in bits", fontsize=9)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,153 @@
+"""The tables of a report: what is measured of each row, how sure the order of the rows is, what each costs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from texthash.evaluation.fronts import Costs, non_dominated
+from texthash.evaluation.page import Page
+from texthash.evaluation.results import Evaluation
+from texthash.evaluation.scoring import FIRST_CUTS, TITLE
+from texthash.evaluation.significance import LEVEL, ROUNDS, holm, permutation_test
+
+if TYPE_CHECKING:
+    from texthash.evaluation.report import ReportedRun
+
+_SPEED_STEP = 1.25
+Row = tuple[str, int]  # a method and a width
+TEST_NOTE = (
+    f"Below the best: the mean difference from the best row of the same width over the queries (of each, the mean over "
+    f"seeds), with p of a two-sided paired permutation test ({ROUNDS:,} draws of signs), adjusted by Holm for the rows "
+    f"of that width; ≈ where p is {LEVEL} or more: the order of the two may be chance. It speaks of other queries of "
+    "the same kind; what another seed changes is the deviation beside the mean."
+)
+
+
+def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], references: Mapping[str, float]) -> None:
+    """One line a row, by width and figure, then the references."""
+    first = next(iter(rows.values()))[0].evaluation
+    main, title, beside = first.main, title_of(first), _beside(first)
+    tested = below_the_best(rows)
+    columns = ["method", "bits", "seeds", f"{title} [worst, best]"]
+    columns += (["below the best"] if tested else []) + [*beside, "radius 2 (empty)"]
+    columns += ["balance", "effective bits", "unique", "train s", f"published {title}"]
+    table, sources = [], []
+    for (method, bits), runs in sorted(rows.items(), key=lambda row: (row[0][1], -mean_of(row[1], main))):
+        worst, best = (f"{mean_of(runs, f'{main}_{edge}'):.4f}" for edge in ("worst", "best"))
+        quality = {
+            key: statistics.fmean(run.evaluation.diagnostics[key] for run in runs)
+            for key in ("bit_balance", "effective_bits", "unique_ratio")
+        }
+        seconds = [run.seconds for run in runs if run.seconds is not None]
+        published = next((run for run in runs if run.published is not None), None)
+        if published is not None:
+            sources.append(f"{method} {bits}: {published.published:.4f} from {published.published_source}.")
+        table.append(
+            [
+                method,
+                str(bits),
+                str(len(runs)),
+                f"{_spread(runs, main)} [{worst}, {best}]",
+                *([tested.get((method, bits), "")] if tested else []),
+                *(_spread(runs, metric) for metric in beside.values()),
+                f"{mean_of(runs, 'radius2_precision'):.4f} ({mean_of(runs, 'radius2_empty_rate'):.0%})",
+                f"{quality['bit_balance']:.3f}",
+                f"{quality['effective_bits']:.1f}",
+                f"{quality['unique_ratio']:.1%}",
+                f"{statistics.fmean(seconds):.1f}" if seconds else "",
+                f"{published.published:.4f}" if published is not None else "",
+            ]
+        )
+    for name, value in references.items():
+        table.append([name, "", "", f"{value:.4f}", *[""] * (len(columns) - 4)])
+    page.table(columns, table)
+    if tested:
+        page.text(TEST_NOTE)
+    for source in sources:
+        page.text(f"Published: {source}")
+
+
+def below_the_best(rows: Mapping[Row, Sequence[ReportedRun]]) -> dict[Row, str]:
+    """Of each row, how far it is below the best one of its width and how sure that is; empty where no width has two.
+
+    Rows that were asked other queries than the best one are left out.
+    """
+    found: dict[Row, str] = {}
+    for width in sorted({bits for _, bits in rows}):
+        figures = {row: _by_query(runs) for row, runs in rows.items() if row[1] == width}
+        best = max(figures, key=lambda row: float(np.nanmean(figures[row])))
+        known = ~np.isnan(figures[best])
+        others = [row for row in figures if row != best and len(figures[row]) == len(known)]
+        others = [row for row in others if (np.isnan(figures[row]) == ~known).all()]
+        if not others:
+            continue
+        differences = np.stack([(figures[row] - figures[best])[known] for row in others], axis=1)
+        found[best] = "best"
+        for row, mean, p in zip(others, differences.mean(axis=0), holm(permutation_test(differences)), strict=True):
+            found[row] = f"{'≈ ' if p >= LEVEL else ''}{mean:+.4f} (p {p:.4f})"
+    return found
+
+
+def add_costs(page: Page, costs: Mapping[str, Costs]) -> None:
+    """Quality, memory and speed of each row, and which no other row surpasses in all of them."""
+    names = list(costs)
+    steps = np.round(np.log([c.documents_per_second for c in costs.values()]) / np.log(_SPEED_STEP))
+    best = non_dominated(
+        [[c.figure, -c.bytes_per_document, step] for c, step in zip(costs.values(), steps, strict=True)]
+    )
+    page.table(
+        ["row", "figure", "bytes a document", "encodes documents/s", "search ms/query", "train s", "front"],
+        [
+            [
+                name,
+                f"{cost.figure:.4f}",
+                f"{cost.bytes_per_document:.0f}",
+                f"{cost.documents_per_second:,.0f}",
+                f"{cost.search_ms:.3f}",
+                f"{cost.seconds:.1f}",
+                "yes" if on_front else "",
+            ]
+            for name, cost, on_front in zip(names, costs.values(), best, strict=True)
+        ],
+    )
+    page.text(
+        "Encoding: from raw text to code, in one process. Search: a whole scan of this database for one query, "
+        "k = 100, on one thread. Front: no other row is at least as good in figure, memory and encoding, and "
+        "better in one; speeds within a quarter count as equal."
+    )
+
+
+def title_of(one: Evaluation) -> str:
+    """``P@100``, or ``recall@100`` in a pair corpus."""
+    return f"{TITLE[one.measure]}@{one.k}"
+
+
+def mean_of(runs: Sequence[ReportedRun], metric: str) -> float:
+    """Mean of a metric over the seeds of a row."""
+    return statistics.fmean(run.evaluation.metrics[metric] for run in runs)
+
+
+def _by_query(runs: Sequence[ReportedRun]) -> np.ndarray:
+    return np.asarray(np.mean([run.evaluation.per_query for run in runs], axis=0))
+
+
+def _beside(one: Evaluation) -> dict[str, str]:
+    """Further columns: their titles, and the metrics in them."""
+    if one.measure == "recall":
+        cuts = [cut for cut in FIRST_CUTS if cut != one.k]
+        return {
+            "MRR": "mrr",
+            **{f"recall@{cut}": f"recall_at_{cut}" for cut in cuts},
+            f"hit@{one.k}": f"hit_at_{one.k}",
+        }
+    return {"MAP": "map", f"NDCG@{one.k}": f"ndcg_at_{one.k}"}
+
+
+def _spread(runs: Sequence[ReportedRun], metric: str) -> str:
+    values = [run.evaluation.metrics[metric] for run in runs]
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{deviation}"

@@ -1,0 +1,168 @@
+"""One page about a study: its tables, pictures and worst queries, self-contained, as HTML and Markdown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.errors import CorpusError, UsageError
+from texthash.evaluation.fronts import Costs
+from texthash.evaluation.page import Page
+from texthash.evaluation.report import ReportedRun, report
+from texthash.evaluation.results import Evaluation
+from texthash.evaluation.worst import worst_queries
+from texthash.home import Home
+from texthash.progress import say
+from texthash.studies.cells import open_corpus
+from texthash.studies.folder import CellRecord, StudyFolder
+from texthash.studies.plan import Cell
+from texthash.tracking import data_digest
+from texthash.training.loop import EpochReport
+
+_PICTURES = 3  # of the codes of so many models of a corpus
+
+
+def report_study(folder: StudyFolder, home: Home, output: Path | None = None) -> Path:
+    """Describe the cells that are done; the page is kept with the study and with its run.
+
+    Texts of documents come from the prepared corpora; where one is not there any more, or is another one, the page has
+    no worst queries of it and says so.
+
+    Args:
+        folder: The study.
+        home: Where its corpora are.
+        output: Directory of the page; None: ``report`` in that of the study.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        UsageError: no cell with codes is done.
+    """
+    corpora: dict[str, PreparedCorpus] = {}
+    remarks: list[str] = []
+    for config in folder.plan.corpora:
+        name, edition = config.corpus.name, config.corpus.edition.name
+        try:
+            corpus = open_corpus(name, edition, home)
+            folder.check_data(corpus)
+            corpora[f"{name}-{edition}"] = corpus
+        except CorpusError as error:
+            remarks.append(f"The texts of {name}-{edition} cannot be shown: {error.problem}")
+    split = folder.plan.splits[-1]
+    runs = _runs(folder, corpora, split)
+    if not runs:
+        raise UsageError(f"no cell of the study {folder.name} is done.", "texthash study run FILE.")
+    runs = _with_answers(runs, corpora)
+
+    def preface(page: Page) -> None:
+        _summary(page, folder, {key: data_digest(corpus) for key, corpus in corpora.items()})
+        for remark in remarks:
+            page.text(remark, "warning")
+
+    place = output or folder.path / "report"
+    staged = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
+    if output is None:
+        shutil.rmtree(place, ignore_errors=True)
+        staged.rename(place)
+    else:
+        shutil.copytree(staged, place, dirs_exist_ok=True)
+        shutil.rmtree(staged)
+    if folder.run is not None:
+        folder.run.artifact(place, "report")
+    say(f"report of the study {folder.name}: {len(runs)} evaluations")
+    return place / "report.html"
+
+
+def _runs(folder: StudyFolder, corpora: Mapping[str, PreparedCorpus], split: str) -> list[ReportedRun]:
+    references: dict[str, dict[str, float]] = {}
+    found: list[ReportedRun] = []
+    records = {cell.id: record for cell in folder.plan.cells if (record := folder.record(cell)) is not None}
+    for cell in folder.plan.cells:
+        record = records.get(cell.id)
+        if record is not None and cell.kind == "reference" and split in record.figures:
+            size = f", {record.bytes_per_document:,.0f} bytes a document" if record.bytes_per_document else ""
+            references.setdefault(cell.corpus, {})[f"{cell.row} (real-valued{size})"] = record.figures[split]
+    for cell in folder.plan.cells:
+        record = records.get(cell.id)
+        if record is None:
+            continue
+        for (corpus, asked), place in folder.evaluations(cell).items():
+            if asked == split and place.is_dir():
+                names = corpora[corpus].label_names if corpus in corpora else ()
+                run = _run(folder, cell, record, folder.evaluation(place), at_home=corpus == cell.corpus)
+                found.append(replace(run, references=references.get(corpus, {}), label_names=names))
+    return found
+
+
+def _run(folder: StudyFolder, cell: Cell, record: CellRecord, evaluation: Evaluation, at_home: bool) -> ReportedRun:
+    if not at_home:
+        return ReportedRun(f"{cell.row}, learned on {cell.corpus}", evaluation)
+    corpus = cell.config.corpus
+    printed = folder.plan.printed(corpus.name, corpus.edition.name, cell.row, evaluation.bits)
+    costs = None
+    if record.documents_per_second and record.bytes_per_document and record.search_ms is not None:
+        costs = Costs(
+            cell.row,
+            evaluation.bits,
+            evaluation.metrics[evaluation.main],
+            record.bytes_per_document,
+            record.documents_per_second,
+            record.search_ms,
+            record.seconds or 0.0,
+        )
+    return ReportedRun(
+        method=cell.row,
+        evaluation=evaluation,
+        config=cell.config if cell.kind == "model" else None,
+        commit=record.commit,
+        seconds=record.seconds,
+        history=[EpochReport(**one) for one in record.history],
+        published=printed.figure if printed else None,
+        published_source=printed.source if printed else "",
+        costs=costs,
+    )
+
+
+def _with_answers(runs: list[ReportedRun], corpora: Mapping[str, PreparedCorpus]) -> list[ReportedRun]:
+    """The worst queries of the best row of each corpus, by its first seed."""
+    best: dict[str, ReportedRun] = {}
+    rows: dict[tuple[str, str], list[ReportedRun]] = {}
+    for run in runs:
+        one = run.evaluation
+        rows.setdefault((f"{one.corpus}-{one.edition}", run.name), []).append(run)
+    means = {key: float(np.mean([r.evaluation.metrics[r.evaluation.main] for r in row])) for key, row in rows.items()}
+    for (corpus, name), mean in sorted(means.items(), key=lambda item: -item[1]):
+        if corpus in corpora and corpus not in best and not np.isnan(mean):
+            best[corpus] = rows[corpus, name][0]
+    answers = {id(run): worst_queries(run.evaluation, corpora[corpus]) for corpus, run in best.items()}
+    return [replace(run, answers=answers[id(run)]) if id(run) in answers else run for run in runs]
+
+
+def _summary(page: Page, folder: StudyFolder, data: Mapping[str, str]) -> None:
+    plan = folder.plan
+    done = sum(map(folder.finished, plan.cells))
+    failures = {cell.label: why for cell in plan.cells if (why := folder.failure(cell))}
+    commits = sorted({record.commit for cell in plan.cells if (record := folder.record(cell))})
+    opened = "opened, once a cell, when its model was final" if plan.test else "closed"
+    page.text(
+        f"{done} of {len(plan.cells)} cells are done. Models were chosen on validation; the test split is {opened}. "
+        f"Commits: {', '.join(commits)}."
+    )
+    plain = plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
+    page.folded("The study, resolved", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    for corpus, digest in data.items():
+        page.text(f"Data of {corpus}: {digest}.")
+    for label, why in failures.items():
+        page.text(f"{label} failed: {why.splitlines()[-1]}", "warning")
+    missing = len(plan.cells) - done - len(failures)
+    if missing:
+        page.text(f"{missing} cells have not been run yet.", "warning")
