@@ -29,9 +29,10 @@ curl -s {url}/v1/search -H 'content-type: application/json' \\
   -d '{{"queries": [{{"text": "parse a date from a string"}}], "limit": 5, "fields": ["title", "labels"]}}'
 ```
 
-Every answer comes from one release, which it names (`release`, `index_version`). Limits are shown by `GET /v1/info`.
-Every error is a problem as of RFC 9457 (`application/problem+json`) whose `type` is a page that explains it. Answers
-carry `X-Request-ID` (the one you sent, if you sent one), a search also `Server-Timing` (encode, search, merge; in ms).
+Every answer comes from one release, which it names (`release`, `index_version`). Limits are shown by `GET /v1/info`,
+numbers for Prometheus by `GET /metrics`. Every error is a problem as of RFC 9457 (`application/problem+json`) whose
+`type` is a page that explains it. Answers carry `X-Request-ID` (the one you sent, if you sent one), a search also
+`Server-Timing` (encode, search, merge; in ms).
 """
 
 TAGS = [

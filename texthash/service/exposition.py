@@ -27,7 +27,11 @@ def exposition() -> str:
     if not ray.is_initialized():
         raise Problem("metrics-unavailable", "this server runs without Ray, whose metrics agents keep the numbers.")
     addresses = [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
-    with httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client, ThreadPoolExecutor(8) as pool:
+    # Agents speak plain HTTP; without `verify=False` each client would first read all certificates, for 40 ms.
+    with (
+        httpx.Client(trust_env=False, verify=False, timeout=_TIMEOUT_S) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
         answers = list(pool.map(lambda address: _page(client, address), addresses))
     pages = [answer for answer in answers if isinstance(answer, str)]
     silent = [
