@@ -85,8 +85,11 @@ def test_an_agent_that_does_not_answer_is_named(asked: Asked, cluster: list[dict
     assert last.startswith(f"# no answer from the metrics agent 127.0.0.1:{cluster[2]['MetricsExportPort']} ")
 
 
-def test_without_any_agent_it_is_a_problem(asked: Asked, cluster: list[dict[str, object]]) -> None:
+@pytest.mark.parametrize("port", [None, 0, -1])
+def test_without_any_agent_it_is_a_problem(asked: Asked, cluster: list[dict[str, object]], port: int | None) -> None:
     del cluster[:2]
+    if port is not None:  # as of a node on which metrics are not collected
+        cluster[0]["MetricsExportPort"] = port
     reply = asked.get("/metrics")
     assert (reply.status_code, reply.headers["content-type"]) == (503, "application/problem+json")
     assert reply.json()["type"] == "/problems/metrics-unavailable"

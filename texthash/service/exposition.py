@@ -57,8 +57,8 @@ def joined(pages: Iterable[str]) -> str:
     return "".join(f"{line}\n" for lines in families.values() for line in lines)
 
 
-def _page(client: httpx.Client, address: str) -> str | httpx.HTTPError:
+def _page(client: httpx.Client, address: str) -> str | Exception:
     try:
         return client.get(f"http://{address}/metrics").raise_for_status().text
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # the port is -1 where no metrics are collected
         return error
