@@ -9,38 +9,32 @@ bits       1[p > 1/2]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import VariationalMethod
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import binary_concrete
 from texthash.parts.priors import bernoulli_kl
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.spaces import LogUniform, Uniform
 
 
-class BVAE(GenerativeMethod):
+class BVAE(VariationalMethod):
     """Binary variational autoencoder.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
-        layers: Hidden layers of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
         temperature: tau.
-        learning_rate: Of Adam.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
 
     card = Card(
@@ -61,9 +55,7 @@ class BVAE(GenerativeMethod):
         ),
     )
     search_space = {
-        "learning_rate": LogUniform(1e-3, 8e-3),
-        "batch_size": Choice(64, 128, 256),
-        "dropout": Uniform(0.05, 0.5),
+        **VariationalMethod.search_space,
         "temperature": Uniform(0.3, 1.0),
         "kl_weight": LogUniform(0.03, 2.0),
     }
@@ -74,35 +66,19 @@ class BVAE(GenerativeMethod):
         bits: int,
         *,
         hidden: int = 500,
-        layers: int = 2,
-        dropout: float = 0.2,
         temperature: float = 0.67,
-        learning_rate: float = 3e-3,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.0,
         epochs: int = 30,
         batch_size: int = 100,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
-        )
+        super().__init__(shape, bits, hidden=hidden, epochs=epochs, batch_size=batch_size, **others)
         self.temperature = temperature
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
 
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         logits = self.activations(batch)
-        z = binary_concrete(logits, self.temperature, progress.generator)
-        return self.bound(z, bernoulli_kl(logits), batch, progress)
+        return binary_concrete(logits, self.temperature, progress.generator), bernoulli_kl(logits)
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         # The logit is cut at zero, which is p = 1/2.

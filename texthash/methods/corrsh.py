@@ -10,26 +10,25 @@ bits       1[mu > 0]: neither a sample nor a median
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import VariationalMethod
 from texthash.parts.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli
 from texthash.parts.schedules import linear_ramp
-from texthash.parts.spaces import Choice, IntUniform, LogUniform, Uniform
+from texthash.parts.spaces import IntUniform, Uniform
 
 
-class CorrSH(GenerativeMethod):
+class CorrSH(VariationalMethod):
     """Generative hashing with correlated bits.
 
     Args:
@@ -38,15 +37,11 @@ class CorrSH(GenerativeMethod):
         hidden: Width H of the encoder.
         rank: Rank k of U, how many ways bits vary together in.
         samples: Number M of components of the bound.
-        dropout: Probability of dropping a hidden feature in training.
         noise: nu at the start.
         final_noise: nu at the end of training.
-        learning_rate: Of Adam.
         kl_weight: Final weight w_KL.
         kl_ramp: Share of training over which w_KL rises from 0.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
 
     card = Card(
@@ -65,10 +60,7 @@ class CorrSH(GenerativeMethod):
         ),
     )
     search_space = {
-        "learning_rate": LogUniform(1e-3, 8e-3),
-        "batch_size": Choice(64, 128, 256),
-        "dropout": Uniform(0.05, 0.5),
-        "kl_weight": LogUniform(0.03, 1.0),
+        **VariationalMethod.search_space,
         "rank": IntUniform(1, 20),
         "final_noise": Uniform(0.05, 1.0),
     }
@@ -81,40 +73,26 @@ class CorrSH(GenerativeMethod):
         hidden: int = 500,
         rank: int = 10,
         samples: int = 10,
-        dropout: float = 0.2,
         noise: float = 1.0,
         final_noise: float = 0.9,
-        learning_rate: float = 3e-3,
         kl_weight: float = 0.1,
         kl_ramp: float = 1.0,
-        epochs: int = 40,
-        batch_size: int = 64,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
-        )
+        super().__init__(shape, bits, hidden=hidden, kl_weight=kl_weight, kl_ramp=kl_ramp, **others)
         self.rank, self.samples = rank, samples
         self.noise, self.final_noise = noise, final_noise
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.mean = xavier_linear(hidden, bits)
         self.std = xavier_linear(hidden, bits)
         self.factors = xavier_linear(hidden, bits * rank)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
 
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         r = self.posterior_logits(batch, 1 + self.samples, progress.generator)
         s = straight_through_bernoulli(torch.sigmoid(r[:, 0]), progress.generator)
         nu = linear_ramp(progress.fraction, self.noise, self.final_noise)
         seen = s + nu * torch.randn(s.shape, generator=progress.generator, device=s.device, dtype=s.dtype)
-        return self.bound(seen, bit_mixture_kl(r[:, 1:], progress.generator), batch, progress)
+        return seen, bit_mixture_kl(r[:, 1:], progress.generator)
 
     def posterior_logits(self, batch: Batch, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Samples of r, the logits of the bits of each document. [B, samples, bits]."""

@@ -12,11 +12,11 @@ on its features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch, batches
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, Role, Stage
@@ -33,15 +33,8 @@ class DGMSpH(PretrainedAutoencoder):
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
-        words: How many of the most frequent words are read.
-        hidden: Width H.
         features: Width d.
-        pretraining_epochs: Of each machine; 0: none is learned.
-        pretraining_rate: Learning rate of CD-1.
-        epochs: Of fine-tuning.
-        learning_rate: Of fine-tuning, by Adam.
-        batch_size: Documents in a batch.
-        weighting: Not used: words are counted.
+        others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
     """
 
     card = Card(
@@ -63,38 +56,10 @@ class DGMSpH(PretrainedAutoencoder):
         "features": IntUniform(16, 128),
         "pretraining_epochs": Choice(0, 10, 20),
     }
-    tuning_is_last = False
+    gaussian, replicated, tuning_is_last = True, True, False
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        words: int = 2000,
-        hidden: int = 500,
-        features: int = 64,
-        pretraining_epochs: int = 10,
-        pretraining_rate: float = 1e-3,
-        epochs: int = 10,
-        learning_rate: float = 1e-3,
-        batch_size: int = 100,
-        weighting: Weighting = "counts",
-    ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            words=words,
-            hidden=hidden,
-            top=features,
-            gaussian=True,
-            replicated=True,
-            pretraining_epochs=pretraining_epochs,
-            pretraining_rate=pretraining_rate,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-        )
+    def __init__(self, shape: CorpusShape, bits: int, *, features: int = 64, **others: Any) -> None:
+        super().__init__(shape, bits, features, **others)
         # All but one: the eigensolver finds fewer components than there are features.
         components = min(bits, features - 1)
         self.projection = nn.Linear(features, components).requires_grad_(False)

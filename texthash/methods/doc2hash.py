@@ -17,38 +17,31 @@ from typing import Any
 
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import VariationalMethod
 from texthash.parts.categories import LabelHead
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gumbel_softmax
 from texthash.parts.priors import categorical_kl
-from texthash.parts.schedules import exponential_decay, linear_ramp
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.schedules import exponential_decay
+from texthash.parts.spaces import LogUniform
 
 
-class Doc2Hash(GenerativeMethod):
+class Doc2Hash(VariationalMethod):
     """Hashing with categorical latent variables.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
-        layers: Hidden layers of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
         temperature: tau at the start.
         end_temperature: tau after annealing.
         annealing: Share of training over which tau falls.
-        learning_rate: Of Adam.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        epochs: Passes over the training documents.
         batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
 
     card = Card(
@@ -70,9 +63,8 @@ class Doc2Hash(GenerativeMethod):
         ),
     )
     search_space = {
+        **VariationalMethod.search_space,
         "learning_rate": LogUniform(5e-4, 8e-3),
-        "batch_size": Choice(64, 128, 256),
-        "dropout": Uniform(0.05, 0.5),
         "end_temperature": LogUniform(0.1, 1.0),
         "kl_weight": LogUniform(0.03, 2.0),
     }
@@ -83,36 +75,16 @@ class Doc2Hash(GenerativeMethod):
         bits: int,
         *,
         hidden: int = 500,
-        layers: int = 2,
-        dropout: float = 0.2,
         temperature: float = 1.0,
         end_temperature: float = 0.1,
         annealing: float = 0.005,
-        learning_rate: float = 3e-3,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.0,
-        epochs: int = 40,
         batch_size: int = 100,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
-        )
+        super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
         self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, 2 * bits)
         self.decoder = SoftmaxDecoder(2 * bits, shape.vocabulary)
-
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        return self.bound(z, kl, batch, progress)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         """One-hot pairs z [B, 2m] of each document, and sum_j KL(pi_j || uniform) [B]."""
@@ -159,11 +131,9 @@ class SupervisedDoc2Hash(Doc2Hash):
         self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
     ) -> None:
         super().__init__(shape, bits, **others)
-        self.label_weight, self.label_ramp = label_weight, label_ramp
-        self.labels = LabelHead(2 * bits, shape.labels, shape.multi_label)
+        self.labels = LabelHead(2 * bits, shape.labels, shape.multi_label, label_weight, label_ramp)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
-        labels = weight * self.labels.loss(z, batch.labels, batch.labelled)
+        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
         return {**self.bound(z, kl, batch, progress), "labels": labels}

@@ -14,45 +14,41 @@ become certain at no cost.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import BagAutoencoder
 from texthash.parts import matching
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gumbel_softmax
 from texthash.parts.reconstruction import word_log_likelihood
 from texthash.parts.schedules import exponential_decay
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.spaces import Choice, LogUniform
 
 DIVERGENCES = ("mmd", "multiquadric", "sinkhorn", "moments")
 
 
-class DWAE(GenerativeMethod):
+class DWAE(BagAutoencoder):
     """Discrete Wasserstein autoencoder.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
-        layers: Hidden layers of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
         temperature: tau at the start.
         end_temperature: tau after annealing.
         annealing: Share of training over which tau falls.
         divergence: D: mmd, multiquadric, sinkhorn or moments.
         divergence_weight: lambda.
-        learning_rate: Of Adam.
-        epochs: Passes over the training documents.
         batch_size: Documents in a batch; the more, the better D is known.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.BagAutoencoder`.
 
     Raises:
         UsageError: there is no such divergence.
@@ -74,9 +70,9 @@ class DWAE(GenerativeMethod):
         ),
     )
     search_space = {
+        **BagAutoencoder.search_space,
         "learning_rate": LogUniform(5e-4, 8e-3),
         "batch_size": Choice(128, 256, 512),
-        "dropout": Uniform(0.05, 0.5),
         "end_temperature": LogUniform(0.1, 1.0),
         "divergence": Choice(*DIVERGENCES),
         "divergence_weight": LogUniform(1.0, 1000.0),
@@ -88,19 +84,15 @@ class DWAE(GenerativeMethod):
         bits: int,
         *,
         hidden: int = 500,
-        layers: int = 2,
-        dropout: float = 0.2,
         temperature: float = 1.0,
         end_temperature: float = 0.5,
         annealing: float = 0.1,
         divergence: str = "multiquadric",
         divergence_weight: float = 50.0,
-        learning_rate: float = 3e-3,
-        epochs: int = 40,
         batch_size: int = 128,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
+        super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
         if divergence not in DIVERGENCES:
             raise UsageError(
                 f"dwae has no divergence {divergence!r} ({nearest_name(divergence, DIVERGENCES)}).",
@@ -108,7 +100,6 @@ class DWAE(GenerativeMethod):
             )
         self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
         self.divergence, self.divergence_weight = divergence, divergence_weight
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, 2 * bits)
         self.decoder = SoftmaxDecoder(2 * bits, shape.vocabulary)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,25 +13,24 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
 from texthash.parts.decoders import WordDecoder
+from texthash.parts.encoders import MLPEncoder
 from texthash.parts.reconstruction import word_log_likelihood
 from texthash.parts.schedules import linear_ramp
+from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
 class GenerativeMethod(HashMethod):
     """Base of methods with a decoder over words, trained by Adam in one stage.
 
-    A subclass sets ``decoder`` and gives ``loss`` and ``activations``. The loss of most is a negative bound on the
-    likelihood of the words, - E log p(x | z) + w_KL KL(q(z | x) || p(z)): :meth:`bound`.
+    A subclass sets ``decoder`` and gives ``loss`` and ``activations``.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length of the code.
-        weighting: Of the words of the input.
         learning_rate: Of Adam.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
+        weighting: Of the words of the input.
     """
 
     decoder: WordDecoder
@@ -39,17 +39,14 @@ class GenerativeMethod(HashMethod):
         self,
         shape: CorpusShape,
         bits: int,
-        weighting: Weighting,
         *,
-        learning_rate: float,
-        epochs: int,
-        batch_size: int,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.0,
+        learning_rate: float = 3e-3,
+        epochs: int = 40,
+        batch_size: int = 64,
+        weighting: Weighting = "tfidf",
     ) -> None:
         super().__init__(shape, bits, weighting)
         self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
-        self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
 
     def stages(self) -> Sequence[Stage]:
         return (
@@ -67,6 +64,70 @@ class GenerativeMethod(HashMethod):
     def rate(self, progress: Progress) -> float:
         """Factor on the learning rate; constant unless a method says otherwise."""
         return 1.0
+
+
+class BagAutoencoder(GenerativeMethod):
+    """Base of those whose encoder is an MLP over the words, h: V -> H -> ... -> H, without their order.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length of the code.
+        hidden: Width H of the encoder.
+        layers: Hidden layers of the encoder.
+        dropout: Probability of dropping a hidden feature in training.
+        others: Those of :class:`GenerativeMethod`.
+    """
+
+    search_space = {
+        "learning_rate": LogUniform(1e-3, 8e-3),
+        "batch_size": Choice(64, 128, 256),
+        "dropout": Uniform(0.05, 0.5),
+    }
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        hidden: int = 500,
+        layers: int = 2,
+        dropout: float = 0.2,
+        **others: Any,
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
+
+
+class VariationalMethod(BagAutoencoder):
+    """Base of those that minimise a negative bound on the likelihood of the words,
+
+        - E log p(x | z)  +  w_KL KL(q(z | x) || p(z)).
+
+    A subclass gives ``sample``, or a ``loss`` of its own.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length of the code.
+        kl_weight: Final weight w_KL.
+        kl_ramp: Share of training over which w_KL rises from 0.
+        others: Those of :class:`BagAutoencoder`.
+    """
+
+    search_space = {**BagAutoencoder.search_space, "kl_weight": LogUniform(0.03, 1.0)}
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, kl_weight: float = 1.0, kl_ramp: float = 0.0, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
+
+    def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
+        """What the decoder sees of each document, [B, m], and its KL(q(z | x) || p(z)) [B]."""
+        raise NotImplementedError(f"{type(self).__name__} draws no codes")
+
+    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
+        z, kl = self.sample(batch, progress)
+        return self.bound(z, kl, batch, progress)
 
     def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """The terms of the bound; each distinct word of a document counts once.

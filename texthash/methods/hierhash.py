@@ -13,11 +13,11 @@ Pseudo-labels are the most probable prototypes: c^ = argmax q(c | z), f^ = argma
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress
@@ -25,7 +25,7 @@ from texthash.methods.vdsh import VDSH
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.prototypes import HierarchicalPrototypes, info_nce
 from texthash.parts.schedules import linear_ramp
-from texthash.parts.spaces import Choice, IntUniform, LogUniform, Uniform
+from texthash.parts.spaces import IntUniform, LogUniform
 
 
 class HierHash(VDSH):
@@ -34,21 +34,13 @@ class HierHash(VDSH):
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
-        hidden: Width of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
         coarse: Number of coarse prototypes.
         fine: Number of fine ones of each.
         contrast_fine: Final weight w_f.
         contrast_coarse: Final weight w_c.
         contrast_ramp: Share of training over which both rise from 0: at the start pseudo-labels say nothing.
         temperature: Of the contrast.
-        learning_rate: Of Adam.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        decoder_std: Standard deviation of the initial R.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.vdsh.VDSH`.
     """
 
     card = Card(
@@ -65,10 +57,7 @@ class HierHash(VDSH):
         ),
     )
     search_space = {
-        "learning_rate": LogUniform(1e-3, 1e-2),
-        "batch_size": Choice(128, 256),
-        "dropout": Uniform(0.05, 0.5),
-        "kl_weight": LogUniform(0.03, 1.0),
+        **VDSH.search_space,
         "coarse": IntUniform(5, 30),
         "fine": IntUniform(2, 10),
         "contrast_fine": LogUniform(0.1, 30.0),
@@ -80,35 +69,15 @@ class HierHash(VDSH):
         shape: CorpusShape,
         bits: int,
         *,
-        hidden: int = 500,
-        dropout: float = 0.2,
         coarse: int = 10,
         fine: int = 5,
         contrast_fine: float = 2.0,
         contrast_coarse: float = 1.0,
         contrast_ramp: float = 0.5,
         temperature: float = 0.1,
-        learning_rate: float = 6e-3,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.5,
-        decoder_std: float = 0.1,
-        epochs: int = 12,
-        batch_size: int = 256,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            hidden=hidden,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
-            decoder_std=decoder_std,
-            epochs=epochs,
-            batch_size=batch_size,
-            weighting=weighting,
-        )
+        super().__init__(shape, bits, **others)
         self.contrast_fine, self.contrast_coarse = contrast_fine, contrast_coarse
         self.contrast_ramp, self.temperature = contrast_ramp, temperature
         self.prototypes = HierarchicalPrototypes(coarse, fine, bits)

@@ -12,25 +12,25 @@ L_rp is in :mod:`texthash.parts.few_bit`; L_bb, L_bd and E are in :mod:`texthash
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, Progress, Role, sum_terms
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import BagAutoencoder
 from texthash.parts.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
 from texthash.parts.binarizers import MedianBinarizer
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.few_bit import relevance_propagation
 from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.spaces import LogUniform, Uniform
 
 
-class MASH(GenerativeMethod):
+class MASH(BagAutoencoder):
     """Relevance propagation and balance over the corpus, without noise.
 
     Args:
@@ -47,7 +47,7 @@ class MASH(GenerativeMethod):
         learning_rate: Of Adam.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.BagAutoencoder`.
     """
 
     memory: ExemplarMemory
@@ -70,9 +70,8 @@ class MASH(GenerativeMethod):
         ),
     )
     search_space = {
+        **BagAutoencoder.search_space,
         "learning_rate": LogUniform(5e-4, 5e-3),
-        "batch_size": Choice(64, 128, 256),
-        "dropout": Uniform(0.05, 0.5),
         "relevance": LogUniform(0.1, 300.0),
         "bit_balance": LogUniform(1e-3, 1.0),
         "decorrelation": LogUniform(1e-3, 10.0),
@@ -95,12 +94,20 @@ class MASH(GenerativeMethod):
         learning_rate: float = 1e-3,
         epochs: int = 30,
         batch_size: int = 128,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
-        super().__init__(shape, bits, weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size)
+        super().__init__(
+            shape,
+            bits,
+            hidden=hidden,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            **others,
+        )
         self.relevance, self.bit_balance, self.decorrelation = relevance, bit_balance, decorrelation
         self.balance_from, self.memory_alpha = balance_from, memory_alpha
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.long = xavier_linear(hidden, long_bits)
         self.short = xavier_linear(long_bits, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)

@@ -9,39 +9,31 @@ bits       1[p > 1/2]: no median, the point of training end to end
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import VariationalMethod
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import straight_through_bernoulli
 from texthash.parts.priors import bernoulli_kl
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.spaces import Choice
 
 
-class NASH(GenerativeMethod):
+class NASH(VariationalMethod):
     """Generative hashing with Bernoulli codes.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
-        layers: Hidden layers of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
         stochastic: Draw the thresholds u in training; else u = 1/2.
-        learning_rate: Of Adam.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
 
     card = Card(
@@ -59,51 +51,17 @@ class NASH(GenerativeMethod):
             "dropout on the last hidden layer only",
         ),
     )
-    search_space = {
-        "learning_rate": LogUniform(1e-3, 8e-3),
-        "batch_size": Choice(64, 128, 256),
-        "dropout": Uniform(0.05, 0.5),
-        "kl_weight": LogUniform(0.03, 1.0),
-        "stochastic": Choice(True, False),
-    }
+    search_space = {**VariationalMethod.search_space, "stochastic": Choice(True, False)}
 
     def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        layers: int = 2,
-        dropout: float = 0.2,
-        stochastic: bool = True,
-        learning_rate: float = 3e-3,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.0,
-        epochs: int = 40,
-        batch_size: int = 64,
-        weighting: Weighting = "tfidf",
+        self, shape: CorpusShape, bits: int, *, hidden: int = 500, stochastic: bool = True, **others: Any
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
-        )
+        super().__init__(shape, bits, hidden=hidden, **others)
         self.stochastic = stochastic
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
         self.logits = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
 
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        return self.bound(z, kl, batch, progress)
-
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """What the decoder sees of each document, [B, m], and KL(q(z | x) || p(z)) [B]."""
         hidden = self.encoder(batch)
         logits = self.logits(hidden)
         z = straight_through_bernoulli(torch.sigmoid(logits), progress.generator, self.stochastic)

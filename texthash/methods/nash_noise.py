@@ -90,10 +90,9 @@ class SupervisedNASH(DataDependentNASH):
 
     def __init__(self, shape: CorpusShape, bits: int, *, label_weight: float = 50.0, **others: Any) -> None:
         super().__init__(shape, bits, **others)
-        self.label_weight = label_weight
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        labels = self.label_weight * self.labels.loss(z, batch.labels, batch.labelled)
+        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
         return {**self.bound(z, kl, batch, progress), "labels": labels}

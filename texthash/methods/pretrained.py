@@ -30,46 +30,49 @@ class PretrainedAutoencoder(HashMethod):
     Args:
         shape: Sizes of the corpus.
         bits: Length of the code.
-        weighting: Not used: words are counted.
+        top: Width of the top layer.
         words: How many of the most frequent words are read.
         hidden: Width of the two layers below the top.
-        top: Width of the top layer.
-        gaussian: The top units are Gaussian, and linear in the unrolled encoder.
-        replicated: The bottom machine is a replicated softmax; else a constrained Poisson.
         pretraining_epochs: Of each machine; 0 leaves the layers at their random start.
         pretraining_rate: Learning rate of CD-1, above the words.
         epochs: Of fine-tuning.
         learning_rate: Of Adam in fine-tuning.
         batch_size: Documents in a batch.
+        weighting: Not used: words are counted.
+
+    Attributes:
+        gaussian: The top units are Gaussian, and linear in the unrolled encoder.
+        replicated: The bottom machine is a replicated softmax; else a constrained Poisson.
+        tuning_is_last: No stage follows fine-tuning.
     """
 
     places: Tensor
+    gaussian: ClassVar[bool]
+    replicated: ClassVar[bool]
     tuning_is_last: ClassVar[bool] = True
 
     def __init__(
         self,
         shape: CorpusShape,
         bits: int,
-        weighting: Weighting,
-        *,
-        words: int,
-        hidden: int,
         top: int,
-        gaussian: bool,
-        replicated: bool,
-        pretraining_epochs: int,
-        pretraining_rate: float,
-        epochs: int,
-        learning_rate: float,
-        batch_size: int,
+        *,
+        words: int = 2000,
+        hidden: int = 500,
+        pretraining_epochs: int = 10,
+        pretraining_rate: float = 1e-3,
+        epochs: int = 10,
+        learning_rate: float = 1e-3,
+        batch_size: int = 100,
+        weighting: Weighting = "counts",
     ) -> None:
         super().__init__(shape, bits, weighting)
         self.pretraining_epochs, self.pretraining_rate = pretraining_epochs, pretraining_rate
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
         words = min(words, shape.vocabulary)
         self.register_buffer("places", torch.full((shape.vocabulary,), -1))
-        self.bottom = CountRBM(words, hidden, replicated)
-        self.middle, self.top = RBM(hidden, hidden), RBM(hidden, top, gaussian)
+        self.bottom = CountRBM(words, hidden, self.replicated)
+        self.middle, self.top = RBM(hidden, hidden), RBM(hidden, top, self.gaussian)
         self.down_top, self.down_middle = xavier_linear(top, hidden), xavier_linear(hidden, hidden)
         self.words = xavier_linear(hidden, words)
 

@@ -20,7 +20,6 @@ from texthash.methods.mash import MASH
 from texthash.parts.categories import LabelHead
 from texthash.parts.reconstruction import word_log_likelihood
 from texthash.parts.robustness import folded_normal_keep, mask_words
-from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import LogUniform, Uniform
 
 
@@ -99,10 +98,8 @@ class SupervisedSMASH(SMASH):
         self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
     ) -> None:
         super().__init__(shape, bits, **others)
-        self.label_weight, self.label_ramp = label_weight, label_ramp
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
 
     def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
-        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
-        labels = weight * self.labels.loss(short, batch.labels, batch.labelled)
+        labels = self.labels.term(short, batch.labels, batch.labelled, progress.fraction)
         return {**super().meaning(batch, short, long, progress), "labels": labels}

@@ -11,11 +11,11 @@ Under noise of that size the only way to tell documents apart is to drive the co
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, Role
@@ -30,16 +30,10 @@ class StackedRBM(PretrainedAutoencoder):
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
-        words: How many of the most frequent words are read.
-        hidden: Width H.
         noise: Standard deviation s.
         threshold: At which sigma(f) is cut.
-        pretraining_epochs: Of each machine; 0: none is learned.
-        pretraining_rate: Learning rate of CD-1.
         epochs: Of fine-tuning.
-        learning_rate: Of fine-tuning, by Adam.
-        batch_size: Documents in a batch.
-        weighting: Not used: words are counted.
+        others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
     """
 
     card = Card(
@@ -64,37 +58,19 @@ class StackedRBM(PretrainedAutoencoder):
         "pretraining_epochs": Choice(0, 10, 20),
     }
 
+    gaussian, replicated = False, False
+
     def __init__(
         self,
         shape: CorpusShape,
         bits: int,
         *,
-        words: int = 2000,
-        hidden: int = 500,
         noise: float = 4.0,
         threshold: float = 0.5,
-        pretraining_epochs: int = 10,
-        pretraining_rate: float = 1e-3,
         epochs: int = 30,
-        learning_rate: float = 1e-3,
-        batch_size: int = 100,
-        weighting: Weighting = "counts",
+        **others: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            weighting,
-            words=words,
-            hidden=hidden,
-            top=bits,
-            gaussian=False,
-            replicated=False,
-            pretraining_epochs=pretraining_epochs,
-            pretraining_rate=pretraining_rate,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-        )
+        super().__init__(shape, bits, bits, epochs=epochs, **others)
         self.noise = noise
         # sigma(f) > t is f > log(t / (1 - t)), which does not saturate.
         self.binarizer = Binarizer(bits, math.log(threshold / (1 - threshold)))

@@ -9,39 +9,36 @@ code       bit_j = 1[mu_j > median of mu_j over the training documents]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import VariationalMethod
 from texthash.parts.binarizers import MedianBinarizer
 from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import MLPEncoder, xavier_linear
+from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.priors import gaussian_kl
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.parts.spaces import Choice, LogUniform
 
 
-class VDSH(GenerativeMethod):
+class VDSH(VariationalMethod):
     """Variational deep semantic hashing.
 
     Args:
         shape: Sizes of the corpus.
         bits: Length m of the code.
         hidden: Width H of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
-        learning_rate: Of Adam.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
         decoder_std: Standard deviation of the initial R.
+        learning_rate: Of Adam.
+        kl_ramp: Share of training over which w_KL rises from 0.
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
-        weighting: Of the words of the input.
+        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
 
     card = Card(
@@ -61,10 +58,9 @@ class VDSH(GenerativeMethod):
         ),
     )
     search_space = {
+        **VariationalMethod.search_space,
         "learning_rate": LogUniform(1e-3, 1e-2),
         "batch_size": Choice(128, 256),
-        "dropout": Uniform(0.05, 0.5),
-        "kl_weight": LogUniform(0.03, 1.0),
         "decoder_std": LogUniform(0.02, 0.5),
     }
 
@@ -74,37 +70,29 @@ class VDSH(GenerativeMethod):
         bits: int,
         *,
         hidden: int = 500,
-        dropout: float = 0.2,
-        learning_rate: float = 6e-3,
-        kl_weight: float = 1.0,
-        kl_ramp: float = 0.5,
         decoder_std: float = 0.1,
+        learning_rate: float = 6e-3,
+        kl_ramp: float = 0.5,
         epochs: int = 12,
         batch_size: int = 256,
-        weighting: Weighting = "tfidf",
+        **others: Any,
     ) -> None:
         super().__init__(
             shape,
             bits,
-            weighting,
+            hidden=hidden,
             learning_rate=learning_rate,
+            kl_ramp=kl_ramp,
             epochs=epochs,
             batch_size=batch_size,
-            kl_weight=kl_weight,
-            kl_ramp=kl_ramp,
+            **others,
         )
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
         self.mean = xavier_linear(hidden, bits)
         self.log_variance = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=decoder_std)
         self.binarizer = MedianBinarizer(bits)
 
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        return self.bound(z, kl, batch, progress)
-
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """A code z [B, m] of each document, and its KL(q(z | x) || p(z)) [B]."""
         hidden = self.encoder(batch)
         mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
         return gaussian_sample(mean, log_variance, progress.generator), gaussian_kl(mean, log_variance)

@@ -22,7 +22,6 @@ from texthash.parts.categories import LabelHead
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.priors import gaussian_kl
-from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import LogUniform
 
 
@@ -64,17 +63,12 @@ class SupervisedVDSH(VDSH):
         **others: Any,
     ) -> None:
         super().__init__(shape, bits, hidden=hidden, **others)
-        self.label_weight, self.label_ramp = label_weight, label_ramp
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        return {**self.bound(z, kl, batch, progress), "labels": self.label_loss(z, batch, progress)}
-
-    def label_loss(self, z: Tensor, batch: Batch, progress: Progress) -> Tensor:
-        """w_y L_y."""
-        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
-        return weight * self.labels.loss(z, batch.labels, batch.labelled)
+        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
+        return {**self.bound(z, kl, batch, progress), "labels": labels}
 
 
 class PrivateVDSH(SupervisedVDSH):
@@ -100,4 +94,5 @@ class PrivateVDSH(SupervisedVDSH):
         mean, log_variance = self.private_mean(hidden), torch.sigmoid(self.private_log_variance(hidden))
         v = gaussian_sample(mean, log_variance, progress.generator)
         both = self.bound(z + v, kl + gaussian_kl(mean, log_variance), batch, progress)
-        return {**both, "labels": self.label_loss(z, batch, progress)}
+        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
+        return {**both, "labels": labels}

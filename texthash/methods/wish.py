@@ -24,7 +24,6 @@ from texthash.methods.nash import NASH
 from texthash.parts.categories import LabelHead
 from texthash.parts.decoders import TopicDecoder
 from texthash.parts.few_bit import orthogonality
-from texthash.parts.schedules import linear_ramp
 from texthash.parts.spaces import Choice, LogUniform
 
 
@@ -117,11 +116,9 @@ class SupervisedWISH(WISH):
         self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
     ) -> None:
         super().__init__(shape, bits, **others)
-        self.label_weight, self.label_ramp = label_weight, label_ramp
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label)
+        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        weight = linear_ramp(progress.fraction, 0.0, self.label_weight, over=self.label_ramp)
-        labels = weight * self.labels.loss(z, batch.labels, batch.labelled)
+        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
         return {**self.bound(z, kl, batch, progress), "labels": labels}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from texthash.errors import TexthashError
 from texthash.parts.encoders import xavier_linear
+from texthash.parts.schedules import linear_ramp
 
 
 class LabelHead(nn.Module):
@@ -20,20 +21,26 @@ class LabelHead(nn.Module):
         features: Width m of the code.
         labels: Number C of labels.
         multi_label: Whether a document may have several.
+        weight: Final weight w_y.
+        ramp: Share of training over which w_y rises from 0.
 
     Raises:
         TexthashError: there is no label to learn from.
     """
 
-    def __init__(self, features: int, labels: int, multi_label: bool) -> None:
+    def __init__(self, features: int, labels: int, multi_label: bool, weight: float = 1.0, ramp: float = 0.0) -> None:
         super().__init__()
         if labels < 2:
             raise TexthashError(
                 f"a method that learns from labels was given a corpus with {labels}.",
                 "choose a corpus with labels, or an unsupervised method.",
             )
-        self.multi_label = multi_label
+        self.multi_label, self.weight, self.ramp = multi_label, weight, ramp
         self.map = xavier_linear(features, labels)
+
+    def term(self, codes: Tensor, labels: Tensor | None, labelled: Tensor | None, fraction: float) -> Tensor:
+        """w_y L; ``fraction`` is the share of training that is done."""
+        return linear_ramp(fraction, 0.0, self.weight, over=self.ramp) * self.loss(codes, labels, labelled)
 
     def loss(self, codes: Tensor, labels: Tensor | None, labelled: Tensor | None) -> Tensor:
         """Mean of L over the labelled documents of a batch; 0 if there is none.
