@@ -30,6 +30,26 @@ def save_encoder(folder: Path, width: int, seed: int) -> Path:
     return folder
 
 
+def save_transformer(folder: Path, width: int = 8) -> Path:
+    """One random layer of BERT with mean pooling: an encoder that has a limit of word pieces."""
+    sentence_transformers = pytest.importorskip("sentence_transformers", reason="pip install 'texthash[text]'")
+    import torch
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "of", "data", "array", "frame", "index")
+    inner = folder.with_name(f"{folder.name}-inner")
+    inner.mkdir(parents=True)
+    (inner / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(vocab_file=str(inner / "vocab.txt")).save_pretrained(inner)
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 32}
+    BertModel(BertConfig(vocab_size=len(words), hidden_size=width, **sizes)).save_pretrained(inner)
+    modules = [Transformer(str(inner), max_seq_length=16), Pooling(width)]
+    sentence_transformers.SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_encoder(tmp_path_factory.mktemp("encoders") / "tiny", width=8, seed=0)

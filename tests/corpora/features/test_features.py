@@ -26,7 +26,7 @@ from texthash.methods.base import Card, GradientStage, HashMethod
 from texthash.methods.hasher import Hasher
 from texthash.training.loop import fit
 
-from .conftest import save_encoder
+from .conftest import save_encoder, save_transformer
 
 Corpora = Callable[[int], PreparedCorpus]
 
@@ -182,3 +182,16 @@ def test_minilm_comes_from_its_package(corpus_of: Corpora) -> None:
     np.testing.assert_allclose(served.dense, dense[:5], atol=1e-6)
     query, near, far = open_encoder(name).encode(["a cat sat", "a kitten was sitting", "stock prices fell sharply"])
     assert query @ near > query @ far + 0.3
+
+
+def test_a_limit_cuts_texts_and_is_part_of_the_name(corpus_of: Corpora, tmp_path: Path) -> None:
+    transformer = tmp_path / "model"
+    save_transformer(transformer)
+    whole, cut = str(transformer), f"{transformer}[4]"
+    long, short = ["data array frame index data array"], ["data array"]
+    assert np.abs(open_encoder(whole).encode(long) - open_encoder(cut).encode(long)).max() > 1e-3
+    np.testing.assert_allclose(open_encoder(cut).encode(long), open_encoder(cut).encode(short), atol=1e-5)
+    assert identity(cut) == identity(whole).replace("@", "[4]@")
+    corpus = corpus_of(50)
+    vectors = [np.array(corpus.train.dense(ensure_features(corpus, name))) for name in (whole, cut)]
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3, "the vectors of both lie beside each other"

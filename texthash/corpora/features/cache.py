@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
-from texthash.corpora.features.encoder import identity, open_encoder, split_identity
+from texthash.corpora.features.encoder import identity, open_encoder, placed, split_identity
 from texthash.corpora.storage import exclusive, write_json
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.progress import say, track
@@ -146,8 +146,7 @@ def _resumed(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 def _folder(cache: Path, name: str) -> Path:
     """Of an encoder by its name, made fit for a file system; what is in it says which it is of exactly."""
-    plain, _ = split_identity(name)
-    plain = str(Path(plain).expanduser().absolute()) if Path(plain).expanduser().is_dir() else plain
+    plain = placed(split_identity(name)[0])
     return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
 
 

@@ -7,6 +7,8 @@ A person names one as
 * ``package:folder``, a folder within an installed package;
 * ``owner/name``, a model of the Hugging Face hub, fetched once.
 
+``minilm[128]`` cuts each text after 128 word pieces, where the model's own limit (of minilm 256) is higher.
+
 What a model learns from is written down as ``name@digest``: two models that share a name are not taken for each other.
 """
 
@@ -39,9 +41,10 @@ class SentenceEncoder:
 
     Args:
         folder: Where the model's files are.
+        limit: Word pieces after which a text is cut; None: the model's own limit.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
         try:
             from sentence_transformers import SentenceTransformer
             from transformers.utils.logging import disable_progress_bar
@@ -56,10 +59,13 @@ class SentenceEncoder:
             raise CorpusError(
                 f"{folder} holds no sentence encoder: {error}", "name a folder that sentence-transformers can load."
             ) from error
+        if limit is not None:
+            own = self._model.max_seq_length
+            self._model.max_seq_length = min(limit, own) if own else limit
         self.width = len(self._model.encode(["width"], show_progress_bar=False)[0])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors, float32 [N, width]. A text is cut where the model's own limit is (minilm: 256 word pieces)."""
+        """Vectors, float32 [N, width]. A text is cut at the limit."""
         if not len(texts):
             return np.empty((0, self.width), np.float32)
         vectors = self._model.encode(
@@ -78,20 +84,34 @@ def open_encoder(name: str) -> SentenceEncoder:
         ModelMismatchError: what is found now under the name is another model.
     """
     plain, digest = split_identity(name)
-    folder = locate(plain)
+    model, limit = split_limit(plain)
+    folder = locate(model)
     if digest and digest_of(folder) != digest:
         raise ModelMismatchError(
             f"the sentence encoder {plain} is {digest_of(folder)} in {folder}, and {digest} was learned from.",
             "install the version of it that was used, or train the model again.",
         )
-    return SentenceEncoder(folder)
+    return SentenceEncoder(folder, limit)
 
 
 def identity(name: str) -> str:
     """``name@digest`` of the encoder that is found now; a folder by its absolute path."""
-    plain, _ = split_identity(name)
-    folder = locate(plain)
-    return f"{folder if Path(plain).expanduser().is_dir() else plain}@{digest_of(folder)}"
+    plain = placed(split_identity(name)[0])
+    return f"{plain}@{digest_of(locate(split_limit(plain)[0]))}"
+
+
+def placed(plain: str) -> str:
+    """A name, with its folder, if it is one, by its absolute path."""
+    model, limit = split_limit(plain)
+    folder = Path(model).expanduser()
+    model = str(folder.absolute()) if folder.is_dir() else model
+    return model if limit is None else f"{model}[{limit}]"
+
+
+def split_limit(plain: str) -> tuple[str, int | None]:
+    """The model's name, and the limit where there is one: ``minilm[128]`` is ``("minilm", 128)``."""
+    found = re.fullmatch(r"(.+)\[([1-9][0-9]*)\]", plain)
+    return (found[1], int(found[2])) if found else (plain, None)
 
 
 def split_identity(name: str) -> tuple[str, str | None]:
