@@ -79,7 +79,8 @@ class CorpusConfig(Section):
     edition: Edition = Edition()
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
     features: str | None = Field(
-        None, description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name"
+        None, description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name; "
+        "minilm[128] cuts texts after 128 word pieces",
     )
     limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
 
