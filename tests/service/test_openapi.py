@@ -134,6 +134,8 @@ def test_the_document_names_what_this_server_allows(app: FastAPI) -> None:
     search = schemas["SearchRequest"]["properties"]
     assert search["limit"]["maximum"] == limits.max_limit
     assert search["radius"]["maximum"] == 32
+    assert search["radius"]["anyOf"] == [{"type": "integer", "minimum": 0}, {"type": "null"}]
+    assert (search["limit"]["minimum"], search["offset"]["minimum"]) == (1, 0)
     assert schemas["Query"]["properties"]["code"]["pattern"] == "^[0-9A-Fa-f]{8}$"
     for schema, member in (("SearchRequest", "queries"), ("EncodeRequest", "inputs"), ("DeleteRequest", "ids")):
         assert schemas[schema]["properties"][member]["maxItems"] == limits.max_batch

@@ -78,8 +78,9 @@ class SearchRequest(Body):
     queries: list[Query] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
     limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
     offset: Integer = Field(0, ge=0, description="Hits to leave out first; limit + offset at most limits.max_window.")
-    radius: Integer | None = Field(
-        None, ge=0, description="Only documents at most so many bits away; at most the bits."
+    # The bound stands on the number: on the union it would not come into the document.
+    radius: Annotated[int, Field(ge=0), BeforeValidator(_whole)] | None = Field(
+        None, description="Only documents at most so many bits away; at most the bits."
     )
     filter: Filter | None = None
     params: Plan = Plan()
