@@ -34,6 +34,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     models.tune,
     models.evaluate,
     models.report,
+    studies.compare,
     encoding.encode,
     indexes.search,
     writes.plan,

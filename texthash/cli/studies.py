@@ -99,3 +99,46 @@ def rescored(name: str, k: int | None) -> dict[str, Any]:
     folder = StudyFolder.open(resolve_home(), name)
     config = folder.plan.corpora[0].evaluation.model_copy(update={"k": k}) if k is not None else None
     return {"study": folder.name, "evaluations": rescore(folder, config)}
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="A trained model, or the id of its run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one of the same corpus and edition.")],
+    queries: Annotated[int, typer.Option("--queries", min=0, help="How many to show that changed most.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """What differs between two models: configuration, figures with a paired test, queries.
+
+    Example: `texthash compare nash-pydoc-random60-32b-s0-1a2b3c4d latest`
+    """
+    from texthash.workflow.compare import compare as compared
+
+    found = compared(resolve_home(), first, second, queries)
+    if as_json:
+        emit(found.to_dict())
+        return
+    say(f"A: {found.a}\nB: {found.b}\nqueries of {found.split}")
+    show([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in found.config.items()], False)
+    show(
+        [
+            {
+                "metric": one.metric,
+                "A": one.a,
+                "B": one.b,
+                "B - A": f"{one.difference:+.4f}",
+                "95% interval": f"{one.low:+.4f} to {one.high:+.4f}",
+                "p": f"{one.p:.4f}",
+            }
+            for one in found.metrics
+        ],
+        False,
+    )
+    say(f"{found.main}: {found.better} queries better with B, {found.worse} worse, {found.equal} equal")
+    changed = [("gained", one) for one in found.gained] + [("lost", one) for one in found.lost]
+    show(
+        [
+            {"query": one.id, "": kind, "A": one.a, "B": one.b, "labels": ", ".join(one.labels), "text": one.text}
+            for kind, one in changed
+        ],
+        False,
+    )

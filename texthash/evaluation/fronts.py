@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from texthash.evaluation.plots import COLOURS, DASHES, MARKERS
@@ -53,7 +54,7 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
         title: Of the figure, for instance ``P@100``.
         references: Name to the figure of real-valued vectors, drawn as lines.
     """
-    figure = Figure(figsize=(12.6, 4.6), layout="constrained")
+    figure = Figure(figsize=(11.5, 5.2), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, 3, sharey=True))
     sides = (
         ("bytes a document", [c.bytes_per_document for c in costs], -1),
@@ -81,12 +82,15 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
             dash = DASHES[(number + 1) % len(DASHES)]
             axes.axhline(level, color="0.25", lw=1, ls=dash, label=reference if axes is panels[0] else None)
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=name, ylim=(0, None))
         axes.grid(alpha=0.25)
     for number, row in enumerate(rows):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         panels[0].plot([], [], ls="none", marker=marker, color=colour, label=row)
+    panels[0].xaxis.set_major_formatter(ScalarFormatter())
+    panels[0].set_xticks(sorted({c.bytes_per_document for c in costs}))
     panels[0].set_ylabel(f"expected {title}")
     figure.suptitle("filled: on the front; the number is the length of the code in bits", fontsize=9)
-    figure.legend(loc="outside right center", fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field
 
 from texthash.config import Config, Section, load_config, parse_section
+from texthash.corpora.prepare import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.posthoc import WHOLE, Cut
 from texthash.evaluation.reference import TFIDF
@@ -173,7 +174,7 @@ class Cell:
             "kind": self.kind,
             "how": self.how,
             "bits": self.bits,
-            "corpus": config.corpus.model_dump(mode="json", exclude={"data_dir", "shards"}),
+            "corpus": config.corpus.model_dump(mode="json", exclude={"data_dir", "path", "shards"}),
             "k": config.evaluation.k,
         }
         if self.kind == "model":
@@ -213,6 +214,9 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
         if isinstance(given.get(rows), dict):
             given[rows] = {name: own or {} for name, own in given[rows].items()}
     plan = parse_section(Plan, given, what)
+    # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
+    named = [one.model_copy(update={"corpus": with_places(one.corpus)}) for one in plan.corpora]
+    plan = plan.model_copy(update={"corpora": tuple(named)})
     _ = plan.cells
     return plan
 

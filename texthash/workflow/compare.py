@@ -1,0 +1,207 @@
+"""Two trained models side by side: what differs in configuration, in the figures, and for which queries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from texthash.errors import TexthashError, UsageError
+from texthash.home import Home
+from texthash.workflow.models import TrainedModel, find_model
+from texthash.workflow.study import corpus_of
+
+if TYPE_CHECKING:
+    from texthash.evaluation.results import Evaluation
+    from texthash.evaluation.worst import Shown
+
+_TESTED = ("p_at_{k}", "map", "ndcg_at_{k}", "recall_at_{k}", "mrr", "radius2_precision")
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A figure of both, and their difference with its test (:mod:`texthash.evaluation.significance`)."""
+
+    metric: str
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class QueryChange:
+    """A query whose figure differs much."""
+
+    id: str
+    labels: tuple[str, ...]
+    a: float
+    b: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How model B differs from model A.
+
+    Attributes:
+        a, b: Their names.
+        split: Whose queries are compared: test where both were evaluated there, else validation.
+        config: Dotted key to the values of A and B, where they differ.
+        metrics: The figures that are tested, B minus A.
+        main: The figure by which queries are compared.
+        better, worse, equal: How many queries have a higher, lower or the same figure with B.
+        gained, lost: The queries that changed most.
+    """
+
+    a: str
+    b: str
+    split: str
+    config: dict[str, tuple[Any, Any]]
+    metrics: list[MetricChange]
+    main: str
+    better: int
+    worse: int
+    equal: int
+    gained: list[QueryChange]
+    lost: list[QueryChange]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison:
+    """Compare two evaluated models of one corpus and edition.
+
+    Args:
+        home: Where they are.
+        first: Model A: directory, name, ``latest``, or the id of its run.
+        second: Model B.
+        queries: How many queries to show that gained most, and that lost most.
+
+    Raises:
+        UsageError: they are of different corpora, or have no evaluation in common.
+        TexthashError: there is no such model, or its corpus is not there any more.
+    """
+    from texthash.evaluation.results import Evaluation
+
+    a, b = (find_run(home, name) for name in (first, second))
+    _check_alike(a, b)
+    split = next((s for s in ("test", "validation") if all((m.directory / s).is_dir() for m in (a, b))), None)
+    if split is None:
+        raise UsageError(
+            f"{a.name} and {b.name} were not evaluated on the same split.", "run `texthash evaluate MODEL` of each."
+        )
+    ours, theirs = (Evaluation.load(model.directory / split) for model in (a, b))
+    if ours.main != theirs.main:
+        raise UsageError(
+            f"{a.name} was evaluated by {ours.main}, {b.name} by {theirs.main}.", "train both with one evaluation.k."
+        )
+    corpus = corpus_of(a, home)
+    flat_a, flat_b = a.config.flat(), b.config.flat()
+    keys = [key for key in dict.fromkeys((*flat_a, *flat_b)) if flat_a.get(key) != flat_b.get(key)]
+    change = theirs.per_query - ours.per_query
+    known = ~np.isnan(change)
+    order = np.argsort(np.where(known, change, 0.0), kind="stable")
+    lost = [int(q) for q in order[:queries] if change[q] < 0]
+    gained = [int(q) for q in order[::-1][:queries] if change[q] > 0]
+    shown = _shown(corpus, split, [*lost, *gained])
+
+    def changes(rows: list[int]) -> list[QueryChange]:
+        return [
+            QueryChange(
+                shown[q].id, shown[q].labels, float(ours.per_query[q]), float(theirs.per_query[q]), shown[q].text
+            )
+            for q in rows
+        ]
+
+    return Comparison(
+        a.name,
+        b.name,
+        split,
+        {key: (flat_a.get(key), flat_b.get(key)) for key in keys},
+        _metrics(corpus, ours, theirs, a),
+        ours.main,
+        int((change[known] > 0).sum()),
+        int((change[known] < 0).sum()),
+        int((change[known] == 0).sum()),
+        changes(gained),
+        changes(lost),
+    )
+
+
+def find_run(home: Home, name: str) -> TrainedModel:
+    """A trained model as :func:`find_model` finds it, or by the id of its tracking run (or how that begins)."""
+    found = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
+    for directory in found:
+        model = TrainedModel.read(directory)
+        if model.run.run_id.startswith(name):
+            return model
+    return find_model(home, name)
+
+
+def _check_alike(a: TrainedModel, b: TrainedModel) -> None:
+    for what, ours, theirs in (
+        ("corpus", _place(a), _place(b)),
+        ("data", a.data, b.data),
+    ):
+        if ours != theirs:
+            raise UsageError(
+                f"{a.name} and {b.name} are of different {what}: {ours} and {theirs}; their figures do not compare.",
+                "compare models of one corpus and edition.",
+            )
+
+
+def _place(model: TrainedModel) -> str:
+    corpus = model.config.corpus
+    return f"{corpus.name}/{corpus.edition.name}"
+
+
+def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedModel) -> list[MetricChange]:
+    """The main figures of both with the difference B - A, each tested over the queries."""
+    from texthash.evaluation.collection import collection
+    from texthash.evaluation.scoring import by_query
+    from texthash.evaluation.significance import paired
+
+    asked = collection(corpus, ours.split)
+    config = model.config.evaluation
+    per_query = [
+        by_query(one.query_codes, one.database_codes, asked.relevance, config, measure=asked.measure)
+        for one in (ours, theirs)
+    ]
+    found = []
+    for metric in dict.fromkeys(name.format(k=config.k) for name in _TESTED):
+        before, after = (values[metric].astype(np.float64) for values in per_query)
+        test = paired(after, before)
+        found.append(
+            MetricChange(
+                metric,
+                float(np.nanmean(before)),
+                float(np.nanmean(after)),
+                test.difference,
+                test.low,
+                test.high,
+                test.p,
+            )
+        )
+    return found
+
+
+def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, Shown]:
+    """The queries by their number among those that are asked."""
+    from texthash.evaluation.collection import collection
+    from texthash.evaluation.worst import shown_documents
+
+    asked = collection(corpus, split)
+    rows = {q: q if asked.asked is None else int(asked.asked[q]) for q in queries}
+    documents = shown_documents([asked.queries], rows.values())
+    missing = [q for q, row in rows.items() if row not in documents]
+    if missing:
+        raise TexthashError(
+            f"{corpus.path} has no query {missing[0]} on {split}.", "evaluate the models again on the corpus as it is."
+        )
+    return {q: documents[row] for q, row in rows.items()}
