@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from texthash.cli import main
@@ -124,6 +125,25 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     assert out.strip().endswith("report.html")
 
 
+def test_a_corpus_is_encoded_into_files_by_the_model_that_is_named(cli, home, corpus_settings, tmp_path):
+    for bits in ("16", "8"):
+        status, _, err = cli("train", "lsh", "--bits", bits, *corpus_settings)
+        assert status == 0, err
+    output = tmp_path / "codes.npy"
+    status, out, err = cli("encode", "--from", "small/random60", "--output", str(output), "--model", "latest", "--json")
+    found = json.loads(out)
+    assert status == 0, err
+    assert found["documents"] == found["encoded"] == len(np.load(output))
+    assert found["bits"] == 8 * np.load(output).shape[1] == 8
+    status, out, err = cli("encode", "--from", "small/random60", "--output", str(output), "--model", "latest")
+    assert (status, out.strip()) == (0, str(output))
+    assert "is there already" in err
+    trained = sorted((home / "runs" / "models").glob("lsh*-16b-*"))
+    status, out, err = cli("encode", "--from", "small/random60", "--output", str(output), "--model", str(trained[0]))
+    assert (status, out) == (1, "")
+    assert "is of the model" in err
+
+
 def test_nothing_to_encode_is_no_code(cli, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     status, out, err = cli("encode")
@@ -204,6 +224,8 @@ def test_a_dry_run_prints_the_space(cli):
         (["evaluate", "nobody"], 1, "there is no trained model 'nobody'"),
         (["index", "search", "x", "--release", "r999999"], 1, "there is no release 'r999999'"),
         (["encode", "x", "--format", "octal"], 2, "there is no format 'octal'"),
+        (["encode", "--from", "rows.jsonl"], 2, "--from and --output belong together"),
+        (["encode", "x", "--role", "answer"], 2, "there is no role 'answer'"),
         (["tune", "lsh", "--dry-run"], 2, "nothing to search for lsh"),
         (["trian"], 2, "No such command 'trian'"),
     ],

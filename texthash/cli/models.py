@@ -1,11 +1,10 @@
-"""Commands from a corpus to a model and its codes."""
+"""Commands from a corpus to a model and what is known of it."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,13 +23,8 @@ from texthash.cli.options import (
     study_of,
 )
 from texthash.cli.output import emit, show
-from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.progress import say
-
-if TYPE_CHECKING:
-    from texthash.methods.hasher import Hasher
-
 
 def prepare(
     overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
@@ -136,38 +130,3 @@ def report(
 
     home = resolve_home()
     print(make_report([find_model(home, name) for name in models or ["latest"]]).save(output))
-
-
-def encode(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin.")] = None,
-    model: Annotated[str, typer.Option("--model", help="A trained model, or `released`.")] = "released",
-    form: Annotated[str, typer.Option("--format", help="hex or bits.")] = "hex",
-) -> None:
-    """Codes of texts, one a line. Example: `texthash encode "sort an array" --format bits`"""
-    from texthash.hamming.codes import to_bitstring, to_hex
-
-    if form not in ("hex", "bits"):
-        raise UsageError(f"there is no format {form!r}.", "use hex or bits.")
-    given = texts or [line.rstrip("\n") for line in sys.stdin]
-    if not given:
-        say("there is no text to encode")
-        return
-    hasher = _hasher(model)
-    values, known = hasher.read(given)
-    for text, is_known in zip(given, known, strict=True):
-        if not is_known:
-            say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
-    codes = hasher.cut(values)
-    print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
-
-
-def _hasher(model: str) -> Hasher:
-    from texthash.methods.hasher import Hasher
-
-    if model == "released":
-        from texthash.search.release import read_release
-
-        return read_release(resolve_home()).open_hasher(resolve_home())
-    from texthash.workflow.models import find_model
-
-    return Hasher.load(find_model(resolve_home(), model).hasher)

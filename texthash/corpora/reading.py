@@ -45,7 +45,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     remarks: Counter[str] = Counter()
     labels: set[str] = set()
     queries, sizes, checksums = 0, [], []
-    for index, rows in enumerate(_chunks(_kept(track(part(), f"reading part {number}"), dropped))):
+    for index, rows in enumerate(chunks(_kept(track(part(), f"reading part {number}"), dropped))):
         chunk = chunk_name(number, index)
         table, marks = _documents(rows), _marks(rows)
         write_arrow(staging.documents(chunk), table)
@@ -71,7 +71,8 @@ def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Docu
             yield document
 
 
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in order, as many together as a worker holds in memory."""
     rows: list[Document] = []
     size = 0
     for document in documents:
@@ -93,7 +94,7 @@ def _documents(rows: list[Document]) -> pa.Table:
     except UnicodeEncodeError:
         for row in rows:
             for text in (row.id, row.text, row.title, *row.labels, *row.queries, *row.negatives):
-                _check_unicode(text, row)
+                check_unicode(text, row)
         raise
     return pa.table(columns)
 
@@ -141,7 +142,8 @@ def _checksum(*tables: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _check_unicode(text: str, row: Document) -> None:
+def check_unicode(text: str, row: Document) -> None:
+    """Raise :class:`CorpusError` at text that cannot be written."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

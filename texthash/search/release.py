@@ -107,7 +107,7 @@ class Release:
             TexthashError: a part is missing or broken.
             ModelMismatchError: a part is not the one that was released.
         """
-        self._check_model(home)
+        self.check_model(home)
         for number in range(len(self.shards)):
             self.check_shard(home, number)
 
@@ -115,10 +115,11 @@ class Release:
         """Load the model of this release. Errors as :meth:`check`."""
         from texthash.methods.hasher import Hasher
 
-        self._check_model(home)
+        self.check_model(home)
         return Hasher.load(home.path(self.model_uri))
 
-    def _check_model(self, home: Home) -> None:
+    def check_model(self, home: Home) -> None:
+        """Check that the saved model is there and is the one that was released. Errors as :meth:`check`."""
         from texthash.methods.hasher import digest
 
         directory = home.path(self.model_uri)

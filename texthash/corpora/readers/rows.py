@@ -27,7 +27,7 @@ _CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "spli
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a file: bytes ``begin`` to ``end`` of JSONL, or row groups of Parquet; ``before`` rows precede it."""
+    """A piece of a file: bytes ``begin`` to ``end`` of lines, or row groups of Parquet; ``before`` rows precede it."""
 
     begin: int
     end: int
@@ -38,7 +38,7 @@ def spans(path: Path, size: int) -> list[Span | None]:
     """Pieces of about ``size`` bytes that end with a line, or row groups; None is the whole of a file without such."""
     name = path.name.lower()
     try:
-        found = _lines_of(path, size) if name.endswith(".jsonl") else ()
+        found = _lines_of(path, size) if name.endswith((".jsonl", ".txt")) else ()
         found = _row_groups(path, size) if name.endswith(".parquet") else found
         return list(found) or [None]
     except (pa.ArrowException, OSError):

@@ -1,0 +1,161 @@
+"""Bulk encoding: the codes of single texts, the same bytes after an interruption, and nothing mixed up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from texthash.corpora import reading
+from texthash.corpora.document import Document
+from texthash.corpora.texts import Texts, open_texts
+from texthash.errors import CorpusError, ModelMismatchError, UsageError
+from texthash.hamming.interop import read_codes
+from texthash.home import Home
+from texthash.methods.bulk import Job, Piece, encode_piece, encode_texts, here
+from texthash.methods.hasher import Hasher
+
+
+@pytest.fixture
+def texts(small_documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Texts:
+    """600 documents, one of them without a known word, in three files of several chunks each."""
+    monkeypatch.setattr(reading, "_CHUNK_DOCUMENTS", 64)
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    rows = [{"id": d.id, "text": d.text} for d in small_documents[:600]]
+    rows[70]["text"] = "qqqq"
+    for number in range(3):
+        lines = (json.dumps(row) + "\n" for row in rows[200 * number : 200 * (number + 1)])
+        (folder / f"{number}.jsonl").write_text("".join(lines))
+    return open_texts(str(folder), Home(tmp_path))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def documents(texts: Texts) -> list[Document]:
+    return [document for part in texts.parts for document in part()]
+
+
+def test_codes_are_those_of_the_texts_one_by_one(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
+    hasher, given = Hasher.load(small_hasher), documents(texts)
+    found = encode_texts(small_hasher, texts, tmp_path / "codes", activations=True)
+    assert (found.documents, found.encoded, found.unknown, found.bits) == (600, 600, 1, 32)
+    table = pq.read_table(tmp_path / "codes")
+    assert table["id"].to_pylist() == [document.id for document in given]
+    assert [row for row, known in enumerate(table["known_words"].to_pylist()) if not known] == [70]
+    values, _ = hasher.read([document.text for document in given])
+    codes = np.stack([np.frombuffer(code, np.uint8) for code in table["code"].to_pylist()])
+    np.testing.assert_array_equal(codes, hasher.cut(values))
+    np.testing.assert_allclose(np.stack(table["activations"].to_numpy()), values.numpy(), rtol=1e-5, atol=1e-6)
+
+    encode_texts(small_hasher, texts, tmp_path / "codes.npy")
+    np.save(tmp_path / "by_numpy.npy", codes)
+    assert (tmp_path / "codes.npy").read_bytes() == (tmp_path / "by_numpy.npy").read_bytes()
+    encode_texts(small_hasher, texts, tmp_path / "codes.parquet")
+    read, ids = read_codes(tmp_path / "codes.parquet")
+    np.testing.assert_array_equal(read, codes)
+    assert ids == [document.id for document in given]
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
+    small_hasher: Path, texts: Texts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encode_texts(small_hasher, texts, tmp_path / "whole")
+    output = tmp_path / "codes"
+
+    def interrupted(job: Job, pieces: list[Piece]) -> Iterator[int]:
+        for count, done in enumerate(here(job, pieces)):
+            if count == 5:
+                raise KeyboardInterrupt
+            yield done
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_texts(small_hasher, texts, output, spread=interrupted)
+    assert not output.exists()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".codes.partial" / "parts").iterdir()}
+    assert len(kept) == 6
+
+    def check_kept(job: Job, pieces: list[Piece]) -> Iterable[int]:
+        assert [piece.number for piece in pieces] == [1, 2], "the first part is done"
+        yield from here(job, pieces)
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+    found = encode_texts(small_hasher, texts, output, spread=check_kept)
+    assert (found.documents, found.encoded) == (600, 600 - 200 - 2 * 64)
+    assert "1 of 3 parts are done already" in capsys.readouterr().err
+    assert contents(output) == contents(tmp_path / "whole")
+    again = encode_texts(small_hasher, texts, output)
+    assert (again.documents, again.unknown, again.encoded) == (600, 1, 0)
+
+
+def test_workers_that_share_a_part_leave_the_same_bytes(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
+    encode_texts(small_hasher, texts, tmp_path / "alone")
+    hasher = Hasher.load(small_hasher)
+
+    def backwards(job: Job, pieces: list[Piece]) -> Iterator[int]:
+        assert {piece.turns for piece in pieces} == {4}
+        for piece in reversed(pieces):
+            yield sum(encode_piece(job, hasher, piece))
+
+    found = encode_texts(small_hasher, texts, tmp_path / "shared", workers=4, spread=backwards)
+    assert found.encoded == 600
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+
+
+def test_codes_of_another_model_are_never_added_to(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(small_hasher, tmp_path / "other"))
+    record = json.loads((other / "hasher.json").read_text())
+    (other / "hasher.json").write_text(json.dumps(record))  # the same values, other bytes: another digest
+
+    def interrupted(job: Job, pieces: list[Piece]) -> Iterator[int]:
+        yield next(here(job, pieces))
+        raise KeyboardInterrupt
+
+    for name in ("codes", "codes.npy"):
+        encode_texts(small_hasher, texts, tmp_path / name)
+        with pytest.raises(ModelMismatchError, match=f"{name} is of the model .*itq, 32 bits.*not of"):
+            encode_texts(other, texts, tmp_path / name)
+    with pytest.raises(KeyboardInterrupt):
+        encode_texts(small_hasher, texts, tmp_path / "half", spread=interrupted)
+    with pytest.raises(ModelMismatchError, match=r"the unfinished .*\.half\.partial"):
+        encode_texts(other, texts, tmp_path / "half")
+    with pytest.raises(UsageError, match="role 'document' then, 'query' now"):
+        encode_texts(small_hasher, texts, tmp_path / "codes", role="query")
+
+
+def test_what_cannot_be_written_is_said_before_it_begins(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("kept")
+    for name, says in (("mine", "not written by"), ("codes.txt", "a form that is not written")):
+        with pytest.raises(UsageError, match=says):
+            encode_texts(small_hasher, texts, tmp_path / name)
+    with pytest.raises(UsageError, match="codes alone"):
+        encode_texts(small_hasher, texts, tmp_path / "codes.npy", activations=True)
+    assert (tmp_path / "mine" / "file").read_text() == "kept"
+
+
+def test_a_bad_row_ends_it_and_what_was_done_before_stays(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
+    bad = tmp_path / "rows" / "2.jsonl"
+    lines = bad.read_text().splitlines(keepends=True)
+    for wrong, says in (("{\n", "2.jsonl:151: not JSON"), ('{"text": "\\ud800"}\n', "2.jsonl:151: .*half a character")):
+        bad.write_text("".join([*lines[:150], wrong, *lines[151:]]))
+        given = open_texts(str(tmp_path / "rows"), Home(tmp_path))
+        output = tmp_path / f"codes{len(wrong)}"
+        with pytest.raises(CorpusError, match=says):
+            encode_texts(small_hasher, given, output)
+        assert not output.exists()
+        assert len(list((tmp_path / f".{output.name}.partial" / "parts").iterdir())) == 4 + 4 + 2
+
+
+def test_nothing_to_encode_is_an_error(small_hasher: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(CorpusError, match="no document"):
+        encode_texts(small_hasher, open_texts(str(tmp_path / "empty.jsonl"), Home(tmp_path)), tmp_path / "codes")

@@ -1,0 +1,119 @@
+"""The command that makes codes: of some texts, or of a whole corpus."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from texthash.cli.options import Address, Json, on_ray
+from texthash.cli.output import emit
+from texthash.errors import UsageError
+from texthash.home import place, resolve_home
+from texthash.progress import say
+
+_FORMS = ("hex", "bits")
+_ROLES = ("document", "query")
+
+
+def encode(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin.")] = None,
+    model: Annotated[
+        str,
+        typer.Option("--model", help="`released`, `champion`, NAME/VERSION of the registry, or a trained model."),
+    ] = "released",
+    form: Annotated[str, typer.Option("--format", help="Of codes on stdout: hex or bits.")] = "hex",
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="Many: CORPUS/EDITION, or JSONL, CSV, Parquet, text or a folder; also s3://..."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", help="With --from: a folder of Parquet parts, FILE.parquet or FILE.npy."),
+    ] = None,
+    text_column: Annotated[str, typer.Option("--text-column", help="Column of the text.")] = "text",
+    id_column: Annotated[str, typer.Option("--id-column", help="Column of the id.")] = "id",
+    role: Annotated[str, typer.Option("--role", help="document or query.")] = "document",
+    activations: Annotated[bool, typer.Option("--activations", help="Also write the values before the cut.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes on Ray; none: this process.")
+    ] = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Codes of texts, one a line; or with --from of a whole corpus, into files.
+
+    Examples: `texthash encode "sort an array" --format bits`, `texthash encode --from documents.jsonl --output codes`
+    """
+    if form not in _FORMS:
+        raise UsageError(f"there is no format {form!r}.", f"use {' or '.join(_FORMS)}.")
+    if role not in _ROLES:
+        raise UsageError(f"there is no role {role!r}.", f"use {' or '.join(_ROLES)}.")
+    if source is None and output is None:
+        _print_codes(texts or [line.rstrip("\n") for line in sys.stdin], model, form, role)
+        return
+    if source is None or output is None or texts:
+        raise UsageError("--from and --output belong together, without texts.", "give both, or texts alone.")
+    columns = {"text": text_column, "id": id_column}
+    begin = time.monotonic()
+    wanted = "local" if workers and not address else address
+    with on_ray(wanted) as distributed:
+        summary = _encode_corpus(source, output, model, columns, role, activations, workers if distributed else 0)
+    seconds = time.monotonic() - begin
+    if as_json:
+        emit({**summary, "seconds": round(seconds, 3)})
+        return
+    print(summary["output"])
+    say(
+        f"encoded {summary['encoded']:,} documents ({summary['documents']:,} in all, {summary['unknown']:,} without a "
+        f"known word) in {seconds:,.1f} s"
+    )
+
+
+def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
+    from texthash.hamming.codes import to_bitstring, to_hex
+    from texthash.methods.hasher import Hasher
+    from texthash.workflow.saved import saved_hasher
+
+    if not texts:
+        say("there is no text to encode")
+        return
+    hasher = Hasher.load(saved_hasher(resolve_home(), model))
+    values, known = hasher.read(texts, role)
+    for text, is_known in zip(texts, known, strict=True):
+        if not is_known:
+            say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
+    codes = hasher.cut(values)
+    print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
+
+
+def _encode_corpus(
+    source: str,
+    output: str,
+    model: str,
+    columns: dict[str, str],
+    role: Any,
+    activations: bool,
+    workers: int | None,
+) -> dict[str, Any]:
+    """``workers``: processes on the Ray cluster, None: one for each of its CPUs, 0: this process."""
+    from texthash.corpora.texts import Columns, open_texts
+    from texthash.methods.bulk import encode_texts
+    from texthash.workflow.saved import saved_hasher
+
+    home, target = resolve_home(), place(output)
+    hasher = saved_hasher(home, model)
+    texts = open_texts(source, home, Columns(**columns))
+    options: dict[str, Any] = {"role": role, "activations": activations}
+    if workers != 0:
+        from texthash.distributed import check_shared
+        from texthash.methods.distributed import encode_on_ray, most_workers
+
+        check_shared(target.parent)
+        many = most_workers(workers)
+        options |= {"workers": many, "spread": partial(encode_on_ray, many)}
+    return asdict(encode_texts(hasher, texts, target, **options))

@@ -1,0 +1,176 @@
+"""Texts to encode: of a file, a folder or a prepared corpus, in pieces that can be read side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from texthash.config import CorpusConfig
+from texthash.corpora import mirror
+from texthash.corpora.catalog import Part
+from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.manifest import MANIFEST, Manifest
+from texthash.corpora.readers import formats, own, rows
+from texthash.corpora.storage import read_parquet
+from texthash.errors import CorpusError, nearest_name
+from texthash.home import Home, is_address, place
+
+LINE_SUFFIXES = (".txt", ".txt.gz")
+_PIECE_BYTES = 3_000_000
+_EDITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the rows of JSONL, CSV and Parquet have text and id; without an id, it is file name and line."""
+
+    text: str = "text"
+    id: str = "id"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents of which id and text are wanted.
+
+    Attributes:
+        name: Where they are, absolute.
+        version: Another one when the documents have changed.
+        parts: Pieces; their documents one after the other are all of them, in order.
+    """
+
+    name: str
+    version: str
+    parts: list[Part]
+
+
+def open_texts(name: str, home: Home, columns: Columns | None = None) -> Texts:
+    """Find the texts that a name stands for.
+
+    Args:
+        name: ``corpus/edition``, prepared, or the directory of one; else a file or folder as ``corpus.path`` takes it,
+            or a ``.txt`` file of one text a line; or the address of any of these in an object store, from where files
+            are fetched to the download cache of each node that reads them.
+        home: Where prepared corpora are.
+        columns: Of rows; None: ``text`` and ``id``.
+
+    Raises:
+        CorpusError: there is nothing of that name, or nothing to read in it.
+    """
+    path = place(name)
+    if (path / MANIFEST).is_file():
+        return _prepared(path)
+    if is_address(name) or path.exists():
+        return _own(CorpusConfig(name="texts", path=str(path)), home, columns or Columns())
+    if _EDITION.fullmatch(name) and (home.corpus(*name.split("/")) / MANIFEST).is_file():
+        return _prepared(home.corpus(*name.split("/")))
+    known = [str(manifest.parent.parent.name) + "/" + manifest.parent.name for manifest in _manifests(home)]
+    raise CorpusError(
+        f"{name} is neither a file or folder nor a prepared corpus in {home.store} ({nearest_name(name, known)}).",
+        "name a file, a folder, or corpus/edition after `texthash prepare`.",
+    )
+
+
+def _manifests(home: Home) -> list[Path]:
+    return list((home.store / "corpora").glob(f"*/*/{MANIFEST}"))
+
+
+def _prepared(path: Path) -> Texts:
+    manifest = Manifest.read(path)
+    identity = (manifest.config_hash, manifest.source_checksum, manifest.vocabulary_hash)
+    shards = [shard for split in SPLITS for shard in sorted((path / split).glob("part-*.parquet"), key=str)]
+    return Texts(str(path), _digest(*identity), [partial(_shard, shard) for shard in shards])
+
+
+def _shard(path: Path) -> Iterator[Document]:
+    for batch in read_parquet(path, ["id", "text"]):
+        for id_, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            yield Document(id_, text)
+
+
+def _own(config: CorpusConfig, home: Home, columns: Columns) -> Texts:
+    here = mirror.here(config, home)
+    facts = [(path.name, path.stat()) for path in _files(here, home)]
+    version = _digest(repr(columns), *(f"{name}:{fact.st_size}:{fact.st_mtime_ns}" for name, fact in facts))
+    parts = _parts(here, home, columns)
+    if mirror.is_remote(config):
+        settings = config.model_dump_json()
+        parts = [partial(_fetched_part, settings, home, columns, number) for number in range(len(parts))]
+    return Texts(str(config.path), version, parts)
+
+
+def _files(here: CorpusConfig, home: Home) -> list[Path]:
+    found: list[Path] = formats.reader_of(here).files(here, home)
+    return found
+
+
+def _parts(here: CorpusConfig, home: Home, columns: Columns) -> list[Part]:
+    files = _files(here, home)
+    if files == [Path(str(here.path))] and files[0].name.lower().endswith(LINE_SUFFIXES):
+        return [partial(_lines, files[0], span) for span in rows.spans(files[0], _PIECE_BYTES)]
+    reader = formats.reader_of(here)
+    if reader is not own:
+        return [partial(reader.read, here, home)]
+    if not all(path.name.lower().endswith(rows.ROW_SUFFIXES) for path in files):
+        return own.parts(here, home)
+    return [partial(_rows, path, columns, span) for path in files for span in rows.spans(path, _PIECE_BYTES)]
+
+
+@lru_cache(maxsize=1)
+def _fetched(settings: str, home: Home, columns: Columns) -> list[Part]:
+    config = CorpusConfig.model_validate_json(settings)
+    return _parts(mirror.here(config, home), home, columns)
+
+
+def _fetched_part(settings: str, home: Home, columns: Columns, number: int) -> Iterator[Document]:
+    """The documents of a part in an object store, whose files are fetched to this node if need be."""
+    return _fetched(settings, home, columns)[number]()
+
+
+def _lines(path: Path, span: rows.Span | None) -> Iterator[Document]:
+    for number, line in rows.lines(path, span=span):
+        yield Document(f"{path.name}:{number}", line.rstrip("\r\n"), origin=f"{path}:{number}")
+
+
+def _rows(path: Path, columns: Columns, span: rows.Span | None) -> Iterator[Document]:
+    found: Iterator[tuple[int, Mapping[str, Any]]]
+    if path.name.lower().endswith(".parquet"):
+        _check_column(_names(path), columns, str(path))
+        found = rows.parquet_rows(path, (columns.id, columns.text), span)
+    else:
+        found = rows.rows(path, span)
+    for line, row in found:
+        origin = f"{path}:{line}"
+        _check_column(row, columns, origin)
+        text, id_ = row[columns.text], row.get(columns.id)
+        if text is not None and not isinstance(text, str):
+            raise CorpusError(f"{origin}: {columns.text} is a {type(text).__name__}, not text.", "correct the row.")
+        yield Document(str(id_) if id_ not in (None, "") else f"{path.name}:{line}", text or "", origin=origin)
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"{path}: not a readable Parquet file: {error}", "write the file again.") from error
+
+
+def _check_column(row: Mapping[str, Any] | list[str], columns: Columns, origin: str) -> None:
+    wanted = (columns.text,) if columns.id == Columns.id else (columns.text, columns.id)
+    for name in wanted:
+        if name not in row:
+            raise CorpusError(
+                f"{origin}: there is no column {name!r}, only {', '.join(map(str, row)) or 'nothing'}.",
+                "name the columns of text and id: --text-column, --id-column.",
+            )
+
+
+def _digest(*facts: str) -> str:
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()

@@ -1,0 +1,257 @@
+"""Codes of many texts, written to files in pieces that stay when the work is interrupted.
+
+    .<output>.partial/    while it is at work
+      record.json         what is encoded, by which model: who goes on with it must mean the same
+      parts/              part-<part>-<chunk>.parquet, in order: id, code, known_words, and activations if asked for
+      ends/               <part>.json, how many chunks a part has; written after its last one was read
+
+The chunks of a part follow from its documents alone, and a chunk is encoded the same whoever does it, so the bytes
+do not depend on the number of workers, nor on interruptions. A worker holds one chunk. When all are there they become
+the output: a folder of these files, or one ``.parquet`` or ``.npy`` file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from texthash.corpora.catalog import Part
+from texthash.corpora.document import Document
+from texthash.corpora.reading import check_unicode, chunks
+from texthash.corpora.storage import (
+    exclusive,
+    publish_directory,
+    read_json,
+    readable,
+    remove_directory,
+    whole,
+    write_json,
+)
+from texthash.corpora.texts import Texts
+from texthash.errors import CorpusError
+from texthash.methods.base import Role
+from texthash.methods.code_files import (
+    RECORD,
+    ROWS,
+    Record,
+    Summary,
+    check_form,
+    check_same,
+    finished,
+    join,
+    record_of,
+    schema,
+)
+from texthash.methods.hasher import Hasher, digest
+from texthash.progress import say, track
+
+_UNKNOWN = b"texthash.unknown"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker has to know; it travels to them."""
+
+    hasher: Path
+    staged: Path
+    role: Role
+    activations: bool
+
+    def chunk(self, part: int, number: int) -> Path:
+        return self.parts / f"part-{part:05d}-{number:05d}.parquet"
+
+    def end(self, part: int) -> Path:
+        return self.staged / "ends" / f"{part:05d}.json"
+
+    @property
+    def parts(self) -> Path:
+        return self.staged / "parts"
+
+    def is_done(self, part: int) -> bool:
+        """Whether all chunks of a part are there."""
+        if not self.end(part).exists():
+            return False
+        return all(self.chunk(part, number).exists() for number in range(read_json(self.end(part))))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The chunks of a part that one worker encodes: of every ``turns`` the one number ``turn``.
+
+    Where there are fewer parts than workers (a compressed file is one part), several workers read the same and each
+    encodes its share: reading costs much less than encoding.
+    """
+
+    number: int
+    part: Part
+    turn: int = 0
+    turns: int = 1
+
+
+Spread = Callable[[Job, list[Piece]], Iterable[int]]
+"""Has each piece encoded, anywhere in any order, and gives numbers of documents as they are done."""
+
+
+def encode_texts(
+    hasher_dir: Path,
+    texts: Texts,
+    output: Path,
+    *,
+    role: Role = "document",
+    activations: bool = False,
+    workers: int = 1,
+    spread: Spread | None = None,
+) -> Summary:
+    """Encode texts into ``output``. What an interrupted run finished is kept, and an output that is there is left.
+
+    Each text gets a code, in order; one of which the model knows no word has the code of an empty text.
+
+    Args:
+        hasher_dir: A model that ``Hasher.save`` wrote.
+        texts: From :func:`texthash.corpora.texts.open_texts`.
+        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); :func:`texthash.home.place` makes it.
+        role: Which side the texts are on.
+        activations: Also write the real-valued codes, float32 [bits].
+        workers: Among how many pieces are shared out.
+        spread: Who does it; None: this process.
+
+    Raises:
+        ModelMismatchError: the output, or what is there of it, is of another model.
+        UsageError: it is of other texts, or was not made here, or its suffix is no form that is written.
+        CorpusError: naming file and line of a row that cannot be read.
+    """
+    hasher = Hasher.load(hasher_dir)
+    check_form(output, activations)
+    corpus = f"{hasher.corpus}/{hasher.edition.name}"
+    record = Record(
+        digest(hasher_dir),
+        hasher.method.card.name,
+        hasher.bits,
+        corpus,
+        texts.name,
+        texts.version,
+        role,
+        activations,
+    )
+    staged = output.with_name(f".{output.name}.partial")
+    with exclusive(output.with_name(f".{output.name}.lock")):
+        if not (staged / "record.json").exists() and (output.exists() or record_of(output).exists()):
+            found = finished(output, record)
+            say(f"{output} is there already")
+            return found
+        _begin(staged, record, output)
+        job = Job(hasher_dir, staged, role, activations)
+        before = _documents(job)
+        pieces = _pieces(job, texts.parts, workers)
+        done = (spread or here)(job, pieces)
+        for _ in track(done, "encoding", documents=int):
+            pass
+        return _publish(job, output, record, before)
+
+
+def here(job: Job, pieces: Iterable[Piece]) -> Iterator[int]:
+    """Encode pieces in this process, with one thread as every worker does."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        hasher = Hasher.load(job.hasher)
+        for piece in pieces:
+            yield from encode_piece(job, hasher, piece)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def encode_piece(job: Job, hasher: Hasher, piece: Piece) -> Iterator[int]:
+    """Write the chunks of a piece that are not there yet; yields the documents of each as it is.
+
+    Raises:
+        CorpusError: naming file and line.
+    """
+    read = 0
+    for number, documents in enumerate(chunks(piece.part())):
+        read = number + 1
+        path = job.chunk(piece.number, number)
+        if number % piece.turns == piece.turn:
+            if not path.exists():
+                _write(job, hasher, documents, path)
+            yield len(documents)
+    write_json(job.end(piece.number), read)
+
+
+def _write(job: Job, hasher: Hasher, documents: list[Document], path: Path) -> None:
+    unknown = 0
+    with whole(path) as partial, pq.ParquetWriter(partial, schema(hasher.bits, job.activations)) as writer:
+        for start in range(0, len(documents), ROWS):
+            table, known = _encoded(job, hasher, documents[start : start + ROWS])
+            writer.write_table(table)
+            unknown += len(known) - int(known.sum())
+        writer.add_key_value_metadata({_UNKNOWN: str(unknown).encode()})
+
+
+def _encoded(job: Job, hasher: Hasher, documents: list[Document]) -> tuple[pa.Table, np.ndarray]:
+    for document in documents:
+        check_unicode(document.id, document)
+        check_unicode(document.text, document)
+    values, known = hasher.read([document.text for document in documents], job.role)
+    codes = np.ascontiguousarray(hasher.cut(values))
+    form = schema(hasher.bits, job.activations)
+    columns = [
+        pa.array([document.id for document in documents], pa.string()),
+        pa.FixedSizeBinaryArray.from_buffers(
+            form.field("code").type, len(codes), [None, pa.py_buffer(codes.tobytes())]
+        ),
+        pa.array(known),
+    ]
+    if job.activations:
+        flat = pa.array(values.float().cpu().numpy().ravel())
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, hasher.bits))
+    return pa.Table.from_arrays(columns, schema=form), known
+
+
+def _begin(staged: Path, record: Record, output: Path) -> None:
+    if (staged / "record.json").exists():
+        check_same(read_json(staged / "record.json"), record, f"the unfinished {staged}", str(staged))
+        return
+    remove_directory(staged)
+    write_json(staged / "record.json", asdict(record))
+    say(f"encoding {record.source} by {record.method}, {record.bits} bits, into {output}")
+
+
+def _pieces(job: Job, parts: list[Part], workers: int) -> list[Piece]:
+    turns = workers if len(parts) < 2 * workers else 1
+    waiting = [number for number in range(len(parts)) if not job.is_done(number)]
+    if kept := len(parts) - len(waiting):
+        say(f"{kept} of {len(parts)} parts are done already")
+    return [Piece(number, parts[number], turn, turns) for number in waiting for turn in range(turns)]
+
+
+def _written(job: Job) -> list[Path]:
+    return sorted(job.parts.glob("part-*.parquet"), key=str)
+
+
+def _documents(job: Job) -> int:
+    return sum(pq.read_metadata(readable(path)).num_rows for path in _written(job))
+
+
+def _publish(job: Job, output: Path, record: Record, before: int) -> Summary:
+    footers = [pq.read_metadata(readable(path)) for path in _written(job)]
+    documents = sum(footer.num_rows for footer in footers)
+    unknown = sum(int(footer.metadata[_UNKNOWN]) for footer in footers)
+    facts = {"record": asdict(record), "documents": documents, "unknown": unknown}
+    if not footers:
+        raise CorpusError(f"there is no document in {record.source}.", "name texts that are not empty.")
+    if output.suffix:
+        join(_written(job), output, record, documents)
+        write_json(record_of(output), facts)
+    else:
+        write_json(job.parts / RECORD, facts)
+        publish_directory(job.parts, output, RECORD)
+    remove_directory(job.staged)
+    return Summary(str(output), documents, unknown, documents - before, record.bits, record.model)

@@ -1,0 +1,46 @@
+"""The saved model that a person names, wherever it is kept: released, registered, trained, or a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from texthash.config import TrackingConfig
+from texthash.home import Home
+from texthash.search.release import read_release
+from texthash.tracking.registry import CHAMPION
+from texthash.workflow.models import find_model
+
+RELEASED = "released"
+
+
+def saved_hasher(home: Home, name: str, tracking: TrackingConfig | None = None) -> Path:
+    """The directory of a saved model.
+
+    Args:
+        home: State directory.
+        name: ``released``, which answers searches now; ``champion`` or a version of its name in the registry;
+            ``NAME@champion`` or ``NAME/VERSION`` of another name; a directory that ``Hasher.save`` wrote; else a
+            trained model by directory or name, or ``latest``.
+        tracking: Where the registry is.
+
+    Raises:
+        TexthashError: there is none.
+    """
+    if name == RELEASED:
+        release = read_release(home)
+        release.check_model(home)
+        return home.path(release.model_uri)
+    registered, _, version = name.replace("@", "/").rpartition("/")
+    if version == CHAMPION or (version.isdigit() and not Path(name).is_dir()):
+        return _registered(home, registered or read_release(home).model, version, tracking or TrackingConfig())
+    if (Path(name) / "hasher.json").is_file():
+        return Path(name).absolute()
+    return find_model(home, name).hasher
+
+
+def _registered(home: Home, name: str, version: str, tracking: TrackingConfig) -> Path:
+    from texthash.tracking import check_store
+    from texthash.tracking.registry import Registry
+
+    registry = Registry(check_store(tracking, home), home.root / "models")
+    return registry.champion(name)[0] if version == CHAMPION else registry.fetch(name, version)
