@@ -23,8 +23,11 @@ from texthash.cli.options import (
     study_of,
 )
 from texthash.cli.output import emit, show
+from texthash.cli.studies import is_study, rescored, study_page
+from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.progress import say
+
 
 def prepare(
     overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
@@ -100,6 +103,11 @@ def tune(
 def evaluate(
     model: Model = "latest",
     test: Annotated[bool, typer.Option("--test", help="Open the test split, for a model that is final.")] = False,
+    on: Annotated[Path | None, typer.Option("--on", help="Configuration of another corpus to judge it on.")] = None,
+    rescore: Annotated[
+        str | None, typer.Option("--rescore", help="A study: all its figures again, from the codes it kept.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("--k", help="With --rescore: another main cut.")] = None,
     as_json: Json = False,
 ) -> None:
     """All figures of a trained model. Example: `texthash evaluate latest --json`"""
@@ -107,12 +115,27 @@ def evaluate(
     from texthash.workflow.study import Study, corpus_of
 
     home = resolve_home()
+    if rescore is not None:
+        emit(rescored(rescore, k))
+        return
+    if k is not None:
+        raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
     trained = find_model(home, model)
-    study = Study(trained.config, home, corpus_of(trained, home))
-    found = study.evaluate(trained, test=test)
-    page = study.report([trained], trained.run)
-    if page:
-        say(f"report: {page}")
+    if on is not None:
+        from texthash.workflow.elsewhere import evaluate_elsewhere
+
+        settings = settings_of(on, None)
+        splits = ("validation", "test") if test else ("validation",)
+        found, unknown = evaluate_elsewhere(
+            trained, prepared_corpus(settings, home, False), trained.config.evaluation, splits
+        )
+        say(f"share of documents without a word that the model knows: {unknown:.1%}")
+    else:
+        study = Study(trained.config, home, corpus_of(trained, home))
+        found = study.evaluate(trained, test=test)
+        page = study.report([trained], trained.run)
+        if page:
+            say(f"report: {page}")
     if as_json:
         emit({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:
@@ -122,11 +145,19 @@ def evaluate(
 
 
 def report(
-    models: Annotated[list[str] | None, typer.Argument(help="Trained models; default: latest.")] = None,
-    output: Annotated[Path, typer.Option("--output", help="Directory of the report.")] = Path("report"),
+    models: Annotated[
+        list[str] | None, typer.Argument(help="A study, or trained models; default: the latest model.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Directory of the report; default: ./report, or the study's own.")
+    ] = None,
 ) -> None:
-    """One page about evaluated models. Example: `texthash report MODEL_A MODEL_B --output report`"""
+    """One page about a study or evaluated models. Example: `texthash report MODEL_A MODEL_B --output report`"""
     from texthash.workflow.models import find_model, make_report
 
     home = resolve_home()
+    if models and len(models) == 1 and is_study(models[0]):
+        print(study_page(models[0], output))
+        return
+    output = output or Path("report")
     print(make_report([find_model(home, name) for name in models or ["latest"]]).save(output))

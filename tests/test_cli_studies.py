@@ -1,0 +1,95 @@
+"""Studies and comparisons from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from texthash.cli import main
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def cli(home, monkeypatch, capsys):
+    """Runs one command; gives its exit status, stdout and stderr."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("TEXTHASH_HOME", str(home))
+    monkeypatch.chdir(home)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def file(small_rows, home):
+    corpus = {"name": "small", "path": str(small_rows), "limit": 400, "edition": {"vocabulary_size": 500}}
+    (home / "small.yaml").write_text(yaml.safe_dump({"corpus": corpus, "evaluation": {"k": 20, "curve": [1, 20]}}))
+    values = {"name": "pair", "corpora": ["small.yaml"], "bits": [8], "methods": {"lsh": {"seeds": [0, 1]}}}
+    path = home / "pair.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_study_from_file_to_page(cli, file, home):
+    status, out, err = cli("study", "run", str(file), "--dry-run")
+    assert status == 0, err
+    assert out.splitlines() == [
+        "tfidf cosine on small-random60-first400",
+        "lsh 8 seed 0 on small-random60-first400",
+        "lsh 8 seed 1 on small-random60-first400",
+    ]
+    assert not (home / "runs").exists(), "nothing is made"
+
+    status, out, err = cli("study", "run", str(file))
+    assert status == 0, err
+    assert (json.loads(out)["done"], json.loads(out)["skipped"]) == (3, 0)
+    _, out, _ = cli("study", "list", "--json")
+    assert [(row["study"], row["cells"], row["done"]) for row in json.loads(out)] == [("pair", 3, 3)]
+    _, out, _ = cli("study", "show", "pair", "--json")
+    assert [row["state"] for row in json.loads(out)] == ["done"] * 3
+
+    _, out, _ = cli("evaluate", "--rescore", "pair", "--k", "5")
+    assert json.loads(out) == {"study": "pair", "evaluations": 2}
+    status, out, _ = cli("report", "pair", "--output", "page")
+    assert (status, out.strip()) == (0, "page/report.html")
+    assert "P@5" in (home / "page" / "report.md").read_text()
+
+    models = [json.loads(path.read_text())["directory"] for path in home.glob("runs/studies/pair/cells/*/model.json")]
+    status, out, err = cli("compare", *models, "--json")
+    assert status == 0, err
+    assert {change["metric"] for change in json.loads(out)["metrics"]} >= {"p_at_20", "map"}
+    status, out, _ = cli("compare", *models)
+    assert "training.seed" in out
+
+    other = home / "other.yaml"
+    settings = yaml.safe_load((home / "small.yaml").read_text())
+    other.write_text(yaml.safe_dump({**settings, "corpus": {**settings["corpus"], "name": "other"}}))
+    status, out, err = cli("evaluate", models[0], "--on", str(other), "--json")
+    assert status == 0, err
+    assert list(json.loads(out)) == ["validation"], "test stays closed until it is asked for"
+    assert "without a word that the model knows: 0.0%" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("study", "run", "none.yaml"), "there is no study file none.yaml"),
+        (("study", "show", "none"), "there is no study 'none'"),
+        (("evaluate", "latest", "--k", "5"), "--k 5 goes with --rescore"),
+    ],
+)
+def test_wrong_use_ends_with_2(cli, arguments, said):
+    status, out, err = cli(*arguments)
+    assert (status, out) == (2, "")
+    assert said in err
