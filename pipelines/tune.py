@@ -4,9 +4,10 @@
     python pipelines/tune.py --config configs/sweeps/nash.yaml --dry-run
     python pipelines/tune.py --config configs/sweeps/nash.yaml --resume
 
-``--dry-run`` prints the search space. ``--resume`` goes on with the latest unfinished sweep of the same configuration,
-after the program or its machine died. All choices are made on validation. The best model becomes the champion, with its
-index released, if it beats the present one (``tracking.promote``). Prints trials, models and figures as JSON.
+``--dry-run`` prints the search space and what it would cost, at the least and at the most, by models trained before.
+``--resume`` goes on with the latest unfinished sweep of the same configuration, after the program or its machine died.
+All choices are made on validation. The best model becomes the champion, with its index released, if it beats the
+present one (``tracking.promote``). Prints trials, models and figures as JSON.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from texthash.config import Config
 from texthash.distributed import check_shared, cluster
 from texthash.home import Home
 from texthash.tracking import check_store
+from texthash.tuning.forecast import cost
 from texthash.tuning.spaces import describe
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
@@ -27,7 +29,7 @@ from texthash.workflow.study import Study, prepare
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     if arguments.dry_run:
         space = describe(config.method, config.training)
-        return {"method": config.method.name, "trials": config.tuning.trials, "space": space}
+        return {"method": config.method.name, "space": space, **cost(config, home)}
     if arguments.resume:
         config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
     check_store(config.tracking, home)
@@ -44,6 +46,6 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--dry-run", action="store_true", help="print the search space and end")
+    options.add_argument("--dry-run", action="store_true", help="print the search space and its cost, and end")
     options.add_argument("--resume", action="store_true", help="go on with an unfinished sweep")
     sys.exit(run(options, main))

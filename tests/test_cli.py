@@ -204,10 +204,12 @@ def test_prepare_says_what_was_prepared(cli, corpus_settings):
     assert set(json.loads(out)["documents"]) == {"train", "validation", "test"}
 
 
-def test_a_dry_run_prints_the_space(cli):
-    status, out, _ = cli("tune", "nash", "--dry-run", "--json")
+def test_a_dry_run_prints_the_space_and_the_cost(cli):
+    status, out, _ = cli("tune", "nash", "--trials", "3", "--promote", "never", "--dry-run", "--json")
     assert status == 0
-    assert "learning_rate" in {row["parameter"] for row in json.loads(out)}
+    found = json.loads(out)
+    assert "learning_rate" in {row["parameter"] for row in found["space"]}
+    assert found["cost"]["epochs_at_most"] == 3 * found["cost"]["epochs_of_a_trial"]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +228,7 @@ def test_a_dry_run_prints_the_space(cli):
         (["encode", "x", "--format", "octal"], 2, "there is no format 'octal'"),
         (["encode", "--from", "rows.jsonl"], 2, "--from and --output belong together"),
         (["encode", "x", "--role", "answer"], 2, "there is no role 'answer'"),
+        (["tune", "nash", "--promote", "perhaps", "--dry-run"], 2, "perhaps"),
         (["tune", "lsh", "--dry-run"], 2, "nothing to search for lsh"),
         (["trian"], 2, "No such command 'trian'"),
     ],

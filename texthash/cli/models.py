@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,14 @@ from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.progress import say
+
+
+class Promote(StrEnum):
+    """When a registered model becomes the champion."""
+
+    better = "better"
+    always = "always"
+    never = "never"
 
 
 def prepare(
@@ -71,7 +80,12 @@ def tune(
     bits: Bits = None,
     trials: Annotated[int | None, typer.Option("--trials", help="tuning.trials")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished sweep.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the search space and end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the search space and what it would cost, and end.")
+    ] = False,
+    promote: Annotated[
+        Promote | None, typer.Option("--promote", help="When the best model becomes the champion; tracking.promote.")
+    ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -82,10 +96,20 @@ def tune(
     from texthash.tuning.spaces import describe
 
     settings = settings_of(config, words, corpus=corpus, bits=bits, trials=trials)
+    if promote is not None:
+        chosen = "if_better" if promote is Promote.better else promote.value
+        settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"promote": chosen})})
     if resume:
         settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
     if dry_run:
-        show(describe(settings.method, settings.training), as_json)
+        from texthash.tuning.forecast import cost
+
+        space, expected = describe(settings.method, settings.training), cost(settings, resolve_home())
+        if as_json:
+            emit({"space": space, "cost": expected})
+        else:
+            show(space, False)
+            show([{"cost": name.replace("_", " "), "": value} for name, value in expected.items()], False)
         return
     from texthash.workflow.pipeline import finish
 

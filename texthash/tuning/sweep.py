@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
 
 _RECORD = "sweep.json"
-_REDUCTION = 3
+REDUCTION = 3
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     grace = config.tuning.grace_epochs
     asha = None  # a trial no longer than the grace period cannot be ended early
     if planned > grace:
-        asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=_REDUCTION)
+        asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=REDUCTION)
     return tune.Tuner(
         trainable,
         param_space=to_tune(space),

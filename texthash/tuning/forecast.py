@@ -1,0 +1,75 @@
+"""What a sweep would cost, before it is started: epochs by its configuration, seconds by models trained before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from texthash.config import Config
+from texthash.corpora.dataset import CorpusShape
+from texthash.home import Home
+from texthash.methods.registry import build
+from texthash.tuning.sweep import REDUCTION
+from texthash.tuning.trial import planned_epochs
+
+# Only the stages are asked for, which no size of a corpus changes.
+_WORDS, _DOCUMENTS = 2_048, 10_000
+
+
+def cost(config: Config, home: Home) -> dict[str, Any]:
+    """Epochs and, where a model of the method was trained on the corpus before, seconds of a sweep.
+
+    ASHA ends trials early: at the least, each runs its grace period, and a third of those that reach a rung go on to
+    the next, three times as far. At the most, all run to their end. Final models come on top, one a seed.
+
+    Returns:
+        Plain values; seconds are null where no model tells how long an epoch takes.
+    """
+    tuning = config.tuning
+    shape = CorpusShape(max(_WORDS, 2 * config.method.bits), 10, _DOCUMENTS)
+    method = build(config.method.name, shape, config.method.bits, config.method.params)
+    final = planned_epochs(method, config.training)
+    epochs = tuning.epochs or final
+    most = tuning.trials * epochs
+    least, alive, done = 0, tuning.trials, 0
+    rung = min(tuning.grace_epochs, epochs)
+    while alive and done < epochs:
+        least += alive * (rung - done)
+        alive, done, rung = max(1, alive // REDUCTION), rung, min(rung * REDUCTION, epochs)
+    finals = final * len(config.seeds)
+    source, seconds = _seconds_of_an_epoch(config, home)
+    side_by_side = max(1, min(tuning.concurrent, tuning.trials))
+
+    def time(of_trials: int) -> float | None:
+        return None if seconds is None else round(seconds * (of_trials / side_by_side + finals), 1)
+
+    return {
+        "trials": tuning.trials,
+        "concurrent": tuning.concurrent,
+        "epochs_of_a_trial": epochs,
+        "epochs_at_least": least,
+        "epochs_at_most": most,
+        "epochs_of_final_models": finals,
+        "seconds_of_an_epoch": seconds,
+        "measured_on": source,
+        "seconds_at_least": time(least),
+        "seconds_at_most": time(most),
+    }
+
+
+def _seconds_of_an_epoch(config: Config, home: Home) -> tuple[str | None, float | None]:
+    """How long an epoch of the newest model of the method took on the corpus, at the nearest width."""
+    pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
+    found = []
+    for path in (home.runs / "models").glob(pattern):
+        record = json.loads(path.read_text())
+        if record["config"]["method"]["name"] != config.method.name:
+            continue
+        seconds = [report["seconds"] for report in record["history"] if report["terms"]]
+        if seconds:
+            distance = abs(record["config"]["method"]["bits"] - config.method.bits)
+            found.append((distance, -path.stat().st_mtime, path.parent.name, sum(seconds) / len(seconds)))
+    if not found:
+        return None, None
+    _, _, name, mean = min(found)
+    return name, round(mean, 3)
