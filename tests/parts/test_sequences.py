@@ -44,3 +44,24 @@ def test_likelihood_of_drawn_places_is_that_of_all_in_the_mean():
         drawn = decoder.log_likelihood(codes, tokens, mask, 20_000, torch.Generator().manual_seed(1))
     torch.testing.assert_close(drawn, expected, rtol=0.02, atol=0)
     assert drawn[3] == 0
+
+
+def test_chance_touches_only_what_the_code_adds_to_the_bias():
+    torch.manual_seed(0)
+    decoder = SequenceDecoder(6, 50, 8, 16, 10)
+    decoder.start_at(torch.arange(1, 51))
+    torch.nn.init.zeros_(decoder.weight)  # the code says nothing
+    tokens, mask = texts()
+    with torch.no_grad():
+        one = decoder.log_likelihood(torch.rand(4, 6), tokens, mask, 1, torch.Generator().manual_seed(1))
+        frequencies = torch.log(torch.arange(1, 51) / torch.arange(1, 51).sum())
+    torch.testing.assert_close(one, (frequencies[tokens] * mask).sum(dim=1))
+
+
+def test_features_of_documents_have_little_in_common_at_the_start():
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(500, 16, 64, 3, 64, 0.0)
+    tokens = torch.randint(0, 500, (200, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        pooled = torch.nn.functional.linear(encoder(tokens, torch.ones(200, 40)), torch.randn(32, 64))
+    assert float(pooled.mean(dim=0).abs().mean()) < 2 * float(pooled.std(dim=0).mean())

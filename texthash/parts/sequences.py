@@ -1,4 +1,8 @@
-"""Encoder and decoder of word sequences: convolutions up to a vector, transposed convolutions down from it."""
+"""Encoder and decoder of word sequences: convolutions up to a vector, transposed convolutions down from it.
+
+Both keep to values around zero. Where features are ReLU and pooled by their maxima, or codes are decoded from [0, 1],
+what all documents have in common is far larger than what tells them apart: the first steps drive all codes to one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from texthash.parts.encoders import xavier_linear
 
 
 class SequenceEncoder(nn.Module):
-    """e_t = E_{w_t};  c_t = ReLU(sum_k W_k e_{t+k} + b);  h = ReLU([max_t c_t, mean_t c_t] W + b)  (Kim, 2014).
+    """e_t = E_{w_t};  c_t = tanh(sum_k W_k e_{t+k} + b);  h = ReLU(W n^{-1/2} sum_t c_t + b) for n words.
 
     Only words that the mask names are seen: the code of a document does not depend on how far its batch is padded.
 
@@ -28,7 +32,7 @@ class SequenceEncoder(nn.Module):
         super().__init__()
         self.words = nn.Parameter(torch.randn(words, embedding))
         self.convolution = nn.Conv1d(embedding, channels, window, padding=window // 2)
-        self.hidden = xavier_linear(2 * channels, hidden)
+        self.hidden = xavier_linear(channels, hidden)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
@@ -39,12 +43,10 @@ class SequenceEncoder(nn.Module):
             weights: How much each counts, float [B, T]; 0 for padding and for words that are taken out.
         """
         embedded = F.embedding(tokens, self.words) * weights[:, :, None]
-        features = F.relu(self.convolution(embedded.transpose(1, 2)))
         there = (weights > 0)[:, None, :]
-        # Features are not negative, so the zeros of what is not there are below every maximum.
-        features = features * there
-        mean = features.sum(dim=2) / there.sum(dim=2).clamp(min=1)
-        return self.dropout(F.relu(self.hidden(torch.cat([features.amax(dim=2), mean], dim=1))))
+        features = torch.tanh(self.convolution(embedded.transpose(1, 2))) * there
+        pooled = features.sum(dim=2) / there.sum(dim=2).clamp(min=1).sqrt()
+        return self.dropout(F.relu(self.hidden(pooled)))
 
 
 class SequenceDecoder(WordDecoder):
@@ -81,8 +83,9 @@ class SequenceDecoder(WordDecoder):
     ) -> Tensor:
         """sum_t log softmax(logits_t)_{w_t} over the words of each document.
 
-        The sum is estimated without bias from some places of each document, drawn with equal chances: a distribution
-        over all words at each place of each document would be most of the work.
+        Estimated without bias from some places of each document, drawn with equal chances: a distribution over all
+        words at each place of each document would be most of the work. What the bias b alone says, log softmax(b)_w, is
+        summed over all places and taken off at those drawn, so that chance only touches what the code adds to it.
 
         Args:
             codes: [B, m].
@@ -100,4 +103,5 @@ class SequenceDecoder(WordDecoder):
         x = self(codes).gather(1, drawn[:, :, None].expand(-1, -1, self.weight.shape[0]))
         log_p = torch.log_softmax((x @ self.weight + self.bias).float(), dim=2)
         chosen = log_p.gather(2, tokens.gather(1, drawn)[:, :, None]).squeeze(2)
-        return chosen.mean(dim=1) * lengths
+        common = torch.log_softmax(self.bias.float(), dim=0)[tokens]
+        return (common * mask).sum(dim=1) + (chosen - common.gather(1, drawn)).mean(dim=1) * lengths

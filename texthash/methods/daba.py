@@ -1,0 +1,164 @@
+"""DABA: a denoising autoencoder of word sequences whose codes are drawn to fair coins by optimal transport.
+
+encoder    a = g(w~), g: word vectors, convolution, pooling, H, m;  b = sigma(a);  w~: words taken out at random
+decoder    p(w_t | b) = softmax(x_t R + c)_w,  x = transposed convolutions of b
+prior      z ~ Bern(1/2)^m, in {0, 1}^m
+loss       L_rec = - mean_t log p(w_t | b)                     of the clean sequence; encoder and decoder
+           L_W   = min_pi (1/B) sum_i ||b_i - z_pi(i)||^2      primal Wasserstein distance; the encoder alone
+bits       1[a > 0], that is b > 1/2
+
+Some steps of L_rec, then some of L_W, each on its own minibatch. Fair coins are balanced, uncorrelated and binary, so
+that one distance stands for three penalties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from texthash.config import Weighting
+from texthash.corpora.batches import Batch
+from texthash.corpora.dataset import CorpusShape
+from texthash.errors import UsageError, nearest_name
+from texthash.methods.base import Card, Optimizers, Progress, Role
+from texthash.methods.generative import GenerativeMethod
+from texthash.parts import transport
+from texthash.parts.encoders import xavier_linear
+from texthash.parts.matching import fair_coins
+from texthash.parts.sequences import SequenceDecoder, SequenceEncoder
+from texthash.parts.spaces import Choice, LogUniform, Uniform
+
+DISTANCES: dict[str, Callable[..., Tensor]] = {
+    "assigned": transport.assigned_distance,
+    "sliced": transport.sliced_distance,
+    "componentwise": transport.componentwise_distance,
+}
+
+
+class DABA(GenerativeMethod):
+    """Denoising adversarial binary autoencoder.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length m of the code.
+        embedding: Width of word vectors.
+        channels: Filters of each convolution.
+        window: Words under a filter of the encoder.
+        hidden: Width H of the encoder's last layer.
+        length: Words of a document that are read.
+        places: Words of a document whose distribution is computed in a step.
+        dropout: Probability of dropping a hidden feature in training.
+        keep: Share of words left by the corruption.
+        distance: L_W by the optimal assignment; ``sliced`` and ``componentwise`` are cheaper.
+        reconstruction_steps: Steps of L_rec in a round.
+        distance_steps: Steps of L_W that follow them.
+        distance_weight: Learning rate of the steps of L_W, relative to the others.
+        learning_rate: Of Adam.
+        epochs: Passes over the training documents.
+        batch_size: Documents in a batch; the assignment takes O(B^3).
+        weighting: Not used: words are read in order.
+
+    Raises:
+        UsageError: there is no such distance.
+    """
+
+    card = Card(
+        name="daba",
+        title="Efficient Implicit Unsupervised Text Hashing using Adversarial Autoencoder",
+        venue="WWW'2020",
+        survey_entry=18,
+        tags=("Rec", "CB", "Quan(Sigmoid)", "Robustness"),
+        citation="Doan & Reddy, 2020, doi:10.1145/3366423.3380150",
+        needs=frozenset({"tokens"}),
+        fidelity="reconstructed",
+        deviations=(
+            "the layers for text, the corruption and all their sizes are ours: no code of the text model is public",
+            "a document's reconstruction is estimated, without bias, from some of its places",
+            "pooling adds tanh features up: with the maxima of ReLU features, the usual way, all codes became one",
+            "the weight of L_W scales the learning rate of its steps: Adam does not feel the scale of a loss",
+        ),
+    )
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 5e-3),
+        "dropout": Uniform(0.0, 0.5),
+        "keep": Uniform(0.5, 1.0),
+        "distance": Choice(*DISTANCES),
+        "distance_weight": LogUniform(0.01, 1.0),
+        "reconstruction_steps": Choice(1, 2, 5),
+    }
+
+    decoder: SequenceDecoder
+
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        embedding: int = 64,
+        channels: int = 128,
+        window: int = 3,
+        hidden: int = 500,
+        length: int = 128,
+        places: int = 8,
+        dropout: float = 0.2,
+        keep: float = 0.8,
+        distance: str = "assigned",
+        reconstruction_steps: int = 5,
+        distance_steps: int = 1,
+        distance_weight: float = 1.0,
+        learning_rate: float = 2e-3,
+        epochs: int = 25,
+        batch_size: int = 128,
+        weighting: Weighting = "tfidf",
+    ) -> None:
+        super().__init__(
+            shape, bits, weighting=weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size
+        )
+        if distance not in DISTANCES:
+            raise UsageError(
+                f"daba has no distance {distance!r} ({nearest_name(distance, DISTANCES)}).",
+                f"choose one of: {', '.join(DISTANCES)}.",
+            )
+        self.max_length, self.places, self.keep = length, places, keep
+        self.distance, self.distance_weight = distance, distance_weight
+        self.reconstruction_steps, self.distance_steps = reconstruction_steps, distance_steps
+        self.encoder = SequenceEncoder(shape.vocabulary, embedding, channels, window, hidden, dropout)
+        self.logits = xavier_linear(hidden, bits)
+        self.decoder = SequenceDecoder(bits, shape.vocabulary, embedding, channels, length)
+
+    def optimizers(self) -> Optimizers:
+        encoder = [*self.encoder.parameters(), *self.logits.parameters()]
+        rate = self.learning_rate * self.distance_weight
+        return {**super().optimizers(), "distance": torch.optim.Adam(encoder, lr=rate, fused=True)}
+
+    def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
+        """One step of L_rec or of L_W, whichever is next."""
+        place = progress.step % (self.reconstruction_steps + self.distance_steps)
+        if place < self.reconstruction_steps:
+            name, loss, optimizer = "reconstruction", self.reconstruction(batch, progress), optimizers["main"]
+        else:
+            name, loss, optimizer = "distance", self.mismatch(batch, progress), optimizers["distance"]
+        progress.workers.minimise(loss, optimizer)
+        return {name: loss}
+
+    def reconstruction(self, batch: Batch, progress: Progress) -> Tensor:
+        """L_rec: the clean words from the code of the corrupted ones, per word of the batch."""
+        assert batch.tokens is not None
+        assert batch.mask is not None
+        noisy = torch.bernoulli(self.keep * batch.mask, generator=progress.generator)
+        codes = torch.sigmoid(self.logits(self.encoder(batch.tokens, noisy)))
+        likelihood = self.decoder.log_likelihood(codes, batch.tokens, batch.mask, self.places, progress.generator)
+        return -likelihood.sum() / batch.mask.sum().clamp(min=1)
+
+    def mismatch(self, batch: Batch, progress: Progress) -> Tensor:
+        """L_W of the documents of all workers, to coins that all of them share."""
+        codes = torch.sigmoid(self.activations(batch))
+        coins = progress.workers.gather(fair_coins(codes, progress.generator))
+        return DISTANCES[self.distance](progress.workers.gather(codes), coins)
+
+    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
+        assert batch.tokens is not None
+        assert batch.mask is not None
+        return self.logits(self.encoder(batch.tokens, batch.mask.float()))
