@@ -16,6 +16,7 @@ import pytest
 from texthash.config import Config, EvaluationConfig
 from texthash.errors import UsageError
 from texthash.evaluation import plots
+from texthash.evaluation.fronts import Costs
 from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.report import ReportedRun, report
 from texthash.hamming.codes import pack
@@ -281,11 +282,50 @@ def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
     assert "1-m01-16-map" not in page.images
 
 
+def test_the_order_is_tested_against_the_best_of_the_width(evaluate, small_corpus):
+    worse = dataclasses.replace(evaluate(16), per_query=np.where(np.isnan(evaluate(16).per_query), np.nan, 0.0))
+    runs = [ReportedRun("a", evaluate(16, 0)), ReportedRun("b", evaluate(16, 1)), ReportedRun("none", worse)]
+    page = report([*runs, ReportedRun("alone", evaluate(32))])
+    header, *rows = [row for row in read(page.html).rows if len(row) > 4][:5]
+    column = header.index("below the best")
+    told = {row[0]: row[column] for row in rows}
+    assert told["alone"] == "", "it is the only one of its width"
+    assert sorted(told.values()).count("best") == 1
+    mean = np.nanmean(max((run.evaluation for run in runs), key=lambda e: np.nanmean(e.per_query)).per_query)
+    assert told["none"] == f"{-mean:+.4f} (p 0.0002)", "the least p of two tests by Holm"
+
+
+def test_costs_are_drawn_and_their_front_is_named(evaluate):
+    def run(name, bits, figure, speed):
+        return ReportedRun(name, evaluate(bits), costs=Costs(name, bits, figure, bits / 8, speed, 0.1, 2.0))
+
+    page = report([run("fast", 16, 0.4, 5000.0), run("slow", 16, 0.3, 20.0), run("long", 32, 0.5, 5000.0)])
+    table = {row[0]: row for row in read(page.html).rows if len(row) == 7}
+    assert {name: row[-1] for name, row in table.items()} == {
+        "row": "front",
+        "fast 16": "yes",
+        "slow 16": "",
+        "long 32": "yes",
+    }
+    assert "1-front" in page.images
+
+
 def test_warnings_are_shown(evaluation):
     alarmed = dataclasses.replace(evaluation, warnings=["The codes have collapsed."])
     page = report([ReportedRun("a", alarmed), ReportedRun("b", evaluation)])
     assert "a 16: The codes have collapsed." in page.html
     assert "a 16: The codes have collapsed." in page.markdown
+
+
+def test_many_warnings_are_folded_below_the_names(evaluation):
+    def alarmed(number):
+        return dataclasses.replace(evaluation, warnings=[f"{number}% collapsed.", "The corpus is small."])
+
+    page = report([ReportedRun(f"m{number}", alarmed(number)) for number in range(7)])
+    assert page.html.count('class="warning"') == 2
+    assert "There are warnings about m0 16, m1 16" in page.html
+    assert "m6 16: 6% collapsed." in page.html
+    assert "m6 16: 6% collapsed." in page.markdown
 
 
 def test_what_is_refused(evaluation):

@@ -31,6 +31,7 @@ _TASKS: dict[Measure, str] = {
     "precision": "Queries against the train split; two documents are relevant to each other if they share a label.",
     "recall": "Questions of one split against the documents of all splits; relevant are those that answer a question.",
 }
+_WARNINGS = 5
 _DRAWN = 8  # lines that can still be told apart
 
 
@@ -144,9 +145,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         rows.setdefault((run.method, run.evaluation.bits), []).append(run)
     references = {name: value for run in runs for name, value in run.references.items()}
     add_leaderboard(page, rows, references)
-    for warning in dict.fromkeys(text for run in runs for text in run.evaluation.warnings):
-        named = dict.fromkeys(run.name for run in runs if warning in run.evaluation.warnings)
-        page.text(warning if len(named) == len(rows) else f"{', '.join(named)}: {warning}", "warning")
+    _warnings(page, runs, len(rows))
 
     whole = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
     ranked = sorted(whole, key=lambda name: -whole[name].evaluation.metrics[first.main])
@@ -197,6 +196,27 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         if run.config is not None:
             seed, commit = run.config.training.seed, run.commit or "not recorded"
             page.folded(f"{run.name}, seed {seed}: configuration, commit {commit}", run.config.to_yaml())
+
+
+def _warnings(page: Page, runs: Sequence[ReportedRun], rows: int) -> None:
+    """What a person has to know before believing the figures; more than a few are folded below names of rows."""
+    named: dict[str, list[str]] = {}
+    for run in runs:
+        for text in run.evaluation.warnings:
+            if run.name not in named.setdefault(text, []):
+                named[text].append(run.name)
+    own = {text: names for text, names in named.items() if len(names) < rows}
+    for text in named:
+        if text not in own:
+            page.text(text, "warning")
+    lines = [f"{', '.join(names)}: {text}" for text, names in own.items()]
+    if len(lines) <= _WARNINGS:
+        for line in lines:
+            page.text(line, "warning")
+        return
+    touched = dict.fromkeys(name for names in own.values() for name in names)
+    page.text(f"There are warnings about {', '.join(touched)}.", "warning")
+    page.folded(f"{len(lines)} warnings", "\n".join(lines))
 
 
 def _answers(page: Page, name: str, answers: Sequence[BadAnswer], title: str) -> None:
