@@ -63,7 +63,9 @@ def test_a_study_from_file_to_page(cli, file, home):
     assert json.loads(out) == {"study": "pair", "evaluations": 2}
     status, out, _ = cli("report", "pair", "--output", "page")
     assert (status, out.strip()) == (0, "page/report.html")
-    assert "P@5" in (home / "page" / "report.md").read_text()
+    page = (home / "page" / "report.md").read_text()
+    assert "P@5" in page
+    assert "tfidf cosine" not in page.partition("## small")[2], "it is known at the study's own cut only"
 
     models = [json.loads(path.read_text())["directory"] for path in home.glob("runs/studies/pair/cells/*/model.json")]
     status, out, err = cli("compare", *models, "--json")

@@ -99,7 +99,10 @@ def _runs(folder: StudyFolder, corpora: Mapping[str, PreparedCorpus], split: str
             if asked == split and place.is_dir():
                 names = corpora[corpus].label_names if corpus in corpora else ()
                 run = _run(folder, cell, record, folder.evaluation(place), at_home=corpus == cell.corpus)
-                found.append(replace(run, references=references.get(corpus, {}), label_names=names))
+                lines = references.get(corpus, {})
+                if run.evaluation.k != cell.config.evaluation.k:  # scored again at another cut, which lines are not
+                    run, lines = replace(run, published=None), {}
+                found.append(replace(run, references=lines, label_names=names))
     return found
 
 

@@ -19,6 +19,8 @@ from texthash.tracking import Run
 def rescore(folder: StudyFolder, config: EvaluationConfig | None = None) -> int:
     """Compute every metric and curve again, from codes and relevance on disk; models and corpora are not needed.
 
+    The cosine of real-valued vectors is not among the codes: a report at another cut leaves its lines out.
+
     A figure of a name that is not computed any more, such as one at another cut, is kept. Each evaluation is exchanged
     as a whole, so an interrupted call leaves some with new and some with old figures, and none without; the same
     call again does all.
