@@ -79,7 +79,8 @@ class CorpusConfig(Section):
     edition: Edition = Edition()
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
     features: str | None = Field(
-        None, description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name; "
+        None,
+        description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name; "
         "minilm[128] cuts texts after 128 word pieces",
     )
     limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
@@ -158,12 +159,23 @@ class LimitsConfig(Section):
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
+    grpc_port: int | None = Field(
+        None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
+    )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
     batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
     ingress_replicas: int = Field(1, ge=1)
     encoder_replicas: int = Field(1, ge=1)
     shard_replicas: int = Field(1, ge=1, description="copies of each shard, which share its reads")
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # when it is needed: it reads the environment
+
+    @model_validator(mode="before")
+    @classmethod
+    def _environment_completes(cls, values: Any) -> Any:
+        found = os.environ.get("TEXTHASH_GRPC_PORT")
+        if found is None or not isinstance(values, Mapping) or values.get("grpc_port") is not None:
+            return values
+        return {**values, "grpc_port": found}
 
     @property
     def url(self) -> str:

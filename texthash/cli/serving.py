@@ -44,7 +44,11 @@ serve_app = typer.Typer(
 
 @serve_app.command(_DEFAULT)
 def serve(
-    overrides: Overrides = None, config: ConfigFile = None, release: ReleaseName = "current", address: Address = None
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    release: ReleaseName = "current",
+    grpc_port: Annotated[int | None, typer.Option("--grpc-port", help="Also answer gRPC; service.grpc_port.")] = None,
+    address: Address = None,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve service.port=8001`"""
     import signal
@@ -54,7 +58,8 @@ def serve(
     from texthash.search.release import read_release
     from texthash.service.run import serve_release
 
-    home, settings = resolve_home(), load_config(config, overrides or [])
+    ports = [] if grpc_port is None else [f"service.grpc_port={grpc_port}"]
+    home, settings = resolve_home(), load_config(config, [*(overrides or []), *ports])
     read_release(home, release)  # before a cluster is started for nothing
     stdout = sys.stdout
     with cluster(address) as local:

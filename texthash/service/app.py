@@ -31,6 +31,7 @@ from texthash.service.follower import Follower, settled
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.problems import Problem
+from texthash.service.rpc import Calls
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group, ShardServer
 from texthash.service.web import make_app
@@ -177,7 +178,17 @@ class _Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         alongside = self._follower.running if self._follower is not None else None
-        return make_app(self._gateway, self._search, self._editor, alongside, self._cors_origins)
+        app = make_app(self._gateway, self._search, self._editor, alongside, self._cors_origins)
+        self._calls = Calls(app)
+        return app
+
+    async def Encode(self, request: Any, grpc_context: Any) -> Any:
+        """A call over gRPC; Serve finds it by name, and the context by the name of its parameter."""
+        return await self._calls.answer("Encode", request, grpc_context)
+
+    async def Search(self, request: Any, grpc_context: Any) -> Any:
+        """A call over gRPC."""
+        return await self._calls.answer("Search", request, grpc_context)
 
     async def check_health(self) -> None:
         """Called by Serve every few seconds."""

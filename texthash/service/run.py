@@ -7,7 +7,7 @@ import time
 
 import httpx
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.context import _get_global_client
 
 from texthash.config import ServiceConfig
@@ -16,6 +16,7 @@ from texthash.home import Home
 from texthash.progress import say
 from texthash.search.release import CURRENT, read_release
 from texthash.service.app import build
+from texthash.service.rpc import SERVICER
 
 APPLICATION = "texthash"
 # Serve's own deadline, as a net below ours: ours answers with a problem, its cuts the request off.
@@ -81,7 +82,14 @@ def _start_serve(service: ServiceConfig) -> None:
         options = HTTPOptions(
             host=service.host, port=service.port, request_timeout_s=service.limits.request_timeout_s + _GRACE_S
         )
-        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
+        grpc = None
+        if service.grpc_port is not None:
+            _check_port("", service.grpc_port)
+            say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
+            grpc = gRPCOptions(
+                port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
+            )
+        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, grpc_options=grpc)
         return
     running = client.http_config
     if (running.host, running.port) != (service.host, service.port):

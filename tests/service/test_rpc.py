@@ -1,0 +1,122 @@
+"""gRPC without a cluster: the same application behind, a real gRPC server and client on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from service.conftest import Asked
+from texthash.config import LimitsConfig
+from texthash.service.gateway import Gateway
+from texthash.service.guard import KEY_VARIABLE
+from texthash.service.rpc import COMPILED, METHODS, PROBLEM, Calls, add_texthash_to_server, message
+from texthash.service.web import make_app
+
+
+class Servicer:
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def Encode(self, request: Any, context: Any) -> Any:
+        return await self._calls.answer("Encode", request, context)
+
+    async def Search(self, request: Any, context: Any) -> Any:
+        return await self._calls.answer("Search", request, context)
+
+
+def call(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = (), **members: Any) -> Any:
+    """One call to a server of its own."""
+
+    async def run() -> Any:
+        server = grpc.aio.server()
+        add_texthash_to_server(Servicer(Calls(make_app(gateway))), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        _, asked, answered = METHODS[method]
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                ask: Callable[..., Awaitable[Any]] = channel.unary_unary(
+                    f"/texthash.v1.Texthash/{method}",
+                    request_serializer=message(asked).SerializeToString,
+                    response_deserializer=message(answered).FromString,
+                )
+                return await ask(message(asked)(**members), metadata=metadata)
+        finally:
+            await server.stop(None)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def served(gateway: Callable[[LimitsConfig], Gateway]) -> Gateway:
+    return gateway(LimitsConfig())
+
+
+def test_answers_are_those_of_http(served: Gateway, asked: Asked) -> None:
+    found = call(
+        served, "Search", queries=[{"text": "plot a figure"}], limit=7, fields=["title", "labels"], include_code=True
+    )
+    expected = asked.search({"text": "plot a figure"}, limit=7, fields=["title", "labels"], include_code=True).json()
+    result, wanted = found.results[0], expected["results"][0]
+    assert [(hit.id, hit.distance, hit.code, hit.document.title, list(hit.document.labels)) for hit in result.hits] == [
+        (hit["id"], hit["distance"], hit["code"], hit["document"]["title"], hit["document"]["labels"])
+        for hit in wanted["hits"]
+    ]
+    assert (result.code, result.candidates, found.index_version) == (
+        wanted["code"],
+        wanted["candidates"],
+        expected["index_version"],
+    )
+    assert not result.HasField("total_within_radius")
+    within = call(served, "Search", queries=[{"code": wanted["code"]}], radius=0).results[0]
+    assert within.HasField("total_within_radius")
+
+    members = {"inputs": ["plot a figure", "qqqq"], "role": "query", "return_logits": True}
+    codes, http = call(served, "Encode", **members), asked.post("/v1/encode", members).json()
+    assert (list(codes.codes), list(codes.known_words)) == (http["codes"], http["known_words"])
+    assert [list(row) for row in codes.logits] == [pytest.approx(row) for row in http["logits"]]
+    assert codes.model.digest == http["model"]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "kind", "says"),
+    [
+        ({"queries": [{"text": "x"}], "limit": 5000}, "INVALID_ARGUMENT", "limit-too-large", "limit=5000"),
+        ({"queries": []}, "INVALID_ARGUMENT", "invalid-field", "queries"),
+        ({"queries": [{"text": "x"}], "fields": ["body"]}, "INVALID_ARGUMENT", "invalid-field", "fields"),
+        ({"queries": [{"text": "x"}] * 300}, "INVALID_ARGUMENT", "batch-too-large", "300"),
+        ({"queries": [{"text": "x" * 2_100_000}]}, "INVALID_ARGUMENT", "body-too-large", "2000000"),
+        ({"queries": [{"id": "nobody"}]}, "NOT_FOUND", "unknown-document", "nobody"),
+        ({"queries": [{"code": "00"}]}, "FAILED_PRECONDITION", "wrong-code-width", "8 bits"),
+    ],
+)
+def test_problems_are_statuses(served: Gateway, members: dict[str, Any], code: str, kind: str, says: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        call(served, "Search", **members)
+    error = raised.value
+    assert (error.code().name, dict(error.trailing_metadata())[PROBLEM]) == (code, kind)
+    assert says in error.details()
+
+
+def test_a_key_is_asked_for(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        call(served, "Encode", inputs=["x"])
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert call(served, "Encode", (("authorization", "Bearer secret"),), inputs=["sort"]).codes
+
+
+def test_compiled_messages_are_those_of_the_text(tmp_path: Path) -> None:
+    pytest.importorskip("grpc_tools", reason="grpcio-tools compiles the .proto")
+    folder = files("texthash.service")
+    arguments = ["-I.", f"--descriptor_set_out={tmp_path / COMPILED}", "search.proto"]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=str(folder), check=True)
+    assert (tmp_path / COMPILED).read_bytes() == (folder / COMPILED).read_bytes()
