@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from texthash.corpora.batches import Batch
@@ -61,7 +60,6 @@ class GMSH(VDSH):
         self.prior = GaussianMixture(components, bits, prior_std)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        hidden = self.encoder(batch)
-        mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        mean, log_variance = self.posterior(batch)
         kl = self.prior.joint_kl(self.responsibilities(batch), self.prior.divergences(mean, log_variance))
         return gaussian_sample(mean, log_variance, progress.generator), kl

@@ -83,8 +83,7 @@ class HierHash(VDSH):
         self.prototypes = HierarchicalPrototypes(coarse, fine, bits)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        hidden = self.encoder(batch)
-        mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        mean, log_variance = self.posterior(batch)
         z = gaussian_sample(mean, log_variance, progress.generator)
         log_coarse, log_fine = self.prototypes.assign(z)
         kl = self.prototypes.kl(mean, log_variance, log_coarse, log_fine)

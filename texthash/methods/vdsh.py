@@ -93,9 +93,13 @@ class VDSH(VariationalMethod):
         self.binarizer = MedianBinarizer(bits)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        hidden = self.encoder(batch)
-        mean, log_variance = self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        mean, log_variance = self.posterior(batch)
         return gaussian_sample(mean, log_variance, progress.generator), gaussian_kl(mean, log_variance)
+
+    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """mu and log s^2 of each document, [B, m] each."""
+        hidden = self.encoder(batch)
+        return self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.mean(self.encoder(batch))
