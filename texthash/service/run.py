@@ -84,7 +84,7 @@ def _start_serve(service: ServiceConfig) -> None:
         )
         grpc = None
         if service.grpc_port is not None:
-            _check_port("", service.grpc_port)
+            _check_port("0.0.0.0", service.grpc_port, "service.grpc_port")
             say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
             grpc = gRPCOptions(
                 port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
@@ -100,14 +100,14 @@ def _start_serve(service: ServiceConfig) -> None:
         )
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(host: str, port: int, setting: str = "service.port") -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise TexthashError(
-                f"{host}:{port} cannot be listened on: {error.strerror}.", "choose another service.port."
+                f"{host}:{port} cannot be listened on: {error.strerror}.", f"choose another {setting}."
             ) from None
 
 
