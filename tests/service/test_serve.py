@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import psutil
@@ -27,6 +28,7 @@ from texthash.home import Home
 from texthash.search.release import OpenRelease
 from texthash.search.shard import merge
 from texthash.service.guard import KEY_VARIABLE
+from texthash.service.rpc import PROBLEM, message
 
 pytestmark = pytest.mark.ray
 PREFIX = "/find"
@@ -41,7 +43,10 @@ def service() -> ServiceConfig:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return ServiceConfig(port=port, limits=LimitsConfig(request_timeout_s=15.0))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        grpc_port = probe.getsockname()[1]
+    return ServiceConfig(port=port, grpc_port=grpc_port, limits=LimitsConfig(request_timeout_s=15.0))
 
 
 def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
@@ -192,6 +197,27 @@ def test_hits_are_exact_whatever_shares_the_batch(http: httpx.Client, opened: Op
         body = reply.json()
         assert body["release"] == opened.release.name
         assert [(hit["id"], hit["distance"]) for hit in body["results"][0]["hits"]] == expected[text]
+
+
+def test_grpc_answers_as_http_does(http: httpx.Client, service: ServiceConfig) -> None:
+    bearer = (("authorization", f"Bearer {KEY}"),)
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        ask = channel.unary_unary(
+            "/texthash.v1.Texthash/Search",
+            request_serializer=message("SearchRequest").SerializeToString,
+            response_deserializer=message("SearchReply").FromString,
+        )
+        found = ask(message("SearchRequest")(queries=[{"text": TEXTS[0]}], limit=7), metadata=bearer, timeout=30)
+        wanted = search(http, TEXTS[0], limit=7).json()
+        hits = [(hit.id, hit.distance, hit.document.title) for hit in found.results[0].hits]
+        assert hits == [(hit["id"], hit["distance"], hit["document"]["title"]) for hit in wanted["results"][0]["hits"]]
+        assert found.release == wanted["release"]
+        problems = (("INVALID_ARGUMENT", 5000, bearer, "limit-too-large"), ("UNAUTHENTICATED", 7, (), "unauthorized"))
+        for code, limit, metadata, kind in problems:
+            with pytest.raises(grpc.RpcError) as raised:
+                ask(message("SearchRequest")(queries=[{"text": "x"}], limit=limit), metadata=metadata, timeout=30)
+            assert dict(raised.value.trailing_metadata())[PROBLEM] == kind
+            assert raised.value.code().name == code
 
 
 def test_a_request_id_comes_back_once(http: httpx.Client) -> None:
