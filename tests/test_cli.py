@@ -107,6 +107,21 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     _, listed, _ = cli("index", "info", "--json")
     assert len(json.loads(out)["hits"]) == json.loads(listed)[1]["documents"]
 
+    answers = []
+    rescoring = ("--rescore", "asymmetric", "--oversample", "100")
+    for plan in ("flat", "mih"):
+        status, out, _ = cli(
+            "search", "fit a linear model to data", "--limit", "4", *rescoring, "--plan", plan, "--json"
+        )
+        again = json.loads(out)
+        assert (status, again["candidates"] > 0) == (0, True)
+        assert set(again["plan"].split("+")) <= {"flat", plan}
+        scores = [hit["score"] for hit in again["hits"]]
+        assert len(scores) == 4
+        assert scores == sorted(scores, reverse=True)
+        answers.append(again["hits"])
+    assert answers[0] == answers[1]
+
     status, out, _ = cli("search", "qqqzzz xqxq", "--json")
     assert status == 0
     assert (json.loads(out)["known_words"], json.loads(out)["hits"]) == (False, [])

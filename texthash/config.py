@@ -144,6 +144,7 @@ class LimitsConfig(Section):
     max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
     max_body_bytes: int = Field(2_000_000, ge=1, description="of one request")
     max_limit: int = Field(1_000, ge=1, description="hits per query; limit + offset may be ten times as many")
+    max_oversample: int = Field(100, ge=1, le=100, description="of rescore: so many times the limit are ordered again")
     request_timeout_s: float = Field(30.0, gt=0, description="from the first byte of a request to its answer")
     max_ongoing_requests: int = Field(256, ge=1, description="that are being answered")
     max_queued_requests: int = Field(512, ge=1, description="that wait; one more is answered 429")

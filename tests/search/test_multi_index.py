@@ -86,6 +86,7 @@ def test_every_plan_is_brute_force(seed, width, size, kind, limit, offset, share
         codes, numbers = np.concatenate([codes[kept], new[still]]), np.concatenate([numbers[kept], more[still]])
     assert len(index) == len(codes)
     assert set(numbers.tolist()) <= set(index.numbers.tolist())
+    assert np.array_equal(index.codes(numbers), codes)
     allow = None if share is None else random.random(len(index.numbers)) < share
     allowed = np.ones(len(numbers), np.bool_) if allow is None else np.isin(numbers, index.numbers[allow])
     mask = pack_allow(allow) if packed and allow is not None else allow

@@ -133,6 +133,7 @@ def test_the_document_names_what_this_server_allows(app: FastAPI) -> None:
     limits = LimitsConfig()
     search = schemas["SearchRequest"]["properties"]
     assert search["limit"]["maximum"] == limits.max_limit
+    assert schemas["Rescore"]["properties"]["oversample"]["maximum"] == limits.max_oversample
     assert search["radius"]["maximum"] == 32
     assert search["radius"]["anyOf"] == [{"type": "integer", "minimum": 0}, {"type": "null"}]
     assert (search["limit"]["minimum"], search["offset"]["minimum"]) == (1, 0)

@@ -112,7 +112,7 @@ def _found(
         found, shards = merge([shard.search(code, limit, plan=plan) for shard in opened.shards], limit)
         scores: list[dict[str, float]] = [{} for _ in found.numbers[0]]
     else:
-        margins = (values - opened.hasher.method.binarizer.thresholds.to(values.device)).cpu().numpy()
+        margins = opened.hasher.margins(values)
         rescored = search_asymmetric(opened.shards, code, margins, limit, oversample=oversample, plan=plan)
         found, shards = rescored.hits, rescored.shards
         scores = [{"score": float(score)} for score in rescored.scores[0]]

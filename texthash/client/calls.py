@@ -54,6 +54,8 @@ def search(
     fields: Sequence[Field] = ("title",),
     include_code: bool = False,
     plan: Literal["auto", "flat", "mih"] = "auto",
+    rescore: Literal["none", "asymmetric"] = "none",
+    oversample: int = 4,
     allow_partial: bool = False,
 ) -> Call[SearchReply]:
     """Search.
@@ -67,6 +69,8 @@ def search(
         fields: Parts of the documents to return.
         include_code: Return the codes of the hits.
         plan: How to search; the hits are the same.
+        rescore: asymmetric: put the nearest in a finer order, by the query before its cut to bits; hits have scores.
+        oversample: So many times ``limit`` documents are ordered again; ``offset`` pages through these.
         allow_partial: Where a shard is away, take what the others find; the answer says so.
 
     Raises:
@@ -74,7 +78,7 @@ def search(
         TexthashError: no service answers there.
     """
     listed = [queries] if isinstance(queries, str) else list(queries)
-    body = {
+    body: dict[str, Any] = {
         "queries": [{"text": query} if isinstance(query, str) else query for query in listed],
         "limit": limit,
         "offset": offset,
@@ -82,8 +86,11 @@ def search(
         "filter": _filter(labels),
         "fields": list(fields),
         "include_code": include_code,
+        "params": {"plan": plan},
         "allow_partial": allow_partial,
     }
+    if rescore != "none":
+        body["rescore"] = {"kind": rescore, "oversample": oversample}
     return Call("POST", "v1/search", SearchReply, body)
 
 

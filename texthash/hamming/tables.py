@@ -263,3 +263,10 @@ class BitOrder:
         check_codes(codes, len(self.order))
         permuted: NDArray[Any] = probing.permute(frozen(codes), self._patterns)
         return to_words(permuted.view(np.uint8))
+
+    def codes(self, words: Words) -> NDArray[np.uint8]:
+        """Return the codes, uint8 [N, bits / 8], that `words` laid out as uint64 [w, N]."""
+        placed = np.unpackbits(np.ascontiguousarray(words.T).view(np.uint8), axis=1, bitorder="little")
+        bits = np.empty((len(placed), len(self.order)), np.uint8)
+        bits[:, self.order] = placed[:, : len(self.order)]
+        return np.packbits(bits, axis=1)

@@ -109,6 +109,10 @@ class Hasher:
         """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""
         return cut(self.method, activations)
 
+    def margins(self, activations: torch.Tensor) -> np.ndarray:
+        """Real-valued codes less the thresholds at which they are cut, float32 [N, bits]: bit = margin > 0."""
+        return (activations - self.method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
+
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
         """Packed codes of raw texts.
 

@@ -78,6 +78,15 @@ class MultiIndex:
         """Document number of each row, int64 [rows]: ascending, then the added ones, ascending; deleted ones too."""
         return np.concatenate([self._base.numbers, self._tail.numbers]) if len(self._tail) else self._base.numbers
 
+    def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Codes of documents, uint8 [N, bits / 8], in the order of their numbers, all of which are here."""
+        codes = np.empty((len(numbers), self.bits // 8), np.uint8)
+        for part in (self._base, self._tail):
+            rows = part.places(numbers)
+            if len(rows):
+                codes[np.isin(numbers, part.numbers[rows])] = self._layout.codes(part.words[:, rows])
+        return codes
+
     def __len__(self) -> int:
         return self._base.alive + self._tail.alive
 

@@ -61,6 +61,53 @@ def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> N
     return scores
 
 
+def signs_of(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Activations that stand for codes of which no others are known: +-1, float32 [N, bits]."""
+    return (2.0 * np.unpackbits(codes, axis=1) - 1.0).astype(np.float32)
+
+
+def scores_of(shard: Shard, activations: NDArray[np.floating], hits: Hits) -> list[NDArray[np.float64]]:
+    """Scores of what one shard found, from the codes in its memory, for each hit of each query.
+
+    Args:
+        shard: That found them.
+        activations: Of the queries, less the thresholds, [Q, bits].
+        hits: Of the same queries.
+    """
+    return [asymmetric(values, shard.codes(numbers)) for values, numbers in zip(activations, hits.numbers, strict=True)]
+
+
+def merge_rescored(
+    parts: Sequence[Hits],
+    scores: Sequence[Sequence[NDArray[np.float64]]],
+    limit: int,
+    offset: int = 0,
+    oversample: int = 4,
+) -> Rescored:
+    """Join what the shards found and scored for the same queries, exactly.
+
+    Args:
+        parts: One per shard, each with at least ``oversample * limit`` hits per query where it has so many.
+        scores: Of these hits, by shard and query.
+        limit: Hits per query at most.
+        offset: Hits to leave out first.
+        oversample: ``oversample * limit`` nearest documents over all shards are ordered again.
+    """
+    near, owners = merge(parts, oversample * limit)
+    distances, numbers, places, kept = [], [], [], []
+    for query, shards in enumerate(owners):
+        found = np.empty(len(shards))
+        for place, own in enumerate(scores):
+            mine = shards == place
+            found[mine] = own[query][: mine.sum()]  # both are in the order of distance and number
+        order = np.lexsort((near.numbers[query], near.distances[query], -found))[offset : offset + limit]
+        distances.append(near.distances[query][order])
+        numbers.append(near.numbers[query][order])
+        places.append(shards[order])
+        kept.append(found[order])
+    return Rescored(Hits(distances, numbers, near.plans, near.candidates), places, kept)
+
+
 def search_asymmetric(
     shards: Sequence[Shard],
     codes: NDArray[np.uint8],
@@ -74,17 +121,17 @@ def search_asymmetric(
 ) -> Rescored:
     """Search all shards and order what is nearest again.
 
-    Of the ``oversample * (offset + limit)`` nearest by (distance, number) over all shards, those that come first by
-    (score descending, distance, number). The answer does not depend on how the index is cut into shards, nor on the
-    other queries of the call.
+    The ``oversample * limit`` nearest by (distance, number) over all shards, those within the radius and with the
+    labels, are put in the order of (score descending, distance, number); ``offset`` and ``limit`` cut a page out of
+    this list. So pages of one limit follow each other without a gap or a repetition, and end with the list. The answer
+    does not depend on how the index is cut into shards, nor on the other queries of the call.
 
     Args:
         shards: Of one index.
         codes: Of the queries, uint8 [Q, bits / 8].
         activations: Of the queries, less the thresholds, [Q, bits].
         limit: Hits per query at most.
-        offset: Hits to leave out first. A later page looks at more documents than an earlier one, so a document may
-            come on both; ask for a larger limit instead where that matters.
+        offset: Hits to leave out first.
         oversample: 1 to 100.
         radius: Only documents at most so many bits away.
         labels: Only documents with one of these labels.
@@ -102,30 +149,8 @@ def search_asymmetric(
             f"activations of shape {activations.shape} came with codes of shape {codes.shape}.",
             "give one activation for each bit of each query.",
         )
-    wanted = oversample * (offset + limit)
+    wanted = oversample * limit
     chosen = None if labels is None else list(labels)
     parts = [shard.search(codes, wanted, radius=radius, labels=chosen, plan=plan) for shard in shards]
-    near, owners = merge(parts, wanted)
-    distances, numbers, places, scores = [], [], [], []
-    for query, values in enumerate(activations):
-        found = asymmetric(values, _stored(shards, near.numbers[query], owners[query], codes.shape[1]))
-        order = np.lexsort((near.numbers[query], near.distances[query], -found))[offset : offset + limit]
-        distances.append(near.distances[query][order])
-        numbers.append(near.numbers[query][order])
-        places.append(owners[query][order])
-        scores.append(found[order])
-    return Rescored(Hits(distances, numbers, near.plans, near.candidates), places, scores)
-
-
-def _stored(
-    shards: Sequence[Shard], numbers: NDArray[np.int64], owners: NDArray[np.int64], width: int
-) -> NDArray[np.uint8]:
-    """Stored codes of documents, uint8 [N, width], in their order."""
-    codes = np.empty((len(numbers), width), np.uint8)
-    for place, shard in enumerate(shards):
-        mine = owners == place
-        if not mine.any():
-            continue
-        rows = shard.documents(numbers[mine], ["code"])
-        codes[mine] = np.frombuffer(b"".join(row["code"] for row in rows), np.uint8).reshape(-1, width)
-    return codes
+    scores = [scores_of(shard, activations, part) for shard, part in zip(shards, parts, strict=True)]
+    return merge_rescored(parts, scores, limit, offset, oversample)

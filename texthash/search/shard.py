@@ -168,6 +168,10 @@ class Shard:
         found: list[dict[str, Any]] = table.to_pylist()
         return found
 
+    def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Codes of documents of this shard, from memory: uint8 [N, bits / 8], in the order of their numbers."""
+        return self._index.codes(numbers)
+
     def document(self, document_id: str) -> dict[str, Any] | None:
         """A document by id, with all fields and its code; None if there is none."""
         columns = ["id", *DOCUMENT_FIELDS, "code"]

@@ -59,6 +59,12 @@ class Checks:
             self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
         if request.limit + request.offset > self.window:
             self._too_large(("body", "offset"), request.offset, self.window - request.limit)
+        most = self.limits.max_oversample
+        if request.rescored:
+            most = min(most, self.window // request.limit)
+        given = request.rescored or "oversample" in request.rescore.model_fields_set
+        if given and request.rescore.oversample > most:
+            self._too_large(("body", "rescore", "oversample"), request.rescore.oversample, most)
         if request.radius is not None and request.radius > self.bits:
             where = ("body", "radius")
             raise Problem(
@@ -72,10 +78,10 @@ class Checks:
             elif query.code is not None:
                 self.code(query.code, "body", "queries", place, "code")
 
-    def _too_large(self, where: tuple[str, str], value: int, most: int) -> None:
+    def _too_large(self, where: tuple[str, ...], value: int, most: int) -> None:
         raise Problem(
             "limit-too-large",
-            f"{where[1]}={value}, this server allows at most {most} here.",
+            f"{_dotted(where)}={value}, this server allows at most {most} here.",
             errors=[_error(where, f"must be <= {most}", max=most)],
         )
 

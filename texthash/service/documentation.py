@@ -126,6 +126,7 @@ def _name_limits(document: dict[str, Any], checks: Checks) -> None:
     for schema, member, bound in (
         ("SearchRequest", "queries", batch),
         ("SearchRequest", "limit", {"maximum": checks.limits.max_limit}),
+        ("Rescore", "oversample", {"maximum": checks.limits.max_oversample}),
         ("SearchRequest", "offset", {"maximum": checks.window - 1}),
         ("SearchRequest", "radius", {"maximum": checks.bits}),
         ("Query", "code", {"pattern": f"^[0-9A-Fa-f]{{{checks.bits // 4}}}$"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from texthash.methods.hasher import Hasher
 from texthash.search.release import read_release
 from texthash.service.pinned import Pinned
 
+if TYPE_CHECKING:
+    import torch
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -24,11 +28,13 @@ class Encoded:
         codes: uint8 [N, bits / 8].
         known: Whether the model knows a word of each text, bool [N].
         logits: Real-valued codes before the cut, float32 [N, bits], if asked for.
+        margins: The same less the thresholds of the cut, float32 [N, bits], if asked for.
     """
 
     codes: NDArray[np.uint8]
     known: NDArray[np.bool_]
     logits: NDArray[np.float32] | None = None
+    margins: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Texts:
     texts: tuple[str, ...]
     role: Role = "query"
     logits: bool = False
+    margins: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,13 @@ class EncoderServer:
         for (release, role), places in together.items():
             hasher = (await self._hashers.get(release)).hasher
             texts = [text for place in places for text in calls[place].texts]
-            whole = await asyncio.to_thread(_encode, hasher, texts, role)
+            values, known, codes = await asyncio.to_thread(_encode, hasher, texts, role)
             start = 0
             for place in places:
                 part = slice(start, start := start + len(calls[place].texts))
-                logits = whole.logits[part] if calls[place].logits and whole.logits is not None else None
-                answers[place] = Encoded(whole.codes[part], whole.known[part], logits)
+                logits = values.numpy()[part] if calls[place].logits else None
+                margins = hasher.margins(values[part]) if calls[place].margins else None
+                answers[place] = Encoded(codes[part], known[part], logits, margins)
         return [answers[place] for place in range(len(calls))]
 
     async def ping(self, release: str) -> bool:
@@ -98,6 +106,6 @@ class EncoderServer:
         return _Model(record.model_digest, hasher)
 
 
-def _encode(hasher: Hasher, texts: list[str], role: Role) -> Encoded:
+def _encode(hasher: Hasher, texts: list[str], role: Role) -> tuple[torch.Tensor, NDArray[np.bool_], NDArray[np.uint8]]:
     values, known = hasher.read(texts, role)
-    return Encoded(hasher.cut(values), known, values.cpu().numpy())
+    return values.cpu(), known, hasher.cut(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from texthash.config import LimitsConfig
 from texthash.search.flat import Hits
 from texthash.search.release import Release
-from texthash.search.shard import merge
 from texthash.search.store import shard_of
 from texthash.service.encoder import Encoded, Texts
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
+from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group
 
@@ -69,29 +69,7 @@ class Answer:
     missing: list[int]
 
 
-@dataclass
-class _Query:
-    """One query on its way; ``code`` stays None when nothing can be searched for."""
-
-    request: SearchRequest
-    code: bytes | None = None
-    known: bool = True
-    searched: bool = True
-    hits: list[dict[str, Any]] = field(default_factory=list)
-    total: int | None = None
-    plan: str | None = None
-    candidates: int = 0
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Queries with one key are searched in one group."""
-        request = self.request
-        labels = tuple(request.filter.labels) if request.filter else None
-        fields = tuple(dict.fromkeys((*request.fields, *(("code",) if request.include_code else ()))))
-        return (request.limit + request.offset, request.radius, labels, request.params.plan, fields)
-
-
-_Later = tuple[_Query, Hits, NDArray[np.int64], tuple[str, ...]]
+_Later = tuple[PendingQuery, Hits, NDArray[np.int64], list[float] | None]
 
 
 class Gateway:
@@ -133,12 +111,13 @@ class Gateway:
         self.tell()
 
     async def encode(
-        self, texts: Sequence[str], role: str, logits: bool, release: Release | None = None
+        self, texts: Sequence[str], role: str, logits: bool, release: Release | None = None, margins: bool = False
     ) -> tuple[Release, Encoded]:
         """Encode texts by the model of a release; None: of the current one. Returns which."""
         chosen = release or self.release
         start = time.perf_counter()
-        encoded = await self._encoder.encode(Texts(chosen.name, tuple(texts), role, logits))  # type: ignore[arg-type]
+        call = Texts(chosen.name, tuple(texts), role, logits, margins)  # type: ignore[arg-type]
+        encoded = await self._encoder.encode(call)
         self._passes.encoded(time.perf_counter() - start)
         return chosen, encoded
 
@@ -171,11 +150,11 @@ class Gateway:
             Problem: the encoder is away, or all shards.
         """
         start, release = time.perf_counter(), self.release
-        queries = [[_Query(request) for _ in request.queries] for request in requests]
+        queries = [[PendingQuery(request) for _ in request.queries] for request in requests]
         problems = await self._resolve(release, requests, queries)
         encoded = time.perf_counter()
         alive = [query for place, row in enumerate(queries) if place not in problems for query in row if query.searched]
-        groups: dict[tuple[Any, ...], list[_Query]] = {}
+        groups: dict[Key, list[PendingQuery]] = {}
         for query in alive:
             groups.setdefault(query.key, []).append(query)
         found, away = await self._ask(release, groups)
@@ -191,7 +170,7 @@ class Gateway:
         return [
             problems[place]
             if place in problems
-            else Answer(release, [_result(query) for query in row], *times, sorted(away))
+            else Answer(release, [result(query) for query in row], *times, sorted(away))
             for place, row in enumerate(queries)
         ]
 
@@ -220,11 +199,11 @@ class Gateway:
     # -- steps ------------------------------------------------------------------------------------------------
 
     async def _resolve(
-        self, release: Release, requests: Sequence[SearchRequest], queries: list[list[_Query]]
+        self, release: Release, requests: Sequence[SearchRequest], queries: list[list[PendingQuery]]
     ) -> dict[int, Problem]:
         """Find the code of every query: given, stored under an id, or made from text."""
-        texts: list[tuple[_Query, str]] = []
-        ids: list[tuple[int, _Query, str]] = []
+        texts: list[tuple[PendingQuery, str]] = []
+        ids: list[tuple[int, PendingQuery, str]] = []
         for place, request in enumerate(requests):
             for query, asked in zip(queries[place], request.queries, strict=True):
                 if asked.text is not None:
@@ -246,11 +225,13 @@ class Gateway:
                 problems.setdefault(place, Problem("unknown-document", f"the index holds no document {document_id!r}."))
         return problems
 
-    async def _encode_queries(self, release: Release, texts: list[tuple[_Query, str]]) -> None:
+    async def _encode_queries(self, release: Release, texts: list[tuple[PendingQuery, str]]) -> None:
         if not texts:
             return
-        _, encoded = await self.encode([text for _, text in texts], "query", False, release)
+        rescored = any(query.request.rescored for query, _ in texts)
+        _, encoded = await self.encode([text for _, text in texts], "query", False, release, rescored)
         for row, (query, _) in enumerate(texts):
+            query.margins = encoded.margins[row] if encoded.margins is not None else None
             query.code = encoded.codes[row].tobytes()
             query.known = query.searched = bool(encoded.known[row])
 
@@ -263,16 +244,13 @@ class Gateway:
         return {key: code for part in answered.values() for key, code in part.items()}, away
 
     async def _ask(
-        self, release: Release, groups: dict[tuple[Any, ...], list[_Query]]
+        self, release: Release, groups: dict[Key, list[PendingQuery]]
     ) -> tuple[list[list[Found]], dict[int, Problem]]:
         """What every shard found for every group, nothing for those that are away, and why these are."""
         if not groups:
             return [], {}
         width = release.bits // 8
-        asked = [
-            Group(_stack(queries, width), limit, radius, labels, plan, fields if limit <= _INLINE_HITS else None)
-            for (limit, radius, labels, plan, fields), queries in groups.items()
-        ]
+        asked = [group(key, queries, width, _INLINE_HITS) for key, queries in groups.items()]
         calls = {number: shard.search(release.name, asked) for number, shard in enumerate(self._shards)}
         answered, away = await _answers(calls)
         if not answered:
@@ -280,19 +258,17 @@ class Gateway:
         nothing = [Found.nothing(group) for group in asked] if away else []
         return [answered.get(number, nothing) for number in calls], away
 
-    async def _merge(
-        self, release: Release, groups: dict[tuple[Any, ...], list[_Query]], found: list[list[Found]]
-    ) -> None:
+    async def _merge(self, release: Release, groups: dict[Key, list[PendingQuery]], found: list[list[Found]]) -> None:
         later: list[_Later] = []
-        for place, ((*_, fields), queries) in enumerate(groups.items()):
+        for place, (key, queries) in enumerate(groups.items()):
             parts = [shard[place] for shard in found]
             for row, query in enumerate(queries):
-                hits, owners = merge([part.hits.of(row) for part in parts], query.request.limit, query.request.offset)
-                query.plan, query.candidates = hits.plans[0], int(hits.candidates[0])
+                own = [part.scores[row : row + 1] for part in parts if part.scores is not None]
+                hits, owners, scores = query.take([part.hits.of(row) for part in parts], own if key.rescored else None)
                 if query.request.radius is not None:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
                 if parts[0].documents is None:
-                    later.append((query, hits, owners[0], fields))
+                    later.append((query, hits, owners, scores))
                     continue
                 by_number = {
                     int(number): document
@@ -300,11 +276,7 @@ class Gateway:
                     if part.documents is not None
                     for number, document in zip(part.hits.numbers[row].tolist(), part.documents[row], strict=True)
                 }
-                documents = [by_number[number] for number in hits.numbers[0].tolist()]
-                query.hits = [
-                    _hit(document, distance)
-                    for document, distance in zip(documents, hits.distances[0].tolist(), strict=True)
-                ]
+                query.answer([by_number[number] for number in hits.numbers[0].tolist()], hits, scores)
         if later:
             await self._fetch(release, later)
 
@@ -312,17 +284,14 @@ class Gateway:
         """Get the documents of merged hits, with one call per shard that has some."""
 
         async def ask(shard: int) -> list[list[dict[str, Any]]]:
-            wanted = [(hits.numbers[0][owners == shard].tolist(), fields) for _, hits, owners, fields in later]
+            wanted = [(hits.numbers[0][owners == shard].tolist(), query.fields) for query, hits, owners, _ in later]
             return await self._shards[shard].documents(release.name, wanted)
 
         owning = sorted({int(shard) for _, _, owners, _ in later for shard in np.unique(owners)})
         parts = dict(zip(owning, await asyncio.gather(*(ask(shard) for shard in owning)), strict=True))
-        for place, (query, hits, owners, _) in enumerate(later):
+        for place, (query, hits, owners, scores) in enumerate(later):
             documents = {shard: iter(parts[shard][place]) for shard in owning}
-            query.hits = [
-                _hit(next(documents[owner]), distance)
-                for owner, distance in zip(owners.tolist(), hits.distances[0].tolist(), strict=True)
-            ]
+            query.answer([next(documents[owner]) for owner in owners.tolist()], hits, scores)
 
 
 async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
@@ -338,28 +307,3 @@ async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dic
         else:
             answered[number] = answer
     return answered, away
-
-
-def _stack(queries: Sequence[_Query], width: int) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(query.code or b"" for query in queries), np.uint8).reshape(-1, width)
-
-
-def _hit(document: dict[str, Any], distance: int) -> dict[str, Any]:
-    fields = dict(document)  # a document can be a hit of several queries
-    hit: dict[str, Any] = {"id": fields.pop("id"), "distance": distance}
-    code = fields.pop("code", None)
-    if code is not None:
-        hit["code"] = code.hex()
-    hit["document"] = fields
-    return hit
-
-
-def _result(query: _Query) -> dict[str, Any]:
-    return {
-        "code": (query.code or b"").hex(),
-        "known_words": query.known,
-        "hits": query.hits,
-        "plan": query.plan,
-        "candidates": query.candidates,
-        "total_within_radius": query.total if query.searched else (0 if query.request.radius is not None else None),
-    }

@@ -87,7 +87,8 @@ KINDS: dict[str, Kind] = {
     "limit-too-large": Kind(
         422,
         "limit is too large",
-        "GET /v1/info shows limits.max_limit for limit, and limits.max_window for limit + offset.",
+        "GET /v1/info shows limits.max_limit for limit, limits.max_oversample for rescore.oversample, and "
+        "limits.max_window for limit + offset and for limit * rescore.oversample.",
     ),
     "radius-too-large": Kind(422, "radius is larger than the code", "A distance is at most the bits of the code."),
     "overloaded": Kind(

@@ -72,6 +72,23 @@ class Plan(Body):
     )
 
 
+class Rescore(Body):
+    """Whether the nearest documents are put in a finer order than that of the distance."""
+
+    kind: Literal["none", "asymmetric"] = Field(
+        "none",
+        description="asymmetric: by the query's real-valued code, before it was cut to bits, against the codes of the "
+        "documents: the sum of its values where a document has a 1, less that where it has a 0. Of a query by code or "
+        "id only bits are known, so its order stays that of the distance.",
+    )
+    oversample: Integer = Field(
+        4,
+        ge=1,
+        description="oversample * limit nearest documents are ordered again, and make up the whole list that offset "
+        "pages through; at most limits.max_oversample of /v1/info, and oversample * limit at most limits.max_window.",
+    )
+
+
 class SearchRequest(Body):
     """A search with one query or many, which share all other members."""
 
@@ -84,11 +101,17 @@ class SearchRequest(Body):
     )
     filter: Filter | None = None
     params: Plan = Plan()
+    rescore: Rescore = Rescore()
     fields: list[DocumentField] = Field(["title"], description="Parts of the document to return with each hit.")
     include_code: bool = Field(False, description="Return the code of each hit.")
     allow_partial: bool = Field(
         False, description="Where a shard is away, answer from the others and say so, instead of with a problem."
     )
+
+    @property
+    def rescored(self) -> bool:
+        """Whether hits have scores."""
+        return self.rescore.kind != "none"
 
 
 class Hit(BaseModel):
@@ -96,6 +119,7 @@ class Hit(BaseModel):
 
     id: str
     distance: int = Field(description="Bits in which its code differs from the query's, 0 to bits.")
+    score: float | None = Field(None, description="Where the search was rescored: the larger, the nearer.")
     code: str | None = Field(None, description="Its code in hexadecimal digits, when include_code was set.")
     document: dict[str, Any] = Field(description="The fields that were asked for.")
 
@@ -107,7 +131,10 @@ class Result(BaseModel):
     known_words: bool = Field(
         description="false: a text of which the model knows no word. It has no meaningful code, and no hits."
     )
-    hits: list[Hit] = Field(description="By distance, equal distances by document number (order of first insert).")
+    hits: list[Hit] = Field(
+        description="By distance, equal distances by document number (order of first insert); rescored: by score, from "
+        "the largest on, equal scores by distance, then number."
+    )
     plan: str | None = Field(description="How its code was searched for: flat, mih, or both, where shards differed.")
     candidates: int = Field(description="Codes that were met on the way to the answer.")
     total_within_radius: int | None = Field(description="Documents within the radius, if one was given.")
@@ -195,7 +222,8 @@ class Limits(BaseModel):
     max_text_bytes: int
     max_body_bytes: int
     max_limit: int
-    max_window: int = Field(description="For limit + offset.")
+    max_window: int = Field(description="For limit + offset, and for limit * rescore.oversample.")
+    max_oversample: int = Field(description="For rescore.oversample.")
     request_timeout_s: float
     max_ongoing_requests: int
     max_queued_requests: int

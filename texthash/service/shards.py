@@ -15,6 +15,7 @@ from texthash.home import Home, resolve_home
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.release import CURRENT, list_releases, read_release
+from texthash.search.rescoring import scores_of
 from texthash.search.shard import Shard
 from texthash.service.metrics import ShardMetrics
 from texthash.service.pinned import Pinned
@@ -31,6 +32,7 @@ class Group:
         labels: Only documents with one of these labels.
         plan: flat, mih or auto; all give the same hits.
         fields: Document fields to return with each hit; None: no documents, they are fetched after the merge.
+        margins: Of queries that are rescored: activations less the thresholds, float32 [Q, bits].
     """
 
     codes: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Group:
     labels: tuple[str, ...] | None
     plan: Plan
     fields: tuple[str, ...] | None
+    margins: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ class Found:
         hits: By (distance, number) for each query.
         documents: ``{"id": ..., field: ...}`` for each hit of each query, unless the group asked for none.
         totals: Documents within the radius for each query, if there is a radius.
+        scores: Of each hit of each query, float64, if the group is rescored.
     """
 
     hits: Hits
     documents: list[list[dict[str, Any]]] | None
     totals: NDArray[np.int64] | None
+    scores: list[NDArray[np.float64]] | None = None
 
     @classmethod
     def nothing(cls, group: Group) -> Found:
@@ -61,7 +66,8 @@ class Found:
         queries = len(group.codes)
         hits = Hits([np.empty(0, np.uint16)] * queries, [np.empty(0, np.int64)] * queries)
         documents: list[list[dict[str, Any]]] | None = None if group.fields is None else [[]] * queries
-        return cls(hits, documents, None if group.radius is None else np.zeros(queries, np.int64))
+        totals = None if group.radius is None else np.zeros(queries, np.int64)
+        return cls(hits, documents, totals, None if group.margins is None else [np.empty(0)] * queries)
 
 
 class ShardServer:
@@ -146,7 +152,8 @@ def _search(shard: Shard, group: Group) -> Found:
     totals = None
     if group.radius is not None:
         totals = shard.total_within_radius(group.codes, group.radius, labels=group.labels)
+    scores = None if group.margins is None else scores_of(shard, group.margins, hits)
     if group.fields is None:
-        return Found(hits, None, totals)
+        return Found(hits, None, totals, scores)
     documents = iter(shard.documents(np.concatenate(hits.numbers), group.fields))
-    return Found(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals)
+    return Found(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals, scores)

@@ -54,6 +54,13 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
                     "summary": "By code, within a radius",
                     "value": {"queries": [{"code": code}], "radius": bits // 4, "include_code": True},
                 },
+                "rescored": {
+                    "summary": "By text, the nearest 40 in the finer order of the query before its cut to bits",
+                    "value": {
+                        "queries": [{"text": "parse a date from a string"}],
+                        "rescore": {"kind": "asymmetric", "oversample": 4},
+                    },
+                },
                 "id": {"summary": "Like another document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
                 "many": {
                     "summary": "Several queries at once",
@@ -63,8 +70,9 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
         ),
     ) -> Response:
         """Each query is a text, a code or the id of a document. Hits come by distance (bits that differ); equal
-        distances by the order in which documents were first inserted. A text of which the model knows no word gets no
-        hits and `known_words: false`."""
+        distances by the order in which documents were first inserted. With `rescore` the nearest are put in a finer
+        order, by `score`; `radius` and `filter` say which documents take part, as without it. A text of which the model
+        knows no word gets no hits and `known_words: false`."""
         start = time.perf_counter()
         checks.search(request)
         answer = await search(request)

@@ -1,0 +1,165 @@
+"""Rescoring over HTTP, in this process: the answers of the library, pages that follow each other, limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import numpy as np
+import pytest
+
+from service.conftest import Asked
+from texthash.client import Client
+from texthash.config import LimitsConfig
+from texthash.hamming.codes import from_hex
+from texthash.search.release import OpenRelease
+from texthash.search.rescoring import search_asymmetric, signs_of
+from texthash.service.encoder import Texts
+from texthash.service.gateway import Gateway
+from texthash.service.schemas import SearchRequest
+from texthash.service.web import make_app
+
+TEXTS = ("sort the values of an array", "plot a figure")
+
+
+def asymmetric(oversample: int) -> dict[str, object]:
+    return {"kind": "asymmetric", "oversample": oversample}
+
+
+def expected(opened: OpenRelease, codes: np.ndarray, margins: np.ndarray, **how: object) -> list[list[tuple]]:
+    """(id, distance, score) of the hits of each query, by the library."""
+    found = search_asymmetric(opened.shards, codes, margins, **how)
+    answers = []
+    for query, numbers in enumerate(found.hits.numbers):
+        owners, distances, scores = found.shards[query], found.hits.distances[query], found.scores[query]
+        ids = [opened.shards[owner].documents([n], [])[0]["id"] for owner, n in zip(owners, numbers, strict=True)]
+        answers.append([(i, int(d), float(s)) for i, d, s in zip(ids, distances, scores, strict=True)])
+    return answers
+
+
+def hits(result: dict) -> list[tuple]:
+    return [(hit["id"], hit["distance"], hit["score"]) for hit in result["hits"]]
+
+
+@pytest.mark.parametrize("more", [{}, {"radius": 10}, {"labels": 2}, {"offset": 3}])
+@pytest.mark.parametrize(("limit", "oversample"), [(5, 4), (20, 10)])
+def test_answers_are_those_of_the_library(
+    asked: Asked, opened: OpenRelease, limit: int, oversample: int, more: dict[str, int]
+) -> None:
+    values = opened.hasher.read(TEXTS, role="query").values
+    how, members = dict(more), dict(more)
+    if "labels" in more:
+        how["labels"] = [f for s in opened.shards for f in s.documents(s.numbers[:1], ["labels"])[0]["labels"]][:2]
+        members = {"filter": {"labels": how["labels"]}}
+    reply = asked.search(*({"text": t} for t in TEXTS), limit=limit, rescore=asymmetric(oversample), **members)
+    assert reply.status_code == 200, reply.text
+    wanted = expected(
+        opened, opened.hasher.cut(values), opened.hasher.margins(values), limit=limit, oversample=oversample, **how
+    )
+    assert [hits(result) for result in reply.json()["results"]] == wanted
+    assert all(wanted)
+
+
+def test_pages_follow_each_other_and_end_with_the_list(asked: Asked) -> None:
+    def page(offset: int) -> list[tuple]:
+        reply = asked.search({"text": TEXTS[0]}, limit=5, offset=offset, rescore=asymmetric(4))
+        return hits(reply.json()["results"][0])
+
+    listed = [hit for offset in (0, 5, 10, 15) for hit in page(offset)]
+    assert len({hit[0] for hit in listed}) == 20
+    assert listed == sorted(listed, key=lambda hit: (-hit[2], hit[1], listed.index(hit)))
+    near = asked.search({"text": TEXTS[0]}, limit=20).json()["results"][0]["hits"]
+    assert {hit[0] for hit in listed} == {hit["id"] for hit in near}
+    assert page(20) == []
+
+
+def test_of_a_code_and_an_id_the_order_is_that_of_the_distance(asked: Asked, opened: OpenRelease) -> None:
+    shard = opened.shards[0]
+    (found,) = shard.documents(shard.numbers[:1], ["code"])
+    queries = ({"code": found["code"].hex()}, {"id": found["id"]})
+    by_code, by_id = asked.search(*queries, limit=30, rescore=asymmetric(2)).json()["results"]
+    assert by_code == by_id
+    codes = from_hex([found["code"].hex()])
+    assert [hits(by_code)] == expected(opened, codes, signs_of(codes), limit=30, oversample=2)
+    plain = asked.search(queries[0], limit=30).json()["results"][0]["hits"]
+    assert [hit[:2] for hit in hits(by_code)] == [(hit["id"], hit["distance"]) for hit in plain]
+    assert [hit[2] for hit in hits(by_code)] == [opened.release.bits - 2 * hit["distance"] for hit in plain]
+
+
+def test_requests_that_share_a_batch_are_answered_apart(gateway: Callable[[LimitsConfig], Gateway]) -> None:
+    requests = [
+        SearchRequest.model_validate({"queries": [{"text": TEXTS[0]}], **members})
+        for members in (
+            {"limit": 20},
+            {"limit": 5, "rescore": asymmetric(4)},
+            {"limit": 10, "rescore": asymmetric(2)},
+            {"limit": 4, "offset": 1, "rescore": {"kind": "none", "oversample": 5}},
+        )
+    ]
+    one = gateway(LimitsConfig())
+    together = [answer.results for answer in asyncio.run(one.search(requests))]
+    alone = [asyncio.run(one.search([request]))[0].results for request in requests]
+    assert together == alone
+    assert ["score" in answer[0]["hits"][0] for answer in together] == [False, True, True, False]
+    assert together[1][0]["hits"] == together[2][0]["hits"][:5]
+
+
+def test_activations_travel_only_when_asked_for(
+    gateway: Callable[[LimitsConfig], Gateway], opened: OpenRelease
+) -> None:
+    encoder = gateway(LimitsConfig())._encoder
+    plain, asked = (
+        asyncio.run(encoder.encode(Texts(opened.release.name, TEXTS, "query", margins=margins)))
+        for margins in (False, True)
+    )
+    assert (plain.margins, plain.logits, asked.logits) == (None, None, None)
+    assert np.array_equal(np.packbits(asked.margins > 0, axis=1), asked.codes)
+
+
+@pytest.mark.parametrize(
+    ("members", "most"),
+    [
+        ({"rescore": asymmetric(9)}, 8),
+        ({"rescore": asymmetric(8)}, None),
+        ({"limit": 20, "rescore": asymmetric(8)}, None),
+        ({"rescore": {"kind": "none", "oversample": 9}}, 8),
+    ],
+)
+def test_oversampling_has_a_limit(
+    gateway: Callable[[LimitsConfig], Gateway], members: dict[str, object], most: int | None
+) -> None:
+    small = Asked(make_app(gateway(LimitsConfig(max_limit=20, max_oversample=8))))
+    reply = small.search({"text": TEXTS[0]}, **members)
+    assert reply.status_code == (200 if most is None else 422)
+    if most is not None:
+        (error,) = reply.json()["errors"]
+        assert (error["loc"], error["max"]) == (["body", "rescore", "oversample"], most)
+    least = Asked(make_app(gateway(LimitsConfig(max_oversample=1))))
+    assert least.search({"text": TEXTS[0]}).status_code == 200
+    assert small.get("/v1/info").json()["limits"]["max_oversample"] == 8
+
+
+def test_as_many_candidates_as_a_window_has(gateway: Callable[[LimitsConfig], Gateway]) -> None:
+    small = Asked(make_app(gateway(LimitsConfig(max_limit=20))))
+    reply = small.search({"text": TEXTS[0]}, limit=20, rescore=asymmetric(11))
+    assert (reply.status_code, reply.json()["errors"][0]["max"]) == (422, 10)
+    assert small.search({"text": TEXTS[0]}, limit=20, rescore=asymmetric(10)).status_code == 200
+
+
+def test_what_is_no_rescoring(asked: Asked) -> None:
+    for wrong in ({"kind": "float"}, {"oversample": 0}, {"kind": "asymmetric", "factor": 2}):
+        assert asked.search({"text": TEXTS[0]}, rescore=wrong).json()["type"] == "/problems/invalid-field"
+
+
+def test_the_client_asks_for_it(asked: Asked) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent = asked.post(request.url.path, content=request.content, headers=dict(request.headers))
+        return httpx.Response(sent.status_code, content=sent.content, headers=sent.headers)
+
+    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+        plain = client.search(TEXTS[0], plan="mih").results[0]
+        scored = client.search(TEXTS[0], rescore="asymmetric", oversample=8, limit=7).results[0]
+    assert [hit.score for hit in plain.hits] == [None] * 10
+    direct = asked.search({"text": TEXTS[0]}, limit=7, rescore=asymmetric(8)).json()["results"][0]
+    assert [(hit.id, hit.distance, hit.score) for hit in scored.hits] == hits(direct)
