@@ -86,6 +86,14 @@ def test_answers_are_those_of_http(served: Gateway, asked: Asked) -> None:
     assert codes.model.digest == http["model"]["digest"]
 
 
+def test_rescoring_gives_the_scores_of_http(served: Gateway, asked: Asked) -> None:
+    members: dict[str, Any] = {"rescore": {"kind": "asymmetric", "oversample": 3}, "limit": 5}
+    found = call(served, "Search", queries=[{"text": "plot a figure"}], **members).results[0]
+    wanted = asked.search({"text": "plot a figure"}, **members).json()["results"][0]
+    assert [(hit.id, hit.score) for hit in found.hits] == [(hit["id"], hit["score"]) for hit in wanted["hits"]]
+    assert all(hit.HasField("score") for hit in found.hits)
+
+
 @pytest.mark.parametrize(
     ("members", "code", "kind", "says"),
     [
