@@ -151,7 +151,7 @@ def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
     assert "P@100" not in page.markdown
     assert f"{saved.metrics['recall_at_100']:.4f}" in page.markdown
     assert any("earlier splits have them too: 1" in text for text in saved.warnings)
-    axes = page.figures["1-precision"].axes[0]
+    axes = page.images["1-precision"].axes[0]
     assert axes.get_ylabel() == "recall at k"
     assert page.save(tmp_path / "report").exists()
 

@@ -1,0 +1,32 @@
+"""Cells side by side on a Ray cluster: the same cells, the same figures, a failure told."""
+
+from __future__ import annotations
+
+import pytest
+
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.studies.distributed import side_by_side
+from texthash.studies.folder import StudyFolder
+from texthash.studies.plan import parse_plan
+from texthash.studies.run import run_study, status
+
+pytestmark = pytest.mark.ray
+
+
+def test_cells_run_side_by_side_and_a_failed_one_is_told(ray_cluster, small_config, tmp_path):
+    corpus = small_config.model_copy(update={"limit": 400}).model_dump(mode="json")
+    values = {
+        "name": "both",
+        "bits": [8],
+        "methods": {"lsh": {"seeds": [0, 1]}, "broken": {"method": "pcah", "bits": [512]}},
+    }
+    plan = parse_plan({**values, "corpora": [{"corpus": corpus}]}, tmp_path, "the file")
+    home, alone = Home(tmp_path / "ray"), Home(tmp_path / "alone")
+    for place, spread in ((home, {"spread": side_by_side}), (alone, {})):
+        with pytest.raises(TexthashError, match=r"1 of 4 cells .*broken 512 seed 0 .*512 principal components"):
+            run_study(plan, place, **spread)
+    rows = [status(StudyFolder.open(place, "both")) for place in (home, alone)]
+    for one, other in zip(*rows, strict=True):
+        assert (one["cell"], one["state"], one["validation"]) == (other["cell"], other["state"], other["validation"])
+    assert [row["state"] for row in rows[0]].count("done") == 3
