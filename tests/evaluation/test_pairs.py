@@ -13,6 +13,7 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import pycode
 from texthash.evaluation.collection import collection
+from texthash.evaluation.plots import precision_figure
 from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.report import ReportedRun, report
@@ -151,7 +152,7 @@ def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
     assert "P@100" not in page.markdown
     assert f"{saved.metrics['recall_at_100']:.4f}" in page.markdown
     assert any("earlier splits have them too: 1" in text for text in saved.warnings)
-    axes = page.images["1-precision"].axes[0]
+    axes = precision_figure({"one": saved}).axes[0]
     assert axes.get_ylabel() == "recall at k"
     assert page.save(tmp_path / "report").exists()
 
