@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import numpy as np
 import pytest
 
 from service.conftest import Asked
+from texthash.cli.app import main
 from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
+from texthash.home import Home
 from texthash.search.release import OpenRelease
 from texthash.search.rescoring import search_asymmetric, signs_of
 from texthash.service.encoder import Texts
@@ -152,12 +156,43 @@ def test_what_is_no_rescoring(asked: Asked) -> None:
         assert asked.search({"text": TEXTS[0]}, rescore=wrong).json()["type"] == "/problems/invalid-field"
 
 
-def test_the_client_asks_for_it(asked: Asked) -> None:
+@pytest.fixture
+def transport(asked: Asked) -> httpx.MockTransport:
+    """From a client to the application in this process."""
+
     def answer(request: httpx.Request) -> httpx.Response:
         sent = asked.post(request.url.path, content=request.content, headers=dict(request.headers))
         return httpx.Response(sent.status_code, content=sent.content, headers=sent.headers)
 
-    with Client("http://test", transport=httpx.MockTransport(answer)) as client:
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize("how", [[], ["--rescore", "asymmetric", "--oversample", "8", "--plan", "mih"]])
+@pytest.mark.parametrize("text", [TEXTS[0], "qqqzzz xqxq"])
+def test_the_command_line_has_the_same_answer_from_a_service(
+    released: Home,
+    transport: httpx.MockTransport,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    how: list[str],
+    text: str,
+) -> None:
+    monkeypatch.setenv("TEXTHASH_HOME", str(released.root))
+    monkeypatch.setattr("texthash.client.Client", partial(Client, transport=transport))
+
+    def run(*more: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["search", text, "--limit", "6", "--json", *how, *more])
+        return ended.value.code, capsys.readouterr().out
+
+    (here, answer), (there, same) = run(), run("--service", "http://test")
+    assert (here, there) == (0, 0)
+    assert json.loads(answer) == json.loads(same)
+    assert run("--service", "http://test", "--release", "r000001")[0] == 2
+
+
+def test_the_client_asks_for_it(asked: Asked, transport: httpx.MockTransport) -> None:
+    with Client("http://test", transport=transport) as client:
         plain = client.search(TEXTS[0], plan="mih").results[0]
         scored = client.search(TEXTS[0], rescore="asymmetric", oversample=8, limit=7).results[0]
     assert [hit.score for hit in plain.hits] == [None] * 10

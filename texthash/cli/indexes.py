@@ -10,6 +10,7 @@ import typer
 from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
 from texthash.cli.output import emit, show
 from texthash.config import load_config
+from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.progress import say
 
@@ -28,6 +29,7 @@ Rescore = Annotated[
     typer.Option(help="asymmetric: order the nearest again by the query before its cut to bits."),
 ]
 Oversample = Annotated[int, typer.Option(min=1, max=100, help="How many times the limit are ordered again.")]
+Service = Annotated[str | None, typer.Option("--service", help="URL of a service to ask; none: this process searches.")]
 
 
 @index_app.command("build")
@@ -76,28 +78,40 @@ def index_search(
     plan: PlanName = "auto",
     rescore: Rescore = "none",
     oversample: Oversample = 4,
+    service: Service = None,
     as_json: Json = False,
 ) -> None:
-    """Search a release in this process, without a service. Example: `texthash index search "sort an array"`
+    """Search a release, in this process or through a service. Example: `texthash index search "sort an array"`
 
-    Answers as the service does, with --json in its form: a query without a known word has no hits.
+    Both answer alike, with --json in the form of the service: a query without a known word has no hits.
     """
+    if service is None:
+        answer = _search_here(query, limit, release, plan, oversample if rescore == "asymmetric" else None)
+    elif release != "current":
+        raise UsageError(f"--release {release} and --service were given.", "a service answers from what it serves.")
+    else:
+        from texthash.cli.remote import search as search_there
+
+        answer = search_there(service, query, limit, plan, rescore, oversample)
+    if as_json:
+        emit(answer)
+        return
+    if not answer["known_words"]:
+        say("no word of the query is in the vocabulary of the model, so nothing is like it")
+        return
+    rows = [{**hit, **hit["document"]} for hit in answer["hits"]]
+    show(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
+
+
+def _search_here(query: str, limit: int, release: str, plan: PlanName, oversample: int | None) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
     from texthash.search.release import open_release
 
     opened = open_release(resolve_home(), release)
     values, known = opened.hasher.read([query], role="query")
-    wanted = oversample if rescore == "asymmetric" else None
-    found = _found(opened, values, limit, plan, wanted) if known[0] else {"hits": []}
-    if as_json:
-        answer = {"code": to_hex(opened.hasher.cut(values))[0], "known_words": bool(known[0])}
-        emit({"index_version": opened.release.version, **answer, **found})
-        return
-    if not known[0]:
-        say("no word of the query is in the vocabulary of the model, so nothing is like it")
-        return
-    rows = [{**hit, **hit["document"]} for hit in found["hits"]]
-    show(rows, False, [*(["score"] if wanted else []), "distance", "id", "title", "text"])
+    found = _found(opened, values, limit, plan, oversample) if known[0] else {"hits": []}
+    answer = {"code": to_hex(opened.hasher.cut(values))[0], "known_words": bool(known[0])}
+    return {"index_version": opened.release.version, **answer, **found}
 
 
 def _found(
@@ -130,7 +144,8 @@ def search(
     plan: PlanName = "auto",
     rescore: Rescore = "none",
     oversample: Oversample = 4,
+    service: Service = None,
     as_json: Json = False,
 ) -> None:
     """Search what is released. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`"""
-    index_search(query, limit, release, plan, rescore, oversample, as_json)
+    index_search(query, limit, release, plan, rescore, oversample, service, as_json)

@@ -1,11 +1,11 @@
-"""Writing to an index that a service holds: through the service."""
+"""What the command line does through a service: searching it, and writing to an index that it holds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.errors import TexthashError
 from texthash.progress import say, track
@@ -36,6 +36,34 @@ def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], 
         say(f"writing through the service at {held.address}")
         with Client(held.address) as client:
             return there(client)
+
+
+def search(
+    url: str,
+    query: str,
+    limit: int,
+    plan: Literal["auto", "flat", "mih"],
+    rescore: Literal["none", "asymmetric"],
+    oversample: int,
+) -> dict[str, Any]:
+    """The answer of a service to one text."""
+    from texthash.client import Client
+
+    with Client(url) as client:
+        reply = client.search(
+            query,
+            limit=limit,
+            fields=("title", "text", "labels"),
+            plan=plan,
+            rescore=rescore,
+            oversample=oversample,
+        )
+    (found,) = reply.results
+    searched = {"plan", "candidates"} if found.known_words else set()
+    return {
+        "index_version": reply.index_version,
+        **found.model_dump(include={"code", "known_words", "hits", *searched}, exclude_none=True),
+    }
 
 
 def upsert_file(client: Client, path: Path) -> dict[str, Any]:
