@@ -26,6 +26,7 @@ from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
 from texthash.home import Home
 from texthash.search.release import OpenRelease
+from texthash.search.rescoring import search_asymmetric
 from texthash.search.shard import merge
 from texthash.service.guard import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message
@@ -178,6 +179,19 @@ def test_key_numbers_and_log_of_a_few_requests(
     assert not any("task_name" in line for line in told.values())
     for secret in (SECRET, KEY, *TEXTS):
         assert secret not in text
+
+
+def test_rescored_hits_are_those_of_the_library(http: httpx.Client, opened: OpenRelease) -> None:
+    texts = ["sort the values of an array", "plot a figure"]
+    values = opened.hasher.read(texts, role="query").values
+    codes, margins = opened.hasher.cut(values), opened.hasher.margins(values)
+    expected = search_asymmetric(opened.shards, codes, margins, 5, oversample=8)
+    body = {"queries": [{"text": text} for text in texts], "limit": 5}
+    reply = http.post("/v1/search", json={**body, "rescore": {"kind": "asymmetric", "oversample": 8}})
+    assert reply.status_code == 200, reply.text
+    for query, result in enumerate(reply.json()["results"]):
+        assert [hit["score"] for hit in result["hits"]] == expected.scores[query].tolist()
+        assert [hit["distance"] for hit in result["hits"]] == expected.hits.distances[query].tolist()
 
 
 def test_hits_are_exact_whatever_shares_the_batch(http: httpx.Client, opened: OpenRelease) -> None:
