@@ -7,6 +7,11 @@ code       u = (f(x) - c) W, principal components of the training documents' fea
 
 Reconstructed from the abstract alone, which says: word counts, a deep generative model, then spectral hashing trained
 on its features.
+
+On 20 Newsgroups (random60, 32 bits, validation) this stays below principal components cut at their median, P@100 0.24
+against 0.38: the features vary 200 times as much along the first of their principal components as along the 32nd. Cut
+at the median they come to 0.24 too; four times the fine-tuning at three times the rate, and a box between the first and
+last percent of the documents, change it by 0.02 at most.
 """
 
 from __future__ import annotations
