@@ -1,9 +1,10 @@
 """Preparation on Ray beside scikit-learn's ``TfidfVectorizer.fit_transform`` on one core: same words, same vectors.
 
 scikit-learn gets the texts as a list in memory and keeps its matrix there; texthash reads them from a JSONL file and
-writes a prepared corpus, so its time holds both. Times are medians of rounds in which each engine has its turn. Peak
-memory is taken in a run of its own, since looking costs time: the unique memory of this process and all it started,
-above what they held once Ray had started; for scikit-learn above what the process held with the texts.
+writes a prepared corpus, so its time holds both. Times are medians of rounds in which each engine has its turn, on a
+cluster with a CPU for each worker. Peak memory is taken in a run of its own, since looking costs time: the unique
+memory of this process and all it started, above what they held once Ray had started; for scikit-learn above what the
+process held with the texts.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class _Comparison:
         seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         peaks: dict[tuple[str, int], int] = {}
         for n in workers:  # a cluster for each: what workers held for another does not count
-            with _cluster():
+            with _cluster(n):
                 before = _memory()
                 with _peak(before) as peak:
                     self._ours(n)
@@ -118,16 +119,15 @@ class _Comparison:
             peaks["scikit_learn", 1] = peak[0]
             self._compare(theirs)
             del theirs
-        with _cluster():
-            for n in workers:
-                self._ours(n, limit=200)  # processes start and import
-            for turn in range(rounds):
-                for n in workers:
+        for n in workers:
+            with _cluster(n):
+                self._ours(n)  # processes start and import
+                for turn in range(rounds):
                     say(f"round {turn + 1} of {rounds}: {self.documents} documents, {n} workers")
                     seconds["texthash", n].append(_seconds(lambda n=n: self._ours(n)))
-                if peer:
-                    say(f"round {turn + 1} of {rounds}: scikit-learn")
-                    seconds["scikit_learn", 1].append(_seconds(lambda: self._theirs(texts)))
+                    if peer:
+                        say(f"round {turn + 1} of {rounds}: scikit-learn")
+                        seconds["scikit_learn", 1].append(_seconds(lambda: self._theirs(texts)))
         return [
             {
                 "engine": engine,
@@ -141,15 +141,15 @@ class _Comparison:
             for (engine, n), taken in seconds.items()
         ]
 
-    def _ours(self, workers: int, limit: int | None = None) -> None:
+    def _ours(self, workers: int) -> None:
         with tempfile.TemporaryDirectory() as home:
-            prepare(self.config.model_copy(update={"limit": limit}), resolve_home(home), workers)
+            prepare(self.config, resolve_home(home), workers)
 
     def _theirs(self, texts: list[str]) -> csr_matrix:
         return TfidfVectorizer(**self._vectorizer).fit_transform(texts)
 
     def _compare(self, theirs: csr_matrix) -> None:
-        with tempfile.TemporaryDirectory() as home, _cluster():
+        with tempfile.TemporaryDirectory() as home, _cluster(2):
             ours = PreparedCorpus.open(prepare(self.config, resolve_home(home), 2)).train.matrix()
         if ours.shape != theirs.shape or abs(ours - theirs).max() > 1e-6:
             raise TexthashError("the vectors differ from scikit-learn's.", "nothing is reported; look for the reason.")
@@ -160,10 +160,11 @@ class _Comparison:
 
 
 @contextmanager
-def _cluster() -> Iterator[None]:
+def _cluster(cpus: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as temporary:  # socket paths have to be short
         ray.init(
             address="local",
+            num_cpus=cpus,
             object_store_memory=300_000_000,
             include_dashboard=False,
             log_to_driver=False,
