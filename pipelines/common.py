@@ -24,28 +24,43 @@ _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that all programs share; any other argument is a dotted override."""
-    options = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    """The options of programs that read a configuration; any other argument is a dotted override."""
+    options = bare_parser(description)
     options.add_argument("--config", type=Path, help="YAML file; see configs/")
-    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
-    options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     options.add_argument("overrides", nargs="*", metavar="section.key=value", help="e.g. method.bits=64")
     return options
 
 
+def bare_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that all programs share."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
+    options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    return options
+
+
 def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Config, Home], Any]) -> int:
-    """Parse, run, and print what ``main`` returns as JSON on stdout.
+    """Parse, read the configuration, and go on as :func:`finish`."""
+    arguments = options.parse_intermixed_args()
+
+    def configured() -> Any:
+        config = load_config(arguments.config, arguments.overrides)
+        resolve(config.method.name, config.method.params)  # before hours of work, not after
+        return main(arguments, config, state(arguments.home))
+
+    return finish(configured, arguments.verbose)
+
+
+def finish(main: Callable[[], Any], verbose: bool) -> int:
+    """Run, and print what ``main`` returns as JSON on stdout.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong use.
     """
-    arguments = options.parse_intermixed_args()
     try:
-        config = load_config(arguments.config, arguments.overrides)
-        resolve(config.method.name, config.method.params)  # before hours of work, not after
-        result = main(arguments, config, state(arguments.home))
+        result = main()
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where this one ended")
         return 130
@@ -53,7 +68,7 @@ def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Co
         known = explained(error)
         if known is None:
             raise
-        if arguments.verbose:
+        if verbose:
             traceback.print_exc()
         say(f"error: {known}")
         return exit_status(known)

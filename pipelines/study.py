@@ -10,18 +10,13 @@ summary as JSON.
 """
 
 import argparse
-import json
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
-from common import state, step
+from common import bare_parser, finish, state, step
 
 from texthash.distributed import check_shared, cluster
-from texthash.errors import exit_status, explained
-from texthash.home import HOME_VARIABLE
-from texthash.progress import say
 from texthash.studies.distributed import side_by_side
 from texthash.studies.plan import load_plan
 from texthash.studies.run import forecast, run_study
@@ -45,30 +40,12 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run() -> int:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    options = bare_parser(__doc__)
     options.add_argument("file", type=Path, help="YAML file; see configs/studies/")
-    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
     options.add_argument("--dry-run", action="store_true", help="print the cells that are left, and end")
     options.add_argument("--extend", action="store_true", help="let a study of that name have the cells of this file")
-    options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = options.parse_args()
-    try:
-        json.dump(main(arguments), sys.stdout, indent=2)
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on where this one ended")
-        return 130
-    except Exception as error:
-        known = explained(error)
-        if known is None:
-            raise
-        if arguments.verbose:
-            traceback.print_exc()
-        say(f"error: {known}")
-        return exit_status(known)
-    print(flush=True)
-    return 0
+    return finish(lambda: main(arguments), arguments.verbose)
 
 
 if __name__ == "__main__":
