@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
@@ -28,6 +29,20 @@ settings.load_profile("texthash")
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _PER_LABEL = 190
 _LABELS = 8
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs one command; gives its exit status, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

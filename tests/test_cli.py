@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-from texthash.cli import main
 from texthash.config import Config
 from texthash.home import Home
 from texthash.workflow.doctor import examine
@@ -23,18 +22,11 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(home, monkeypatch, capsys):
+def cli(home, monkeypatch, run_cli):
     """Runs one command; gives its exit status, stdout and stderr."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("TEXTHASH_HOME", str(home))
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return run_cli
 
 
 @pytest.fixture(scope="module")

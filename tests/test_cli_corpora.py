@@ -10,12 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from texthash.cli import main
 from texthash.config import CorpusConfig
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import agnews
@@ -37,20 +37,12 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def cli(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(home: Home, monkeypatch: pytest.MonkeyPatch, run_cli) -> Cli:
     """Runs one command; gives its exit status, stdout and stderr."""
     for name in ("TEXTHASH_DATA", "TEXTHASH_STORE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["corpora", *arguments])
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return partial(run_cli, "corpora")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from texthash.cli import main
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.home import Home
 from texthash.search.build import build_index
@@ -26,17 +25,10 @@ def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path) -> Ho
 
 
 @pytest.fixture
-def cli(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def cli(home: Home, monkeypatch: pytest.MonkeyPatch, run_cli):
     """Runs one command; gives its exit status, stdout and stderr."""
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return run_cli
 
 
 def rows(path: Path, *documents: dict) -> str:

@@ -7,8 +7,6 @@ import json
 import pytest
 import yaml
 
-from texthash.cli import main
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
@@ -16,19 +14,12 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(home, monkeypatch, capsys):
+def cli(home, monkeypatch, run_cli):
     """Runs one command; gives its exit status, stdout and stderr."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("TEXTHASH_HOME", str(home))
     monkeypatch.chdir(home)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return run
+    return run_cli
 
 
 @pytest.fixture(scope="module")

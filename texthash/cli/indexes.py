@@ -70,8 +70,8 @@ def index_info(as_json: Json = False) -> None:
     show(rows, as_json)
 
 
-@index_app.command("search")
-def index_search(
+@index_app.command()
+def search(
     query: Query,
     limit: Limit = 10,
     release: ReleaseName = "current",
@@ -81,9 +81,10 @@ def index_search(
     service: Service = None,
     as_json: Json = False,
 ) -> None:
-    """Search a release, in this process or through a service. Example: `texthash index search "sort an array"`
+    """Search what is released. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`
 
-    Both answer alike, with --json in the form of the service: a query without a known word has no hits.
+    In this process or through a service; both answer alike, with --json in the form of the service: a query without a
+    known word has no hits.
     """
     if service is None:
         answer = _search_here(query, limit, release, plan, oversample if rescore == "asymmetric" else None)
@@ -135,17 +136,3 @@ def _found(
         document = opened.shards[int(shard)].documents([int(number)], ["title", "text", "labels"])[0]
         hits.append({"id": document.pop("id"), "distance": int(distance), **score, "document": document})
     return {"plan": found.plans[0], "candidates": int(found.candidates[0]), "hits": hits}
-
-
-def search(
-    query: Query,
-    limit: Limit = 10,
-    release: ReleaseName = "current",
-    plan: PlanName = "auto",
-    rescore: Rescore = "none",
-    oversample: Oversample = 4,
-    service: Service = None,
-    as_json: Json = False,
-) -> None:
-    """Search what is released. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`"""
-    index_search(query, limit, release, plan, rescore, oversample, service, as_json)
