@@ -6,12 +6,14 @@
 A cell is a corpus, an edition, a method, a width and a seed. The epoch that is kept is chosen on validation; test is
 looked at when the cell is done, and a cell with a row in the results is skipped, so an interrupted run goes on where
 it ended. The cosine of tf-idf vectors stands beside the codes as the method ``tfidf_cosine``. Each cell is a run in
-MLflow; where the codes of the validation documents have collapsed, ``collapsed`` says yes.
+MLflow; where the codes of the validation documents have collapsed, ``collapsed`` says yes. Figures that others have
+printed come from configs/reproductions/published.csv.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from texthash.workflow.study import Study, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
+PUBLISHED = RESULTS.with_name("published.csv")
 FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
 KEYS = ("corpus", "edition", "method", "bits", "seed")
 COLUMNS = (*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit", "collapsed")
@@ -55,18 +58,31 @@ class Cell:
 
 
 def cells(path: Path) -> Iterator[Cell]:
-    """All cells of a table, corpus by corpus."""
+    """All cells of a table, round by round; a cell that two rounds name comes once."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if unknown := set(table) ^ {"corpora", "bits", "seeds", "methods"}:
-        raise UsageError(f"{path}: {', '.join(sorted(unknown))} missing or unknown.", "see configs/reproductions/.")
-    for corpus in table["corpora"]:
-        base = load_config(ROOT / corpus)
-        yield Cell(base, REFERENCE, 0)
-        for method, own in table["methods"].items():
-            for bits in table["bits"]:
-                chosen = base.method.model_validate({"name": method, "bits": bits, "params": own.get("params", {})})
-                for seed in own.get("seeds", table["seeds"]):
+    _check_keys(path, table, {"rounds", "methods"})
+    seen: set[Key] = set()
+    for number, rung in enumerate(table["rounds"], start=1):
+        _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
+        for cell in _cells(load_config(ROOT / rung["corpus"]), rung, table["methods"]):
+            if cell.key not in seen:
+                seen.add(cell.key)
+                yield cell
+
+
+def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
+    yield Cell(base, REFERENCE, 0)
+    for bits in rung["bits"]:
+        for method, own in methods.items():
+            chosen = base.method.model_validate({"name": method, "bits": bits, "params": own.get("params", {})})
+            for seed in rung["seeds"]:
+                if seed in own.get("seeds", rung["seeds"]):
                     yield Cell(base.model_copy(update={"method": chosen}), method, seed)
+
+
+def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> None:
+    if unlike := set(mapping) ^ keys:
+        raise UsageError(f"{where}: {', '.join(sorted(unlike))} missing or unknown.", "see configs/reproductions/.")
 
 
 def main() -> int:
@@ -93,10 +109,10 @@ def main() -> int:
 
 
 def _run(left: list[Cell], home: Home) -> None:
-    corpora: dict[str, PreparedCorpus] = {}
+    corpora: dict[tuple[str, str], PreparedCorpus] = {}
     for number, cell in enumerate(left, start=1):
         say(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
-        edition = cell.config.corpus.edition.name
+        edition = cell.key[:2]
         if edition not in corpora:
             corpora[edition] = prepare(cell.config, home, distributed=False)
         corpus = corpora[edition]
@@ -130,13 +146,24 @@ def _done() -> set[Key]:
     return {(row["corpus"], row["edition"], row["method"], row["bits"], row["seed"]) for row in rows}
 
 
+def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
+    """``published`` and ``published_source`` of a row, where somebody has printed a figure."""
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if (row["corpus"], row["method"], row["bits"]) == (corpus, method, bits):
+                return {"published": row["p_at_100"], "published_source": f"{row['source']}; {row['protocol']}"}
+    return {}
+
+
 def _append(key: Key, figures: Mapping[str, Any]) -> None:
     """Add one whole row: the file is replaced, never half written."""
     before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ",".join(COLUMNS) + "\n"
-    row = {**dict(zip(KEYS, key, strict=True)), **figures, "commit": commit()}
-    line = ",".join(str(row.get(name, "")) for name in COLUMNS)
+    corpus, _, method, bits, _ = key
+    row = {**dict(zip(KEYS, key, strict=True)), **figures, **printed(corpus, method, bits), "commit": commit()}
+    line = io.StringIO()
+    csv.DictWriter(line, COLUMNS, restval="", lineterminator="\n").writerow(row)
     partial = RESULTS.with_suffix(".partial")
-    partial.write_text(before + line + "\n", encoding="utf-8")
+    partial.write_text(before + line.getvalue(), encoding="utf-8")
     partial.replace(RESULTS)
 
 

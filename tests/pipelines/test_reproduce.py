@@ -13,7 +13,7 @@ import yaml
 from texthash.methods.registry import methods, resolve
 
 ROOT = Path(__file__).parents[2]
-TABLE = ROOT / "configs" / "reproductions" / "20newsgroups.yaml"
+TABLE = ROOT / "configs" / "reproductions" / "methods.yaml"
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def test_each_cell_is_a_row_that_is_not_run_again_and_tells_collapse(reproduce, 
     corpus.write_text(yaml.safe_dump({"corpus": small_config.model_dump(mode="json"), "training": training}))
     heavy = {"hidden": 32, "kl_weight": 1e4}
     named = {"nash": {"params": heavy}, "itq": {}}
-    cells = {"corpora": [str(corpus)], "bits": [16], "seeds": [0], "methods": named}
+    once = {"corpus": str(corpus), "bits": [16], "seeds": [0]}
+    cells = {"rounds": [once, once], "methods": named}
     table.write_text(yaml.safe_dump(cells, sort_keys=False))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", str(table)])
     assert reproduce.main() == 0
