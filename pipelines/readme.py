@@ -123,39 +123,68 @@ def _limits() -> str:
 
 
 def _results() -> str:
-    """Mean and deviation over the seeds of every cell that was run; the range over ties beside it, and whether codes
-    have collapsed."""
-    cells: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+    """A table of each corpus and edition: the figures at one width in full, P@100 alone at the others.
+
+    Mean and deviation over the seeds of every cell that was run; the range over ties beside it, and whether codes have
+    collapsed. What was not run is empty.
+    """
+    editions: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            cells[row["corpus"], row["edition"], row["method"], row["bits"]].append(row)
-    header = ("corpus", "edition", "method", "bits", "P@100", "worst to best", "MAP", "seeds", "published")
+            editions[row["corpus"], row["edition"]].append(row)
+    return "\n".join(_edition(*name, rows) for name, rows in editions.items())
+
+
+def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
+    others = sorted({int(row["bits"]) for row in rows if row["bits"]} - {_WIDTH})
+    cells: dict[str, dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        cells[row["method"]][row["bits"]].append(row)
+    header = (
+        "method",
+        f"P@100, {_WIDTH} bits",
+        "worst to best",
+        "MAP",
+        *(f"{bits} bits" for bits in others),
+        "seeds",
+        "s/epoch",
+        f"printed, {_WIDTH} bits",
+    )
     lines = []
-    for (corpus, edition, method, bits), rows in cells.items():
-        figures = {name: [float(row[name]) for row in rows if row[name]] for name in _FIGURES}
-        mean = {name: f"{statistics.mean(values):.3f}" if values else "" for name, values in figures.items()}
-        spread = f" ± {statistics.stdev(figures['p_at_100']):.3f}" if len(rows) > 1 else ""
-        collapsed = sum(row["collapsed"] == "yes" for row in rows)
-        note = f", codes collapsed in {collapsed} of {len(rows)}" if collapsed else ""
-        ties = f"{mean['p_at_100_worst']} to {mean['p_at_100_best']}" if mean["p_at_100_worst"] else ""
-        published = f"{rows[0]['published']} ({rows[0]['published_source']})" if rows[0]["published"] else ""
-        lines.append(
-            (
-                corpus,
-                edition,
-                f"`{method}`",
-                bits,
-                mean["p_at_100"] + spread + note,
-                ties,
-                mean["map"],
-                str(len(rows)) if bits else "",
-                published,
-            )
+    for method, widths in cells.items():
+        main = widths.get(str(_WIDTH)) or widths.get("") or []
+        worst, best = _mean(main, "p_at_100_worst"), _mean(main, "p_at_100_best")
+        line = (
+            f"`{method}`",
+            _with_spread(main),
+            f"{worst} to {best}" if worst else "",
+            _mean(main, "map"),
+            *(_with_spread(widths.get(str(bits), [])) for bits in others),
+            str(len(main)) if worst else "",
+            _mean(main, "seconds_per_epoch", 1),
+            next((f"{float(row['published']):.3f}" for row in main if row["published"]), ""),
         )
-    return _table(header, lines)
+        lines.append((_mean(main, "p_at_100"), line))
+    lines.sort(key=lambda one: one[0], reverse=True)
+    printed = dict.fromkeys(row["published_source"] for row in rows if row["published"] and row["bits"] == str(_WIDTH))
+    remarks = "".join(f"\nPrinted: {source}. Another edition, so no figure to be reached.\n" for source in printed)
+    return f"**{corpus}, edition {edition}**\n\n" + _table(header, (line for _, line in lines)) + remarks
 
 
-_FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
+def _mean(rows: list[dict[str, str]], name: str, digits: int = 3) -> str:
+    values = [float(row[name]) for row in rows if row[name]]
+    return f"{statistics.mean(values):.{digits}f}" if values else ""
+
+
+def _with_spread(rows: list[dict[str, str]]) -> str:
+    """P@100: mean over seeds and deviation; how many of them collapsed."""
+    spread = f" ± {statistics.stdev(float(row['p_at_100']) for row in rows):.3f}" if len(rows) > 1 else ""
+    collapsed = sum(row["collapsed"] == "yes" for row in rows)
+    note = f" (codes collapsed in {collapsed} of {len(rows)})" if collapsed else ""
+    return _mean(rows, "p_at_100") + spread + note
+
+
+_WIDTH = 32
 
 
 if __name__ == "__main__":
