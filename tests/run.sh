@@ -3,21 +3,25 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
-bash deploy/setup.sh --extras test
+bash deploy/setup.sh --extras test,text
 PATH="$VENV/bin:$PATH"
 
-# Browser tests look for Chromium themselves and skip with the reason where there is none.
-if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "Chromium: installing Debian's package"
-        log=$(mktemp)
-        { run_logged Chromium "$log" apt-get update &&
-            run_logged Chromium "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } ||
-            say "Chromium could not be installed (see $log); browser tests are skipped"
-    else
-        say "no Chromium; browser tests are skipped. Install it (Debian, as root: apt-get install chromium) to run them"
+# Tests look for these themselves and skip with the reason where there is none.
+debian() {
+    local command=$1 package=$2 log
+    command -v "$command" >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "no $command; its tests are skipped. Install it (Debian, as root: apt-get install $package) to run them"
+        return
     fi
-fi
+    say "$command: installing Debian's package"
+    log=$(mktemp)
+    { run_logged "$package" "$log" apt-get update &&
+        run_logged "$package" "$log" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package"; } ||
+        say "$package could not be installed (see $log); its tests are skipped"
+}
+command -v google-chrome >/dev/null || debian chromium chromium
+debian shellcheck shellcheck
 
 # Every process of the tests inherits the mark, by which those left over are found at the end.
 mark="tests-$$-$(date +%s)"
