@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
+VectorKind = Literal["activations", "features"]
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
@@ -135,6 +136,11 @@ class TrackingConfig(Section):
 
 class IndexConfig(Section):
     shards: int = Field(2, ge=1)
+    vectors: VectorKind | None = Field(
+        None,
+        description="kept beside the codes, float16, for `--rescore float`. activations: the method's real values "
+        "before their cut to bits; features: the sentence vectors of corpus.features; null: none",
+    )
 
 
 class LimitsConfig(Section):

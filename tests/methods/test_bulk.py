@@ -50,7 +50,7 @@ def test_codes_are_those_of_the_texts_one_by_one(small_hasher: Path, texts: Text
     table = pq.read_table(tmp_path / "codes")
     assert table["id"].to_pylist() == [document.id for document in given]
     assert [row for row, known in enumerate(table["known_words"].to_pylist()) if not known] == [70]
-    values, _ = hasher.read([document.text for document in given])
+    values = hasher.read([document.text for document in given]).values
     codes = np.stack([np.frombuffer(code, np.uint8) for code in table["code"].to_pylist()])
     np.testing.assert_array_equal(codes, hasher.cut(values))
     np.testing.assert_allclose(np.stack(table["activations"].to_numpy()), values.numpy(), rtol=1e-5, atol=1e-6)

@@ -156,7 +156,7 @@ class TestEveryMethod:
     def test_documents_without_known_words_have_one_code(self, name, small_corpus, fitted):
         hasher = Hasher.of(fitted(name).method, small_corpus)
         word = small_corpus.vocabulary.terms[0]
-        values, known = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
+        values, known, _ = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
         assert known.tolist() == [False, False, True, False]
         codes = hasher.cut(values)
         assert np.array_equal(codes[0], codes[1])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from search.test_shard import rows, write
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.search.rescoring import asymmetric, search_asymmetric
+from texthash.search.rescoring import asymmetric, search_rescored
 
 
 def brute_force(codes, query, values, window, allowed) -> list[tuple[float, int, int]]:
@@ -40,7 +40,7 @@ def test_the_answer_is_that_of_brute_force_in_any_number_of_shards(data: st.Data
     for shards in (1, 2, 5):
         opened = write(tmp_path_factory.mktemp("index"), rows(codes, labels), shards)
         wanted = {"limit": limit, "offset": offset, "oversample": oversample, "labels": label and [label]}
-        found = search_asymmetric(opened, queries, values, **wanted)
+        found = search_rescored(opened, queries, values, **wanted)
         for query in range(3):
             expected = brute_force(codes, queries[query], values[query], oversample * limit, allowed)
             got = zip(found.scores[query], found.hits.distances[query], found.hits.numbers[query], strict=True)
@@ -55,11 +55,11 @@ def test_one_query_and_a_batch_and_any_cut_give_the_same_bits_of_a_score(tmp_pat
     values = rng.standard_normal((5, 128)).astype(np.float32)
     table = rows(codes, [[] for _ in codes])
     one, three = write(tmp_path / "one", table, 1), write(tmp_path / "three", table, 3)
-    batch = search_asymmetric(one, queries, values, 20)
-    cut = search_asymmetric(three, queries, values, 20, plan="mih")
+    batch = search_rescored(one, queries, values, 20)
+    cut = search_rescored(three, queries, values, 20, plan="mih")
     for query in range(5):
         some = slice(query, query + 1)
-        alone = search_asymmetric(three, queries[some], values[some], 20)
+        alone = search_rescored(three, queries[some], values[some], 20)
         for other, place in ((cut, query), (alone, 0)):
             assert np.array_equal(batch.scores[query], other.scores[place])
             assert np.array_equal(batch.hits.numbers[query], other.hits.numbers[place])
@@ -79,9 +79,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     values = np.ones((1, 8), np.float32)
     for oversample in (0, 101):
         with pytest.raises(TexthashError, match=f"oversample={oversample}"):
-            search_asymmetric(opened, codes[:1], values, 1, oversample=oversample)
+            search_rescored(opened, codes[:1], values, 1, oversample=oversample)
     with pytest.raises(ModelMismatchError, match="shape"):
-        search_asymmetric(opened, codes[:1], values[:, :7], 1)
+        search_rescored(opened, codes[:1], values[:, :7], 1)
     with pytest.raises(ModelMismatchError, match="8 bits"):
         asymmetric(np.ones(16), codes)
     with pytest.raises(TexthashError, match="not finite"):

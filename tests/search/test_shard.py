@@ -15,6 +15,7 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.search.shard import Shard, merge
 from texthash.search.store import (
     FORMAT_VERSION,
+    Vectors,
     deal,
     read_index,
     read_manifest,
@@ -25,23 +26,31 @@ from texthash.search.store import (
 )
 
 
-def rows(codes: np.ndarray, labels: list[list[str]], numbers: np.ndarray | None = None) -> pa.Table:
+def rows(
+    codes: np.ndarray,
+    labels: list[list[str]],
+    numbers: np.ndarray | None = None,
+    vectors: np.ndarray | None = None,
+) -> pa.Table:
     count, width = codes.shape
     ids = [f"doc '{i}'" for i in range(count)]
-    return pa.table(
-        {
-            "number": pa.array(np.arange(count) if numbers is None else numbers),
-            "id": ids,
-            "title": [f"title of {name}" for name in ids],
-            "text": [f"text of {name}" for name in ids],
-            "labels": pa.array(labels, pa.list_(pa.string())),
-            "code": pa.array([row.tobytes() for row in codes], pa.binary(width)),
-        }
-    ).cast(schema(8 * width))
+    columns = {
+        "number": pa.array(np.arange(count) if numbers is None else numbers),
+        "id": ids,
+        "title": [f"title of {name}" for name in ids],
+        "text": [f"text of {name}" for name in ids],
+        "labels": pa.array(labels, pa.list_(pa.string())),
+        "code": pa.array([row.tobytes() for row in codes], pa.binary(width)),
+    }
+    if vectors is None:
+        return pa.table(columns).cast(schema(8 * width))
+    columns["vector"] = pa.array(list(vectors), pa.list_(pa.float16(), vectors.shape[1]))
+    return pa.table(columns).cast(schema(8 * width, vectors.shape[1]))
 
 
 def write(index: Path, table: pa.Table, shards: int, model: str = "m" * 64) -> list[Shard]:
     bits = 8 * table.schema.field("code").type.byte_width
+    kept = "vector" in table.schema.names
     for shard in range(shards):
         write_shard(
             shard_path(index, shard),
@@ -52,6 +61,7 @@ def write(index: Path, table: pa.Table, shards: int, model: str = "m" * 64) -> l
             model=model,
             vocabulary_hash="v" * 64,
             next_number=table.num_rows,
+            vectors=Vectors("features", table.schema.field("vector").type.list_size) if kept else None,
         )
     return [Shard.open(shard_path(index, shard)) for shard in range(shards)]
 

@@ -342,7 +342,7 @@ def test_every_kind_of_problem_has_its_page(limited: Asked, kind: str) -> None:
 
 def test_info_says_what_is_served(limited: Asked, opened, everything) -> None:
     info = limited.get("/v1/info").json()
-    assert info["index"] == {"kind": "flat+mih", "documents": len(everything[0]), "shards": 2}
+    assert info["index"] == {"kind": "flat+mih", "documents": len(everything[0]), "shards": 2, "vectors": None}
     assert info["model"]["method"] == "itq"
     assert info["model"]["run"] == "0123abcd"
     assert info["model"]["digest"] == opened.release.model_digest

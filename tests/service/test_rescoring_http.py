@@ -18,7 +18,7 @@ from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
 from texthash.home import Home
 from texthash.search.release import OpenRelease
-from texthash.search.rescoring import search_asymmetric, signs_of
+from texthash.search.rescoring import search_rescored, signs_of
 from texthash.service.encoder import Texts
 from texthash.service.gateway import Gateway
 from texthash.service.schemas import SearchRequest
@@ -33,7 +33,7 @@ def asymmetric(oversample: int) -> dict[str, object]:
 
 def expected(opened: OpenRelease, codes: np.ndarray, margins: np.ndarray, **how: object) -> list[list[tuple]]:
     """(id, distance, score) of the hits of each query, by the library."""
-    found = search_asymmetric(opened.shards, codes, margins, **how)
+    found = search_rescored(opened.shards, codes, margins, **how)
     answers = []
     for query, numbers in enumerate(found.hits.numbers):
         owners, distances, scores = found.shards[query], found.hits.distances[query], found.scores[query]
@@ -152,7 +152,7 @@ def test_as_many_candidates_as_a_window_has(gateway: Callable[[LimitsConfig], Ga
 
 
 def test_what_is_no_rescoring(asked: Asked) -> None:
-    for wrong in ({"kind": "float"}, {"oversample": 0}, {"kind": "asymmetric", "factor": 2}):
+    for wrong in ({"kind": "int8"}, {"oversample": 0}, {"kind": "asymmetric", "factor": 2}):
         assert asked.search({"text": TEXTS[0]}, rescore=wrong).json()["type"] == "/problems/invalid-field"
 
 

@@ -92,6 +92,12 @@ def test_rescoring_gives_the_scores_of_http(served: Gateway, asked: Asked) -> No
     wanted = asked.search({"text": "plot a figure"}, **members).json()["results"][0]
     assert [(hit.id, hit.score) for hit in found.hits] == [(hit["id"], hit["score"]) for hit in wanted["hits"]]
     assert all(hit.HasField("score") for hit in found.hits)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        call(served, "Search", queries=[{"text": "plot a figure"}], rescore={"kind": "float"})
+    assert (raised.value.code().name, dict(raised.value.trailing_metadata())[PROBLEM]) == (
+        "FAILED_PRECONDITION",
+        "no-vectors",
+    )
 
 
 @pytest.mark.parametrize(

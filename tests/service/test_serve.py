@@ -26,7 +26,7 @@ from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
 from texthash.home import Home
 from texthash.search.release import OpenRelease
-from texthash.search.rescoring import search_asymmetric
+from texthash.search.rescoring import search_rescored
 from texthash.search.shard import merge
 from texthash.service.guard import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message
@@ -185,7 +185,7 @@ def test_rescored_hits_are_those_of_the_library(http: httpx.Client, opened: Open
     texts = ["sort the values of an array", "plot a figure"]
     values = opened.hasher.read(texts, role="query").values
     codes, margins = opened.hasher.cut(values), opened.hasher.margins(values)
-    expected = search_asymmetric(opened.shards, codes, margins, 5, oversample=8)
+    expected = search_rescored(opened.shards, codes, margins, 5, oversample=8)
     body = {"queries": [{"text": text} for text in texts], "limit": 5}
     reply = http.post("/v1/search", json={**body, "rescore": {"kind": "asymmetric", "oversample": 8}})
     assert reply.status_code == 200, reply.text

@@ -203,9 +203,13 @@ def test_a_model_that_does_not_compete_is_refused(home: Home) -> None:
 
 def test_an_index_that_is_not_as_it_should_be_does_not_take_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     before = list_releases(home)
-    wrong = np.zeros(4, np.uint8)
-    original = transfers.Coder.codes
-    monkeypatch.setattr(transfers.Coder, "codes", lambda self, ids, texts: original(self, ids, texts) ^ ~wrong)
+    original = transfers.Coder.code
+
+    def inverted(coder: transfers.Coder, ids: list[str], texts: list[str]) -> tuple:
+        codes, vectors = original(coder, ids, texts)
+        return ~codes, vectors
+
+    monkeypatch.setattr(transfers.Coder, "code", inverted)
     with pytest.raises(TexthashError, match="texts have another code now"):
         promote(home, home.root / "models" / "lsh")
     assert list_releases(home) == before

@@ -83,7 +83,7 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
         say("there is no text to encode")
         return
     hasher = Hasher.load(saved_hasher(resolve_home(), model))
-    values, known = hasher.read(texts, role)
+    values, known, _ = hasher.read(texts, role)
     for text, is_known in zip(texts, known, strict=True):
         if not is_known:
             say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")

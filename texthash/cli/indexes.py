@@ -9,15 +9,14 @@ import typer
 
 from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
 from texthash.cli.output import emit, show
-from texthash.config import load_config
-from texthash.errors import UsageError
+from texthash.config import VectorKind, load_config
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.home import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:
-    import torch
-
-    from texthash.search.release import OpenRelease
+    from texthash.methods.hasher import TextActivations
+    from texthash.search.release import OpenRelease, Release
 
 index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search indexes.")
 Query = Annotated[str, typer.Argument(help="What to look for.")]
@@ -25,8 +24,11 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="Hits at most.")]
 ReleaseName = Annotated[str, typer.Option("--release", help="Name of a release, or current.")]
 PlanName = Annotated[Literal["auto", "flat", "mih"], typer.Option("--plan", help="How to search; all are exact.")]
 Rescore = Annotated[
-    Literal["none", "asymmetric"],
-    typer.Option(help="asymmetric: order the nearest again by the query before its cut to bits."),
+    Literal["none", "asymmetric", "float"],
+    typer.Option(
+        help="asymmetric: order the nearest again by the query before its cut to bits; float: by the cosine with the "
+        "vectors that the index keeps (index.vectors)."
+    ),
 ]
 Oversample = Annotated[int, typer.Option(min=1, max=100, help="How many times the limit are ordered again.")]
 Service = Annotated[str | None, typer.Option("--service", help="URL of a service to ask; none: this process searches.")]
@@ -36,7 +38,10 @@ Service = Annotated[str | None, typer.Option("--service", help="URL of a service
 def index_build(
     model: Model = "latest", overrides: Overrides = None, config: ConfigFile = None, address: Address = None
 ) -> None:
-    """Register a trained model, build its index, release both. Example: `texthash index build latest index.shards=4`"""
+    """Register a trained model, build its index, release both. Example: `texthash index build latest index.shards=4`
+
+    With index.vectors=activations, or features, the index keeps what `texthash search --rescore float` orders by.
+    """
     from texthash.workflow.models import find_model
     from texthash.workflow.releases import make_release, register
     from texthash.workflow.study import Study, corpus_of
@@ -54,6 +59,7 @@ def index_build(
 def index_info(as_json: Json = False) -> None:
     """List the releases; the one that is served is marked. Example: `texthash index info`"""
     from texthash.search.release import current_name, list_releases
+    from texthash.search.store import kind_of
 
     home = resolve_home()
     current = current_name(home)
@@ -63,6 +69,7 @@ def index_info(as_json: Json = False) -> None:
             **{column: getattr(release, column) for column in columns},
             "documents": release.documents,
             "shards": len(release.shards),
+            "vectors": kind_of(release.vectors),
             "current": release.name == current,
         }
         for release in list_releases(home)
@@ -87,7 +94,7 @@ def search(
     known word has no hits.
     """
     if service is None:
-        answer = _search_here(query, limit, release, plan, oversample if rescore == "asymmetric" else None)
+        answer = _search_here(query, limit, release, plan, rescore, oversample)
     elif release != "current":
         raise UsageError(f"--release {release} and --service were given.", "a service answers from what it serves.")
     else:
@@ -104,31 +111,43 @@ def search(
     show(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
 
 
-def _search_here(query: str, limit: int, release: str, plan: PlanName, oversample: int | None) -> dict[str, Any]:
+def _search_here(
+    query: str, limit: int, release: str, plan: PlanName, rescore: Rescore, oversample: int
+) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
     from texthash.search.release import open_release
 
     opened = open_release(resolve_home(), release)
-    values, known = opened.hasher.read([query], role="query")
-    found = _found(opened, values, limit, plan, oversample) if known[0] else {"hits": []}
-    answer = {"code": to_hex(opened.hasher.cut(values))[0], "known_words": bool(known[0])}
+    kind = _kept(opened.release) if rescore == "float" else None
+    read = opened.hasher.read([query], role="query", vectors=kind)
+    found = _found(opened, read, limit, plan, rescore, oversample) if read.known[0] else {"hits": []}
+    answer = {"code": to_hex(opened.hasher.cut(read.values))[0], "known_words": bool(read.known[0])}
     return {"index_version": opened.release.version, **answer, **found}
 
 
+def _kept(release: Release) -> VectorKind:
+    if release.vectors is None:
+        raise ModelMismatchError(
+            f"the index of release {release.name} keeps no vectors, by which --rescore float orders.",
+            "use --rescore asymmetric, or `texthash index build latest index.vectors=activations`.",
+        )
+    return release.vectors.kind
+
+
 def _found(
-    opened: OpenRelease, values: torch.Tensor, limit: int, plan: PlanName, oversample: int | None
+    opened: OpenRelease, read: TextActivations, limit: int, plan: PlanName, rescore: Rescore, oversample: int
 ) -> dict[str, Any]:
-    """The hits of a query, with scores if it oversamples, and how they were found."""
-    from texthash.search.rescoring import search_asymmetric
+    """The hits of a query, with scores if they are rescored, and how they were found."""
+    from texthash.search.rescoring import search_rescored
     from texthash.search.shard import merge
 
-    code = opened.hasher.cut(values)
-    if oversample is None:
+    code = opened.hasher.cut(read.values)
+    if rescore == "none":
         found, shards = merge([shard.search(code, limit, plan=plan) for shard in opened.shards], limit)
         scores: list[dict[str, float]] = [{} for _ in found.numbers[0]]
     else:
-        margins = opened.hasher.margins(values)
-        rescored = search_asymmetric(opened.shards, code, margins, limit, oversample=oversample, plan=plan)
+        values = opened.hasher.margins(read.values) if read.vectors is None else read.vectors
+        rescored = search_rescored(opened.shards, code, values, limit, kind=rescore, oversample=oversample, plan=plan)
         found, shards = rescored.hits, rescored.shards
         scores = [{"score": float(score)} for score in rescored.scores[0]]
     hits = []

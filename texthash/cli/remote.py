@@ -43,7 +43,7 @@ def search(
     query: str,
     limit: int,
     plan: Literal["auto", "flat", "mih"],
-    rescore: Literal["none", "asymmetric"],
+    rescore: Literal["none", "asymmetric", "float"],
     oversample: int,
 ) -> dict[str, Any]:
     """The answer of a service to one text."""

@@ -54,7 +54,7 @@ def search(
     fields: Sequence[Field] = ("title",),
     include_code: bool = False,
     plan: Literal["auto", "flat", "mih"] = "auto",
-    rescore: Literal["none", "asymmetric"] = "none",
+    rescore: Literal["none", "asymmetric", "float"] = "none",
     oversample: int = 4,
     allow_partial: bool = False,
 ) -> Call[SearchReply]:
@@ -69,7 +69,8 @@ def search(
         fields: Parts of the documents to return.
         include_code: Return the codes of the hits.
         plan: How to search; the hits are the same.
-        rescore: asymmetric: put the nearest in a finer order, by the query before its cut to bits; hits have scores.
+        rescore: Put the nearest in a finer order; hits have scores. asymmetric: by the query before its cut to bits;
+            float: by the cosine with the vectors that the index keeps, if it does.
         oversample: So many times ``limit`` documents are ordered again; ``offset`` pages through these.
         allow_partial: Where a shard is away, take what the others find; the answer says so.
 

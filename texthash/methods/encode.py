@@ -59,6 +59,11 @@ def cut(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
     return pack(method.binarizer(activations.to(device_of(method))).cpu().numpy())
 
 
+def margins(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
+    """Activations [N, bits] less the thresholds at which they are cut, float32: bit = margin > 0."""
+    return (activations - method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
+
+
 def encode_split(method: HashMethod, split: Split, role: Role = "document") -> np.ndarray:
     """Packed codes, uint8 [N, bits / 8], of a split in order.
 

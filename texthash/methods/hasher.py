@@ -14,14 +14,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from texthash.config import Edition
+from texthash.config import Edition, VectorKind
 from texthash.corpora.batches import Batch, text_batch
 from texthash.corpora.dataset import CorpusShape, PreparedCorpus, Split
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Role
-from texthash.methods.encode import ENCODING_NEEDS, activations_of, cut, encode_split
+from texthash.methods.encode import ENCODING_NEEDS, activations_of, cut, encode_split, margins
 from texthash.methods.registry import build
+from texthash.methods.vectors import vector_needs, vector_width, vectors_of
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
@@ -34,10 +35,12 @@ class TextActivations(NamedTuple):
         values: Real-valued codes, before the cut, float32 [N, bits].
         known: Whether a word of the text is in the vocabulary, bool [N]; without one, the values are those of an
             empty document.
+        vectors: What an index keeps of the texts beside their codes, float32 [N, width], if asked for.
     """
 
     values: torch.Tensor
     known: np.ndarray
+    vectors: np.ndarray | None = None
 
 
 class Hasher:
@@ -77,16 +80,25 @@ class Hasher:
         """Fingerprint of the words and their document frequencies."""
         return self.vocabulary.hash
 
-    def read(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> TextActivations:
+    def read(
+        self, texts: Sequence[str], role: Role = "document", batch_size: int = 256, vectors: VectorKind | None = None
+    ) -> TextActivations:
         """Real-valued codes of raw texts, and whether the model knows any word of each.
 
         Args:
             texts: Documents or queries.
             role: Which side they are on; only methods with two encoders tell them apart.
             batch_size: Texts encoded at a time.
+            vectors: Which vectors to give too: :mod:`texthash.methods.vectors`.
+
+        Raises:
+            ModelMismatchError: the model has no such vectors.
         """
-        method, needs = self.method, self.method.card.needs & ENCODING_NEEDS
+        method, needs = self.method, self.method.card.needs & ENCODING_NEEDS | vector_needs(vectors)
         known = np.zeros(len(texts), np.bool_)
+        dense: list[np.ndarray] = []
+        if vectors is not None:
+            vector_width(method, vectors)
 
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
@@ -101,9 +113,13 @@ class Hasher:
                     method.shape.encoder,
                 )
                 known[start + batch.document.numpy()] = True
+                if batch.dense is not None:
+                    dense.append(batch.dense.numpy())
                 yield batch
 
-        return TextActivations(activations_of(method, parts(), role), known)
+        values = activations_of(method, parts(), role)
+        made = None if vectors is None else vectors_of(method, vectors, values, dense)
+        return TextActivations(values, known, made)
 
     def cut(self, activations: torch.Tensor) -> np.ndarray:
         """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""
@@ -111,7 +127,7 @@ class Hasher:
 
     def margins(self, activations: torch.Tensor) -> np.ndarray:
         """Real-valued codes less the thresholds at which they are cut, float32 [N, bits]: bit = margin > 0."""
-        return (activations - self.method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
+        return margins(self.method, activations)
 
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
         """Packed codes of raw texts.

@@ -29,6 +29,7 @@ from texthash.search.store import (
     read_manifest,
     schema,
     shard_path,
+    width_of,
     write_shard,
 )
 
@@ -94,13 +95,14 @@ def _copy_shard(source: Path, version: int, target: Path, next_number: int) -> N
         return
     manifest = read_manifest(source)
     dataset = open_documents(source, version, manifest.bits)
+    columns = schema(manifest.bits, width_of(manifest.vectors))
 
     def rows() -> Iterator[pa.RecordBatch]:
         numbers = dataset.to_table(columns=["number"])["number"].to_numpy()
         order = numbers.argsort(kind="stable")
         for first in range(0, len(order), _ROWS):
-            table = dataset.take(order[first : first + _ROWS], columns=schema(manifest.bits).names)
-            yield from table.cast(schema(manifest.bits)).combine_chunks().to_batches()
+            table = dataset.take(order[first : first + _ROWS], columns=columns.names)
+            yield from table.cast(columns).combine_chunks().to_batches()
 
     write_shard(
         target,
@@ -111,6 +113,7 @@ def _copy_shard(source: Path, version: int, target: Path, next_number: int) -> N
         model=manifest.model,
         vocabulary_hash=manifest.vocabulary_hash,
         next_number=next_number,
+        vectors=manifest.vectors,
     )
 
 

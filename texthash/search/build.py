@@ -1,6 +1,7 @@
 """Building an index from a prepared corpus and a saved model, in two steps that can each be done in pieces.
 
-1. The codes of each split (:func:`encode_codes`), kept as ``.npy`` beside the shards until all of these exist.
+1. The codes of each split, and its vectors if the index is to keep some (:func:`encode_codes`), kept as ``.npy``
+   beside the shards until all of these exist.
 2. Each shard (:func:`build_shard`).
 
 All splits are indexed, so that a person finds every document: train, then validation, then test; a document's number is
@@ -16,11 +17,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from texthash.corpora.storage import read_array, remove_directory, write_array
+from texthash.config import VectorKind
+from texthash.corpora.storage import read_array, remove_directory, whole, write_array
 from texthash.errors import TexthashError
 from texthash.progress import say
-from texthash.search.store import deal, is_written, read_index, read_manifest, schema, shard_path, write_shard
+from texthash.search.store import (
+    VECTOR,
+    Vectors,
+    codes_column,
+    deal,
+    is_written,
+    read_index,
+    read_manifest,
+    schema,
+    shard_path,
+    vectors_column,
+    width_of,
+    write_shard,
+)
 
 if TYPE_CHECKING:
     from texthash.corpora.dataset import PreparedCorpus, Split
@@ -31,44 +47,64 @@ _ROWS = 4096
 _CODES = ".codes"
 
 
-def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int) -> Path:
+def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int, vectors: VectorKind | None = None) -> Path:
     """Where the index of a model over a corpus belongs. The name holds a fingerprint of both, so what lies there was
     made from exactly these.
 
     Raises:
-        ModelMismatchError: the corpus does not have the vocabulary of the model.
+        ModelMismatchError: the corpus does not have the vocabulary of the model, or the model no such vectors.
         TexthashError: fewer than one shard is asked for.
     """
     import hashlib
 
     from texthash.corpora.dataset import PreparedCorpus
     from texthash.methods.hasher import Hasher, digest
+    from texthash.methods.vectors import vector_width
 
     if shards < 1:
         raise TexthashError(f"an index cannot have {shards} shards.", "set index.shards to 1 or more.")
     hasher = Hasher.load(hasher_dir)
     hasher.check_corpus(PreparedCorpus.open(corpus_path))
+    if vectors is not None:
+        vector_width(hasher.method, vectors)
     total = hashlib.sha256(digest(hasher_dir).encode())
     total.update((corpus_path / "manifest.json").read_bytes())
-    return home.index / f"{hasher.name}-{total.hexdigest()[:12]}-{shards}"
+    more = "" if vectors is None else f"-{vectors}"
+    return home.index / f"{hasher.name}-{total.hexdigest()[:12]}-{shards}{more}"
 
 
-def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str) -> Path:
-    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], unless it exists."""
+def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, vectors: VectorKind | None) -> None:
+    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and ``.codes/<split>.vectors.npy``,
+    float16 [documents, width], if there are to be vectors; what exists already stays."""
     from texthash.corpora.dataset import PreparedCorpus
     from texthash.methods.hasher import Hasher
+    from texthash.methods.vectors import split_vectors, vector_width
 
-    target = index / _CODES / f"{split}.npy"
+    hasher, documents = Hasher.load(hasher_dir), PreparedCorpus.open(corpus_path).split(split)
+    target = _codes_of(index, split)
     if not target.exists():
-        codes = Hasher.load(hasher_dir).encode_split(PreparedCorpus.open(corpus_path).split(split))
-        write_array(target, codes)
-    return target
+        write_array(target, hasher.encode_split(documents))
+    kept = _vectors_of(index, split)
+    if vectors is None or kept.exists():
+        return
+    with whole(kept) as partial:
+        shape = (len(documents), vector_width(hasher.method, vectors))
+        # Part by part to disk: the vectors of all documents would take a hundred times the memory of their codes.
+        array = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+        row = 0
+        for some in split_vectors(hasher.method, documents, vectors):
+            array[row : row + len(some)] = some
+            row += len(some)
+        array.flush()
 
 
-def build_shard(hasher_dir: Path, corpus_path: Path, index: Path, shard: int, shards: int) -> None:
-    """Write one shard from the codes that :func:`encode_codes` left, unless it exists."""
+def build_shard(
+    hasher_dir: Path, corpus_path: Path, index: Path, shard: int, shards: int, vectors: VectorKind | None
+) -> None:
+    """Write one shard from the codes and vectors that :func:`encode_codes` left, unless it exists."""
     from texthash.corpora.dataset import PreparedCorpus
     from texthash.methods.hasher import Hasher, digest
+    from texthash.methods.vectors import vector_width
 
     path = shard_path(index, shard)
     if is_written(path):
@@ -76,15 +112,17 @@ def build_shard(hasher_dir: Path, corpus_path: Path, index: Path, shard: int, sh
         return
     hasher = Hasher.load(hasher_dir)
     corpus = PreparedCorpus.open(corpus_path)
+    kept = None if vectors is None else Vectors(vectors, vector_width(hasher.method, vectors))
     write_shard(
         path,
-        deal(_rows(corpus, index / _CODES, hasher.bits), shard, shards),
+        deal(_rows(corpus, index, hasher.bits, kept), shard, shards),
         shard=shard,
         shards=shards,
         bits=hasher.bits,
         model=digest(hasher_dir),
         vocabulary_hash=hasher.vocabulary_hash,
         next_number=sum(len(corpus.split(name)) for name in SPLITS),
+        vectors=kept,
     )
 
 
@@ -102,7 +140,9 @@ def finish(index: Path) -> Path:
     return index
 
 
-def build_index(hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1) -> Path:
+def build_index(
+    hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1, vectors: VectorKind | None = None
+) -> Path:
     """Build an index in this process; resumes, and returns at once when it exists.
 
     Args:
@@ -110,55 +150,58 @@ def build_index(hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1
         corpus_path: A prepared corpus with the vocabulary of the model.
         home: State directory; the index appears under ``index/``.
         shards: Number of shards.
+        vectors: Which to keep beside the codes.
 
     Returns:
         Directory of the index.
 
     Raises:
-        ModelMismatchError: model and corpus do not belong together.
+        ModelMismatchError: model and corpus do not belong together, or the model has no such vectors.
     """
-    index = index_path(hasher_dir, corpus_path, home, shards)
+    index = index_path(hasher_dir, corpus_path, home, shards, vectors)
     if not is_built(index, shards):
         for split in SPLITS:
-            encode_codes(hasher_dir, corpus_path, index, split)
+            encode_codes(hasher_dir, corpus_path, index, split, vectors)
         for shard in range(shards):
-            build_shard(hasher_dir, corpus_path, index, shard, shards)
+            build_shard(hasher_dir, corpus_path, index, shard, shards, vectors)
     return finish(index)
 
 
-def _rows(corpus: PreparedCorpus, codes: Path, bits: int) -> Iterator[pa.RecordBatch]:
-    number = 0
+def _codes_of(index: Path, split: str) -> Path:
+    return index / _CODES / f"{split}.npy"
+
+
+def _vectors_of(index: Path, split: str) -> Path:
+    return index / _CODES / f"{split}.vectors.npy"
+
+
+def _rows(corpus: PreparedCorpus, index: Path, bits: int, vectors: Vectors | None) -> Iterator[pa.RecordBatch]:
+    number, width = 0, width_of(vectors)
     for name in SPLITS:
         split = corpus.split(name)
-        array = read_array(codes / f"{name}.npy")
-        if array.shape != (len(split), bits // 8):
-            raise TexthashError(
-                f"{codes / name}.npy has shape {array.shape}, {name} needs {(len(split), bits // 8)}.",
-                f"delete {codes.parent} and build again.",
-            )
+        codes = _read(_codes_of(index, name), (len(split), bits // 8))
+        kept = _read(_vectors_of(index, name), (len(split), width)) if width else None
         row = 0
         for table in split.documents(_ROWS):
-            yield from _table(table, array, row, number, bits)
+            here = slice(row, row + table.num_rows)
+            numbers = pa.array(np.arange(number, number + table.num_rows))
+            columns = {"number": numbers, **{field: table[field] for field in ("id", "title", "text", "labels")}}
+            columns["code"] = codes_column(codes[here])
+            if kept is not None:
+                columns[VECTOR] = vectors_column(kept[here])
+            yield from pa.table(columns).cast(schema(bits, width)).combine_chunks().to_batches()
             row += table.num_rows
             number += table.num_rows
         _check_whole(split, row)
 
 
-def _table(table: pa.Table, codes: np.ndarray, row: int, number: int, bits: int) -> list[pa.RecordBatch]:
-    rows = table.num_rows
-    packed = np.ascontiguousarray(codes[row : row + rows])
-    columns = {
-        "number": pa.array(np.arange(number, number + rows, dtype=np.int64)),
-        "id": table["id"],
-        "title": table["title"],
-        "text": table["text"],
-        "labels": table["labels"],
-        "code": pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(bits // 8), rows, [None, pa.py_buffer(packed.tobytes())]
-        ),
-    }
-    batches: list[pa.RecordBatch] = pa.table(columns).cast(schema(bits)).combine_chunks().to_batches()
-    return batches
+def _read(path: Path, shape: tuple[int, int]) -> NDArray:
+    array = read_array(path)
+    if array.shape != shape:
+        raise TexthashError(
+            f"{path} has shape {array.shape}, the split needs {shape}.", f"delete {path.parent} and build again."
+        )
+    return array
 
 
 def _check_whole(split: Split, rows: int) -> None:

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import ray
 
+from texthash.config import VectorKind
 from texthash.home import Home
 from texthash.progress import track
 from texthash.search.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
 
 
 def build_index(
-    hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1, cpus_per_task: float = 0.9, retries: int = 2
+    hasher_dir: Path,
+    corpus_path: Path,
+    home: Home,
+    shards: int = 1,
+    vectors: VectorKind | None = None,
+    cpus_per_task: float = 0.9,
+    retries: int = 2,
 ) -> Path:
     """Build an index with Ray, which the caller has initialised; every path must be visible from all nodes.
 
@@ -23,6 +30,7 @@ def build_index(
         corpus_path: A prepared corpus with the vocabulary of the model.
         home: State directory; the index appears under ``index/``.
         shards: Number of shards.
+        vectors: Which to keep beside the codes.
         cpus_per_task: CPUs that one task claims.
         retries: Deaths that one task survives.
 
@@ -30,14 +38,16 @@ def build_index(
         Directory of the index.
 
     Raises:
-        ModelMismatchError: model and corpus do not belong together.
+        ModelMismatchError: model and corpus do not belong together, or the model has no such vectors.
     """
-    index = index_path(hasher_dir, corpus_path, home, shards)
+    index = index_path(hasher_dir, corpus_path, home, shards, vectors)
     if not is_built(index, shards):
         encode = ray.remote(num_cpus=cpus_per_task, max_retries=retries)(encode_codes)
         write = ray.remote(num_cpus=cpus_per_task, max_retries=retries)(build_shard)
-        _wait([encode.remote(hasher_dir, corpus_path, index, split) for split in SPLITS], "encoding splits")
-        _wait([write.remote(hasher_dir, corpus_path, index, n, shards) for n in range(shards)], "writing shards")
+        _wait([encode.remote(hasher_dir, corpus_path, index, split, vectors) for split in SPLITS], "encoding splits")
+        _wait(
+            [write.remote(hasher_dir, corpus_path, index, n, shards, vectors) for n in range(shards)], "writing shards"
+        )
     return finish(index)
 
 

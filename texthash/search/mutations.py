@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from texthash.errors import TexthashError
 from texthash.search.checksum import Checksum
 from texthash.search.release import ShardState
-from texthash.search.store import codes_of, open_documents, schema
+from texthash.search.store import VECTOR, codes_column, codes_of, open_documents, schema, vectors_column
 
 if TYPE_CHECKING:
     import lance
@@ -156,15 +156,20 @@ def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
 
 
 def table_of(
-    documents: Sequence[dict[str, object]], numbers: Sequence[int], codes: NDArray[np.uint8], bits: int
+    documents: Sequence[dict[str, object]],
+    numbers: Sequence[int],
+    codes: NDArray[np.uint8],
+    vectors: NDArray[np.float16] | None = None,
 ) -> pa.Table:
-    """Documents, their numbers and codes as rows of a shard."""
+    """Documents, their numbers, codes, and vectors if the index keeps some, as rows of a shard."""
     columns = {
         "number": pa.array(numbers, pa.int64()),
         **{name: [document[name] for document in documents] for name in ("id", "title", "text", "labels")},
-        "code": pa.array([code.tobytes() for code in codes], pa.binary(bits // 8)),
+        "code": codes_column(codes),
     }
-    return pa.table(columns, schema=schema(bits))
+    if vectors is not None:
+        columns[VECTOR] = vectors_column(vectors)
+    return pa.table(columns, schema=schema(8 * codes.shape[1], 0 if vectors is None else vectors.shape[1]))
 
 
 def _rows(dataset: lance.LanceDataset, condition: pc.Expression | str) -> Rows:

@@ -104,6 +104,7 @@ def publish(
         "next_number": first.next_number,
         "parent": None,
         "commit": commit,
+        "vectors": first.vectors,
     }
     release = _record(home, base)
     if switch:

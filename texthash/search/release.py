@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.search.shard import Shard
-from texthash.search.store import read_manifest
+from texthash.search.store import Content, Vectors, described, read_manifest
 
 if TYPE_CHECKING:
     from texthash.home import Home
     from texthash.methods.hasher import Hasher
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Format 2 is that of releases of indexes without vectors.
+READABLE = (2, FORMAT_VERSION)
 CURRENT = "current"
 RELEASE_NAME = re.compile(r"r\d{6,}")
 
@@ -72,6 +74,7 @@ class Release:
         next_number: The document number that the next insert gets.
         parent: Name of the release that a write turned into this one; None for one that was built.
         commit: Git commit of the program that published it, if known.
+        vectors: Which vectors the index keeps; None: none.
         format: Version of this record.
     """
 
@@ -93,7 +96,13 @@ class Release:
     next_number: int
     parent: str | None
     commit: str | None
+    vectors: Vectors | None = None
     format: int = FORMAT_VERSION
+
+    @property
+    def content(self) -> Content:
+        """Width of the codes, vectors, and the model that made both."""
+        return self.bits, self.vectors, self.model_digest
 
     @property
     def documents(self) -> int:
@@ -140,10 +149,9 @@ class Release:
         """Check that one shard is of the model of this release. Errors as :meth:`check`."""
         path = home.path(self.shards[number].uri)
         manifest = read_manifest(path)
-        if manifest.model != self.model_digest or manifest.bits != self.bits:
+        if manifest.content != self.content:
             raise ModelMismatchError(
-                f"{path} holds {manifest.bits}-bit codes of model {manifest.model[:12]}, release "
-                f"{self.name} serves {self.bits} bits of model {self.model_digest[:12]}.",
+                f"{path} holds {described(*manifest.content)}, release {self.name} serves {described(*self.content)}.",
                 "restore the shard, or publish a release whose model made the index.",
             )
 
@@ -222,8 +230,9 @@ def read_release(home: Home, name: str = CURRENT) -> Release:
     try:
         record: dict[str, Any] = json.loads(path.read_text())
         found = record.get("format")
-        if found == FORMAT_VERSION:
+        if found in READABLE:
             record["shards"] = tuple(ShardState(**shard) for shard in record["shards"])
+            record["vectors"] = Vectors.of_record(record.get("vectors"))
             return Release(**record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TexthashError(f"{path} is broken: {error}", "restore it from a copy, or publish again.") from None

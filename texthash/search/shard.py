@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -18,7 +19,15 @@ from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.multi_index import MultiIndex, join_plans
 from texthash.search.rows import StoredRows, difference
-from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, codes_of, open_documents, read_manifest
+from texthash.search.store import (
+    DOCUMENT_FIELDS,
+    VECTOR,
+    ShardManifest,
+    codes_of,
+    open_documents,
+    read_manifest,
+    vectors_of,
+)
 
 _MASKS_KEPT = 64
 # Up to so many rows, or this share of all, are followed from one version to the next without reading everything.
@@ -159,18 +168,24 @@ class Shard:
         wanted = np.asarray(numbers, np.int64)
         if not wanted.size:
             return []
-        table = self._rows.take(wanted, ["id", *fields])
-        if table is None:
-            raise TexthashError(
-                f"shard {self.manifest.shard} does not hold all of the documents {wanted[:5].tolist()}.",
-                "ask the shard that found them.",
-            )
-        found: list[dict[str, Any]] = table.to_pylist()
+        found: list[dict[str, Any]] = self._take(wanted, ["id", *fields]).to_pylist()
         return found
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of documents of this shard, from memory: uint8 [N, bits / 8], in the order of their numbers."""
         return self._index.codes(numbers)
+
+    def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Vectors of documents of this shard, from disk: float16 [N, width], in the order of their numbers.
+
+        Raises:
+            ModelMismatchError: the index keeps none.
+            TexthashError: a number that this shard does not hold.
+        """
+        width = self._vector_width()
+        if not len(numbers):
+            return np.empty((0, width), np.float16)
+        return vectors_of(self._take(numbers, [VECTOR])[VECTOR])
 
     def document(self, document_id: str) -> dict[str, Any] | None:
         """A document by id, with all fields and its code; None if there is none."""
@@ -184,11 +199,41 @@ class Shard:
 
     def codes_of(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Stored codes of those documents that this shard holds, by id."""
-        if not ids:
-            return {}
-        condition = pc.field("id").isin(list(set(ids)))
-        table = self._rows.dataset.to_table(columns=["id", "code"], filter=condition)
+        table = self._with_ids(ids, "code")
         return dict(zip(table["id"].to_pylist(), table["code"].to_pylist(), strict=True))
+
+    def vectors_of(self, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
+        """Stored vectors [width] of those documents that this shard holds, by id.
+
+        Raises:
+            ModelMismatchError: the index keeps none.
+        """
+        self._vector_width()
+        table = self._with_ids(ids, VECTOR)
+        return dict(zip(table["id"].to_pylist(), vectors_of(table[VECTOR]), strict=True))
+
+    def _with_ids(self, ids: Sequence[str], column: str) -> pa.Table:
+        if not ids:
+            return self._rows.dataset.schema.empty_table().select(["id", column])
+        condition = pc.field("id").isin(list(set(ids)))
+        return self._rows.dataset.to_table(columns=["id", column], filter=condition)
+
+    def _take(self, numbers: NDArray[np.int64], columns: list[str]) -> pa.Table:
+        table = self._rows.take(numbers, columns)
+        if table is None:
+            raise TexthashError(
+                f"shard {self.manifest.shard} does not hold all of the documents {numbers[:5].tolist()}.",
+                "ask the shard that found them.",
+            )
+        return table
+
+    def _vector_width(self) -> int:
+        if self.manifest.vectors is None:
+            raise ModelMismatchError(
+                f"{self.uri} keeps no vectors.",
+                "build the index with index.vectors=activations, or rescore asymmetric.",
+            )
+        return self.manifest.vectors.width
 
     def _allow(self, labels: Iterable[str] | None) -> NDArray[np.uint32] | None:
         """Mask of the rows that have one of the labels; the last few are kept."""

@@ -2,7 +2,8 @@
 
     shard-0000/
       manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
-      documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8]
+      documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
+                         and, in an index that keeps vectors, vector fixed-size list of float16 [width]
 
 A document is dealt to a shard by a hash of its id, not by its number: whoever holds an id (a read, an upsert, a delete)
 then knows its shard without asking the others, and an id can never stand in two shards. Its number is given once, from
@@ -16,12 +17,13 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.config import VectorKind
 from texthash.corpora.storage import is_local, is_published, remove_directory, write_text
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.search.checksum import Checksum
@@ -30,12 +32,36 @@ from texthash.search.durable import Synced, sync
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+# Format 2 is that of an index without vectors.
+READABLE = (2, FORMAT_VERSION)
 DOCUMENT_FIELDS = ("title", "text", "labels")
+VECTOR = "vector"
 DOCUMENTS = "documents.lance"
 _MANIFEST = "manifest.json"
 _INDEX_CACHE = 256 * 2**20
 _METADATA_CACHE = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What an index keeps of each document beside its code, to order the nearest again.
+
+    Attributes:
+        kind: What they are: see :class:`texthash.config.IndexConfig`.
+        width: Of a vector.
+    """
+
+    kind: VectorKind
+    width: int
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any] | None) -> Vectors | None:
+        """From the form that ``asdict`` gives; None for an index without vectors."""
+        return None if record is None else cls(**record)
+
+
+Content = tuple[int, Vectors | None, str]
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,7 @@ class ShardManifest:
         checksum: Of their numbers and codes: :class:`Checksum`, in hexadecimal.
         next_number: One more than the largest document number of the whole index.
         lance_version: Version of the dataset as built.
+        vectors: Which it keeps; None: none.
     """
 
     format: int
@@ -65,6 +92,28 @@ class ShardManifest:
     checksum: str
     next_number: int
     lance_version: int
+    vectors: Vectors | None = None
+
+    @property
+    def content(self) -> Content:
+        """Width of the codes, vectors, and the model that made both."""
+        return self.bits, self.vectors, self.model
+
+
+def described(bits: int, vectors: Vectors | None, model: str) -> str:
+    """What an index holds, in words for an error."""
+    more = "" if vectors is None else f" with {vectors.kind} of width {vectors.width}"
+    return f"codes of {bits} bits{more} by model {model[:12]}"
+
+
+def kind_of(vectors: Vectors | None) -> VectorKind | None:
+    """Which vectors an index keeps; None: none."""
+    return None if vectors is None else vectors.kind
+
+
+def width_of(vectors: Vectors | None) -> int:
+    """Width of the vectors of an index, as :func:`schema` takes it; 0 without."""
+    return 0 if vectors is None else vectors.width
 
 
 def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:
@@ -78,6 +127,23 @@ def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]
     return np.concatenate(chunks).reshape(-1, width) if chunks else np.empty((0, width), np.uint8)
 
 
+def codes_column(codes: NDArray[np.uint8]) -> pa.Array:
+    """Codes, uint8 [N, bits / 8], as a column of fixed-size binaries."""
+    packed = pa.py_buffer(np.ascontiguousarray(codes).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(codes.shape[1]), len(codes), [None, packed])
+
+
+def vectors_of(column: pa.ChunkedArray) -> NDArray[np.float16]:
+    """Vectors of a column of them, float16 [N, width]."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
+
+
+def vectors_column(vectors: NDArray[np.float16]) -> pa.Array:
+    """Vectors, float16 [N, width], as a column of fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float16()), vectors.shape[1])
+
+
 def shard_of(document_id: str, shards: int) -> int:
     """The shard that holds a document: a hash of its id, the same on every machine and in every version."""
     digest = hashlib.blake2b(document_id.encode(), digest_size=8).digest()
@@ -89,18 +155,19 @@ def shard_path(index: Path, shard: int) -> Path:
     return index / f"shard-{shard:04d}"
 
 
-def schema(bits: int) -> pa.Schema:
-    """Columns of the dataset of a shard."""
-    return pa.schema(
-        [
-            pa.field("number", pa.int64(), nullable=False),
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("title", pa.string()),
-            pa.field("text", pa.string()),
-            pa.field("labels", pa.list_(pa.string())),
-            pa.field("code", pa.binary(bits // 8), nullable=False),
-        ]
-    )
+def schema(bits: int, vector_width: int = 0) -> pa.Schema:
+    """Columns of the dataset of a shard; without vectors where these have no width."""
+    columns = [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("labels", pa.list_(pa.string())),
+        pa.field("code", pa.binary(bits // 8), nullable=False),
+    ]
+    if vector_width:
+        columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
+    return pa.schema(columns)
 
 
 def write_shard(
@@ -113,6 +180,7 @@ def write_shard(
     model: str,
     vocabulary_hash: str,
     next_number: int,
+    vectors: Vectors | None = None,
 ) -> ShardManifest:
     """Write a shard, which is there when it is whole and on disk.
 
@@ -132,7 +200,7 @@ def write_shard(
         raise TexthashError(f"{path} exists already.", "a shard is never overwritten: build under another name.")
     partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
     remove_directory(partial)
-    columns = schema(bits)
+    columns = schema(bits, width_of(vectors))
     checksum = Checksum()
 
     def counted() -> Iterator[pa.RecordBatch]:
@@ -157,6 +225,7 @@ def write_shard(
             checksum=str(checksum),
             next_number=next_number,
             lance_version=dataset.version,
+            vectors=vectors,
         )
         write_text(partial / _MANIFEST, json.dumps(asdict(manifest), indent=2))
         if is_local(path):
@@ -191,20 +260,20 @@ def read_manifest(path: Path) -> ShardManifest:
             f"{path / _MANIFEST} is broken: {error}", "restore it from a copy, or build again."
         ) from None
     found = record.get("format") if isinstance(record, dict) else None
-    if found != FORMAT_VERSION:
+    if found not in READABLE:
         newer = isinstance(found, int) and found > FORMAT_VERSION
         raise TexthashError(
             f"{path} has index format {found!r}, this version reads {FORMAT_VERSION}.",
             "upgrade texthash." if newer else "build the index again.",
         )
-    names = {field.name for field in fields(ShardManifest)}
+    names = {field.name for field in fields(ShardManifest)} - ({"vectors"} if found < FORMAT_VERSION else set())
     if set(record) != names:
         raise TexthashError(
-            f"{path / _MANIFEST} does not have the fields of format {FORMAT_VERSION}: "
+            f"{path / _MANIFEST} does not have the fields of format {found}: "
             f"{', '.join(sorted(names ^ set(record)))} missing or unknown.",
             "restore it from a copy, or build again.",
         )
-    return ShardManifest(**record)
+    return ShardManifest(**{**record, "vectors": Vectors.of_record(record.get("vectors"))})
 
 
 def read_index(index: Path) -> list[ShardManifest]:
@@ -217,16 +286,10 @@ def read_index(index: Path) -> list[ShardManifest]:
     first = read_manifest(shard_path(index, 0))
     manifests = [read_manifest(shard_path(index, shard)) for shard in range(first.shards)]
     for number, manifest in enumerate(manifests):
-        if (manifest.shard, manifest.shards, manifest.bits, manifest.model) != (
-            number,
-            first.shards,
-            first.bits,
-            first.model,
-        ):
+        if (manifest.shard, manifest.shards, manifest.content) != (number, first.shards, first.content):
             raise ModelMismatchError(
-                f"{shard_path(index, number)} is shard {manifest.shard} of {manifest.shards} with {manifest.bits} bits "
-                f"of model {manifest.model[:12]}; shard 0 has {first.shards} shards, {first.bits} bits, "
-                f"model {first.model[:12]}.",
+                f"{shard_path(index, number)} is shard {manifest.shard} of {manifest.shards} with "
+                f"{described(*manifest.content)}; shard 0 has {first.shards} shards, {described(*first.content)}.",
                 "restore the shards of one index, or build it again.",
             )
     return manifests

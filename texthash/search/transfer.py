@@ -1,5 +1,5 @@
 """Another model for a live index: its documents in an index of their own, coded anew, and what is written meanwhile
-after them.
+after them. Where the live one keeps vectors, the new one keeps those of the same kind by its own model.
 
 Both indexes hold the same documents under the same numbers in as many shards, so going from one to the other is a
 matter of codes. What was written since they were alike is found by comparing two versions of each shard.
@@ -19,13 +19,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from texthash.config import VectorKind
 from texthash.errors import TexthashError
 from texthash.progress import track
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
 from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
 from texthash.search.rows import difference
-from texthash.search.store import is_written, open_documents, read_manifest, schema, shard_path, write_shard
+from texthash.search.store import (
+    VECTOR,
+    Vectors,
+    codes_column,
+    is_written,
+    kind_of,
+    open_documents,
+    read_manifest,
+    schema,
+    shard_path,
+    vectors_column,
+    width_of,
+    write_shard,
+)
 
 if TYPE_CHECKING:
     import lance
@@ -41,19 +55,26 @@ _ALL_ROWS = 2**63
 
 class Coder:
     """Codes of stored documents by a model: of their text, or, for unchanged training documents, those that the method
-    defines for its database.
+    defines for its database; and vectors of their text.
 
     Args:
         hasher: The model.
         home: State directory, where its corpus is.
+        kind: Of the vectors; None: none.
 
     Raises:
         TexthashError: the method has codes of its own for training documents, and the corpus is not there.
-        ModelMismatchError: that corpus has changed.
+        ModelMismatchError: that corpus has changed, or the model has no such vectors.
+
+    Attributes:
+        vectors: What an index of its documents keeps.
     """
 
-    def __init__(self, hasher: Hasher, home: Home) -> None:
+    def __init__(self, hasher: Hasher, home: Home, kind: VectorKind | None = None) -> None:
+        from texthash.methods.vectors import vector_width
+
         self._hasher = hasher
+        self.vectors = None if kind is None else Vectors(kind, vector_width(hasher.method, kind))
         self._own: dict[str, tuple[bytes, bytes]] = {}
         codes = hasher.method.database_codes()
         if codes is not None:
@@ -67,8 +88,8 @@ class Coder:
                     self._own[id_] = (_digest(text), codes[row].tobytes())
                     row += 1
 
-    def codes(self, ids: list[str], texts: list[str]) -> NDArray[np.uint8]:
-        """Codes of documents, uint8 [N, bits / 8].
+    def code(self, ids: list[str], texts: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
+        """Codes of documents, uint8 [N, bits / 8], and vectors, float16 [N, width], if there are to be some.
 
         Raises:
             TexthashError: a document without text, which was put in as a code.
@@ -79,12 +100,13 @@ class Coder:
                 f"the document {bare[0]!r} has no text, only a code of another model.",
                 "put it in with its text, or take it out.",
             )
-        codes = self._hasher.encode(texts)
+        read = self._hasher.read(texts, vectors=kind_of(self.vectors))
+        codes = self._hasher.cut(read.values)
         for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
             digest, own = self._own.get(id_, (b"", b""))
             if own and digest == _digest(text):
                 codes[row] = np.frombuffer(own, np.uint8)
-        return codes
+        return codes, None if read.vectors is None else read.vectors.astype(np.float16)
 
 
 def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder: Coder) -> Path:
@@ -97,12 +119,12 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
         release: Whose documents.
         model: Digest of the model.
         hasher: The model, of as many bits.
-        coder: Its codes.
+        coder: Its codes and vectors.
 
     Returns:
         Directory of the index.
     """
-    made_of = json.dumps([model, [asdict(state) for state in release.shards]])
+    made_of = json.dumps([model, [asdict(state) for state in release.shards], coder.vectors and asdict(coder.vectors)])
     shards = len(release.shards)
     index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}"
     for number, state in enumerate(track(release.shards, "coding shards anew")):
@@ -120,6 +142,7 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
             model=model,
             vocabulary_hash=hasher.vocabulary_hash,
             next_number=release.next_number,
+            vectors=coder.vectors,
         )
     return index
 
@@ -127,11 +150,11 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
 def _recoded(dataset: lance.LanceDataset, coder: Coder, bits: int) -> Iterator[pa.RecordBatch]:
     for batch in dataset.to_batches(columns=_CONTENT, batch_size=_ROWS):
         if batch.num_rows:
-            codes = coder.codes(batch.column("id").to_pylist(), batch.column("text").to_pylist())
-            packed = pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(bits // 8), len(codes), [None, pa.py_buffer(np.ascontiguousarray(codes).tobytes())]
-            )
-            yield from pa.Table.from_batches([batch]).append_column("code", packed).cast(schema(bits)).to_batches()
+            codes, vectors = coder.code(batch.column("id").to_pylist(), batch.column("text").to_pylist())
+            table = pa.Table.from_batches([batch]).append_column("code", codes_column(codes))
+            if vectors is not None:
+                table = table.append_column(VECTOR, vectors_column(vectors))
+            yield from table.cast(schema(bits, width_of(coder.vectors))).to_batches()
 
 
 @dataclass
@@ -152,7 +175,7 @@ class Transfer:
         home: State directory.
         source: A release of the index that is written to.
         target: A release of the other one, which holds the same documents.
-        coder: Codes by the model of ``target``.
+        coder: Codes, and vectors as ``target`` keeps them, by the model of ``target``.
     """
 
     def __init__(self, home: Home, source: Release, target: Release, coder: Coder) -> None:
@@ -225,9 +248,9 @@ class Transfer:
         numbers, following = _numbers(written, held, self._target.next_number)
         states = []
         for shard, (found, old) in enumerate(zip(written, held, strict=True)):
-            codes = self._coder.codes([row["id"] for row in found.came], [row["text"] for row in found.came])
+            coded = self._coder.code([row["id"] for row in found.came], [row["text"] for row in found.came])
             given = [numbers[row["id"]] for row in found.came]
-            change = Change(old, table_of(found.came, given, codes, self._target.bits))
+            change = Change(old, table_of(found.came, given, *coded))
             self._datasets[shard] = change.apply(self._datasets[shard])
             version = self._datasets[shard].version
             states.append(replace(change.follow(self._target.shards[shard]), version=version))

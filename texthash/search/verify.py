@@ -1,4 +1,4 @@
-"""Looking an index over: is it whole, is it what its release says, does its model still make its codes?"""
+"""Looking an index over: is it whole, is it what its release says, does its model still make its codes and vectors?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from texthash.errors import TexthashError
 from texthash.progress import track
 from texthash.search.checksum import Checksum
 from texthash.search.release import Release, read_release
-from texthash.search.store import codes_of, open_documents, shard_of
+from texthash.search.store import VECTOR, codes_of, kind_of, open_documents, shard_of, vectors_of
 
 if TYPE_CHECKING:
     import lance
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 1_000
 _ROWS = 65_536
+# Half precision of components of at most 1, and sums that depend a little on what is encoded with a text.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Finding:
 
 
 def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
-    """Check a release: model, shards, numbers, ids, codes.
+    """Check a release: model, shards, numbers, ids, codes, vectors.
 
     Reads all ids and codes once; memory grows with the number of documents by 8 bytes each.
 
@@ -77,6 +79,8 @@ def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int
         check(f"shard {shard}: rows", partial(_rows, home, record, shard, numbers))
         if hashers:
             check(f"shard {shard}: codes", partial(_codes, home, record, shard, hashers[0], share, seed))
+            if record.vectors is not None:
+                check(f"shard {shard}: vectors", partial(_vectors, home, record, shard, hashers[0], share, seed))
     check("document numbers", partial(_numbers, record, numbers))
     return findings
 
@@ -123,18 +127,39 @@ def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int,
     # A method may give its training documents codes of their own, which no encoding of the text repeats.
     own = type(hasher.method).database_codes is not HashMethod.database_codes
     condition = f"number >= {hasher.method.shape.documents}" if own else None
-    numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
-    chosen = np.random.default_rng(seed).permutation(numbers)[:sample]
-    if not len(chosen):
+    table = _sample(dataset, "code", sample, seed, condition)
+    if not len(table):
         return "no document whose code its text gives"
-    listed = ", ".join(map(str, chosen))
-    table = dataset.to_table(columns=["id", "text", "code"], filter=f"number IN ({listed})")
     kept, made = codes_of(table["code"], record.bits), hasher.encode(table["text"].to_pylist())
-    differing = np.flatnonzero((kept != made).any(axis=1))
-    if len(differing):
-        first = table["id"][int(differing[0])].as_py()
-        raise TexthashError(f"{len(differing)} of {len(made)} texts have another code now (first: {first!r})")
-    return f"{len(made)} texts have the code that is kept"
+    return _alike(table, (kept != made).any(axis=1), "code")
+
+
+def _vectors(home: Home, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+    table = _sample(_open(home, record, shard), VECTOR, sample, seed)
+    if not len(table):
+        return "no document"
+    kept = vectors_of(table[VECTOR]).astype(np.float32)
+    made = hasher.read(table["text"].to_pylist(), vectors=kind_of(record.vectors)).vectors
+    assert made is not None  # they were asked for
+    if kept.shape != made.shape:
+        raise TexthashError(f"vectors of shape {kept.shape[1:]} are kept, the model makes {made.shape[1:]}")
+    return _alike(table, np.abs(kept - made).max(axis=1) > _TOLERANCE, "vector")
+
+
+def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str | None = None) -> pa.Table:
+    """Id, text and a column of some documents."""
+    numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
+    chosen = ", ".join(map(str, np.random.default_rng(seed).permutation(numbers)[:size]))
+    columns = ["id", "text", column]
+    return dataset.to_table(columns=columns, filter=f"number IN ({chosen})" if chosen else "false")
+
+
+def _alike(table: pa.Table, differing: np.ndarray, what: str) -> str:
+    places = np.flatnonzero(differing)
+    if len(places):
+        first = table["id"][int(places[0])].as_py()
+        raise TexthashError(f"{len(places)} of {len(table)} texts have another {what} now (first: {first!r})")
+    return f"{len(table)} texts have the {what} that is kept"
 
 
 def _numbers(record: Release, numbers: list[np.ndarray]) -> str:

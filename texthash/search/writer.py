@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from texthash.errors import TexthashError
+from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
@@ -27,7 +27,7 @@ from texthash.search.mutations import Change, compact, merge_tail, rewind, rows_
 from texthash.search.publish import advance, prune
 from texthash.search.release import Release, ShardState, list_releases, read_release
 from texthash.search.snapshots import snapshot_releases
-from texthash.search.store import schema, shard_of
+from texthash.search.store import schema, shard_of, width_of
 
 if TYPE_CHECKING:
     import lance
@@ -122,18 +122,25 @@ class IndexWriter:
             self._pool.shutdown()
             self._fence.leave()
 
-    def upsert(self, documents: Sequence[IndexDocument], codes: NDArray[np.uint8]) -> Written:
+    def upsert(
+        self,
+        documents: Sequence[IndexDocument],
+        codes: NDArray[np.uint8],
+        vectors: NDArray[np.floating] | None = None,
+    ) -> Written:
         """Put documents in; one whose id is there replaces the old one and keeps its number.
 
         Args:
             documents: With ids that are all different.
             codes: Their codes by the model of the release, uint8 [N, bits / 8].
+            vectors: Those that the index keeps, [N, width], of length 1; None where it keeps none.
 
         Raises:
-            ModelMismatchError: codes of another width.
+            ModelMismatchError: codes or vectors of another width, or none where the index keeps them.
             TexthashError: an id twice; or the write failed, and nothing of it is to be seen.
         """
         check_codes(codes, self.release.bits)
+        kept = self._checked(vectors, len(documents))
         _check_documents(documents, len(codes))
         shards = len(self._datasets)
         mine: list[list[int]] = [[] for _ in range(shards)]
@@ -153,7 +160,8 @@ class IndexWriter:
             def rows_of(shard: int) -> pa.Table:
                 chosen = [documents[row] for row in mine[shard]]
                 given = [numbers[document.id] for document in chosen]
-                return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], self.release.bits)
+                some = None if kept is None else kept[mine[shard]]
+                return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], some)
 
             self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
             return Written(self.release, len(documents), new_ids)
@@ -210,6 +218,18 @@ class IndexWriter:
             return self.release
 
     # -- steps ------------------------------------------------------------------------------------------------
+
+    def _checked(self, vectors: NDArray[np.floating] | None, documents: int) -> NDArray[np.float16] | None:
+        """The vectors of an upsert in the form in which they are kept."""
+        width = width_of(self.release.vectors)
+        found = None if vectors is None else vectors.shape
+        if found != ((documents, width) if width else None):
+            raise ModelMismatchError(
+                f"{documents} documents came with {'no vectors' if found is None else f'vectors of shape {found}'}, "
+                f"the index keeps {f'one of width {width}' if width else 'none'} of each.",
+                "encode the texts with the model of the release, with vectors of the kind that it names.",
+            )
+        return None if vectors is None else vectors.astype(np.float16)
 
     def _publish(self, changes: Sequence[Change], next_number: int) -> None:
         try:

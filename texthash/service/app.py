@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from ray import serve
 from ray.exceptions import RayActorError
@@ -307,6 +309,9 @@ class _RemoteShard(_Remote):
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]:
         return await self._call("codes_of", release, ids)
+
+    async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
+        return await self._call("vectors_of", release, ids)
 
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
         return await self._call("document", release, document_id)

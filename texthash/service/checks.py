@@ -77,6 +77,12 @@ class Checks:
                 self.text(query.text, "body", "queries", place, "text")
             elif query.code is not None:
                 self.code(query.code, "body", "queries", place, "code")
+                if request.rescore.kind == "float":
+                    self._no_vector("body", "queries", place, "code")
+
+    def _no_vector(self, *where: str | int) -> None:
+        message = "has no vector to rescore by: give a text or an id, or another rescore.kind"
+        raise Problem("no-vectors", f"{_dotted(where)} {message}.", errors=[_error(where, message)])
 
     def _too_large(self, where: tuple[str, ...], value: int, most: int) -> None:
         raise Problem(

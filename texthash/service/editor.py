@@ -55,9 +55,10 @@ class Editor:
             Problem: encoder or writer is away, or the write was refused.
         """
         for attempt in range(_ATTEMPTS):
-            release, encoded = await self._gateway.encode([d.text for d in documents], "document", False)
+            release, encoded = await self._gateway.encode([d.text for d in documents], "document", vectors=True)
             try:
-                done = await self._writer.write(Upsert(release.model_digest, tuple(documents), encoded.codes))
+                upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.vectors)
+                done = await self._writer.write(upsert)
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
                     raise

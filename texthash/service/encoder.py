@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.config import VectorKind
 from texthash.home import resolve_home
 from texthash.methods.base import Role
-from texthash.methods.hasher import Hasher
+from texthash.methods.hasher import Hasher, TextActivations
 from texthash.search.release import read_release
 from texthash.service.pinned import Pinned
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,14 @@ class Encoded:
         known: Whether the model knows a word of each text, bool [N].
         logits: Real-valued codes before the cut, float32 [N, bits], if asked for.
         margins: The same less the thresholds of the cut, float32 [N, bits], if asked for.
+        vectors: As an index keeps them, float32 [N, width], if asked for.
     """
 
     codes: NDArray[np.uint8]
     known: NDArray[np.bool_]
     logits: NDArray[np.float32] | None = None
     margins: NDArray[np.float32] | None = None
+    vectors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Texts:
     role: Role = "query"
     logits: bool = False
     margins: bool = False
+    vectors: VectorKind | None = None
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,22 @@ class EncoderServer:
         self._hashers = Pinned(self._open, read_release(self._home, release).name)
 
     async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
-        """Encode the texts of several calls, in one pass for those of one release and role."""
-        together: dict[tuple[str, Role], list[int]] = {}
+        """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors."""
+        together: dict[tuple[str, Role, VectorKind | None], list[int]] = {}
         for place, call in enumerate(calls):
-            together.setdefault((call.release, call.role), []).append(place)
+            together.setdefault((call.release, call.role, call.vectors), []).append(place)
         answers: dict[int, Encoded] = {}
-        for (release, role), places in together.items():
+        for (release, role, kind), places in together.items():
             hasher = (await self._hashers.get(release)).hasher
             texts = [text for place in places for text in calls[place].texts]
-            values, known, codes = await asyncio.to_thread(_encode, hasher, texts, role)
+            (values, known, vectors), codes = await asyncio.to_thread(_encode, hasher, texts, role, kind)
             start = 0
             for place in places:
                 part = slice(start, start := start + len(calls[place].texts))
-                logits = values.numpy()[part] if calls[place].logits else None
+                logits = values.cpu().numpy()[part] if calls[place].logits else None
                 margins = hasher.margins(values[part]) if calls[place].margins else None
-                answers[place] = Encoded(codes[part], known[part], logits, margins)
+                mine = None if vectors is None else vectors[part]
+                answers[place] = Encoded(codes[part], known[part], logits, margins, mine)
         return [answers[place] for place in range(len(calls))]
 
     async def ping(self, release: str) -> bool:
@@ -106,6 +107,8 @@ class EncoderServer:
         return _Model(record.model_digest, hasher)
 
 
-def _encode(hasher: Hasher, texts: list[str], role: Role) -> tuple[torch.Tensor, NDArray[np.bool_], NDArray[np.uint8]]:
-    values, known = hasher.read(texts, role)
-    return values.cpu(), known, hasher.cut(values)
+def _encode(
+    hasher: Hasher, texts: list[str], role: Role, kind: VectorKind | None
+) -> tuple[TextActivations, NDArray[np.uint8]]:
+    read = hasher.read(texts, role, vectors=kind)
+    return read, hasher.cut(read.values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import LimitsConfig
+from texthash.methods.base import Role
 from texthash.search.flat import Hits
 from texthash.search.release import Release
-from texthash.search.store import shard_of
+from texthash.search.store import kind_of, shard_of
 from texthash.service.encoder import Encoded, Texts
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
@@ -26,6 +27,7 @@ from texthash.service.shards import Found, Group
 # merge; with many, most of what the shards would send would be thrown away.
 _INLINE_HITS = 100
 T = TypeVar("T")
+Stored = Callable[[str, Sequence[str]], Awaitable[dict[str, T]]]
 
 
 class Encoder(Protocol):
@@ -46,6 +48,8 @@ class ShardClient(Protocol):
     ) -> list[list[dict]]: ...
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]: ...
+
+    async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]: ...
 
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None: ...
 
@@ -111,12 +115,29 @@ class Gateway:
         self.tell()
 
     async def encode(
-        self, texts: Sequence[str], role: str, logits: bool, release: Release | None = None, margins: bool = False
+        self,
+        texts: Sequence[str],
+        role: Role,
+        *,
+        logits: bool = False,
+        margins: bool = False,
+        vectors: bool = False,
+        release: Release | None = None,
     ) -> tuple[Release, Encoded]:
-        """Encode texts by the model of a release; None: of the current one. Returns which."""
+        """Encode texts by the model of a release; None: of the current one. Returns which.
+
+        Args:
+            texts: Of one role.
+            role: Which side they are on.
+            logits: Whether to give the real-valued codes.
+            margins: Whether to give these less the thresholds of their cut.
+            vectors: Whether to give vectors as the index keeps them, if it does.
+            release: Whose model.
+        """
         chosen = release or self.release
         start = time.perf_counter()
-        call = Texts(chosen.name, tuple(texts), role, logits, margins)  # type: ignore[arg-type]
+        kind = kind_of(chosen.vectors) if vectors else None
+        call = Texts(chosen.name, tuple(texts), role, logits, margins, kind)
         encoded = await self._encoder.encode(call)
         self._passes.encoded(time.perf_counter() - start)
         return chosen, encoded
@@ -204,7 +225,14 @@ class Gateway:
         """Find the code of every query: given, stored under an id, or made from text."""
         texts: list[tuple[PendingQuery, str]] = []
         ids: list[tuple[int, PendingQuery, str]] = []
+        problems: dict[int, Problem] = {}
         for place, request in enumerate(requests):
+            if request.rescore.kind == "float" and release.vectors is None:
+                problems[place] = Problem(
+                    "no-vectors",
+                    f"rescore.kind float orders by stored vectors; the index of release {release.name} keeps none.",
+                )
+                continue
             for query, asked in zip(queries[place], request.queries, strict=True):
                 if asked.text is not None:
                     texts.append((query, asked.text))
@@ -212,12 +240,16 @@ class Gateway:
                     ids.append((place, query, asked.id))
                 elif asked.code is not None:
                     query.code = bytes.fromhex(asked.code)
-        _, (stored, away) = await asyncio.gather(
-            self._encode_queries(release, texts), self._codes_of(release, {document_id for _, _, document_id in ids})
+        near = {document_id for _, query, document_id in ids if query.request.rescore.kind == "float"}
+        _, (stored, away), (vectors, _) = await asyncio.gather(
+            self._encode_queries(release, texts),
+            self._stored(release, {document_id for _, _, document_id in ids}, lambda shard: shard.codes_of),
+            self._stored(release, near, lambda shard: shard.vectors_of),
         )
-        problems: dict[int, Problem] = {}
         for place, query, document_id in ids:
             query.code = stored.get(document_id)
+            if document_id in vectors and query.request.rescore.kind == "float":
+                query.values = vectors[document_id].astype(np.float32)
             shard = shard_of(document_id, len(self._shards))
             if shard in away:
                 problems.setdefault(place, away[shard])
@@ -226,22 +258,31 @@ class Gateway:
         return problems
 
     async def _encode_queries(self, release: Release, texts: list[tuple[PendingQuery, str]]) -> None:
-        if not texts:
-            return
-        rescored = any(query.request.rescored for query, _ in texts)
-        _, encoded = await self.encode([text for _, text in texts], "query", False, release, rescored)
-        for row, (query, _) in enumerate(texts):
-            query.margins = encoded.margins[row] if encoded.margins is not None else None
-            query.code = encoded.codes[row].tobytes()
-            query.known = query.searched = bool(encoded.known[row])
+        by_kind: dict[str, list[tuple[PendingQuery, str]]] = {}
+        for query, text in texts:
+            by_kind.setdefault(query.request.rescore.kind, []).append((query, text))
 
-    async def _codes_of(self, release: Release, ids: set[str]) -> tuple[dict[str, bytes], dict[int, Problem]]:
+        async def encode(kind: str, some: list[tuple[PendingQuery, str]]) -> None:
+            wanted = {"margins": kind == "asymmetric", "vectors": kind == "float"}
+            _, encoded = await self.encode([text for _, text in some], "query", **wanted, release=release)
+            values = encoded.margins if encoded.vectors is None else encoded.vectors
+            for row, (query, _) in enumerate(some):
+                query.values = None if values is None else values[row]
+                query.code = encoded.codes[row].tobytes()
+                query.known = query.searched = bool(encoded.known[row])
+
+        await asyncio.gather(*(encode(kind, some) for kind, some in by_kind.items()))
+
+    async def _stored(
+        self, release: Release, ids: set[str], what: Callable[[ShardClient], Stored[T]]
+    ) -> tuple[dict[str, T], dict[int, Problem]]:
+        """What the shards keep of documents, by id, and why some do not answer."""
         by_shard: dict[int, list[str]] = {}
         for document_id in ids:
             by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
-        calls = {shard: self._shards[shard].codes_of(release.name, wanted) for shard, wanted in by_shard.items()}
+        calls = {shard: what(self._shards[shard])(release.name, wanted) for shard, wanted in by_shard.items()}
         answered, away = await _answers(calls)
-        return {key: code for part in answered.values() for key, code in part.items()}, away
+        return {key: kept for part in answered.values() for key, kept in part.items()}, away
 
     async def _ask(
         self, release: Release, groups: dict[Key, list[PendingQuery]]
@@ -264,7 +305,7 @@ class Gateway:
             parts = [shard[place] for shard in found]
             for row, query in enumerate(queries):
                 own = [part.scores[row : row + 1] for part in parts if part.scores is not None]
-                hits, owners, scores = query.take([part.hits.of(row) for part in parts], own if key.rescored else None)
+                hits, owners, scores = query.take([part.hits.of(row) for part in parts], own if key.rescoring else None)
                 if query.request.radius is not None:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
                 if parts[0].documents is None:

@@ -52,6 +52,12 @@ KINDS: dict[str, Kind] = {
         "A code has bits / 4 hexadecimal digits; GET /v1/info names the bits. A code made by another model finds "
         "nothing sensible: encode with POST /v1/encode of this server.",
     ),
+    "no-vectors": Kind(
+        409,
+        "there is no vector to rescore by",
+        "rescore.kind float orders by vectors that an index keeps where it was built with index.vectors; GET /v1/info "
+        "shows index.vectors. A query by code has none. asymmetric needs none.",
+    ),
     "snapshot-exists": Kind(
         409, "a snapshot has this name", "A snapshot never changes: choose another name, or drop that one first."
     ),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
-from texthash.search.rescoring import merge_rescored, signs_of
+from texthash.search.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.search.shard import merge
 from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Group
@@ -25,7 +25,7 @@ class Key(NamedTuple):
     labels: tuple[str, ...] | None
     plan: Plan
     fields: tuple[str, ...]
-    rescored: bool
+    rescoring: Rescoring | None
 
 
 @dataclass
@@ -35,8 +35,8 @@ class PendingQuery:
     Attributes:
         request: Of which it is one.
         code: Packed; None while it is not known, and when nothing can be searched for.
-        margins: Real-valued code less the thresholds of its cut, float32 [bits], for rescoring; None: only the code is
-            known.
+        values: What it is rescored by: float32, the real-valued code less the thresholds of its cut [bits], or the
+            vector [width]; None: only the code is known.
         known: Whether the model knows a word of its text.
         searched: Whether there is something to search for.
         hits: As they are answered.
@@ -47,7 +47,7 @@ class PendingQuery:
 
     request: SearchRequest
     code: bytes | None = None
-    margins: NDArray[np.float32] | None = None
+    values: NDArray[np.float32] | None = None
     known: bool = True
     searched: bool = True
     hits: list[dict[str, Any]] = field(default_factory=list)
@@ -65,8 +65,9 @@ class PendingQuery:
         """Queries with one key are searched in one group."""
         request = self.request
         labels = tuple(request.filter.labels) if request.filter else None
-        window = request.limit * request.rescore.oversample if request.rescored else request.limit + request.offset
-        return Key(window, request.radius, labels, request.params.plan, self.fields, request.rescored)
+        rescoring = None if request.rescore.kind == "none" else request.rescore.kind
+        window = request.limit * request.rescore.oversample if rescoring else request.limit + request.offset
+        return Key(window, request.radius, labels, request.params.plan, self.fields, rescoring)
 
     def take(
         self,
@@ -103,14 +104,12 @@ def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) ->
         inline: Hits up to which the shards send the documents along.
     """
     codes = np.frombuffer(b"".join(query.code or b"" for query in queries), np.uint8).reshape(-1, width)
-    margins = None
-    if key.rescored:
-        margins = signs_of(codes)
-        for row, query in enumerate(queries):
-            if query.margins is not None:
-                margins[row] = query.margins
+    values = None
+    if key.rescoring is not None:
+        signs = zip(queries, signs_of(codes), strict=True)
+        values = np.stack([sign if query.values is None else query.values for query, sign in signs])
     fields = key.fields if key.window <= inline else None
-    return Group(codes, key.window, key.radius, key.labels, key.plan, fields, margins)
+    return Group(codes, key.window, key.radius, key.labels, key.plan, fields, key.rescoring, values)
 
 
 def hit(document: dict[str, Any], distance: int) -> dict[str, Any]:

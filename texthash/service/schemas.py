@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from texthash.config import VectorKind
+
 DocumentField = Literal["title", "text", "labels"]
 
 
@@ -75,11 +77,13 @@ class Plan(Body):
 class Rescore(Body):
     """Whether the nearest documents are put in a finer order than that of the distance."""
 
-    kind: Literal["none", "asymmetric"] = Field(
+    kind: Literal["none", "asymmetric", "float"] = Field(
         "none",
         description="asymmetric: by the query's real-valued code, before it was cut to bits, against the codes of the "
         "documents: the sum of its values where a document has a 1, less that where it has a 0. Of a query by code or "
-        "id only bits are known, so its order stays that of the distance.",
+        "id only bits are known, so its order stays that of the distance. float: by the cosine of the query's vector "
+        "and the document's, which the index keeps if index.vectors of /v1/info says so; a query by id has the vector "
+        "of its document, one by code has none and is refused.",
     )
     oversample: Integer = Field(
         4,
@@ -198,12 +202,23 @@ class ModelInfo(ModelReference):
     vocabulary_hash: str
 
 
+class VectorsInfo(BaseModel):
+    """What the index keeps of each document beside its code, for rescore.kind float."""
+
+    kind: VectorKind = Field(
+        description="activations: the model's real values before their cut to bits; features: vectors of its sentence "
+        "encoder."
+    )
+    width: int
+
+
 class IndexInfo(BaseModel):
     """The index that is served."""
 
     kind: Literal["flat+mih"] = Field("flat+mih", description="The plans that a search may take.")
     documents: int
     shards: int
+    vectors: VectorsInfo | None = Field(description="null: none are kept.")
 
 
 class ReleaseInfo(BaseModel):

@@ -15,7 +15,7 @@ from texthash.home import Home, resolve_home
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.release import CURRENT, list_releases, read_release
-from texthash.search.rescoring import scores_of
+from texthash.search.rescoring import Rescoring, scores_of
 from texthash.search.shard import Shard
 from texthash.service.metrics import ShardMetrics
 from texthash.service.pinned import Pinned
@@ -32,7 +32,9 @@ class Group:
         labels: Only documents with one of these labels.
         plan: flat, mih or auto; all give the same hits.
         fields: Document fields to return with each hit; None: no documents, they are fetched after the merge.
-        margins: Of queries that are rescored: activations less the thresholds, float32 [Q, bits].
+        rescoring: How their hits are scored; None: they are not.
+        values: Of queries that are rescored: activations less the thresholds, float32 [Q, bits], or vectors,
+            float32 [Q, width].
     """
 
     codes: NDArray[np.uint8]
@@ -41,7 +43,8 @@ class Group:
     labels: tuple[str, ...] | None
     plan: Plan
     fields: tuple[str, ...] | None
-    margins: NDArray[np.float32] | None = None
+    rescoring: Rescoring | None = None
+    values: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Found:
         hits = Hits([np.empty(0, np.uint16)] * queries, [np.empty(0, np.int64)] * queries)
         documents: list[list[dict[str, Any]]] | None = None if group.fields is None else [[]] * queries
         totals = None if group.radius is None else np.zeros(queries, np.int64)
-        return cls(hits, documents, totals, None if group.margins is None else [np.empty(0)] * queries)
+        return cls(hits, documents, totals, None if group.rescoring is None else [np.empty(0)] * queries)
 
 
 class ShardServer:
@@ -103,6 +106,11 @@ class ShardServer:
         """Stored codes of those ids that this shard holds."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.codes_of, ids)
+
+    async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
+        """Stored vectors of those ids that this shard holds."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(shard.vectors_of, ids)
 
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
         """A document with its code, by id; None if this shard has none of this id."""
@@ -152,7 +160,9 @@ def _search(shard: Shard, group: Group) -> Found:
     totals = None
     if group.radius is not None:
         totals = shard.total_within_radius(group.codes, group.radius, labels=group.labels)
-    scores = None if group.margins is None else scores_of(shard, group.margins, hits)
+    scores = None
+    if group.rescoring is not None and group.values is not None:
+        scores = scores_of(shard, group.rescoring, group.values, hits)
     if group.fields is None:
         return Found(hits, None, totals, scores)
     documents = iter(shard.documents(np.concatenate(hits.numbers), group.fields))

@@ -16,6 +16,7 @@ from texthash.search.fence import IndexHeldError
 from texthash.search.publish import ReleaseMovedError
 from texthash.search.release import current_name, read_release
 from texthash.search.snapshots import read_snapshot
+from texthash.search.store import Content
 from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.service.problems import Problem
 
@@ -28,14 +29,16 @@ class Upsert:
     """Documents to put in, with the codes that a model gave them.
 
     Attributes:
-        model: Digest of the model; a release of another one has no use for the codes.
+        content: Of the release for which they were encoded; one of another has no use for them.
         documents: With ids that are all different.
         codes: uint8 [N, bits / 8].
+        vectors: float32 [N, width], if the index keeps some.
     """
 
-    model: str
+    content: Content
     documents: tuple[IndexDocument, ...]
     codes: NDArray[np.uint8]
+    vectors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,15 @@ class WriterServer:
             compacted = writer.compact()
             return [Done(compacted.name, compacted.documents)]
         upserts = [write for write in group if isinstance(write, Upsert)]
-        if first.model != writer.release.model_digest:
+        if first.content != writer.release.content:
             raise Problem("model-changed", "another model was released while the documents were being encoded.")
         documents = [document for upsert in upserts for document in upsert.documents]
-        written = writer.upsert(documents, np.concatenate([upsert.codes for upsert in upserts]))
+        vectors = [upsert.vectors for upsert in upserts if upsert.vectors is not None]
+        written = writer.upsert(
+            documents,
+            np.concatenate([upsert.codes for upsert in upserts]),
+            np.concatenate(vectors) if vectors else None,
+        )
         return [
             Done(written.release.name, len(u.documents), sum(d.id in written.new_ids for d in u.documents))
             for u in upserts
@@ -152,7 +160,7 @@ class WriterServer:
 
 
 def _groups(writes: Sequence[Write]) -> list[list[Write]]:
-    """Writes that are made durable together: neighbouring upserts of one model that have no id in common."""
+    """Writes that are made durable together: neighbouring upserts of one content that have no id in common."""
     groups: list[list[Write]] = []
     ids: set[str] = set()
     for write in writes:
@@ -161,7 +169,7 @@ def _groups(writes: Sequence[Write]) -> list[list[Write]]:
             continue
         mine = {document.id for document in write.documents}
         last = groups[-1][0] if groups else None
-        if isinstance(last, Upsert) and last.model == write.model and not ids & mine:
+        if isinstance(last, Upsert) and last.content == write.content and not ids & mine:
             groups[-1].append(write)
             ids |= mine
         else:

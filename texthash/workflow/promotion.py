@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.progress import say
 from texthash.search.release import Release, list_releases, read_pointer, read_release
+from texthash.search.store import kind_of
 
 if TYPE_CHECKING:
     from texthash.home import Home
@@ -49,7 +50,8 @@ def promote(
         The release that is current now.
 
     Raises:
-        ModelMismatchError: the model does not compete with the one that is served.
+        ModelMismatchError: the model does not compete with the one that is served, or lacks what the index keeps as
+            vectors.
         TexthashError: nothing is released; a document has no text; or the new index is not what it should be. Then
             what is served has not changed.
     """
@@ -66,7 +68,7 @@ def promote(
         return current
     start = f"promote-{fingerprint[:12]}"
     source = _begun(home, start, current)
-    coder = Coder(hasher, home)
+    coder = Coder(hasher, home, kind_of(current.vectors))
     index = recode_index(home, source, fingerprint, hasher, coder)
     built = publish(
         home, hasher_dir, index, model=current.model, model_version=version, run=run, commit=commit, switch=False
@@ -122,7 +124,8 @@ def roll_back(home: Home, registry: Registry | None = None) -> Release:
         )
     # The two indexes were alike when the current one took over, or was built.
     alike = [r for r in list_releases(home) if r.index_uri == current.index_uri and r.parent is None]
-    with Transfer(home, alike[-1], target, Coder(hasher, home)) as transfer:
+    coder = Coder(hasher, home, kind_of(target.vectors))
+    with Transfer(home, alike[-1], target, coder) as transfer:
         release = _take_over(home, transfer, f"rollback-{target.model_digest[:12]}")
     say(f"rollback: release {release.name}, {release.documents} documents, by {release.method}")
     _move_alias(registry, release)

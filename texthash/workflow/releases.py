@@ -44,8 +44,9 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
     from texthash.search.distributed import build_index as build_on_ray
     from texthash.search.publish import publish
     from texthash.search.release import current_name, read_release
+    from texthash.search.store import kind_of
 
-    name, hasher = study.model_name, model.hasher
+    name, hasher, settings = study.model_name, model.hasher, study.config.index
     run: str | None = model.run.run_id
     commit: str | None = model.commit
     promote = version is not None and _deserves(study, name, version)
@@ -55,9 +56,9 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
         if current_name(study.home) is not None:
             current = read_release(study.home)
             same_model = (current.model, current.model_version) == (name, version)
-            if same_model and len(current.shards) == study.config.index.shards:
+            if same_model and (len(current.shards), kind_of(current.vectors)) == (settings.shards, settings.vectors):
                 return current
-    where = (hasher, study.corpus.path, study.home, study.config.index.shards)
+    where = (hasher, study.corpus.path, study.home, settings.shards, settings.vectors)
     try:
         index = build_on_ray(*where) if distributed else build_index(*where)
     except ModelMismatchError as error:

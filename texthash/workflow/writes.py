@@ -12,6 +12,7 @@ import numpy as np
 from texthash.errors import CorpusError, TexthashError
 from texthash.progress import track
 from texthash.search.release import Release, open_release, read_release
+from texthash.search.store import kind_of
 from texthash.search.writer import IndexDocument, IndexWriter
 
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ def upsert_file(home: Home, path: Path) -> tuple[Release, int, int]:
     """
     from texthash.corpora.readers import rows
 
-    hasher = read_release(home).open_hasher(home)
+    release = read_release(home)
+    hasher = release.open_hasher(home)
     done = new = 0
     with IndexWriter.open(home) as writer:
         for some in track(_batches(with_text(rows.documents(path))), "upserting (thousands)"):
-            codes = hasher.encode([document.text for document in some])
+            read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
             made = [IndexDocument(document.id, document.text, document.title, document.labels) for document in some]
-            written = writer.upsert(made, codes)
+            written = writer.upsert(made, hasher.cut(read.values), read.vectors)
             done, new = done + written.documents, new + written.new
         return writer.release, done, new
 

@@ -45,7 +45,7 @@ def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         checks.batch(len(texts), "inputs")
         for place, text in enumerate(texts):
             checks.text(text, "body", "inputs", place)
-        release, encoded = await gateway.encode(texts, request.role, request.return_logits)
+        release, encoded = await gateway.encode(texts, request.role, logits=request.return_logits)
         if request.format == "hex":
             codes = to_hex(encoded.codes)
         elif request.format == "bits":

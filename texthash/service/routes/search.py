@@ -21,6 +21,7 @@ _PROBLEMS = (
     "encoder-unavailable",
     "unknown-document",
     "wrong-code-width",
+    "no-vectors",
     "limit-too-large",
     "radius-too-large",
     "shard-unavailable",

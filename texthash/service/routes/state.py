@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import FastAPI
 from starlette.responses import Response
 
@@ -46,7 +48,11 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
                     "edition": release.edition,
                     "vocabulary_hash": release.vocabulary_hash,
                 },
-                "index": {"documents": release.documents, "shards": len(release.shards)},
+                "index": {
+                    "documents": release.documents,
+                    "shards": len(release.shards),
+                    "vectors": release.vectors and asdict(release.vectors),
+                },
                 "limits": Limits(**gateway.limits.model_dump(), max_window=checks.window),
             }
         )

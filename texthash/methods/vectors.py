@@ -1,0 +1,91 @@
+"""Real-valued vectors of documents and queries, for an index that orders its nearest documents again by their cosine.
+
+* ``activations``: the method's real-valued codes less the thresholds of their cut, of which the bits are the signs. For
+  ``role="query"`` those of the query encoder, where a method has two.
+* ``features``: the vectors of the sentence encoder with which the model was trained.
+
+Each is brought to length 1, so that the product of two is their cosine, and half precision is fine enough for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texthash.config import VectorKind
+from texthash.corpora.dataset import Split
+from texthash.errors import ModelMismatchError
+from texthash.methods.base import HashMethod, Need
+from texthash.methods.encode import activations_of, margins, split_batches
+
+_ROWS = 8192
+
+
+def vector_width(method: HashMethod, kind: VectorKind) -> int:
+    """Width of the vectors.
+
+    Raises:
+        ModelMismatchError: the model was not trained beside a sentence encoder.
+    """
+    if kind == "activations":
+        return method.bits
+    if method.shape.encoder is None:
+        raise ModelMismatchError(
+            "the model knows no sentence encoder, so it has no features to keep as vectors.",
+            "train it with corpus.features=minilm, or set index.vectors=activations.",
+        )
+    return method.shape.dense
+
+
+def vector_needs(kind: VectorKind | None) -> frozenset[Need]:
+    """What a batch has to carry for these vectors beside what the method needs."""
+    return frozenset({"dense"}) if kind == "features" else frozenset()
+
+
+def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, dense: Sequence[NDArray]) -> NDArray:
+    """Vectors of some texts, float32 [N, width], of length 1.
+
+    Args:
+        method: That made the activations.
+        kind: Which vectors.
+        activations: Of the texts, [N, bits].
+        dense: Features of the texts, in as many parts as there are batches; empty where they are not needed.
+    """
+    if kind == "activations":
+        return unit(margins(method, activations))
+    return unit(np.concatenate([np.empty((0, vector_width(method, kind)), np.float32), *dense]))
+
+
+def split_vectors(method: HashMethod, split: Split, kind: VectorKind) -> Iterator[NDArray[np.float16]]:
+    """Vectors of all documents of a prepared split in order, float16 [some, width] at a time.
+
+    Training documents have those that their text gives also where the method defines database codes of their own.
+
+    Raises:
+        ModelMismatchError: as :func:`vector_width`.
+        CorpusError: the features of the split are not there.
+    """
+    vector_width(method, kind)
+    if kind == "features":
+        assert method.shape.encoder is not None  # it has a width
+        features = split.dense(method.shape.encoder)
+        for start in range(0, len(split), _ROWS):
+            yield unit(features[start : start + _ROWS]).astype(np.float16)
+        return
+    for batch in split_batches(method, split):
+        yield unit(margins(method, activations_of(method, [batch]))).astype(np.float16)
+
+
+def unit(vectors: NDArray) -> NDArray[np.float32]:
+    """Vectors [N, width] at length 1, float32; one without length stays as it is.
+
+    Raises:
+        ModelMismatchError: a value that is not finite.
+    """
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    if not np.isfinite(lengths).all():
+        raise ModelMismatchError("a real-valued code of the model is not finite.", "train the model again.")
+    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
