@@ -96,6 +96,9 @@ class MethodConfig(Section):
 class TrainingConfig(Section):
     epochs: int | None = Field(None, ge=1, description="null: the method's own")
     batch_size: int | None = Field(None, ge=1, description="global batch, over all workers; null: the method's")
+    labelled: float = Field(
+        1.0, gt=0, le=1, description="share of the training documents, drawn by the seed, whose labels a method sees"
+    )
     workers: int = Field(1, ge=1)
     use_gpu: bool = False
     cpus_per_worker: float = Field(0.5, gt=0)

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import pearsonr
 
 from texthash.corpora.dataset import CorpusShape
@@ -74,28 +73,3 @@ def test_eigenmaps_solve_the_generalised_problem():
         quotient = (y[:, j] @ laplacian @ y[:, j]) / (y[:, j] @ (degrees * y[:, j]))
         assert pearsonr(laplacian @ y[:, j], degrees * y[:, j]).statistic == pytest.approx(1.0, abs=1e-3)
         assert 0 < quotient < 1.5
-
-
-def test_nash_decoder_sees_bits_only_and_learns_through_them(small_corpus):
-    from texthash.corpora.batches import batches
-    from texthash.methods.base import Progress
-
-    method = build("nash", small_corpus.shape, 16, {"stochastic": True})
-    seen = []
-    method.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
-    batch = next(iter(batches(small_corpus.train, 32)))
-    method.loss(batch, Progress(step=0, total=10))["reconstruction"].backward()
-    assert set(seen[0].unique().tolist()) == {0.0, 1.0}
-    assert method.logits.weight.grad.abs().sum() > 0
-
-
-def test_vdsh_posterior_variance_lies_between_one_and_e(small_corpus):
-    from texthash.corpora.batches import batches
-
-    method = build("vdsh", small_corpus.shape, 16)
-    batch = next(iter(batches(small_corpus.train, 32)))
-    log_variance = torch.sigmoid(method.log_variance(method.encoder(batch))).detach()
-    assert float(log_variance.min()) > 0
-    assert float(log_variance.max()) < 1
-    assert len(method.binarizer.thresholds) == 16
-    assert method.binarizer.needs_train

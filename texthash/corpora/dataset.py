@@ -120,6 +120,12 @@ class Split:
         """``indptr`` [N + 1] and label numbers, sorted within a document."""
         return self._arrays["labels_indptr"], self._arrays["labels"]
 
+    def partly_labelled(self, share: float, seed: int) -> Split:
+        """The same documents, of which each has its labels by a chance of ``share``, and else none."""
+        from texthash.corpora.labelled import PartlyLabelled
+
+        return self if share == 1 else PartlyLabelled(self.name, self._corpus, share, seed)
+
     @cached_property
     def labels(self) -> csr_matrix:
         """Membership, uint8 [N, labels]."""

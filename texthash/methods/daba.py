@@ -144,13 +144,13 @@ class DABA(GenerativeMethod):
         return {name: loss}
 
     def reconstruction(self, batch: Batch, progress: Progress) -> Tensor:
-        """L_rec: the clean words from the code of the corrupted ones, per word of the batch."""
+        """L_rec: the clean words from the code of the corrupted ones, per word of all workers' documents."""
         assert batch.tokens is not None
         assert batch.mask is not None
         noisy = torch.bernoulli(self.keep * batch.mask, generator=progress.generator)
         codes = torch.sigmoid(self.logits(self.encoder(batch.tokens, noisy)))
         likelihood = self.decoder.log_likelihood(codes, batch.tokens, batch.mask, self.places, progress.generator)
-        return -likelihood.sum() / batch.mask.sum().clamp(min=1)
+        return -likelihood.sum() / progress.workers.mean(batch.mask.sum().float()).clamp(min=1)
 
     def mismatch(self, batch: Batch, progress: Progress) -> Tensor:
         """L_W of the documents of all workers, to coins that all of them share."""

@@ -11,7 +11,6 @@ Doc2hash-S adds  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +19,7 @@ from torch import Tensor
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import VariationalMethod
-from texthash.parts.categories import LabelHead
+from texthash.methods.generative import Supervised, VariationalMethod
 from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gumbel_softmax
@@ -83,8 +81,12 @@ class Doc2Hash(VariationalMethod):
     ) -> None:
         super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
         self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
-        self.logits = xavier_linear(hidden, 2 * bits)
-        self.decoder = SoftmaxDecoder(2 * bits, shape.vocabulary)
+        self.logits = xavier_linear(hidden, self.width)
+        self.decoder = SoftmaxDecoder(self.width, shape.vocabulary)
+
+    @property
+    def width(self) -> int:
+        return 2 * self.bits
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         """One-hot pairs z [B, 2m] of each document, and sum_j KL(pi_j || uniform) [B]."""
@@ -101,16 +103,8 @@ class Doc2Hash(VariationalMethod):
         return q[..., 1] - q[..., 0]
 
 
-class SupervisedDoc2Hash(Doc2Hash):
-    """Doc2hash whose code also has to tell the labels of its document.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        label_weight: Final weight w_y of the labels.
-        label_ramp: Share of training over which w_y rises from 0.
-        others: Those of :class:`Doc2Hash`.
-    """
+class SupervisedDoc2Hash(Supervised, Doc2Hash):
+    """Doc2hash whose code also has to tell the labels of its document. Arguments: those of both."""
 
     card = replace(
         Doc2Hash.card,
@@ -126,14 +120,3 @@ class SupervisedDoc2Hash(Doc2Hash):
         ),
     )
     search_space = {**Doc2Hash.search_space, "label_weight": LogUniform(10.0, 300.0)}
-
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.labels = LabelHead(2 * bits, shape.labels, shape.multi_label, label_weight, label_ramp)
-
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
-        return {**self.bound(z, kl, batch, progress), "labels": labels}

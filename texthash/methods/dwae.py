@@ -115,8 +115,8 @@ class DWAE(BagAutoencoder):
         """D of the documents of all workers, from logits q [B, m, 2] and sampled bits z [B, m]."""
         if self.divergence == "moments":
             return matching.moment_discrepancy(progress.workers.gather(torch.softmax(q, dim=-1)[..., 1]))
+        prior = progress.workers.gather(matching.fair_coins(z, progress.generator))
         z = progress.workers.gather(z)
-        prior = matching.fair_coins(z, progress.generator)
         if self.divergence == "sinkhorn":
             return matching.sinkhorn_divergence(z, prior)
         kernel = matching.inverse_multiquadric_kernel if self.divergence == "multiquadric" else matching.hamming_kernel

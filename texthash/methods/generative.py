@@ -12,6 +12,7 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
+from texthash.parts.categories import LabelHead
 from texthash.parts.decoders import WordDecoder
 from texthash.parts.encoders import MLPEncoder
 from texthash.parts.reconstruction import word_log_likelihood
@@ -31,9 +32,14 @@ class GenerativeMethod(HashMethod):
         epochs: Passes over the training documents.
         batch_size: Documents in a batch.
         weighting: Of the words of the input.
+
+    Attributes:
+        decoder: From codes to words.
+        labels: From codes to labels, in variants that learn from these (:class:`Supervised`); else None.
     """
 
     decoder: WordDecoder
+    labels: LabelHead | None
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class GenerativeMethod(HashMethod):
     ) -> None:
         super().__init__(shape, bits, weighting)
         self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+        self.labels = None
 
     def stages(self) -> Sequence[Stage]:
         return (
@@ -58,12 +65,47 @@ class GenerativeMethod(HashMethod):
         """Start the decoder's bias at the log frequencies of the words, from the number of documents with each."""
         self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
 
+    @property
+    def width(self) -> int:
+        """Of the codes that the decoder sees: the number of bits, unless a method says otherwise."""
+        return self.bits
+
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
 
     def rate(self, progress: Progress) -> float:
         """Factor on the learning rate; constant unless a method says otherwise."""
         return 1.0
+
+    def label_term(self, codes: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """w_y L_y of codes [B, m], over the labelled documents of all workers; empty without a head."""
+        if self.labels is None:
+            return {}
+        labels, labelled = batch.labels, batch.labelled
+        assert labels is not None, "the card's needs have to name the labels"
+        assert labelled is not None
+        count = progress.workers.mean(labelled.sum().float())
+        return {"labels": self.labels.weight_at(progress.fraction) * self.labels.loss(codes, labels, labelled, count)}
+
+
+class Supervised(GenerativeMethod):
+    """Makes a method learn labels too, ``class SupervisedNASH(Supervised, NASH)``: its loss becomes
+
+        loss  +  w_y L_y(z),   L_y the cross entropy of y^ = z W + b, a binary one where documents have several labels.
+
+    Args:
+        shape: Sizes of the corpus.
+        bits: Length of the code.
+        label_weight: Final weight w_y of the labels.
+        label_ramp: Share of training over which w_y rises from 0.
+        others: Those of the method.
+    """
+
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, **others)
+        self.labels = LabelHead(self.width, shape.labels, shape.multi_label, label_weight, label_ramp)
 
 
 class BagAutoencoder(GenerativeMethod):
@@ -127,7 +169,7 @@ class VariationalMethod(BagAutoencoder):
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        return self.bound(z, kl, batch, progress)
+        return {**self.bound(z, kl, batch, progress), **self.label_term(z, batch, progress)}
 
     def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """The terms of the bound; each distinct word of a document counts once.

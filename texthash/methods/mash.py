@@ -124,7 +124,7 @@ class MASH(BagAutoencoder):
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         short, long = self.codes(batch)
-        terms = self.meaning(batch, short, long, progress)
+        terms = {**self.meaning(batch, short, long, progress), **self.label_term(short, batch, progress)}
         return {**terms, **self.balance(batch, short, sum_terms(terms), progress)}
 
     def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:

@@ -7,18 +7,16 @@ NASH-DN-S   NASH-DN  +  w_y L_y(z~),  L_y the (binary) cross entropy of y^ = z~ 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
+from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
-from texthash.parts.categories import LabelHead
 from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.spaces import LogUniform, Uniform
@@ -68,15 +66,8 @@ class DataDependentNASH(NASH):
         return gaussian_sample(z, self.log_variance(hidden), progress.generator)
 
 
-class SupervisedNASH(DataDependentNASH):
-    """NASH with data-dependent noise whose code also tells labels.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        label_weight: Weight w_y of the labels.
-        others: Those of :class:`DataDependentNASH`.
-    """
+class SupervisedNASH(Supervised, DataDependentNASH):
+    """NASH with data-dependent noise whose code also tells labels. Arguments: those of both."""
 
     card = replace(
         NASH.card,
@@ -88,11 +79,7 @@ class SupervisedNASH(DataDependentNASH):
     )
     search_space = {**DataDependentNASH.search_space, "label_weight": LogUniform(1.0, 300.0)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, label_weight: float = 50.0, **others: Any) -> None:
-        super().__init__(shape, bits, **others)
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight)
-
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
-        return {**self.bound(z, kl, batch, progress), "labels": labels}
+    def __init__(
+        self, shape: CorpusShape, bits: int, *, label_weight: float = 50.0, label_ramp: float = 0.0, **others: Any
+    ) -> None:
+        super().__init__(shape, bits, label_weight=label_weight, label_ramp=label_ramp, **others)

@@ -16,8 +16,8 @@ from torch import Tensor
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
+from texthash.methods.generative import Supervised
 from texthash.methods.mash import MASH
-from texthash.parts.categories import LabelHead
 from texthash.parts.reconstruction import word_log_likelihood
 from texthash.parts.robustness import folded_normal_keep, mask_words
 from texthash.parts.spaces import LogUniform, Uniform
@@ -68,16 +68,8 @@ class SMASH(MASH):
         return replace(batch, values=mask_words(batch.values, keep, progress.generator))
 
 
-class SupervisedSMASH(SMASH):
-    """SMASH whose code also tells labels.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        label_weight: Final weight w_y of the labels.
-        label_ramp: Share of training over which w_y rises from 0.
-        others: Those of :class:`SMASH`.
-    """
+class SupervisedSMASH(Supervised, SMASH):
+    """SMASH whose code also tells labels. Arguments: those of both."""
 
     card = replace(
         SMASH.card,
@@ -93,13 +85,3 @@ class SupervisedSMASH(SMASH):
         ),
     )
     search_space = {**SMASH.search_space, "label_weight": LogUniform(10.0, 300.0)}
-
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
-
-    def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
-        labels = self.labels.term(short, batch.labels, batch.labelled, progress.fraction)
-        return {**super().meaning(batch, short, long, progress), "labels": labels}

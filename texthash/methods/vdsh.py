@@ -34,6 +34,7 @@ class VDSH(VariationalMethod):
         bits: Length m of the code.
         hidden: Width H of the encoder.
         decoder_std: Standard deviation of the initial R.
+        bounded_variance: log s^2 = sigma(t W_s + b), as in the authors' code; else t W_s + b itself.
         learning_rate: Of Adam.
         kl_ramp: Share of training over which w_KL rises from 0.
         epochs: Passes over the training documents.
@@ -71,6 +72,7 @@ class VDSH(VariationalMethod):
         *,
         hidden: int = 500,
         decoder_std: float = 0.1,
+        bounded_variance: bool = True,
         learning_rate: float = 6e-3,
         kl_ramp: float = 0.5,
         epochs: int = 12,
@@ -87,6 +89,7 @@ class VDSH(VariationalMethod):
             batch_size=batch_size,
             **others,
         )
+        self.bounded_variance = bounded_variance
         self.mean = xavier_linear(hidden, bits)
         self.log_variance = xavier_linear(hidden, bits)
         self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=decoder_std)
@@ -99,7 +102,11 @@ class VDSH(VariationalMethod):
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """mu and log s^2 of each document, [B, m] each."""
         hidden = self.encoder(batch)
-        return self.mean(hidden), torch.sigmoid(self.log_variance(hidden))
+        return self.mean(hidden), self.bounded(self.log_variance(hidden))
+
+    def bounded(self, log_variance: Tensor) -> Tensor:
+        """log s^2 in (0, 1): s^2 never falls below 1, so there is always noise."""
+        return torch.sigmoid(log_variance) if self.bounded_variance else log_variance
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.mean(self.encoder(batch))

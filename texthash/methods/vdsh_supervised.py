@@ -11,31 +11,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
+from texthash.methods.generative import Supervised
 from texthash.methods.vdsh import VDSH
-from texthash.parts.categories import LabelHead
 from texthash.parts.encoders import MLPEncoder, xavier_linear
 from texthash.parts.estimators import gaussian_sample
 from texthash.parts.priors import gaussian_kl
 from texthash.parts.spaces import LogUniform
 
 
-class SupervisedVDSH(VDSH):
-    """Supervised variational deep semantic hashing.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        label_weight: Final weight w_y of the labels.
-        label_ramp: Share of training over which w_y rises from 0.
-        others: Those of :class:`VDSH`.
-    """
+class SupervisedVDSH(Supervised, VDSH):
+    """Supervised variational deep semantic hashing. Arguments: those of both."""
 
     card = replace(
         VDSH.card,
@@ -52,23 +42,8 @@ class SupervisedVDSH(VDSH):
     )
     search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 1000,
-        label_weight: float = 150.0,
-        label_ramp: float = 0.1,
-        **others: Any,
-    ) -> None:
+    def __init__(self, shape: CorpusShape, bits: int, *, hidden: int = 1000, **others: Any) -> None:
         super().__init__(shape, bits, hidden=hidden, **others)
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
-
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
-        return {**self.bound(z, kl, batch, progress), "labels": labels}
 
 
 class PrivateVDSH(SupervisedVDSH):
@@ -91,8 +66,7 @@ class PrivateVDSH(SupervisedVDSH):
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
         hidden = self.private_encoder(batch)
-        mean, log_variance = self.private_mean(hidden), torch.sigmoid(self.private_log_variance(hidden))
+        mean, log_variance = self.private_mean(hidden), self.bounded(self.private_log_variance(hidden))
         v = gaussian_sample(mean, log_variance, progress.generator)
         both = self.bound(z + v, kl + gaussian_kl(mean, log_variance), batch, progress)
-        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
-        return {**both, "labels": labels}
+        return {**both, **self.label_term(z, batch, progress)}

@@ -11,7 +11,6 @@ NASH is the case d = m, T = I, alpha = 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +19,8 @@ from torch import Tensor
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress
+from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
-from texthash.parts.categories import LabelHead
 from texthash.parts.decoders import TopicDecoder
 from texthash.parts.few_bit import orthogonality
 from texthash.parts.spaces import Choice, LogUniform
@@ -86,16 +85,8 @@ class WISH(NASH):
         return {**terms, "orthogonality": self.orthogonality * orthogonality(self.decoder.topics)}
 
 
-class SupervisedWISH(WISH):
-    """WISH whose code also tells labels.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        label_weight: Final weight w_y of the labels.
-        label_ramp: Share of training over which w_y rises from 0.
-        others: Those of :class:`WISH`.
-    """
+class SupervisedWISH(Supervised, WISH):
+    """WISH whose code also tells labels. Arguments: those of both."""
 
     card = replace(
         WISH.card,
@@ -111,14 +102,3 @@ class SupervisedWISH(WISH):
         ),
     )
     search_space = {**WISH.search_space, "label_weight": LogUniform(10.0, 300.0)}
-
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.labels = LabelHead(bits, shape.labels, shape.multi_label, label_weight, label_ramp)
-
-    def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        z, kl = self.sample(batch, progress)
-        labels = self.labels.term(z, batch.labels, batch.labelled, progress.fraction)
-        return {**self.bound(z, kl, batch, progress), "labels": labels}

@@ -38,23 +38,24 @@ class LabelHead(nn.Module):
         self.multi_label, self.weight, self.ramp = multi_label, weight, ramp
         self.map = xavier_linear(features, labels)
 
-    def term(self, codes: Tensor, labels: Tensor | None, labelled: Tensor | None, fraction: float) -> Tensor:
-        """w_y L; ``fraction`` is the share of training that is done."""
-        return linear_ramp(fraction, 0.0, self.weight, over=self.ramp) * self.loss(codes, labels, labelled)
+    def weight_at(self, fraction: float) -> float:
+        """w_y when that share of training is done."""
+        return linear_ramp(fraction, 0.0, self.weight, over=self.ramp)
 
-    def loss(self, codes: Tensor, labels: Tensor | None, labelled: Tensor | None) -> Tensor:
+    def loss(self, codes: Tensor, labels: Tensor, labelled: Tensor, count: Tensor | None = None) -> Tensor:
         """Mean of L over the labelled documents of a batch; 0 if there is none.
 
         Args:
             codes: z [B, m].
             labels: y [B, C], 0 or 1.
             labelled: Whether each document has labels, bool [B].
+            count: By how many the sum is divided; None: by the labelled ones. Workers that average gradients pass the
+                mean number of labelled documents that each of them has, so that every document counts alike.
         """
-        assert labels is not None, "the card's needs have to name the labels"
-        assert labelled is not None
         logits = self.map(codes)
         if self.multi_label:
             each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)
         else:
             each = F.cross_entropy(logits, labels, reduction="none")
-        return torch.where(labelled, each, 0.0).sum() / labelled.sum().clamp(min=1)
+        divisor = labelled.sum() if count is None else count
+        return torch.where(labelled, each, 0.0).sum() / torch.where(divisor > 0, divisor, 1)

@@ -103,7 +103,7 @@ class _Fit:
         self.workers = Workers()
         self.device = _device(config)
         self.method = method.to(self.device)
-        self.train, self.config = train, config
+        self.train, self.config = train.partly_labelled(config.labelled, config.seed), config
         self.validate, self.on_epoch, self.checkpointer = validate, on_epoch, checkpointer
         self.history: list[EpochReport] = []
         self.best: float | None = None
