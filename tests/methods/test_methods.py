@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from texthash.config import TrainingConfig
+from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.batches import batches, text_batch
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import Card, GradientStage
@@ -15,6 +15,7 @@ from texthash.methods.hasher import Hasher, digest
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.search.flat import FlatIndex
 from texthash.training.loop import fit
+from texthash.tuning.spaces import published_point
 
 BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
@@ -117,6 +118,8 @@ class TestEveryMethod:
     def test_search_space_names_hyperparameters(self, name):
         cls = get_method(name)
         assert set(cls.search_space) <= set(hyperparameters(name))
+        method = MethodConfig(name=name, bits=BITS)
+        assert not cls.search_space or published_point(method, cls.search_space), "a default lies outside of its range"
 
     def test_unknown_hyperparameter_is_refused(self, name, small_corpus):
         with pytest.raises(UsageError, match="no hyper-parameter 'hiden'"):

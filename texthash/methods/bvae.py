@@ -21,7 +21,7 @@ from texthash.parts.decoders import SoftmaxDecoder
 from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import binary_concrete
 from texthash.parts.priors import bernoulli_kl
-from texthash.parts.spaces import LogUniform, Uniform
+from texthash.parts.spaces import Choice, LogUniform, Uniform
 
 
 class BVAE(VariationalMethod):
@@ -56,6 +56,7 @@ class BVAE(VariationalMethod):
     )
     search_space = {
         **VariationalMethod.search_space,
+        "batch_size": Choice(64, 100, 128, 256),
         "temperature": Uniform(0.3, 1.0),
         "kl_weight": LogUniform(0.03, 2.0),
     }

@@ -25,7 +25,7 @@ from texthash.parts.encoders import xavier_linear
 from texthash.parts.estimators import gumbel_softmax
 from texthash.parts.priors import categorical_kl
 from texthash.parts.schedules import exponential_decay
-from texthash.parts.spaces import LogUniform
+from texthash.parts.spaces import Choice, LogUniform
 
 
 class Doc2Hash(VariationalMethod):
@@ -63,6 +63,7 @@ class Doc2Hash(VariationalMethod):
     search_space = {
         **VariationalMethod.search_space,
         "learning_rate": LogUniform(5e-4, 8e-3),
+        "batch_size": Choice(64, 100, 128, 256),
         "end_temperature": LogUniform(0.1, 1.0),
         "kl_weight": LogUniform(0.03, 2.0),
     }
@@ -117,6 +118,7 @@ class SupervisedDoc2Hash(Supervised, Doc2Hash):
             *Doc2Hash.card.deviations,
             "labels of multi-label corpora are learned by cross entropy, not by the squared error of sigmoids",
             "w_y reaches its end after a tenth of training, not by 3/1000 a batch",
+            "temperature, dropout and learning rate as without labels, where the code has 0.2 at the start, 0 and 1e-4",
         ),
     )
     search_space = {**Doc2Hash.search_space, "label_weight": LogUniform(10.0, 300.0)}

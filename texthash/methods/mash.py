@@ -61,6 +61,7 @@ class MASH(BagAutoencoder):
         citation="He et al., 2023, doi:10.1145/3570725",
         fidelity="code",
         deviations=(
+            "the learning rate is constant; the code multiplies it by 0.96 every 5,000 steps",
             "the balance terms count from a fixed share of training on; the code waits until precision on its test "
             "queries has stayed below its best for 5 epochs",
             "the memory is written with every batch; the code stops writing between epoch 10 and that moment",

@@ -32,7 +32,12 @@ class NoisyNASH(NASH):
         others: Those of :class:`~texthash.methods.nash.NASH`.
     """
 
-    card = replace(NASH.card, name="nash_n", title=f"{NASH.card.title} (fixed noise, NASH-N)")
+    card = replace(
+        NASH.card,
+        name="nash_n",
+        title=f"{NASH.card.title} (fixed noise, NASH-N)",
+        deviations=(*NASH.card.deviations, "the paper's strength of the noise is not known: s is 0.5"),
+    )
     search_space = {**NASH.search_space, "noise": Uniform(0.05, 1.0)}
 
     def __init__(self, shape: CorpusShape, bits: int, *, noise: float = 0.5, **others: Any) -> None:
@@ -54,7 +59,16 @@ class DataDependentNASH(NASH):
         others: Those of :class:`~texthash.methods.nash.NASH`.
     """
 
-    card = replace(NASH.card, name="nash_dn", title=f"{NASH.card.title} (data-dependent noise, NASH-DN)")
+    card = replace(
+        NASH.card,
+        name="nash_dn",
+        title=f"{NASH.card.title} (data-dependent noise, NASH-DN)",
+        deviations=(
+            *NASH.card.deviations,
+            "log s^2 is one linear map of the encoder's last layer, and s starts at 0.5: how the paper has it from "
+            "the document is not known",
+        ),
+    )
     search_space = {**NASH.search_space, "noise": Uniform(0.05, 1.0)}
 
     def __init__(self, shape: CorpusShape, bits: int, *, hidden: int = 500, noise: float = 0.5, **others: Any) -> None:
@@ -70,12 +84,13 @@ class SupervisedNASH(Supervised, DataDependentNASH):
     """NASH with data-dependent noise whose code also tells labels. Arguments: those of both."""
 
     card = replace(
-        NASH.card,
+        DataDependentNASH.card,
         name="nash_dn_s",
         title=f"{NASH.card.title} (supervised, NASH-DN-S)",
         tags=(*NASH.card.tags, "SFC"),
         needs=frozenset({"labels"}),
         supervision="labels",
+        deviations=(*DataDependentNASH.card.deviations, "the paper's weight of the labels is not known: w_y is 50"),
     )
     search_space = {**DataDependentNASH.search_space, "label_weight": LogUniform(1.0, 300.0)}
 

@@ -46,6 +46,7 @@ class StackedRBM(PretrainedAutoencoder):
         fidelity="reconstructed",
         deviations=(
             "Adam for CD-1 and for fine-tuning; the paper fine-tunes by conjugate gradients",
+            "10 epochs of CD-1 for each machine and a cut at 0.5; recalled of the paper: 50 and 0.1",
             "a document's loss is the sum over its words, not their mean",
             "visible biases start at the log frequencies of the words",
         ),

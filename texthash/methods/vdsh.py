@@ -55,6 +55,7 @@ class VDSH(VariationalMethod):
             "steps to unlearn than batches of more than one document leave",
             "batches of 256 documents at learning rate 6e-3 for 12 epochs, not of one at 1e-3 for 25",
             "w_KL reaches its end after half of training, not after 5,000 documents",
+            "the learning rate is constant; the code multiplies it by 0.96 every 10,000 documents",
             "dropout 0.2, not 0.1",
         ),
     )

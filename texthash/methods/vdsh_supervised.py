@@ -38,6 +38,7 @@ class SupervisedVDSH(Supervised, VDSH):
             *VDSH.card.deviations,
             "single-label corpora have a softmax over the labels, not one sigmoid a label",
             "w_y reaches its end after a tenth of training, not after 1,500 documents",
+            "12 epochs as without labels, not 15",
         ),
     )
     search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}

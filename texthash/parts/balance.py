@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def bit_balance(codes: Tensor) -> Tensor:
-    """|| (1/B) sum_b z_b ||^2: 0 where each bit is on in half of the batch.
+    """|| (1/B) sum_b z_b ||^2: 0 where each bit is on in half of the batch (Weiss et al., 2008, as a penalty).
 
     Args:
         codes: z [B, m].
@@ -24,7 +24,7 @@ def bit_balance(codes: Tensor) -> Tensor:
 
 
 def decorrelation(codes: Tensor) -> Tensor:
-    """|| z^T z / B - I_m ||_F^2: 0 where the bits are binary, and any two agree in half of the batch.
+    """|| z^T z / B - I_m ||_F^2: 0 where bits are binary and any two agree in half of the batch (Weiss et al., 2008).
 
     Args:
         codes: z [B, m].

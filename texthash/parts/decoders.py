@@ -28,7 +28,7 @@ class WordDecoder(nn.Module):
 
 
 class SoftmaxDecoder(WordDecoder):
-    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary.
+    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary (Chaidaroon & Fang, 2017).
 
     Args:
         bits: Width m of the code.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def quantization_loss(codes: Tensor) -> Tensor:
-    """|| z - sgn(z) ||^2 of each document; the sign, with sgn(0) := -1 as bits are cut, gets no gradient.
+    """|| z - sgn(z) ||^2 of each document (Gong & Lazebnik, 2011); sgn(0) := -1 as bits are cut, and gets no gradient.
 
     Args:
         codes: z [B, m] around signs; of probabilities p, 2 p - 1, which makes four times the error of p.

@@ -9,7 +9,8 @@ from texthash.parts.bags import Bag
 
 
 def word_log_likelihood(logits: Tensor, bag: Bag, weights: Tensor | None = None) -> Tensor:
-    """sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only.
+    """sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only: all a_w = 1 as in VDSH
+    (Chaidaroon & Fang, 2017), weights of tf-idf as in Doc2hash (Zhang & Zhu, 2019), or counts.
 
     Args:
         logits: [B, V] scores of all words.

@@ -40,7 +40,7 @@ def folded_normal_keep(values: Tensor, noise: float, generator: torch.Generator 
 
 
 def gaussian_noise(values: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
-    """x~ = x + s eps, eps ~ N(0, 1) for each word that occurs; words that do not stay absent. [nnz]"""
+    """x~ = x + s eps, eps ~ N(0, 1) for each word that occurs; words that do not stay absent. [nnz] -> [nnz]."""
     return values + std * torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
 
 

@@ -1,0 +1,51 @@
+"""What cards say of a method, against the survey's own table (number of the entry, semantics, code quality, others)."""
+
+import pytest
+
+from texthash.methods.registry import methods
+
+# "A Survey on Deep Text Hashing", table of methods: tags in its order.
+SURVEY = {
+    2: ("hierhash", "Rec Prior(G) MMI Pse"),
+    5: ("smash", "Rec CB FE Quan(Tanh) Robustness"),
+    16: ("dwae", "Rec CB"),
+    18: ("daba", "Rec CB Quan(Sigmoid) Robustness"),
+    19: ("corrsh", "Rec Prior(BM) Quan(Sgn)"),
+    20: ("wish", "Rec Prior(B) CB FE Quan(Sgn)"),
+    21: ("ammi", "MMI"),
+    25: ("bmsh", "Rec Prior(M) CB Quan(Sgn)"),
+    26: ("doc2hash", "Rec Prior(C) Gradient"),
+    27: ("bvae", "Rec Prior(B) CB Quan(Sgn) Gradient"),
+    31: ("nash", "Rec Prior(B) CB Quan(Sgn) Robustness"),
+    33: ("vdsh", "Rec Prior(G)"),
+    34: ("dgm_sph", "Rec CB"),
+}
+# Parts of an entry that lack some of its tags.
+LESS = {"gmsh": "Rec Prior(M)", "mash": "Rec CB FE Quan(Tanh)"}
+OF_SURVEY = {name: cls.card for name, cls in methods().items() if cls.card.survey_entry}
+
+
+@pytest.mark.parametrize("entry", SURVEY)
+def test_entry_and_tags_are_those_of_the_survey(entry):
+    name, tags = SURVEY[entry]
+    card = OF_SURVEY[name]
+    assert (card.survey_entry, card.tags) == (entry, tuple(tags.split()))
+
+
+@pytest.mark.parametrize("name", OF_SURVEY)
+def test_a_variant_has_the_tags_of_its_entry_and_says_what_it_adds(name):
+    card = OF_SURVEY[name]
+    main, tags = SURVEY[card.survey_entry]
+    own = LESS.get(name, tags).split() + (["SFC"] if card.supervision == "labels" else [])
+    assert card.tags == tuple(own)
+    assert card.venue == OF_SURVEY[main].venue
+    assert ("labels" in card.needs) == (card.supervision == "labels")
+
+
+@pytest.mark.parametrize("name", OF_SURVEY)
+def test_what_is_not_the_paper_itself_says_in_what_it_differs(name):
+    assert OF_SURVEY[name].fidelity == "paper" or OF_SURVEY[name].deviations
+
+
+def test_no_entry_is_missed():
+    assert {card.survey_entry for card in OF_SURVEY.values()} == set(SURVEY)

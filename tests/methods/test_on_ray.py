@@ -1,0 +1,128 @@
+"""Every method on a cluster: trained by two workers, tuned over its own search space, served. Minutes; ``-m slow``."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from methods.test_methods import BITS, ITERATIVE, NAMES
+from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
+from texthash.home import Home
+from texthash.methods.hasher import Hasher
+from texthash.methods.registry import build, get_method, hyperparameters
+from texthash.search.build import build_index
+from texthash.search.publish import publish
+from texthash.search.release import open_release
+from texthash.search.shard import merge
+from texthash.service.run import serve_release
+from texthash.training.distributed import train_distributed
+from texthash.training.loop import fit
+from texthash.tuning.spaces import free_space, published_point
+from texthash.workflow.study import Study
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ALONE = TrainingConfig(epochs=2, batch_size=64, seed=3)
+TOGETHER = ALONE.model_copy(update={"workers": 2, "cpus_per_worker": 0.4})
+TEXTS = ["sort the values of an array", "plot a figure", "fit a linear model", "merge two tables"]
+
+
+def setting(name: str) -> MethodConfig:
+    """A method at 16 bits, its layers narrow."""
+    return MethodConfig(name=name, bits=BITS, params={"hidden": 64} if "hidden" in hyperparameters(name) else {})
+
+
+def build_of(name: str, corpus):
+    method = setting(name)
+    return build(name, corpus.shape, BITS, method.params, ALONE.seed)
+
+
+@pytest.fixture(scope="module")
+def trained(ray_cluster, small_corpus, tmp_path_factory):
+    """Each method fitted once by two workers."""
+    storage, results = tmp_path_factory.mktemp("runs"), {}
+
+    def get(name):
+        if name not in results:
+            results[name] = train_distributed(setting(name), small_corpus.path, TOGETHER, storage=storage, name=name)
+        return results[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_two_workers_train_it_as_one_process_does(name, small_corpus, trained):
+    """Noise differs, so the terms are alike and not equal; test_two_workers.py has them equal under equal noise."""
+    one = fit(build_of(name, small_corpus), small_corpus.train, ALONE)
+    two = trained(name)
+    assert [(r.stage, r.epoch) for r in two.history] == [(r.stage, r.epoch) for r in one.history]
+    for ours, theirs in zip(two.history, one.history, strict=True):
+        assert ours.terms == pytest.approx(theirs.terms, rel=0.15, abs=0.5), ours.stage
+    assert np.unique(Hasher.of(two.method, small_corpus).encode_split(small_corpus.validation), axis=0).shape[0] > 1
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if get_method(name).search_space])
+def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, tmp_path):
+    config = Config(
+        corpus=small_corpus.manifest.config,
+        method=setting(name),
+        training=TrainingConfig(batch_size=64, seed=3),
+        tuning=TuningConfig(trials=2, epochs=1, grace_epochs=1, cpus_per_trial=0.8),
+    )
+    study = Study(config, Home(tmp_path), small_corpus)
+    run, found = study.search()
+    with run:
+        assert [trial.fate for trial in found.trials] == ["completed", "completed"]
+        space = free_space(config.method, config.training)
+        assert found.params.keys() == space.keys()
+        assert any(trial.params == published_point(config.method, space) for trial in found.trials)
+
+
+@pytest.fixture(scope="module")
+def service() -> ServiceConfig:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return ServiceConfig(port=probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(ray_cluster, service, tmp_path_factory):
+    """Publishes a model over the corpus under a running service, and gives a client of that."""
+    from ray import serve
+
+    home, url = Home(tmp_path_factory.mktemp("served")), None
+
+    def publish_model(hasher, name, corpus):
+        nonlocal url
+        saved = hasher.save(home.root / "models" / name)
+        publish(home, saved, build_index(saved, corpus.path, home, shards=2), model_version=name)
+        url = url or serve_release(home, service, route_prefix="/every")
+        wanted, end = open_release(home), time.monotonic() + 60
+        with httpx.Client(base_url=url, timeout=30.0) as client:
+            while client.get("/v1/info").json()["release"] != wanted.release.name:
+                assert time.monotonic() < end, f"the service did not take up {wanted.release.name}"
+                time.sleep(0.2)
+            body = {"queries": [{"text": text} for text in TEXTS], "limit": 10}
+            return wanted, client.post("/v1/search", json=body).json()
+
+    yield publish_model
+    serve.shutdown()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_served(name, small_corpus, served, trained):
+    method = (
+        trained(name).method
+        if name in ITERATIVE
+        else fit(build_of(name, small_corpus), small_corpus.train, ALONE).method
+    )
+    release, reply = served(Hasher.of(method, small_corpus), name, small_corpus)
+    assert reply["release"] == release.release.name
+    codes = release.hasher.encode(TEXTS, role="query")
+    hits, _ = merge([shard.search(codes, 10) for shard in release.shards], 10)
+    found = [[hit["distance"] for hit in result["hits"]] for result in reply["results"]]
+    assert found == hits.distances.tolist()
