@@ -1,6 +1,7 @@
 """MASH and SMASH: similarities handed down, and balance over documents that the batch does not hold."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,30 @@ def test_copies_that_are_all_alike_weigh_the_same(small_corpus, batch, monkeypat
     monkeypatch.setattr(method, "masked", lambda batch, progress: batch)
     terms = method.loss(batch, EARLY)
     torch.testing.assert_close(terms["denoising"], terms["reconstruction"] / 3)
+
+
+def test_a_copy_weighs_by_its_likeness_to_its_own_document(small_corpus, batch, monkeypatch):
+    """The code lays the copies of a batch out in the wrong order, and so mixes up documents and features."""
+    method = build("smash", small_corpus.shape, BITS).eval()
+    method.attach(small_corpus.train)
+    with torch.no_grad():
+        method.long.weight.mul_(3.0)  # copies that are unlike
+    copies = [replace(batch, values=batch.values * (batch.indices % divisor > 0)) for divisor in (2, 3, 5)]
+    drawn = iter(copies)
+    monkeypatch.setattr(method, "masked", lambda batch, progress: next(drawn))
+    found = method.loss(batch, EARLY)["denoising"]
+    with torch.no_grad():
+        _, long = method.codes(batch)
+        expected = torch.zeros(())
+        for b in range(len(batch)):
+            of_copies = [method.codes(copy) for copy in copies]
+            likeness = torch.stack([long[b] @ noisy_long[b] for _, noisy_long in of_copies])
+            weights = torch.softmax(likeness, dim=0)
+            for weight, (short, _) in zip(weights, of_copies, strict=True):
+                log_p = torch.log_softmax(method.decoder(short)[b], dim=0)
+                expected -= weight * log_p[batch.indices[batch.document == b]].sum() / 3 / len(batch)
+    assert float((weights - 1 / 3).abs().max()) > 0.01, "alike copies would show nothing"
+    torch.testing.assert_close(found.detach(), expected)
 
 
 def test_a_saved_model_holds_no_memory_of_the_training_documents_and_a_checkpoint_does(small_corpus, tmp_path):

@@ -11,6 +11,7 @@ Doc2hash-S adds  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,8 @@ class Doc2Hash(VariationalMethod):
         temperature: tau at the start.
         end_temperature: tau after annealing.
         annealing: Share of training over which tau falls.
+        flat_divergence: KL as the authors' code has it, of one softmax over all 2m logits from 1/2 each, which may be
+            below zero; to compare with that.
         batch_size: Documents in a batch.
         others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
     """
@@ -77,11 +80,13 @@ class Doc2Hash(VariationalMethod):
         temperature: float = 1.0,
         end_temperature: float = 0.1,
         annealing: float = 0.005,
+        flat_divergence: bool = False,
         batch_size: int = 100,
         **others: Any,
     ) -> None:
         super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
         self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
+        self.flat_divergence = flat_divergence
         self.logits = xavier_linear(hidden, self.width)
         self.decoder = SoftmaxDecoder(self.width, shape.vocabulary)
 
@@ -93,7 +98,8 @@ class Doc2Hash(VariationalMethod):
         """One-hot pairs z [B, 2m] of each document, and sum_j KL(pi_j || uniform) [B]."""
         q = self.pairs(batch)
         tau = exponential_decay(progress.fraction, self.temperature, self.end_temperature, over=self.annealing)
-        return gumbel_softmax(q, tau, progress.generator).flatten(1), categorical_kl(q)
+        kl = categorical_kl(q.flatten(1)[:, None]) - math.log(self.bits) if self.flat_divergence else categorical_kl(q)
+        return gumbel_softmax(q, tau, progress.generator).flatten(1), kl
 
     def pairs(self, batch: Batch) -> Tensor:
         """Logits q [B, m, 2] of the two values of each bit."""
