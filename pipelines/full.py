@@ -23,7 +23,7 @@ from texthash.distributed import check_shared, cluster
 from texthash.home import Home
 from texthash.progress import say
 from texthash.service.run import serve_release
-from texthash.tracking import check_store
+from texthash.tracking import open_store
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
 
@@ -32,7 +32,7 @@ STDOUT = sys.stdout
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any] | None:
     started = time.monotonic()
-    check_store(config.tracking, home)
+    open_store(config.tracking, home)
     with cluster() as local:
         check_shared(home.root, home.store)
         with step("prepare"):

@@ -16,12 +16,12 @@ from common import parser, run, step
 from texthash.config import Config
 from texthash.distributed import check_shared, cluster
 from texthash.home import Home
-from texthash.tracking import check_store
+from texthash.tracking import open_store
 from texthash.workflow.study import Study, prepare
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
-    check_store(config.tracking, home)
+    open_store(config.tracking, home)
     with cluster():
         check_shared(home.root, home.store)
         with step("prepare"):

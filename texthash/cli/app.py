@@ -29,6 +29,7 @@ app = typer.Typer(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     listings.methods,
     listings.doctor,
+    listings.sync,
     models.prepare,
     models.train,
     models.tune,

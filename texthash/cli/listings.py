@@ -1,4 +1,4 @@
-"""Commands that say what there is: methods, this machine."""
+"""Commands that say what there is: methods, this machine, what waits for the tracking server."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json
     show([asdict(finding) for finding in findings], as_json)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
+
+
+def sync(as_json: Json = False) -> None:
+    """Send to the MLflow server what was logged while it was away. Example: `texthash sync`"""
+    from texthash.tracking import Outbox
+
+    outbox = Outbox.of(resolve_home())
+    sent = outbox.send_all()
+    show([{"run": outbox.server_id(run), "entries": count} for run, count in sent.items()], as_json)

@@ -58,10 +58,10 @@ def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
 
 def study_of(settings: Config, home: Home, distributed: bool) -> Study:
     """The study of a configuration, its corpus prepared; the tracking store is asked first."""
-    from texthash.tracking import check_store
+    from texthash.tracking import open_store
     from texthash.workflow.study import Study
 
-    check_store(settings.tracking, home)
+    open_store(settings.tracking, home)
     return Study(settings, home, prepared_corpus(settings, home, distributed))
 
 

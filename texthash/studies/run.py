@@ -16,7 +16,7 @@ from texthash.progress import say
 from texthash.studies.cells import experiment, run_cell, with_threads
 from texthash.studies.folder import StudyFolder, corpus_key
 from texthash.studies.plan import Cell, Plan
-from texthash.tracking import Run, Tracker, check_store
+from texthash.tracking import Run, Tracker, open_store
 from texthash.workflow.study import prepare
 
 # What does a cell: gives None when it is done, else why it could not be.
@@ -73,7 +73,7 @@ def run_study(
         CorpusError: a corpus has changed under the study.
         TexthashError: the tracking store cannot be used.
     """
-    check_store(plan.corpora[0].tracking, home)
+    open_store(plan.corpora[0].tracking, home)
     folder = StudyFolder.claim(plan, home, extend)
     with folder.held():
         left = [cell for cell in plan.cells if not folder.finished(cell)]

@@ -5,8 +5,9 @@ workers) write to one store. Objects here travel to other processes; each opens 
 """
 
 from texthash.tracking.environment import commit, data_digest
+from texthash.tracking.outbox import Outbox, open_store
 from texthash.tracking.run import Run
-from texthash.tracking.store import check_store
+from texthash.tracking.store import StoreAwayError, check_store
 from texthash.tracking.tracker import Tracker
 
-__all__ = ["Run", "Tracker", "check_store", "commit", "data_digest"]
+__all__ = ["Outbox", "Run", "StoreAwayError", "Tracker", "check_store", "commit", "data_digest", "open_store"]

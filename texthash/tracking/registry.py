@@ -52,13 +52,13 @@ class Registry:
         except StoreError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        for version in self._client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'"):
+        for version in self._client.search_model_versions(f"name = '{name}' and run_id = '{run.server_id}'"):
             if version.source == source:  # local stores do not keep the model's id
                 return str(version.version)
         made = self._client.create_model_version(
             name,
             source=source,
-            run_id=run.run_id,
+            run_id=run.server_id,
             tags={"validation_metric": run.validation, "validation_score": as_text(score), "data_digest": data},
             description=note or None,
             model_id=model_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.progress import say
+from texthash.tracking.delivery import deliver
 from texthash.tracking.environment import data_digest
+from texthash.tracking.outbox import Outbox
 from texthash.tracking.store import StoreError, as_text, client_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
     from texthash.training.loop import EpochReport
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-_PARAMS_AT_ONCE, _PARAM_LENGTH, _METRICS_AT_ONCE = 100, 6000, 1000
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,40 @@ class Run:
         uri: Of the tracking store.
         run_id: Of the run.
         validation: Name under which an epoch's validation figure is logged, for instance ``val/p_at_100``.
+        unsent: Directory of the outbox that keeps what is logged while the server is away; empty: what cannot be
+            logged is an error.
     """
 
     uri: str
     run_id: str
     validation: str = "val/score"
+    unsent: str = ""
 
     @property
     def _client(self) -> MlflowClient:
         return client_of(self.uri)
 
+    @property
+    def server_id(self) -> str:
+        """The run's id in the store, which is another where the run began while its server was away."""
+        return Outbox(Path(self.unsent)).server_id(self.run_id) if self.unsent else self.run_id
+
+    @property
+    def model_id(self) -> str | None:
+        """Id of the model that was logged while the server was away, once it has been sent."""
+        return Outbox(Path(self.unsent)).model_id(self.run_id) if self.unsent else None
+
+    def log(self, op: str, **values: Any) -> str | None:
+        """Log an entry (:mod:`texthash.tracking.delivery`); while the server is away it is kept, and sent later."""
+        entry = {"op": op, **values}
+        if self.unsent:
+            return Outbox(Path(self.unsent)).put(self.uri, self.run_id, entry)
+        return deliver(self._client, self.run_id, entry)
+
     def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str | None = None) -> None:
         """Log figures by name; with ``model_id`` they are linked to a logged model too."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        found = [Metric(name, float(value), now, step, model_id=model_id) for name, value in values.items()]
-        for start in range(0, len(found), _METRICS_AT_ONCE):
-            self._client.log_batch(self.run_id, metrics=found[start : start + _METRICS_AT_ONCE])
+        found = {name: float(value) for name, value in values.items()}
+        self.log("metrics", values=found, time=_now(), step=step, model=model_id or None)
 
     def epoch(self, report: EpochReport) -> None:
         """Log what one epoch did: the terms of the loss, their sum, speed and the validation figure."""
@@ -65,55 +82,46 @@ class Run:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters; a value may be logged once only."""
-        from mlflow.entities import Param
-
-        found = [Param(name, as_text(value)[:_PARAM_LENGTH]) for name, value in values.items()]
-        for start in range(0, len(found), _PARAMS_AT_ONCE):
-            self._client.log_batch(self.run_id, params=found[start : start + _PARAMS_AT_ONCE])
+        self.log("params", values={name: as_text(value) for name, value in values.items()})
 
     def tags(self, values: Mapping[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(self.run_id, tags=[RunTag(name, as_text(value)) for name, value in values.items()])
+        self.log("tags", values={name: as_text(value) for name, value in values.items()})
 
     def dataset(self, corpus: PreparedCorpus, contexts: Iterable[str] = ("train", "validation")) -> None:
         """Name the data that the run uses, with a digest of what it was made from."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         manifest = corpus.manifest
-        profile = json.dumps({"documents": manifest.documents, "labels": len(manifest.label_names)})
-        data = Dataset(
-            f"{manifest.name}-{manifest.edition}", data_digest(corpus), "local", str(corpus.path), None, profile
+        self.log(
+            "dataset",
+            name=f"{manifest.name}-{manifest.edition}",
+            digest=data_digest(corpus),
+            source=str(corpus.path),
+            profile=json.dumps({"documents": manifest.documents, "labels": len(manifest.label_names)}),
+            contexts=list(contexts),
         )
-        inputs = [DatasetInput(data, [InputTag("mlflow.data.context", context)]) for context in contexts]
-        self._client.log_inputs(self.run_id, inputs)
 
     def artifact(self, path: str | Path, folder: str | None = None) -> None:
         """Keep a file, or a directory with all it holds, with the run."""
-        if Path(path).is_dir():
-            self._client.log_artifacts(self.run_id, str(path), folder)
-        else:
-            self._client.log_artifact(self.run_id, str(path), folder)
+        self.log("artifact", path=str(path), folder=folder)
 
     def text(self, content: str, name: str) -> None:
-        self._client.log_text(self.run_id, content, name)
-
-    def figure(self, figure: Figure, name: str) -> None:
-        """Keep a matplotlib figure, for instance under ``plots/pr_curve.png``."""
-        self._client.log_figure(self.run_id, figure, name)
+        """Keep a text, for instance under ``notes/remark.txt``."""
+        with tempfile.TemporaryDirectory(prefix="texthash-text-") as scratch:
+            file = Path(scratch) / Path(name).name
+            file.write_text(content, encoding="utf-8")
+            self.artifact(file, Path(name).parent.as_posix() if "/" in name else None)
 
     def end(self, status: Status = "FINISHED", reason: str | None = None) -> None:
         if reason:
             self.tags({"status_reason": reason[:5000]})
-        self._client.set_terminated(self.run_id, status)
+        self.log("status", status=status, time=_now())
 
     @property
     def status(self) -> str:
-        found: str = self._client.get_run(self.run_id).info.status
+        found: str = self._client.get_run(self.server_id).info.status
         return found
 
     def read_tags(self) -> dict[str, str]:
-        found: dict[str, str] = self._client.get_run(self.run_id).data.tags
+        found: dict[str, str] = self._client.get_run(self.server_id).data.tags
         return found
 
     def __enter__(self) -> Run:
@@ -132,3 +140,8 @@ class Run:
                 self.end("KILLED", type(error).__name__)
         except StoreError as second:  # often for the same reason, a full disk; the first error is the one to raise
             say(f"the end of run {self.run_id} could not be recorded: {second.problem}")
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts them."""
+    return int(time.time() * 1000)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+_PROBE_SECONDS = 3.0
+_CANNOT_NOW = 500  # and above: statuses by which a server says that it is at fault itself
+
+
 class StoreError(TexthashError):
     """The store failed, or refused what was asked of it.
 
@@ -31,19 +35,42 @@ class StoreError(TexthashError):
         self.code = code
 
 
+class StoreAwayError(StoreError):
+    """The store's server does not answer, or only says that it cannot now; later it may."""
+
+
 @contextmanager
 def explained_store(uri: str, what: str) -> Iterator[None]:
     """Raise what MLflow raises as :class:`StoreError`, in one line that names the store and the call."""
     from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
 
     try:
         yield
-    except MlflowException as error:
-        raise StoreError(
+    except (MlflowException, RequestException) as error:
+        kind = StoreAwayError if _is_away(error) else StoreError
+        raise kind(
             f"the MLflow store {uri} failed in {what}: {str(error).splitlines()[0].strip()}",
             "see that it is the right one (tracking.uri), runs, and has room and access; then run the command again.",
-            error.error_code,
+            getattr(error, "error_code", ""),
         ) from error
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether a server was not reached, or answered that it cannot now, behind what MLflow made of it."""
+    import httpx
+    from requests.exceptions import ConnectionError as NotConnected
+    from requests.exceptions import RetryError, Timeout
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NotConnected | RetryError | Timeout | httpx.TransportError):
+            return True
+        answer = getattr(cause, "response", None)
+        if answer is not None and answer.status_code >= _CANNOT_NOW:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 class _Client:
@@ -82,12 +109,13 @@ def check_store(config: TrackingConfig, home: Home) -> str:
     """The address of the store, after one call to it; a program asks before hours of work.
 
     Raises:
-        TexthashError: the store cannot be reached or used.
+        StoreAwayError: its server does not answer.
+        StoreError: it cannot be used.
     """
     import httpx
     from sqlalchemy.exc import SQLAlchemyError
 
-    uri = _absolute(config.uri or home.tracking_uri)
+    uri = address_of(config, home)
     home.root.mkdir(parents=True, exist_ok=True)
     try:
         if uri.startswith("http"):
@@ -95,11 +123,29 @@ def check_store(config: TrackingConfig, home: Home) -> str:
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
-        raise TexthashError(
+        kind = StoreAwayError if uri.startswith("http") and _is_away(error) else StoreError
+        raise kind(
             f"the MLflow store {uri} cannot be used: {str(reason).splitlines()[0].strip()}",
             "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME).",
         ) from error
     return uri
+
+
+def answers(uri: str) -> bool:
+    """Whether the server of a store can be reached now; any other store is taken to be there."""
+    import httpx
+
+    if not uri.startswith("http"):
+        return True
+    try:
+        return httpx.get(uri.rstrip("/") + "/health", timeout=_PROBE_SECONDS).status_code < _CANNOT_NOW
+    except httpx.HTTPError:
+        return False
+
+
+def address_of(config: TrackingConfig, home: Home) -> str:
+    """Of the store that a configuration names, the same for every process."""
+    return _absolute(config.uri or home.tracking_uri)
 
 
 def as_text(value: Any) -> str:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import texthash
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.home import Home
-from texthash.tracking import pyfunc_model
 from texthash.tracking.environment import environment_tags
+from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreError, as_text, check_store, client_of
+from texthash.tracking.store import StoreAwayError, StoreError, as_text, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_REQUIRED = ("torch", "numpy", "scipy", "scikit-learn", "nltk", "numba", "pyarrow", "pydantic", "safetensors")
 
 
 class Tracker:
@@ -32,25 +29,31 @@ class Tracker:
         home: Where store and artifacts are kept by default.
         experiment: Name used unless the configuration has one.
 
+    While a server of the store is away, runs are kept in files and sent later (:mod:`texthash.tracking.outbox`).
+
     Raises:
-        TexthashError: the store cannot be reached.
+        TexthashError: the store cannot be used.
 
     Attributes:
         registry: Of the models in that store.
     """
 
     def __init__(self, config: TrackingConfig, home: Home, experiment: str = "texthash") -> None:
-        self.uri = check_store(config, home)
+        self.outbox = Outbox.of(home)
+        self.uri = open_store(config, home)
         self.experiment = config.experiment or experiment
         self._artifacts = home.artifacts
-        self.experiment_id = self._experiment_id()
+        if self.outbox.reachable(self.uri):
+            _ = self.experiment_id
         self.registry = Registry(self.uri, home.root / "models")
 
     @property
     def _client(self) -> MlflowClient:
         return client_of(self.uri)
 
-    def _experiment_id(self) -> str:
+    @cached_property
+    def experiment_id(self) -> str:
+        """Of the experiment in the store; it is made if there is none of that name."""
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             # The default place is relative to the working directory, which in a Ray job is a throw-away copy.
@@ -95,31 +98,56 @@ class Tracker:
         """
         merged = {**environment_tags(), **(tags or {}), "mlflow.runName": name}
         if parent:
-            merged["mlflow.parentRunId"] = parent.run_id
+            merged[PARENT] = parent.run_id
         if note:
             merged["mlflow.note.content"] = note
         if key:
-            merged["texthash.key"] = key
-        created = self._client.create_run(
-            self.experiment_id, tags={k: as_text(v) for k, v in merged.items()}, run_name=name
-        )
-        run = Run(self.uri, created.info.run_id, validation)
+            merged[KEY] = key
+        texts = {name: as_text(value) for name, value in merged.items()}
+        self.outbox.settle(self.uri)
+        run = Run(self.uri, self._started(name, texts), validation, str(self.outbox.root))
         run.params(params or {})
         return run
 
+    def _started(self, name: str, tags: dict[str, str]) -> str:
+        """Id of a new run; one of our own while the server is away."""
+        began = int(time.time() * 1000)
+        if self.outbox.reachable(self.uri):
+            try:
+                parent = tags.get(PARENT)
+                there = {**tags, PARENT: self.outbox.server_id(parent)} if parent else tags
+                made = self._client.create_run(self.experiment_id, start_time=began, tags=there, run_name=name)
+                return str(made.info.run_id)
+            except StoreAwayError as error:
+                self.outbox.lost(self.uri, error)
+        return self.outbox.begin(self.uri, Start(self.experiment, name, tags, began))
+
     def find(self, key: str, validation: str = "val/score") -> Run | None:
-        """The run that was started with this key, taken up again; None if there is none."""
-        runs = self._client.search_runs(
-            [self.experiment_id], f"tags.`texthash.key` = '{key}'", max_results=1, order_by=["start_time DESC"]
-        )
-        if not runs:
+        """The run that was started with this key, taken up again; None if there is none.
+
+        While the server is away only runs that began meanwhile are found. One that is started with the same key
+        instead becomes one with the server's when it is sent.
+        """
+        self.outbox.settle(self.uri)
+        waiting = self.outbox.find(key)
+        if waiting is not None:
+            return self.take_up(waiting, validation)
+        if not self.outbox.reachable(self.uri):
             return None
-        return self.take_up(runs[0].info.run_id, validation)
+        try:
+            runs = self._client.search_runs(
+                [self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=["start_time DESC"]
+            )
+        except StoreAwayError as error:
+            self.outbox.lost(self.uri, error)
+            return None
+        return self.take_up(runs[0].info.run_id, validation) if runs else None
 
     def take_up(self, run_id: str, validation: str = "val/score") -> Run:
         """Go on with a run that has ended, or whose program died."""
-        self._client.update_run(run_id, status="RUNNING")
-        return Run(self.uri, run_id, validation)
+        run = Run(self.uri, run_id, validation, str(self.outbox.root))
+        run.log("status", status="RUNNING", time=0)
+        return run
 
     # -- models -----------------------------------------------------------------------------------------------
 
@@ -127,30 +155,7 @@ class Tracker:
         """Log a saved hasher as a model that takes raw text and gives codes as hexadecimal strings.
 
         Returns:
-            The model's id, by which metrics are linked to it and :meth:`Registry.register` finds it.
+            The model's id, by which metrics are linked to it and :meth:`Registry.register` finds it; empty while the
+            server is away (:attr:`Run.model_id` has it when the model has been sent).
         """
-        import pandas as pd
-        from mlflow import pyfunc
-        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import ColSpec, DataType, Schema
-
-        model = self._client.create_logged_model(self.experiment_id, name, source_run_id=run.run_id)
-        column = Schema([ColSpec(DataType.string)])
-        with tempfile.TemporaryDirectory(prefix="texthash-model-") as scratch:
-            place = Path(scratch) / "model"
-            pyfunc.save_model(
-                place,
-                loader_module=pyfunc_model.__name__,
-                data_path=str(directory),
-                code_paths=[str(Path(texthash.__file__).parent)],
-                signature=ModelSignature(inputs=column, outputs=column),
-                input_example=pd.DataFrame({"text": list(example)}),
-                pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
-                mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run.run_id),
-            )
-            self._client.log_model_artifacts(model.model_id, str(place))
-        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        self._client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
-        identity: str = model.model_id
-        return identity
+        return run.log("model", directory=str(directory), name=name, example=list(example)) or ""

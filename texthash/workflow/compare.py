@@ -9,6 +9,7 @@ import numpy as np
 
 from texthash.errors import TexthashError, UsageError
 from texthash.home import Home
+from texthash.tracking import Outbox
 from texthash.workflow.models import TrainedModel, find_model
 from texthash.workflow.study import corpus_of
 
@@ -136,6 +137,7 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
 
 def find_run(home: Home, name: str) -> TrainedModel:
     """A trained model as :func:`find_model` finds it, or by the id of its tracking run (or how that begins)."""
+    name = Outbox.of(home).here(name)
     found = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
     for directory in found:
         model = TrainedModel.read(directory)

@@ -46,6 +46,7 @@ def examine(config: Config, home: Home) -> list[Finding]:
         lambda: _ports(config),
         lambda: _ray(),
         lambda: _tracking(config, home),
+        lambda: _unsent(home),
         lambda: _corpora(config, home),
         lambda: _release(home),
     ]
@@ -170,6 +171,17 @@ def _tracking(config: Config, home: Home) -> list[Finding]:
         return [Finding("mlflow store", "ok", check_store(config.tracking, home))]
     except TexthashError as error:
         return [Finding("mlflow store", "wrong", error.problem, error.remedy)]
+
+
+def _unsent(home: Home) -> list[Finding]:
+    """Runs that wait for a tracking server; nothing to say where there are none."""
+    from texthash.tracking import Outbox
+
+    waiting = Outbox.of(home).waiting()
+    if not waiting:
+        return []
+    found = f"{len(waiting)} with {sum(waiting.values())} entries in {Outbox.of(home).root}"
+    return [Finding("unsent runs", "warning", found, "start the MLflow server, then `texthash sync`.")]
 
 
 def _corpora(config: Config, home: Home) -> list[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from texthash.errors import ModelMismatchError
 from texthash.progress import say
+from texthash.tracking import StoreAwayError
 from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
 
@@ -14,11 +15,23 @@ if TYPE_CHECKING:
 
 
 def register(study: Study, model: TrainedModel) -> str:
-    """Register a model; gives the version."""
+    """Register a model; gives the version.
+
+    Raises:
+        StoreAwayError: the tracking server has been away since the model was logged; it is complete on disk.
+    """
     name = study.model_name
+    study.tracker.outbox.settle(study.tracker.uri)
+    model_id = model.model_id or model.run.model_id
+    if model_id is None:
+        raise StoreAwayError(
+            f"{model.name} cannot be registered: {study.tracker.uri} does not answer. It is trained, and kept in "
+            f"{model.directory}.",
+            f"start the server; then `texthash sync` and `texthash index build {model.name}`.",
+        )
     version = study.tracker.registry.register(
         name,
-        model.model_id,
+        model_id,
         model.run,
         score=model.validation,
         data=model.data,

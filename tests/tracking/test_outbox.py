@@ -1,0 +1,182 @@
+"""A tracking server that is away: the work goes on, is kept in files, and arrives when the server answers again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from texthash.config import TrackingConfig, parse_config
+from texthash.home import Home
+from texthash.methods.hasher import Hasher
+from texthash.methods.registry import build
+from texthash.tracking import StoreAwayError, Tracker, outbox
+from texthash.training.loop import EpochReport
+from texthash.workflow.releases import register
+from texthash.workflow.study import EpochNotes, Study
+
+
+class Server:
+    """A real ``mlflow server`` that can be killed and started again over the same database."""
+
+    def __init__(self, directory):
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri, self.directory, self.process = f"http://127.0.0.1:{self.port}", directory, None
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.directory / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.directory / "artifacts")]
+        log = (self.directory / "server.log").open("w")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.directory)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, (self.directory / "server.log").read_text()[-2000:]
+            try:
+                if httpx.get(self.uri + "/health", timeout=2).is_success:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        raise AssertionError("the server did not come up")
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outbox, "ASK_EVERY_SECONDS", 0.5)
+    found = Server(tmp_path)
+    yield found
+    found.kill()
+
+
+def _client(server):
+    from mlflow import MlflowClient
+
+    return MlflowClient(server.uri)
+
+
+def _report(number):
+    return EpochReport("variational", number, 4, {"rec": 2.0}, 0.1 * number, 0.5, 100.0, number)
+
+
+def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server, small_corpus, tmp_path, capsys):
+    server.start()
+    config = parse_config(
+        {
+            "corpus": small_corpus.manifest.config.model_dump(mode="json"),
+            "method": {"name": "nash", "bits": 16, "params": {"hidden": 32}},
+            "training": {"epochs": 4, "batch_size": 256},
+            "tracking": {"uri": server.uri},
+        }
+    )
+    study = Study(config, Home(tmp_path / "home"), small_corpus)
+    log = EpochNotes.__call__
+
+    def die_after_the_second(notes, report):
+        log(notes, report)
+        if report.epoch == 2:
+            server.kill()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpochNotes, "__call__", die_after_the_second)
+        model = study.train(0)
+    found = study.evaluate(model, test=True)
+    page = study.report([model], model.run)
+    told = capsys.readouterr().err
+    assert told.count("does not answer") == 1
+    assert "texthash sync" in told
+    assert model.hasher.is_dir()
+    assert page.is_file()
+    with pytest.raises(StoreAwayError, match=r"cannot be registered.*is trained, and kept in"):
+        register(study, model)
+
+    server.start()
+    time.sleep(0.6)
+    assert register(study, model) == "1", "what waits is sent first"
+    assert "answers again" in capsys.readouterr().err
+    client = _client(server)
+    run = client.get_run(model.run.run_id)
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(model.run.run_id, "train/loss")
+    assert [point.step for point in history] == [report.number for report in model.history if report.terms]
+    assert all(a.timestamp < b.timestamp for a, b in pairwise(history)), "as it was, not as sent"
+    assert run.data.metrics["test/p_at_100"] == pytest.approx(found["test"].metrics["p_at_100"])
+    assert {entry.path for entry in client.list_artifacts(model.run.run_id)} >= {"report.html", "evaluation", "plots"}
+    (linked,) = client.search_logged_models([run.info.experiment_id])
+    assert "test/p_at_100" in {metric.key for metric in linked.metrics}
+    assert client.get_model_version(study.model_name, "1").run_id == model.run.run_id
+
+
+def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
+    server, small_corpus, tmp_path, monkeypatch, run_cli
+):
+    home = Home(tmp_path / "home")
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+    tracker = Tracker(TrackingConfig(uri=server.uri), home, "texthash-away")
+    method = build("lsh", small_corpus.shape, 16)
+    for stage in method.stages():
+        stage.fit(small_corpus.train)
+    saved = Hasher.of(method, small_corpus).save(tmp_path / "hasher")
+    with (
+        tracker.start("study", params={"method.bits": 16}) as parent,
+        tracker.start("child", parent=parent, key="sweep/1", validation="val/p_at_100") as child,
+    ):
+        child.epoch(_report(1))
+        child.text("hello", "notes/hello.txt")
+        assert tracker.log_model(saved, child, "lsh", ["a text"]) == ""
+        assert tracker.find("sweep/1").run_id == child.run_id
+        child.epoch(_report(2))
+    status, out, _ = run_cli("doctor", "--json", f"tracking.uri={server.uri}")
+    assert status == 1
+    assert '"unsent runs"' in out
+    status, _, err = run_cli("sync")
+    assert status == 1
+    assert f"the MLflow store {server.uri} failed" in err
+
+    server.start()
+    status, out, err = run_cli("sync", "--json")
+    assert status == 0, err
+    assert out.count('"run"') == 2
+    client = _client(server)
+    runs = {run.info.run_name: run for run in client.search_runs([tracker.experiment_id])}
+    assert set(runs) == {"study", "child"}
+    assert runs["child"].data.tags["mlflow.parentRunId"] == runs["study"].info.run_id == parent.server_id
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["study"].data.params == {"method.bits": "16"}
+    assert [m.step for m in client.get_metric_history(child.server_id, "val/p_at_100")] == [1, 2]
+    assert [e.path for e in client.list_artifacts(child.server_id, "notes")] == ["notes/hello.txt"]
+    assert client.get_logged_model(child.model_id).source_run_id == child.server_id
+    assert tracker.find("sweep/1").server_id == child.server_id, "a run is found by either name"
+    assert run_cli("sync", "--json")[1].strip() == "[]"
+
+
+def test_what_the_server_refuses_is_set_aside_and_does_not_block_the_rest(server, tmp_path, capsys):
+    server.start()
+    tracker = Tracker(TrackingConfig(uri=server.uri), Home(tmp_path / "home"), "texthash-refused")
+    run = tracker.start("refused", params={"a": 1})
+    server.kill()
+    run.params({"a": 2})
+    run.metrics({"b": 3.0})
+    server.start()
+    time.sleep(0.6)
+    run.end()
+    assert "1 entries of run" in (err := capsys.readouterr().err)
+    assert "refused" in err
+    assert _client(server).get_run(run.run_id).data.metrics == {"b": 3.0}
+    assert run.status == "FINISHED"
+    assert '"a": "2"' in (tmp_path / "home/runs/unsent" / run.run_id / "refused.jsonl").read_text()
