@@ -22,9 +22,10 @@ T = TypeVar("T")
 NO_DISTANCE = np.iinfo(np.uint16).max
 # Work (rows times queries times words) below which a further thread costs more than it saves.
 _WORK_PER_THREAD = 1 << 18
-# A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it.
-_BLOCK_ROWS = 1024
-_BLOCK_WORDS = 4096
+# A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it, beside what is
+# kept of each. Few queries leave it all to the block: fewer ends of blocks then interrupt the stream from memory.
+_BLOCK_WORDS = 2048
+_FEW_QUERIES, _LARGE_BLOCK_WORDS = 4, 4096
 
 
 def pack_allow(allow: NDArray[np.bool_]) -> NDArray[np.uint32]:
@@ -82,8 +83,9 @@ def by_query(query_words: Words) -> Words:
     return frozen(query_words.T)
 
 
-def block_rows(words: Words) -> int:
-    return min(_BLOCK_ROWS, max(LANES, _BLOCK_WORDS // len(words) // LANES * LANES))
+def block_rows(words: Words, queries: int) -> int:
+    size = _LARGE_BLOCK_WORDS if queries <= _FEW_QUERIES else _BLOCK_WORDS
+    return size // len(words) // LANES * LANES
 
 
 def worth(threads: int, work: int) -> int:
@@ -130,6 +132,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    if len(jobs) == 1:
-        return [jobs[0]()]
-    return [future.result() for future in [_pool().submit(job) for job in jobs]]
+    """The results of all jobs, in their order; this thread does the first itself, so that only the others are waited
+    for to wake."""
+    others = [_pool().submit(job) for job in jobs[1:]]
+    return [jobs[0](), *(other.result() for other in others)]

@@ -102,7 +102,7 @@ def nearest(
         raise TexthashError(f"k is {k}", "ask for at least one nearest code")
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
     k = max(1, min(k, words.shape[1]))
-    block = block_rows(words)
+    block = block_rows(words, len(queries))
     room = 2 * k + 256
     step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
     parts = [(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64), np.empty(0, np.int64))]
@@ -143,7 +143,7 @@ def count_within(
 ) -> NDArray[np.int64]:
     """Return int64 [Q]: how many (allowed) rows lie at a distance of at most ``radius``."""
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
-    block = block_rows(words)
+    block = block_rows(words, len(queries))
     counts = over_rows(
         functools.partial(scanning.count_within, words, queries, mask, block, bound),
         words,

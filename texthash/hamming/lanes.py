@@ -59,8 +59,13 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` into its callers: a call per block would pass lanes, and arrays, through memory."""
-    return njit(function, nogil=True, error_model="numpy", forceinline=True)
+    """Compile ``function`` into its callers: a call per block would pass lanes, and arrays, through memory.
+
+    It cannot make arrays, and does not count references to those that it is given. Numba counts them by atomic calls,
+    before which the vector registers are saved: per block and query, they took longer than the block.
+    """
+    uncounted: Any = {"_nrt": False}  # an option that Numba's annotations leave out
+    return njit(function, nogil=True, error_model="numpy", forceinline=True, **uncounted)
 
 
 def _splat(builder: Any, value: Any) -> Any:

@@ -127,8 +127,9 @@ def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_di
             spare_distances[place] = distances[i]
             spare_rows[place] = rows[i]
     size = min(size, k)
-    distances[:size] = spare_distances[:size]
-    rows[:size] = spare_rows[:size]
+    for i in range(size):
+        distances[i] = spare_distances[i]
+        rows[i] = spare_rows[i]
     return size
 
 
