@@ -15,14 +15,46 @@ Arrays as in `texthash.hamming.scanning`; the tables as in `texthash.hamming.tab
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from texthash.hamming.heap import enter, order
 from texthash.hamming.lanes import compiled, fetch, inlined, lowest, popcount
 from texthash.hamming.scanning import row_distance
 
 FRAGMENT_BITS = 32
+
+
+class Substrings(NamedTuple):
+    """The arrays of `texthash.hamming.tables.Tables`, where they are said."""
+
+    starts: Any
+    widths: Any
+    bases: Any
+    offsets: Any
+    rows: Any
+    fragments: Any
+
+
+class Levels(NamedTuple):
+    """Where the search of one query stands, for each table.
+
+    Attributes:
+        reach: int64, the level up to which it has been searched; -1: not at all.
+        values: uint64, the query's value of the substring.
+        pieces: uint64, its fragment after it.
+        probes: float64, values of the next level.
+        density: float64, candidates that each of them is expected to meet.
+    """
+
+    reach: Any
+    values: Any
+    pieces: Any
+    probes: Any
+    density: Any
+
+
 # Values looked up side by side: memory is asked for all of them before the first is needed.
 _AHEAD = 32
 # Rows compared side by side, for the same reason.
@@ -96,33 +128,185 @@ def fill_table(words: Any, start: int, width: int, offsets: Any, rows: Any, frag
 
 
 @inlined
-def _sift(heap: Any, size: int, key: Any) -> None:
-    """Put ``key`` in the place of the greatest of ``size`` keys."""
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= key:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = key
+def _begin(tables: Any, queries: Any, query: int, state: Any) -> None:
+    """Fill what a query starts from."""
+    for table in range(len(tables.starts)):
+        start, width = tables.starts[table], tables.widths[table]
+        state.values[table] = _of_query(queries, query, start, width)
+        state.pieces[table] = _of_query(queries, query, start + width, FRAGMENT_BITS)
+        state.reach[table] = -1
+        state.probes[table] = 1.0
+        fetch(tables.offsets, tables.bases[table] + np.int64(state.values[table]))
+    for table in range(len(tables.starts)):
+        bucket = tables.bases[table] + np.int64(state.values[table])
+        state.density[table] = np.float64(tables.offsets[bucket + 1]) - np.float64(tables.offsets[bucket])
 
 
 @inlined
-def _push(heap: Any, size: int, key: Any) -> None:
-    """Add ``key`` to ``size`` keys of which the greatest stands first."""
-    at = size
-    while at > 0:
-        parent = (at - 1) // 2
-        if heap[parent] >= key:
-            break
-        heap[at] = heap[parent]
-        at = parent
-    heap[at] = key
+def _cheapest(tables: Any, state: Any, probe_cost: float, candidate_cost: float) -> Any:
+    """Return the table whose next level costs least, -1 when every level has been searched; and what it costs."""
+    chosen = -1
+    least = np.inf
+    for table in range(len(tables.widths)):
+        cost = state.probes[table] * (probe_cost + state.density[table] * candidate_cost)
+        if state.reach[table] < tables.widths[table] and cost < least:
+            chosen = table
+            least = cost
+    return chosen, least
+
+
+@inlined
+def _following(flips: Any) -> Any:
+    """Return the next greater number with as many bits set (Gosper's hack). ``flips`` is not 0, and below 2^32."""
+    unit = flips & (~flips + np.uint64(1))
+    carried = flips + unit
+    return ((carried ^ flips) >> np.uint64(lowest(np.uint32(flips)) + 2)) | carried
+
+
+@inlined
+def _look_up(tables: Any, state: Any, chosen: int, flips: Any, ahead: Any) -> Any:
+    """Look up the next values of a level of the chosen table, in ascending order of the bits in which they differ from
+    the query's, and ask memory for their rows.
+
+    Args:
+        flips: Bits in which the first of them differs.
+        ahead: int64 [2, `_AHEAD`], filled: where the rows of each value begin and end.
+
+    Returns:
+        (values looked up, flips of the one after them, whether there is one, rows met).
+    """
+    value, base = state.values[chosen], tables.bases[chosen]
+    end = np.uint64(1) << np.uint64(tables.widths[chosen])
+    size = 0
+    more: Any = True
+    while size < _AHEAD and more:
+        bucket = base + np.int64(value ^ flips)
+        fetch(tables.offsets, bucket)
+        ahead[0, size] = bucket
+        size += 1
+        if flips == np.uint64(0):
+            more = False
+        else:
+            flips = _following(flips)
+            more = flips < end
+    met: Any = 0
+    for i in range(size):
+        low = np.int64(tables.offsets[ahead[0, i]])
+        high = np.int64(tables.offsets[ahead[0, i] + 1])
+        ahead[0, i] = low
+        ahead[1, i] = high
+        if high > low:
+            met += high - low
+            if tables.fragments.shape[1] > 0:
+                fetch(tables.fragments, chosen * tables.fragments.shape[1] + low)
+            else:
+                fetch(tables.rows, chosen * tables.rows.shape[1] + low)
+    return size, flips, more, met
+
+
+@inlined
+def _known(words: Any, row: int, tables: Any, state: Any, chosen: int) -> Any:
+    """Whether a row has been met in a table other than the chosen one."""
+    known = False
+    for table in range(len(tables.starts)):
+        if table != chosen:
+            other = _of_row(words, row, tables.starts[table], tables.widths[table]) ^ state.values[table]
+            known |= np.int64(popcount(other)) <= state.reach[table]
+    return known
+
+
+@inlined
+def _compare(
+    words: Any,
+    queries: Any,
+    query: int,
+    allow: Any,
+    tables: Any,
+    state: Any,
+    chosen: int,
+    pending: Any,
+    waiting: int,
+    best: Any,
+    size: int,
+    top: int,
+) -> Any:
+    """Compare the rows at some places of the chosen table with the query. Returns as `enter`."""
+    count = words.shape[1]
+    masked = len(allow) > 0
+    for p in range(waiting):
+        row = np.int64(tables.rows[chosen, pending[p]])
+        pending[p] = row
+        for word in range(words.shape[0]):
+            fetch(words, word * count + row)
+        if masked:
+            fetch(allow, row // 32)
+    for p in range(waiting):
+        row = pending[p]
+        if masked and not (allow[row // 32] >> np.uint32(row % 32)) & np.uint32(1):
+            continue
+        distance = np.int64(row_distance(words, queries, query, row))
+        if distance <= top and not _known(words, row, tables, state, chosen):
+            size, top = enter(best, size, top, distance, row)
+    return size, top
+
+
+@inlined
+def _may_enter(tables: Any, state: Any, chosen: int, place: int, radius: Any, best: Any, size: int, top: int) -> Any:
+    """Whether the row at a place of the chosen table may belong to the best, as far as its substring, which differs in
+    ``radius`` bits, and its fragment tell."""
+    near = np.int64(radius + popcount(tables.fragments[chosen, place] ^ np.uint32(state.pieces[chosen])))
+    k = len(best)
+    if near == top and k > 0 and size == k:  # equal to the k-th: only a lower row can take its place
+        return tables.rows[chosen, place] < np.uint32(best[0])
+    return near <= top
+
+
+@inlined
+def _meet(
+    words: Any,
+    queries: Any,
+    query: int,
+    allow: Any,
+    tables: Any,
+    state: Any,
+    chosen: int,
+    ahead: Any,
+    found: int,
+    pending: Any,
+    best: Any,
+    size: int,
+    top: int,
+) -> Any:
+    """Go through the rows of the ``found`` values that were looked up. Returns as `enter`."""
+    short = tables.fragments.shape[1] > 0
+    radius = np.uint64(state.reach[chosen] + 1)
+    waiting = 0
+    # Once more than there are values, for what is still waiting then.
+    for i in range(found + 1):
+        place: Any = ahead[0, i] if i < found else 0
+        end: Any = ahead[1, i] if i < found else 0
+        while place < end or (i == found and waiting > 0):
+            if place < end:
+                if not short or _may_enter(tables, state, chosen, place, radius, best, size, top):
+                    fetch(tables.rows, chosen * tables.rows.shape[1] + place)
+                    pending[waiting] = place
+                    waiting += 1
+                place += 1
+                if waiting < _PENDING:
+                    continue
+            size, top = _compare(words, queries, query, allow, tables, state, chosen, pending, waiting, best, size, top)
+            waiting = 0
+    return size, top
+
+
+@inlined
+def _searched(tables: Any, state: Any, chosen: int, met: float, rows: int) -> None:
+    """Go on to the next level of a table, in which a value is expected to meet as many rows as midway between those
+    that a value of this level ``met`` and the average of the table."""
+    width = tables.widths[chosen]
+    state.reach[chosen] += 1
+    state.probes[chosen] *= (width - state.reach[chosen]) / (state.reach[chosen] + 1)
+    state.density[chosen] = 0.5 * (met + rows / np.float64(np.uint64(1) << np.uint64(width)))
 
 
 @compiled
@@ -130,12 +314,7 @@ def probe(
     words: Any,
     queries: Any,
     allow: Any,
-    starts: Any,
-    widths: Any,
-    bases: Any,
-    offsets: Any,
-    rows: Any,
-    fragments: Any,
+    tables: Any,
     bound: int,
     probe_cost: float,
     candidate_cost: float,
@@ -153,164 +332,62 @@ def probe(
     are kept as keys ``distance << 32 | row``, the greatest first in a heap, so that ties are settled by row.
 
     Args:
+        tables: A `Substrings`.
         probe_cost, candidate_cost, budget: A query whose next level would bring the cost of its probes and candidates
             above the budget is given up.
         keys: uint64 [Q, k], filled in ascending order; k = 0: the rows are only counted.
         sizes: int64 [Q], filled: keys of each query, or rows counted; -1 for a query that was given up.
         work: int64 [Q, 2], filled: values looked up, and candidates met.
     """
-    k = keys.shape[1]
-    count = words.shape[1]
-    tables = len(starts)
-    masked = len(allow) > 0
-    short = fragments.shape[1] > 0
-    reach = np.empty(tables, np.int64)
-    values = np.empty(tables, np.uint64)
-    pieces = np.empty(tables, np.uint64)
-    probes = np.empty(tables, np.float64)  # of the next level
-    density = np.empty(tables, np.float64)  # candidates that a probe of it is expected to meet
-    lows = np.empty(_AHEAD, np.int64)
-    highs = np.empty(_AHEAD, np.int64)
+    count = len(tables.starts)
+    state = Levels(
+        np.empty(count, np.int64),
+        np.empty(count, np.uint64),
+        np.empty(count, np.uint64),
+        np.empty(count, np.float64),
+        np.empty(count, np.float64),
+    )
+    ahead = np.empty((2, _AHEAD), np.int64)
     pending = np.empty(_PENDING, np.int64)
 
     for query in range(first, last):
         best = keys[query]
         size = 0
+        top = np.int64(bound - 1)  # the greatest distance that may still enter
         spent = 0.0
         looked = 0
         met: Any = 0
-        top = np.int64(bound - 1)  # the greatest distance that may still enter
         covered = 0  # all rows nearer than this have been met
         given_up = False
-        for table in range(tables):
-            reach[table] = -1
-            values[table] = _of_query(queries, query, starts[table], widths[table])
-            pieces[table] = _of_query(queries, query, starts[table] + widths[table], FRAGMENT_BITS)
-            fetch(offsets, bases[table] + np.int64(values[table]))
-            probes[table] = 1.0
-        for table in range(tables):
-            bucket = bases[table] + np.int64(values[table])
-            density[table] = np.float64(offsets[bucket + 1]) - np.float64(offsets[bucket])
-
+        _begin(tables, queries, query, state)
         while covered <= top and not given_up:
-            chosen = -1
-            least = np.inf
-            for table in range(tables):
-                cost = probes[table] * (probe_cost + density[table] * candidate_cost)
-                if reach[table] < widths[table] and cost < least:
-                    chosen = table
-                    least = cost
+            chosen, cost = _cheapest(tables, state, probe_cost, candidate_cost)
             if chosen < 0:  # every row has been met
                 break
-            if spent + least > budget:
+            if spent + cost > budget:
                 given_up = True
                 break
-            width = widths[chosen]
-            radius = np.uint64(reach[chosen] + 1)
-            flips = (np.uint64(1) << radius) - np.uint64(1)
-            end = np.uint64(1) << np.uint64(width)
-            met_before = met
-            looked_before = looked
+            flips = (np.uint64(1) << np.uint64(state.reach[chosen] + 1)) - np.uint64(1)
+            level_looked = 0
+            level_met: Any = 0
             more: Any = True
             while more:
-                # Look up the next values that differ in `radius` bits, in ascending order (Gosper's hack).
-                ahead = 0
-                while ahead < _AHEAD and more:
-                    bucket = bases[chosen] + np.int64(values[chosen] ^ flips)
-                    fetch(offsets, bucket)
-                    lows[ahead] = bucket
-                    ahead += 1
-                    if flips == np.uint64(0):
-                        more = False
-                    else:
-                        unit = flips & (~flips + np.uint64(1))
-                        carried = flips + unit
-                        shift = np.uint64(lowest(np.uint32(flips)) + 2)
-                        flips = ((carried ^ flips) >> shift) | carried
-                        more = flips < end
-                looked += ahead
-                for i in range(ahead):
-                    low = np.int64(offsets[lows[i]])
-                    high = np.int64(offsets[lows[i] + 1])
-                    lows[i] = low
-                    highs[i] = high
-                    if high > low:
-                        met += high - low
-                        if short:
-                            fetch(fragments, chosen * count + low)
-                        else:
-                            fetch(rows, chosen * count + low)
-                if spent + (looked - looked_before) * probe_cost + (met - met_before) * candidate_cost > budget:
+                found, flips, more, newly = _look_up(tables, state, chosen, flips, ahead)
+                level_looked += found
+                level_met += newly
+                if spent + level_looked * probe_cost + level_met * candidate_cost > budget:
                     given_up = True
                     break
-                waiting = 0
-                for i in range(ahead + 1):
-                    place: Any = lows[i] if i < ahead else 0
-                    end_of_bucket = highs[i] if i < ahead else 0
-                    while place < end_of_bucket or (i == ahead and waiting > 0):
-                        if place < end_of_bucket:
-                            if short:
-                                near = radius + popcount(fragments[chosen, place] ^ np.uint32(pieces[chosen]))
-                                enters = np.int64(near) <= top
-                                if enters and size == k and np.int64(near) == top:
-                                    # Equal to the k-th: only a lower row can take its place.
-                                    enters = k == 0 or rows[chosen, place] < np.uint32(best[0])
-                                if enters:
-                                    fetch(rows, chosen * count + place)
-                                    pending[waiting] = place
-                                    waiting += 1
-                            else:
-                                pending[waiting] = place
-                                waiting += 1
-                            place += 1
-                            if waiting < _PENDING:
-                                continue
-                        for p in range(waiting):
-                            row = np.int64(rows[chosen, pending[p]])
-                            pending[p] = row
-                            for word in range(words.shape[0]):
-                                fetch(words, word * count + row)
-                            if masked:
-                                fetch(allow, row // 32)
-                        for p in range(waiting):
-                            row = pending[p]
-                            if masked and not (allow[row // 32] >> np.uint32(row % 32)) & np.uint32(1):
-                                continue
-                            distance = np.int64(row_distance(words, queries, query, row))
-                            if distance > top:
-                                continue
-                            known = False
-                            for table in range(tables):
-                                if table != chosen:
-                                    other = _of_row(words, row, starts[table], widths[table]) ^ values[table]
-                                    known |= np.int64(popcount(other)) <= reach[table]
-                            if known:
-                                continue
-                            if k == 0:
-                                size += 1
-                                continue
-                            key = np.uint64(distance) << np.uint64(32) | np.uint64(row)
-                            if size < k:
-                                _push(best, size, key)
-                                size += 1
-                            elif key < best[0]:
-                                _sift(best, k, key)
-                            if size == k:
-                                top = min(top, np.int64(best[0] >> np.uint64(32)))
-                        waiting = 0
-            looked_now = looked - looked_before
-            met_now = met - met_before
-            spent += looked_now * probe_cost + met_now * candidate_cost
-            reach[chosen] += 1
+                size, top = _meet(
+                    words, queries, query, allow, tables, state, chosen, ahead, found, pending, best, size, top
+                )
+            looked += level_looked
+            met += level_met
+            spent += level_looked * probe_cost + level_met * candidate_cost
+            _searched(tables, state, chosen, level_met / level_looked, words.shape[1])
             covered += 1
-            probes[chosen] *= (width - reach[chosen]) / (reach[chosen] + 1)
-            density[chosen] = 0.5 * (met_now / looked_now + count / np.float64(end))
 
         work[query, 0] = looked
         work[query, 1] = met
         sizes[query] = -1 if given_up else size
-        if k > 0:
-            for left in range(size - 1, 0, -1):
-                key = best[left]
-                best[left] = best[0]
-                _sift(best, left, key)
+        order(best, size)
