@@ -61,8 +61,27 @@ def test_each_machine_is_learned_before_all_are_tuned(spectral):
         "eigenfunctions",
         "thresholds",
     ]
-    told = [report.terms["reconstruction"] for report in spectral.history if "reconstruction" in report.terms]
-    assert told[-1] < told[0]
+    for stage in ("machine: words", "fine-tuning"):
+        told = [report.terms["reconstruction"] for report in spectral.history if report.stage == stage]
+        assert told[-1] < told[0], stage
+
+
+def test_units_of_a_machine_do_not_become_copies_of_each_other(small_corpus):
+    """From weights that hardly differ Adam moves all units alike, until each says how long the document is."""
+
+    def directions(init):
+        method = build("dgm_sph", small_corpus.shape, 16, {**SMALL, "init": init})
+        method.choose_words(small_corpus.train)
+        optimizers = method.stages()[1].optimizers()
+        for batch in batches(small_corpus.train, 64, "counts", shuffle_seed=0):
+            method.contrast(0)(batch, Progress(0, 1, generator=torch.Generator().manual_seed(0)), optimizers)
+        with torch.no_grad():
+            hidden = method.features(method.read(next(iter(batches(small_corpus.train, 500, "counts")))), 1)
+            spread = torch.linalg.eigvalsh(torch.cov(hidden.T))
+        return float(spread.sum() ** 2 / spread.square().sum())  # as many as vary, were they to vary alike
+
+    assert directions(0.01) < 4
+    assert directions(0.1) > 2 * directions(0.01)
 
 
 def test_unrolling_starts_the_decoder_at_the_machines(small_corpus):

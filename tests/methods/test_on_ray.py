@@ -103,7 +103,7 @@ def served(ray_cluster, service, tmp_path_factory):
         url = url or serve_release(home, service, route_prefix="/every")
         wanted, end = open_release(home), time.monotonic() + 60
         with httpx.Client(base_url=url, timeout=30.0) as client:
-            while client.get("/v1/info").json()["release"] != wanted.release.name:
+            while client.get("/v1/info").json()["release"]["name"] != wanted.release.name:
                 assert time.monotonic() < end, f"the service did not take up {wanted.release.name}"
                 time.sleep(0.2)
             body = {"queries": [{"text": text} for text in TEXTS], "limit": 10}

@@ -39,6 +39,8 @@ class DGMSpH(PretrainedAutoencoder):
         shape: Sizes of the corpus.
         bits: Length m of the code.
         features: Width d.
+        pretraining_rate: Learning rate of CD-1.
+        init: Standard deviation of the machines' weights at the start.
         others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
     """
 
@@ -60,11 +62,21 @@ class DGMSpH(PretrainedAutoencoder):
         "words": Choice(2000, 5000, 10000),
         "features": IntUniform(16, 128),
         "pretraining_epochs": Choice(0, 10, 20),
+        "init": LogUniform(0.01, 0.3),
     }
     gaussian, replicated, tuning_is_last = True, True, False
 
-    def __init__(self, shape: CorpusShape, bits: int, *, features: int = 64, **others: Any) -> None:
-        super().__init__(shape, bits, features, **others)
+    def __init__(
+        self,
+        shape: CorpusShape,
+        bits: int,
+        *,
+        features: int = 64,
+        pretraining_rate: float = 3e-3,
+        init: float = 0.1,
+        **others: Any,
+    ) -> None:
+        super().__init__(shape, bits, features, pretraining_rate=pretraining_rate, init=init, **others)
         # All but one: the eigensolver finds fewer components than there are features.
         components = min(bits, features - 1)
         self.projection = nn.Linear(features, components).requires_grad_(False)

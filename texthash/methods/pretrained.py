@@ -34,7 +34,9 @@ class PretrainedAutoencoder(HashMethod):
         words: How many of the most frequent words are read.
         hidden: Width of the two layers below the top.
         pretraining_epochs: Of each machine; 0 leaves the layers at their random start.
-        pretraining_rate: Learning rate of CD-1, above the words.
+        pretraining_rate: Learning rate of CD-1.
+        init: Standard deviation of the machines' weights at the start. Adam moves all weights by as much at first, so
+            units that start nearly alike stay alike.
         epochs: Of fine-tuning.
         learning_rate: Of Adam in fine-tuning.
         batch_size: Documents in a batch.
@@ -61,6 +63,7 @@ class PretrainedAutoencoder(HashMethod):
         hidden: int = 500,
         pretraining_epochs: int = 10,
         pretraining_rate: float = 1e-3,
+        init: float = 0.01,
         epochs: int = 10,
         learning_rate: float = 1e-3,
         batch_size: int = 100,
@@ -71,8 +74,8 @@ class PretrainedAutoencoder(HashMethod):
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
         words = min(words, shape.vocabulary)
         self.register_buffer("places", torch.full((shape.vocabulary,), -1))
-        self.bottom = CountRBM(words, hidden, self.replicated)
-        self.middle, self.top = RBM(hidden, hidden), RBM(hidden, top, self.gaussian)
+        self.bottom = CountRBM(words, hidden, self.replicated, init)
+        self.middle, self.top = RBM(hidden, hidden, std=init), RBM(hidden, top, self.gaussian, init)
         self.down_top, self.down_middle = xavier_linear(top, hidden), xavier_linear(hidden, hidden)
         self.words = xavier_linear(hidden, words)
 
