@@ -1,4 +1,4 @@
-"""Codes of a whole corpus as one file, for ``benchmark.py search --codes``."""
+"""Codes of a whole corpus as files for ``benchmark.py search``: by a saved model, or learned for the purpose."""
 
 from __future__ import annotations
 
@@ -8,24 +8,70 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.storage import write_array
+from texthash.errors import UsageError
+from texthash.hamming.codes import check_bits
+from texthash.home import resolve_home
 from texthash.methods.hasher import Hasher
+from texthash.methods.registry import build
 from texthash.progress import say
 from texthash.search.build import SPLITS
+from texthash.training.loop import EpochReport, fit
 
 
 def command(
-    corpus: Annotated[Path, typer.Option(help="A prepared corpus.")],
-    model: Annotated[Path, typer.Option(help="A saved model with the vocabulary of the corpus.")],
     out: Annotated[Path, typer.Option(help="The .npy file to write: uint8 [documents, bits / 8].")],
+    corpus: Annotated[Path | None, typer.Option(help="A prepared corpus, for --model.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A saved model with the vocabulary of the corpus.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Instead: a file of documents (id, text), of which a method learns codes.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="That learns.")] = "nash",
+    bits: Annotated[
+        list[int] | None, typer.Option(help="May be given several times: --out has {bits} in its name then. 64.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Of the method.")] = 2,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first documents of the source.")] = None,
 ) -> None:
-    """Encode every document of a prepared corpus with a saved model."""
-    hasher = Hasher.load(model)
-    prepared = PreparedCorpus.open(corpus)
-    hasher.check_corpus(prepared)
+    """Encode every document of a corpus, by a saved model or by one that is trained on the source.
+
+    A source is prepared under TEXTHASH_HOME, where it is found again: 10,000 words, 60 % of the documents to learn
+    from, by chance. The model is not kept.
+    """
+    if source is not None and corpus is None and model is None:
+        widths = [check_bits(width) for width in bits or [64]]
+        if len(widths) > 1 and "{bits}" not in out.name:
+            raise UsageError(f"{len(widths)} widths would go to {out}", "put {bits} into the name of --out")
+        prepared = _prepared(source, limit)
+        for width in widths:
+            _write(_learned(prepared, method, width, epochs), prepared, out.with_name(out.name.format(bits=width)))
+    elif corpus is not None and model is not None and source is None and bits is None:
+        prepared, hasher = PreparedCorpus.open(corpus), Hasher.load(model)
+        hasher.check_corpus(prepared)
+        _write(hasher, prepared, out)
+    else:
+        raise UsageError("codes are made of a --source, or of a --corpus by a --model", "give one or the other")
+
+
+def _prepared(source: Path, limit: int | None) -> PreparedCorpus:
+    name = source.name.split(".")[0] + ("" if limit is None else f"-{limit}")
+    config = CorpusConfig.model_validate({"name": name, "path": str(source.absolute()), "limit": limit})
+    return PreparedCorpus.open(prepare_locally(config, resolve_home()))
+
+
+def _learned(prepared: PreparedCorpus, method: str, bits: int, epochs: int) -> Hasher:
+    def tell(report: EpochReport) -> None:
+        say(f"{method}, {bits} bits: epoch {report.epoch} of {report.epochs}, {report.seconds:.0f} s")
+
+    untrained = build(method, prepared.shape, bits)
+    return Hasher.of(fit(untrained, prepared.train, TrainingConfig(epochs=epochs), on_epoch=tell).method, prepared)
+
+
+def _write(hasher: Hasher, prepared: PreparedCorpus, out: Path) -> None:
     codes = np.concatenate([hasher.encode_split(prepared.split(name)) for name in SPLITS])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial.npy")
-    np.save(partial, codes)
-    partial.replace(out)
-    say(f"{len(codes):,} codes of {hasher.bits} bits in {out}")
+    write_array(out, codes)
+    different = len(np.unique(codes, axis=0))
+    say(f"{len(codes):,} codes of {hasher.bits} bits in {out}, {different:,} of them different")

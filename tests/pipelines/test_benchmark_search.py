@@ -88,9 +88,26 @@ def test_codes_of_a_corpus(small_corpus, small_hasher, tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_codes_are_learned_from_a_file(small_rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
+    out = tmp_path / "small-{bits}.npy"
+    how = ["--method", "itq", "--bits", "16", "--bits", "32", "--limit", "500", "--out", out]
+    done = run("codes", "--source", small_rows, *how)
+    assert done.returncode == 0, done.stderr
+    for bits in (16, 32):
+        codes = np.load(tmp_path / f"small-{bits}.npy")
+        assert codes.shape[1] == bits // 8
+        assert 450 < len(codes) <= 500
+        # A learned bit is 1 in some documents and 0 in others.
+        assert np.all(np.ptp(np.unpackbits(codes, axis=1), axis=0) == 1)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["codes", "--out", "x.npy"],
+        ["codes", "--out", "x.npy", "--source", "x.jsonl", "--model", "y"],
+        ["codes", "--out", "x.npy", "--source", "x.jsonl", "--bits", "16", "--bits", "32"],
         ["search"],
         ["search", "--json", "-", "--documents", "0"],
         ["search", "--json", "-", "--engine", "x"],

@@ -18,6 +18,7 @@ import numpy as np
 
 from texthash.home import Home
 from texthash.search.release import open_release, read_release
+from texthash.search.store import width_of
 from texthash.search.writer import IndexDocument, IndexWriter
 
 _ROOT = Path(__file__).parents[2]
@@ -26,8 +27,9 @@ _LONGEST_S = 1.2
 
 
 def write(home: Home, seed: int) -> None:
-    """Upsert and delete sets of documents for ever. Every document of a set carries the number of its write as title
-    and in its code, so that half a write would show. An intention is printed before a write, the fact after it."""
+    """Upsert and delete sets of documents for ever. Every document of a set carries the number of its write as title,
+    in its code and in its vector, if the index keeps some, so that half a write would show. An intention is printed
+    before a write, the fact after it."""
     rng = random.Random(seed)
     with IndexWriter.open(home) as writer:
         print(json.dumps({"event": "open"}), flush=True)
@@ -39,7 +41,9 @@ def write(home: Home, seed: int) -> None:
             if kind == "upsert":
                 code = np.frombuffer(f"{number:04d}".encode(), np.uint8)
                 made = [IndexDocument(id_, f"text {record['mark']}", record["mark"], ("killed",)) for id_ in ids]
-                writer.upsert(made, np.tile(code, (len(ids), 1)))
+                width = width_of(writer.release.vectors)
+                vectors = np.full((len(ids), width), number, np.float16) if width else None
+                writer.upsert(made, np.tile(code, (len(ids), 1)), vectors)
             elif kind == "delete":
                 writer.delete(ids=ids)
             else:
@@ -86,7 +90,7 @@ def _apply(state: dict[str, str], record: dict[str, Any]) -> None:
 
 
 def _marks(home: Home) -> dict[str, str]:
-    """The mark of every document that such a writer wrote, and that its code is of the same write."""
+    """The mark of every document that such a writer wrote; its code and its vector have to be of the same write."""
     found: dict[str, str] = {}
     for shard in open_release(home).shards:
         hits = shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1 << 20, labels=["killed"])
@@ -94,6 +98,10 @@ def _marks(home: Home) -> dict[str, str]:
             assert row["text"] == f"text {row['title']}"
             assert row["code"] == f"{int(row['title'].split('.')[1]):04d}".encode()
             found[row["id"]] = row["title"]
+        if shard.manifest.vectors is not None:
+            vectors = shard.vectors(hits.numbers[0])
+            written = [row["title"].split(".")[1] for row in shard.documents(hits.numbers[0], ["title"])]
+            assert np.array_equal(vectors, np.tile(np.array(written, np.float16)[:, None], vectors.shape[1:]))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,15 @@ def test_a_broken_manifest_is_refused(shard: Shard, tmp_path: Path, content: str
     (shard_path(tmp_path, 0) / "manifest.json").write_text(content)
     with pytest.raises(TexthashError, match=r"manifest|format"):
         read_manifest(shard_path(tmp_path, 0))
+
+
+@pytest.mark.parametrize("kept", [0, 1000, -1])
+def test_a_damaged_file_is_named(shard: Shard, tmp_path: Path, kept: int) -> None:
+    copy = Path(shutil.copytree(shard.uri, tmp_path / "copy"))
+    for file in (copy / "documents.lance" / "data").glob("*.lance"):
+        file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(TexthashError, match=r"copy cannot be read: .*\n.*from a backup"):
+        Shard.open(copy)
 
 
 def test_a_version_that_does_not_exist_is_refused(shard: Shard, tmp_path: Path) -> None:

@@ -181,6 +181,12 @@ def test_a_reader_that_follows_has_the_vectors_of_its_version(home: Home) -> Non
     assert by_id == {id_: kept(open_release(home))[id_] for id_ in TEXTS}
 
 
+def test_vectors_are_of_the_write_that_was_acknowledged_when_the_writer_is_killed(home: Home) -> None:
+    from tests.search.killed_writer import check_after_kill
+
+    check_after_kill(home, seed=3)
+
+
 def test_a_write_without_its_vectors_is_refused(home: Home) -> None:
     document, code = [IndexDocument("a", "text")], np.zeros((1, 4), np.uint8)
     release = read_release(home)

@@ -59,6 +59,11 @@ def _drop_rows(home: Home) -> None:
     _rewrite(home, 0, version=dataset.version)
 
 
+def _truncate(home: Home) -> None:
+    for file in (home.path(read_release(home).shards[0].uri) / DOCUMENTS / "data").glob("*.lance"):
+        file.write_bytes(file.read_bytes()[:-100])
+
+
 def _rewrite(home: Home, shard: int, **changes: object) -> None:
     release = read_release(home)
     states = list(release.shards)
@@ -72,6 +77,7 @@ def _rewrite(home: Home, shard: int, **changes: object) -> None:
     [
         (_drop_rows, "shard 0: rows", "the release says"),
         (lambda home: _rewrite(home, 1, checksum="0" * 16), "shard 1: rows", r"checksum .* the release says 0000"),
+        (_truncate, "shard 0: rows", "cannot be read"),
         (
             lambda home: shutil.rmtree(home.path(read_release(home).shards[1].uri)),
             "shard 1: files",

@@ -26,6 +26,7 @@ from texthash.search.store import (
     codes_of,
     open_documents,
     read_manifest,
+    reading,
     vectors_of,
 )
 
@@ -81,16 +82,23 @@ class Shard:
                 f"{path} was made by model {manifest.model[:12]}, not by {model[:12]}.",
                 "use the model that made the index, or build an index with this one.",
             )
-        rows, numbers, codes = StoredRows.read(open_documents(path, version, manifest.bits))
+        with reading(str(path)):
+            rows, numbers, codes = StoredRows.read(open_documents(path, version, manifest.bits))
         return cls(str(path), manifest, rows, MultiIndex(codes_of(codes, manifest.bits), numbers))
 
     def advanced(self, version: int) -> Shard:
-        """The shard in another version. Only what differs is read, and tables are kept, as long as that is little."""
-        dataset = self._rows.dataset.checkout_version(version)
+        """The shard in another version. Only what differs is read, and tables are kept, as long as that is little.
+
+        Raises:
+            TexthashError: that version is missing or broken.
+        """
         most = max(_FEW_ROWS, len(self) // _FEW_OF)
-        change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
+        with reading(f"version {version} of {self.uri}"):
+            dataset = self._rows.dataset.checkout_version(version)
+            change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
+            if change is None:
+                rows, numbers, codes = StoredRows.read(dataset)
         if change is None:
-            rows, numbers, codes = StoredRows.read(dataset)
             return Shard(self.uri, self.manifest, rows, MultiIndex(codes_of(codes, self.manifest.bits), numbers))
         came = change.added["number"].to_numpy()
         index = self._index.without(change.removed)

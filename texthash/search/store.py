@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,6 +172,25 @@ def schema(bits: int, vector_width: int = 0) -> pa.Schema:
     return pa.schema(columns)
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise what Lance finds wrong with a file as a TexthashError that names the shard."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise TexthashError(
+            f"{what} cannot be read: {error}", "restore the shard from a backup, or build the index again."
+        ) from error
+
+
+def storage_options(path: Path) -> dict[str, str] | None:
+    """What Lance has to be told of an object store beside the standard variables: that an endpoint without TLS, as one
+    within a cluster may be, is meant. None for a directory."""
+    endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+    plain = any(endpoint.startswith("http://") for endpoint in endpoints)
+    return {"allow_http": "true"} if plain and not is_local(path) else None
+
+
 def write_shard(
     path: Path,
     batches: Iterable[pa.RecordBatch],
@@ -212,7 +233,8 @@ def write_shard(
         if is_local(path):
             partial.mkdir(parents=True)
         reader = pa.RecordBatchReader.from_batches(columns, counted())
-        dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns)
+        options = storage_options(partial)
+        dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns, storage_options=options)
         dataset.create_scalar_index("id", "BTREE")
         manifest = ShardManifest(
             format=FORMAT_VERSION,
@@ -312,7 +334,8 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
     try:
         # Its caches keep something of every version that was ever opened, up to 7 GiB by default.
         session = lance.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
-        dataset = lance.dataset(str(path / DOCUMENTS), version=version, session=session)
+        options = storage_options(path)
+        dataset = lance.dataset(str(path / DOCUMENTS), version=version, session=session, storage_options=options)
     except (ValueError, OSError) as error:
         what = "" if version is None else f" in version {version}"
         raise TexthashError(

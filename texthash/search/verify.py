@@ -15,7 +15,7 @@ from texthash.errors import TexthashError
 from texthash.progress import track
 from texthash.search.checksum import Checksum
 from texthash.search.release import Release, read_release
-from texthash.search.store import VECTOR, codes_of, kind_of, open_documents, shard_of, vectors_of
+from texthash.search.store import VECTOR, codes_of, kind_of, open_documents, reading, shard_of, vectors_of
 
 if TYPE_CHECKING:
     import lance
@@ -67,7 +67,8 @@ def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int
 
     def check(name: str, look: Callable[[], str]) -> None:
         try:
-            findings.append(Finding(name, True, look()))
+            with reading("a file"):
+                findings.append(Finding(name, True, look()))
         except TexthashError as error:
             findings.append(Finding(name, False, error.problem))
 
@@ -177,7 +178,4 @@ def _open(home: Home, record: Release, shard: int) -> lance.LanceDataset:
 
 
 def _read(dataset: lance.LanceDataset, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from dataset.to_batches(columns=columns, batch_size=_ROWS)
-    except OSError as error:
-        raise TexthashError(f"cannot be read: {error}") from error
+    yield from dataset.to_batches(columns=columns, batch_size=_ROWS)
