@@ -21,6 +21,7 @@ import httpx
 import processes
 from probes import HOST, Failure, answers, answers_port, free_port, fresh, require_free, say, tool, wait
 
+from texthash.service import fast
 from texthash.tracking import commit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,34 +232,9 @@ class Local:
         ]
 
     def _serve_environment(self) -> dict[str, str]:
-        """Settings that Serve reads when the cluster starts.
-
-        HAProxy with direct ingress answered 2-5 times as many requests as the default proxy on two cores; its
-        ports and files are fixed by default, so each is given a place of this cluster's own.
-        """
-        variables = {
-            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            # A dead proxy is noticed after three checks, and nothing is answered until then; Ray's own period is 10 s.
-            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        }
-        if self.proxy == "python":
-            return variables
-        place = self.scratch / "h"
-        return variables | {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-            # How long a replaced replica goes on for a load balancer that is slow to notice; ours is on this machine.
-            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place / "haproxy.cfg"),
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(place / "admin.sock"),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place),
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(place / "server-state"),
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(place / "metrics.sock"),
-        }
+        """Settings that Serve reads when the cluster starts."""
+        common = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+        return common | (fast.COMMON if self.proxy == "python" else fast.of_one_machine(self.scratch / "h"))
 
 
 def ask(port: int, query: str) -> str:

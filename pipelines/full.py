@@ -22,7 +22,7 @@ from texthash.config import Config
 from texthash.distributed import check_shared, cluster
 from texthash.home import Home
 from texthash.progress import say
-from texthash.service.run import serve_release
+from texthash.service.fast import fast_form
 from texthash.tracking import open_store
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
@@ -33,7 +33,7 @@ STDOUT = sys.stdout
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any] | None:
     started = time.monotonic()
     open_store(config.tracking, home)
-    with cluster() as local:
+    with fast_form(), cluster() as local:
         check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
@@ -48,6 +48,8 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         with step("train, evaluate, release"):
             summary = finish(study, parent, found)
         if not arguments.no_serve:
+            from texthash.service.run import serve_release  # Serve reads its settings when it is imported
+
             with step("serve"):
                 summary["url"] = serve_release(home, config.service)
         summary["seconds"] = round(time.monotonic() - started, 1)

@@ -24,7 +24,7 @@ from texthash.distributed import cluster
 from texthash.errors import TexthashError
 from texthash.home import Home
 from texthash.search.release import read_release, releases_path
-from texthash.service.run import serve_release
+from texthash.service.fast import fast_form
 
 _REPLICA = "ServeReplica:texthash:"
 _QUERIES = 500
@@ -37,7 +37,9 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     shard = release.open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _QUERIES)][:_QUERIES]
     queries = [" ".join(found["text"].split()[:_WORDS]) for found in shard.documents(numbers, ["text"])]
-    with cluster():
+    with fast_form(), cluster():
+        from texthash.service.run import serve_release  # Serve reads its settings when it is imported
+
         url = serve_release(home, config.service)
         with step(f"{arguments.minutes:g} minutes of searches and writes"):
             options = [url, str(60 * arguments.minutes), str(arguments.readers), str(arguments.writers)]

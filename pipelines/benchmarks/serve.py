@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from texthash.errors import TexthashError
 from texthash.home import Home, resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release
+from texthash.service.fast import fast_form
 
 _WORDS = 8
 _BODIES = 500
@@ -77,19 +77,12 @@ def _load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any
 
 @contextmanager
 def _texthash(home: Home, release: str, proxy: str) -> Iterator[int]:
-    if proxy == "haproxy" and "RAY_ADDRESS" not in os.environ:
-        os.environ |= {
-            "RAY_SERVE_ENABLE_HA_PROXY": "1",
-            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        }
-    # Ray Serve reads these when it is imported.
-    from ray import serve
-
-    from texthash.service.run import serve_release
-
     service = ServiceConfig(port=_free_port())
-    with cluster():
+    with fast_form(proxy == "haproxy"), cluster():
+        from ray import serve
+
+        from texthash.service.run import serve_release
+
         serve_release(home, service, release=release)
         try:
             yield service.port

