@@ -153,10 +153,14 @@ class LimitsConfig(Section):
     max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
     max_body_bytes: int = Field(2_000_000, ge=1, description="of one request")
     max_limit: int = Field(1_000, ge=1, description="hits per query; limit + offset may be ten times as many")
+    max_hits: int = Field(25_600, ge=1, description="of all queries of one request: queries x (limit + offset)")
     max_oversample: int = Field(100, ge=1, le=100, description="of rescore: so many times the limit are ordered again")
     request_timeout_s: float = Field(30.0, gt=0, description="from the first byte of a request to its answer")
     max_ongoing_requests: int = Field(256, ge=1, description="that are being answered")
     max_queued_requests: int = Field(512, ge=1, description="that wait; one more is answered 429")
+    max_pending_bytes: int = Field(
+        256_000_000, ge=1, description="bodies and answers in the memory of an ingress; beyond, 429"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -164,6 +168,15 @@ class LimitsConfig(Section):
         variables = {name: limit_variable(name) for name in cls.model_fields}
         found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
         return {**values, **found} if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _one_body_has_room(self) -> LimitsConfig:
+        if self.max_pending_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_pending_bytes={self.max_pending_bytes} has no room for one body of "
+                f"max_body_bytes={self.max_body_bytes}"
+            )
+        return self
 
 
 class ServiceConfig(Section):

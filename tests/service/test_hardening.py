@@ -96,9 +96,51 @@ def test_deep_json_is_an_error_and_no_crash(asked: Asked, content: bytes) -> Non
     assert asked.search({"text": "sort"}, limit=1).status_code == 200
 
 
-def test_bytes_that_are_not_utf_8(asked: Asked) -> None:
-    reply = asked.post("/v1/encode", content=b'{"inputs": "\xff\xfe"}', headers=JSON)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"inputs": "\xff\xfe"}', "byte 12 is not UTF-8"),
+        (b"[" * 900_000, "nested too deeply"),
+        (b'{"inputs": ' + b"9" * 5_000 + b"}", "4300 digits"),
+        (b'{"inputs": "a"', "Expecting"),
+    ],
+)
+def test_what_cannot_be_read_is_told_why(asked: Asked, content: bytes, says: str) -> None:
+    reply = asked.post("/v1/encode", content=content, headers=JSON)
     assert kind(reply) == (400, "malformed-json")
+    assert says in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/v1/search", r'{"queries": [{"text": "\ud800"}]}'),
+        ("/v1/search", r'{"queries": [{"id": "\ud800"}]}'),
+        ("/v1/search", r'{"queries": [{"text": "a"}], "filter": {"labels": ["\udfff"]}}'),
+        ("/v1/encode", r'{"inputs": "\ud800"}'),
+        ("/v1/encode", r'{"inputs": ["a", "\ud800"]}'),
+        ("/v1/documents/count", r'{"filter": {"labels": ["\ud800"]}}'),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_text(asked: Asked, path: str, content: str) -> None:
+    reply = asked.post(path, content=content.encode(), headers=JSON)
+    assert kind(reply) == (422, "invalid-field")
+    assert "lone surrogate" in reply.json()["detail"]
+
+
+def test_head_says_what_get_says_without_a_body(asked: Asked) -> None:
+    for path in ("/", "/docs", "/v1/info", "/health/ready", "/v1/nothing"):
+        got, head = asked.get(path), asyncio.run(asked.send("HEAD", path))
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert asyncio.run(asked.send("HEAD", "/v1/search")).status_code == 405
+
+
+def test_a_file_that_the_documentation_does_not_have_names_the_page_of_its_problem(asked: Asked) -> None:
+    behind = Asked(asked.app, root_path="/find")
+    assert asked.get("/docs/assets/none").json()["type"] == "/problems/not-found"
+    assert behind.get("/find/docs/assets/none").json()["type"] == "/find/problems/not-found"
 
 
 def test_of_a_member_that_occurs_twice_the_last_counts(asked: Asked) -> None:

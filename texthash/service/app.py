@@ -27,25 +27,25 @@ from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.home import resolve_home
 from texthash.search.release import CURRENT, read_release
+from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.follower import Follower, settled
-from texthash.service.gateway import Answer, Gateway
+from texthash.service.gateway import Gateway
+from texthash.service.ledger import Ledger
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.problems import Problem
 from texthash.service.rpc import Calls
-from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group, ShardServer
 from texthash.service.web import make_app
 from texthash.service.writer import Done, Write, WriterServer
 
-# Requests that one batch of the ingress may join, and batches on their way at once: while one is being searched, the
-# texts of the next are encoded.
-_BATCH = 64
-_BATCHES = 2
 # How long a call waits for a deployment without a living replica before it is answered 503.
 _PATIENCE_S = 3.0
 _RETRY_AFTER_S = "2"
+# What one part may answer another over gRPC, which the fast form uses; Serve's own bound of 4 MB is less than a page of
+# long documents. What a request may ask for is bounded by its limits.
+_MESSAGES = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
 # A dead replica is noticed soon, and one that is replaced goes on until its successor has opened its release.
 _LIFE = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0, "max_surge_percent": 100}
 
@@ -81,7 +81,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     release.check(home)
     limits = parsed.service.limits
     common: dict[str, Any] = {
-        "ray_actor_options": {"num_cpus": parsed.cpus},
+        "ray_actor_options": {"num_cpus": parsed.cpus, "runtime_env": {"env_vars": _MESSAGES}},
         "max_ongoing_requests": limits.max_ongoing_requests,
         "max_queued_requests": limits.max_queued_requests,
         "logging_config": LOGGING,
@@ -107,7 +107,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         else None
     )
     # The guard of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
-    room = limits.max_ongoing_requests + limits.max_queued_requests + _BATCH
+    room = limits.max_ongoing_requests + limits.max_queued_requests + MOST_REQUESTS
     ingress = serve.deployment(
         name="ingress", **{**common, "max_ongoing_requests": room}, num_replicas=service.ingress_replicas
     )(serve.ingress()(_Ingress))
@@ -175,12 +175,12 @@ class _Ingress:
         if writer is not None:
             settle = settled if config.ingress_replicas > 1 else None
             self._editor = Editor(place, self._gateway, _RemoteWriter(writer), settle)
-        together: Any = self._together
-        together.set_batch_wait_timeout_s(config.batch_wait_ms / 1000)
+        self._ledger = Ledger(config.limits.max_pending_bytes)
+        self._passes = Passes(self._gateway, self._ledger, config.batch_wait_ms / 1000)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         alongside = self._follower.running if self._follower is not None else None
-        app = make_app(self._gateway, self._search, self._editor, alongside, self._cors_origins)
+        app = make_app(self._gateway, self._passes.answer, self._editor, alongside, self._cors_origins, self._ledger)
         self._calls = Calls(app)
         return app
 
@@ -196,17 +196,6 @@ class _Ingress:
         """Called by Serve every few seconds."""
         self._gateway.tell()
         flush_log()
-
-    @serve.batch(max_batch_size=_BATCH, batch_wait_timeout_s=0.002, max_concurrent_batches=_BATCHES)
-    async def _together(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
-        return await self._gateway.search(requests)
-
-    async def _search(self, request: SearchRequest) -> Answer:
-        together: Any = self._together  # serve.batch hands over one request, and gives back the answer to it
-        answer: Answer | Problem = await together(request)
-        if isinstance(answer, Problem):
-            raise answer
-        return answer
 
 
 class _Remote:

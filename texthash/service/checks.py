@@ -18,7 +18,7 @@ class Checks:
     def __init__(self, gateway: Gateway) -> None:
         self.limits = gateway.limits
         self.bits = gateway.release.bits
-        self.window = _WINDOW * gateway.limits.max_limit
+        self.window = min(_WINDOW * gateway.limits.max_limit, gateway.limits.max_hits)
 
     def batch(self, count: int, what: str) -> None:
         most = self.limits.max_batch
@@ -27,12 +27,7 @@ class Checks:
 
     def text(self, text: str, *where: str | int) -> None:
         most = self.limits.max_text_bytes
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            raise Problem(
-                "invalid-field", f"{_dotted(where)} is not Unicode text.", errors=[_error(where, "a lone surrogate")]
-            ) from None
+        size = len(text.encode())
         if size > most:
             raise Problem("text-too-long", f"{_dotted(where)} has {size} bytes in UTF-8, this server takes {most}.")
 
@@ -65,6 +60,14 @@ class Checks:
         given = request.rescored or "oversample" in request.rescore.model_fields_set
         if given and request.rescore.oversample > most:
             self._too_large(("body", "rescore", "oversample"), request.rescore.oversample, most)
+        queries, most = len(request.queries), self.limits.max_hits
+        if queries * request.window > most:
+            raise Problem(
+                "limit-too-large",
+                f"{queries} queries of {request.window} hits each (limit + offset, or limit * oversample) are "
+                f"{queries * request.window}, this server finds at most {most} in one request.",
+                errors=[_error(("body", "limit"), f"all queries together must stay within {most}", max=most)],
+            )
         if request.radius is not None and request.radius > self.bits:
             where = ("body", "radius")
             raise Problem(

@@ -8,17 +8,17 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from texthash.search.snapshots import NAME
-from texthash.service.schemas import Body, Filter, exactly_one
+from texthash.service.schemas import Body, Filter, Text, exactly_one
 
-Label = Annotated[str, Field(min_length=1, max_length=512)]
+Label = Annotated[Text, Field(min_length=1, max_length=512)]
 
 
 class NewDocument(Body):
     """A document to put in."""
 
-    id: str = Field(min_length=1, max_length=512, description="Yours; an upsert replaces the document that has it.")
-    text: str = Field(min_length=1, description="Raw text; encoded by the model and stored.")
-    title: str = Field("", max_length=10_000)
+    id: Text = Field(min_length=1, max_length=512, description="Yours; an upsert replaces the document that has it.")
+    text: Text = Field(min_length=1, description="Raw text; encoded by the model and stored.")
+    title: Text = Field("", max_length=10_000)
     labels: list[Label] = Field([], max_length=256)
 
 
@@ -49,7 +49,7 @@ class DeleteRequest(Body):
 
     model_config = ConfigDict(json_schema_extra=exactly_one(ids="array", filter="object"))
 
-    ids: list[str] | None = Field(None, min_length=1, description="At most limits.max_batch; unknown ones are ignored.")
+    ids: list[Text] | None = Field(None, min_length=1, description="At most limits.max_batch; unknown ones do nothing.")
     filter: Filter | None = None
 
     @model_validator(mode="after")

@@ -94,7 +94,8 @@ KINDS: dict[str, Kind] = {
         422,
         "limit is too large",
         "GET /v1/info shows limits.max_limit for limit, limits.max_oversample for rescore.oversample, and "
-        "limits.max_window for limit + offset and for limit * rescore.oversample.",
+        "limits.max_window for limit + offset and for limit * rescore.oversample, and limits.max_hits for that of all "
+        "queries of a request together.",
     ),
     "radius-too-large": Kind(422, "radius is larger than the code", "A distance is at most the bits of the code."),
     "overloaded": Kind(
@@ -173,7 +174,7 @@ class Problem(HTTPException):
         """The answer, for the request of an ASGI scope."""
         kind = KINDS[self.kind]
         body = {
-            "type": f"{scope.get('root_path', '')}/problems/{self.kind}",
+            "type": f"{root_path(scope)}/problems/{self.kind}",
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
@@ -190,6 +191,11 @@ def _problem(
     kind: str, detail: str, errors: list[dict[str, Any]], headers: dict[str, str] | None, members: dict[str, Any]
 ) -> Problem:
     return Problem(kind, detail, errors=errors, headers=headers, **members)
+
+
+def root_path(scope: Any) -> str:
+    """The prefix under which the application is served; a mounted part of it sees a longer one."""
+    return str(scope.get("app_root_path", scope.get("root_path", "")))
 
 
 def install(app: FastAPI) -> None:
@@ -244,14 +250,25 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
         detail = f"{path} does not take {method}, but {allowed}."
         return Problem("method-not-allowed", detail, headers={**(headers or {}), "Allow": allowed})
     if error.status_code == 400:
-        return Problem("malformed-json", str(error.detail), headers=headers)
+        return Problem("malformed-json", f"the body cannot be read: {_reason(error)}.", headers=headers)
     return Problem("internal", f"unexpected status {error.status_code}: {error.detail}", headers=headers)
+
+
+def _reason(error: HTTPException) -> str:
+    """Why the framework could not read a body; it says so in the cause alone."""
+    cause = error.__cause__
+    if isinstance(cause, UnicodeDecodeError):
+        return f"byte {cause.start} is not UTF-8"
+    if isinstance(cause, RecursionError):
+        return "it is nested too deeply"
+    return str(cause or error.detail)
 
 
 def _methods(request: Request) -> set[str]:
     """What a path takes: of all its routes, where the framework names the first one's only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in matching for method in getattr(route, "methods", None) or ("GET", "HEAD")}
+    found = {method for route in matching for method in getattr(route, "methods", None) or ("GET",)}
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _from_validation(error: RequestValidationError) -> Problem:
@@ -260,7 +277,10 @@ def _from_validation(error: RequestValidationError) -> Problem:
     if broken is not None:
         reason = broken.get("ctx", {}).get("error", broken["msg"])
         return Problem("malformed-json", f"the body cannot be read as JSON: {reason}.")
-    errors = [{"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]} for item in found]
+    errors = [
+        {"loc": list(item["loc"]), "msg": item["msg"].removeprefix("Value error, "), "type": item["type"]}
+        for item in found
+    ]
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

@@ -66,8 +66,7 @@ class PendingQuery:
         request = self.request
         labels = tuple(request.filter.labels) if request.filter else None
         rescoring = None if request.rescore.kind == "none" else request.rescore.kind
-        window = request.limit * request.rescore.oversample if rescoring else request.limit + request.offset
-        return Key(window, request.radius, labels, request.params.plan, self.fields, rescoring)
+        return Key(request.window, request.radius, labels, request.params.plan, self.fields, rescoring)
 
     def take(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from texthash.config import VectorKind
 
@@ -25,6 +25,24 @@ def _whole(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(_whole)]
 
 
+def _unicode(value: str) -> str:
+    """JSON can write half of a surrogate pair, which no store and no model can take."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"is not Unicode text: a lone surrogate at character {error.start}") from None
+    return value
+
+
+def _all_unicode(value: str | list[str]) -> str | list[str]:
+    for text in [value] if isinstance(value, str) else value:
+        _unicode(text)
+    return value
+
+
+Text = Annotated[str, AfterValidator(_unicode)]
+
+
 def exactly_one(**types: str) -> dict[str, Any]:
     """JSON schema of an object that has exactly one of these members; each with its type, the others null or away."""
     return {
@@ -40,11 +58,11 @@ class Query(Body):
 
     model_config = ConfigDict(json_schema_extra=exactly_one(text="string", code="string", id="string"))
 
-    text: str | None = Field(None, description="Raw text; encoded by the model as a query.")
+    text: Text | None = Field(None, description="Raw text; encoded by the model as a query.")
     code: str | None = Field(
         None, description="A packed code, bits / 4 hexadecimal digits, most significant bit first."
     )
-    id: str | None = Field(None, description="Id of a document of the index: search with its stored code.")
+    id: Text | None = Field(None, description="Id of a document of the index: search with its stored code.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Query:
@@ -57,7 +75,7 @@ class Query(Body):
 class Filter(Body):
     """Which documents may be found."""
 
-    labels: list[str] = Field(
+    labels: list[Text] = Field(
         min_length=1,
         max_length=256,
         description="Documents with at least one of these labels; unknown ones match none.",
@@ -117,6 +135,11 @@ class SearchRequest(Body):
         """Whether hits have scores."""
         return self.rescore.kind != "none"
 
+    @property
+    def window(self) -> int:
+        """Hits to be found for each query, so that its page can be cut from them."""
+        return self.limit * self.rescore.oversample if self.rescored else self.limit + self.offset
+
 
 class Hit(BaseModel):
     """A document that was found."""
@@ -161,7 +184,9 @@ class EncodeRequest(Body):
     """Texts to encode."""
 
     inputs: Annotated[
-        str | list[str], Field(description="One text or a list of at most limits.max_batch texts (see /v1/info).")
+        str | list[str],
+        AfterValidator(_all_unicode),
+        Field(description="One text or a list of at most limits.max_batch texts (see /v1/info)."),
     ]
     format: Literal["hex", "base64", "bits"] = Field("hex", description="Form of the codes; bits: a string of 0 and 1.")
     role: Literal["document", "query"] = Field(
@@ -238,10 +263,12 @@ class Limits(BaseModel):
     max_body_bytes: int
     max_limit: int
     max_window: int = Field(description="For limit + offset, and for limit * rescore.oversample.")
+    max_hits: int = Field(description="For the same, times the number of queries.")
     max_oversample: int = Field(description="For rescore.oversample.")
     request_timeout_s: float
     max_ongoing_requests: int
     max_queued_requests: int
+    max_pending_bytes: int
 
 
 class Info(BaseModel):

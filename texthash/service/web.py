@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
@@ -16,6 +19,7 @@ from texthash.service.checks import Checks
 from texthash.service.editor import Editor
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.guard import Guard, key_of_environment
+from texthash.service.ledger import Ledger
 from texthash.service.problems import Problem
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
@@ -32,6 +36,7 @@ def make_app(
     editor: Editor | None = None,
     alongside: Callable[[], AbstractAsyncContextManager[None]] | None = None,
     cors_origins: Sequence[str] = (),
+    ledger: Ledger | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -41,6 +46,7 @@ def make_app(
         editor: Writes; None: there are no routes that write.
         alongside: What runs as long as the application does.
         cors_origins: Whose pages may call it from a browser, beside its own.
+        ledger: Of the memory that bodies and answers take, where others look at it too.
 
     Raises:
         UsageError: TEXTHASH_API_KEY is set, but is no key.
@@ -74,7 +80,8 @@ def make_app(
     add_documents(app, gateway, checks, editor)
     if editor is not None:
         add_snapshots(app, editor)
-    app.add_middleware(Guard, limits=gateway.limits, key=key)
+    book = ledger or Ledger(gateway.limits.max_pending_bytes)
+    app.add_middleware(Guard, limits=gateway.limits, ledger=book, key=key)
     if cors_origins:  # outermost, so that problems of the guard can be read too
         app.add_middleware(
             CORSMiddleware,
@@ -99,11 +106,34 @@ def _alone(gateway: Gateway) -> Search:
 def _add_pages(app: FastAPI) -> None:
     folder = files("texthash.service") / "page"
     page, icon = (folder / "index.html").read_text(encoding="utf-8"), (folder / "favicon.svg").read_text()
+    headers = _only_its_own(page)
 
     @app.get("/", include_in_schema=False)
     async def search_page() -> HTMLResponse:
-        return HTMLResponse(page)
+        return HTMLResponse(page, headers=headers)
 
     @app.get("/favicon.svg", include_in_schema=False)
     async def favicon() -> Response:
         return Response(icon, media_type="image/svg+xml")
+
+
+def _only_its_own(page: str) -> dict[str, str]:
+    """Headers by which a browser runs the scripts of this page and no others, and lets it speak to its server alone:
+    whatever a document that it shows may hold."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts]
+    policy = {
+        "default-src": "'none'",
+        "script-src": " ".join(hashes),
+        "style-src": "'unsafe-inline'",
+        "img-src": "'self'",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'self'",
+    }
+    return {
+        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
