@@ -450,6 +450,10 @@ def test_the_page_needs_nothing_from_elsewhere(asked: Asked) -> None:
     assert outside == []
     absolute = re.findall(r'(?:src|href)="/[^"]*"|fetch\("/', page)
     assert absolute == []
+    policy = asked.get("/").headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert policy.count("'sha256-") == page.count("<script>") == 2
+    assert not re.search(r"\son\w+=", page), "a policy without 'unsafe-inline' would not run it"
     assert asked.get("/favicon.svg").headers["content-type"].startswith("image/svg")
 
 

@@ -326,8 +326,23 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         page.wait("document.querySelector('#note').textContent.includes('knows none of these words')")
         assert page.failures == []
 
-        page.open(f"{url}/?q=plot+a+figure", width=380, dark=True)
+        page.open(f"{url}/?q=plot+a+figure&order=finer", width=380, dark=True)
         page.wait("document.querySelectorAll('.hit').length === 10")
+        assert page.run("document.querySelector('.hit .far').textContent.includes('score')")
+        title = page.run("document.querySelectorAll('.hit h2')[1].lastChild.textContent")
+        page.run("document.querySelectorAll('.hit')[1].querySelector('.acts button:last-child').click()")
+        page.wait("location.search.includes('like=')")
+        page.wait("document.querySelector('.hit .far b').textContent === '0'")  # of a document by itself
+        assert title in page.run("document.querySelector('#q').placeholder")
+        page.run("history.back()")
+        page.wait("document.querySelector('#q').value === 'plot a figure'")
+        page.wait("document.querySelector('.hit .far').textContent.includes('score')")
+        assert page.run("document.querySelector('#curl').textContent").startswith(f"curl -s {url}/v1/search")
+        page.open(f"{url}/?", width=380, dark=True)
+        page.wait("document.querySelectorAll('.note .start').length === 4")
+        page.run("document.querySelector('.note .start').click()")
+        page.wait("document.querySelectorAll('.hit').length === 10")
+        assert page.failures == []
         assert page.run("document.documentElement.scrollWidth") <= 380
         page.screenshot(tmp_path / "dark-narrow.png")
 
