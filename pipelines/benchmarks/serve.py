@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_format
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from texthash.home import Home, resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release
 from texthash.service.fast import fast_form
+from texthash.service.ports import free_port
 
 _WORDS = 8
 _BODIES = 500
@@ -77,7 +77,7 @@ def _load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any
 
 @contextmanager
 def _texthash(home: Home, release: str, proxy: str) -> Iterator[int]:
-    service = ServiceConfig(port=_free_port())
+    service = ServiceConfig(port=free_port())
     with fast_form(proxy == "haproxy"), cluster():
         from ray import serve
 
@@ -92,7 +92,7 @@ def _texthash(home: Home, release: str, proxy: str) -> Iterator[int]:
 
 @contextmanager
 def _faiss(home: Home, release: str, proxy: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_here())
@@ -115,13 +115,6 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     raise TexthashError(
         "the FastAPI and faiss server did not start.", "install the extra: pip install 'texthash[bench]'"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _here() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -60,10 +61,13 @@ def serve(
     from texthash.distributed import cluster
     from texthash.search.release import read_release
     from texthash.service.fast import fast_form
+    from texthash.service.ports import check_ports
 
     ports = [] if grpc_port is None else [f"service.grpc_port={grpc_port}"]
     home, settings = resolve_home(), load_config(config, [*(overrides or []), *ports])
     read_release(home, release)  # before a cluster is started for nothing
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        check_ports(settings.service)
     stdout = sys.stdout
     with fast_form(not python_proxy, address), cluster(address) as local:
         from texthash.service.run import serve_release

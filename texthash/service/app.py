@@ -32,6 +32,7 @@ from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.follower import Follower, settled
 from texthash.service.gateway import Gateway
+from texthash.service.guard import key_of_environment
 from texthash.service.ledger import Ledger
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.problems import Problem
@@ -68,7 +69,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         args: As :class:`ServeArgs`.
 
     Raises:
-        UsageError: an argument that does not exist, or a value out of range.
+        UsageError: an argument that does not exist, a value out of range, or TEXTHASH_API_KEY that is no key.
         TexthashError: nothing is released there, or the release is broken.
         ModelMismatchError: its model and its index do not belong together.
     """
@@ -76,6 +77,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         parsed = ServeArgs.model_validate(args)
     except ValidationError as error:
         raise UsageError(f"the arguments of the service are wrong: {error}", "see deploy/serve.yaml.") from None
+    key_of_environment()  # one that is none is an error here, not in the log of a replica
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)
     release.check(home)

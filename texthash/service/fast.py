@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from texthash.progress import say
+from texthash.service.ports import free_port
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 # Of a service in any form. A dead proxy is noticed after three checks, and nothing is answered until then; Ray's own
-# period is 10 s.
-COMMON = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1"}
+# period is 10 s. The log goes to files: a line for each request is not what a person at a terminal wants to see.
+COMMON = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1", "RAY_SERVE_LOG_TO_STDERR": "0"}
 FAST = {
     **COMMON,
     SWITCH: "1",
@@ -52,10 +52,10 @@ def of_one_machine(place: Path) -> dict[str, str]:
         _MAXCONN: str(connections),
         # How long a replaced replica goes on for a load balancer that is slow to notice; ours is on this machine.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(place / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(place),
@@ -111,9 +111,3 @@ def _environment(variables: Mapping[str, str], keep: bool = False) -> Iterator[N
 def _connected() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import logging
 import time
 
 import httpx
@@ -16,6 +16,8 @@ from texthash.home import Home
 from texthash.progress import say
 from texthash.search.release import CURRENT, read_release
 from texthash.service.app import build
+from texthash.service.logs import SERVE_LOGGER
+from texthash.service.ports import check_ports
 from texthash.service.rpc import SERVICER
 
 APPLICATION = "texthash"
@@ -57,13 +59,14 @@ def serve_release(
     url = f"{service.url}{route_prefix.rstrip('/')}"
     settings = service.model_dump()
     application = build({"home": str(home.root), "release": release, "service": settings, "address": url})
+    logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)  # what it would say is said below
     _start_serve(service)
     say(f"service: release {name_of_release} on {service.host}:{service.port}")
     try:
         serve.run(application, name=name, route_prefix=route_prefix)
     except RuntimeError as error:
         raise TexthashError(
-            f"the service of release {name_of_release} did not start: {error}",
+            f"the service of release {name_of_release} did not start: {_reason(name) or error}",
             "see the Serve logs of the Ray cluster (ray list actors; /tmp/ray/session_latest/logs/serve).",
         ) from error
     _wait_until_ready(url, timeout_s)
@@ -78,13 +81,12 @@ def stop_service(name: str = APPLICATION) -> None:
 def _start_serve(service: ServiceConfig) -> None:
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is None:
-        _check_port(service.host, service.port)
+        check_ports(service)
         options = HTTPOptions(
             host=service.host, port=service.port, request_timeout_s=service.limits.request_timeout_s + _GRACE_S
         )
         grpc = None
         if service.grpc_port is not None:
-            _check_port("0.0.0.0", service.grpc_port, "service.grpc_port")
             say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
             grpc = gRPCOptions(
                 port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
@@ -100,15 +102,12 @@ def _start_serve(service: ServiceConfig) -> None:
         )
 
 
-def _check_port(host: str, port: int, setting: str = "service.port") -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise TexthashError(
-                f"{host}:{port} cannot be listened on: {error.strerror}.", f"choose another {setting}."
-            ) from None
+def _reason(name: str) -> str:
+    """The last line of what the parts of an application that did not start have to say."""
+    application = serve.status().applications.get(name)
+    messages = [deployment.message for deployment in application.deployments.values()] if application else []
+    lines = [message.strip().splitlines()[-1] for message in messages if message.strip()]
+    return "; ".join(dict.fromkeys(lines))
 
 
 def _wait_until_ready(url: str, timeout_s: float) -> None:
