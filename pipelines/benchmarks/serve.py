@@ -8,13 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
+from benchmarks.enlarged import enlarge
 from benchmarks.reporting import JsonOption, report
 from texthash.config import ServiceConfig
 from texthash.distributed import cluster
@@ -37,10 +38,24 @@ def command(
     engine: Annotated[list[str] | None, typer.Option(help="texthash or fastapi_faiss; both by default.")] = None,
     proxy: Annotated[str, typer.Option(help="haproxy or python, for a cluster that is started here.")] = "haproxy",
     release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME to serve.")] = "current",
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Repeat those of the release, with bits flipped, until there are so many.")
+    ] = None,
 ) -> None:
     """Load a service of the released index with text queries from a separate process."""
-    home = resolve_home()
-    name = read_release(home, release).name
+    with ExitStack() as until_the_end:
+        home = resolve_home()
+        name = read_release(home, release).name
+        if documents is not None:
+            place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
+            home = enlarge(home, read_release(home, name), documents, Path(place))
+            name = read_release(home).name
+        _measure(home, name, engine, proxy, clients or [1, 8, 32], seconds, json)
+
+
+def _measure(
+    home: Home, name: str, engine: list[str] | None, proxy: str, clients: list[int], seconds: float, json: str
+) -> None:
     bodies = _bodies(home, name)
     rows: list[dict[str, Any]] = []
     engines = {"texthash": _texthash, "fastapi_faiss": _faiss}
@@ -48,7 +63,7 @@ def command(
         if chosen not in engines:
             raise typer.BadParameter(f"there is no engine {chosen!r}; there are {', '.join(engines)}.")
         with engines[chosen](home, name, proxy) as port:
-            for count in clients or [1, 8, 32]:
+            for count in clients:
                 say(f"{chosen}: {count} clients")
                 rows.append({"engine": chosen, "clients": count, **_load(port, count, seconds, bodies)})
     found = read_release(home, name)

@@ -22,9 +22,14 @@ from texthash.search.verify import verify
 PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
 
 
+# Until its caches are full a process grows, also one that does nothing wrong.
+_WARM_MIB = 40.0
+
+
 @pytest.mark.ray
+@pytest.mark.parametrize("minutes", [0.1, pytest.param(2.0, marks=pytest.mark.slow)])
 def test_nothing_fails_and_everything_is_found(
-    small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
+    small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path, minutes: float
 ) -> None:
     home = Home(tmp_path / "home")
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
@@ -34,7 +39,7 @@ def test_nothing_fails_and_everything_is_found(
         port = probe.getsockname()[1]
     plot = tmp_path / "soak.png"
     done = subprocess.run(
-        [sys.executable, PROGRAM, "--minutes", "0.1", "--plot", plot, f"service.port={port}"],
+        [sys.executable, PROGRAM, "--minutes", str(minutes), "--plot", plot, f"service.port={port}"],
         env={**os.environ, "TEXTHASH_HOME": str(home.root), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -45,6 +50,13 @@ def test_nothing_fails_and_everything_is_found(
     assert (figures["failures"], figures["wrong"]) == (0, 0)
     assert figures["documents_checked"] > 0
     assert {"encoder", "ingress", "shard-0", "shard-1", "writer"} <= set(figures)
+    if minutes > 1:
+        grown = {
+            name: memory
+            for name, memory in figures.items()
+            if isinstance(memory, dict) and memory.get("end", 0) > memory.get("middle", 0) + _WARM_MIB
+        }
+        assert grown == {}, "memory is not flat"
     assert plot.stat().st_size > 0
     assert read_release(home).version > before.version + 1
     assert read_release(home).documents == before.documents, "its documents are taken out again"

@@ -18,6 +18,7 @@ PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 def test_rows_of_the_peer(released: Home, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     options = ["--engine", "fastapi_faiss", "--clients", "1", "--clients", "4", "--seconds", "0.5"]
+    options += ["--documents", "5000"]
     done = subprocess.run(
         [sys.executable, PROGRAM, "serve", *options, "--json", str(tmp_path / "serve.json")],
         env={**os.environ, "TEXTHASH_HOME": str(released.root)},
@@ -26,6 +27,7 @@ def test_rows_of_the_peer(released: Home, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "5,000 documents" in done.stdout + done.stderr
     rows = json.loads((tmp_path / "serve.json").read_text())["rows"]
     assert [(row["engine"], row["clients"]) for row in rows] == [("fastapi_faiss", 1), ("fastapi_faiss", 4)]
     assert all(row["requests_per_s"] > 0 and row["p50_ms"] <= row["p99_ms"] and row["errors"] == 0 for row in rows)

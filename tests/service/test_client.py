@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.conftest import Asked
-from texthash.client import Client, ServiceError
+from texthash.client import AsyncClient, Client, ServiceError
 from texthash.errors import TexthashError
 from texthash.service.problems import Problem
 
@@ -75,6 +75,23 @@ def test_a_broken_connection_is_tried_again(asked: Asked) -> None:
     hasty = Client("http://test", retries=0, transport=failing(1, refused, through(asked)))
     with hasty as client, pytest.raises(TexthashError, match="no service answers"):
         client.info()
+
+
+def test_a_proxy_that_does_not_know_the_service_yet_is_asked_again(asked: Asked) -> None:
+    starting = [httpx.Response(404, text="Path '/v1/info' not found. Ping http://.../-/routes for available routes.")]
+    starting.append(httpx.Response(500, text="Internal Server Error"))
+    service = httpx.ASGITransport(asked.app)
+
+    class Proxy(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return starting.pop() if starting else await service.handle_async_request(request)
+
+    async def answered() -> str:
+        async with AsyncClient("http://test", transport=Proxy()) as client:
+            return (await client.info()).name
+
+    assert asyncio.run(answered()) == "texthash"
+    assert starting == []
 
 
 def test_what_the_service_refuses_is_not_tried_again(asked: Asked) -> None:

@@ -21,6 +21,7 @@ KEY_VARIABLE = "TEXTHASH_API_KEY"
 _RETRIED = (429, 503)
 _LONGEST_WAIT_S = 10.0
 _FIRST_WAIT_S = 0.1
+_ROUTES = "/-/routes"  # where Serve's proxies send one who asks for what they do not know
 
 P = ParamSpec("P")
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -186,9 +187,10 @@ class _Attempts:
 
     def after(self, reply: httpx.Response) -> float:
         """After an answer that is an error."""
-        # A failure that is no problem of the service's own is the proxy's: the process behind it died.
-        died = reply.status_code >= 500 and not _is_problem(reply)
-        if self._left == 0 or not (died or reply.status_code in _RETRIED):
+        # What is no problem of the service's own is the proxy's: the process behind it died, or is not known to it yet.
+        unrouted = reply.status_code == 404 and _ROUTES in reply.text
+        proxys = (reply.status_code >= 500 or unrouted) and not _is_problem(reply)
+        if self._left == 0 or not (proxys or reply.status_code in _RETRIED):
             raise _error(reply)
         asked = reply.headers.get("retry-after", "")
         return self._next(float(asked) if asked.isdigit() else self._wait)

@@ -1,0 +1,76 @@
+"""A larger index for measurements: the documents of a release again and again, with bits of their codes flipped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from texthash.home import Home
+from texthash.progress import say
+from texthash.search.publish import publish
+from texthash.search.release import Release, open_release
+from texthash.search.store import codes_column, deal, schema, shard_path, write_shard
+
+_FLIPPED = 0.05
+_ROWS = 8192
+
+
+def enlarge(home: Home, release: Release, documents: int, place: Path) -> Home:
+    """Make a state directory with a release of so many documents, by the same model and in as many shards.
+
+    The first ones are those of the release as they are. Each further round has them once more, under ids of its own, a
+    bit in twenty of each code flipped: as spread out as the codes of that many documents, and as clustered.
+
+    Args:
+        home: State directory of the release.
+        release: What to enlarge.
+        documents: How many there are to be.
+        place: Directory for the new state.
+    """
+    made, shards = Home(place), len(release.shards)
+    model = Path(shutil.copytree(home.path(release.model_uri), made.root / "models" / "enlarged"))
+    rows = _rows(home, release)
+    say(f"enlarge: {rows.num_rows:,} documents to {documents:,}")
+    index = made.index / f"enlarged-{documents}"
+    for shard in range(shards):
+        write_shard(
+            shard_path(index, shard),
+            deal(_rounds(rows, release.bits, documents), shard, shards),
+            shard=shard,
+            shards=shards,
+            bits=release.bits,
+            model=release.model_digest,
+            vocabulary_hash=release.vocabulary_hash,
+            next_number=documents,
+        )
+    publish(made, model, index, model=release.model, model_version=release.model_version)
+    return made
+
+
+def _rows(home: Home, release: Release) -> pa.Table:
+    """All documents of a release with their codes, without numbers."""
+    found = []
+    for shard in open_release(home, release.name).shards:
+        found += shard.documents(shard.numbers, ["title", "text", "labels", "code"])
+    return pa.Table.from_pylist(found)
+
+
+def _rounds(rows: pa.Table, bits: int, documents: int) -> Iterator[pa.RecordBatch]:
+    """The rows of the index in the order of their numbers; the same whenever it is asked for."""
+    generator = np.random.default_rng(0)
+    plain = np.frombuffer(b"".join(rows["code"].to_pylist()), np.uint8).reshape(rows.num_rows, bits // 8)
+    for start in range(0, documents, rows.num_rows):
+        turn, table, codes = start // rows.num_rows, rows.slice(0, documents - start), plain[: documents - start]
+        ids = table["id"]
+        if turn:
+            flips = np.packbits(generator.random((len(codes), bits), np.float32) < _FLIPPED, axis=1)
+            codes = codes ^ flips
+            ids = pa.array([f"{name}#{turn}" for name in table["id"].to_pylist()])
+        columns = {name: table[name] for name in ("title", "text", "labels")}
+        columns |= {"number": np.arange(start, start + len(codes)), "id": ids, "code": codes_column(codes)}
+        wanted = schema(bits)
+        yield from pa.table({name: columns[name] for name in wanted.names}).cast(wanted).to_batches(_ROWS)
