@@ -131,7 +131,13 @@ class Local:
             variables["TEXTHASH_DATA"] = str(Path(variables["TEXTHASH_DATA"]).absolute())
         command = [tool("ray"), "job", "submit", "--address", running.dashboard, "--working-dir", str(ROOT)]
         command += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", "python", "pipelines/full.py"]
-        command += ["--config", str(config), f"service.host={HOST}", f"service.port={self.port}"]
+        command += [
+            "--config",
+            str(config),
+            f"service.host={HOST}",
+            f"service.port={self.port}",
+            "service.route_prefix=/",
+        ]
         say(f"job: ray {shlex.join(command[1:])}")
         log = fresh(self.logs / "job.log")
         with (

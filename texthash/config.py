@@ -182,6 +182,7 @@ class LimitsConfig(Section):
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
+    route_prefix: str = Field("/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$", description="path below which it answers")
     grpc_port: int | None = Field(
         None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
     )
@@ -202,8 +203,9 @@ class ServiceConfig(Section):
 
     @property
     def url(self) -> str:
-        """Where programs on this machine reach the service."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+        """Where programs on this machine reach the service; without a slash at the end."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
 
 
 class Config(Section):

@@ -86,7 +86,7 @@ def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, 
 def service() -> ServiceConfig:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return ServiceConfig(port=probe.getsockname()[1])
+        return ServiceConfig(port=probe.getsockname()[1], route_prefix="/every")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def served(ray_cluster, service, tmp_path_factory):
         nonlocal url
         saved = hasher.save(home.root / "models" / name)
         publish(home, saved, build_index(saved, corpus.path, home, shards=2), model_version=name)
-        url = url or serve_release(home, service, route_prefix="/every")
+        url = url or serve_release(home, service)
         wanted, end = open_release(home), time.monotonic() + 60
         with httpx.Client(base_url=url, timeout=30.0) as client:
             while client.get("/v1/info").json()["release"]["name"] != wanted.release.name:

@@ -47,7 +47,9 @@ def service() -> ServiceConfig:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         grpc_port = probe.getsockname()[1]
-    return ServiceConfig(port=port, grpc_port=grpc_port, limits=LimitsConfig(request_timeout_s=15.0))
+    return ServiceConfig(
+        port=port, route_prefix=PREFIX, grpc_port=grpc_port, limits=LimitsConfig(request_timeout_s=15.0)
+    )
 
 
 def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
@@ -57,7 +59,7 @@ def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
     from texthash.service.run import serve_release
 
     keyed = ray.remote(num_cpus=0, runtime_env={"env_vars": {KEY_VARIABLE: KEY}})(serve_release)
-    return ray.get(keyed.remote(home, service, release=release, route_prefix=PREFIX))
+    return ray.get(keyed.remote(home, service, release=release))
 
 
 @pytest.fixture(scope="module")

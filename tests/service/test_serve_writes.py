@@ -50,8 +50,10 @@ def client(ray_cluster, home: Home) -> Iterator[Client]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    service = ServiceConfig(port=port, shard_replicas=2, limits=LimitsConfig(request_timeout_s=15.0))
-    with Client(serve_release(home, service, route_prefix="/live"), retries=20) as made:
+    service = ServiceConfig(
+        port=port, route_prefix="/live", shard_replicas=2, limits=LimitsConfig(request_timeout_s=15.0)
+    )
+    with Client(serve_release(home, service), retries=20) as made:
         yield made
     serve.shutdown()
 

@@ -57,7 +57,9 @@ class ServeArgs(Section):
     home: str | None = Field(None, description="state directory; null: TEXTHASH_HOME of the cluster")
     release: str = Field(CURRENT, description="name of a release, or current")
     service: ServiceConfig = Field(default_factory=lambda: ServiceConfig.model_validate({"limits": {}}))
-    address: str | None = Field(None, description="URL told to those who want to write; null: host and port")
+    address: str | None = Field(
+        None, description="URL told to those who want to write; null: host, port and route_prefix of service"
+    )
     cpus: float = Field(0.1, gt=0, description="CPUs that each replica claims")
     encoder_threads: int = Field(1, ge=1, description="threads of one pass through the model")
 

@@ -30,7 +30,6 @@ def serve_release(
     service: ServiceConfig,
     *,
     release: str = CURRENT,
-    route_prefix: str = "/",
     name: str = APPLICATION,
     timeout_s: float = 180.0,
 ) -> str:
@@ -42,9 +41,8 @@ def serve_release(
 
     Args:
         home: State directory, visible from all nodes.
-        service: Host, port, batching and limits.
+        service: Host, port, path, batching and limits.
         release: Which release, or ``"current"``.
-        route_prefix: Path under which the service answers.
         name: Name of the Serve application.
         timeout_s: How long to wait until it answers.
 
@@ -56,14 +54,14 @@ def serve_release(
         ModelMismatchError: the model and the index of the release do not belong together.
     """
     name_of_release = read_release(home, release).name
-    url = f"{service.url}{route_prefix.rstrip('/')}"
+    url = service.url
     settings = service.model_dump()
-    application = build({"home": str(home.root), "release": release, "service": settings, "address": url})
+    application = build({"home": str(home.root), "release": release, "service": settings})
     logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)  # what it would say is said below
     _start_serve(service)
     say(f"service: release {name_of_release} on {service.host}:{service.port}")
     try:
-        serve.run(application, name=name, route_prefix=route_prefix)
+        serve.run(application, name=name, route_prefix=service.route_prefix)
     except RuntimeError as error:
         raise TexthashError(
             f"the service of release {name_of_release} did not start: {_reason(name) or error}",
