@@ -6,6 +6,7 @@ import pytest
 
 from texthash.config import LimitsConfig
 from texthash.service.guard import Guard
+from texthash.service.ledger import Ledger
 from texthash.service.problems import Problem
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/info", "headers": [], "root_path": ""}
@@ -20,7 +21,7 @@ def _sent(app):
     async def receive():
         await asyncio.Event().wait()
 
-    guard = Guard(app, LimitsConfig(request_timeout_s=0.05))
+    guard = Guard(app, LimitsConfig(request_timeout_s=0.05), Ledger(1_000))
     try:
         asyncio.run(guard(dict(SCOPE), receive, send))
     except Problem as problem:
