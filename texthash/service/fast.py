@@ -30,9 +30,9 @@ FAST = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # A client that falls silent in the middle of a request holds a connection; Serve's own patience is an hour.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
-    "RAY_SERVE_HAPROXY_MAXCONN": "10000",
 }
-_MAXCONN = "RAY_SERVE_HAPROXY_MAXCONN"
+_CONNECTIONS = 10_000
+_FILES_EACH = 2.5
 _SPARE_FILES = 200
 
 
@@ -44,12 +44,12 @@ def of_one_machine(place: Path) -> dict[str, str]:
             bytes, 69 of which follow.
     """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    connections = int(FAST[_MAXCONN])
-    if files != resource.RLIM_INFINITY:  # HAProxy takes 2.5 files a connection, and does not start where it may not
-        connections = max(100, min(connections, (files - _SPARE_FILES) * 2 // 5))
+    connections = _CONNECTIONS
+    if files != resource.RLIM_INFINITY:  # where HAProxy may not open what all of them need it does not start
+        connections = max(100, min(connections, int((files - _SPARE_FILES) / _FILES_EACH)))
     return {
         **FAST,
-        _MAXCONN: str(connections),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(connections),
         # How long a replaced replica goes on for a load balancer that is slow to notice; ours is on this machine.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),

@@ -1,0 +1,91 @@
+"""What is set for a cluster that is started for the service, and what is left as it is."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from texthash.service.fast import FAST, SWITCH, fast_form, of_one_machine
+
+ROOT = Path(__file__).parents[2]
+SOCKET_BYTES = 97 - 69
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that says nothing of Ray, in a process that is not connected to it."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("texthash.service.fast._connected", lambda: False)
+
+
+def test_a_cluster_that_is_started_inside_has_ports_and_files_of_its_own() -> None:
+    before = dict(os.environ)
+    with fast_form():
+        assert {name: os.environ[name] for name in FAST} == FAST
+        place = Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
+        assert place.is_dir()
+        assert len(bytes(place)) <= SOCKET_BYTES
+        assert (place.stat().st_mode & 0o777) == 0o700
+        ports = [
+            value for name, value in os.environ.items() if name.startswith("RAY_SERVE_") and name.endswith("_PORT")
+        ]
+        assert len(ports) == len(set(ports)) == 4
+    assert not place.exists()
+    assert dict(os.environ) == before
+
+
+def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_NBTHREAD", "4")
+    with fast_form():
+        assert (os.environ["RAY_SERVE_HAPROXY_NBTHREAD"], os.environ[SWITCH]) == ("4", "1")
+    assert os.environ["RAY_SERVE_HAPROXY_NBTHREAD"] == "4"
+
+
+@pytest.mark.parametrize(("wanted", "variable"), [(False, None), (False, "1"), (True, "0")])
+def test_the_other_proxy_is_to_be_had(monkeypatch: pytest.MonkeyPatch, wanted: bool, variable: str | None) -> None:
+    if variable is not None:
+        monkeypatch.setenv(SWITCH, variable)
+    with fast_form(wanted):
+        assert os.environ[SWITCH] == "0"
+        assert "RAY_SERVE_THROUGHPUT_OPTIMIZED" not in os.environ
+        assert os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] == "1"
+    assert os.environ.get(SWITCH) == variable
+
+
+@pytest.mark.parametrize("address", ["auto", None])
+def test_a_cluster_that_runs_keeps_its_settings(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    if address is None:
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    before = dict(os.environ)
+    with fast_form(address=address):
+        assert dict(os.environ) == before
+
+
+def test_there_are_as_many_connections_as_files_allow(tmp_path: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    here = int(of_one_machine(tmp_path)["RAY_SERVE_HAPROXY_MAXCONN"])
+    assert hard == resource.RLIM_INFINITY or here * 2.5 < hard
+    script = (
+        "import resource, pathlib; resource.setrlimit(resource.RLIMIT_NOFILE, (2200, 2200));"
+        "from texthash.service.fast import of_one_machine;"
+        "print(of_one_machine(pathlib.Path('/tmp'))['RAY_SERVE_HAPROXY_MAXCONN'])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"800"
+
+
+def test_nothing_of_ray_is_imported_before_it_reads_its_settings() -> None:
+    script = "import sys, texthash.service.fast; print('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"False"
+
+
+def test_the_cluster_of_the_manifests_is_fast_too() -> None:
+    settings = yaml.safe_load((ROOT / "deploy" / "kuberay" / "settings.yaml").read_text())["data"]
+    quiet = {"RAY_SERVE_LOG_TO_STDERR"}  # as it is by itself in this form
+    assert {name: value for name, value in FAST.items() if name not in quiet}.items() <= settings.items()
