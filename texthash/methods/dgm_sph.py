@@ -8,16 +8,16 @@ code       u = (f(x) - c) W, principal components of the training documents' fea
 Reconstructed from the abstract alone, which says: word counts, a deep generative model, then spectral hashing trained
 on its features.
 
-On 20 Newsgroups (random60, 32 bits, validation) codes stay below principal components of tf-idf cut at zero, 0.38. With
-machines that start at weights of deviation 0.01, P@100 of 800 queries, and nats a document over fine-tuning:
+On 20 Newsgroups (random60, 32 bits, validation) codes stay below principal components of tf-idf cut at zero, P@100 0.38.
+Of 800 queries, with nats a document over fine-tuning, and directions in which the features vary:
 
-                       nats            float cosine   PCA, median   PCA, ITQ   these codes
-    2,000 words        601 -> 568          0.41           0.29         0.39        0.26
-    10,000, rate 3e-3  1074 -> 969         0.51           0.43         0.45        0.34
+    words, rate, init      nats           directions   float cosine   PCA, median   PCA, ITQ   these codes
+    2,000, 1e-3, 0.01      601 -> 568          6           0.41           0.29         0.39        0.26
+    2,000, 1e-3, 0.1       572 -> 525         36           0.42           0.22         0.29        0.21
+    10,000, 3e-3, 0.01    1074 -> 969          6           0.51           0.43         0.45        0.34
 
-So the features know more than the codes tell: six components of wide range take five or six modes each, and bits of a
-high frequency part documents that are near. Wider starts widen the features. Of 500 units at the bottom about 6
-directions vary after CD-1 from 0.01, and 3 of the features; from 0.1, at rate 3e-3, 71 and 9. Hence these defaults.
+The features know more than the codes tell, and a better model does not help. Where few directions vary, each takes five
+or six modes, and bits of a high frequency part near documents; where many do, each has one bit, and all count alike.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ class DGMSpH(PretrainedAutoencoder):
         shape: Sizes of the corpus.
         bits: Length m of the code.
         features: Width d.
-        pretraining_rate: Learning rate of CD-1.
-        init: Standard deviation of the machines' weights at the start.
         others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
     """
 
@@ -72,17 +70,8 @@ class DGMSpH(PretrainedAutoencoder):
     }
     gaussian, replicated, tuning_is_last = True, True, False
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        features: int = 64,
-        pretraining_rate: float = 3e-3,
-        init: float = 0.1,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, features, pretraining_rate=pretraining_rate, init=init, **others)
+    def __init__(self, shape: CorpusShape, bits: int, *, features: int = 64, **others: Any) -> None:
+        super().__init__(shape, bits, features, **others)
         # All but one: the eigensolver finds fewer components than there are features.
         components = min(bits, features - 1)
         self.projection = nn.Linear(features, components).requires_grad_(False)
