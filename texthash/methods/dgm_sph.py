@@ -8,7 +8,7 @@ code       u = (f(x) - c) W, principal components of the training documents' fea
 Reconstructed from the abstract alone, which says: word counts, a deep generative model, then spectral hashing trained
 on its features.
 
-On 20 Newsgroups (random60, 32 bits, validation) codes stay below the signs of principal components of tf-idf, P@100 0.38.
+On 20 Newsgroups (random60, 32 bits, validation) codes stay below signs of principal components of tf-idf, P@100 0.38.
 Of 800 queries, with nats a document over fine-tuning, and directions in which the features vary:
 
     words, rate, init      nats           directions   float cosine   PCA, median   PCA, ITQ   these codes
