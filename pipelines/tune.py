@@ -19,7 +19,7 @@ from common import parser, run, step
 from texthash.config import Config
 from texthash.distributed import check_shared, cluster
 from texthash.home import Home
-from texthash.tracking import check_store
+from texthash.tracking import open_store
 from texthash.tuning.forecast import cost
 from texthash.tuning.spaces import describe
 from texthash.workflow.pipeline import finish
@@ -28,11 +28,11 @@ from texthash.workflow.study import Study, prepare
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     if arguments.dry_run:
-        space = describe(config.method, config.training)
+        space = describe(config)
         return {"method": config.method.name, "space": space, **cost(config, home)}
     if arguments.resume:
         config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
-    check_store(config.tracking, home)
+    open_store(config.tracking, home)
     with cluster():
         check_shared(home.root, home.store)
         with step("prepare"):

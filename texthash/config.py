@@ -110,10 +110,35 @@ class TrainingConfig(Section):
     resume: bool = True
 
 
+class Range(Section):
+    """Where one hyper-parameter is searched: exactly one of these."""
+
+    uniform: tuple[float, float] | None = Field(None, description="from, to")
+    log: tuple[float, float] | None = Field(None, description="from, to, every order of magnitude alike")
+    whole: tuple[int, int] | None = Field(None, description="from, to, whole numbers, both included")
+    choice: tuple[Any, ...] | None = Field(None, description="one of these values")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Range:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("name one of uniform, log, whole and choice")
+        return self
+
+
 class TuningConfig(Section):
     trials: int = Field(0, ge=0, description="0: no search, published hyper-parameters")
-    concurrent: int = Field(2, ge=1)
-    cpus_per_trial: float = Field(0.8, gt=0)
+    space: dict[str, Range] = Field(
+        default_factory=dict,
+        description="hyper-parameter to where it is searched, beside or instead of the method's own",
+    )
+    scheduler: Literal["asha", "pbt"] = Field(
+        "asha",
+        description="asha: ends poor trials early; pbt: all run to their end, and a poor one now and then goes on from "
+        "the weights of a good one with its values changed (population based training)",
+    )
+    perturb_epochs: int = Field(2, ge=1, description="pbt: epochs between two such moments")
+    concurrent: int = Field(2, ge=1, description="trials at a time; pbt: as many as the cluster has CPUs for")
+    cpus_per_trial: float = Field(0.8, gt=0, description="claimed of the cluster; a trial has as many threads, or one")
     epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
     grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
     seeds: tuple[int, ...] | None = Field(
@@ -126,6 +151,11 @@ class TuningConfig(Section):
 class EvaluationConfig(Section):
     k: int = Field(100, ge=1)
     curve: tuple[int, ...] = (1, 10, 20, 50, 100, 200, 500, 1000)
+    choose_by: str | None = Field(
+        None,
+        description="the metric on validation by which epochs, trials and champions are chosen, such as map or "
+        "ndcg_at_100; null: p_at_<k>, in a pair corpus recall_at_<k>",
+    )
 
 
 class TrackingConfig(Section):

@@ -3,11 +3,16 @@
 import pytest
 from ray import tune
 
-from texthash.config import MethodConfig, TrainingConfig
+from texthash.config import MethodConfig, parse_config
 from texthash.errors import UsageError
 from texthash.methods.registry import get_method, methods
 from texthash.parts.spaces import Choice, IntUniform, LogUniform, Uniform
 from texthash.tuning.spaces import describe, free_space, published_point, to_tune
+
+
+def _config(name, tuning=None, training=None, **params):
+    values = {"method": {"name": name, "params": params}, "tuning": tuning or {}, "training": training or {}}
+    return parse_config(values)
 
 
 def test_each_word_becomes_the_tuners_and_samples_within_its_range():
@@ -22,21 +27,21 @@ def test_each_word_becomes_the_tuners_and_samples_within_its_range():
 
 
 def test_what_a_person_fixes_is_not_searched():
-    space = free_space(MethodConfig(name="nash", params={"learning_rate": 0.001}))
+    space = free_space(_config("nash", learning_rate=0.001))
     assert set(space) == set(get_method("nash").search_space) - {"learning_rate"}
 
 
 def test_what_the_training_section_overrides_is_not_searched():
-    assert "batch_size" in free_space(MethodConfig(name="nash"))
-    assert "batch_size" not in free_space(MethodConfig(name="nash"), TrainingConfig(batch_size=32))
+    assert "batch_size" in free_space(_config("nash"))
+    assert "batch_size" not in free_space(_config("nash", training={"batch_size": 32}))
 
 
 def test_nothing_to_search_is_an_error_that_says_why():
     with pytest.raises(UsageError, match="states no search space"):
-        free_space(MethodConfig(name="lsh"))
+        free_space(_config("lsh"))
     fixed = dict.fromkeys(get_method("nash").search_space, 1)
     with pytest.raises(UsageError, match="the configuration fixes all"):
-        free_space(MethodConfig(name="nash", params=fixed))
+        free_space(_config("nash", **fixed))
 
 
 @pytest.mark.parametrize("bad", [lambda: Uniform(1, 1), lambda: LogUniform(0, 1), lambda: IntUniform(3, 2), Choice])
@@ -50,7 +55,7 @@ def test_every_methods_space_translates_and_is_described():
     for name, cls in methods().items():
         if not cls.search_space:
             continue
-        config = MethodConfig(name=name)
+        config = _config(name)
         assert all(isinstance(domain, tune.search.sample.Domain) for domain in to_tune(free_space(config)).values())
         assert {row["parameter"] for row in describe(config)} == set(cls.search_space)
         searched += 1
@@ -59,6 +64,39 @@ def test_every_methods_space_translates_and_is_described():
 
 def test_the_published_values_are_a_point_only_if_the_space_holds_them():
     config = MethodConfig(name="itq")
-    space = free_space(config)
+    space = free_space(_config("itq"))
     assert published_point(config, space) == {"iterations": 50}
     assert published_point(config, {"iterations": Choice(1, 2)}) is None
+
+
+def test_ranges_of_the_configuration_come_beside_or_instead_of_the_methods_own():
+    own = free_space(_config("nash"))
+    space = free_space(
+        _config("nash", tuning={"space": {"learning_rate": {"log": [1e-5, 1e-4]}, "hidden": {"choice": [100, 200]}}})
+    )
+    assert space["learning_rate"] == LogUniform(1e-5, 1e-4) != own["learning_rate"]
+    assert space["hidden"] == Choice(100, 200)
+    assert set(space) == {*own, "hidden"}
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"learning_rate": {"log": [1e-2, 1e-4]}}, r"tuning\.space\.learning_rate: .*lower end"),
+        ({"learning_rate": {"log": [0, 1e-4]}}, "must be above 0"),
+        ({"dropout": {"choice": []}}, "no options"),
+        ({"learning_rat": {"log": [1e-4, 1e-2]}}, "no hyper-parameter of that name"),
+        ({"batch_size": {"choice": [32]}}, r"training\.batch_size fixes it"),
+        ({"hidden": {"choice": [32]}}, r"method\.params\.hidden fixes it"),
+    ],
+)
+def test_an_impossible_range_of_the_configuration_is_an_error_that_names_it(space, message):
+    config = _config("nash", tuning={"space": space}, training={"batch_size": 32}, hidden=16)
+    with pytest.raises(UsageError, match=message):
+        free_space(config)
+
+
+@pytest.mark.parametrize("given", [{}, {"uniform": [0, 1], "choice": [1]}])
+def test_a_range_is_one_of_four_kinds(given):
+    with pytest.raises(UsageError, match="name one of uniform, log, whole and choice"):
+        _config("nash", tuning={"space": {"dropout": given}})

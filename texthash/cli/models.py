@@ -104,7 +104,7 @@ def tune(
     if dry_run:
         from texthash.tuning.forecast import cost
 
-        space, expected = describe(settings.method, settings.training), cost(settings, resolve_home())
+        space, expected = describe(settings), cost(settings, resolve_home())
         if as_json:
             emit({"space": space, "cost": expected})
         else:

@@ -18,7 +18,7 @@ from texthash.errors import UsageError
 from texthash.evaluation.collection import Collection, collection, measure_of
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.scoring import SHORT, expected, nothing_relevant, score
+from texthash.evaluation.scoring import SHORT, check_figure, expected, nothing_relevant, score
 from texthash.methods.base import HashMethod
 from texthash.methods.encode import encode_split
 
@@ -41,12 +41,17 @@ class Protocol:
 
     Args:
         corpus: Prepared corpus.
-        config: Cuts of the metrics.
+        config: Cuts of the metrics, and the one that models are chosen by.
+
+    Raises:
+        UsageError: ``choose_by`` is no metric of such a corpus.
     """
 
     def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:
         self.corpus = corpus
         self.config = config or EvaluationConfig()
+        if self.config.choose_by is not None:
+            check_figure(self.config.choose_by, self.config.k, measure_of(corpus))
         self._released: set[str] = set()
 
     def evaluate_validation(self, model: Encoder, *, coarse: bool = False) -> Evaluation:
@@ -64,7 +69,13 @@ class Protocol:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``."""
+        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, unless
+        ``evaluation.choose_by`` names another."""
+        return self.config.choose_by or self.main
+
+    @property
+    def main(self) -> str:
+        """Name of the figure that tables are ordered by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``."""
         return f"{SHORT[measure_of(self.corpus)]}_at_{self.config.k}"
 
     @property
@@ -141,14 +152,14 @@ class Protocol:
 
 
 class Validator:
-    """Expected P@k of a method on the validation split, or recall@k in a pair corpus.
+    """The figure that models are chosen by, of a method on the validation split.
 
     Holds the path of the corpus rather than the corpus, so it travels to the workers of distributed training and opens
     the corpus there, once.
 
     Args:
         corpus_path: Directory of the prepared corpus; reachable from every worker.
-        config: Gives the cut k.
+        config: Gives the cut k and the metric.
     """
 
     def __init__(self, corpus_path: Path, config: EvaluationConfig) -> None:
@@ -163,7 +174,15 @@ class Validator:
         """
         asked = self._collection
         queries, database = asked.codes(partial(encode_split, method))
-        figure = expected(queries, database, asked.relevance, self.config.k, torch.get_num_threads(), asked.measure)
+        figure = expected(
+            queries,
+            database,
+            asked.relevance,
+            self.config.k,
+            torch.get_num_threads(),
+            asked.measure,
+            self.config.choose_by,
+        )
         if math.isnan(figure):
             raise nothing_relevant(len(queries), len(database))
         return figure

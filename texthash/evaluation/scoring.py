@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import EvaluationConfig
-from texthash.errors import ModelMismatchError, UsageError
+from texthash.errors import ModelMismatchError, UsageError, nearest_name
 from texthash.evaluation import metrics
 from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes, to_words
@@ -124,6 +124,23 @@ def nothing_relevant(queries: int, documents: int) -> UsageError:
     )
 
 
+def figures(k: int, measure: Measure) -> list[str]:
+    """Names of the figures by which models can be chosen: their expected values, higher is better."""
+    cuts = sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]
+    shared = [f"p_at_{k}", "map", f"map_at_{k}", f"ndcg_at_{k}", "mrr", f"radius{RADIUS}_precision"]
+    return shared + [f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts]
+
+
+def check_figure(name: str, k: int, *measures: Measure) -> None:
+    """Raise :class:`UsageError` unless models of a corpus of one of these measures can be chosen by that figure."""
+    known = list(dict.fromkeys(figure for measure in measures for figure in figures(k, measure)))
+    if name not in known:
+        raise UsageError(
+            f"evaluation.choose_by={name}: there is no such metric with evaluation.k={k}.",
+            f"{nearest_name(name, known)} There are {', '.join(known)}.",
+        )
+
+
 def expected(
     query_codes: Codes,
     database_codes: Codes,
@@ -131,9 +148,16 @@ def expected(
     k: int,
     threads: int = 1,
     measure: Measure = "precision",
+    metric: str | None = None,
 ) -> float:
-    """E[P@k], or E[recall@k], alone, macro average: what training selects by. NaN when no query has a relevant
-    document."""
+    """One expected figure alone, macro average: what training selects by. NaN when no query has a relevant document.
+
+    Args:
+        metric: One of :func:`figures`; None: P@k, or recall@k, for which distances are counted once only.
+    """
+    if metric is not None and metric != f"{SHORT[measure]}_at_{k}":
+        config = EvaluationConfig(k=k, curve=())
+        return metrics.mean(by_query(query_codes, database_codes, relevance, config, threads, measure)[metric])
     bits = _check(query_codes, database_codes, relevance)
     n, n_relevant = kernels.label_histogram(
         to_words(database_codes), to_words(query_codes), relevance.database, relevance.queries, bits, threads

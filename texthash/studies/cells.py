@@ -184,7 +184,7 @@ def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus
             by_query = float_cosine(corpus, cell.config.evaluation.k, split, cell.how)
             np.save(folder.place(cell) / f"{split}.npy", by_query)
             figures[split] = float(np.nanmean(by_query))
-            run.metrics({f"{'val' if split == 'validation' else split}/{protocol.metric}": figures[split]})
+            run.metrics({f"{'val' if split == 'validation' else split}/{protocol.main}": figures[split]})
     if cell.how == TFIDF:
         indptr = corpus.train.counts[0]
         size = 8.0 * float(indptr[-1]) / max(1, len(indptr) - 1)  # a word's number and its weight

@@ -19,6 +19,7 @@ from texthash.corpora.prepare import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.posthoc import WHOLE, Cut
 from texthash.evaluation.reference import TFIDF
+from texthash.evaluation.scoring import check_figure
 from texthash.methods.registry import resolve
 
 Kind = Literal["model", "encoder", "reference"]
@@ -178,6 +179,8 @@ class Cell:
             "k": config.evaluation.k,
         }
         if self.kind == "model":
+            if config.evaluation.choose_by:
+                decisive["choose_by"] = config.evaluation.choose_by
             unlike = {"resume", "max_failures", "cpus_per_worker"}
             decisive["method"] = {**config.method.model_dump(mode="json"), "params": self._params()}
             decisive["training"] = config.training.model_dump(mode="json", exclude=unlike)
@@ -214,6 +217,9 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
         if isinstance(given.get(rows), dict):
             given[rows] = {name: own or {} for name, own in given[rows].items()}
     plan = parse_section(Plan, given, what)
+    for one in plan.corpora:
+        if one.evaluation.choose_by is not None:
+            check_figure(one.evaluation.choose_by, one.evaluation.k, "precision", "recall")
     # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
     named = [one.model_copy(update={"corpus": with_places(one.corpus)}) for one in plan.corpora]
     plan = plan.model_copy(update={"corpora": tuple(named)})

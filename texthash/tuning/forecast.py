@@ -20,7 +20,8 @@ def cost(config: Config, home: Home) -> dict[str, Any]:
     """Epochs and, where a model of the method was trained on the corpus before, seconds of a sweep.
 
     ASHA ends trials early: at the least, each runs its grace period, and a third of those that reach a rung go on to
-    the next, three times as far. At the most, all run to their end. Final models come on top, one a seed.
+    the next, three times as far. At the most, all run to their end, as those of a population do. Final models come on
+    top, one a seed.
 
     Returns:
         Plain values; seconds are null where no model tells how long an epoch takes.
@@ -35,7 +36,8 @@ def cost(config: Config, home: Home) -> dict[str, Any]:
     rung = min(tuning.grace_epochs, epochs)
     while alive and done < epochs:
         least += alive * (rung - done)
-        alive, done, rung = max(1, alive // REDUCTION), rung, min(rung * REDUCTION, epochs)
+        alive = max(1, alive // REDUCTION) if tuning.scheduler == "asha" else alive
+        done, rung = rung, min(rung * REDUCTION, epochs)
     finals = final * len(config.seeds)
     source, seconds = _seconds_of_an_epoch(config, home)
     side_by_side = max(1, min(tuning.concurrent, tuning.trials))

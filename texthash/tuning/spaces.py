@@ -1,12 +1,12 @@
-"""From a method's own search space to the tuner's, with the parameters that a person has fixed left out."""
+"""From a method's own search space, and what a configuration says of it, to the tuner's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from texthash.config import MethodConfig, TrainingConfig
-from texthash.errors import UsageError
+from texthash.config import Config, MethodConfig, Range
+from texthash.errors import UsageError, nearest_name
 from texthash.methods.registry import get_method, hyperparameters
 from texthash.parts.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
 
@@ -14,27 +14,39 @@ if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
 
 
-def free_space(method: MethodConfig, training: TrainingConfig | None = None) -> SearchSpace:
-    """The method's search space without what ``method.params`` fixes, or ``training`` overrides.
+def free_space(config: Config) -> SearchSpace:
+    """Where a sweep searches: the method's own space with the ranges of ``tuning.space`` in it, without what
+    ``method.params`` fixes or ``training`` overrides.
 
     Raises:
-        UsageError: nothing is left to search, or the method names a parameter that it does not have.
+        UsageError: nothing is left to search, a range is impossible, or it is of a parameter that the method does not
+            have or that is fixed.
     """
-    space = get_method(method.name).search_space
-    unknown = set(space) - set(hyperparameters(method.name))
-    if unknown:
+    method, training = config.method, config.training
+    own, taken = get_method(method.name).search_space, hyperparameters(method.name)
+    if unknown := set(own) - set(taken):
         raise UsageError(
             f"the search space of {method.name} names {', '.join(sorted(unknown))}, which it does not take.",
-            f"correct search_space; it takes: {', '.join(hyperparameters(method.name))}.",
+            f"correct search_space; it takes: {', '.join(taken)}.",
         )
-    overridden = training.model_dump(include={"epochs", "batch_size"}, exclude_none=True) if training else {}
-    fixed = {*method.params, *overridden}
+    overridden = training.model_dump(include={"epochs", "batch_size"}, exclude_none=True)
+    fixed = {**dict.fromkeys(method.params, "method.params"), **dict.fromkeys(overridden, "training")}
+    for name in config.tuning.space:
+        if name not in taken:
+            raise UsageError(
+                f"tuning.space.{name}: {method.name} has no hyper-parameter of that name.", nearest_name(name, taken)
+            )
+        if name in fixed:
+            raise UsageError(
+                f"tuning.space.{name} is searched, and {fixed[name]}.{name} fixes it.", "leave one of the two out."
+            )
+    space = {**own, **{name: _space(name, given) for name, given in config.tuning.space.items()}}
     left = {name: domain for name, domain in space.items() if name not in fixed}
     if not left:
         why = "the configuration fixes all that it could vary" if space else "it states no search space"
         raise UsageError(
             f"there is nothing to search for {method.name}: {why}.",
-            "set tuning.trials=0, or fix fewer parameters.",
+            "set tuning.trials=0, fix fewer parameters, or name ranges in tuning.space.",
         )
     return left
 
@@ -51,13 +63,26 @@ def published_point(method: MethodConfig, space: SearchSpace) -> dict[str, Any] 
     return point if all(_contains(space[name], value) for name, value in point.items()) else None
 
 
-def describe(method: MethodConfig, training: TrainingConfig | None = None) -> list[dict[str, str]]:
+def describe(config: Config) -> list[dict[str, str]]:
     """One row a parameter: its name, range and published value, as text."""
-    published = hyperparameters(method.name)
+    published = hyperparameters(config.method.name)
     return [
         {"parameter": name, "range": str(domain), "published": str(published[name])}
-        for name, domain in free_space(method, training).items()
+        for name, domain in free_space(config).items()
     ]
+
+
+def _space(name: str, given: Range) -> Space:
+    try:
+        if given.uniform:
+            return Uniform(*given.uniform)
+        if given.log:
+            return LogUniform(*given.log)
+        if given.whole:
+            return IntUniform(*given.whole)
+        return Choice(*(given.choice or ()))
+    except UsageError as error:
+        raise UsageError(f"tuning.space.{name}: {error.problem}", error.remedy) from None
 
 
 def _domain(space: Space) -> Domain:

@@ -1,4 +1,5 @@
-"""A sweep: Optuna proposes, Ray Tune runs several trials at a time, ASHA ends the poor ones early."""
+"""A sweep: Optuna proposes, Ray Tune runs several trials at a time, ASHA ends the poor ones early; or, by
+configuration, a population whose poor trials go on from the good ones."""
 
 from __future__ import annotations
 
@@ -20,12 +21,15 @@ from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest
+from texthash.tuning import population
 from texthash.tuning.fates import FateKeeper
 from texthash.tuning.spaces import free_space, published_point, to_tune
 from texthash.tuning.trial import METRIC, TrialSetting, fate_of, planned_epochs, run_trial
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import SearchAlgorithm, Searcher
 
 _RECORD = "sweep.json"
 REDUCTION = 3
@@ -98,7 +102,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
     Raises:
         UsageError: resumption is asked for and there is nothing to resume, or nothing to search.
     """
-    free_space(config.method, config.training)
+    free_space(config)
     root = home.runs / "sweeps"
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
@@ -172,6 +176,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     import optuna
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.basic_variant import BasicVariantGenerator
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -185,15 +190,21 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     if tune.Tuner.can_restore(str(sweep.directory)):
         say(f"tune: going on with {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
-    space = free_space(config.method, config.training)
+    space = free_space(config)
     published = published_point(config.method, space)
+    first = [published] if published is not None else None
     shape = corpus.shape_with(config.corpus.features)
     probe = build(config.method.name, shape, config.method.bits, config.method.params)
-    planned = planned_epochs(probe, setting.training())
-    grace = config.tuning.grace_epochs
-    asha = None  # a trial no longer than the grace period cannot be ended early
-    if planned > grace:
-        asha = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=REDUCTION)
+    planned, grace = planned_epochs(probe, setting.training()), config.tuning.grace_epochs
+    scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be ended early
+    search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
+    concurrent: int | None = config.tuning.concurrent
+    if config.tuning.scheduler == "pbt":
+        # Trials take turns where not all fit at once, which a limit of those alive would rule out.
+        scheduler, concurrent = population.scheduler(config, space, shape), None
+        search = BasicVariantGenerator(points_to_evaluate=first, random_state=config.tuning.seed)
+    elif planned > grace:
+        scheduler = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=REDUCTION)
     return tune.Tuner(
         trainable,
         param_space=to_tune(space),
@@ -201,11 +212,9 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
             metric=METRIC,
             mode="max",
             num_samples=config.tuning.trials,
-            max_concurrent_trials=config.tuning.concurrent,
-            scheduler=asha,
-            search_alg=OptunaSearch(
-                seed=config.tuning.seed, points_to_evaluate=[published] if published is not None else None
-            ),
+            max_concurrent_trials=concurrent,
+            scheduler=scheduler,
+            search_alg=search,
         ),
         run_config=tune.RunConfig(
             name=sweep.directory.name,
@@ -241,8 +250,8 @@ def _identity(config: Config, corpus: PreparedCorpus) -> str:
         "features": config.corpus.features,
         "method": config.method.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
-        "tuning": config.tuning.model_dump(mode="json", include={"trials", "epochs", "grace_epochs", "seed"}),
-        "k": config.evaluation.k,
+        "tuning": config.tuning.model_dump(mode="json", exclude={"concurrent", "cpus_per_trial", "seeds", "resume"}),
+        "judged_by": [config.evaluation.k, config.evaluation.choose_by],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 

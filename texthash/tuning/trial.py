@@ -17,6 +17,7 @@ from texthash.methods.registry import build
 from texthash.tracking import Run, Tracker
 from texthash.training.checkpoints import LocalCheckpointer, State
 from texthash.training.loop import EpochReport, fit
+from texthash.tuning.population import Lineage, numbers
 from texthash.tuning.spaces import merged
 
 METRIC = "best_validation"
@@ -94,9 +95,16 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     """Called by Ray Tune in the trial's process."""
     from ray import tune
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(max(1, int(setting.config.tuning.cpus_per_trial)))
     trial_id = tune.get_context().get_trial_id()
     run = setting.run(trial_id, params)
+    lineage, every = None, 0
+    if setting.config.tuning.scheduler == "pbt":
+        lineage, every = Lineage(setting.states, trial_id), setting.config.tuning.perturb_epochs
+        source = lineage.take_over(tune.get_checkpoint())
+        if source:
+            run.tags({"copied_from": f"trial {source.trial}, epoch {source.epoch}"})
+        run.metrics(numbers(params), step=source.epoch if source else 0)
     training = setting.training()
     corpus = PreparedCorpus.open(setting.corpus)
     run.dataset(corpus)
@@ -111,7 +119,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
             training,
             validate=setting.validate,
             on_epoch=run.epoch,
-            checkpointer=_TuneCheckpointer(setting.states / trial_id, planned),
+            checkpointer=_TuneCheckpointer(setting.states / trial_id, planned, lineage, every),
         )
     except TexthashError as error:
         # The same happens again however often it is tried, so for Ray Tune this is an outcome, not a failure.
@@ -124,19 +132,25 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
 class _TuneCheckpointer(LocalCheckpointer):
     """Keeps each epoch's state, and tells the validation figure to Ray Tune, which may end the trial there.
 
-    Ray Tune gets no checkpoint: of those it deletes as it goes, a killed driver's notes can name one that is gone.
+    Ray Tune gets no checkpoint: of those it deletes as it goes, a killed driver's notes can name one that is gone. In a
+    population it gets the name of one every so many epochs, for other trials to go on from.
     """
 
-    def __init__(self, directory: Path, planned: int) -> None:
+    def __init__(self, directory: Path, planned: int, lineage: Lineage | None, every: int) -> None:
         super().__init__(directory)
-        self.planned = planned
+        self.planned, self.lineage, self.every = planned, lineage, every
 
     def save(self, state: State, metrics: dict[str, float]) -> None:
         from ray import tune
 
         super().save(state, metrics)
         done = epochs_done([EpochReport(**report) for report in state["history"]])
-        tune.report({METRIC: state["best"], "epoch": done, "planned": self.planned})
+        told = {METRIC: state["best"], "epoch": done, "planned": self.planned}
+        if self.lineage and done % self.every == 0:
+            with self.lineage.named(done) as name:
+                tune.report(told, checkpoint=name)
+        else:
+            tune.report(told)
 
 
 def fate_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:

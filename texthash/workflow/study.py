@@ -212,7 +212,7 @@ class Study:
             "features": config.corpus.features,
             "method": config.method.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
-            "k": config.evaluation.k,
+            "judged_by": [config.evaluation.k, config.evaluation.choose_by],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
 
