@@ -21,12 +21,13 @@ from texthash.distributed import check_shared, cluster
 from texthash.home import Home
 from texthash.tracking import open_store
 from texthash.tuning.forecast import cost
-from texthash.tuning.spaces import describe
+from texthash.tuning.spaces import check_sweep, describe
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+    check_sweep(config)
     if arguments.dry_run:
         space = describe(config)
         return {"method": config.method.name, "space": space, **cost(config, home)}

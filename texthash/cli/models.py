@@ -93,7 +93,7 @@ def tune(
 
     Example: `texthash tune nash --corpus 20newsgroups --trials 20`
     """
-    from texthash.tuning.spaces import describe
+    from texthash.tuning.spaces import check_sweep, describe
 
     settings = settings_of(config, words, corpus=corpus, bits=bits, trials=trials)
     if promote is not None:
@@ -101,6 +101,7 @@ def tune(
         settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"promote": chosen})})
     if resume:
         settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
+    check_sweep(settings)
     if dry_run:
         from texthash.tuning.forecast import cost
 
@@ -110,6 +111,8 @@ def tune(
         else:
             show(space, False)
             show([{"cost": name.replace("_", " "), "": value} for name, value in expected.items()], False)
+            if expected["measured_on"] is None:
+                say("seconds are not known yet: they are those of a model of the method trained on the corpus before")
         return
     from texthash.workflow.pipeline import finish
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from texthash.evaluation.plots import COLOURS, DASHES, MARKERS
@@ -45,7 +45,7 @@ def non_dominated(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
 
 
 def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, float] | None = None) -> Figure:
-    """The figure against bytes a document, documents encoded a second and training time.
+    """The figure against bytes a document, documents encoded a second, search time and training time.
 
     Filled marks are on the front: no row is better and cheaper in that respect. The number beside a mark is its width.
 
@@ -54,11 +54,12 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
         title: Of the figure, for instance ``P@100``.
         references: Name to the figure of real-valued vectors, drawn as lines.
     """
-    figure = Figure(figsize=(11.5, 5.2), layout="constrained")
-    panels: list[Axes] = list(figure.subplots(1, 3, sharey=True))
+    figure = Figure(figsize=(11.5, 9.0), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(2, 2, sharey=True).flat)
     sides = (
         ("bytes a document", [c.bytes_per_document for c in costs], -1),
         ("documents encoded a second, from raw text", [c.documents_per_second for c in costs], 1),
+        ("search of the whole database (ms a query, one thread)", [max(c.search_ms, 1e-4) for c in costs], -1),
         ("training time (s)", [max(c.seconds, 1e-3) for c in costs], -1),
     )
     rows = list(dict.fromkeys(c.row for c in costs))
@@ -82,15 +83,17 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
             dash = DASHES[(number + 1) % len(DASHES)]
             axes.axhline(level, color="0.25", lw=1, ls=dash, label=reference if axes is panels[0] else None)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=name, ylim=(0, None))
         axes.grid(alpha=0.25)
     for number, row in enumerate(rows):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         panels[0].plot([], [], ls="none", marker=marker, color=colour, label=row)
-    panels[0].xaxis.set_major_formatter(ScalarFormatter())
     panels[0].set_xticks(sorted({c.bytes_per_document for c in costs}))
-    panels[0].set_ylabel(f"expected {title}")
+    for axes in panels[::2]:
+        axes.set_ylabel(f"expected {title}")
     figure.suptitle("filled: on the front; the number is the length of the code in bits", fontsize=9)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

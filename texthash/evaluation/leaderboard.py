@@ -32,16 +32,16 @@ def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], refer
     first = next(iter(rows.values()))[0].evaluation
     main, title, beside = first.main, title_of(first), _beside(first)
     tested = below_the_best(rows)
+    printed = any(run.published is not None for runs in rows.values() for run in runs)
     columns = ["method", "bits", "seeds", f"{title} [worst, best]"]
-    columns += (["below the best"] if tested else []) + [*beside, "radius 2 (empty)"]
-    columns += ["balance", "effective bits", "unique", "train s", f"published {title}"]
-    table, sources = [], []
-    for (method, bits), runs in sorted(rows.items(), key=lambda row: (row[0][1], -mean_of(row[1], main))):
+    columns += (["below the best"] if tested else []) + ([f"published {title}"] if printed else [])
+    columns += [*beside, "radius 2 (empty)", "train s"]
+    table, sources, breaks = [], [], []
+    ordered = sorted(rows.items(), key=lambda row: (row[0][1], -mean_of(row[1], main)))
+    for number, ((method, bits), runs) in enumerate(ordered):
+        if number and bits != ordered[number - 1][0][1]:
+            breaks.append(number)
         worst, best = (f"{mean_of(runs, f'{main}_{edge}'):.4f}" for edge in ("worst", "best"))
-        quality = {
-            key: statistics.fmean(run.evaluation.diagnostics[key] for run in runs)
-            for key in ("bit_balance", "effective_bits", "unique_ratio")
-        }
         seconds = [run.seconds for run in runs if run.seconds is not None]
         published = next((run for run in runs if run.published is not None), None)
         if published is not None:
@@ -53,18 +53,17 @@ def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], refer
                 str(len(runs)),
                 f"{_spread(runs, main)} [{worst}, {best}]",
                 *([tested.get((method, bits), "")] if tested else []),
+                *([f"{published.published:.4f}" if published is not None else ""] if printed else []),
                 *(_spread(runs, metric) for metric in beside.values()),
                 f"{mean_of(runs, 'radius2_precision'):.4f} ({mean_of(runs, 'radius2_empty_rate'):.0%})",
-                f"{quality['bit_balance']:.3f}",
-                f"{quality['effective_bits']:.1f}",
-                f"{quality['unique_ratio']:.1%}",
                 f"{statistics.fmean(seconds):.1f}" if seconds else "",
-                f"{published.published:.4f}" if published is not None else "",
             ]
         )
+    if references:
+        breaks.append(len(table))
     for name, value in references.items():
         table.append([name, "", "", f"{value:.4f}", *[""] * (len(columns) - 4)])
-    page.table(columns, table)
+    page.table(columns, table, breaks=breaks)
     if tested:
         page.text(TEST_NOTE)
     for source in sources:
@@ -92,6 +91,26 @@ def below_the_best(rows: Mapping[Row, Sequence[ReportedRun]]) -> dict[Row, str]:
     return found
 
 
+def mean_costs(runs: Sequence[ReportedRun]) -> Costs | None:
+    """What a row reaches and takes, the mean over its seeds; None where that was not measured."""
+    found = [run.costs for run in runs if run.costs is not None]
+    if not found:
+        return None
+    figures = np.mean([cost[2:] for cost in found], axis=0)
+    return Costs(found[0].row, found[0].bits, *map(float, figures))
+
+
+def add_quality(page: Page, rows: Mapping[Row, Sequence[ReportedRun]]) -> None:
+    """Diagnostics of the codes of each row, the mean over its seeds."""
+    first = next(iter(rows.values()))[0].evaluation.diagnostics
+    table = []
+    for (method, bits), runs in rows.items():
+        found = [run.evaluation.diagnostics for run in runs if set(first) <= set(run.evaluation.diagnostics)]
+        if found:
+            table.append([f"{method} {bits}", *(_short(statistics.fmean(one[key] for one in found)) for key in first)])
+    page.table(["model", *(name.replace("_", " ") for name in first)], table, fold="Code quality")
+
+
 def add_costs(page: Page, costs: Mapping[str, Costs]) -> None:
     """Quality, memory and speed of each row, and which no other row surpasses in all of them."""
     names = list(costs)
@@ -113,6 +132,7 @@ def add_costs(page: Page, costs: Mapping[str, Costs]) -> None:
             ]
             for name, cost, on_front in zip(names, costs.values(), best, strict=True)
         ],
+        fold="Costs",
     )
     page.text(
         "Encoding: from raw text to code, in one process. Search: a whole scan of this database for one query, "
@@ -151,3 +171,7 @@ def _spread(runs: Sequence[ReportedRun], metric: str) -> str:
     values = [run.evaluation.metrics[metric] for run in runs]
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.4f}{deviation}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from string import Template
@@ -12,6 +12,8 @@ from string import Template
 from matplotlib.figure import Figure
 
 from texthash.evaluation.plots import png
+
+_LONG = 12  # rows
 
 
 @dataclass
@@ -21,29 +23,52 @@ class Page:
     html: list[str] = field(default_factory=list)
     markdown: list[str] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
+    sections: list[str] = field(default_factory=list)
 
     def heading(self, text: str, level: int = 2) -> None:
-        self.html.append(f"<h{level}>{html.escape(text)}</h{level}>")
+        """A heading; those of level 2 are listed at the top where there are several."""
+        anchor = ""
+        if level == 2:
+            self.sections.append(text)
+            anchor = f' id="section-{len(self.sections)}"'
+        self.html.append(f"<h{level}{anchor}>{html.escape(text)}</h{level}>")
         self.markdown.append(f"{'#' * level} {text}\n")
 
     def text(self, text: str, kind: str = "note") -> None:
         self.html.append(f'<p class="{kind}">{html.escape(text)}</p>')
         self.markdown.append(f"{'> **Warning** ' if kind == 'warning' else ''}{text}\n")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> None:
-        """A table; of the kind ``texts`` where its cells are no figures."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        kind: str = "",
+        breaks: Collection[int] = (),
+        fold: str = "",
+    ) -> None:
+        """A table.
 
-        def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        Args:
+            columns: Their titles.
+            rows: Cells as text.
+            kind: ``texts`` where the cells are no figures.
+            breaks: Numbers of rows above which there is a stronger line.
+            fold: What a long table is folded below; empty: it is always open.
+        """
 
-        body = "".join(line(row, "td") for row in rows)
+        def line(cells: Sequence[str], tag: str, kind: str = "") -> str:
+            return f"<tr{kind}>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(line(row, "td", ' class="new"' if n in breaks else "") for n, row in enumerate(rows))
         head = line(columns, "th")
-        self.html.append(
-            f'<div class="scroll"><table class="{kind}"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
-        )
+        table = f'<div class="scroll"><table class="{kind}"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+        folded = fold and len(rows) > _LONG
+        title = f"{html.escape(fold)} ({len(rows)} rows)"
+        self.html.append(f"<details><summary>{title}</summary>{table}</details>" if folded else table)
         rule = ["---", *["---" if kind == "texts" else "---:"] * (len(columns) - 1)]
         lines = [" | ".join(cell.replace("|", "\\|") for cell in cells) for cells in (columns, rule, *rows)]
-        self.markdown.append("\n".join(f"| {text} |" for text in lines) + "\n")
+        text = "\n".join(f"| {text} |" for text in lines) + "\n"
+        self.markdown.append(f"<details><summary>{title}</summary>\n\n{text}\n</details>\n" if folded else text)
 
     def plots(self, named: Mapping[str, tuple[str, Figure]], kind: str = "") -> None:
         """Pictures side by side; of the kind ``wide`` each on a line of its own."""
@@ -65,8 +90,10 @@ class Page:
 
     def whole(self, title: str) -> tuple[str, str]:
         """The finished page as HTML and as Markdown."""
+        links = (f'<li><a href="#section-{n}">{html.escape(t)}</a></li>' for n, t in enumerate(self.sections, start=1))
+        contents = f"<nav><ul>{''.join(links)}</ul></nav>" if len(self.sections) > 1 else ""
         template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
         return (
-            template.substitute(title=html.escape(title), body="\n".join(self.html)),
+            template.substitute(title=html.escape(title), contents=contents, body="\n".join(self.html)),
             f"# {title}\n\n" + "\n".join(self.markdown),
         )

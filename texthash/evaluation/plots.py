@@ -27,6 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 _BANDS = 3
+_WITHIN = 5  # entries of a legend
 
 Layout = Literal["pca", "umap"]
 
@@ -246,8 +247,11 @@ def _styles() -> Any:
 
 
 def _legend(axes: Axes) -> None:
+    """Within the axes; below them where there are so many entries that they would hide lines."""
     handles, names = axes.get_legend_handles_labels()
-    if names:
+    if len(names) > _WITHIN:
+        axes.figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    elif names:
         axes.legend(handles, names, fontsize=8, framealpha=0.9)
 
 

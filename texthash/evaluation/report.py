@@ -15,7 +15,7 @@ from texthash.config import Config
 from texthash.errors import UsageError
 from texthash.evaluation import plots
 from texthash.evaluation.fronts import Costs, front_figure
-from texthash.evaluation.leaderboard import add_costs, add_leaderboard, title_of
+from texthash.evaluation.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
 from texthash.evaluation.page import Page
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
@@ -163,21 +163,15 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
             by_method.setdefault(run.method, []).append(run.evaluation)
         figures[f"{prefix}bits"] = (f"{title} by length of the code", plots.bits_figure(by_method))
     page.plots(figures)
-    costs = {name: run.costs for name, run in whole.items() if run.costs is not None}
+    every = {f"{method} {bits}": mean_costs(members) for (method, bits), members in rows.items()}
+    costs = {name: cost for name, cost in every.items() if cost is not None}
     if costs:
         page.heading("Quality, memory and speed", 3)
         front = front_figure(list(costs.values()), title, references)
         page.plots({f"{prefix}front": (f"{title} against what it costs", front)}, kind="wide")
         add_costs(page, costs)
     page.heading("Code quality", 3)
-    page.table(
-        ["model", *(name.replace("_", " ") for name in first.diagnostics)],
-        [
-            [name, *(_short(run.evaluation.diagnostics[key]) for key in first.diagnostics)]
-            for name, run in whole.items()
-            if set(first.diagnostics) <= set(run.evaluation.diagnostics)
-        ],
-    )
+    add_quality(page, rows)
     for name, run in whole.items():
         if run.answers:
             _answers(page, name, run.answers, title)
@@ -192,10 +186,25 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         if run.history:
             own[f"{file}-learning"] = ("Learning curve", plots.learning_figure(run.history))
         page.plots(own)
-    for run in runs:
-        if run.config is not None:
-            seed, commit = run.config.training.seed, run.commit or "not recorded"
-            page.folded(f"{run.name}, seed {seed}: configuration, commit {commit}", run.config.to_yaml())
+    _configurations(page, rows)
+
+
+def _configurations(page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]]) -> None:
+    """The exact configuration of each row, folded; seeds that differ in nothing else share one."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for members in rows.values():
+        first = next((run.config.training.seed for run in members if run.config is not None), 0)
+        for run in members:
+            if run.config is not None:
+                training = run.config.training.model_copy(update={"seed": first})
+                text = run.config.model_copy(update={"training": training}).to_yaml()
+                key = run.name, run.commit or "not recorded", text
+                alike.setdefault(key, []).append(run.config.training.seed)
+    if alike:
+        page.heading("Configurations", 3)
+    for (name, commit, text), seeds in alike.items():
+        of = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} (the first one's is shown)"
+        page.folded(f"{name}, {of}; commit {commit}", text)
 
 
 def _warnings(page: Page, runs: Sequence[ReportedRun], rows: int) -> None:
@@ -230,7 +239,3 @@ def _answers(page: Page, name: str, answers: Sequence[BadAnswer], title: str) ->
             found, verdict = hit.document, "relevant" if hit.relevant else "not relevant"
             rows.append([f"· at {hit.distance}", verdict, found.id, ", ".join(found.labels), found.text])
     page.table(["", "", "document", "labels", "text"], rows, "texts")
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"

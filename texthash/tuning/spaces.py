@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config, MethodConfig, Range
 from texthash.errors import UsageError, nearest_name
+from texthash.evaluation.scoring import check_figure
 from texthash.methods.registry import get_method, hyperparameters
 from texthash.parts.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain
+
+
+def check_sweep(config: Config) -> None:
+    """Refuse a sweep that cannot be, before anything is prepared or started.
+
+    Raises:
+        UsageError: there are no trials, nothing is left to search (:func:`free_space`), or ``evaluation.choose_by`` is
+            no metric.
+    """
+    if config.tuning.trials < 1:
+        raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials (--trials) to 1 or more.")
+    free_space(config)
+    if config.evaluation.choose_by is not None:
+        check_figure(config.evaluation.choose_by, config.evaluation.k, "precision", "recall")
 
 
 def free_space(config: Config) -> SearchSpace:

@@ -100,9 +100,8 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
     """The place of a new sweep; with ``tuning.resume``, the latest unfinished one of the same configuration.
 
     Raises:
-        UsageError: resumption is asked for and there is nothing to resume, or nothing to search.
+        UsageError: resumption is asked for and there is nothing to resume.
     """
-    free_space(config)
     root = home.runs / "sweeps"
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"

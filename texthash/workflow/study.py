@@ -67,10 +67,10 @@ class Study:
 
         With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run.
         """
+        from texthash.tuning.spaces import check_sweep
         from texthash.tuning.sweep import open_sweep, run_sweep
 
-        if self.config.tuning.trials < 1:
-            raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials to 1 or more.")
+        check_sweep(self.config)
         if not self.judged:
             raise UsageError(
                 f"no document of {self.label} has a label, so trials cannot be told apart.", "set tuning.trials=0."
