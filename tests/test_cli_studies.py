@@ -86,3 +86,33 @@ def test_wrong_use_ends_with_2(cli, arguments, said):
     status, out, err = cli(*arguments)
     assert (status, out) == (2, "")
     assert said in err
+
+
+def test_a_sweep_that_cannot_be_is_refused_before_anything_is_made(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "none"))
+    sweep = ("tune", "nash", "--trials", "3", "--dry-run")
+    for words, message in (
+        (("tuning.space.learning_rate.log=[0.1,0.01]",), "tuning.space.learning_rate"),
+        (("evaluation.choose_by=mapp",), "did you mean 'map'?"),
+        (("evaluation.choose_by=ndcg_at_7",), "ndcg_at_100"),
+        (("tuning.trials=0",), "searches nothing"),
+        (("tuning.scheduler=ashah",), "tuning.scheduler"),
+    ):
+        status, _, err = cli(*sweep, *words)
+        assert (status, message in err) == (2, True), err
+    assert cli("tune", "lsh", "--trials", "3")[0] == 2
+    assert not (tmp_path / "none").exists()
+    status, out, _ = cli(*sweep, "--json", "tuning.scheduler=pbt", "tuning.space.hidden.choice=[50,100]")
+    found = json.loads(out)
+    assert status == 0
+    assert {"parameter": "hidden", "range": "50 | 100", "published": "500"} in found["space"]
+    assert found["cost"]["epochs_at_least"] == found["cost"]["epochs_at_most"], "no trial of a population is ended"
+
+
+def test_a_study_cannot_choose_by_a_metric_that_does_not_exist(cli, file):
+    values = yaml.safe_load(file.read_text())
+    other = file.with_name("metric.yaml")
+    other.write_text(yaml.safe_dump({**values, "settings": {"evaluation": {"choose_by": "presicion"}}}))
+    status, _, err = cli("study", "run", str(other))
+    assert status == 2
+    assert "evaluation.choose_by=presicion: there is no such metric" in err

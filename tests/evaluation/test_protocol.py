@@ -76,6 +76,15 @@ def test_validator_is_the_validation_figure_and_travels(small_corpus, hasher, ev
     assert pickle.loads(sent)(hasher.method) == pytest.approx(expected, abs=1e-12)
 
 
+def test_models_can_be_chosen_by_another_figure(small_corpus, hasher, evaluation):
+    for name in ("map", "ndcg_at_20", "mrr", "radius2_precision"):
+        protocol = Protocol(small_corpus, EvaluationConfig(k=20, choose_by=name))
+        assert protocol.metric == name
+        assert protocol.validator()(hasher.method) == pytest.approx(evaluation.metrics[name])
+    with pytest.raises(UsageError, match=r"choose_by=maps: there is no such metric.*\n.*did you mean 'map'"):
+        Protocol(small_corpus, EvaluationConfig(choose_by="maps"))
+
+
 def test_training_does_not_begin_to_select_where_nothing_is_relevant(small_documents, tmp_path):
     rows = tmp_path / "rows.jsonl"
     with rows.open("w") as file:

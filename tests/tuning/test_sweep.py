@@ -14,7 +14,7 @@ from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
 from texthash.home import Home
 from texthash.methods.registry import hyperparameters
-from texthash.tuning.sweep import open_sweep
+from texthash.tuning.sweep import close_sweep, open_sweep
 from texthash.tuning.trial import fate_of
 from texthash.workflow.study import Study
 
@@ -57,6 +57,10 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
         assert "method.params.learning_rate" in run.data.params
         assert study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")
     assert study.with_params(found.params).config.method.params.items() >= found.params.items()
+    again = Study(_config(small_corpus, resume=True), Home(tmp_path), small_corpus)
+    assert again.search() == (parent, found), "until final models are made it is gone on with, without a new trial"
+    assert len(_trials(study, parent)) == 3
+    close_sweep(found)
     with pytest.raises(UsageError, match="no unfinished sweep"):
         open_sweep(_config(small_corpus, resume=True), small_corpus, Home(tmp_path))
 

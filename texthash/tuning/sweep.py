@@ -71,12 +71,14 @@ class Sweep:
         directory: Ray Tune's experiment directory.
         identity: Digest of everything that decides what the trials compute.
         study: Id of the tracking run that the trials are nested in; None until it is started.
-        finished: Whether the sweep came to its end.
+        found: What the trials found, as plain values, once all have ended.
+        finished: Whether what follows from it is done too, and there is nothing to go on with.
     """
 
     directory: Path
     identity: str
     study: str | None = None
+    found: dict[str, Any] | None = None
     finished: bool = False
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -90,6 +92,14 @@ class Sweep:
         partial = self.directory / f".{_RECORD}.partial"
         partial.write_text(json.dumps({**asdict(self), "directory": str(self.directory)}, indent=1))
         partial.rename(self.directory / _RECORD)
+
+    @property
+    def result(self) -> SweepResult | None:
+        """What the trials found, once all have ended."""
+        if self.found is None:
+            return None
+        trials = [TrialRecord(**trial) for trial in self.found["trials"]]
+        return SweepResult(self.found["params"], self.found["validation"], trials, self.directory)
 
     @classmethod
     def read(cls, directory: Path) -> Sweep:
@@ -163,12 +173,23 @@ def run_sweep(
             f"none of the {len(records)} trials of {sweep.directory.name} gave a figure; the first one: {reason}",
             "see the trials' runs in MLflow, and narrow the search space or the fixed parameters.",
         )
-    sweep.finished = True
-    sweep.write()
-    shutil.rmtree(sweep.states, ignore_errors=True)
     best = usable[0]
     assert best.validation is not None
+    sweep.found = {
+        "params": best.params,
+        "validation": best.validation,
+        "trials": [asdict(record) for record in records],
+    }
+    sweep.write()
+    shutil.rmtree(sweep.states, ignore_errors=True)
     return SweepResult(best.params, best.validation, records, sweep.directory)
+
+
+def close_sweep(found: SweepResult) -> None:
+    """What follows from a sweep is done: it is not gone on with."""
+    sweep = Sweep.read(found.directory)
+    sweep.finished = True
+    sweep.write()
 
 
 def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner:

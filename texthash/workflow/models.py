@@ -96,6 +96,11 @@ class TrainedModel:
             raise TexthashError(f"{path} is damaged: {error!r}", "restore it, or train the model again.") from error
 
 
+def is_model(directory: Path) -> bool:
+    """Whether a directory holds a trained model that is complete."""
+    return (directory / _RECORD).is_file()
+
+
 @dataclass(frozen=True)
 class EpochNotes:
     """Told of each epoch wherever it happens: logs it to the run, and says it."""

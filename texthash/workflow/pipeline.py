@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, Any]:
     """Train the final models on Ray Train, one a seed, test each once, and release the best by validation.
 
+    Models that an interrupted call has made for the same run are not made again.
+
     Args:
         study: With the hyper-parameters that the models are to have.
         parent: The study's run; ended here.
@@ -25,13 +27,20 @@ def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, An
     Returns:
         A summary of plain values.
     """
+    from texthash.tuning.sweep import close_sweep
+
     with parent:
-        models = [study.train(seed, parent=parent, distributed=True) for seed in study.config.seeds]
+        models = [
+            study.trained(seed, parent) or study.train(seed, parent=parent, distributed=True)
+            for seed in study.config.seeds
+        ]
         evaluations = [study.evaluate(model, test=True) for model in models]
         page = study.report(models, parent)
         best = best_of(models)
         version = register(study, best) if study.config.tracking.register_model else None
         release = make_release(study, best, version)
+    if found:
+        close_sweep(found)
     return {
         "run": parent.run_id,
         "tracking_uri": study.tracker.uri,

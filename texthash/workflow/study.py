@@ -18,7 +18,7 @@ from texthash.errors import ModelMismatchError, UsageError
 from texthash.home import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, commit, data_digest
-from texthash.workflow.models import EpochNotes, TrainedModel, make_report
+from texthash.workflow.models import EpochNotes, TrainedModel, is_model, make_report
 
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
@@ -65,7 +65,9 @@ class Study:
     def search(self) -> tuple[Run, SweepResult]:
         """Search hyper-parameters by ``config.tuning`` on the Ray cluster; gives the study's run and the outcome.
 
-        With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run.
+        With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run; where its
+        trials have all ended, with what they found. It is unfinished until :func:`texthash.workflow.pipeline.finish`
+        has trained the final models.
         """
         from texthash.tuning.spaces import check_sweep
         from texthash.tuning.sweep import open_sweep, run_sweep
@@ -78,6 +80,9 @@ class Study:
         sweep = open_sweep(self.config, self.corpus, self.home)
         run = self.tracker.take_up(sweep.study, self.metric) if sweep.study else self.start()
         run.dataset(self.corpus)
+        if sweep.result is not None:
+            say(f"tune: all trials of {sweep.directory.name} have ended; going on with what they found")
+            return run, sweep.result
         try:
             found = run_sweep(sweep, self.config, self.corpus, self.tracker, run, self.protocol.validator())
         except BaseException as error:
@@ -154,6 +159,19 @@ class Study:
         shutil.rmtree(checkpoints, ignore_errors=True)
         say(f"train {name}: {self.figure(model)} in {seconds:.1f} s; saved in {directory}")
         return model
+
+    def trained(self, seed: int, parent: Run) -> TrainedModel | None:
+        """The model that :meth:`train` has made of this configuration for a run before; None if it has not."""
+        training = self.config.training.model_copy(update={"seed": seed})
+        config = self.config.model_copy(update={"training": training})
+        for directory in (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*"):
+            if not is_model(directory):
+                continue
+            model = TrainedModel.read(directory)
+            same = self._identity(model.config) == self._identity(config) and model.data == data_digest(self.corpus)
+            if same and model.run.read_tags().get("mlflow.parentRunId") == parent.server_id:
+                return model
+        return None
 
     def figure(self, model: TrainedModel) -> str:
         """The model's validation figure in words."""

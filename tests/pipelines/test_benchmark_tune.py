@@ -1,0 +1,37 @@
+"""The benchmark of sweeps as a program: the form of its output, and that every trial of every engine is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_rows_side_by_side_and_one_by_one(small_rows: Path, tmp_path: Path) -> None:
+    corpus = {"name": "small", "path": str(small_rows), "limit": 400, "edition": {"vocabulary_size": 300}}
+    method = {"name": "nash", "bits": 16, "params": {"hidden": 16}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"corpus": corpus, "method": method}))
+    arguments = ["--config", str(tmp_path / "sweep.yaml"), "--trials", "2", "--epochs", "1", "--json", "-"]
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "tune", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TEXTHASH_HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["engine"], row["concurrent"]) for row in rows[:2]] == [("sweep", 1), ("sweep", 2)]
+    assert {row["engine"] for row in rows[2:]} == {"plain_loop"}
+    assert all(row["trials"] == 2 and row["seconds"] > 0 for row in rows)
+    assert rows[0]["times_one_by_one"] == 1.0
+    assert not (tmp_path / "home" / "runs").exists(), "its runs are not among a person's"
