@@ -75,5 +75,5 @@ def _log(folder: StudyFolder, cell: Cell, corpus: str, split: str, evaluation: E
     if corpus != cell.corpus:
         prefix = f"{corpus}/{split}"
     step = record.epochs + 1
-    run = Run(study.uri, record.run)
+    run = Run(study.uri, record.run, unsent=study.unsent)
     run.metrics({f"{prefix}/{name}": value for name, value in evaluation.metrics.items()}, step=step)

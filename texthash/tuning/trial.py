@@ -126,6 +126,10 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
         tune.report({METRIC: 0.0, "epoch": 0, "planned": 0, "failed": error.problem})
         return
     done = epochs_done(result.history)
+    if result.best_validation is None:
+        # Taken over from a trial that had just come to its end: these values have trained nothing.
+        tune.report({METRIC: 0.0, "epoch": done, "planned": planned, "failed": "it took over a trial at its end"})
+        return
     tune.report({METRIC: result.best_validation, "epoch": done, "planned": planned, "trained": True})
 
 
