@@ -7,7 +7,7 @@
 ``--dry-run`` prints the search space and what it would cost, at the least and at the most, by models trained before.
 ``--resume`` goes on with the latest unfinished sweep of the same configuration, after the program or its machine died.
 All choices are made on validation. The best model becomes the champion, with its index released, if it beats the
-present one (``tracking.promote``). Prints trials, models and figures as JSON.
+present one (``--promote``, ``tracking.promote``). Prints trials, models and figures as JSON.
 """
 
 import argparse
@@ -33,6 +33,10 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         return {"method": config.method.name, "space": space, **cost(config, home)}
     if arguments.resume:
         config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
+    if arguments.promote:
+        config = config.model_copy(
+            update={"tracking": config.tracking.model_copy(update={"promote": arguments.promote})}
+        )
     open_store(config.tracking, home)
     with cluster():
         check_shared(home.root, home.store)
@@ -49,4 +53,6 @@ if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--dry-run", action="store_true", help="print the search space and its cost, and end")
     options.add_argument("--resume", action="store_true", help="go on with an unfinished sweep")
+    rules = ("if_better", "always", "never")
+    options.add_argument("--promote", choices=rules, help="when the best model becomes the champion; tracking.promote")
     sys.exit(run(options, main))
