@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from texthash.errors import UsageError, nearest_name
 
@@ -120,9 +120,15 @@ class Range(Section):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Range:
-        if len(self.model_dump(exclude_none=True)) != 1:
+        if len(self.only()) != 1:
             raise ValueError("name one of uniform, log, whole and choice")
         return self
+
+    @model_serializer
+    def only(self) -> dict[str, Any]:
+        """The kind that is named, and its values."""
+        given = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: list(values) for name, values in given if values is not None}
 
 
 class TuningConfig(Section):

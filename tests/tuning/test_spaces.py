@@ -96,6 +96,14 @@ def test_an_impossible_range_of_the_configuration_is_an_error_that_names_it(spac
         free_space(config)
 
 
+def test_a_range_comes_back_from_what_is_written_of_it():
+    config = _config("nash", tuning={"space": {"dropout": {"uniform": [0, 1]}}})
+    assert {key: value for key, value in config.flat().items() if "space" in key} == {
+        "tuning.space.dropout.uniform": [0.0, 1.0]
+    }
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
 @pytest.mark.parametrize("given", [{}, {"uniform": [0, 1], "choice": [1]}])
 def test_a_range_is_one_of_four_kinds(given):
     with pytest.raises(UsageError, match="name one of uniform, log, whole and choice"):

@@ -110,23 +110,26 @@ class Lineage:
     def take_over(self, given: Checkpoint | None) -> Named | None:
         """Copy the state that Ray Tune tells the trial to go on from, if it is another trial's; gives whose it was.
 
-        What that trial had reached does not count as this one's. A state that was copied before is not copied again.
+        What that trial had reached does not count as this one's. None where the trial goes on from its own state, or
+        from one that was copied before.
         """
         if given is None:
             return None
         with given.as_directory() as directory:
             source = Named(**read_json(Path(directory) / _NAMED))
-        own = self.states / self.trial
-        if source.trial == self.trial:
+        own, there = self.states / self.trial, self.states / source.trial
+        if source.trial == self.trial or ((own / _COPIED).is_file() and read_json(own / _COPIED) == asdict(source)):
             return None
-        if (own / _COPIED).is_file() and read_json(own / _COPIED) == asdict(source):
-            return source
-        there = self.states / source.trial
         kept = there / _at(source.epoch)
         state = read_state(kept if kept.is_file() else there / _STATE)
         write_state({**state, "best": None, "best_weights": None, "stale": 0}, own / _STATE)
         write_json(own / _COPIED, asdict(source))
         return source
+
+    @property
+    def begun(self) -> bool:
+        """Whether the trial has a state."""
+        return (self.states / self.trial / _STATE).is_file()
 
     @contextmanager
     def named(self, epoch: int) -> Iterator[Checkpoint]:

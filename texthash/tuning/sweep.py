@@ -235,6 +235,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
             max_concurrent_trials=concurrent,
             scheduler=scheduler,
             search_alg=search,
+            reuse_actors=True,  # a trial does not wait for a process to start and import
         ),
         run_config=tune.RunConfig(
             name=sweep.directory.name,

@@ -104,7 +104,8 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
         source = lineage.take_over(tune.get_checkpoint())
         if source:
             run.tags({"copied_from": f"trial {source.trial}, epoch {source.epoch}"})
-        run.metrics(numbers(params), step=source.epoch if source else 0)
+        if source or not lineage.begun:
+            run.metrics(numbers(params), step=source.epoch if source else 0)
     training = setting.training()
     corpus = PreparedCorpus.open(setting.corpus)
     run.dataset(corpus)
