@@ -1,4 +1,4 @@
-"""Take pictures of MLflow's pages about a finished search: its runs, their curves, a model's report, the registry.
+"""Take pictures of MLflow's pages about a finished search: its runs, their curves, its report, the registry.
 
     python deploy/pictures/take.py                       # of the newest search under TEXTHASH_HOME
     python deploy/pictures/take.py --into /tmp/pictures
@@ -34,10 +34,13 @@ from texthash.home import Home, resolve_home  # noqa: E402
 from texthash.progress import say  # noqa: E402
 
 SIZE = {"width": 1280, "height": 720}
-COLOURS = 64
+COLOURS = 160
 MOST_BYTES = 150_000
 # The store's own page of help, and its side bar, take a third of the width.
 UNCLUTTERED = {"mlflow.assistant.panelOpen_v1": "false", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
+# The line above an artifact that says where it lies on this machine.
+PLACE = "[...document.querySelectorAll('span, div')].filter(n => n.innerText?.startsWith('Path: file:')).at(-1)"
+CURVE = "^val/p_at_100$"
 COLUMNS = ("fate", "val/p_at_100", "test/p_at_100", "method.params.learning_rate", "training.seed")
 
 
@@ -53,10 +56,10 @@ def main() -> int:
         return 1
     try:
         home = resolve_home(arguments.home)
-        experiment, final, model = _subjects(home)
+        experiment, study, model = _subjects(home)
         arguments.into.mkdir(parents=True, exist_ok=True)
         with _server(home) as address, browse(executable) as page:
-            _take(page, address, experiment, final, model, arguments.into)
+            _take(page, address, experiment, study, model, arguments.into)
     except (TexthashError, AssertionError) as error:
         say(f"error: {error}")
         return 1
@@ -64,7 +67,7 @@ def main() -> int:
 
 
 def _subjects(home: Home) -> tuple[str, str, str]:
-    """The experiment of the newest finished search, the run of the model that it ended in, and the registered name."""
+    """The experiment and the run of the newest finished search, and the name under which its model is registered."""
     client = MlflowClient(home.tracking_uri, home.tracking_uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
     trials = client.search_runs(experiments, "tags.kind = 'trial'", order_by=["start_time DESC"], max_results=1)
@@ -77,7 +80,7 @@ def _subjects(home: Home) -> tuple[str, str, str]:
         for alias, version in name.aliases.items():
             run_id = client.get_model_version(name.name, version).run_id
             if alias == "champion" and run_id in {run.info.run_id for run in finals}:
-                return trials[0].info.experiment_id, run_id, name.name
+                return trials[0].info.experiment_id, parent, name.name
     raise TexthashError(f"the search {parent} has no champion.", "let it end, with tracking.promote=always.")
 
 
@@ -112,7 +115,7 @@ def _server(home: Home) -> Iterator[str]:
             process.wait(30)
 
 
-def _take(page: Page, address: str, experiment: str, final: str, model: str, into: Path) -> None:
+def _take(page: Page, address: str, experiment: str, study: str, model: str, into: Path) -> None:
     page.open(f"{address}/#/experiments/{experiment}/runs", **SIZE)
     for key, value in UNCLUTTERED.items():
         page.run(f"localStorage.setItem('{key}', '{value}')")
@@ -125,11 +128,16 @@ def _take(page: Page, address: str, experiment: str, final: str, model: str, int
     _picture(page, into / "mlflow-runs.png", "fate")
 
     page.open(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART", **SIZE)
-    _shown(page, ".js-plotly-plot .trace")
+    _write(page, "Search metric charts", CURVE)
+    page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > 3", 60)
     _picture(page, into / "mlflow-curves.png", "p_at_100")
 
-    page.open(f"{address}/#/experiments/{experiment}/runs/{final}/artifacts/report.html", **SIZE)
+    page.open(f"{address}/#/experiments/{experiment}/runs/{study}/artifacts", **SIZE)
+    report = "[...document.querySelectorAll('[class*=node] *, li *')].filter(n => n.innerText === 'report.html').at(-1)"
+    page.wait(report, 60)
+    _click(page, report)
     _shown(page, "iframe")
+    page.run(f"(line => line && line.remove())({PLACE})")
     _picture(page, into / "mlflow-report.png", "report.html")
 
     page.open(f"{address}/#/models/{model}", **SIZE)
@@ -144,14 +152,9 @@ def _columns(page: Page) -> None:
     for name in ("Dataset", "Source", "Models"):
         _toggle(page, name)
     for name in COLUMNS:
-        page.run(
-            "(() => { const box = document.querySelector('[placeholder=\"Search columns\"]');"
-            "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(box, '" + name + "');"
-            "box.dispatchEvent(new Event('input', {bubbles: true})) })()"
-        )
+        _write(page, "Search columns", name)
         page.wait(_node(name))
         _toggle(page, name)
-    page.press("Escape")
     page.run("document.querySelector('[data-testid=column-selection-dropdown]').click()")
 
 
@@ -161,6 +164,23 @@ def _node(name: str) -> str:
 
 def _toggle(page: Page, name: str) -> None:
     page.run(f"{_node(name)}.querySelector('[class*=tree-checkbox]').click()")
+
+
+def _write(page: Page, placeholder: str, text: str) -> None:
+    """Put a text into a field."""
+    _shown(page, f"[placeholder='{placeholder}']")
+    page.run(
+        f"(() => {{ const field = document.querySelector(`[placeholder='{placeholder}']`);"
+        f"Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '{text}');"
+        "field.dispatchEvent(new Event('input', {bubbles: true})) })()"
+    )
+
+
+def _click(page: Page, expression: str) -> None:
+    """Click in the middle of an element, as a mouse does."""
+    box = page.run(f"(r => ({{x: r.x + r.width / 2, y: r.y + r.height / 2}}))(({expression}).getBoundingClientRect())")
+    for kind in ("mousePressed", "mouseReleased"):
+        page.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **box)
 
 
 def _shown(page: Page, selector: str) -> None:
