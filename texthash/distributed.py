@@ -18,6 +18,7 @@ from texthash.progress import say
 
 _OBJECT_STORE_BYTES = 500_000_000
 _ADDRESS = "RAY_ADDRESS"
+_TOKEN = " If it runs and asks for a token, set RAY_AUTH_MODE=token, and have its token in ~/.ray/auth_token."
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def cluster(address: str | None = None) -> Iterator[bool]:
             try:
                 ray.init(address=wanted, **_quiet())
             except OSError as error:
-                raise _no_cluster(wanted, error) from error
+                raise _no_cluster(wanted, error, _TOKEN) from error
         else:
             _start_local()
         try:
@@ -73,10 +74,10 @@ def _check_listens(address: str) -> None:
             raise _no_cluster(address, error) from error
 
 
-def _no_cluster(address: str, error: OSError) -> TexthashError:
+def _no_cluster(address: str, error: OSError, further: str = "") -> TexthashError:
     return TexthashError(
         f"there is no Ray cluster at {address}: {error}",
-        f"start one (ray start --head), or unset {_ADDRESS} to use a local one.",
+        f"start one (ray start --head), or unset {_ADDRESS} to use a local one.{further}",
     )
 
 

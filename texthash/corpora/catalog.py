@@ -20,6 +20,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
 from texthash.corpora.record import CorpusRecord
+from texthash.corpora.storage import side_by_side
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.home import DATA_VARIABLE, Home, is_address, place, resolve_home
 
@@ -134,7 +135,7 @@ class Source:
             for download in record.downloads:
                 fetch(download, self.home.downloads)
             found = self.reader.files(self._here, self.home)
-        return [_describe(path) for path in found]
+        return list(side_by_side(_describe, found))
 
     def check_unchanged(self, manifest: Manifest) -> None:
         """Raise :class:`CorpusError` if a person's own files are there and differ from those that were prepared.

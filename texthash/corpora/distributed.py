@@ -53,6 +53,7 @@ def spread(workers: int, function: Callable[..., Any], tasks: list[dict[str, Any
     # Ray Data looks for finished tasks every 0.1 s. Where the CPUs are what limits them, twice as many are handed to
     # Ray, which keeps the others waiting and starts one as soon as a worker is free.
     in_flight = 2 * workers if workers >= ray.cluster_resources().get("CPU", 0) else workers
+    in_flight = max(1, min(in_flight, blocks_of(len(tasks), workers)))
     yield from _spread(workers, partial(_outcomes, function), tasks, ray.data.TaskPoolStrategy(size=in_flight))
 
 
@@ -63,7 +64,7 @@ def spread_over_actors(
     that holds what takes long to load."""
     import ray
 
-    pool = ray.data.ActorPoolStrategy(size=workers)
+    pool = ray.data.ActorPoolStrategy(size=max(1, min(workers, blocks_of(len(tasks), workers))))
     yield from _spread(workers, _Actor, tasks, pool, fn_constructor_args=(make,))
 
 
@@ -72,8 +73,7 @@ def _spread(workers: int, call: Any, tasks: list[dict[str, Any]], pool: Any, **o
 
     if not tasks:
         return
-    blocks = max(min(len(tasks), _BLOCKS_A_WORKER * workers), len(tasks) // _MOST_TASKS)
-    dataset = ray.data.from_items(tasks, override_num_blocks=blocks).map_batches(
+    dataset = ray.data.from_items(tasks, override_num_blocks=blocks_of(len(tasks), workers)).map_batches(
         call,
         batch_size=None,
         batch_format="pyarrow",
@@ -93,6 +93,11 @@ def _spread(workers: int, call: Any, tasks: list[dict[str, Any]], pool: Any, **o
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome
+
+
+def blocks_of(tasks: int, workers: int) -> int:
+    """Into how many blocks some tasks are put: enough to keep workers busy to the end, few enough for the driver."""
+    return max(min(tasks, _BLOCKS_A_WORKER * workers), tasks // _MOST_TASKS)
 
 
 class _Actor:

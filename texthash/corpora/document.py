@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document as its source gives it.
+class Document(NamedTuple):
+    """One document as its source gives it. (A tuple, since of millions it is made the fastest.)
 
     Attributes:
         id: Unique in the corpus.

@@ -51,7 +51,7 @@ from texthash.home import Home, place
 from texthash.progress import say, track
 
 # Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
-_GROUP, _GROUPS = 8, 512
+_GROUP, GROUPS = 8, 512
 _NAMED = 5
 
 Spread = Callable[[Callable[..., Any], list[dict[str, Any]]], Iterable[Any]]
@@ -99,7 +99,7 @@ def _read(staging: Staging, source: Source, files: list[SourceFile], spread: Spr
 
 
 def _count(staging: Staging, reading: Reading, spread: Spread) -> None:
-    size = max(_GROUP, len(reading.chunks) // _GROUPS)
+    size = max(_GROUP, len(reading.chunks) // GROUPS)
     groups = [reading.chunks[start : start + size] for start in range(0, len(reading.chunks), size)]
     tasks = [{"group": number, "chunks": chunks} for number, chunks in enumerate(groups)]
     for _ in track(spread(partial(count_words, staging), tasks), "counting words", len(tasks)):

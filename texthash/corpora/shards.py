@@ -101,11 +101,12 @@ class _ShardWriter:
     """Makes the tables of shards of one preparation, whose vocabulary is chosen."""
 
     def __init__(self, staging: Staging) -> None:
+        reading = staging.reading()
         self.staging = staging
-        self.labels = pa.array(staging.reading().label_names, pa.string())
-        self.schema = PAIR_SCHEMA if staging.reading().pairs else SCHEMA
-        self._chunks = staging.reading().chunks
-        self._before = np.vstack([np.zeros(len(SPLITS), np.int64), np.cumsum(staging.reading().splits, axis=0)])
+        self.labels = pa.array(reading.label_names, pa.string())
+        self.schema = PAIR_SCHEMA if reading.pairs else SCHEMA
+        self._chunks = reading.chunks
+        self._before = np.vstack([np.zeros(len(SPLITS), np.int64), np.cumsum(reading.splits, axis=0)])
         self._terms = read_arrow(staging.terms_known)["term"].combine_chunks()
 
     def tables(self, number: int) -> Iterator[tuple[str, pa.Table, dict[str, int]]]:

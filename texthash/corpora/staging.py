@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +24,9 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import SourceFile
 from texthash.corpora.ragged import indptr_of
 from texthash.corpora.splits import NONE, assign
-from texthash.corpora.storage import read_arrow, read_json, remove_directory, write_arrow, write_json
+from texthash.corpora.storage import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
 from texthash.errors import CorpusError
 
-_REQUESTS = 32
-
-T = TypeVar("T")
-R = TypeVar("R")
 _NOT_DRAWN = "not in the sample"
 
 
@@ -185,7 +179,7 @@ class Staging:
         if others := int((splits == NONE).sum()):
             dropped[_NOT_DRAWN] = others
         pieces = [splits[start:end] for start, end in pairwise(starts)]
-        for _ in _side_by_side(self._write_splits, list(zip(chunks, pieces, strict=True))):
+        for _ in side_by_side(self._write_splits, list(zip(chunks, pieces, strict=True))):
             pass
         checksums = "".join(checksum for part in read for checksum in part.checksums)
         reading = Reading(
@@ -206,7 +200,7 @@ class Staging:
         given = np.empty(starts[-1], np.int8)
         hashes = np.empty(starts[-1], np.uint64)
         files = [self.marks(chunk) for chunk in chunks]
-        for (start, end), marks in zip(pairwise(starts), _side_by_side(read_arrow, files), strict=True):
+        for (start, end), marks in zip(pairwise(starts), side_by_side(read_arrow, files), strict=True):
             given[start:end], hashes[start:end] = marks["given"].to_numpy(), marks["id_hash"].to_numpy()
         hashes.sort()
         suspects = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
@@ -234,13 +228,6 @@ class Staging:
             rows = np.flatnonzero(np.isin(read_arrow(self.marks(chunk), ["id_hash"])["id_hash"].to_numpy(), suspects))
             if len(rows):
                 yield from read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist()
-
-
-def _side_by_side(function: Callable[[T], R], items: list[T]) -> Iterator[R]:
-    """Results in order; some calls at a time, since an object store takes longer to begin an answer than to end it."""
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        for start in range(0, len(items), _REQUESTS):
-            yield from pool.map(function, items[start : start + _REQUESTS])
 
 
 def chunk_name(part: int, index: int) -> str:

@@ -12,10 +12,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.progress import say
+
+_REQUESTS = 32
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def is_local(path: Path) -> bool:
@@ -123,6 +129,14 @@ def read_array(path: Path) -> NDArray:
         return np.load(path, mmap_mode="r")
     with local_copy(path) as copy:
         return np.load(copy)
+
+
+def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Results in order; some calls at a time, on threads: an object store takes longer to begin an answer than to end
+    it, and files are read and hashed on as many cores as there are."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        for start in range(0, len(items), _REQUESTS):
+            yield from pool.map(function, items[start : start + _REQUESTS])
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from texthash.config import CorpusConfig
@@ -74,7 +73,7 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
         )
     strip = _stripper(config)
     for message in sorted(messages, key=_place):
-        yield replace(message, text=strip(message.text)) if config.edition.strip else message
+        yield message._replace(text=strip(message.text)) if config.edition.strip else message
 
 
 def _place(message: Document) -> tuple[bool, str]:

@@ -15,7 +15,6 @@ Label set ``fine``: the fine topic, with the coarse one above it in the tree; ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -129,7 +128,7 @@ def _labelled(documents: Iterable[Document], fine: bool) -> Iterator[Document]:
             raise CorpusError(f"{document.origin}: {sorted(topics)} is no topic of the tree.", _AGAIN)
         labels = topics & PARENTS.keys() if fine else {PARENTS.get(topic, topic) for topic in topics}
         excluded = "" if labels else COARSE_ONLY
-        yield replace(document, labels=tuple(sorted(labels)), excluded=excluded)
+        yield document._replace(labels=tuple(sorted(labels)), excluded=excluded)
 
 
 def _fine(config: CorpusConfig) -> bool:

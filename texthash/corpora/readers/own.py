@@ -11,6 +11,7 @@ from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.readers import rows
+from texthash.corpora.storage import side_by_side
 from texthash.errors import CorpusError
 from texthash.home import Home
 
@@ -51,7 +52,9 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
     result: list[Callable[[], Iterator[Document]]] = []
     for is_table, group in groupby(found, lambda path: path == root or path.name.lower().endswith(rows.ROW_SUFFIXES)):
         if is_table:
-            result += [partial(rows.documents, path, span) for path in group for span in rows.spans(path, _PART_BYTES)]
+            tables = list(group)
+            spans = side_by_side(partial(rows.spans, size=_PART_BYTES), tables)
+            result += [partial(rows.documents, path, span) for path in tables for span in next(spans)]
         else:
             result += [partial(_text_files, together, root) for together in _together(group, sizes)]
     return result

@@ -15,7 +15,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -151,4 +150,4 @@ def _restricted(documents: Iterable[Document], label_set: str) -> Iterator[Docum
         title = document.title or document.text.partition("\n")[0].strip()
         without = f"has no topic of {label_set}" if LABEL_SETS["topics90"] & {*document.labels} else WITHOUT_TOPIC
         excluded = document.excluded or ("" if labels else without)
-        yield replace(document, labels=labels, title=title, excluded=excluded)
+        yield document._replace(labels=labels, title=title, excluded=excluded)

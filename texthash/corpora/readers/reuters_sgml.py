@@ -20,7 +20,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from texthash.corpora.document import Document
 from texthash.errors import CorpusError
@@ -92,7 +91,7 @@ def _article(article: str, origin: str) -> Document:
     )
     if attributes.get("TOPICS") == "YES" and document.split:
         return document
-    return replace(document, excluded=OUTSIDE)
+    return document._replace(excluded=OUTSIDE)
 
 
 def plain(text: str) -> str:

@@ -22,6 +22,7 @@ from texthash.errors import CorpusError
 ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 _COLUMNS = ("id", "text", "labels", "label", "split", "title", "queries", "negatives")
 _ALSO_CALLED = {"val": "validation", "valid": "validation", "dev": "validation", "all": ""}
+_TYPES_OF_NAMES = {str, int, bool}
 _CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
 
 
@@ -244,6 +245,6 @@ def _names(row: Mapping[str, Any], column: str, origin: str) -> tuple[str, ...]:
         return ()
     if isinstance(names, str):
         return tuple(part.strip() for part in names.split("|") if part.strip())
-    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+    if not isinstance(names, list) or not set(map(type, names)) <= _TYPES_OF_NAMES:
         raise CorpusError(f"{origin}: {column}={names!r} is not a list of names.", _CANONICAL)
-    return tuple(str(name) for name in names)
+    return tuple(map(str, names))

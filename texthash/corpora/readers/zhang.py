@@ -18,7 +18,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -89,7 +89,7 @@ def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: Home) 
 def _canonical(path: Path) -> Iterator[Document]:
     for line, row in rows.rows(path):
         document = rows.document(row, path, line)
-        yield replace(document, remark="text already cut into words") if row.get("tokenized") else document
+        yield document._replace(remark="text already cut into words") if row.get("tokenized") else document
 
 
 def _documents(table: Table, split: str, paths: Sequence[Path]) -> Iterator[Document]:
