@@ -1,8 +1,10 @@
 """What the preparation of a corpus of another size would take, computed from rates measured on this one.
 
 Reckoned with, and not measured here: that every worker has a core of its own, that an object store gives each worker
-what a local disk gives it here, and that work grows with the documents. The driver's own work (checksums of the source,
-ids and splits, merging counts, the manifest) is not spread, so it bounds what more workers gain.
+what a local disk gives it here, and that work grows with the documents. The driver's own work is not spread, so it
+bounds what more workers gain: checksums of the source, ids and splits, merging counts, the manifest, all as measured
+here, and handing out blocks of tasks, measured with tasks that do nothing. Counting has no more tasks than
+:data:`~texthash.corpora.prepare.GROUPS`, and writing one a shard, so no more workers take part in them.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.preparation_memory import cluster
 from texthash.config import CorpusConfig
-from texthash.corpora.prepare import run
+from texthash.corpora.distributed import blocks_of, spread
+from texthash.corpora.prepare import GROUPS, run
 from texthash.corpora.staging import Staging
 from texthash.home import resolve_home
 
@@ -27,17 +31,19 @@ _REQUESTS_AT_A_TIME = 32
 _BYTES_A_DOCUMENT = 17
 _DOCUMENTS_A_SHARD = 1_000_000
 _STEPS = ("read_part", "count_words", "write_shards")
+_EMPTY_TASKS = 512  # to measure what a block costs the driver
 _TB = 1e12
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured in one process on one corpus.
+    """Measured on one corpus.
 
     Attributes:
         documents: Number of documents.
-        seconds: Of each step that workers do.
-        driver_seconds: Of all else.
+        seconds: Of each step that workers do, in one process.
+        driver_seconds: Of all else, there.
+        block_seconds: Of the driver, for each block of tasks that it hands out.
         source: Bytes read from the source.
         staged: Bytes of working data, and the number of its files.
         output: Bytes of the prepared corpus.
@@ -48,6 +54,7 @@ class Rates:
     documents: int
     seconds: dict[str, float]
     driver_seconds: float
+    block_seconds: float
     source: int
     staged: int
     files: int
@@ -57,7 +64,7 @@ class Rates:
 
     @classmethod
     def measured(cls, config: CorpusConfig, folder: Path) -> Rates:
-        """Prepare a corpus in this process and look at what each step takes."""
+        """Prepare a corpus in this process and look at what each step takes; a cluster is started and ended."""
         seconds: Counter[str] = Counter()
         sizes: dict[str, Any] = {}
 
@@ -76,7 +83,13 @@ class Rates:
         start = time.perf_counter()
         run(config, resolve_home(folder), timed)
         driver = time.perf_counter() - start - sum(seconds.values())
-        return cls(seconds=dict(seconds), driver_seconds=driver, source=Path(config.path or "").stat().st_size, **sizes)
+        return cls(
+            seconds=dict(seconds),
+            driver_seconds=driver,
+            block_seconds=_block_seconds(),
+            source=Path(config.path or "").stat().st_size,
+            **sizes,
+        )
 
 
 def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -88,7 +101,8 @@ def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[
         rows: Measured with several workers: what part of their time is work.
     """
     scale = documents / rates.documents
-    work = sum(rates.seconds.values()) * scale
+    shards = math.ceil(documents / _DOCUMENTS_A_SHARD)
+    tasks = dict(zip(_STEPS, (math.ceil(rates.chunks * scale), GROUPS, shards), strict=True))
     requests = rates.files * 2 * scale  # each is written once; documents, words, terms, splits are read once or twice
     waiting = rates.chunks * 2 * scale * _REQUEST_SECONDS / _REQUESTS_AT_A_TIME
     traffic = {
@@ -100,7 +114,11 @@ def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[
     efficiency = _efficiency(rows)
     result = []
     for workers in _WORKERS:
-        seconds = work / workers / efficiency + rates.driver_seconds * scale + waiting
+        work = sum(rates.seconds[step] * scale / min(workers, number) for step, number in tasks.items()) / efficiency
+        blocks = sum(blocks_of(number, workers) for number in tasks.values())
+        driver = rates.driver_seconds * scale + waiting
+        scheduling = blocks * rates.block_seconds
+        seconds = max(work, scheduling) + driver
         result.append(
             {
                 "engine": "plan",
@@ -109,23 +127,43 @@ def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[
                 "documents_per_s": round(documents / seconds, 1),
                 "nodes": math.ceil(workers / _NODE_CORES),
                 "hours": round(seconds / 3600, 2),
-                "driver_hours": round((rates.driver_seconds * scale + waiting) / 3600, 2),
+                "driver_hours": round(driver / 3600, 2),
+                "scheduling_hours": round(scheduling / 3600, 2),
                 **{name: round(size, 2) for name, size in traffic.items()},
                 "mega_requests": round(requests / 1e6, 2),
-                "shards": math.ceil(documents / _DOCUMENTS_A_SHARD),
+                "shards": shards,
                 "driver_gib": round(documents * _BYTES_A_DOCUMENT / 2**30, 1),
             }
         )
     return result
 
 
+def _block_seconds() -> float:
+    """What Ray Data takes of the driver for a block: its processor time for tasks that do nothing."""
+    with cluster(1):
+        blocks = blocks_of(_EMPTY_TASKS, 1)
+        taken = []
+        for _ in range(3):  # the first starts processes
+            start = time.process_time()
+            for _ in spread(1, _nothing, [{"number": number} for number in range(_EMPTY_TASKS)]):
+                pass
+            taken.append(time.process_time() - start)
+    return min(taken) / blocks
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
 def _efficiency(rows: list[dict[str, Any]]) -> float:
-    """Speed of the most workers over that of one, a worker; at the largest size measured. 1 where one is not there."""
+    """Speed of the most workers over that of one, a worker; at the largest size measured with one. 1 without such."""
     ours = [row for row in rows if row["engine"] == "texthash"]
-    largest = max(row["documents"] for row in ours)
-    speed = {row["workers"]: row["documents_per_s"] for row in ours if row["documents"] == largest}
+    alone = [row["documents"] for row in ours if row["workers"] == 1]
+    if not alone:
+        return 1.0
+    speed = {row["workers"]: row["documents_per_s"] for row in ours if row["documents"] == max(alone)}
     most = max(speed)
-    return min(1.0, speed[most] / speed[1] / most) if 1 in speed else 1.0
+    return min(1.0, float(speed[most] / speed[1] / most))
 
 
 def _sizes(staging: Staging) -> dict[str, int]:

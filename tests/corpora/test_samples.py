@@ -76,3 +76,24 @@ def test_a_part_of_a_known_corpus_is_told_from_the_whole(tmp_path: Path) -> None
     assert manifest.warnings == ["91 of 127,600 documents: what is at hand is a part of the corpus."]
     limited = config.model_copy(update={"limit": 60})
     assert PreparedCorpus.open(prepare_locally(limited, Home(tmp_path / "home"))).manifest.warnings == []
+
+
+def test_more_of_a_known_corpus_than_was_prepared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, home = tmp_path / "data", Home(tmp_path / "home")
+    data.mkdir()
+    part = data / "agnews_part.jsonl.gz"
+    part.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode()))
+    config = CorpusConfig(name="agnews", data_dir=str(data))
+    prepared = prepare_locally(config, home)
+    capsys.readouterr()
+    assert prepare_locally(config, home) == prepared
+    assert "other files" not in capsys.readouterr().err
+    part.rename(data / "agnews_whole.jsonl.gz")
+    assert prepare_locally(config, home) == prepared
+    assert "was prepared from other files than those at hand (agnews_part.jsonl.gz, agnews_whole" in (
+        capsys.readouterr().err
+    )
+    (data / "agnews_whole.jsonl.gz").unlink()
+    data.rmdir()
+    assert prepare_locally(config, home) == prepared
+    assert "other files" not in capsys.readouterr().err

@@ -23,6 +23,7 @@ from texthash.corpora.record import CorpusRecord
 from texthash.corpora.storage import side_by_side
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.home import DATA_VARIABLE, Home, is_address, place, resolve_home
+from texthash.progress import say
 
 Part = Callable[[], Iterator[Document]]
 """A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
@@ -138,25 +139,43 @@ class Source:
         return list(side_by_side(_describe, found))
 
     def check_unchanged(self, manifest: Manifest) -> None:
-        """Raise :class:`CorpusError` if a person's own files are there and differ from those that were prepared.
+        """Compare the files that are there with those that were prepared.
 
-        Those in an object store are not fetched for that: there sizes alone are compared.
+        A person's own have to be the same. Of a known corpus, of which another form or more of it may have come since,
+        it is said where they differ. Those in an object store are not fetched for that: there sizes alone are compared.
+
+        Raises:
+            CorpusError: a person's own files changed.
         """
-        if self.config.path is None or not place(self.config.path).exists():
-            return
-        changed: list[str] = []
-        if is_address(self.config.path):
-            now = mirror.sizes(self.config.path)
-            changed = sorted(file.name for file in manifest.source_files if (file.name, file.bytes) not in now)
-        elif set(now_here := self.files()) != set(manifest.source_files):
-            changed = sorted({file.name for file in set(now_here) ^ set(manifest.source_files)})
-        if changed:
-            target = self.home.corpus(manifest.name, manifest.edition)
+        target = self.home.corpus(manifest.name, manifest.edition)
+        changed = self._changed_since(manifest)
+        if changed and self.config.path is None:
+            say(
+                f"warning: {target} was prepared from other files than those at hand ({', '.join(changed[:5])}); "
+                "delete it to prepare it from these."
+            )
+        elif changed:
             raise CorpusError(
                 f"the corpus {manifest.name}/{manifest.edition} was prepared from other files: "
                 f"{', '.join(changed[:5])} changed since.",
                 f"name a new edition (corpus.edition.name=...), or delete {target}.",
             )
+
+    def _changed_since(self, manifest: Manifest) -> list[str]:
+        prepared = {(file.name, file.bytes) for file in manifest.source_files}
+        if self.config.path is None:
+            try:
+                with mirror.looking():
+                    files = self.reader.files(self.config, self.home)
+                    here = {(path.name, path.stat().st_size) for path in files}
+            except (CorpusError, OSError):  # what was prepared needs none of its files any more
+                return []
+            return sorted({name for name, _ in here ^ prepared}) if here else []
+        if not place(self.config.path).exists():
+            return []
+        if is_address(self.config.path):
+            return sorted(name for name, _ in prepared - mirror.sizes(self.config.path))
+        return sorted({file.name for file in {*self.files()} ^ {*manifest.source_files}})
 
 
 def open_source(config: CorpusConfig, home: Home) -> Source:

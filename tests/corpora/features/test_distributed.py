@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.features import cache
-from texthash.corpora.features.cache import ensure_features
+from texthash.corpora.features.cache import encode_here, ensure_features
 from texthash.corpora.features.distributed import encode_on_ray
 from texthash.errors import ModelMismatchError
 
@@ -33,6 +34,22 @@ def test_vectors_are_those_of_one_process(
     assert ensure_features(spread, str(tiny_encoder), partial(encode_on_ray, actors=actors)) == name
     for split in ("train", "validation", "test"):
         np.testing.assert_array_equal(spread.split(split).dense(name), alone.split(split).dense(name))
+
+
+def test_an_actor_that_is_killed_is_started_again(ray_cluster: Any, tiny_encoder: Path) -> None:
+    blocks = [(("train", number), [f"the data of frame {number}", "an array"]) for number in range(12)]
+
+    def killing() -> Iterator[tuple[tuple[str, int], list[str]]]:
+        yield from blocks[:6]
+        [encoder] = [p for p in psutil.Process().children(recursive=True) if "_Encoder" in p.name()]
+        encoder.kill()  # while it has blocks to encode
+        yield from blocks[6:]
+
+    found = dict(encode_on_ray(str(tiny_encoder), killing(), actors=1))
+    expected = dict(encode_here(str(tiny_encoder), blocks))
+    assert sorted(found) == sorted(expected)
+    for place, vectors in expected.items():
+        np.testing.assert_array_equal(found[place], vectors)
 
 
 def test_an_error_of_an_actor_arrives_as_itself(ray_cluster: Any, tiny_encoder: Path) -> None:

@@ -11,10 +11,14 @@ from texthash.corpora.features.encoder import open_encoder
 from texthash.errors import TexthashError
 
 _BLOCKS_OF_AN_ACTOR = 2
+_RESTARTS = 3
 
 
 def encode_on_ray(encoder: str, blocks: Iterable[Texts], actors: int | None = None) -> Iterator[Vectors]:
-    """Encode blocks of texts; the vectors of a text do not depend on the number of actors.
+    """Encode blocks of texts; the vectors of a text do not depend on the number of actors, nor on deaths among them.
+
+    An actor that dies is started again, on another node if need be, and encodes what it had; after three deaths it is
+    an error, and what is encoded is kept.
 
     Args:
         encoder: Its identity, found on every node by its name.
@@ -25,9 +29,10 @@ def encode_on_ray(encoder: str, blocks: Iterable[Texts], actors: int | None = No
 
     there = ray.cluster_resources()
     gpus = int(there.get("GPU", 0))
-    resources: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+    options: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+    options |= {"max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
     pool: list[Any] = [
-        ray.remote(**resources)(_Encoder).remote(encoder)
+        ray.remote(**options)(_Encoder).remote(encoder)
         for _ in range(actors or gpus or max(1, int(there.get("CPU", 1))))
     ]
     waiting = iter(blocks)

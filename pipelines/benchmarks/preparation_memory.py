@@ -1,0 +1,127 @@
+"""Peak memory of one preparation, by texthash on Ray or by scikit-learn, in a process of its own.
+
+What is counted is the unique memory of the driver and of all processes that it started, above what they held once Ray
+had started (for scikit-learn: above what the process held with the texts). Every measurement has a process and a
+cluster of its own: memory that an earlier one left behind would be used again, and hide what a later one needs.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import ray
+from scipy.sparse import csr_matrix
+
+from texthash.config import CorpusConfig
+from texthash.corpora.distributed import prepare
+from texthash.errors import TexthashError
+from texthash.home import resolve_home
+
+_MIB = 2**20
+_SAMPLE_SECONDS = 0.25
+
+Engine = Literal["texthash", "scikit_learn"]
+
+
+def peaks(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float]:
+    """``peak_mib`` of all processes together, and ``driver_mib``, that of the driver alone.
+
+    Raises:
+        TexthashError: the preparation failed.
+    """
+    child = [sys.executable, "-m", __name__, engine, config.model_dump_json(), str(workers)]
+    ended = subprocess.run(child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        raise TexthashError("a preparation that was watched failed.", "its own output above says why.")
+    found: dict[str, float] = json.loads(ended.stdout)
+    return found
+
+
+@contextmanager
+def cluster(cpus: int) -> Iterator[None]:
+    """A Ray cluster of so many CPUs, for the block."""
+    with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as temporary:  # socket paths have to be short
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=300_000_000,
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=temporary,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def training_texts(config: CorpusConfig) -> list[str]:
+    """All texts but the first two, which stand for validation and test."""
+    with open(config.path or "", encoding="utf-8") as file:
+        return [json.loads(line)["text"] for line in islice(file, 2, None)]
+
+
+def fit_transform(texts: list[str], words: int | None) -> csr_matrix:
+    """scikit-learn's tf-idf vectors of some texts, with the words that texthash takes."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(stop_words="english", max_features=words).fit_transform(texts)
+
+
+def _watched(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float]:
+    if engine == "scikit_learn":
+        texts = training_texts(config)
+        with _watch() as peak:
+            fit_transform(texts, config.edition.vocabulary_size)
+    else:
+        with tempfile.TemporaryDirectory() as home, cluster(workers), _watch() as peak:
+            prepare(config, resolve_home(home), workers)
+    return {name: round(size / _MIB, 1) for name, size in peak.items()}
+
+
+@contextmanager
+def _watch() -> Iterator[dict[str, int]]:
+    """The most memory that is seen while the block runs, above that at its begin."""
+    before, ended = _memory(), threading.Event()
+    peak = dict.fromkeys(before, 0)
+
+    def sample() -> None:
+        while not ended.wait(_SAMPLE_SECONDS):
+            for name, size in _memory().items():
+                peak[name] = max(peak[name], size - before[name])
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        sampler.join()
+
+
+def _memory() -> dict[str, int]:
+    """Bytes that only this process, and that only it and those it started, hold."""
+    here = psutil.Process()
+    driver = total = here.memory_full_info().uss
+    for process in here.children(recursive=True):
+        try:
+            total += process.memory_full_info().uss
+        except psutil.NoSuchProcess:  # it ended between listing and asking
+            continue
+    return {"peak_mib": total, "driver_mib": driver}
+
+
+if __name__ == "__main__":
+    _engine, _config, _workers = sys.argv[1:]
+    _found = _watched(_engine, CorpusConfig.model_validate_json(_config), int(_workers))  # type: ignore[arg-type]
+    sys.stdout.write(json.dumps(_found))
