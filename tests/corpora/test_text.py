@@ -44,6 +44,15 @@ def test_interned_words_are_the_tokens(
     assert words == [analyzer.tokens(text) for text in texts]
 
 
+def test_long_texts_are_cut_like_short_ones() -> None:
+    """They are cut some at a time: no word is joined, lost or counted to another text where one run ends."""
+    texts = ["alpha beta " * 25_000, "gamma", "", "delta" * 60_000, "é epsilon", "alpha " * 50_000, "a", "zeta"]
+    analyzer = Analyzer(stop_words=None)
+    indptr, ids, terms = analyzer.intern(texts)
+    names = np.array(terms.to_pylist(), object)
+    assert [names[ids[a:b]].tolist() for a, b in pairwise(indptr)] == [analyzer.tokens(text) for text in texts]
+
+
 def test_stems_come_after_stop_words() -> None:
     assert Analyzer(stemmer="porter").tokens("The running dogs were relational") == ["run", "dog", "relat"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -22,6 +22,7 @@ from texthash.errors import CorpusError, UsageError
 
 _STOP = -1
 _BLANK = ord(" ")
+_PIECE_CHARACTERS = 250_000
 _RUNS_OF_WORD_CHARACTERS = Edition.model_fields["token_pattern"].default
 
 
@@ -85,7 +86,9 @@ class Analyzer:
     def _cut(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], pa.StringArray]:
         """All words of all texts before stop words and stems; with the plain pattern, also those of one character."""
         if self._is_plain:
-            return _runs_of_word_characters(texts, self.lowercase)
+            cut = [_runs_of_word_characters(piece, self.lowercase) for piece in _pieces(texts)]
+            lengths = [np.diff(indptr) for indptr, _ in cut]
+            return indptr_of(np.concatenate(lengths)), pa.concat_arrays([words for _, words in cut])
         words = [self._words(text) for text in texts]
         flat = pa.array(list(chain.from_iterable(words)), pa.string())
         return indptr_of([len(part) for part in words]), flat
@@ -127,6 +130,17 @@ class Analyzer:
     def __getstate__(self) -> dict[str, object]:
         """Only the settings travel to another process; what they compile to is made there."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """One or more runs of texts, so short that the arrays over their bytes stay in the cache of a core."""
+    first = size = 0
+    for number, text in enumerate(texts):
+        size += len(text)
+        if size >= _PIECE_CHARACTERS:
+            yield texts[first : number + 1]
+            first, size = number + 1, 0
+    yield texts[first:]
 
 
 def _runs_of_word_characters(texts: Sequence[str], lowercase: bool) -> tuple[NDArray[np.int64], pa.StringArray]:
