@@ -125,4 +125,4 @@ def test_it_is_served(name, small_corpus, served, trained):
     codes = release.hasher.encode(TEXTS, role="query")
     hits, _ = merge([shard.search(codes, 10) for shard in release.shards], 10)
     found = [[hit["distance"] for hit in result["hits"]] for result in reply["results"]]
-    assert found == hits.distances.tolist()
+    assert found == [distances.tolist() for distances in hits.distances]
