@@ -150,12 +150,13 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
         "s/epoch",
         f"printed, {_WIDTH} bits",
     )
+    labelled = {name for name, cls in methods().items() if cls.card.supervision == "labels"}
     lines = []
     for method, widths in cells.items():
         main = widths.get(str(_WIDTH)) or widths.get("") or []
         worst, best = _mean(main, "p_at_100_worst"), _mean(main, "p_at_100_best")
         line = (
-            f"`{method}`",
+            f"`{method}`" + " (labels)" * (method in labelled),
             _with_spread(main),
             f"{worst} to {best}" if worst else "",
             _mean(main, "map"),
