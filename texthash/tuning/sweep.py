@@ -219,9 +219,11 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be ended early
     search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
     concurrent: int | None = config.tuning.concurrent
+    stop: dict[str, Any] | None = None
     if config.tuning.scheduler == "pbt":
         # Trials take turns where not all fit at once, which a limit of those alive would rule out.
         scheduler, concurrent = population.scheduler(config, space, shape), None
+        stop = {"epoch": planned}  # else one that has come to its end could be told to go on from another
         search = BasicVariantGenerator(points_to_evaluate=first, random_state=config.tuning.seed)
     elif planned > grace:
         scheduler = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=REDUCTION)
@@ -240,6 +242,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
         run_config=tune.RunConfig(
             name=sweep.directory.name,
             storage_path=str(sweep.directory.parent),
+            stop=stop,
             failure_config=tune.FailureConfig(max_failures=config.training.max_failures),
             callbacks=[FateKeeper(setting, config.tuning.trials)],
             verbose=0,

@@ -151,7 +151,7 @@ class _TuneCheckpointer(LocalCheckpointer):
         super().save(state, metrics)
         done = epochs_done([EpochReport(**report) for report in state["history"]])
         told = {METRIC: state["best"], "epoch": done, "planned": self.planned}
-        if self.lineage and done % self.every == 0:
+        if self.lineage and done % self.every == 0 and done < self.planned:  # nobody goes on from an end
             with self.lineage.named(done) as name:
                 tune.report(told, checkpoint=name)
         else:
