@@ -8,6 +8,7 @@ cluster of its own: memory that an earlier one left behind would be used again, 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typing import Literal
 
 import psutil
 import ray
+import ray.data  # sets its own level of logging when it is imported
 from scipy.sparse import csr_matrix
 
 from texthash.config import CorpusConfig
@@ -50,6 +52,7 @@ def peaks(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float
 @contextmanager
 def cluster(cpus: int) -> Iterator[None]:
     """A Ray cluster of so many CPUs, for the block."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as temporary:  # socket paths have to be short
         ray.init(
             address="local",
