@@ -107,7 +107,8 @@ def test_pr_figure_draws_the_radius_curve(evaluation):
 
 def test_bits_figure_averages_seeds(evaluate):
     runs = [evaluate(8), evaluate(16, 0), evaluate(16, 1)]
-    figure = plots.bits_figure({"lsh": runs})
+    figure = plots.bits_figure({"lsh": runs}, {"tf-idf cosine": 0.71})
+    assert set(curves(figure)["tf-idf cosine"][:, 1]) == {0.71}, "the line that codes are measured against"
     points = figure.axes[0].containers[0].lines[0].get_xydata()
     assert points[:, 0].tolist() == [8, 16]
     assert points[1, 1] == pytest.approx(np.mean([run.metrics["p_at_20"] for run in runs[1:]]))

@@ -145,7 +145,7 @@ def test_the_page_stands_alone_and_tells_all(done, home):
     assert 'src="http' not in html
     for text in (html, markdown):
         assert "Worst queries of" in text
-        assert "tfidf cosine (real-valued" in text
+        assert "tfidf cosine (float" in text
         assert "nash, learned on small-few-first500" in text
         assert "Table 1 of a paper" in text
         assert "10 of 10 cells are done" in text

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from texthash.evaluation.plots import COLOURS, DASHES, MARKERS
 
+_DECADES = 100.0  # beyond this range an axis names powers of ten only
+
 
 class Costs(NamedTuple):
     """What a row of a table reaches, and what it takes.
@@ -83,7 +85,8 @@ def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, fl
             dash = DASHES[(number + 1) % len(DASHES)]
             axes.axhline(level, color="0.25", lw=1, ls=dash, label=reference if axes is panels[0] else None)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        wide = max(values) > _DECADES * min(values)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=name, ylim=(0, None))

@@ -27,7 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 _BANDS = 3
-_WITHIN = 5  # entries of a legend
+_WITHIN, _NARROW = 5, 20  # entries of a legend, and their length in characters
 
 Layout = Literal["pca", "umap"]
 
@@ -103,11 +103,12 @@ def pr_figure(runs: Mapping[str, Evaluation]) -> Figure:
     return figure
 
 
-def bits_figure(runs: Mapping[str, Sequence[Evaluation]]) -> Figure:
+def bits_figure(runs: Mapping[str, Sequence[Evaluation]], references: Mapping[str, float] | None = None) -> Figure:
     """Expected P@k (or recall@k) against the length of the code, a line a method; bars: standard deviation over seeds.
 
     Args:
         runs: Method to its evaluations at any widths and seeds.
+        references: Name to the same figure of real-valued vectors, drawn as lines across.
     """
     figure, axes = _figure()
     widths: set[int] = set()
@@ -121,6 +122,8 @@ def bits_figure(runs: Mapping[str, Sequence[Evaluation]]) -> Figure:
         axes.errorbar(bits, means, yerr=spread, label=name, capsize=3, **style)
         widths.update(bits)
     first = next(iter(next(iter(runs.values()))))
+    for (name, value), dash in zip((references or {}).items(), cycle(DASHES[1:]), strict=False):
+        axes.axhline(value, color="0.25", lw=1, ls=dash, label=name)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(widths))
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -250,7 +253,8 @@ def _legend(axes: Axes) -> None:
     """Within the axes; below them where there are so many entries that they would hide lines."""
     handles, names = axes.get_legend_handles_labels()
     if len(names) > _WITHIN:
-        axes.figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+        columns = 3 if max(map(len, names)) <= _NARROW else 2
+        axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     elif names:
         axes.legend(handles, names, fontsize=8, framealpha=0.9)
 

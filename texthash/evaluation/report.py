@@ -161,7 +161,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         by_method: dict[str, list[Evaluation]] = {}
         for run in runs:
             by_method.setdefault(run.method, []).append(run.evaluation)
-        figures[f"{prefix}bits"] = (f"{title} by length of the code", plots.bits_figure(by_method))
+        figures[f"{prefix}bits"] = (f"{title} by length of the code", plots.bits_figure(by_method, references))
     page.plots(figures)
     every = {f"{method} {bits}": mean_costs(members) for (method, bits), members in rows.items()}
     costs = {name: cost for name, cost in every.items() if cost is not None}

@@ -89,8 +89,8 @@ def _runs(folder: StudyFolder, corpora: Mapping[str, PreparedCorpus], split: str
     for cell in folder.plan.cells:
         record = records.get(cell.id)
         if record is not None and cell.kind == "reference" and split in record.figures:
-            size = f", {record.bytes_per_document:,.0f} bytes a document" if record.bytes_per_document else ""
-            references.setdefault(cell.corpus, {})[f"{cell.row} (real-valued{size})"] = record.figures[split]
+            size = f", {record.bytes_per_document:,.0f} bytes" if record.bytes_per_document else ""
+            references.setdefault(cell.corpus, {})[f"{cell.row} (float{size})"] = record.figures[split]
     for cell in folder.plan.cells:
         record = records.get(cell.id)
         if record is None:
