@@ -345,6 +345,8 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         page.run("document.querySelector('.note .start').click()")
         page.wait("document.querySelectorAll('.hit').length === 10")
         assert page.failures == []
+        for place in ("#query-code span", ".hit .label", ".hit h2"):  # names of functions and modules can be long
+            page.run(f"document.querySelector('{place}').textContent = 'a.name.of.many.parts.'.repeat(9)")
         assert page.run("document.documentElement.scrollWidth") <= 380
         page.screenshot(tmp_path / "dark-narrow.png")
 
