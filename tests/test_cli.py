@@ -177,7 +177,7 @@ def test_documents_without_labels_are_trained_and_described_but_not_reported(cli
 def test_what_cannot_work_is_found_before_a_corpus_is_prepared(cli, corpus_settings, tmp_path):
     for wrong, status, says in (
         ("method.params.learning_ratee=1", 2, "did you mean 'learning_rate'?"),
-        ("tracking.uri=http://127.0.0.1:9", 1, "cannot be used"),
+        ("tracking.uri=ftp://127.0.0.1/store", 1, "cannot be used"),
     ):
         code, out, err = cli("--home", str(tmp_path), "train", "nash", *corpus_settings, wrong)
         assert (code, out) == (status, "")

@@ -19,12 +19,12 @@ def check_sweep(config: Config) -> None:
     """Refuse a sweep that cannot be, before anything is prepared or started.
 
     Raises:
-        UsageError: there are no trials, nothing is left to search (:func:`free_space`), or ``evaluation.choose_by`` is
+        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or ``evaluation.choose_by`` is
             no metric.
     """
+    free_space(config)
     if config.tuning.trials < 1:
         raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials (--trials) to 1 or more.")
-    free_space(config)
     if config.evaluation.choose_by is not None:
         check_figure(config.evaluation.choose_by, config.evaluation.k, "precision", "recall")
 
