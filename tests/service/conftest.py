@@ -19,8 +19,10 @@ from texthash.search.publish import publish
 from texthash.search.release import OpenRelease, open_release
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.gateway import Gateway
+from texthash.service.problems import Problem
 from texthash.service.shards import ShardServer
 from texthash.service.web import make_app
+from texthash.service.writer import Done, Write, WriterServer
 
 SHARDS = 2
 
@@ -28,6 +30,16 @@ SHARDS = 2
 class LocalEncoder(EncoderServer):
     async def encode(self, call: Texts) -> Encoded:
         return (await self.encode_many([call]))[0]
+
+
+class LocalWriter(WriterServer):
+    """The writer in this process, one write at a time."""
+
+    async def write(self, write: Write) -> Done:
+        (done,) = await self.write_many([write])
+        if isinstance(done, Problem):
+            raise done
+        return done
 
 
 @pytest.fixture(scope="session")

@@ -16,28 +16,18 @@ from jsonschema import Draft202012Validator
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from service.conftest import SHARDS, Asked, LocalEncoder
+from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.home import Home
 from texthash.search.release import read_release
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway
 from texthash.service.guard import KEY_VARIABLE
-from texthash.service.problems import Problem
 from texthash.service.shards import ShardServer
 from texthash.service.web import make_app
-from texthash.service.writer import Done, Write, WriterServer
 
 KEY = "a-key-of-the-tests"
 RIGHT = {"Authorization": f"Bearer {KEY}"}
-
-
-class LocalWriter(WriterServer):
-    async def write(self, write: Write) -> Done:
-        (done,) = await self.write_many([write])
-        if isinstance(done, Problem):
-            raise done
-        return done
 
 
 @pytest.fixture(scope="module")

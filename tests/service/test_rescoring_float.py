@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.conftest import SHARDS, Asked, LocalEncoder
+from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from service.test_rescoring_http import expected, hits
 from texthash.client import Client
 from texthash.config import LimitsConfig
@@ -24,10 +24,8 @@ from texthash.search.publish import publish
 from texthash.search.release import OpenRelease, open_release
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway
-from texthash.service.problems import Problem
 from texthash.service.shards import ShardServer
 from texthash.service.web import make_app
-from texthash.service.writer import Done, Write, WriterServer
 
 TEXTS = ("sort the values of an array", "plot a figure")
 
@@ -47,14 +45,6 @@ def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pyt
 @pytest.fixture(scope="module")
 def opened_with(home: Home) -> OpenRelease:
     return open_release(home)
-
-
-class LocalWriter(WriterServer):
-    async def write(self, write: Write) -> Done:
-        (done,) = await self.write_many([write])
-        if isinstance(done, Problem):
-            raise done
-        return done
 
 
 @pytest.fixture(scope="module")
