@@ -19,9 +19,10 @@ from pathlib import Path
 
 import httpx
 import processes
-from probes import HOST, Failure, answers, answers_port, free_port, fresh, require_free, say, tool, wait
+from probes import HOST, Failure, answers, answers_port, fresh, require_free, say, tool, wait
 
 from texthash.service import fast
+from texthash.service.ports import free_port
 from texthash.tracking import commit
 
 ROOT = Path(__file__).resolve().parent.parent

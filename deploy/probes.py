@@ -33,12 +33,6 @@ def fresh(log: Path) -> Path:
     return log
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def answers_port(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)

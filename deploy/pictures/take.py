@@ -26,12 +26,13 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "deploy")]
 
-from probes import HOST, free_port, tool  # noqa: E402
+from probes import HOST, tool  # noqa: E402
 
 from tests.service.browser import Page, browse, chromium_path  # noqa: E402
 from texthash.errors import TexthashError  # noqa: E402
 from texthash.home import Home, resolve_home  # noqa: E402
 from texthash.progress import say  # noqa: E402
+from texthash.service.ports import free_port  # noqa: E402
 
 SIZE = {"width": 1280, "height": 720}
 COLOURS = 160
