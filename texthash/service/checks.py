@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from texthash.service.document_schemas import UpsertRequest
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
 from texthash.service.schemas import SearchRequest
@@ -30,6 +31,12 @@ class Checks:
         size = len(text.encode())
         if size > most:
             raise Problem("text-too-long", f"{_dotted(where)} has {size} bytes in UTF-8, this server takes {most}.")
+
+    def documents(self, request: UpsertRequest) -> None:
+        self.batch(len(request.documents), "documents")
+        for place, document in enumerate(request.documents):
+            for name, text in (("text", document.text), ("id", document.id), ("title", document.title)):
+                self.text(text, "body", "documents", place, name)
 
     def code(self, code: str, *where: str | int) -> None:
         digits = self.bits // 4

@@ -17,7 +17,10 @@ from texthash.service.gateway import Gateway
 from texthash.service.problems import MEDIA_TYPE
 
 _ASSETS = "/docs/assets"
-EXAMPLE_ID = "<id of a document>"  # replaced by a real one
+# What the examples of requests need of this index; replaced by what it has.
+EXAMPLE_ID = "<id of a document>"
+EXAMPLE_CODE = "<a code>"
+EXAMPLE_RADIUS = "<a radius>"
 
 _DESCRIPTION = """
 Semantic search over {documents:,} documents of the corpus *{corpus}* by {bits}-bit codes. A model ({method}) turns text
@@ -70,7 +73,7 @@ def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False)
             servers=[{"url": request.scope.get("root_path", "") or "/", "description": "this server"}],
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         )
-        _name_example(document, await gateway.example())
+        _fill_examples(document, release.bits, await gateway.example())
         _problems_only(document)
         _name_limits(document, checks)
         if keyed:
@@ -138,8 +141,11 @@ def _name_limits(document: dict[str, Any], checks: Checks) -> None:
             schemas[schema]["properties"][member].update(bound)
 
 
-def _name_example(document: dict[str, Any], example_id: str | None) -> None:
-    """Put the id of a real document into the examples that need one."""
-    if example_id is not None:
-        text = json.dumps(document).replace(json.dumps(EXAMPLE_ID), json.dumps(example_id))
-        document.update(json.loads(text))
+def _fill_examples(document: dict[str, Any], bits: int, example_id: str | None) -> None:
+    """Put a code of the width of this index, and the id of a document, into the examples that need one."""
+    text = json.dumps(document)
+    values = {EXAMPLE_CODE: "5a" * (bits // 8), EXAMPLE_RADIUS: bits // 4, EXAMPLE_ID: example_id}
+    for placeholder, value in values.items():
+        if value is not None:
+            text = text.replace(json.dumps(placeholder), json.dumps(value))
+    document.update(json.loads(text))

@@ -27,6 +27,7 @@ from texthash.service.routes.metrics import add_metrics
 from texthash.service.routes.search import Search, add_search
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
+from texthash.service.routes.writes import add_writes
 from texthash.service.schemas import SearchRequest
 
 
@@ -75,10 +76,11 @@ def make_app(
     _add_pages(app)
     add_state(app, gateway, checks)
     add_metrics(app)
-    add_search(app, gateway, checks, search or _alone(gateway))
+    add_search(app, checks, search or _alone(gateway))
     add_encode(app, gateway, checks)
-    add_documents(app, gateway, checks, editor)
+    add_documents(app, gateway)
     if editor is not None:
+        add_writes(app, checks, editor)
         add_snapshots(app, editor)
     book = ledger or Ledger(gateway.limits.max_pending_bytes)
     app.add_middleware(Guard, limits=gateway.limits, ledger=book, key=key)

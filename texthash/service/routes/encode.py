@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import base64
 import time
+from typing import Annotated, Any
 
 from fastapi import Body, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from texthash.hamming.codes import to_bitstring, to_hex
+from texthash.search.release import Release
 from texthash.service.checks import Checks
+from texthash.service.encoder import Encoded
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 from texthash.service.schemas import EncodeReply, EncodeRequest
+
+_Encode = Annotated[
+    EncodeRequest,
+    Body(
+        openapi_examples={
+            "one": {"summary": "One text", "value": {"inputs": "parse a date from a string"}},
+            "many": {
+                "summary": "Several, as queries, with the values before the cut",
+                "value": {"inputs": ["sort a list", "open a socket"], "role": "query", "return_logits": True},
+            },
+            "base64": {"summary": "Codes in base64", "value": {"inputs": ["sort a list"], "format": "base64"}},
+        }
+    ),
+]
 
 
 def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
@@ -26,18 +43,7 @@ def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         response_model=EncodeReply,
         responses=answers(*BODY_PROBLEMS, "encoder-unavailable"),
     )
-    async def encode_texts(
-        request: EncodeRequest = Body(
-            openapi_examples={
-                "one": {"summary": "One text", "value": {"inputs": "parse a date from a string"}},
-                "many": {
-                    "summary": "Several, as queries, with the values before the cut",
-                    "value": {"inputs": ["sort a list", "open a socket"], "role": "query", "return_logits": True},
-                },
-                "base64": {"summary": "Codes in base64", "value": {"inputs": ["sort a list"], "format": "base64"}},
-            }
-        ),
-    ) -> Response:
+    async def encode_texts(request: _Encode) -> Response:
         """Codes are packed most significant bit first. The code of a text of which the model knows no word is that of
         an empty text; `known_words` says so."""
         start = time.perf_counter()
@@ -46,20 +52,24 @@ def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         for place, text in enumerate(texts):
             checks.text(text, "body", "inputs", place)
         release, encoded = await gateway.encode(texts, request.role, logits=request.return_logits)
-        if request.format == "hex":
-            codes = to_hex(encoded.codes)
-        elif request.format == "bits":
-            codes = to_bitstring(encoded.codes)
-        else:
-            codes = [base64.b64encode(row.tobytes()).decode() for row in encoded.codes]
-        body = {
-            "codes": codes,
-            "known_words": encoded.known.tolist(),
-            "logits": encoded.logits.tolist() if encoded.logits is not None else None,
-            "bits": release.bits,
-            "bitorder": "big",
-            "model": {"name": release.model, "version": release.model_version, "digest": release.model_digest},
-            "release": release.name,
-            "took_ms": round(1e3 * (time.perf_counter() - start), 3),
-        }
+        body = _reply(release, encoded, request.format)
+        body["took_ms"] = round(1e3 * (time.perf_counter() - start), 3)
         return Response(to_json(body), media_type=JSON)
+
+
+def _reply(release: Release, encoded: Encoded, format: str) -> dict[str, Any]:
+    if format == "hex":
+        codes = to_hex(encoded.codes)
+    elif format == "bits":
+        codes = to_bitstring(encoded.codes)
+    else:
+        codes = [base64.b64encode(row.tobytes()).decode() for row in encoded.codes]
+    return {
+        "codes": codes,
+        "known_words": encoded.known.tolist(),
+        "logits": encoded.logits.tolist() if encoded.logits is not None else None,
+        "bits": release.bits,
+        "bitorder": "big",
+        "model": {"name": release.model, "version": release.model_version, "digest": release.model_digest},
+        "release": release.name,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 from fastapi import Body, FastAPI
 from pydantic_core import to_json
@@ -11,8 +12,8 @@ from starlette.responses import Response
 
 from texthash.search.multi_index import join_plans
 from texthash.service.checks import Checks
-from texthash.service.documentation import EXAMPLE_ID
-from texthash.service.gateway import Answer, Gateway
+from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
+from texthash.service.gateway import Answer
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 from texthash.service.schemas import SearchReply, SearchRequest
 
@@ -26,12 +27,35 @@ _PROBLEMS = (
     "radius-too-large",
     "shard-unavailable",
 )
+_TEXT = {"text": "parse a date from a string"}
+_Search = Annotated[
+    SearchRequest,
+    Body(
+        openapi_examples={
+            "text": {
+                "summary": "By text",
+                "value": {"queries": [_TEXT], "limit": 5, "fields": ["title", "labels"]},
+            },
+            "code": {
+                "summary": "By code, within a radius",
+                "value": {"queries": [{"code": EXAMPLE_CODE}], "radius": EXAMPLE_RADIUS, "include_code": True},
+            },
+            "rescored": {
+                "summary": "By text, the nearest 40 in the finer order of the query before its cut to bits",
+                "value": {"queries": [_TEXT], "rescore": {"kind": "asymmetric", "oversample": 4}},
+            },
+            "id": {"summary": "Like another document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
+            "many": {
+                "summary": "Several queries at once",
+                "value": {"queries": [{"text": "sort a list"}, {"text": "open a socket"}], "limit": 3},
+            },
+        }
+    ),
+]
 
 
-def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -> None:
+def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
     """Add ``POST /v1/search``; ``search`` answers one request."""
-    bits = gateway.release.bits
-    code = "5a" * (bits // 8)
 
     @app.post(
         "/v1/search",
@@ -40,36 +64,7 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
         response_model=SearchReply,
         responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
     )
-    async def search_documents(
-        request: SearchRequest = Body(
-            openapi_examples={
-                "text": {
-                    "summary": "By text",
-                    "value": {
-                        "queries": [{"text": "parse a date from a string"}],
-                        "limit": 5,
-                        "fields": ["title", "labels"],
-                    },
-                },
-                "code": {
-                    "summary": "By code, within a radius",
-                    "value": {"queries": [{"code": code}], "radius": bits // 4, "include_code": True},
-                },
-                "rescored": {
-                    "summary": "By text, the nearest 40 in the finer order of the query before its cut to bits",
-                    "value": {
-                        "queries": [{"text": "parse a date from a string"}],
-                        "rescore": {"kind": "asymmetric", "oversample": 4},
-                    },
-                },
-                "id": {"summary": "Like another document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
-                "many": {
-                    "summary": "Several queries at once",
-                    "value": {"queries": [{"text": "sort a list"}, {"text": "open a socket"}], "limit": 3},
-                },
-            }
-        ),
-    ) -> Response:
+    async def search_documents(request: _Search) -> Response:
         """Each query is a text, a code or the id of a document. Hits come by distance (bits that differ); equal
         distances by the order in which documents were first inserted. With `rescore` the nearest are put in a finer
         order, by `score`; `radius` and `filter` say which documents take part, as without it. A text of which the model
@@ -78,16 +73,22 @@ def add_search(app: FastAPI, gateway: Gateway, checks: Checks, search: Search) -
         checks.search(request)
         answer = await search(request)
         took = time.perf_counter() - start
-        body = {
-            "results": answer.results,
-            "partial": bool(answer.missing),
-            "missing_shards": answer.missing,
-            "took_ms": round(1e3 * took, 3),
-            "plan": join_plans([result["plan"] for result in answer.results if result["plan"]]) or "none",
-            "release": answer.release.name,
-            "index_version": answer.release.version,
-            "bits": answer.release.bits,
-        }
-        parts = (("encode", answer.encode), ("search", answer.search), ("merge", answer.merge), ("total", took))
-        timing = ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in parts)
-        return Response(to_json(body), media_type=JSON, headers={"Server-Timing": timing})
+        return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
+
+
+def _reply(answer: Answer, took: float) -> dict[str, Any]:
+    return {
+        "results": answer.results,
+        "partial": bool(answer.missing),
+        "missing_shards": answer.missing,
+        "took_ms": round(1e3 * took, 3),
+        "plan": join_plans([result["plan"] for result in answer.results if result["plan"]]) or "none",
+        "release": answer.release.name,
+        "index_version": answer.release.version,
+        "bits": answer.release.bits,
+    }
+
+
+def _timing(answer: Answer, took: float) -> dict[str, str]:
+    parts = (("encode", answer.encode), ("search", answer.search), ("merge", answer.merge), ("total", took))
+    return {"Server-Timing": ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in parts)}

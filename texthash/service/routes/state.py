@@ -8,12 +8,14 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 import texthash
+from texthash.search.release import Release
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 from texthash.service.schemas import Health, Info, Limits
 
 _PING_S = 2.0
+_TAG = "service"
 
 
 def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
@@ -21,56 +23,28 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
 
     @app.get(
         "/v1/info",
-        tags=["service"],
+        tags=[_TAG],
         summary="What is served, and within which limits",
         responses=answers(*READ_PROBLEMS),
     )
     async def info() -> Info:
         """The model, the index, the release that holds both, and the limits of this server."""
-        release = gateway.release
-        return Info.model_validate(
-            {
-                "version": texthash.__version__,
-                "release": {
-                    "name": release.name,
-                    "index_version": release.version,
-                    "created": release.created,
-                    "commit": release.commit,
-                },
-                "model": {
-                    "name": release.model,
-                    "version": release.model_version,
-                    "digest": release.model_digest,
-                    "run": release.run,
-                    "method": release.method,
-                    "bits": release.bits,
-                    "corpus": release.corpus,
-                    "edition": release.edition,
-                    "vocabulary_hash": release.vocabulary_hash,
-                },
-                "index": {
-                    "documents": release.documents,
-                    "shards": len(release.shards),
-                    "vectors": release.vectors and asdict(release.vectors),
-                },
-                "limits": Limits(**gateway.limits.model_dump(), max_window=checks.window),
-            }
-        )
+        return _info(gateway.release, Limits(**gateway.limits.model_dump(), max_window=checks.window))
 
-    @app.get("/health/live", tags=["service"], summary="Whether the process answers")
+    @app.get("/health/live", tags=[_TAG], summary="Whether the process answers")
     async def live() -> Health:
         """Always 200 while the process answers at all."""
         return Health(status="ok")
 
     @app.get(
         "/health/ready",
-        tags=["service"],
+        tags=[_TAG],
         summary="Whether searches can be answered",
         responses={
             503: {"description": "The encoder or a shard does not answer; `missing` names it.", "model": Health}
         },
     )
-    @app.get("/health", tags=["service"], summary="The same as /health/ready", include_in_schema=False)
+    @app.get("/health", tags=[_TAG], summary="The same as /health/ready", include_in_schema=False)
     async def ready(response: Response) -> Health:
         """200 when the encoder and every shard answered just now."""
         encoder, missing = await gateway.ready(_PING_S)
@@ -83,3 +57,34 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
             shards={"ready": total - len(missing), "total": total},
             missing=([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing],
         )
+
+
+def _info(release: Release, limits: Limits) -> Info:
+    return Info.model_validate(
+        {
+            "version": texthash.__version__,
+            "release": {
+                "name": release.name,
+                "index_version": release.version,
+                "created": release.created,
+                "commit": release.commit,
+            },
+            "model": {
+                "name": release.model,
+                "version": release.model_version,
+                "digest": release.model_digest,
+                "run": release.run,
+                "method": release.method,
+                "bits": release.bits,
+                "corpus": release.corpus,
+                "edition": release.edition,
+                "vocabulary_hash": release.vocabulary_hash,
+            },
+            "index": {
+                "documents": release.documents,
+                "shards": len(release.shards),
+                "vectors": release.vectors and asdict(release.vectors),
+            },
+            "limits": limits,
+        }
+    )

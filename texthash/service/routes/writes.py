@@ -1,0 +1,72 @@
+"""Documents of the index: put them in, take them out, and free the space of those that are gone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body, FastAPI, Query
+
+from texthash.search.writer import IndexDocument
+from texthash.service.checks import Checks
+from texthash.service.document_schemas import CompactReply, DeleteReply, DeleteRequest, UpsertReply, UpsertRequest
+from texthash.service.editor import Editor
+from texthash.service.routes.answers import WRITE_PROBLEMS, answers
+from texthash.service.routes.documents import TAG
+
+_Upsert = Annotated[
+    UpsertRequest,
+    Body(
+        openapi_examples={
+            "one": {
+                "summary": "One document",
+                "value": {"documents": [{"id": "mine/1", "text": "parse a date from a string", "labels": ["mine"]}]},
+            }
+        }
+    ),
+]
+_Delete = Annotated[
+    DeleteRequest,
+    Body(
+        openapi_examples={
+            "ids": {"summary": "By id", "value": {"ids": ["mine/1"]}},
+            "filter": {"summary": "By label", "value": {"filter": {"labels": ["mine"]}}},
+        }
+    ),
+]
+_Wait = Annotated[
+    bool,
+    Query(description="true: answer when every search sees the write; false: when it is durable, at once after which."),
+]
+
+
+def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
+    """Add the routes that write documents."""
+
+    @app.put(
+        "/v1/documents",
+        tags=[TAG],
+        summary="Put documents in",
+        responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed"),
+    )
+    async def upsert_documents(request: _Upsert, wait: _Wait = False) -> UpsertReply:
+        """A document whose id is there is replaced. The answer comes when the write is on disk; searches see it at most
+        half a second later, or before the answer with `?wait=true`."""
+        checks.documents(request)
+        made = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
+        done, release = await editor.upsert(made, wait)
+        return UpsertReply(upserted=done.documents, new=done.new, release=release.name, index_version=release.version)
+
+    @app.post("/v1/documents/delete", tags=[TAG], summary="Take documents out", responses=answers(*WRITE_PROBLEMS))
+    async def delete_documents(request: _Delete, wait: _Wait = False) -> DeleteReply:
+        """By id, or by label. Ids that are not there are ignored."""
+        checks.batch(len(request.ids or ()), "ids")
+        labels = request.filter.labels if request.filter else ()
+        done, release = await editor.delete(request.ids or (), labels, wait)
+        return DeleteReply(deleted=done.documents, release=release.name, index_version=release.version)
+
+    @app.post("/v1/compact", tags=[TAG], summary="Free space", responses=answers(*WRITE_PROBLEMS))
+    async def compact_index() -> CompactReply:
+        """Write small pieces of the index together, and free what was replaced or deleted and no snapshot holds. The
+        service does the most of it by itself as it writes; searches go on, other writes wait."""
+        release = await editor.compact()
+        return CompactReply(documents=release.documents, release=release.name, index_version=release.version)
