@@ -21,6 +21,7 @@ from benchmarks.reporting import JsonOption, alternate, report
 from benchmarks.search_plot import plot as draw
 from texthash.errors import UsageError, nearest_name
 from texthash.hamming.codes import check_bits, to_words
+from texthash.hamming.dispatch import side_by_side
 from texthash.progress import say
 
 _DOCUMENTS = 10_000_000
@@ -107,7 +108,7 @@ def _measure(
         for count in batches:
             for used in threads:
                 say(f"{searched.bits} bits, k = {k}, {count} queries a call, {used} threads: {rounds} rounds")
-                calls: dict[str, Callable[[], Any]] = {"read_once": partial(_read, words)}
+                calls: dict[str, Callable[[], Any]] = {"read_once": partial(_read_on, words, used)}
                 calls |= {
                     name: partial(_next, engine, _blocks(searched.queries, count), k, used)
                     for name, engine in engines.items()
@@ -122,9 +123,10 @@ def _measure(
                     "k": k,
                 }
                 reading = times.pop("read_once")
-                # One thread reads; the time is what one call of one query would need if reading were all of it.
+                # What one call of one query would need if reading were all of it. Two threads together may read no
+                # faster than one, where memory, or a core they share, is the limit.
                 rows.append(
-                    {"engine": "read_once", **shared, "threads": 1, "k": 0, "queries": 1, "ms_per_query": reading}
+                    {"engine": "read_once", **shared, "k": 0, "queries": 1, "ms_per_query": reading}
                     | {"gb_per_s": words.nbytes / reading / 1e6}
                 )
                 for name, taken in times.items():
@@ -185,6 +187,10 @@ def _nearest_distances(codes: Codes, queries: Codes, k: int) -> list[NDArray[Any
             distances += np.bitwise_count(codes[:, byte] ^ query[byte])
         nearest.append(np.sort(np.partition(distances, min(k, len(codes)) - 1)[:k]))
     return nearest
+
+
+def _read_on(words: NDArray[np.uint64], threads: int) -> None:
+    side_by_side([partial(_read, part) for part in np.array_split(words, threads)])
 
 
 @numba.njit(nogil=True, cache=True)

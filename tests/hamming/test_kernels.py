@@ -116,13 +116,14 @@ def test_nearest_within_a_radius_fills_up_with_nothing(case, k, share_of_bits):
 
 
 @settings(deadline=None)  # the first call compiles
-@given(cases(), st.integers(1, 60), st.integers(2, 5))
-def test_threads_and_query_blocks_change_nothing(case, k, threads):
+@given(cases(), st.integers(1, 60), st.integers(2, 5), st.sampled_from([1, 2, 32]))
+def test_threads_and_query_blocks_change_nothing(case, k, threads, queries_of_a_thread):
     expected = kernels.top_k(*case.words, k)
     counts = kernels.count_within(*case.words, case.bits // 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dispatch, "_WORK_PER_THREAD", 1)
         patch.setattr(kernels, "_QUERIES_AT_ONCE", 2)
+        patch.setattr(kernels, "_QUERIES_OF_A_THREAD", queries_of_a_thread)
         assert np.array_equal(kernels.top_k(*case.words, k, threads=threads), expected)
         assert np.array_equal(kernels.count_within(*case.words, case.bits // 3, threads=threads), counts)
 

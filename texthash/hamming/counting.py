@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from texthash.hamming.lanes import LANES, compiled, store
-from texthash.hamming.scanning import group_distance, row_distance
+from texthash.hamming.scanning import ask_ahead, group_distance, row_distance
 
 _BLOCK = 1024
 # Rows in turn go to different counters, so that an addition need not wait for the one before it at the same distance.
@@ -19,6 +19,7 @@ def fill_distances(words: Any, queries: Any, query: int, start: int, stop: int, 
     """Write the distances of rows start..stop-1 to the C-contiguous uint16 array ``out`` from an element offset on."""
     whole = start + (stop - start) // LANES * LANES
     for row in range(start, whole, LANES):
+        ask_ahead(words, row)
         store(out, offset + row - start, group_distance(words, queries, query, row))
     flat = out.reshape(-1)
     for row in range(whole, stop):

@@ -16,6 +16,8 @@ from texthash.hamming.lanes import LANES
 
 Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_] | NDArray[np.uint32]
+# Distances [Q, m], rows [Q, m], and how many of its m columns each query has.
+Found = tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]
 T = TypeVar("T")
 
 # Where a query has fewer hits than another: its distance; its row is -1.
@@ -103,9 +105,7 @@ def over_rows(search: Callable[[int, int], T], words: Words, queries: int, threa
     return side_by_side([functools.partial(search, start, min(start + size, rows)) for start in starts])
 
 
-def merged(
-    found: list[tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]], k: int
-) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
+def merged(found: list[Found], k: int) -> Found:
     """Merge what was found in row ranges, in the order of the ranges, and cut it to k."""
     for near, rows, sizes in found:
         empty = np.arange(near.shape[1]) >= sizes[:, None]

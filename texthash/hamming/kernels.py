@@ -9,6 +9,7 @@ them. ``allow`` restricts a search to rows: bool [N], or, for a mask that is use
 from __future__ import annotations
 
 import functools
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from texthash.hamming import codes as code_forms
 from texthash.hamming import counting, scanning
 from texthash.hamming.dispatch import (
     NO_DISTANCE,
+    Found,
     Mask,
     Words,
     arguments,
@@ -52,6 +54,9 @@ __all__ = [
 LabelSets = tuple[NDArray[Any], NDArray[Any]]
 
 _QUERIES_AT_ONCE = 256
+# From so many queries a thread on, threads take queries of their own rather than rows: each then reads all the codes,
+# which so many queries share, but finds a query's bound once instead of once a thread, and nothing is merged.
+_QUERIES_OF_A_THREAD = 32
 _CANDIDATE_BYTES = 1 << 26
 
 
@@ -75,7 +80,7 @@ def top_k(
 
     Args:
         k: At least 1; cut to the number of (allowed) rows.
-        threads: Row ranges searched side by side.
+        threads: At most so many share the rows, or the queries where these are many.
 
     Returns:
         (distances uint16 [Q, k'], rows int64 [Q, k']) with k' = min(k, allowed rows).
@@ -102,19 +107,14 @@ def nearest(
         raise TexthashError(f"k is {k}", "ask for at least one nearest code")
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
     k = max(1, min(k, words.shape[1]))
-    block = block_rows(words, len(queries))
-    room = 2 * k + 256
-    step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
-    parts = [(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64), np.empty(0, np.int64))]
-    for first in range(0, len(queries), step):
-        some = queries[first : first + step]
-        found = over_rows(
-            functools.partial(scanning.nearest, words, some, mask, block, k, bound, room),
-            words,
-            len(some),
-            threads,
-        )
-        parts.append(merged(found, k))
+    search = functools.partial(_nearest, words, mask, k, bound)
+    threads = worth(threads, words.size * len(queries))
+    share = -(-len(queries) // threads)
+    if share < _QUERIES_OF_A_THREAD:
+        parts = search(queries, threads)
+    else:
+        shares = [queries[first : first + share] for first in range(0, len(queries), share)]
+        parts = list(chain(*side_by_side([functools.partial(search, some, 1) for some in shares])))
     width = max(part[1].shape[1] for part in parts)
     near = np.full((len(queries), width), NO_DISTANCE, np.uint16)
     rows = np.full((len(queries), width), -1, np.int64)
@@ -126,6 +126,18 @@ def nearest(
         rows[here, : part_rows.shape[1]] = part_rows
         at = here.stop
     return near, rows, sizes
+
+
+def _nearest(words: Words, mask: Mask, k: int, bound: int, queries: Words, threads: int) -> list[Found]:
+    """Return what was found of so many queries at once as memory allows, rows on ``threads``."""
+    room = 2 * k + 256
+    step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
+    parts = [(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64), np.empty(0, np.int64))]
+    for first in range(0, len(queries), step):
+        some = queries[first : first + step]
+        search = functools.partial(scanning.nearest, words, some, mask, block_rows(words, len(some)), k, bound, room)
+        parts.append(merged(over_rows(search, words, len(some), threads), k))
+    return parts
 
 
 def within_radius(

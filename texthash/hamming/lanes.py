@@ -27,9 +27,6 @@ _LANES = ir.VectorType(_WORD, LANES)
 # parts is the minimum over lanes, and it is one fast instruction.
 _PARTS = ir.VectorType(ir.IntType(16), 4 * LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
-# How far ahead of a scan memory is asked for codes. The processor's own prefetching falls behind the scan where codes
-# come from beyond the second-level cache (30 % slower); any distance below a page of 4 KiB does.
-_AHEAD_BYTES = 2048
 _LINE_BYTES = 64
 
 
@@ -93,25 +90,37 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: An
     return builder.bitcast(builder.gep(data, [offset]), kind.as_pointer())
 
 
+def _rows_of_word(context: Any, builder: Any, words_type: Any, words: Any, word: Any, row: Any) -> Any:
+    """Return a pointer to the lanes of one word of the codes from a row on."""
+    rows = builder.extract_value(context.make_array(words_type)(context, builder, words).shape, 1)
+    return _element(context, builder, words_type, words, builder.add(builder.mul(word, rows), row), _LANES)
+
+
 @_operation
 def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
-    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs.
-
-    Also asks memory for the rows that a scan will come to; a hint, harmless past the end.
-    """
+    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array, j, i, query = values
-        rows = builder.extract_value(context.make_array(signature.args[0])(context, builder, array).shape, 1)
-        offset = builder.add(builder.mul(j, rows), i)
-        pointer = _element(context, builder, signature.args[0], array, offset, _LANES)
+        pointer = _rows_of_word(context, builder, signature.args[0], *values[:3])
         codes = builder.load(pointer, align=8)
-        start = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-        for line in range(0, 8 * LANES, _LINE_BYTES):
-            _prefetch(builder, builder.gep(start, [ir.Constant(_WORD, _AHEAD_BYTES + line)]))
-        return _call(builder, f"llvm.ctpop.v{LANES}i64", _LANES, builder.xor(codes, _splat(builder, query)))
+        return _call(builder, f"llvm.ctpop.v{LANES}i64", _LANES, builder.xor(codes, _splat(builder, values[3])))
 
     return lanes(words, types.intp, types.intp, types.uint64), generate
+
+
+@_operation
+def fetch_rows(typing: Any, words: Any, word: Any, row: Any) -> Any:
+    """fetch_rows(words, word, row): ask memory for one word of rows row..row+31, without waiting; a hint, harmless past
+    the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _rows_of_word(context, builder, signature.args[0], *values)
+        start = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        for line in range(0, 8 * LANES, _LINE_BYTES):
+            _prefetch(builder, builder.gep(start, [ir.Constant(_WORD, line)]))
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.intp), generate
 
 
 @_operation

@@ -22,6 +22,7 @@ from texthash.hamming.lanes import (
     compiled,
     differing,
     fetch,
+    fetch_rows,
     filled,
     inlined,
     lowest,
@@ -39,6 +40,17 @@ _SPARSE = 32
 # A mask that allows most of the near rows is cheapest looked at last: a block is passed over by its minimum over all
 # rows. When more than one block in this many was then looked through for nothing, the mask goes into the minimum.
 _IDLE = 16
+# How far ahead of the scan memory is asked for codes. The processor's own prefetching falls behind the scan where codes
+# come from beyond the second-level cache. One query came to 0.80 of the rate of reading at 2 KiB, 0.85 at 4 KiB, 0.90
+# at 8 KiB, 0.85 at 16 KiB (64 bits, an AMD EPYC of 2025).
+_AHEAD_BYTES = 8192
+
+
+@inlined
+def ask_ahead(words: Any, row: int) -> None:
+    """Ask memory for the rows that a scan comes to after row..row+31."""
+    for word in range(words.shape[0]):
+        fetch_rows(words, word, row + _AHEAD_BYTES // (8 * words.shape[0]))
 
 
 @inlined
@@ -60,7 +72,7 @@ def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
 
 
 @inlined
-def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int) -> Any:
+def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int, ask: bool) -> Any:
     """Return, in each lane, the minimum over every 32nd row of the block. One loop per number of words: the query's
     words then stay in registers."""
     least = filled(_FAR)
@@ -68,33 +80,45 @@ def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int) 
     q0 = queries[query, 0]
     if count == 1:
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             least = smaller(least, differing(words, 0, row, q0))
     elif count == 2:
         q1 = queries[query, 1]
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             least = smaller(least, added(differing(words, 0, row, q0), differing(words, 1, row, q1)))
     elif count == 4:
         q1, q2, q3 = queries[query, 1], queries[query, 2], queries[query, 3]
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             low = added(differing(words, 0, row, q0), differing(words, 1, row, q1))
             high = added(differing(words, 2, row, q2), differing(words, 3, row, q3))
             least = smaller(least, added(low, high))
     else:
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             least = smaller(least, group_distance(words, queries, query, row))
     return least
 
 
 @inlined
-def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int, allow: Any) -> Any:
+def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int, ask: bool, allow: Any) -> Any:
     """As `_block_minimum`, over the allowed rows."""
     least = filled(_FAR)
     if words.shape[0] == 1:
         q0 = queries[query, 0]
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             least = smaller(least, only(differing(words, 0, row, q0), allow[row // LANES], _FAR))
     else:
         for row in range(start, stop, LANES):
+            if ask:
+                ask_ahead(words, row)
             least = smaller(least, only(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
     return least
 
@@ -238,10 +262,11 @@ def nearest(
             continue
         for query in range(count):
             if whole > first:
+                ask = query == 0  # the others find in the cache what it asked for
                 if masked and idle[query] * _IDLE > seen:
-                    least = _allowed_minimum(words, queries, query, first, whole, allow)
+                    least = _allowed_minimum(words, queries, query, first, whole, ask, allow)
                 else:
-                    least = _block_minimum(words, queries, query, first, whole)
+                    least = _block_minimum(words, queries, query, first, whole, ask)
                 if below(least, bounds[query]) == 0 and whole == last:
                     continue
             nothing = True
@@ -280,6 +305,8 @@ def count_within(words: Any, queries: Any, allow: Any, block: int, bound: int, s
         for query in range(queries.shape[0]):
             total = np.uint64(0)
             for row in range(first, whole, LANES):
+                if query == 0:
+                    ask_ahead(words, row)
                 candidates = below(group_distance(words, queries, query, row), limit)
                 if masked:
                     candidates &= allow[row // LANES]

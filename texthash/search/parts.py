@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.hamming import kernels
+from texthash.hamming.codes import empty_words
 
 
 class Answer(NamedTuple):
@@ -65,7 +66,7 @@ class Part:
         ]
         words, numbers = (np.concatenate(arrays, axis=-1) for arrays in zip(*kept, strict=True))
         order = np.argsort(numbers, kind="stable")
-        return Part(np.ascontiguousarray(words[:, order]), numbers[order])
+        return Part(np.take(words, order, axis=1, out=empty_words(*words.shape), mode="clip"), numbers[order])
 
 
 def scanned(
