@@ -19,7 +19,7 @@ def fill_distances(words: Any, queries: Any, query: int, start: int, stop: int, 
     """Write the distances of rows start..stop-1 to the C-contiguous uint16 array ``out`` from an element offset on."""
     whole = start + (stop - start) // LANES * LANES
     for row in range(start, whole, LANES):
-        ask_ahead(words, row)
+        ask_ahead(words, row, words.shape[0])
         store(out, offset + row - start, group_distance(words, queries, query, row))
     flat = out.reshape(-1)
     for row in range(whole, stop):

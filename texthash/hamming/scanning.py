@@ -47,10 +47,10 @@ _AHEAD_BYTES = 8192
 
 
 @inlined
-def ask_ahead(words: Any, row: int) -> None:
-    """Ask memory for the rows that a scan comes to after row..row+31."""
-    for word in range(words.shape[0]):
-        fetch_rows(words, word, row + _AHEAD_BYTES // (8 * words.shape[0]))
+def ask_ahead(words: Any, row: int, count: int) -> None:
+    """Ask memory for the rows, of ``count`` words, that a scan comes to after row..row+31."""
+    for word in range(count):
+        fetch_rows(words, word, row + _AHEAD_BYTES // 8 // count)
 
 
 @inlined
@@ -81,26 +81,26 @@ def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int, 
     if count == 1:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, 1)
             least = smaller(least, differing(words, 0, row, q0))
     elif count == 2:
         q1 = queries[query, 1]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, 2)
             least = smaller(least, added(differing(words, 0, row, q0), differing(words, 1, row, q1)))
     elif count == 4:
         q1, q2, q3 = queries[query, 1], queries[query, 2], queries[query, 3]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, 4)
             low = added(differing(words, 0, row, q0), differing(words, 1, row, q1))
             high = added(differing(words, 2, row, q2), differing(words, 3, row, q3))
             least = smaller(least, added(low, high))
     else:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, count)
             least = smaller(least, group_distance(words, queries, query, row))
     return least
 
@@ -113,12 +113,12 @@ def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int
         q0 = queries[query, 0]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, 1)
             least = smaller(least, only(differing(words, 0, row, q0), allow[row // LANES], _FAR))
     else:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row)
+                ask_ahead(words, row, words.shape[0])
             least = smaller(least, only(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
     return least
 
@@ -306,7 +306,7 @@ def count_within(words: Any, queries: Any, allow: Any, block: int, bound: int, s
             total = np.uint64(0)
             for row in range(first, whole, LANES):
                 if query == 0:
-                    ask_ahead(words, row)
+                    ask_ahead(words, row, words.shape[0])
                 candidates = below(group_distance(words, queries, query, row), limit)
                 if masked:
                     candidates &= allow[row // LANES]
