@@ -47,6 +47,8 @@ _RETRY_AFTER_S = "2"
 # What one part may answer another over gRPC, which the fast form uses; Serve's own bound of 4 MB is less than a page of
 # long documents. What a request may ask for is bounded by its limits.
 _MESSAGES = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
+# Serve's own choice, cloudpickle, takes several times as long over small messages; it is for what no module defines.
+_PICKLED: dict[str, Any] = {"request_serialization": "pickle", "response_serialization": "pickle"}
 # A dead replica is noticed soon, and one that is replaced goes on until its successor has opened its release.
 _LIFE = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0, "max_surge_percent": 100}
 
@@ -208,18 +210,25 @@ class _Remote:
     def __init__(self, handle: DeploymentHandle, away: Callable[[], Problem]) -> None:
         self._handle = handle
         self._away = away
+        self._methods: dict[str, Any] = {}
 
     async def _call(self, method: str, *args: Any) -> Any:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _PATIENCE_S
         while True:
             try:
-                return await self._attempt(getattr(self._handle, method), args)
+                return await self._attempt(self._method(method), args)
             except (RayActorError, DeploymentUnavailableError, BackPressureError):
                 # Reading twice does no harm, nor does putting in or taking out the same documents twice.
                 if loop.time() >= give_up:
                     raise self._away() from None
                 await asyncio.sleep(0.1)
+
+    def _method(self, name: str) -> Any:
+        """A method of the deployment, made once: a handle makes another at each look."""
+        if name not in self._methods:
+            self._methods[name] = self._handle.options(method_name=name, **_PICKLED)
+        return self._methods[name]
 
     async def _attempt(self, method: Any, args: tuple[Any, ...]) -> Any:
         async def result() -> Any:
