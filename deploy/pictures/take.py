@@ -1,10 +1,12 @@
-"""Take pictures of MLflow's pages about a finished search: its runs, their curves, its report, the registry.
+"""Take pictures: of MLflow's pages about a finished search (its runs, their curves, its report, the registry), or of
+the search page of a service.
 
     python deploy/pictures/take.py                       # of the newest search under TEXTHASH_HOME
     python deploy/pictures/take.py --into /tmp/pictures
+    python deploy/pictures/take.py --service http://127.0.0.1:8000
 
-Starts a server of its own over that store on a free port, and a headless Chromium, and ends both. Each picture is
-made small enough for a repository. Exit status 1 where a page does not show what it should.
+Starts a headless Chromium, for MLflow a server of its own over that store on a free port, and ends them. Each picture
+is made small enough for a repository. Exit status 1 where a page does not show what it should.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from texthash.progress import say  # noqa: E402
 from texthash.service.ports import free_port  # noqa: E402
 
 SIZE = {"width": 1280, "height": 720}
+SEARCH_SIZE = {"width": 1000, "height": 760}
+QUERY = "read a csv file into a table"
 COLOURS = 160
 MOST_BYTES = 150_000
 # The store's own page of help, and its side bar, take a third of the width.
@@ -49,6 +53,7 @@ def main() -> int:
     """Take all pictures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--home", help="state directory; default: TEXTHASH_HOME, else .texthash here")
+    options.add_argument("--service", metavar="URL", help="of the search page of the service there, not of MLflow")
     options.add_argument("--into", type=Path, default=Path(__file__).parent, help="directory of the pictures")
     arguments = options.parse_args()
     executable = chromium_path()
@@ -56,9 +61,13 @@ def main() -> int:
         say("error: there is no Chromium; install it (apt-get install chromium) and run this again.")
         return 1
     try:
+        arguments.into.mkdir(parents=True, exist_ok=True)
+        if arguments.service is not None:
+            with browse(executable) as page:
+                _take_search(page, arguments.service.rstrip("/"), arguments.into)
+            return 0
         home = resolve_home(arguments.home)
         experiment, study, model = _subjects(home)
-        arguments.into.mkdir(parents=True, exist_ok=True)
         with _server(home) as address, browse(executable) as page:
             _take(page, address, experiment, study, model, arguments.into)
     except (TexthashError, AssertionError) as error:
@@ -144,6 +153,13 @@ def _take(page: Page, address: str, experiment: str, study: str, model: str, int
     page.open(f"{address}/#/models/{model}", **SIZE)
     page.wait("document.body.innerText.includes('champion')")
     _picture(page, into / "mlflow-registry.png", "champion")
+
+
+def _take_search(page: Page, url: str, into: Path) -> None:
+    page.open(f"{url}/?", **SEARCH_SIZE)
+    page.type(QUERY)
+    page.wait("document.querySelectorAll('.hit').length > 2")
+    _picture(page, into / "page.png", "bits differ")
 
 
 def _columns(page: Page) -> None:
