@@ -1,0 +1,187 @@
+"""What clients see when a part of the service is killed, and until when: ``kill -9`` of one process after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+from typing import Annotated, Any
+
+import httpx
+import psutil
+import typer
+
+from benchmarks.reporting import JsonOption, report
+from texthash.config import ServiceConfig
+from texthash.distributed import cluster
+from texthash.errors import TexthashError, UsageError
+from texthash.home import Home, resolve_home
+from texthash.progress import say
+from texthash.search.release import read_release
+from texthash.service.fast import fast_form
+from texthash.service.ports import free_port
+
+# The part by the title of its process.
+PARTS = {
+    "shard": "ServeReplica:texthash:shard-0",
+    "encoder": "ServeReplica:texthash:encoder",
+    "writer": "ServeReplica:texthash:writer",
+    "ingress": "ServeReplica:texthash:ingress",
+    "haproxy": "bin/haproxy ",
+    "manager": "ray::HAProxyManager",
+    "controller": "ray::ServeController",
+}
+LABEL = "faults"
+_APART_S = 0.1
+_SLOW_S = 1.0  # an answer that takes longer has waited for the part
+_CALM_S = 5.0
+_BEFORE_S = 2.0
+_PATIENCE_S = 120.0
+_TIMEOUT_S = 40.0
+_QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 3}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, in seconds since the kill, and what was answered: a status, with the kind of a problem, or an error
+    of the connection."""
+
+    began: float
+    ended: float
+    answer: str
+
+    @property
+    def well(self) -> bool:
+        """Whether it was answered, and at once."""
+        return self.answer == "200" and self.ended - self.began < _SLOW_S
+
+
+def command(
+    json: JsonOption,
+    part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all by default.")] = None,
+) -> None:
+    """Kill the parts of a service of the current release, one after the other, under ten searches and writes a second.
+
+    The documents that it writes are taken out again.
+    """
+    parts = part or list(PARTS)
+    unknown = [name for name in parts if name not in PARTS]
+    if unknown:
+        raise UsageError(f"there is no part {unknown[0]!r}.", f"there are {', '.join(PARTS)}.")
+    home = resolve_home()
+    found = read_release(home)
+    rows = asyncio.run(_measure(home, parts))
+    report(f"killed parts, {found.documents:,} documents, {len(found.shards)} shards of one replica", rows, json)
+
+
+async def _measure(home: Home, parts: list[str]) -> list[dict[str, Any]]:
+    service = ServiceConfig(port=free_port())
+    with fast_form(), cluster():
+        from ray import serve
+
+        from texthash.service.run import serve_release
+
+        url = await asyncio.to_thread(serve_release, home, service)
+        try:
+            async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S) as client:
+                return [await _kill(client, part) for part in parts]
+        finally:
+            await asyncio.to_thread(serve.shutdown)
+
+
+async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
+    """Kill one part under load, go on until all is well again, and look for the writes that were acknowledged."""
+    say(f"{part}: killed under load")
+    load = _Load(client, part)
+    async with asyncio.TaskGroup() as requests:
+        victim: int | None = _process(part)
+        while (now := load.now()) < _PATIENCE_S and not load.calm(now):
+            requests.create_task(load.search())
+            requests.create_task(load.write())
+            if victim is not None and now >= 0:
+                os.kill(victim, signal.SIGKILL)
+                victim = None
+            await asyncio.sleep(_APART_S)
+    lost = await load.clear()
+    return {"part": part, **_row("searches", load.searches), **_row("writes", load.writes), "writes_lost": lost}
+
+
+class _Load:
+    """Searches and writes at a steady pace, whatever becomes of those before."""
+
+    def __init__(self, client: httpx.AsyncClient, part: str) -> None:
+        self.searches: list[Asked] = []
+        self.writes: list[Asked] = []
+        self._client = client
+        self._ids = (f"{LABEL}/{part}/{number}" for number in count())
+        self._written: list[str] = []
+        self._open: set[float] = set()
+        self._start = time.perf_counter() + _BEFORE_S
+
+    def now(self) -> float:
+        """Seconds since the kill; below zero before it."""
+        return time.perf_counter() - self._start
+
+    def calm(self, now: float) -> bool:
+        """Whether the last trouble is over for good."""
+        troubles = [asked.ended for asked in (*self.searches, *self.writes) if not asked.well]
+        waiting = any(began < now - _SLOW_S for began in self._open)
+        return not waiting and now > max(troubles, default=0.0) + _CALM_S
+
+    async def search(self) -> None:
+        await self._ask(self.searches, "POST", "/v1/search", _QUERY)
+
+    async def write(self) -> None:
+        id_ = next(self._ids)
+        document = {"id": id_, "text": "parse a date from a string", "labels": [LABEL]}
+        if await self._ask(self.writes, "PUT", "/v1/documents", {"documents": [document]}):
+            self._written.append(id_)
+
+    async def clear(self) -> int:
+        """Take the documents out again; returns how many of those that were acknowledged are not there."""
+        (await self._client.post("/v1/documents/delete?wait=true", json={"ids": [LABEL]})).raise_for_status()
+        found = [(await self._client.get(f"/v1/documents/{id_}")).status_code for id_ in self._written]
+        everything = {"filter": {"labels": [LABEL]}}
+        (await self._client.post("/v1/documents/delete?wait=true", json=everything)).raise_for_status()
+        return sum(status != 200 for status in found)
+
+    async def _ask(self, kept: list[Asked], method: str, path: str, body: dict[str, Any]) -> bool:
+        began = self.now()
+        self._open.add(began)
+        try:
+            reply = await self._client.request(method, path, json=body)
+            answer = str(reply.status_code)
+            if "problem" in reply.headers.get("content-type", ""):
+                answer += f" {reply.json()['type'].rpartition('/')[2]}"
+        except httpx.TransportError as error:
+            answer = type(error).__name__
+        self._open.remove(began)
+        kept.append(Asked(began, self.now(), answer))
+        return answer == "200"
+
+
+def _row(name: str, asked: list[Asked]) -> dict[str, Any]:
+    """Until when some were refused or slow, how many were refused and how, and the slowest that was answered."""
+    failed = Counter(one.answer for one in asked if one.answer != "200")
+    back = max((one.ended for one in asked if not one.well), default=0.0)
+    slowest = max((one.ended - one.began for one in asked if one.answer == "200"), default=0.0)
+    return {
+        f"{name}_well_after_s": round(back, 1),
+        f"{name}_failed": "; ".join(f"{times} x {answer}" for answer, times in failed.items()) or "none",
+        f"{name}_slowest_s": round(slowest, 1),
+    }
+
+
+def _process(part: str) -> int:
+    """The process of a part, among those of this program's own cluster."""
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if PARTS[part] in f"{' '.join(process.cmdline())} ":
+                return process.pid
+        except psutil.Error:  # it has ended
+            continue
+    raise TexthashError(f"there is no process of the {part}.", "kill a part that this form of the service has.")
