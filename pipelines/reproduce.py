@@ -1,7 +1,7 @@
 """Run every cell of a table of methods once, and write its figures on test to configs/reproductions/results.csv.
 
-    python pipelines/reproduce.py configs/reproductions/20newsgroups.yaml
-    python pipelines/reproduce.py configs/reproductions/20newsgroups.yaml --dry-run
+    python pipelines/reproduce.py configs/reproductions/methods.yaml
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
 
 A cell is a corpus, an edition, a method, a width and a seed. The epoch that is kept is chosen on validation; test is
 looked at when the cell is done, and a cell with a row in the results is skipped, so an interrupted run goes on where
