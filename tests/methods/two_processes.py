@@ -1,0 +1,32 @@
+"""Runs work in two processes that train together, without a cluster."""
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import spawn
+
+from texthash.corpora.dataset import PreparedCorpus
+
+
+def in_two_processes(work, cases, corpus, folder):
+    """What ``work(case, corpus, rank, workers)`` gives the first of two processes, by case.
+
+    Args:
+        work: A function of a module, so that it can be pickled.
+        cases: In the order in which both processes work on them.
+        corpus: The prepared corpus, which each process opens itself.
+        folder: A directory of its own.
+    """
+    spawn(_process, (work, list(cases), corpus.path, folder), nprocs=2)
+    return {case: torch.load(folder / f"{case}.pt", weights_only=False) for case in cases}
+
+
+def _process(rank, work, cases, path, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)  # as a worker of Ray Train has
+    corpus = PreparedCorpus.open(path)
+    for case in cases:
+        found = work(case, corpus, rank, 2)
+        if rank == 0:
+            torch.save(found, folder / f"{case}.pt")
+    dist.barrier()  # else the first to leave breaks a connection that the other still reads
+    dist.destroy_process_group()
