@@ -39,23 +39,25 @@ def test_likelihood_of_drawn_places_is_that_of_all_in_the_mean():
     with torch.no_grad():
         x = decoder(codes)
         assert x.shape == (4, 10, 8)
-        log_p = torch.log_softmax(x[:, :9] @ decoder.weight + decoder.bias, dim=2)
+        log_p = torch.log_softmax(x[:, :9] @ decoder.weight.T + decoder.bias, dim=2)
         expected = (log_p.gather(2, tokens[:, :, None])[..., 0] * mask).sum(dim=1)
-        drawn = decoder.log_likelihood(codes, tokens, mask, 20_000, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(drawn, expected, rtol=0.02, atol=0)
+        drawn = decoder.log_likelihood(codes, tokens, mask, 5_000, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn, expected, rtol=1e-3, atol=0)
     assert drawn[3] == 0
 
 
-def test_chance_touches_only_what_the_code_adds_to_the_bias():
+def test_chance_touches_only_how_places_differ():
     torch.manual_seed(0)
     decoder = SequenceDecoder(6, 50, 8, 16, 10)
     decoder.start_at(torch.arange(1, 51))
-    torch.nn.init.zeros_(decoder.weight)  # the code says nothing
+    torch.nn.init.zeros_(decoder.top.weight)  # the code says the same of each place
     tokens, mask = texts()
+    codes = torch.rand(4, 6)
     with torch.no_grad():
-        one = decoder.log_likelihood(torch.rand(4, 6), tokens, mask, 1, torch.Generator().manual_seed(1))
-        frequencies = torch.log(torch.arange(1, 51) / torch.arange(1, 51).sum())
-    torch.testing.assert_close(one, (frequencies[tokens] * mask).sum(dim=1))
+        one = decoder.log_likelihood(codes, tokens, mask, 1, torch.Generator().manual_seed(1))
+        log_p = torch.log_softmax(decoder(codes)[:, 0] @ decoder.weight.T + decoder.bias, dim=1)
+    assert float(log_p.std(dim=0).max()) > 0.01
+    torch.testing.assert_close(one, (log_p.gather(1, tokens) * mask).sum(dim=1))
 
 
 def test_features_of_documents_have_little_in_common_at_the_start():

@@ -53,7 +53,7 @@ class SequenceDecoder(WordDecoder):
     """From a code to a distribution over words at each place of a text (Zhang et al., 2017).
 
     2 z - 1 -> Linear [C, ceil(T / 4)] -> ReLU -> two transposed convolutions of stride 2 -> x_t in R^E, t < T
-    logits_t = x_t R + b
+    logits_t = x_t R^T + b
 
     Args:
         bits: Width m of the code, whose bits are in [0, 1].
@@ -70,7 +70,7 @@ class SequenceDecoder(WordDecoder):
         self.up = nn.ConvTranspose1d(channels, channels, 4, stride=2, padding=1)
         self.top = nn.ConvTranspose1d(channels, embedding, 4, stride=2, padding=1)
         self.skip = xavier_linear(bits, embedding)
-        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(embedding, words)))
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(words, embedding)))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to x [B, T, E]."""
@@ -81,11 +81,12 @@ class SequenceDecoder(WordDecoder):
     def log_likelihood(
         self, codes: Tensor, tokens: Tensor, mask: Tensor, places: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """sum_t log softmax(logits_t)_{w_t} over the words of each document.
+        """sum_t log softmax(logits_t)_{w_t} over the words of each document,
 
-        Estimated without bias from some places of each document, drawn with equal chances: a distribution over all
-        words at each place of each document would be most of the work. What the bias b alone says, log softmax(b)_w, is
-        summed over all places and taken off at those drawn, so that chance only touches what the code adds to it.
+            sum_t x_t . R_{w_t} + b_{w_t}  -  n / |S| sum_{t in S} log sum_w exp(logits_t)_w
+
+        S are places of the n words, drawn with equal chances: a sum over all words at each place of each document would
+        be most of the work. The estimate is without bias, and chance touches only how these sums differ among places.
 
         Args:
             codes: [B, m].
@@ -97,11 +98,14 @@ class SequenceDecoder(WordDecoder):
         Returns:
             Tensor [B].
         """
+        x = self(codes)
+        words = F.embedding(tokens, self.weight)
+        told = ((x[:, : tokens.shape[1]] * words).sum(dim=2) + self.bias[tokens]).float() * mask
         lengths = mask.sum(dim=1)
         u = torch.rand(len(codes), places, generator=generator, device=codes.device)
         drawn = (u * lengths[:, None]).long().clamp(max=tokens.shape[1] - 1)
-        x = self(codes).gather(1, drawn[:, :, None].expand(-1, -1, self.weight.shape[0]))
-        log_p = torch.log_softmax((x @ self.weight + self.bias).float(), dim=2)
-        chosen = log_p.gather(2, tokens.gather(1, drawn)[:, :, None]).squeeze(2)
-        common = torch.log_softmax(self.bias.float(), dim=0)[tokens]
-        return (common * mask).sum(dim=1) + (chosen - common.gather(1, drawn)).mean(dim=1) * lengths
+        drawn_x = x.gather(1, drawn[:, :, None].expand(-1, -1, x.shape[2]))
+        logits = F.linear(drawn_x, self.weight, self.bias).float()
+        # logsumexp(logits) by the one fused pass over [B, places, V] that there is.
+        norms = logits[:, :, 0] - torch.log_softmax(logits, dim=2)[:, :, 0]
+        return told.sum(dim=1) - norms.mean(dim=1) * lengths
