@@ -87,7 +87,7 @@ def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, 
     run, found = study.search()
     with run:
         assert [trial.fate for trial in found.trials] == ["completed", "completed"]
-        space = free_space(config.method, config.training)
+        space = free_space(config)
         assert found.params.keys() == space.keys()
         assert any(trial.params == published_point(config.method, space) for trial in found.trials)
 
