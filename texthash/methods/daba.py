@@ -48,7 +48,7 @@ class DABA(GenerativeMethod):
         window: Words under a filter of the encoder.
         hidden: Width H of the encoder's last layer.
         length: Words of a document that are read.
-        places: Words of a document whose distribution is computed in a step.
+        places: Words of a document at which the distribution over all words is computed in a step.
         dropout: Probability of dropping a hidden feature in training.
         keep: Share of words left by the corruption.
         distance: L_W by the optimal assignment; ``sliced`` and ``componentwise`` are cheaper.
@@ -75,13 +75,13 @@ class DABA(GenerativeMethod):
         fidelity="reconstructed",
         deviations=(
             "the layers for text, the corruption and all their sizes are ours: no code of the text model is public",
-            "a document's reconstruction is estimated, without bias, from some of its places",
+            "the normaliser of a document's reconstruction is estimated, without bias, from some of its places",
             "pooling adds tanh features up: with the maxima of ReLU features, the usual way, all codes became one",
             "the weight of L_W scales the learning rate of its steps: Adam does not feel the scale of a loss",
         ),
     )
     search_space = {
-        "learning_rate": LogUniform(3e-4, 5e-3),
+        "learning_rate": LogUniform(1e-3, 1e-2),
         "dropout": Uniform(0.0, 0.5),
         "keep": Uniform(0.5, 1.0),
         "distance": Choice(*DISTANCES),
@@ -101,14 +101,14 @@ class DABA(GenerativeMethod):
         window: int = 3,
         hidden: int = 500,
         length: int = 128,
-        places: int = 8,
+        places: int = 4,
         dropout: float = 0.2,
         keep: float = 0.8,
         distance: str = "assigned",
         reconstruction_steps: int = 5,
         distance_steps: int = 1,
-        distance_weight: float = 1.0,
-        learning_rate: float = 2e-3,
+        distance_weight: float = 0.1,
+        learning_rate: float = 5e-3,
         epochs: int = 25,
         batch_size: int = 128,
         weighting: Weighting = "tfidf",
