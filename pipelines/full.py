@@ -55,18 +55,19 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         summary["seconds"] = round(time.monotonic() - started, 1)
         if arguments.no_serve or not local:
             return summary
-        print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
-        _stay(summary["url"], study.tracker.uri)
+        _stay(summary, study.tracker.uri)
         return None
 
 
-def _stay(url: str, store: str) -> None:
-    say(f"READY: search page {url}/, HTTP API {url}/docs")
-    say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {store}")
-    say("Ctrl-C ends the service and the local cluster")
+def _stay(summary: dict[str, Any], store: str) -> None:
+    url = summary["url"]
     # Ray's own handler would end this process without ending the cluster in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
+        say(f"READY: search page {url}/, HTTP API {url}/docs")
+        say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {store}")
+        say("Ctrl-C ends the service and the local cluster")
         threading.Event().wait()
     except KeyboardInterrupt:
         say("ending")

@@ -75,12 +75,13 @@ def serve(
         if local:  # Ray's own handler would end this process without ending the cluster in order
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         url = serve_release(home, settings.service, release=release)
-        print(url, file=stdout, flush=True)
-        say(f"READY: search page {url}/, HTTP API {url}/docs")
-        if local:
-            say("Ctrl-C ends the service")
-            with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):  # whoever has read the address may end the service
+            print(url, file=stdout, flush=True)
+            say(f"READY: search page {url}/, HTTP API {url}/docs")
+            if local:
+                say("Ctrl-C ends the service")
                 threading.Event().wait()
+        if local:
             say("ending")
 
 
