@@ -115,6 +115,8 @@ def nearest(
     else:
         shares = [queries[first : first + share] for first in range(0, len(queries), share)]
         parts = list(chain(*side_by_side([functools.partial(search, some, 1) for some in shares])))
+    if len(parts) == 1:
+        return parts[0]
     width = max(part[1].shape[1] for part in parts)
     near = np.full((len(queries), width), NO_DISTANCE, np.uint16)
     rows = np.full((len(queries), width), -1, np.int64)
@@ -132,8 +134,8 @@ def _nearest(words: Words, mask: Mask, k: int, bound: int, queries: Words, threa
     """Return what was found of so many queries at once as memory allows, rows on ``threads``."""
     room = 2 * k + 256
     step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
-    parts = [(np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64), np.empty(0, np.int64))]
-    for first in range(0, len(queries), step):
+    parts = []
+    for first in range(0, max(1, len(queries)), step):
         some = queries[first : first + step]
         search = functools.partial(scanning.nearest, words, some, mask, block_rows(words, len(some)), k, bound, room)
         parts.append(merged(over_rows(search, words, len(some), threads), k))
