@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
-from scipy.stats import ortho_group
 from torch import Tensor
 
 from texthash.config import Weighting
@@ -60,6 +59,8 @@ class ITQ(HashMethod):
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:
     """The rotation R [m, m] of components V [N, m], and the objective ||B - V R||_F^2 after each iteration."""
+    from scipy.stats import ortho_group  # slow to import
+
     rotation = ortho_group.rvs(components.shape[1], random_state=np.random.default_rng(seed)).astype(components.dtype)
     losses = []
     for _ in range(iterations):

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from texthash.config import Weighting
@@ -72,6 +71,8 @@ class STH(HashMethod):
 
     def learn_classifiers(self, train: Split) -> None:
         """Stage 2: predict each bit of unseen documents."""
+        from sklearn.svm import LinearSVC  # a second to import, which no search should wait for
+
         rows = train.matrix(self.weighting)
         for j, bit in enumerate(unpack(self.codes.cpu().numpy()).T):
             svm = LinearSVC(C=self.penalty, random_state=0).fit(rows, bit)

@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import eigsh
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from texthash.errors import TexthashError
@@ -33,6 +32,8 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
             f"{count} principal components were asked of a {rows.shape[0]} x {rows.shape[1]} matrix.",
             f"use fewer than {min(rows.shape)} bits, or a larger corpus.",
         )
+    from sklearn.decomposition import PCA  # a second to import, which no search should wait for
+
     pca = PCA(n_components=count, svd_solver="arpack", random_state=seed).fit(rows)
     directions = pca.components_.T
     return directions.astype(np.float32), (pca.mean_ @ directions).astype(np.float32)
