@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from texthash.cli.output import show
 from texthash.config import Config
 from texthash.home import Home
 from texthash.workflow.doctor import examine
@@ -51,6 +52,15 @@ def test_corpora_as_json_have_the_fields_that_others_rely_on(cli):
     fields = {"name", "documents", "labels", "multi_label", "licence", "at_hand"}
     assert all(set(row) == fields for row in rows)
     assert next(row for row in rows if row["name"] == "pydoc")["at_hand"] is True
+
+
+def test_a_table_gives_counts_whole_and_marks_what_it_cuts(capsys):
+    show([{"figure": "documents", "count": 26856.0, "share": 0.123456, "text": "words " * 40}], as_json=False)
+    show([{"check": "corpora", "found": "name " * 200}], as_json=False)
+    _, row, _, finding = capsys.readouterr().out.splitlines()
+    assert row.split()[:3] == ["documents", "26856", "0.1235"]
+    assert row.rstrip().endswith("words words…")
+    assert finding.count("name") == 200
 
 
 def test_a_table_in_a_pipe_has_one_line_a_row(cli):
@@ -270,6 +280,15 @@ def test_doctor_names_what_is_wrong_and_the_remedy(tmp_path):
 
 def test_nothing_heavy_is_imported_for_help():
     code = "import sys, texthash.cli; print([m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_search_does_not_wait_for_what_only_training_needs():
+    code = (
+        "import sys; from texthash.methods.registry import methods; methods(); import texthash.search.release; "
+        "print([m for m in ('sklearn', 'scipy.stats', 'mlflow', 'ray', 'matplotlib') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from texthash.progress import say
 
-_WIDE = 400
+_WIDE = 10_000
+_SHORTENED = {"title", "text"}
+_LONG = 120
 
 
 def emit(value: Any) -> None:
@@ -18,7 +20,7 @@ def emit(value: Any) -> None:
 
 
 def show(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
-    """Rows as JSON, or as a table of the given columns."""
+    """Rows as JSON, or as a table of the given columns, in which long titles and texts end in an ellipsis."""
     if as_json:
         emit(list(rows))
         return
@@ -33,16 +35,17 @@ def show(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] |
     for name in names:
         table.add_column(name, no_wrap=name == names[0])
     for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
+        table.add_row(*(_cell(row[name], _LONG if name in _SHORTENED else None) for name in names))
     # Into a file or a pipe, a row is one line.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int | None = None) -> str:
     from rich.markup import escape
 
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}"
-    return escape(" ".join(str(value).split())[:120])
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    text = " ".join(str(value).split())
+    return escape(text if longest is None or len(text) <= longest else text[: longest - 1].rstrip() + "…")
