@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from texthash.home import Home
 from texthash.progress import say
+from texthash.search.columns import codes_column, schema
 from texthash.search.publish import publish
 from texthash.search.release import Release, open_release
-from texthash.search.store import codes_column, deal, schema, shard_path, write_shard
+from texthash.search.store import deal, shard_path, write_shard
 
 _FLIPPED = 0.05
 _ROWS = 8192

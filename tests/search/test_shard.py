@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.search.columns import schema
 from texthash.search.shard import Shard, merge
 from texthash.search.store import (
     FORMAT_VERSION,
@@ -20,7 +21,6 @@ from texthash.search.store import (
     deal,
     read_index,
     read_manifest,
-    schema,
     shard_of,
     shard_path,
     write_shard,

@@ -20,6 +20,7 @@ from texthash.corpora.storage import whole, write_text
 from texthash.errors import TexthashError
 from texthash.home import place
 from texthash.progress import track
+from texthash.search.columns import schema
 from texthash.search.publish import publish
 from texthash.search.release import Release, read_release
 from texthash.search.store import (
@@ -27,7 +28,6 @@ from texthash.search.store import (
     open_documents,
     read_index,
     read_manifest,
-    schema,
     shard_path,
     width_of,
     write_shard,

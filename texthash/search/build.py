@@ -23,17 +23,14 @@ from texthash.config import VectorKind
 from texthash.corpora.storage import read_array, remove_directory, whole, write_array
 from texthash.errors import TexthashError
 from texthash.progress import say
+from texthash.search.columns import CONTENT, with_codes
 from texthash.search.store import (
-    VECTOR,
     Vectors,
-    codes_column,
     deal,
     is_written,
     read_index,
     read_manifest,
-    schema,
     shard_path,
-    vectors_column,
     width_of,
     write_shard,
 )
@@ -185,11 +182,9 @@ def _rows(corpus: PreparedCorpus, index: Path, bits: int, vectors: Vectors | Non
         for table in split.documents(_ROWS):
             here = slice(row, row + table.num_rows)
             numbers = pa.array(np.arange(number, number + table.num_rows))
-            columns = {"number": numbers, **{field: table[field] for field in ("id", "title", "text", "labels")}}
-            columns["code"] = codes_column(codes[here])
-            if kept is not None:
-                columns[VECTOR] = vectors_column(kept[here])
-            yield from pa.table(columns).cast(schema(bits, width)).combine_chunks().to_batches()
+            content = table.select(CONTENT.names[1:]).add_column(0, "number", numbers)
+            coded = with_codes(content, codes[here], None if kept is None else kept[here])
+            yield from coded.combine_chunks().to_batches()
             row += table.num_rows
             number += table.num_rows
         _check_whole(split, row)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.search.checksum import Checksum
+from texthash.search.columns import CONTENT, codes_of, with_codes
 from texthash.search.release import ShardState
-from texthash.search.store import VECTOR, codes_column, codes_of, open_documents, schema, vectors_column
+from texthash.search.store import open_documents
 
 if TYPE_CHECKING:
     import lance
@@ -94,7 +95,7 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
     Args:
         dataset: The shard in its newest version.
         removed: Rows of this version.
-        added: New rows in the form of :func:`texthash.search.store.schema`.
+        added: New rows in the form of :func:`texthash.search.columns.schema`.
 
     Returns:
         The dataset in its new version.
@@ -162,14 +163,8 @@ def table_of(
     vectors: NDArray[np.float16] | None = None,
 ) -> pa.Table:
     """Documents, their numbers, codes, and vectors if the index keeps some, as rows of a shard."""
-    columns = {
-        "number": pa.array(numbers, pa.int64()),
-        **{name: [document[name] for document in documents] for name in ("id", "title", "text", "labels")},
-        "code": codes_column(codes),
-    }
-    if vectors is not None:
-        columns[VECTOR] = vectors_column(vectors)
-    return pa.table(columns, schema=schema(8 * codes.shape[1], 0 if vectors is None else vectors.shape[1]))
+    columns = {name: [document[name] for document in documents] for name in CONTENT.names if name != "number"}
+    return with_codes(pa.table({"number": numbers, **columns}, schema=CONTENT), codes, vectors)
 
 
 def _rows(dataset: lance.LanceDataset, condition: pc.Expression | str) -> Rows:

@@ -15,20 +15,12 @@ from numpy.typing import NDArray
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
 from texthash.home import place
+from texthash.search.columns import VECTOR, codes_of, vectors_of
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.multi_index import MultiIndex, join_plans
 from texthash.search.rows import StoredRows, difference
-from texthash.search.store import (
-    DOCUMENT_FIELDS,
-    VECTOR,
-    ShardManifest,
-    codes_of,
-    open_documents,
-    read_manifest,
-    reading,
-    vectors_of,
-)
+from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest, reading
 
 _MASKS_KEPT = 64
 # Up to so many rows, or this share of all, are followed from one version to the next without reading everything.

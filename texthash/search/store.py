@@ -21,14 +21,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.corpora.storage import is_local, is_published, remove_directory, write_text
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.search.checksum import Checksum
+from texthash.search.columns import codes_of, schema
 from texthash.search.durable import Synced, sync
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ FORMAT_VERSION = 3
 # Format 2 is that of an index without vectors.
 READABLE = (2, FORMAT_VERSION)
 DOCUMENT_FIELDS = ("title", "text", "labels")
-VECTOR = "vector"
 DOCUMENTS = "documents.lance"
 _MANIFEST = "manifest.json"
 _INDEX_CACHE = 256 * 2**20
@@ -114,36 +112,8 @@ def kind_of(vectors: Vectors | None) -> VectorKind | None:
 
 
 def width_of(vectors: Vectors | None) -> int:
-    """Width of the vectors of an index, as :func:`schema` takes it; 0 without."""
+    """Width of the vectors of an index, as :func:`texthash.search.columns.schema` takes it; 0 without."""
     return 0 if vectors is None else vectors.width
-
-
-def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:
-    """Codes of a column of fixed-size binaries without nulls, uint8 [N, bits / 8]."""
-    width = bits // 8
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
-        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
-        if len(chunk)
-    ]
-    return np.concatenate(chunks).reshape(-1, width) if chunks else np.empty((0, width), np.uint8)
-
-
-def codes_column(codes: NDArray[np.uint8]) -> pa.Array:
-    """Codes, uint8 [N, bits / 8], as a column of fixed-size binaries."""
-    packed = pa.py_buffer(np.ascontiguousarray(codes).tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(codes.shape[1]), len(codes), [None, packed])
-
-
-def vectors_of(column: pa.ChunkedArray) -> NDArray[np.float16]:
-    """Vectors of a column of them, float16 [N, width]."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), column.type.list_size)
-
-
-def vectors_column(vectors: NDArray[np.float16]) -> pa.Array:
-    """Vectors, float16 [N, width], as a column of fixed-size lists."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float16()), vectors.shape[1])
 
 
 def shard_of(document_id: str, shards: int) -> int:
@@ -155,21 +125,6 @@ def shard_of(document_id: str, shards: int) -> int:
 def shard_path(index: Path, shard: int) -> Path:
     """Directory of one shard of an index."""
     return index / f"shard-{shard:04d}"
-
-
-def schema(bits: int, vector_width: int = 0) -> pa.Schema:
-    """Columns of the dataset of a shard; without vectors where these have no width."""
-    columns = [
-        pa.field("number", pa.int64(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("labels", pa.list_(pa.string())),
-        pa.field("code", pa.binary(bits // 8), nullable=False),
-    ]
-    if vector_width:
-        columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
-    return pa.schema(columns)
 
 
 @contextmanager
@@ -210,7 +165,7 @@ def write_shard(
 
     Args:
         path: Where the shard is to appear; none may be there.
-        batches: Rows in the form of :func:`schema`, by ascending number.
+        batches: Rows in the form of :func:`texthash.search.columns.schema`, by ascending number.
 
     Raises:
         TexthashError: one is there already, or the disk takes no more; then nothing is left behind.

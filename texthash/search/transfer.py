@@ -22,22 +22,18 @@ from numpy.typing import NDArray
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
 from texthash.progress import track
+from texthash.search.columns import CONTENT, with_codes
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
 from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
 from texthash.search.rows import difference
 from texthash.search.store import (
-    VECTOR,
     Vectors,
-    codes_column,
     is_written,
     kind_of,
     open_documents,
     read_manifest,
-    schema,
     shard_path,
-    vectors_column,
-    width_of,
     write_shard,
 )
 
@@ -49,7 +45,6 @@ if TYPE_CHECKING:
     from texthash.search.release import Release
 
 _ROWS = 4_096
-_CONTENT = ["number", "id", "title", "text", "labels"]
 _ALL_ROWS = 2**63
 
 
@@ -148,13 +143,10 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
 
 
 def _recoded(dataset: lance.LanceDataset, coder: Coder, bits: int) -> Iterator[pa.RecordBatch]:
-    for batch in dataset.to_batches(columns=_CONTENT, batch_size=_ROWS):
+    for batch in dataset.to_batches(columns=CONTENT.names, batch_size=_ROWS):
         if batch.num_rows:
             codes, vectors = coder.code(batch.column("id").to_pylist(), batch.column("text").to_pylist())
-            table = pa.Table.from_batches([batch]).append_column("code", codes_column(codes))
-            if vectors is not None:
-                table = table.append_column(VECTOR, vectors_column(vectors))
-            yield from table.cast(schema(bits, width_of(coder.vectors))).to_batches()
+            yield from with_codes(pa.Table.from_batches([batch]), codes, vectors).to_batches()
 
 
 @dataclass
@@ -225,9 +217,9 @@ class Transfer:
         change = difference(old, new, _ALL_ROWS)
         assert change is not None  # all rows may be read
         addresses = change.added["_rowaddr"].to_pylist()
-        came = new._take_rows(addresses, columns=_CONTENT).to_pylist() if addresses else []
+        came = new._take_rows(addresses, columns=CONTENT.names).to_pylist() if addresses else []
         left = pc.field("number").isin(pa.array(change.removed))
-        gone = old.to_table(columns=_CONTENT, filter=left).to_pylist() if len(change.removed) else []
+        gone = old.to_table(columns=CONTENT.names, filter=left).to_pylist() if len(change.removed) else []
         moved = {row["number"]: row for row in gone}  # compacting moves rows that nobody has written
         same = {row["number"] for row in came if moved.get(row["number"]) == row}
         return _Written(

@@ -14,8 +14,9 @@ import pyarrow as pa
 from texthash.errors import TexthashError
 from texthash.progress import track
 from texthash.search.checksum import Checksum
+from texthash.search.columns import VECTOR, codes_of, vectors_of
 from texthash.search.release import Release, read_release
-from texthash.search.store import VECTOR, codes_of, kind_of, open_documents, reading, shard_of, vectors_of
+from texthash.search.store import kind_of, open_documents, reading, shard_of
 
 if TYPE_CHECKING:
     import lance

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
+from texthash.search.columns import schema
 from texthash.search.durable import Synced
 from texthash.search.fence import Fence
 from texthash.search.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
 from texthash.search.publish import advance, prune
 from texthash.search.release import Release, ShardState, list_releases, read_release
 from texthash.search.snapshots import snapshot_releases
-from texthash.search.store import schema, shard_of, width_of
+from texthash.search.store import shard_of, width_of
 
 if TYPE_CHECKING:
     import lance

@@ -1,0 +1,69 @@
+"""Columns of a shard in Arrow: codes and vectors as arrays, and the rows that its dataset holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+VECTOR = "vector"
+# What a row holds beside what a model makes of it.
+CONTENT = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("labels", pa.list_(pa.string())),
+    ]
+)
+
+
+def schema(bits: int, vector_width: int = 0) -> pa.Schema:
+    """Columns of the dataset of a shard; without vectors where these have no width."""
+    columns = CONTENT.append(pa.field("code", pa.binary(bits // 8), nullable=False))
+    if vector_width:
+        columns = columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
+    return columns
+
+
+def with_codes(content: pa.Table, codes: NDArray[np.uint8], vectors: NDArray[np.float16] | None = None) -> pa.Table:
+    """Documents as rows of a shard, in the form of :func:`schema`.
+
+    Args:
+        content: The columns of :data:`CONTENT`, N rows.
+        codes: uint8 [N, bits / 8].
+        vectors: float16 [N, width]; None in an index without them.
+    """
+    rows = content.select(CONTENT.names).append_column("code", codes_column(codes))
+    if vectors is not None:
+        rows = rows.append_column(VECTOR, vectors_column(vectors))
+    return rows.cast(schema(8 * codes.shape[1], 0 if vectors is None else vectors.shape[1]))
+
+
+def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:
+    """Codes of a column of fixed-size binaries without nulls, uint8 [N, bits / 8]."""
+    width = bits // 8
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
+        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+        if len(chunk)
+    ]
+    return np.concatenate(chunks).reshape(-1, width) if chunks else np.empty((0, width), np.uint8)
+
+
+def codes_column(codes: NDArray[np.uint8]) -> pa.Array:
+    """Codes, uint8 [N, bits / 8], as a column of fixed-size binaries."""
+    packed = pa.py_buffer(np.ascontiguousarray(codes).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(codes.shape[1]), len(codes), [None, packed])
+
+
+def vectors_of(column: pa.ChunkedArray) -> NDArray[np.float16]:
+    """Vectors of a column of them, float16 [N, width]."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
+
+
+def vectors_column(vectors: NDArray[np.float16]) -> pa.Array:
+    """Vectors, float16 [N, width], as a column of fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float16()), vectors.shape[1])
