@@ -35,6 +35,11 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     open_store(config.tracking, home)
     with fast_form(), cluster() as local:
         check_shared(home.root, home.store)
+        if not arguments.no_serve:
+            # Serve reads its settings when it is imported, which is now.
+            from texthash.service.run import check_address, serve_release
+
+            check_address(config.service)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
         study = Study(config, home, corpus)
@@ -48,8 +53,6 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         with step("train, evaluate, release"):
             summary = finish(study, parent, found)
         if not arguments.no_serve:
-            from texthash.service.run import serve_release  # Serve reads its settings when it is imported
-
             with step("serve"):
                 summary["url"] = serve_release(home, config.service)
         summary["seconds"] = round(time.monotonic() - started, 1)

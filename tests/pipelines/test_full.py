@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,16 @@ def test_wrong_use_ends_with_2_and_one_line(settings, tmp_path):
     assert "did you mean 'bits'?" in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_a_taken_port_is_told_before_the_work(settings, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = _run("full.py", *settings, f"service.port={port}", home=tmp_path)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in result.stderr
+    assert "== prepare" not in result.stderr
+    assert not (tmp_path / "corpora").exists()
 
 
 def test_a_job_refuses_a_relative_state_directory(settings, tmp_path):

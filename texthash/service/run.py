@@ -76,28 +76,43 @@ def stop_service(name: str = APPLICATION) -> None:
     serve.delete(name)
 
 
-def _start_serve(service: ServiceConfig) -> None:
-    client = _get_global_client(raise_if_no_controller_running=False)
-    if client is None:
+def check_address(service: ServiceConfig) -> None:
+    """Check that the service can listen where it is told to on this cluster: what a long job does first of all.
+
+    Raises:
+        TexthashError: the port is taken, or Serve already listens elsewhere.
+    """
+    running = _serve_address()
+    if running is None:
         check_ports(service)
-        options = HTTPOptions(
-            host=service.host, port=service.port, request_timeout_s=service.limits.request_timeout_s + _GRACE_S
-        )
-        grpc = None
-        if service.grpc_port is not None:
-            say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
-            grpc = gRPCOptions(
-                port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
-            )
-        serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, grpc_options=grpc)
-        return
-    running = client.http_config
-    if (running.host, running.port) != (service.host, service.port):
+    elif running != (service.host, service.port):
+        host, port = running
         raise TexthashError(
-            f"Serve already listens on {running.host}:{running.port} of this cluster, not on "
-            f"{service.host}:{service.port}.",
-            f"set service.port={running.port}, or end it with `serve shutdown` first.",
+            f"Serve already listens on {host}:{port} of this cluster, not on {service.host}:{service.port}.",
+            f"set service.host={host} service.port={port}, or end it with `serve shutdown` first.",
         )
+
+
+def _serve_address() -> tuple[str, int] | None:
+    """Where Serve listens on this cluster; None if it does not run."""
+    client = _get_global_client(raise_if_no_controller_running=False)
+    return None if client is None else (client.http_config.host, client.http_config.port)
+
+
+def _start_serve(service: ServiceConfig) -> None:
+    check_address(service)
+    if _serve_address() is not None:
+        return
+    options = HTTPOptions(
+        host=service.host, port=service.port, request_timeout_s=service.limits.request_timeout_s + _GRACE_S
+    )
+    grpc = None
+    if service.grpc_port is not None:
+        say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
+        grpc = gRPCOptions(
+            port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
+        )
+    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, grpc_options=grpc)
 
 
 def _reason(name: str) -> str:
