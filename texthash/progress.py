@@ -41,7 +41,7 @@ def track(
         if (now := time.monotonic()) - last >= _LINE_EVERY_SECONDS:
             last = now
             many = f", {counted:,} documents" if documents else ""
-            say(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({counted / (now - begin):,.0f}/s)")
+            say(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({_speed(counted, now - begin)})")
 
 
 def _on_terminal(
@@ -57,8 +57,15 @@ def _on_terminal(
         for item in items:
             yield item
             counted += documents(item) if documents else 1
-            speed = f"{counted / max(1e-9, time.monotonic() - begin):,.0f}/s"
+            speed = _speed(counted, time.monotonic() - begin)
             bars.update(task, advance=1, speed=f"{counted:,} documents, {speed}" if documents else speed)
+
+
+def _speed(count: int, seconds: float) -> str:
+    """``(90, 30.0)`` -> ``3/s``; what takes longer than a second each is given by the piece: ``20 s each``."""
+    if count < seconds:
+        return f"{seconds / max(1, count):,.0f} s each"
+    return f"{count / max(1e-9, seconds):,.0f}/s"
 
 
 def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | None = None) -> Iterator[bytes]:

@@ -162,8 +162,9 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
     remove_directory(staging.root)
     for warning in warnings:
         say(f"warning: {warning}")
-    sizes = f"{manifest.documents}, {len(vocabulary)} words, left out {manifest.dropped}"
-    say(f"prepared {config.name}/{config.edition.name}: {sizes}")
+    kept = ", ".join(f"{split} {count:,}" for split, count in manifest.documents.items())
+    left = "".join(f"; left out {count:,} ({reason})" for reason, count in manifest.dropped.items())
+    say(f"prepared {config.name}/{config.edition.name}: {kept}; {len(vocabulary):,} words{left}")
     return target
 
 
