@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from typing import NamedTuple
 
@@ -262,6 +265,30 @@ def test_codes_of_different_widths():
         kernels.distances(wide, narrow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 64, 1024])
-def test_warming(bits):
-    kernels.warm(bits)
+def test_after_warming_no_search_compiles(bits, tmp_path):
+    program = f"""
+import numpy as np
+from numba.core import event
+from texthash.hamming import kernels
+from texthash.hamming.codes import to_words
+from texthash.hamming.tables import BitOrder, Tables
+
+codes = np.random.default_rng(0).integers(0, 256, (5000, {bits} // 8), np.uint8)
+with event.install_recorder("numba:compile") as compiled:
+    kernels.warm({bits})
+    before = len(compiled.buffer)
+    words = to_words(codes)
+    for queries in (words[:, :1], words[:, :40]):
+        kernels.top_k(words, queries, 10)
+        kernels.top_k(words, queries, 10, allow=np.arange(5000) % 2 == 0)
+        kernels.within_radius(words, queries, 2)
+    Tables.build(BitOrder(np.arange({bits})).words(codes), {bits}).nearest(words[:, :1], 10)
+print(before, len(compiled.buffer) - before)
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    warming, searching = map(int, done.stdout.split())
+    assert warming > 0
+    assert searching == 0
