@@ -18,7 +18,7 @@ from texthash.config import TrackingConfig, parse_config
 from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
-from texthash.tracking import StoreAwayError, Tracker, outbox
+from texthash.tracking import StoreAwayError, Tracker, away
 from texthash.training.loop import EpochReport
 from texthash.workflow.releases import register
 from texthash.workflow.study import EpochNotes, Study
@@ -58,7 +58,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(outbox, "ASK_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(away, "ASK_EVERY_SECONDS", 0.5)
     found = Server(tmp_path)
     yield found
     found.kill()

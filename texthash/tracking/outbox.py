@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,16 +25,13 @@ from texthash.corpora.storage import exclusive, read_json, write_json
 from texthash.errors import TexthashError
 from texthash.home import Home
 from texthash.progress import say
+from texthash.tracking.away import found_away, known_away, reachable, tell
 from texthash.tracking.delivery import Entry, deliver
-from texthash.tracking.store import StoreAwayError, StoreError, address_of, answers, check_store, client_of
+from texthash.tracking.store import StoreAwayError, StoreError, address_of, check_store, client_of
 
 _RECORD, _ENTRIES, _REFUSED, _FILES = "record.json", "entries.jsonl", "refused.jsonl", "files"
 PARENT = "mlflow.parentRunId"
 KEY = "texthash.key"
-ASK_EVERY_SECONDS = 15.0
-
-_silent_since: dict[str, float] = {}  # of each server that is away: when this process last tried it
-_told: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class Outbox:
         run_id = uuid.uuid4().hex
         write_json(self.root / run_id / _RECORD, asdict(Waiting(uri, None, start=start)))
         (self.root / run_id / _ENTRIES).touch()
-        self._tell(uri)
+        tell(uri, self.root)
         return run_id
 
     def put(self, uri: str, run_id: str, entry: Entry) -> str | None:
@@ -135,34 +131,18 @@ class Outbox:
         Raises:
             StoreError: the store refuses it.
         """
-        if not self._waits(run_id) and uri not in _silent_since:
+        if not self._waits(run_id) and not known_away(uri):
             try:
                 return deliver(client_of(uri), self.server_id(run_id), self._translated(entry))
             except StoreAwayError as error:
-                _silent_since[uri] = time.monotonic()
-                self._tell(uri, error)
+                self.lost(uri, error)
         self._keep(uri, run_id, entry)
         self.settle(uri)
         return None
 
-    def reachable(self, uri: str) -> bool:
-        """Whether a server answers, as far as this process knows: one that is away is asked now and then."""
-        last = _silent_since.get(uri)
-        if last is None:
-            return True
-        if time.monotonic() - last < ASK_EVERY_SECONDS:
-            return False
-        if answers(uri):
-            del _silent_since[uri]
-            _told.discard(uri)
-            return True
-        _silent_since[uri] = time.monotonic()
-        return False
-
     def lost(self, uri: str, error: StoreAwayError) -> None:
-        """A server was found away by somebody else."""
-        _silent_since[uri] = time.monotonic()
-        self._tell(uri, error)
+        """A server was found away; the person is told that things wait here."""
+        found_away(uri, error, self.root)
 
     # -- sending ----------------------------------------------------------------------------------------------
 
@@ -180,7 +160,7 @@ class Outbox:
 
     def settle(self, uri: str) -> None:
         """Send what waits for a server, if it answers."""
-        if self.root.is_dir() and self.waiting() and self.reachable(uri):
+        if self.root.is_dir() and self.waiting() and reachable(uri):
             try:
                 self.send_all(uri)
             except StoreAwayError as error:
@@ -276,17 +256,6 @@ class Outbox:
         start = values.pop("start")
         return Waiting(**values, start=Start(**start) if start else None)
 
-    def _tell(self, uri: str, error: StoreAwayError | None = None) -> None:
-        if uri in _told:
-            return
-        _told.add(uri)
-        why = f": {error.problem}" if error else ""
-        say(
-            f"mlflow: {uri} does not answer{why}\n"
-            f"  the work goes on; what is logged is kept in {self.root} and sent when the server answers again "
-            "(or by `texthash sync`)"
-        )
-
 
 def _copied(path: Path, folder: Path) -> Path:
     """A copy of a file or directory, under its own name, that outlives it."""
@@ -315,7 +284,7 @@ def open_store(config: TrackingConfig, home: Home) -> str:
     """
     uri = address_of(config, home)
     outbox = Outbox.of(home)
-    if outbox.reachable(uri):
+    if reachable(uri):
         try:
             check_store(config, home)
         except StoreAwayError as error:

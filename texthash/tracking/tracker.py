@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.home import Home
+from texthash.tracking.away import reachable
 from texthash.tracking.environment import environment_tags
 from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store
 from texthash.tracking.registry import Registry
@@ -43,7 +44,7 @@ class Tracker:
         self.uri = open_store(config, home)
         self.experiment = config.experiment or experiment
         self._artifacts = home.artifacts
-        if self.outbox.reachable(self.uri):
+        if reachable(self.uri):
             _ = self.experiment_id
         self.registry = Registry(self.uri, home.root / "models")
 
@@ -112,7 +113,7 @@ class Tracker:
     def _started(self, name: str, tags: dict[str, str]) -> str:
         """Id of a new run; one of our own while the server is away."""
         began = int(time.time() * 1000)
-        if self.outbox.reachable(self.uri):
+        if reachable(self.uri):
             try:
                 parent = tags.get(PARENT)
                 there = {**tags, PARENT: self.outbox.server_id(parent)} if parent else tags
@@ -132,7 +133,7 @@ class Tracker:
         waiting = self.outbox.find(key)
         if waiting is not None:
             return self.take_up(waiting, validation)
-        if not self.outbox.reachable(self.uri):
+        if not reachable(self.uri):
             return None
         try:
             runs = self._client.search_runs(
