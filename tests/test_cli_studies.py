@@ -65,6 +65,14 @@ def test_a_study_from_file_to_page(cli, file, home):
     status, out, _ = cli("compare", *models)
     assert "training.seed" in out
 
+    weighted = ("train", "lsh", "--bits", "8", "--config", "small.yaml", "method.params.weighting=binary")
+    status, out, err = cli(*weighted)
+    assert status == 0, err
+    status, out, err = cli("compare", models[0], json.loads(out)["model"], "--json")
+    assert status == 0, err
+    differing = {key: values for key, values in json.loads(out)["config"].items() if key.startswith("method.params")}
+    assert differing == {"method.params.weighting": ["tfidf", "binary"]}, "published values are named too"
+
     other = home / "other.yaml"
     settings = yaml.safe_load((home / "small.yaml").read_text())
     other.write_text(yaml.safe_dump({**settings, "corpus": {**settings["corpus"], "name": "other"}}))

@@ -224,5 +224,5 @@ def test_two_models_are_compared_by_configuration_figures_and_queries(done, home
     assert found.gained[0].b - found.gained[0].a == pytest.approx(change.max())
     assert found.lost[0].b - found.lost[0].a == pytest.approx(change.min())
     few = records["lsh 8 seed 0 on small-few-first500"]
-    with pytest.raises(UsageError, match=r"different corpus: small/random60-first500 and small/few-first500"):
+    with pytest.raises(UsageError, match=r"different editions: small/random60-first500 and small/few-first500"):
         compare(home, lsh.run, few.run)

@@ -9,6 +9,7 @@ import numpy as np
 
 from texthash.errors import TexthashError, UsageError
 from texthash.home import Home
+from texthash.methods.registry import resolve
 from texthash.tracking import Outbox
 from texthash.workflow.models import TrainedModel, find_model
 from texthash.workflow.study import corpus_of
@@ -103,8 +104,6 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
             f"{a.name} was evaluated by {ours.main}, {b.name} by {theirs.main}.", "train both with one evaluation.k."
         )
     corpus = corpus_of(a, home)
-    flat_a, flat_b = a.config.flat(), b.config.flat()
-    keys = [key for key in dict.fromkeys((*flat_a, *flat_b)) if flat_a.get(key) != flat_b.get(key)]
     change = theirs.per_query - ours.per_query
     known = ~np.isnan(change)
     order = np.argsort(np.where(known, change, 0.0), kind="stable")
@@ -124,7 +123,7 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
         a.name,
         b.name,
         split,
-        {key: (flat_a.get(key), flat_b.get(key)) for key in keys},
+        _differing(_settings(a), _settings(b)),
         _metrics(corpus, ours, theirs, a),
         ours.main,
         int((change[known] > 0).sum()),
@@ -133,6 +132,18 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
         changes(gained),
         changes(lost),
     )
+
+
+def _settings(model: TrainedModel) -> dict[str, Any]:
+    """Dotted keys to values, with all hyper-parameters, those that were left at their published values too."""
+    method = model.config.method
+    resolved = method.model_copy(update={"params": resolve(method.name, method.params)})
+    return model.config.model_copy(update={"method": resolved}).flat()
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The values of both for each key by which they differ; None for one that is not there."""
+    return {key: (a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)}
 
 
 def find_run(home: Home, name: str) -> TrainedModel:
@@ -147,20 +158,12 @@ def find_run(home: Home, name: str) -> TrainedModel:
 
 
 def _check_alike(a: TrainedModel, b: TrainedModel) -> None:
-    for what, ours, theirs in (
-        ("corpus", _place(a), _place(b)),
-        ("data", a.data, b.data),
-    ):
+    for what, ours, theirs in (("editions", "/".join(a.edition), "/".join(b.edition)), ("data", a.data, b.data)):
         if ours != theirs:
             raise UsageError(
                 f"{a.name} and {b.name} are of different {what}: {ours} and {theirs}; their figures do not compare.",
                 "compare models of one corpus and edition.",
             )
-
-
-def _place(model: TrainedModel) -> str:
-    corpus = model.config.corpus
-    return f"{corpus.name}/{corpus.edition.name}"
 
 
 def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedModel) -> list[MetricChange]:

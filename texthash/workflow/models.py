@@ -56,6 +56,13 @@ class TrainedModel:
     def name(self) -> str:
         return self.directory.name
 
+    @property
+    def edition(self) -> tuple[str, str]:
+        """Corpus and edition that it was trained on; with ``corpus.limit`` the edition is another than the
+        configuration's."""
+        record = json.loads((self.hasher / "hasher.json").read_text())
+        return record["corpus"], record["edition"]["name"]
+
     def write(self) -> None:
         record = {
             **{key: getattr(self, key) for key in ("model_id", "validation", "seconds", "data", "commit")},

@@ -328,8 +328,7 @@ def corpus_of(model: TrainedModel, home: Home) -> PreparedCorpus:
     Raises:
         TexthashError: it is not there any more, or is another one now.
     """
-    record = json.loads((model.hasher / "hasher.json").read_text())
-    corpus = PreparedCorpus.open(home.corpus(record["corpus"], record["edition"]["name"]))
+    corpus = PreparedCorpus.open(home.corpus(*model.edition))
     if data_digest(corpus) != model.data:
         raise ModelMismatchError(
             f"{model.name} was trained on data {model.data}, {corpus.path} holds {data_digest(corpus)}.",
