@@ -271,6 +271,7 @@ def summary(local: Local, running: Quickstart) -> str:
         ("HTTP API", f"{address}/docs"),
         ("MLflow UI", f"http://{HOST}:{local.mlflow_port}"),
         ("Ray dashboard", f"{running.dashboard} (token: ray get-auth-token)"),
+        ("another job", f"RAY_AUTH_MODE=token RAY_ADDRESS={running.dashboard} ray job submit --working-dir . -- …"),
         ("state and logs", str(local.home)),
         ("stop it all", stop),
     )
