@@ -20,8 +20,6 @@ Mask = NDArray[np.bool_] | NDArray[np.uint32]
 Found = tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]
 T = TypeVar("T")
 
-# Where a query has fewer hits than another: its distance; its row is -1.
-NO_DISTANCE = np.iinfo(np.uint16).max
 # Work (rows times queries times words) below which a further thread costs more than it saves.
 _WORK_PER_THREAD = 1 << 18
 # A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it, beside what is
@@ -107,16 +105,12 @@ def over_rows(search: Callable[[int, int], T], words: Words, queries: int, threa
 
 def merged(found: list[Found], k: int) -> Found:
     """Merge what was found in row ranges, in the order of the ranges, and cut it to k."""
-    for near, rows, sizes in found:
-        empty = np.arange(near.shape[1]) >= sizes[:, None]
-        near[empty] = NO_DISTANCE
-        rows[empty] = -1
+    if len(found) == 1:
+        return found[0]
     sizes = np.minimum(k, np.sum([part[2] for part in found], axis=0))
     width = int(sizes.max(initial=0))
-    if len(found) == 1:
-        return found[0][0][:, :width], found[0][1][:, :width], sizes
-    near = np.concatenate([part[0][:, :k] for part in found], axis=1)
-    rows = np.concatenate([part[1][:, :k] for part in found], axis=1)
+    near = np.concatenate([part[0] for part in found], axis=1)
+    rows = np.concatenate([part[1] for part in found], axis=1)
     # Within a distance, ranges and the rows in them already stand in order of row: a stable sort keeps that.
     order = np.argsort(near, axis=1, kind="stable")[:, :width]
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(rows, order, axis=1), sizes

@@ -19,7 +19,6 @@ from texthash.errors import TexthashError
 from texthash.hamming import codes as code_forms
 from texthash.hamming import counting, scanning
 from texthash.hamming.dispatch import (
-    NO_DISTANCE,
     Found,
     Mask,
     Words,
@@ -33,6 +32,7 @@ from texthash.hamming.dispatch import (
     side_by_side,
     worth,
 )
+from texthash.hamming.scanning import NO_DISTANCE
 from texthash.hamming.tables import BitOrder, Tables
 
 __all__ = [

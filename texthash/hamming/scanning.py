@@ -31,6 +31,8 @@ from texthash.hamming.lanes import (
     smaller,
 )
 
+# Where a query has fewer hits than another: its distance; its row is -1.
+NO_DISTANCE = np.iinfo(np.uint16).max
 # More than any distance, less than the 2^16 at which `smaller` ends.
 _FAR = np.uint64(0x7FFF)
 # Of a block with fewer than one allowed row in this many, these rows alone are compared: they are copied together once,
@@ -223,7 +225,8 @@ def nearest(
         room: Candidates that a query can hold before they are cut to k; more than k.
 
     Returns:
-        (distances uint16 [Q, room], rows int64 [Q, room], sizes int64 [Q]), ordered by (distance, row).
+        (distances uint16 [Q, m], rows int64 [Q, m], sizes int64 [Q]), ordered by (distance, row); m is the greatest
+        size, and a query with fewer has `NO_DISTANCE` and -1 after them.
     """
     count = queries.shape[0]
     distances = np.empty((count, room), np.uint16)
@@ -288,9 +291,15 @@ def nearest(
                     _enter(distance, found, k, distances, rows, sizes, query, at, inside, bounds, *spare)
             if nothing:
                 idle[query] += 1
+    width = 0
     for query in range(count):
         sizes[query] = _compact(distances[query], rows[query], sizes[query], k, starts, spare_distances, spare_rows)
-    return distances, rows, sizes
+        width = max(width, sizes[query])
+    for query in range(count):
+        for place in range(sizes[query], width):
+            distances[query, place] = NO_DISTANCE
+            rows[query, place] = -1
+    return distances[:, :width], rows[:, :width], sizes
 
 
 @compiled
