@@ -12,6 +12,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw the rows as bars, a panel for each kind of codes and width, and write them as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     shown = [row for row in rows if row["engine"] != "read_once"]
     panels = list(dict.fromkeys((row["codes"], row["bits"], row["documents"]) for row in shown))
@@ -35,7 +36,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 color="white" if place % 2 else "lightgrey",
                 edgecolor="black",
                 hatch=_HATCHES[place % len(_HATCHES)],
-                label=f"{call[0]} queries a call, {call[1]} threads",
+                label=f"{_counted(call[0], 'query', 'queries')} a call, {_counted(call[1], 'thread', 'threads')}",
             )
             texts = [
                 f"{row['ms_per_query']:.3g}" + ("" if row["exact"] else f"  (recall {row['recall']:.2f})")
@@ -45,11 +46,21 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set_yticks(range(len(engines)), engines)
         axis.invert_yaxis()
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.margins(x=0.15)
+        for row in rows:
+            if row["engine"] == "read_once" and (row["codes"], row["bits"], row["documents"]) == panel:
+                axis.axvline(row["ms_per_query"], color="black", linewidth=0.8, linestyle=":")
         axis.set_title(f"{panel[0]} codes, {panel[1]} bits, {panel[2]:,} documents", fontsize=10)
-    axes[-1].set_xlabel("milliseconds per query (median)")
-    axes[0].legend(fontsize=7)
+    axes[-1].set_xlabel("milliseconds per query (median); dotted: reading the codes once")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="outside upper right", ncols=2)
     unfinished = path.with_name(f".{path.stem}.partial.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(unfinished, dpi=150)
     unfinished.replace(path)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
