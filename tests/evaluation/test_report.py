@@ -153,6 +153,18 @@ def test_learning_figure_of_one_epoch_after_another_stage_has_room():
         plots.png(plots.learning_figure([dataclasses.replace(epochs()[0], terms={}), epochs()[-1]]))
 
 
+def test_learning_figure_counts_epochs_only_and_keeps_names_of_stages_apart():
+    counting = dataclasses.replace(epochs()[0], stage="word frequencies", terms={}, validation=None)
+    np.testing.assert_equal(
+        curves(plots.learning_figure([counting, *epochs()])), curves(plots.learning_figure(epochs()))
+    )
+    short = [dataclasses.replace(epochs()[0], stage="a stage of a long name"), *epochs()[2:]]
+    figure = plots.learning_figure(short)
+    figure.canvas.draw()
+    first, second = (text.get_window_extent() for text in figure.axes[0].texts)
+    assert not first.overlaps(second)
+
+
 def test_learning_figure_without_validation_or_epochs():
     plots.png(plots.learning_figure(epochs(validated=False)))
     with pytest.raises(UsageError, match="no training history"):

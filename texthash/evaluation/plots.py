@@ -193,7 +193,11 @@ def map_figure(run: Evaluation, label_names: Sequence[str] = (), layout: Layout 
 
 
 def learning_figure(history: Sequence[EpochReport]) -> Figure:
-    """Terms of the loss above, validation below, by epoch over all stages; a ring marks the best validation."""
+    """Terms of the loss above, validation below, by epoch over all stages; a ring marks the best validation.
+
+    What is no epoch, such as a pass that counts words, has neither and is left out.
+    """
+    history = [report for report in history if report.terms or report.validation is not None]
     if not history:
         raise UsageError("there is no training history to draw.", "train a method that has a gradient stage.")
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -221,9 +225,10 @@ def learning_figure(history: Sequence[EpochReport]) -> Figure:
         bottom.annotate(f"{y[best]:.4f}", (x[best], y[best]), xytext=(0, -16), textcoords="offset points", ha="center")
     bottom.set(xlabel="epoch", ylabel="validation")
     begins = [i for i in range(1, len(history)) if history[i].stage != history[i - 1].stage]
-    for first in [0, *begins] if begins else []:
+    for number, first in enumerate([0, *begins] if begins else []):
+        place = 0, 2 + 11 * (number % 2)  # in two lines, where a short stage leaves no room for its name
         top.annotate(
-            history[first].stage, (first + 0.6, 1), (0, 2), ("data", "axes fraction"), "offset points", fontsize=8
+            history[first].stage, (first + 0.6, 1), place, ("data", "axes fraction"), "offset points", fontsize=8
         )
     for first in begins:
         for axes in (top, bottom):

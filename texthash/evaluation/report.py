@@ -183,7 +183,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
             f"{file}-balance": ("Balance of the bits", plots.balance_figure(run.evaluation)),
             f"{file}-map": ("Codes of the queries", plots.map_figure(run.evaluation, run.label_names)),
         }
-        if run.history:
+        if any(report.terms for report in run.history):
             own[f"{file}-learning"] = ("Learning curve", plots.learning_figure(run.history))
         page.plots(own)
     _configurations(page, rows)
