@@ -25,10 +25,11 @@ from texthash.search.release import (
     read_release,
     releases_path,
 )
-from texthash.search.store import read_index, shard_path
+from texthash.search.store import ShardManifest, read_index, shard_path
 
 if TYPE_CHECKING:
     from texthash.home import Home
+    from texthash.methods.hasher import Hasher
 
 KEPT_WRITES = 20
 # Longer than a request may take.
@@ -70,20 +71,7 @@ def publish(
     hasher, fingerprint = Hasher.load(hasher_dir), digest(hasher_dir)
     manifests = read_index(index)
     first = manifests[0]
-    differing = [
-        f"{what} {theirs} of the index is not the model's {ours}"
-        for what, theirs, ours in (
-            ("width", first.bits, hasher.bits),
-            ("vocabulary", first.vocabulary_hash[:12], hasher.vocabulary_hash[:12]),
-            ("model", first.model[:12], fingerprint[:12]),
-        )
-        if theirs != ours
-    ]
-    if differing:
-        raise ModelMismatchError(
-            f"the model {hasher_dir} does not fit the index {index}: {'; '.join(differing)}.",
-            "build an index with this model.",
-        )
+    _check_made_by(hasher, fingerprint, first, f"the model {hasher_dir} does not fit the index {index}")
     base = {
         "created": _now(),
         "model": model or hasher.name,
@@ -110,6 +98,20 @@ def publish(
     if switch:
         switch_to(home, release.name)
     return release
+
+
+def _check_made_by(hasher: Hasher, fingerprint: str, first: ShardManifest, problem: str) -> None:
+    differing = [
+        f"{what} {theirs} of the index is not the model's {ours}"
+        for what, theirs, ours in (
+            ("width", first.bits, hasher.bits),
+            ("vocabulary", first.vocabulary_hash[:12], hasher.vocabulary_hash[:12]),
+            ("model", first.model[:12], fingerprint[:12]),
+        )
+        if theirs != ours
+    ]
+    if differing:
+        raise ModelMismatchError(f"{problem}: {'; '.join(differing)}.", "build an index with this model.")
 
 
 def switch_to(home: Home, name: str) -> Release:
