@@ -16,8 +16,9 @@ Of 800 queries, with nats a document over fine-tuning, and directions in which t
     2,000, 1e-3, 0.1       572 -> 525         36           0.42           0.22         0.29        0.21
     10,000, 3e-3, 0.01    1074 -> 969          6           0.51           0.43         0.45        0.34
 
-The features know more than the codes tell, and a better model does not help. Where few directions vary, each takes five
-or six modes, and bits of a high frequency part near documents; where many do, each has one bit, and all count alike.
+On all queries the last row has 0.30, and 0.31 with 16 features. The features know more than the codes tell, and a
+better model does not help. Where few directions vary, each takes five or six modes, and bits of a high frequency part
+near documents; where many do, each has one bit, and all count alike.
 """
 
 from __future__ import annotations

@@ -5,6 +5,16 @@ encoders   q(z | x) = N(mu(x), diag s^2(x)) as in VDSH;  q(c | x) = softmax(x A 
 decoder    p(w | z) = softmax(z R^T + b)_w
 loss       - sum_{w in x} log p(w | z)  +  w_KL sum_k q(k | x) [ log q(k | x) / pi_k + KL(q(z | x) || p(z | k)) ]
 code       bit_j = 1[mu_j > median of mu_j over the training documents]
+
+On 20 Newsgroups (random60, 32 bits, validation) P@100 of the best epoch, and of the last, by w_KL and epochs:
+
+                          0.3, 12       1, 12         3, 12         10, 12        3, 24
+    20 components       .420, .360   .433, .408   .472, .468   .421, .411
+    80 components                    .444, .442                             .521, .519
+    VDSH                             .471, .465   .504, .498                .520, .518
+
+At w_KL = 1, the weight of the bound, the codes overfit; at 3 they do not, and VDSH gains as much. 20 components stay
+below its one at each weight; 80 come up to it, and not above.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class VDSH(VariationalMethod):
         "learning_rate": LogUniform(1e-3, 1e-2),
         "batch_size": Choice(128, 256),
         "decoder_std": LogUniform(0.02, 0.5),
+        "kl_weight": LogUniform(0.1, 5.0),
     }
 
     def __init__(
