@@ -1,0 +1,32 @@
+"""The benchmark of a live index as a program: the form of its rows, and the release it starts from left as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from texthash.home import Home
+from texthash.search.release import read_release
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+
+
+def test_rows_of_each_step(released: Home) -> None:
+    before = read_release(released)
+    sizes = ["--documents", str(before.documents + 7), "--written", "20", "--rounds", "2"]
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "live", *sizes, "--json", "-"],
+        env={**os.environ, "TEXTHASH_HOME": str(released.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = {row["step"]: row for row in json.loads(done.stdout)["rows"]}
+    assert list(rows) == ["open", "encode", "insert", "replace", "delete"]
+    assert all(row["documents"] == before.documents + 7 and 0 < row["ms"] <= row["slowest_ms"] for row in rows.values())
+    assert [row["written"] for row in rows.values()] == [None, 20, 20, 20, 20]
+    assert read_release(released) == before
