@@ -42,7 +42,7 @@ def home(released: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def client(ray_cluster, home: Home) -> Iterator[Client]:
+def url(ray_cluster, home: Home) -> Iterator[str]:
     from ray import serve
 
     from texthash.service.run import serve_release
@@ -53,9 +53,14 @@ def client(ray_cluster, home: Home) -> Iterator[Client]:
     service = ServiceConfig(
         port=port, route_prefix="/live", shard_replicas=2, limits=LimitsConfig(request_timeout_s=15.0)
     )
-    with Client(serve_release(home, service), retries=20) as made:
-        yield made
+    yield serve_release(home, service)
     serve.shutdown()
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Client]:
+    with Client(url, retries=20) as made:
+        yield made
 
 
 def document(number: int | str, text: str = "a text about walruses and eigenvalues") -> dict[str, object]:
@@ -98,11 +103,11 @@ def test_a_snapshot_is_taken_and_restored(client: Client) -> None:
         client.restore_snapshot("thirty")
 
 
-def test_the_service_is_the_writer(client: Client, home: Home) -> None:
+def test_the_service_is_the_writer(client: Client, url: str, home: Home) -> None:
     client.upsert([document("held")])
     with pytest.raises(IndexHeldError) as held:
         IndexWriter.open(home)
-    assert held.value.address == str(client._http.base_url).rstrip("/")
+    assert held.value.address == url
 
 
 def test_the_command_line_writes_through_the_service(
@@ -186,14 +191,14 @@ def other_model(small_corpus: PreparedCorpus, home: Home) -> Path:
 
 
 def test_models_are_exchanged_without_a_failed_or_mixed_answer_and_without_a_lost_write(
-    client: Client, home: Home, other_model: Path
+    client: Client, url: str, home: Home, other_model: Path
 ) -> None:
     """Readers and writers go on while another model takes over, and while it is taken back."""
     stop = threading.Event()
     answers: set[tuple[str, str]] = set()
     written: list[str] = []
     text = "sort the values of an array"
-    with Client(str(client._http.base_url), retries=0) as impatient:
+    with Client(url, retries=0) as impatient:
 
         def read() -> None:
             while not stop.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from mlflow import MlflowClient
 
 from texthash.config import parse_config
 from texthash.errors import UsageError
@@ -47,7 +48,7 @@ def test_a_poor_trial_goes_on_from_a_good_one(ray_cluster, small_corpus, tmp_pat
     assert len(found.trials) == 4
     assert {trial.fate for trial in found.trials} == {"completed"}
     assert found.validation == max(trial.validation for trial in found.trials)
-    client = study.tracker._client
+    client = MlflowClient(study.tracker.uri)
     runs = client.search_runs([study.tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
     copied = [run for run in runs if "copied_from" in run.data.tags]
     assert copied, [run.data.metrics for run in runs]

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from mlflow import MlflowClient
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
@@ -33,7 +34,7 @@ def _config(corpus, **tuning) -> Config:
 
 
 def _trials(study, parent):
-    client = study.tracker._client
+    client = MlflowClient(study.tracker.uri)
     query = f"tags.`mlflow.parentRunId` = '{parent.run_id}'"
     return client.search_runs([study.tracker.experiment_id], query)
 
@@ -55,7 +56,7 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
         assert run.data.tags["fate"].startswith(("completed", "stopped by ASHA after epoch"))
         assert run.data.params["method.params.hidden"] == "32"
         assert "method.params.learning_rate" in run.data.params
-        assert study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")
+        assert MlflowClient(study.tracker.uri).get_metric_history(run.info.run_id, "val/p_at_100")
     assert study.with_params(found.params).config.method.params.items() >= found.params.items()
     again = Study(_config(small_corpus, resume=True), Home(tmp_path), small_corpus)
     assert again.search() == (parent, found), "until final models are made it is gone on with, without a new trial"
@@ -120,7 +121,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     runs = _trials(study, parent)
     assert len(runs) == 2, "a trial goes on in its own run"
     for run in runs:
-        steps = [m.step for m in study.tracker._client.get_metric_history(run.info.run_id, "val/p_at_100")]
+        steps = [m.step for m in MlflowClient(study.tracker.uri).get_metric_history(run.info.run_id, "val/p_at_100")]
         assert max(steps) >= max(trial.epochs for trial in found.trials) == 60
         assert len(steps) < 1.6 * max(steps), "epochs done before are not done again"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from mlflow import MlflowClient
 
 from texthash.config import TuningConfig, parse_config
 from texthash.corpora.dataset import PreparedCorpus
@@ -37,25 +38,37 @@ def home(tmp_path_factory):
     return Home(tmp_path_factory.mktemp("study"))
 
 
-def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, monkeypatch):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Trains a study on seed 0 and interrupts it in its second epoch."""
+
+    def run(study):
+        log = EpochNotes.__call__
+
+        def stop_in_the_second(notes, report):
+            if report.epoch == 2:
+                raise KeyboardInterrupt
+            log(notes, report)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EpochNotes, "__call__", stop_in_the_second)
+            with pytest.raises(KeyboardInterrupt):
+                study.train(0)
+        (checkpoint,) = (study.home.runs / "checkpoints").iterdir()
+        return checkpoint
+
+    return run
+
+
+def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, interrupted):
     study = _study(small_corpus, home)
-    log = EpochNotes.__call__
-
-    def stop_in_the_second(notes, report):
-        if report.epoch == 2:
-            raise KeyboardInterrupt
-        log(notes, report)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochNotes, "__call__", stop_in_the_second)
-        with pytest.raises(KeyboardInterrupt):
-            study.train(0)
-    (key,) = [path.name for path in (home.runs / "checkpoints").iterdir()]
-    interrupted = study.tracker._client.search_runs([study.tracker.experiment_id], f"tags.`texthash.key` = '{key}'")
-    assert [run.info.status for run in interrupted] == ["KILLED"]
+    key = interrupted(study).name
+    client = MlflowClient(study.tracker.uri)
+    (began,) = client.search_runs([study.tracker.experiment_id], f"tags.`texthash.key` = '{key}'")
+    assert began.info.status == "KILLED"
 
     model = study.train(0)
-    assert model.run.run_id == interrupted[0].info.run_id
+    assert model.run.run_id == began.info.run_id
     assert model.run.status == "FINISHED"
     assert [report.epoch for report in model.history if report.terms] == [1, 2, 3]
     assert not list((home.runs / "checkpoints").iterdir())
@@ -73,16 +86,19 @@ def test_a_model_that_could_not_be_logged_is_not_trained_again(small_corpus, tmp
             study.train(0)
     assert not list((study.home.runs / "models").iterdir()), "half a model is none"
     model = study.train(0)
-    (recorded,) = study.tracker._client.search_runs([study.tracker.experiment_id])
+    (recorded,) = MlflowClient(study.tracker.uri).search_runs([study.tracker.experiment_id])
     assert (recorded.info.run_id, recorded.info.status) == (model.run.run_id, "FINISHED")
     assert [report.epoch for report in model.history if report.terms] == [1, 2, 3]
     assert TrainedModel.read(model.directory) == model
 
 
-def test_another_configuration_does_not_take_up_a_checkpoint(small_corpus, tmp_path):
-    home = Home(tmp_path)
-    one, other = _study(small_corpus, home), _study(small_corpus, home, training={"epochs": 2, "batch_size": 32})
-    assert one._identity(one.config) != other._identity(other.config)
+def test_another_configuration_does_not_take_up_a_checkpoint(small_corpus, tmp_path, interrupted):
+    one, shorter = _study(small_corpus, Home(tmp_path / "one")), {"epochs": 2, "batch_size": 32}
+    checkpoint = interrupted(one)
+    beside = _study(small_corpus, one.home, training=shorter).train(0)
+    alone = _study(small_corpus, Home(tmp_path / "alone"), training=shorter).train(0)
+    assert [report.terms for report in beside.history] == [report.terms for report in alone.history]
+    assert checkpoint.is_dir(), "it waits for its own configuration"
 
 
 def test_what_was_trained_is_found_again_whole(small_corpus, home):
@@ -112,7 +128,7 @@ def test_test_is_looked_at_once_for_a_model(small_corpus, home):
     first = study.evaluate(model, test=True)
     second = _study(small_corpus, home).evaluate(model, test=True)
     assert first["test"].metrics == second["test"].metrics
-    history = study.tracker._client.get_metric_history(model.run.run_id, "test/p_at_100")
+    history = MlflowClient(study.tracker.uri).get_metric_history(model.run.run_id, "test/p_at_100")
     assert len(history) == 1
     assert study.report([model], model.run).is_file()
 
@@ -230,4 +246,6 @@ def test_a_pair_corpus_is_chosen_and_reported_by_recall(small_documents, tmp_pat
     assert model.validation == pytest.approx(found["validation"].metrics["recall_at_20"], abs=1e-12)
     assert page is not None
     assert "recall@20" in page.read_text()
-    assert {"val/recall_at_20", "test/mrr"} <= set(study.tracker._client.get_run(model.run.run_id).data.metrics)
+    assert {"val/recall_at_20", "test/mrr"} <= set(
+        MlflowClient(study.tracker.uri).get_run(model.run.run_id).data.metrics
+    )
