@@ -74,6 +74,16 @@ def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_
         study.search()
 
 
+def test_pretraining_is_not_judged(ray_cluster, small_corpus, tmp_path):
+    method = {"name": "stacked_rbm", "bits": 16, "params": {"hidden": 16, "words": 500, "pretraining_epochs": 1}}
+    config = parse_config({**_config(small_corpus, trials=2, epochs=3).model_dump(mode="json"), "method": method})
+    run, found = Study(config, Home(tmp_path), small_corpus).search()
+    with run:
+        assert all(1 <= trial.epochs <= 3 and trial.validation is not None for trial in found.trials)
+        assert all(trial.fate.startswith(("completed", "stopped by ASHA after epoch")) for trial in found.trials)
+        assert any((trial.epochs, trial.fate) == (3, "completed") for trial in found.trials)
+
+
 def test_a_trial_that_fits_on_no_node_is_refused(ray_cluster, small_corpus, tmp_path):
     study = Study(_config(small_corpus, cpus_per_trial=64), Home(tmp_path), small_corpus)
     with pytest.raises(TexthashError, match="needs 64 CPUs"):

@@ -24,7 +24,7 @@ from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population
 from texthash.tuning.fates import FateKeeper
 from texthash.tuning.spaces import free_space, published_point, to_tune
-from texthash.tuning.trial import METRIC, TrialSetting, fate_of, planned_epochs, run_trial
+from texthash.tuning.trial import METRIC, TrialSetting, fate_of, judged_epochs, run_trial
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
@@ -215,7 +215,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     first = [published] if published is not None else None
     shape = corpus.shape_with(config.corpus.features)
     probe = build(config.method.name, shape, config.method.bits, config.method.params)
-    planned, grace = planned_epochs(probe, setting.training()), config.tuning.grace_epochs
+    planned, grace = judged_epochs(probe, setting.training()), config.tuning.grace_epochs
     scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be ended early
     search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
     concurrent: int | None = config.tuning.concurrent

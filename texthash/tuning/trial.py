@@ -82,13 +82,23 @@ class TrialSetting:
 
 def planned_epochs(method: HashMethod, training: TrainingConfig) -> int:
     """How many epochs of minibatches a fit of the method takes; 1 for a method that has none."""
-    stages = (stage for stage in method.stages() if isinstance(stage, GradientStage))
-    return sum(training.epochs or stage.epochs for stage in stages) or 1
+    return _epochs(method, training, judged=False)
+
+
+def judged_epochs(method: HashMethod, training: TrainingConfig) -> int:
+    """How many of them are validated, and can tell a trial from another: pretraining is not. 1 for a method whose only
+    figure comes at its end."""
+    return _epochs(method, training, judged=True)
+
+
+def _epochs(method: HashMethod, training: TrainingConfig, judged: bool) -> int:
+    stages = [stage for stage in method.stages() if isinstance(stage, GradientStage)]
+    return sum(training.epochs or stage.epochs for stage in stages if stage.selected or not judged) or 1
 
 
 def epochs_done(history: Sequence[EpochReport]) -> int:
-    """How many of them these reports are of; closed-form stages report no terms."""
-    return sum(bool(report.terms) for report in history) or 1
+    """How many of the judged epochs these reports are of; closed-form stages report no terms."""
+    return sum(bool(report.terms) and report.validation is not None for report in history) or 1
 
 
 def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
@@ -113,7 +123,7 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     try:
         shape = corpus.shape_with(setting.config.corpus.features)
         method = build(chosen.name, shape, chosen.bits, chosen.params, training.seed)
-        planned = planned_epochs(method, training)
+        planned = judged_epochs(method, training)
         result = fit(
             method,
             corpus.train,
@@ -149,6 +159,8 @@ class _TuneCheckpointer(LocalCheckpointer):
         from ray import tune
 
         super().save(state, metrics)
+        if state["best"] is None:
+            return  # pretraining, of which Ray Tune could judge nothing
         done = epochs_done([EpochReport(**report) for report in state["history"]])
         told = {METRIC: state["best"], "epoch": done, "planned": self.planned}
         if self.lineage and done % self.every == 0 and done < self.planned:  # nobody goes on from an end
