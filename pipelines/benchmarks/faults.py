@@ -16,14 +16,11 @@ import psutil
 import typer
 
 from benchmarks.reporting import JsonOption, report
-from texthash.config import ServiceConfig
-from texthash.distributed import cluster
+from benchmarks.serving import served
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home, resolve_home
+from texthash.home import resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release
-from texthash.service.fast import fast_form
-from texthash.service.ports import free_port
 
 # The part by the title of its process.
 PARTS = {
@@ -74,23 +71,14 @@ def command(
         raise UsageError(f"there is no part {unknown[0]!r}.", f"there are {', '.join(PARTS)}.")
     home = resolve_home()
     found = read_release(home)
-    rows = asyncio.run(_measure(home, parts))
+    with served(home) as port:
+        rows = asyncio.run(_measure(port, parts))
     report(f"killed parts, {found.documents:,} documents, {len(found.shards)} shards of one replica", rows, json)
 
 
-async def _measure(home: Home, parts: list[str]) -> list[dict[str, Any]]:
-    service = ServiceConfig(port=free_port())
-    with fast_form(), cluster():
-        from ray import serve
-
-        from texthash.service.run import serve_release
-
-        url = await asyncio.to_thread(serve_release, home, service)
-        try:
-            async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT_S) as client:
-                return [await _kill(client, part) for part in parts]
-        finally:
-            await asyncio.to_thread(serve.shutdown)
+async def _measure(port: int, parts: list[str]) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=_TIMEOUT_S) as client:
+        return [await _kill(client, part) for part in parts]
 
 
 async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
@@ -143,6 +131,7 @@ class _Load:
 
     async def clear(self) -> int:
         """Take the documents out again; returns how many of those that were acknowledged are not there."""
+        # A write that waits until all parts see it: then they see those before it, too.
         (await self._client.post("/v1/documents/delete?wait=true", json={"ids": [LABEL]})).raise_for_status()
         found = [(await self._client.get(f"/v1/documents/{id_}")).status_code for id_ in self._written]
         everything = {"filter": {"labels": [LABEL]}}

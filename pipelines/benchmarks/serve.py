@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +17,11 @@ import typer
 
 from benchmarks.enlarged import enlarge
 from benchmarks.reporting import JsonOption, report
-from texthash.config import ServiceConfig
-from texthash.distributed import cluster
+from benchmarks.serving import served
 from texthash.errors import TexthashError
 from texthash.home import Home, resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release
-from texthash.service.fast import fast_form
 from texthash.service.ports import free_port
 
 _WORDS = 8
@@ -90,19 +88,8 @@ def _load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any
     return result
 
 
-@contextmanager
-def _texthash(home: Home, release: str, proxy: str) -> Iterator[int]:
-    service = ServiceConfig(port=free_port())
-    with fast_form(proxy == "haproxy"), cluster():
-        from ray import serve
-
-        from texthash.service.run import serve_release
-
-        serve_release(home, service, release=release)
-        try:
-            yield service.port
-        finally:
-            serve.shutdown()
+def _texthash(home: Home, release: str, proxy: str) -> AbstractContextManager[int]:
+    return served(home, release, proxy == "haproxy")
 
 
 @contextmanager

@@ -1,0 +1,28 @@
+"""A service of a release on a cluster of its own, as long as it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from texthash.config import ServiceConfig
+from texthash.distributed import cluster
+from texthash.home import Home
+from texthash.service.fast import fast_form
+from texthash.service.ports import free_port
+
+
+@contextmanager
+def served(home: Home, release: str = "current", haproxy: bool = True) -> Iterator[int]:
+    """Serve a release on 127.0.0.1 for the block; gives the port."""
+    service = ServiceConfig(port=free_port())
+    with fast_form(haproxy), cluster():
+        from ray import serve
+
+        from texthash.service.run import serve_release  # Serve reads its settings when it is imported
+
+        serve_release(home, service, release=release)
+        try:
+            yield service.port
+        finally:
+            serve.shutdown()
