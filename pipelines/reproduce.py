@@ -2,18 +2,22 @@
 
     python pipelines/reproduce.py configs/reproductions/methods.yaml
     python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --validation
 
 A cell is a corpus, an edition, a method, a width and a seed. The epoch that is kept is chosen on validation; test is
 looked at when the cell is done, and a cell with a row in the results is skipped, so an interrupted run goes on where
 it ended. The cosine of tf-idf vectors stands beside the codes as the method ``tfidf_cosine``. Each cell is a run in
 MLflow; where the codes of the validation documents have collapsed, ``collapsed`` says yes. Figures that others have
 printed come from configs/reproductions/published.csv.
+
+``val_p_at_100`` is the figure on validation, by which pipelines/orders.py compares methods. With ``--validation`` the
+cells are trained again whose rows lack it, and it is added to them; test is not looked at.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
-import io
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from common import state
+from common import bare_parser, finish, state
 
 from texthash.config import Config, load_config
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.errors import TexthashError, UsageError, exit_status
+from texthash.errors import UsageError
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.home import Home
 from texthash.progress import say
@@ -37,7 +41,11 @@ RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 PUBLISHED = RESULTS.with_name("published.csv")
 FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
 KEYS = ("corpus", "edition", "method", "bits", "seed")
-COLUMNS = (*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit", "collapsed")
+VALIDATION = "val_p_at_100"
+COLUMNS = (
+    *(*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit", "collapsed"),
+    VALIDATION,
+)
 REFERENCE = "tfidf_cosine"
 Key = tuple[str, str, str, str, str]
 
@@ -60,7 +68,7 @@ class Cell:
 def cells(path: Path) -> Iterator[Cell]:
     """All cells of a table, round by round; a cell that two rounds name comes once."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    _check_keys(path, table, {"rounds", "methods"})
+    _check_keys(path, table, {"rounds", "methods", *({"orders"} & set(table))})
     seen: set[Key] = set()
     for number, rung in enumerate(table["rounds"], start=1):
         _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
@@ -86,44 +94,42 @@ def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> No
 
 
 def main() -> int:
-    arguments = [argument for argument in sys.argv[1:] if argument != "--dry-run"]
-    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        say(__doc__ or "")
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    try:
-        done = _done()
-        left = [cell for cell in cells(Path(arguments[0])) if cell.key not in done]
-        say(f"{len(left)} cells to run, {len(done)} rows in {RESULTS.name}")
-        if "--dry-run" in sys.argv[1:]:
-            for cell in left:
-                print(*cell.key)
-            return 0
-        _run(left, state(None))
-    except TexthashError as error:
-        say(f"error: {error}")
-        return exit_status(error)
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on where this one ended")
-        return 130
-    return 0
+    options = bare_parser(__doc__)
+    options.add_argument("table", type=Path, help="rounds and methods, as configs/reproductions/methods.yaml")
+    options.add_argument("--dry-run", action="store_true", help="print the cells that are left")
+    options.add_argument("--validation", action="store_true", help=f"fill {VALIDATION} of rows that lack it")
+    arguments = options.parse_args()
+    return finish(lambda: _main(arguments), arguments.verbose)
 
 
-def _run(left: list[Cell], home: Home) -> None:
-    corpora: dict[tuple[str, str], PreparedCorpus] = {}
+def _main(arguments: argparse.Namespace) -> None:
+    rows = {_key(row): row for row in _rows()}
+    if arguments.validation:
+        left = [cell for cell in cells(arguments.table) if cell.key in rows and not rows[cell.key][VALIDATION]]
+    else:
+        left = [cell for cell in cells(arguments.table) if cell.key not in rows]
+    say(f"{len(left)} cells to run, {len(rows)} rows in {RESULTS.name}")
+    if arguments.dry_run:
+        for cell in left:
+            print(*cell.key)
+        return
+    home, corpora = state(arguments.home), dict[tuple[str, str], PreparedCorpus]()
     for number, cell in enumerate(left, start=1):
         say(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
         edition = cell.key[:2]
         if edition not in corpora:
             corpora[edition] = prepare(cell.config, home, distributed=False)
-        corpus = corpora[edition]
-        figures = _reference(cell, corpus) if cell.method == REFERENCE else _figures(cell, home, corpus)
-        _append(cell.key, figures)
+        figures = _reference if cell.method == REFERENCE else _figures
+        _write(cell.key, figures(cell, home, corpora[edition], test=not arguments.validation))
 
 
-def _figures(cell: Cell, home: Home, corpus: PreparedCorpus) -> dict[str, Any]:
+def _figures(cell: Cell, home: Home, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
     study = Study(cell.config, home, corpus)
     model = study.train(cell.seed)
-    found = study.evaluate(model, test=True)
+    found = study.evaluate(model, test=test)
+    validation = {VALIDATION: f"{found['validation'].metrics['p_at_100']:.4f}"}
+    if not test:
+        return validation
     metrics = found["test"].metrics
     epochs = [report for report in model.history if report.terms]
     return {
@@ -131,19 +137,29 @@ def _figures(cell: Cell, home: Home, corpus: PreparedCorpus) -> dict[str, Any]:
         "seconds_per_epoch": f"{sum(r.seconds for r in epochs) / len(epochs):.2f}" if epochs else "",
         "epochs": str(len(epochs)) if epochs else "",
         "collapsed": "yes" if found["validation"].collapse else "no",
+        "commit": commit(),
+        **validation,
     }
 
 
-def _reference(cell: Cell, corpus: PreparedCorpus) -> dict[str, Any]:
-    return {"p_at_100": f"{float_cosine_reference(corpus, cell.config.evaluation.k, 'test'):.4f}"}
+def _reference(cell: Cell, home: Home, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
+    k = cell.config.evaluation.k
+    validation = {VALIDATION: f"{float_cosine_reference(corpus, k, 'validation'):.4f}"}
+    if not test:
+        return validation
+    return {"p_at_100": f"{float_cosine_reference(corpus, k, 'test'):.4f}", "commit": commit(), **validation}
 
 
-def _done() -> set[Key]:
+def _rows() -> list[dict[str, str]]:
+    """The rows of the results; a column that the file does not have yet is empty."""
     if not RESULTS.exists():
-        return set()
+        return []
     with RESULTS.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {(row["corpus"], row["edition"], row["method"], row["bits"], row["seed"]) for row in rows}
+        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in csv.DictReader(file)]
+
+
+def _key(row: Mapping[str, str]) -> Key:
+    return row["corpus"], row["edition"], row["method"], row["bits"], row["seed"]
 
 
 def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
@@ -155,15 +171,19 @@ def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
     return {}
 
 
-def _append(key: Key, figures: Mapping[str, Any]) -> None:
-    """Add one whole row: the file is replaced, never half written."""
-    before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ",".join(COLUMNS) + "\n"
-    corpus, _, method, bits, _ = key
-    row = {**dict(zip(KEYS, key, strict=True)), **figures, **printed(corpus, method, bits), "commit": commit()}
-    line = io.StringIO()
-    csv.DictWriter(line, COLUMNS, restval="", lineterminator="\n").writerow(row)
+def _write(key: Key, figures: Mapping[str, str]) -> None:
+    """Add a row, or figures to the row that is there: the file is replaced, never half written."""
+    rows = _rows()
+    row = next((row for row in rows if _key(row) == key), None)
+    if row is None:
+        row = {**dict.fromkeys(COLUMNS, ""), **dict(zip(KEYS, key, strict=True)), **printed(key[0], key[2], key[3])}
+        rows.append(row)
+    row.update(figures)
     partial = RESULTS.with_suffix(".partial")
-    partial.write_text(before + line.getvalue(), encoding="utf-8")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     partial.replace(RESULTS)
 
 
