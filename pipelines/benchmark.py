@@ -14,7 +14,7 @@ import typer
 from texthash.errors import TexthashError, UsageError
 from texthash.progress import say
 
-COMMANDS = ("codes", "faults", "live", "memory", "neighbours", "prepare", "search", "serve", "train", "tune")
+COMMANDS = ("codes", "faults", "live", "memory", "neighbours", "prepare", "search", "serve", "swap", "train", "tune")
 
 
 def main() -> int:

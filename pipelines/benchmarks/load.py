@@ -1,6 +1,8 @@
 """A closed loop of HTTP clients in a process of its own: each sends its next search when it has the answer to its last.
 
 python -m benchmarks.load PORT PATH CLIENTS SECONDS < bodies.jsonl
+
+SIGTERM ends it before its time, with the figures up to then.
 """
 
 from __future__ import annotations
@@ -8,54 +10,145 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from texthash.errors import TexthashError
+from texthash.home import Home
+from texthash.search.release import read_release
+
 _WARM_UP_S = 2.0
+_AROUND_S = 3.0  # what is watched of the time before and after an event
+_HOUR_S = 3600.0
+_WORDS = 8
+_BODIES = 500
 
 
-async def client(port: int, requests: Iterator[bytes], start: float, end: float, taken: list[float]) -> int:
-    """Send requests until ``end``; append the seconds of those begun after ``start``. Returns how many failed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    errors = 0
-    while (began := time.perf_counter()) < end:
-        writer.write(next(requests))
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head.split(b" ", 2)[1])
-        length = next(
-            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-        )
-        await reader.readexactly(length)
-        if began >= start:
+def search_bodies(home: Home, release: str) -> str:
+    """Searches for the first words of documents, one JSON object a line."""
+    shard = read_release(home, release).open_shard(home, 0)
+    numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
+    texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
+    bodies = [{"queries": [{"text": text}], "limit": 10, "fields": ["title"]} for text in texts]
+    return "".join(json.dumps(body) + "\n" for body in bodies)
+
+
+def search_load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
+    """Figures of searches by so many clients over ``seconds``."""
+    return _ended(_started(port, clients, seconds, bodies))
+
+
+def search_load_during(port: int, clients: int, bodies: str, event: Callable[[], object]) -> dict[str, Any]:
+    """Figures of searches by so many clients while ``event`` is called, and seconds of it (``event_s``)."""
+    load = _started(port, clients, _HOUR_S, bodies)
+    try:
+        time.sleep(_WARM_UP_S + _AROUND_S)
+        began = time.perf_counter()
+        event()
+        took = time.perf_counter() - began
+        time.sleep(_AROUND_S)
+    finally:
+        load.send_signal(signal.SIGTERM)
+        figures = _ended(load)
+    return {"event_s": round(took, 1), **figures}
+
+
+def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.load", str(port), "/v1/search", str(clients), str(seconds)]
+    pipe = subprocess.PIPE
+    here = Path(__file__).parents[1]
+    load = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=here)
+    assert load.stdin is not None
+    load.stdin.write(bodies)
+    load.stdin.close()
+    return load
+
+
+def _ended(load: subprocess.Popen[str]) -> dict[str, Any]:
+    assert load.stdout is not None and load.stderr is not None
+    figures, messages = load.stdout.read(), load.stderr.read()
+    if load.wait():
+        raise TexthashError(f"the load failed: {messages[-500:]}", "see the message above.")
+    result: dict[str, Any] = json.loads(figures)
+    return result
+
+
+class _Clients:
+    """The clients of one load, and what they were answered."""
+
+    def __init__(self, port: int, path: str, bodies: list[bytes], seconds: float) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: "
+        requests = [head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies]
+        self._requests: Iterator[tuple[int, bytes]] = itertools.cycle(enumerate(requests))
+        self._port = port
+        self._start = time.perf_counter() + _WARM_UP_S
+        self._end = self._start + seconds
+        self._taken: list[float] = []
+        self._errors = 0
+        self._first: dict[tuple[int, str | None], Any] = {}
+        self._unlike = 0
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._end = min(self._end, time.perf_counter())
+
+    async def ask(self) -> None:
+        """Be one client until the end; requests begun before the start do not count."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        while (began := time.perf_counter()) < self._end:
+            search, request = next(self._requests)
+            writer.write(request)
+            await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head.split(b" ", 2)[1])
+            length = next(
+                int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+            )
+            answer = await reader.readexactly(length)
+            if began < self._start:
+                continue
             if status == 200:
-                taken.append(time.perf_counter() - began)
+                self._taken.append(time.perf_counter() - began)
+                self._compare(search, json.loads(answer))
             else:
-                errors += 1
-    writer.close()
-    return errors
+                self._errors += 1
+        writer.close()
+
+    def _compare(self, search: int, reply: dict[str, Any]) -> None:
+        """Count an answer that is unlike the first which its release gave to this search, as it is when the code of one
+        release meets the index of another."""
+        first = self._first.setdefault((search, reply.get("release")), reply["results"])
+        self._unlike += first != reply["results"]
+
+    def figures(self) -> dict[str, Any]:
+        """Requests per second, latencies in milliseconds, answers that were refused, and those at odds with others."""
+        p50, p99 = np.percentile(np.array(self._taken or [np.nan]) * 1000, [50, 99])
+        return {
+            "requests_per_s": round(len(self._taken) / (self._end - self._start), 1),
+            "p50_ms": round(float(p50), 2),
+            "p99_ms": round(float(p99), 2),
+            "slowest_ms": round(1000 * max(self._taken, default=np.nan), 2),
+            "errors": self._errors,
+            "releases": len({release for _, release in self._first}),
+            "unlike": self._unlike,
+        }
 
 
-async def measure(port: int, path: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, float]:
-    """Requests per second and latencies in milliseconds over ``seconds``, after a warm-up."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: "
-    requests = itertools.cycle([head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies])
-    start = time.perf_counter() + _WARM_UP_S
-    taken: list[float] = []
-    failed = await asyncio.gather(*(client(port, requests, start, start + seconds, taken) for _ in range(clients)))
-    p50, p99 = np.percentile(np.array(taken or [np.nan]) * 1000, [50, 99])
-    return {
-        "requests_per_s": round(len(taken) / seconds, 1),
-        "p50_ms": round(float(p50), 2),
-        "p99_ms": round(float(p99), 2),
-        "errors": sum(failed),
-    }
+async def _measure(port: int, path: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, Any]:
+    load = _Clients(port, path, bodies, seconds)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stop)
+    await asyncio.gather(*(load.ask() for _ in range(clients)))
+    return load.figures()
 
 
 if __name__ == "__main__":
     port, path, clients, seconds = sys.argv[1:]
     lines = [line.strip().encode() for line in sys.stdin]
-    print(json.dumps(asyncio.run(measure(int(port), path, int(clients), float(seconds), lines))))
+    print(json.dumps(asyncio.run(_measure(int(port), path, int(clients), float(seconds), lines))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import httpx
 import typer
 
 from benchmarks.enlarged import enlarge
+from benchmarks.load import search_bodies, search_load
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import TexthashError
@@ -24,8 +24,6 @@ from texthash.progress import say
 from texthash.search.release import read_release
 from texthash.service.ports import free_port
 
-_WORDS = 8
-_BODIES = 500
 _START_S = 120.0
 
 
@@ -54,7 +52,7 @@ def command(
 def _measure(
     home: Home, name: str, engine: list[str] | None, proxy: str, clients: list[int], seconds: float, json: str
 ) -> None:
-    bodies = _bodies(home, name)
+    bodies = search_bodies(home, name)
     rows: list[dict[str, Any]] = []
     engines = {"texthash": _texthash, "fastapi_faiss": _faiss}
     for chosen in engine or engines:
@@ -63,29 +61,11 @@ def _measure(
         with engines[chosen](home, name, proxy) as port:
             for count in clients:
                 say(f"{chosen}: {count} clients")
-                rows.append({"engine": chosen, "clients": count, **_load(port, count, seconds, bodies)})
+                rows.append({"engine": chosen, "clients": count, **search_load(port, count, seconds, bodies)})
     found = read_release(home, name)
     report(
         f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards", rows, json
     )
-
-
-def _bodies(home: Home, release: str) -> str:
-    """Searches for the first words of documents, one JSON object a line."""
-    shard = read_release(home, release).open_shard(home, 0)
-    numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
-    texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
-    bodies = [{"queries": [{"text": text}], "limit": 10, "fields": ["title"]} for text in texts]
-    return "".join(json_format.dumps(body) + "\n" for body in bodies)
-
-
-def _load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.load", str(port), "/v1/search", str(clients), str(seconds)]
-    done = subprocess.run(command, input=bodies, capture_output=True, text=True, check=False, cwd=_here())
-    if done.returncode:
-        raise TexthashError(f"the load of {clients} clients failed: {done.stderr[-500:]}", "see the message above.")
-    result: dict[str, Any] = json_format.loads(done.stdout)
-    return result
 
 
 def _texthash(home: Home, release: str, proxy: str) -> AbstractContextManager[int]:
@@ -97,7 +77,7 @@ def _faiss(home: Home, release: str, proxy: str) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=_here())
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
         try:
             _wait(process, port)
             yield port
@@ -117,7 +97,3 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     raise TexthashError(
         "the FastAPI and faiss server did not start.", "install the extra: pip install 'texthash[bench]'"
     )
-
-
-def _here() -> Path:
-    return Path(__file__).parents[1]

@@ -1,0 +1,53 @@
+"""Another model under a service that is searched all the while: what clients see of the change, and of the way back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.enlarged import enlarge
+from benchmarks.load import search_bodies, search_load, search_load_during
+from benchmarks.reporting import JsonOption, report
+from benchmarks.serving import served
+from texthash.errors import UsageError
+from texthash.home import resolve_home
+from texthash.methods.hasher import digest
+from texthash.progress import say
+from texthash.search.release import read_release
+from texthash.workflow.models import find_model
+from texthash.workflow.promotion import promote, roll_back
+
+
+def command(
+    json: JsonOption,
+    model: Annotated[str, typer.Option(help="Trained model to promote, of the corpus and bits that are released.")],
+    documents: Annotated[int, typer.Option(min=1, help="Documents served: those of the release, repeated.")] = 100_000,
+    clients: Annotated[int, typer.Option(min=1, help="Clients that search.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the measurement without a change.")] = 8.0,
+) -> None:
+    """Promote a model, and roll back, under a load of searches from a separate process.
+
+    `releases` counts those that answered, `unlike` answers that differ from what their release said to the same search
+    before.
+    """
+    source = resolve_home()
+    current, candidate = read_release(source), find_model(source, model).hasher
+    if digest(candidate) == current.model_digest:
+        raise UsageError(f"{model} is the model that is released.", "name another of the same corpus and bits.")
+    with tempfile.TemporaryDirectory(prefix="texthash-swap-") as place:
+        home = enlarge(source, current, documents, Path(place))
+        hasher = Path(shutil.copytree(candidate, home.root / "models" / "candidate"))
+        bodies = search_bodies(home, "current")
+        rows: list[dict[str, Any]] = []
+        with served(home) as port:
+            say(f"{clients} clients search")
+            rows.append({"event": "none", **search_load(port, clients, seconds, bodies)})
+            for name, event in {"promote": lambda: promote(home, hasher), "rollback": lambda: roll_back(home)}.items():
+                say(f"{clients} clients search: {name}")
+                rows.append({"event": name, **search_load_during(port, clients, bodies, event)})
+    title = f"model exchanged under load, {documents:,} documents, {current.bits} bits, {len(current.shards)} shards"
+    report(title, rows, json)

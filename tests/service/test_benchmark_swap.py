@@ -1,0 +1,67 @@
+"""The benchmark of a model that is exchanged under load, as a program: no answer is refused, and none is mixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from texthash.config import Config
+from texthash.corpora.dataset import PreparedCorpus
+from texthash.home import Home
+from texthash.search.build import build_index
+from texthash.search.publish import publish
+from texthash.search.release import read_release
+from texthash.workflow.models import TrainedModel
+from texthash.workflow.study import Study
+
+PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def trained(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, list[TrainedModel]]:
+    """A state directory with two trained models, of which the first is released."""
+    home = Home(tmp_path_factory.mktemp("swap"))
+    models = []
+    for name in ("itq", "lsh"):
+        config = Config.model_validate({"corpus": {"name": "small"}, "method": {"name": name, "bits": 32}})
+        models.append(Study(config, home, small_corpus).train(0))
+    model = Path(shutil.copytree(models[0].hasher, home.root / "models" / "released"))
+    publish(home, model, build_index(model, small_corpus.path, home, shards=2))
+    return home, models
+
+
+def benchmark(home: Home, model: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, PROGRAM, "swap", "--model", model, *options, "--json", "-"],
+        env={**os.environ, "TEXTHASH_HOME": str(home.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_no_search_fails_and_no_release_gives_two_answers(trained: tuple[Home, list[TrainedModel]]) -> None:
+    home, (_, other) = trained
+    before = read_release(home)
+    done = benchmark(home, other.name, "--documents", "2000", "--clients", "4", "--seconds", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = {row["event"]: row for row in json.loads(done.stdout)["rows"]}
+    assert list(rows) == ["none", "promote", "rollback"]
+    assert [row["releases"] for row in rows.values()] == [1, 2, 2]
+    assert all(row["requests_per_s"] > 0 and row["errors"] == row["unlike"] == 0 for row in rows.values())
+    assert read_release(home) == before
+
+
+def test_the_released_model_is_nothing_to_change_to(trained: tuple[Home, list[TrainedModel]]) -> None:
+    home, (released, _) = trained
+    done = benchmark(home, released.name)
+    assert done.returncode == 2
+    assert f"{released.name} is the model that is released" in done.stderr
