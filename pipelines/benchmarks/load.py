@@ -72,7 +72,8 @@ def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess
 
 
 def _ended(load: subprocess.Popen[str]) -> dict[str, Any]:
-    assert load.stdout is not None and load.stderr is not None
+    assert load.stdout is not None
+    assert load.stderr is not None
     figures, messages = load.stdout.read(), load.stderr.read()
     if load.wait():
         raise TexthashError(f"the load failed: {messages[-500:]}", "see the message above.")
