@@ -10,9 +10,7 @@ lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a
 
 import argparse
 import json
-import signal
 import sys
-import threading
 import time
 from typing import Any
 
@@ -23,6 +21,7 @@ from texthash.distributed import check_shared, cluster
 from texthash.home import Home
 from texthash.progress import say
 from texthash.service.fast import fast_form
+from texthash.service.foreground import foreground
 from texthash.tracking import open_store
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare
@@ -58,22 +57,10 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         summary["seconds"] = round(time.monotonic() - started, 1)
         if arguments.no_serve or not local:
             return summary
-        _stay(summary, study.tracker.uri)
+        with foreground(summary["url"]):
+            print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
+            say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
         return None
-
-
-def _stay(summary: dict[str, Any], store: str) -> None:
-    url = summary["url"]
-    # Ray's own handler would end this process without ending the cluster in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
-        say(f"READY: search page {url}/, HTTP API {url}/docs")
-        say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {store}")
-        say("Ctrl-C ends the service and the local cluster")
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        say("ending")
 
 
 if __name__ == "__main__":

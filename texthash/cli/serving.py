@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,6 @@ from texthash.cli.options import Address, ConfigFile, Overrides
 from texthash.cli.output import emit
 from texthash.config import Config, load_config
 from texthash.home import Home, resolve_home
-from texthash.progress import say
 
 if TYPE_CHECKING:
     from texthash.tracking.registry import Registry
@@ -55,12 +53,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve service.port=8001`"""
-    import signal
-    import threading
-
     from texthash.distributed import cluster
     from texthash.search.release import read_release
     from texthash.service.fast import fast_form
+    from texthash.service.foreground import foreground, interrupt_on_sigterm
     from texthash.service.ports import check_ports
 
     ports = [] if grpc_port is None else [f"service.grpc_port={grpc_port}"]
@@ -72,17 +68,11 @@ def serve(
     with fast_form(not python_proxy, address), cluster(address) as local:
         from texthash.service.run import serve_release
 
-        if local:  # Ray's own handler would end this process without ending the cluster in order
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-        url = serve_release(home, settings.service, release=release)
-        with suppress(KeyboardInterrupt):  # whoever has read the address may end the service
-            print(url, file=stdout, flush=True)
-            say(f"READY: search page {url}/, HTTP API {url}/docs")
-            if local:
-                say("Ctrl-C ends the service")
-                threading.Event().wait()
         if local:
-            say("ending")
+            interrupt_on_sigterm()
+        url = serve_release(home, settings.service, release=release)
+        with foreground(url, wait=local):
+            print(url, file=stdout, flush=True)
 
 
 @serve_app.command("promote")

@@ -1,0 +1,55 @@
+"""How a service ends that lives as long as the program which has started it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+URL = "http://127.0.0.1:1"
+PROGRAM = f"""
+from texthash.service.foreground import foreground
+with foreground({URL!r}, wait={{wait}}):
+    print({URL!r}, flush=True)
+print("in order", flush=True)
+"""
+
+
+def _started(wait: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM.format(wait=wait)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order_and_is_no_error(number: signal.Signals) -> None:
+    with _started(wait=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline().strip() == URL
+        program.send_signal(number)
+        rest, said = program.communicate(timeout=30)
+    assert (program.returncode, rest) == (0, "in order\n")
+    assert said.splitlines()[-1] == "ending"
+
+
+def test_a_program_that_waits_says_that_it_is_ready() -> None:
+    with _started(wait=True) as program:
+        assert program.stderr is not None
+        assert program.stderr.readline() == f"READY: search page {URL}/, HTTP API {URL}/docs\n"
+        assert "Ctrl-C" in program.stderr.readline()
+        program.terminate()
+        assert program.wait(timeout=30) == 0
+
+
+def test_a_service_that_goes_on_by_itself_is_not_waited_for() -> None:
+    with _started(wait=False) as program:
+        printed, said = program.communicate(timeout=30)
+    assert (program.returncode, printed) == (0, f"{URL}\nin order\n")
+    assert said.startswith("READY")
+    assert "Ctrl-C" not in said
+
+
+def test_nothing_of_ray_is_imported_before_it_reads_its_settings() -> None:
+    script = "import sys, texthash.service.foreground; print('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"False"
