@@ -139,7 +139,7 @@ def _timed_epoch() -> float:
 
 def _epoch_batches(train: Split, method: HashMethod, documents: int, batch_size: int) -> Iterator[Batch]:
     seen = 0
-    for batch in batches(train, batch_size, method.weighting, shuffle_seed=0):
+    for batch in batches(train, batch_size, method.inputs, shuffle_seed=0):
         if seen + len(batch) > documents:
             return
         seen += len(batch)
@@ -174,7 +174,7 @@ def _dense_epoch(method: HashMethod, loss: Loss, train: Split, documents: int, b
 
 
 def _check_same_loss(name: str, method: HashMethod, train: Split, batch_size: int) -> None:
-    batch = next(iter(batches(train, batch_size, method.weighting)))
+    batch = next(iter(batches(train, batch_size, method.inputs)))
     progress = [Progress(step=1, total=2, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
     sparse = sum(method.loss(batch, progress[0]).values())
     dense = DENSE_LOSSES[name](method, _dense(batch, method.shape.vocabulary), progress[1])

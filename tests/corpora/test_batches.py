@@ -9,6 +9,7 @@ from torch.nn.functional import embedding_bag
 
 from texthash.corpora.batches import Batch, batches, count_batches, take, text_batch
 from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.inputs import Inputs
 from texthash.errors import CorpusError, UsageError
 
 
@@ -24,7 +25,7 @@ def test_workers_together_see_the_batches_of_one(small_corpus: PreparedCorpus, s
     train = small_corpus.train
     alone = list(batches(train, 100, shuffle_seed=seed))
     shared = [list(batches(train, 100, shuffle_seed=seed, rank=rank, workers=workers)) for rank in range(workers)]
-    assert {len(parts) for parts in shared} == {count_batches(train, 100, workers)} == {len(alone)}
+    assert {len(parts) for parts in shared} == {count_batches(train, 100, workers=workers)} == {len(alone)}
     for whole, *parts in zip(alone, *shared, strict=True):
         shared_rows = torch.cat([part.rows for part in parts])
         assert torch.equal(whole.rows[: len(shared_rows)], shared_rows)
@@ -49,7 +50,8 @@ def test_no_batch_is_tiny(small_corpus: PreparedCorpus, size: int) -> None:
 
 def test_a_batch_holds_the_rows_of_the_matrix(small_corpus: PreparedCorpus) -> None:
     train = small_corpus.train
-    batch = next(batches(train, 64, "tfidf", needs={"labels", "tokens", "neighbours"}, shuffle_seed=0, neighbours=3))
+    inputs = Inputs("tfidf", needs={"labels", "tokens", "neighbours"}, neighbours=3)
+    batch = next(batches(train, 64, inputs, shuffle_seed=0))
     rows = batch.rows.numpy()
     np.testing.assert_allclose(dense(batch, 2000).numpy(), train.matrix()[rows].toarray(), atol=1e-6)
     np.testing.assert_array_equal(batch.labels, train.labels[rows].toarray())
@@ -65,16 +67,15 @@ def test_a_batch_holds_the_rows_of_the_matrix(small_corpus: PreparedCorpus) -> N
 
 def test_raw_text_gives_what_the_prepared_document_gave(small_corpus: PreparedCorpus) -> None:
     table = next(small_corpus.validation.documents(20))
-    raw = text_batch(
-        table["text"].to_pylist(), small_corpus.analyzer, small_corpus.vocabulary, "bm25", frozenset({"tokens"})
-    )
-    stored = take(small_corpus.validation, np.arange(20), "bm25", {"tokens"})
+    inputs = Inputs("bm25", {"tokens"})
+    raw = text_batch(table["text"].to_pylist(), small_corpus.analyzer, small_corpus.vocabulary, inputs)
+    stored = take(small_corpus.validation, np.arange(20), inputs)
     for name in ("rows", "indices", "offsets", "values", "counts", "tokens", "mask"):
         assert torch.equal(getattr(raw, name), getattr(stored, name)), name
 
 
 def test_texts_without_known_words_are_empty_documents(small_corpus: PreparedCorpus) -> None:
-    batch = text_batch(["", "qqqqq"], small_corpus.analyzer, small_corpus.vocabulary, needs={"tokens"})
+    batch = text_batch(["", "qqqqq"], small_corpus.analyzer, small_corpus.vocabulary, Inputs(needs={"tokens"}))
     assert len(batch) == 2
     assert dense(batch, 2000).abs().sum() == 0
     assert not batch.mask.any()
@@ -82,7 +83,7 @@ def test_texts_without_known_words_are_empty_documents(small_corpus: PreparedCor
 
 
 def test_to_moves_every_field(small_corpus: PreparedCorpus) -> None:
-    moved = next(batches(small_corpus.train, 8, needs={"labels"})).to("meta")
+    moved = next(batches(small_corpus.train, 8, Inputs(needs={"labels"}))).to("meta")
     assert moved.rows.is_meta
     assert moved.labels.is_meta
     assert moved.tokens is None
@@ -91,13 +92,13 @@ def test_to_moves_every_field(small_corpus: PreparedCorpus) -> None:
 @pytest.mark.parametrize(("need", "said"), [("dense", "needs dense"), ("pairs", "has no queries")])
 def test_a_missing_feature_is_named(small_corpus: PreparedCorpus, need: str, said: str) -> None:
     with pytest.raises(CorpusError, match=said):
-        next(batches(small_corpus.train, 8, needs={need}))
+        next(batches(small_corpus.train, 8, Inputs(needs={need})))
 
 
 def test_wrong_use_is_an_error(small_corpus: PreparedCorpus) -> None:
     with pytest.raises(UsageError, match="colour"):
-        next(batches(small_corpus.train, 8, needs={"colour"}))
+        next(batches(small_corpus.train, 8, Inputs(needs={"colour"})))
     with pytest.raises(UsageError, match="9 workers share batches of down to 8"):
-        count_batches(small_corpus.train, 8, 9)
+        count_batches(small_corpus.train, 8, workers=9)
     with pytest.raises(UsageError, match="rank=2"):
         next(batches(small_corpus.train, 8, rank=2, workers=2))

@@ -9,6 +9,7 @@ import torch
 
 from texthash.config import TrainingConfig
 from texthash.corpora.batches import batches
+from texthash.corpora.inputs import Inputs
 from texthash.methods.registry import build
 from texthash.training.loop import fit
 
@@ -33,7 +34,7 @@ def test_a_share_keeps_its_labels_and_the_others_have_none(small_corpus):
 def test_batches_mark_who_is_labelled(small_corpus):
     split = small_corpus.train.partly_labelled(0.5, seed=1)
     known = torch.tensor([bool(labels) for labels in labels_of(split)])
-    for batch in batches(split, 64, needs={"labels"}, shuffle_seed=0):
+    for batch in batches(split, 64, Inputs(needs={"labels"}), shuffle_seed=0):
         assert torch.equal(batch.labelled, known[batch.rows])
         assert torch.equal(batch.labels.sum(dim=1) > 0, batch.labelled)
 

@@ -16,6 +16,7 @@ import torch
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.batches import NEGATIVES, batches, count_batches, take, text_batch
 from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.inputs import Inputs
 from texthash.corpora.pairs import question_numbers
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import CorpusError, UsageError
@@ -90,7 +91,7 @@ def test_a_corpus_without_questions_has_nothing_of_them(small_corpus: PreparedCo
     with pytest.raises(CorpusError, match="has no queries"):
         small_corpus.train.negatives(3)
     with pytest.raises(CorpusError, match="has no queries"):
-        next(batches(small_corpus.train, 8, needs={"pairs"}))
+        next(batches(small_corpus.train, 8, Inputs(needs={"pairs"})))
 
 
 def test_questions_are_a_split_of_their_own(made: PreparedCorpus) -> None:
@@ -106,8 +107,9 @@ def test_questions_are_a_split_of_their_own(made: PreparedCorpus) -> None:
     assert [[made.label_names[i] for i in indices[a:b]] for a, b in pairwise(numbers)] == [
         labels for _, labels, _ in asked
     ]
-    stored = take(queries, np.arange(len(queries)), "bm25", {"tokens"})
-    raw = text_batch([text for *_, text in asked], made.analyzer, made.vocabulary, "bm25", {"tokens"})
+    inputs = Inputs("bm25", {"tokens"})
+    stored = take(queries, np.arange(len(queries)), inputs)
+    raw = text_batch([text for *_, text in asked], made.analyzer, made.vocabulary, inputs)
     for name in ("indices", "offsets", "values", "counts", "tokens", "mask"):
         assert torch.equal(getattr(raw, name), getattr(stored, name)), name
     again = pickle.loads(pickle.dumps(queries))
@@ -181,7 +183,7 @@ def test_negatives_are_for_training(made: PreparedCorpus) -> None:
 def sides(train: Split, **settings: Any) -> list[tuple[int, int, int]]:
     """Document, question and negative, as drawn."""
     drawn = []
-    for batch in batches(train, 16, needs={"pairs", "tokens"}, **settings):
+    for batch in batches(train, 16, Inputs(needs={"pairs", "tokens"}), **settings):
         assert batch.query is not None
         assert batch.positive is not None
         assert batch.negative is not None
@@ -212,11 +214,12 @@ def test_an_epoch_of_pairs(made: PreparedCorpus) -> None:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_together_draw_what_one_draws(made: PreparedCorpus, workers: int) -> None:
-    alone = list(batches(made.train, 16, needs={"pairs"}, shuffle_seed=5))
-    assert count_batches(made.train, 16, workers, {"pairs"}) == len(alone) < count_batches(made.train, 16, workers)
+    inputs = Inputs(needs={"pairs"})
+    alone = list(batches(made.train, 16, inputs, shuffle_seed=5))
+    all_documents = count_batches(made.train, 16, workers=workers)
+    assert count_batches(made.train, 16, inputs, workers) == len(alone) < all_documents
     shared = [
-        list(batches(made.train, 16, needs={"pairs"}, shuffle_seed=5, rank=rank, workers=workers))
-        for rank in range(workers)
+        list(batches(made.train, 16, inputs, shuffle_seed=5, rank=rank, workers=workers)) for rank in range(workers)
     ]
     for whole, *parts in zip(alone, *shared, strict=True):
         size = len(whole) // workers * workers
@@ -239,7 +242,7 @@ def test_a_question_of_unknown_words_still_has_a_negative(tmp_path: Path) -> Non
 
 
 def test_sides_move_with_their_batch(made: PreparedCorpus) -> None:
-    moved = next(batches(made.train, 16, needs={"pairs"})).to("meta")
+    moved = next(batches(made.train, 16, Inputs(needs={"pairs"}))).to("meta")
     assert moved.query is not None
     assert moved.negative is not None
     assert moved.query.values.is_meta

@@ -106,10 +106,10 @@ class FewNeighboursOfShortTexts(HashMethod):
     """Asks for tokens and neighbours, and says how many."""
 
     card = _card("few", needs=frozenset({"tokens", "neighbours"}))
-    neighbours, max_length = 3, 5
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits)
+        self.inputs = replace(self.inputs, neighbours=3, max_length=5)
         self.words = nn.Embedding(shape.vocabulary, bits)
         self.seen = set()
 

@@ -12,7 +12,7 @@ SMALL = {"embedding": 16, "channels": 16, "hidden": 32, "places": 4, "length": 3
 
 
 def train_batches(method, split, size=64):
-    return batches(split, size, needs=method.card.needs, max_length=method.max_length, shuffle_seed=0)
+    return batches(split, size, method.inputs, shuffle_seed=0)
 
 
 def test_rounds_of_reconstruction_and_distance_of_which_the_last_moves_the_encoder_alone(small_corpus):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from texthash.corpora.batches import batches
+from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.encode import activations_of
 from texthash.methods.registry import build
@@ -19,7 +20,7 @@ def method(request, small_corpus):
 
 @pytest.fixture
 def batch(small_corpus):
-    return next(iter(batches(small_corpus.train, 64, needs={"labels"})))
+    return next(iter(batches(small_corpus.train, 64, Inputs(needs={"labels"}))))
 
 
 def progress(step=10):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.batches import batches
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.graphs.hamming import nearest_by_hamming
+from texthash.corpora.inputs import Inputs
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import UsageError
 from texthash.home import Home
@@ -33,7 +35,8 @@ def test_a_graph_over_codes_is_of_a_method_fitted_on_train(small_corpus: Prepare
     expected = nearest_by_hamming(fitted.database_codes(), 7)
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_array_equal(weights, expected[1])
-    batch = next(batches(train, 32, needs={"neighbours"}, shuffle_seed=1, neighbours=7, graph="hamming:sth-16"))
+    inputs = Inputs(needs={"neighbours"}, neighbours=7, graph="hamming:sth-16")
+    batch = next(batches(train, 32, inputs, shuffle_seed=1))
     np.testing.assert_array_equal(batch.neighbours, rows[batch.rows])
     np.testing.assert_array_equal(batch.neighbour_weights, weights[batch.rows])
 
@@ -49,7 +52,9 @@ def test_codes_are_of_any_method_in_closed_form(small_corpus: PreparedCorpus) ->
 
 
 class NeighboursByCodes(FewNeighboursOfShortTexts):
-    graph = "hamming:lsh-16"
+    def __init__(self, shape, bits):
+        super().__init__(shape, bits)
+        self.inputs = replace(self.inputs, graph="hamming:lsh-16")
 
 
 def test_training_makes_the_graph_that_a_method_asks_for(small_config: CorpusConfig, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from texthash.config import TrainingConfig
 from texthash.corpora.batches import batches, take
+from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.training.loop import fit
@@ -21,7 +22,7 @@ def spectral(small_corpus):
 
 @pytest.fixture(scope="module")
 def documents(small_corpus):
-    return next(iter(batches(small_corpus.validation, 300, "counts")))
+    return next(iter(batches(small_corpus.validation, 300, Inputs("counts"))))
 
 
 def test_codes_are_eigenfunctions_along_a_direction_of_the_features(spectral, documents):
@@ -73,10 +74,10 @@ def test_units_of_a_machine_do_not_become_copies_of_each_other(small_corpus):
         method = build("dgm_sph", small_corpus.shape, 16, {**SMALL, "init": init})
         method.choose_words(small_corpus.train)
         optimizers = method.stages()[1].optimizers()
-        for batch in batches(small_corpus.train, 64, "counts", shuffle_seed=0):
+        for batch in batches(small_corpus.train, 64, Inputs("counts"), shuffle_seed=0):
             method.contrast(0)(batch, Progress(0, 1, generator=torch.Generator().manual_seed(0)), optimizers)
         with torch.no_grad():
-            hidden = method.features(method.read(next(iter(batches(small_corpus.train, 500, "counts")))), 1)
+            hidden = method.features(method.read(next(iter(batches(small_corpus.train, 500, Inputs("counts"))))), 1)
             spread = torch.linalg.eigvalsh(torch.cov(hidden.T))
         return float(spread.sum() ** 2 / spread.square().sum())  # as many as vary, were they to vary alike
 
@@ -100,11 +101,11 @@ def test_noise_is_of_the_document_and_not_of_the_epoch(small_corpus):
     method = build("stacked_rbm", small_corpus.shape, 16, SMALL)
     method.choose_words(small_corpus.train)
     method.attach(small_corpus.train)
-    batch = next(iter(batches(small_corpus.train, 64, "counts")))
+    batch = next(iter(batches(small_corpus.train, 64, Inputs("counts"))))
     losses = [float(method.loss(batch, Progress(step, 10))["reconstruction"].detach()) for step in (0, 5)]
     assert losses[0] == losses[1]
     top = torch.zeros(2, 16)
-    twice = method.code(top, take(small_corpus.train, [3, 4], "counts"))
+    twice = method.code(top, take(small_corpus.train, [3, 4], Inputs("counts")))
     assert not torch.allclose(twice[0], twice[1])
     assert "noise_of" not in method.state_dict()
 

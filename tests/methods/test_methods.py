@@ -8,9 +8,10 @@ import torch
 
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.batches import batches, text_batch
+from texthash.corpora.inputs import OF_TEXT
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import Card, GradientStage
-from texthash.methods.encode import ENCODING_NEEDS, activations_of, calibrate
+from texthash.methods.encode import activations_of, calibrate
 from texthash.methods.hasher import Hasher, digest
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.search.flat import FlatIndex
@@ -134,11 +135,8 @@ class TestEveryMethod:
     def test_encoding_is_deterministic_and_ignores_the_company(self, name, small_corpus, fitted):
         method = fitted(name).method
         split = small_corpus.validation
-        needs = method.card.needs & ENCODING_NEEDS
-        together, apart = (
-            activations_of(method, batches(split, size, method.weighting, needs, max_length=method.max_length))
-            for size in (256, 17)
-        )
+        inputs = method.inputs.only(OF_TEXT)
+        together, apart = (activations_of(method, batches(split, size, inputs)) for size in (256, 17))
         assert together.shape == (len(split), BITS)
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
@@ -169,7 +167,7 @@ class TestEveryMethod:
 @pytest.mark.parametrize("name", MEDIAN_CUT)
 def test_median_cuts_balance_the_training_documents(name, small_corpus, fitted):
     method = fitted(name).method
-    share = method.binarizer(activations_of(method, batches(small_corpus.train, 256, method.weighting))).float().mean(0)
+    share = method.binarizer(activations_of(method, batches(small_corpus.train, 256, method.inputs))).float().mean(0)
     assert (share - 0.5).abs().max() < 0.02
 
 
@@ -234,7 +232,7 @@ def test_tied_weights_are_saved(small_corpus, fitted, tmp_path):
 def test_calibration_sees_the_training_documents_only(small_corpus):
     method = build("vdsh", small_corpus.shape, BITS)
     calibrate(method, small_corpus.train)
-    expected = activations_of(method, batches(small_corpus.train, 64, method.weighting)).median(dim=0).values
+    expected = activations_of(method, batches(small_corpus.train, 64, method.inputs)).median(dim=0).values
     torch.testing.assert_close(method.binarizer.thresholds, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from texthash.corpora.batches import batches
+from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.parts.priors import bernoulli_kl
@@ -13,7 +14,7 @@ BITS = 16
 
 @pytest.fixture(scope="module")
 def batch(small_corpus):
-    return next(iter(batches(small_corpus.train, 8, needs={"labels"})))
+    return next(iter(batches(small_corpus.train, 8, Inputs(needs={"labels"}))))
 
 
 def progress(seed=0):

@@ -84,8 +84,8 @@ def _steps(case, corpus, rank=0, workers=1):
             name: torch.optim.SGD([p for group in o.param_groups for p in group["params"]], lr=0.0)
             for name, o in stage.optimizers().items()
         }
-        noise, needs = NoiseOfDocuments(), method.card.needs
-        parts = batches(train, BATCH, method.weighting, needs, 0, rank, workers, max_length=method.max_length)
+        noise = NoiseOfDocuments()
+        parts = batches(train, BATCH, method.inputs, 0, rank, workers)
         for step, batch in zip((52, 53), parts, strict=False):  # DABA has both kinds of steps in these
             progress = Progress(step=step, total=60)
             with noise:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from texthash.corpora.batches import batches
+from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 
@@ -15,7 +16,7 @@ SUPERVISED = ["vdsh_s", "vdsh_sp"]
 
 @pytest.fixture(scope="module")
 def batch(small_corpus):
-    return next(iter(batches(small_corpus.train, 32, needs={"labels"})))
+    return next(iter(batches(small_corpus.train, 32, Inputs(needs={"labels"}))))
 
 
 def progress(step=10):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -13,19 +13,16 @@ from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.dataset import Split
+from texthash.corpora.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
 from texthash.corpora.pairs import Sides
 from texthash.corpora.ragged import indptr_of, places
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 
-MAX_LENGTH = 512
-NEIGHBOURS = 20
-GRAPH = "cosine:tfidf"
 # A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
 SMALLEST_BATCH = 16
 NEGATIVES = 20  # of each question, of which an epoch takes one
-NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,10 @@ class Batch:
 def batches(
     split: Split,
     batch_size: int,
-    weighting: Weighting = "tfidf",
-    needs: Set[str] = frozenset(),
+    inputs: Inputs = BAG_OF_WORDS,
     shuffle_seed: int | None = None,
     rank: int = 0,
     workers: int = 1,
-    neighbours: int = NEIGHBOURS,
-    graph: str = GRAPH,
-    max_length: int = MAX_LENGTH,
-    encoder: str | None = None,
 ) -> Iterator[Batch]:
     """One worker's part of each global batch of an epoch.
 
@@ -106,70 +98,56 @@ def batches(
     Args:
         split: Where the documents are.
         batch_size: Documents in a global batch, over all workers.
-        weighting: Of ``values``.
-        needs: Which of the further fields to fill: ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
+        inputs: What a batch holds of them.
         shuffle_seed: None keeps reading order.
         rank: Number of this worker.
         workers: Number of workers.
-        neighbours: How many neighbours, where they are needed.
-        graph: By which similarity; see :meth:`texthash.corpora.dataset.Split.neighbours`.
-        max_length: Words after which ``tokens`` are cut.
-        encoder: Whose vectors ``dense`` are, where they are needed.
 
     Raises:
-        CorpusError: if the corpus lacks what ``needs`` names.
+        CorpusError: if the corpus lacks what is needed.
         UsageError: for an unknown need, or fewer documents in a batch than workers.
     """
-    _check_needs(needs, NEEDS)
-    _check_encoder(needs, encoder)
-    drawn = _drawn(split, needs)
+    inputs.check(set(NEEDS))
+    drawn = _drawn(split, inputs)
     _check_workers(split, len(drawn), batch_size, rank, workers)
-    nearest = split.neighbours(neighbours, graph) if "neighbours" in needs else None
+    nearest = split.neighbours(inputs.neighbours, inputs.graph) if "neighbours" in inputs.needs else None
     if shuffle_seed is not None:
         drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
-    sides = Sides(split, NEGATIVES, shuffle_seed) if "pairs" in needs else None
+    sides = Sides(split, NEGATIVES, shuffle_seed) if "pairs" in inputs.needs else None
+    of_a_side = inputs.only(OF_TEXT)
     bounds = _bounds(len(drawn), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
         rows = drawn[start + size * rank : start + size * (rank + 1)]
-        batch = _take(split, rows, weighting, needs, nearest, max_length, encoder)
+        batch = _take(split, rows, inputs, nearest)
         if sides is not None:
             questions, negatives = sides.of(rows)
-            of_a_side = weighting, needs & {"tokens", "dense"}, None, max_length, encoder
-            query, negative = _take(split.queries, questions, *of_a_side), _take(split, negatives, *of_a_side)
+            query, negative = _take(split.queries, questions, of_a_side), _take(split, negatives, of_a_side)
             batch = replace(batch, query=query, positive=batch, negative=negative)
         yield batch
 
 
-def count_batches(split: Split, batch_size: int, workers: int = 1, needs: Set[str] = frozenset()) -> int:
+def count_batches(split: Split, batch_size: int, inputs: Inputs = BAG_OF_WORDS, workers: int = 1) -> int:
     """How many batches an epoch of :func:`batches` has; the same for each worker."""
-    drawn = len(_drawn(split, needs))
+    drawn = len(_drawn(split, inputs))
     _check_workers(split, drawn, batch_size, 0, workers)
     return len(_bounds(drawn, batch_size)) - 1
 
 
-def take(split: Split, rows: NDArray, weighting: Weighting = "tfidf", needs: Set[str] = frozenset()) -> Batch:
-    """The documents of chosen rows as one batch; ``needs`` may name ``tokens`` and ``labels``."""
-    _check_needs(needs, ("tokens", "labels"))
-    return _take(split, np.asarray(rows, np.int64), weighting, needs, None, MAX_LENGTH)
+def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
+    """The documents of chosen rows as one batch; the needs may be ``tokens`` and ``labels``."""
+    inputs.check({"tokens", "labels"})
+    return _take(split, np.asarray(rows, np.int64), inputs)
 
 
 def text_batch(
-    texts: Sequence[str],
-    analyzer: Analyzer,
-    vocabulary: Vocabulary,
-    weighting: Weighting = "tfidf",
-    needs: Set[str] = frozenset(),
-    max_length: int = MAX_LENGTH,
-    encoder: str | None = None,
+    texts: Sequence[str], analyzer: Analyzer, vocabulary: Vocabulary, inputs: Inputs = BAG_OF_WORDS
 ) -> Batch:
     """A batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
 
-    ``needs`` may name ``tokens``, and ``dense``, for which ``encoder`` is loaded: labels, neighbours and pairs teach a
-    method, but no code depends on them.
+    The needs may be those `OF_TEXT`; for ``dense`` the encoder is loaded.
     """
-    _check_needs(needs, ("tokens", "dense"))
-    _check_encoder(needs, encoder)
+    inputs.check(OF_TEXT)
     sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
     bags = [np.unique(sequence, return_counts=True) for sequence in sequences]
     indptr = indptr_of([len(ids) for ids, _ in bags])
@@ -178,44 +156,38 @@ def text_batch(
         indptr,
         np.concatenate([ids for ids, _ in bags]) if bags else np.empty(0, np.int32),
         np.concatenate([counts for _, counts in bags]) if bags else np.empty(0, np.int32),
-        weighting,
+        inputs.weighting,
         vocabulary,
     )
-    if "dense" in needs and encoder:
+    if "dense" in inputs.needs and inputs.encoder:
         from texthash.corpora.features.encoder import open_encoder
 
-        batch = replace(batch, dense=torch.from_numpy(open_encoder(encoder).encode(texts)))
-    if "tokens" not in needs:
+        batch = replace(batch, dense=torch.from_numpy(open_encoder(inputs.encoder).encode(texts)))
+    if "tokens" not in inputs.needs:
         return batch
-    tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), max_length)
+    tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), inputs.max_length)
     return replace(batch, tokens=tokens, mask=mask)
 
 
-def _drawn(split: Split, needs: Set[str]) -> NDArray[np.int64]:
+def _drawn(split: Split, inputs: Inputs) -> NDArray[np.int64]:
     """The rows of an epoch, in reading order."""
-    return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in needs else np.arange(len(split))
+    return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in inputs.needs else np.arange(len(split))
 
 
 def _take(
-    split: Split,
-    rows: NDArray[np.int64],
-    weighting: Weighting,
-    needs: Set[str],
-    nearest: tuple[NDArray, NDArray] | None,
-    max_length: int,
-    encoder: str | None = None,
+    split: Split, rows: NDArray[np.int64], inputs: Inputs, nearest: tuple[NDArray, NDArray] | None = None
 ) -> Batch:
     indptr, indices, counts = split.counts
     part, entries = places(indptr, rows)
-    batch = _bag(rows, part, indices[entries], counts[entries], weighting, split.vocabulary)
-    if "tokens" in needs:
+    batch = _bag(rows, part, indices[entries], counts[entries], inputs.weighting, split.vocabulary)
+    if "tokens" in inputs.needs:
         token_indptr, tokens = split.tokens
         token_part, token_places = places(token_indptr, rows)
-        padded, mask = _padded(token_part, tokens[token_places], max_length)
+        padded, mask = _padded(token_part, tokens[token_places], inputs.max_length)
         batch = replace(batch, tokens=padded, mask=mask)
-    if "dense" in needs and encoder:
-        batch = replace(batch, dense=torch.from_numpy(split.dense(encoder)[rows]))
-    if "labels" in needs:
+    if "dense" in inputs.needs and inputs.encoder:
+        batch = replace(batch, dense=torch.from_numpy(split.dense(inputs.encoder)[rows]))
+    if "labels" in inputs.needs:
         label_indptr, label_ids = split.label_ids
         label_part, label_places = places(label_indptr, rows)
         lengths = np.diff(label_part)
@@ -260,19 +232,6 @@ def _bounds(documents: int, batch_size: int) -> list[int]:
     if len(bounds) > 2 and bounds[-1] - bounds[-2] < min(SMALLEST_BATCH, batch_size):
         del bounds[-2]
     return bounds
-
-
-def _check_needs(needs: Set[str], known: Sequence[str]) -> None:
-    if unknown := sorted(set(needs) - set(known)):
-        raise UsageError(f"a batch cannot hold {', '.join(unknown)}.", f"needs may name: {', '.join(known)}.")
-
-
-def _check_encoder(needs: Set[str], encoder: str | None) -> None:
-    if "dense" in needs and encoder is None:
-        raise CorpusError(
-            "the method needs dense vectors of a sentence encoder, and none is chosen.",
-            "set corpus.features=minilm, or choose a method that learns from words.",
-        )
 
 
 def _check_workers(split: Split, drawn: int, batch_size: int, rank: int, workers: int) -> None:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import GRAPH, MAX_LENGTH, NEIGHBOURS, Batch
+from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.inputs import Inputs
 from texthash.methods.workers import Workers
 from texthash.parts.binarizers import Binarizer
 
@@ -149,10 +150,10 @@ class HashMethod(nn.Module):
         weighting: How much a word counts in the documents that the method sees.
 
     Attributes:
-        neighbours: How many a batch carries of each document, where ``card.needs`` names them.
-        graph: By which similarity they are near, such as ``cosine:bm25`` or ``hamming:sth-64``; training makes the
-            graph before anything else. A method that walks on it opens it in :meth:`attach`, by ``train.neighbours``.
-        max_length: Words after which a batch cuts ``tokens``, where ``card.needs`` names them.
+        inputs: What a batch holds of each document: what ``card.needs`` names, as the corpus has it. A method that
+            wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in ``__init__``. Training
+            makes the graph before anything else; a method that walks on it opens it in :meth:`attach`, by
+            ``train.neighbours``.
         clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
         training_only: Names of buffers and modules, made in :meth:`attach`, on which training depends and no code:
             memories of the training documents. A checkpoint holds them, a saved model does not.
@@ -165,9 +166,7 @@ class HashMethod(nn.Module):
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
     training_only: ClassVar[frozenset[str]] = frozenset()
-    neighbours: int = NEIGHBOURS
-    graph: str = GRAPH
-    max_length: int = MAX_LENGTH
+    inputs: Inputs
     clip: float | None = None
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
@@ -176,7 +175,7 @@ class HashMethod(nn.Module):
         super().__init__()
         self.shape = shape
         self.bits = bits
-        self.weighting = weighting
+        self.inputs = Inputs(weighting, self.card.needs, encoder=shape.encoder)
         self.binarizer = Binarizer(bits)
         self.hyperparameters = {}
 

@@ -14,6 +14,7 @@ that one distance stands for three penalties.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -121,7 +122,8 @@ class DABA(GenerativeMethod):
                 f"daba has no distance {distance!r} ({nearest_name(distance, DISTANCES)}).",
                 f"choose one of: {', '.join(DISTANCES)}.",
             )
-        self.max_length, self.places, self.keep = length, places, keep
+        self.inputs = replace(self.inputs, max_length=length)
+        self.places, self.keep = places, keep
         self.distance, self.distance_weight = distance, distance_weight
         self.reconstruction_steps, self.distance_steps = reconstruction_steps, distance_steps
         self.encoder = SequenceEncoder(shape.vocabulary, embedding, channels, window, hidden, dropout)

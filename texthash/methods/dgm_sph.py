@@ -84,7 +84,7 @@ class DGMSpH(PretrainedAutoencoder):
     @torch.no_grad()
     def choose_eigenfunctions(self, train: Split) -> None:
         """Set the components and the slowest modes from the features of the training documents."""
-        documents = batches(train, READ_AT_ONCE, self.weighting)
+        documents = batches(train, READ_AT_ONCE, self.inputs)
         features = torch.cat(
             [self.encode(self.read(batch.to(self.places.device))).cpu() for batch in documents]
         ).numpy()

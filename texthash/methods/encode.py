@@ -9,13 +9,11 @@ import torch
 
 from texthash.corpora.batches import Batch, batches
 from texthash.corpora.dataset import Split
+from texthash.corpora.inputs import OF_TEXT
 from texthash.hamming.codes import pack
-from texthash.methods.base import HashMethod, Need, Role
+from texthash.methods.base import HashMethod, Role
 
 ENCODING_BATCH = 1024
-# All that a code may depend on beside the bag of words. Labels, neighbours and pairs teach a method and no more: new
-# text comes without them, and a query that is encoded with its label or its answer is judged by what it was told.
-ENCODING_NEEDS: frozenset[Need] = frozenset({"tokens", "dense"})
 
 
 def device_of(method: HashMethod) -> torch.device:
@@ -36,15 +34,7 @@ def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = 
 
 def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
     """The documents of a split in order, with what the method needs of them to encode."""
-    needs = method.card.needs & ENCODING_NEEDS
-    return batches(
-        split,
-        ENCODING_BATCH,
-        method.weighting,
-        needs=needs,
-        max_length=method.max_length,
-        encoder=method.shape.encoder,
-    )
+    return batches(split, ENCODING_BATCH, method.inputs.only(OF_TEXT))
 
 
 def calibrate(method: HashMethod, train: Split) -> None:

@@ -25,8 +25,8 @@ from texthash.progress import say
 
 def ensure_views(method: HashMethod, train: Split, spread: Spread = on_threads) -> None:
     """Make what a method learns from beside the documents, unless it is there."""
-    if "neighbours" in method.card.needs:
-        ensure_graph(train, method.graph, method.neighbours, spread)
+    if "neighbours" in method.inputs.needs:
+        ensure_graph(train, method.inputs.graph, method.inputs.neighbours, spread)
 
 
 def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) -> None:

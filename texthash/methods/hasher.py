@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from texthash.config import Edition, VectorKind
 from texthash.corpora.batches import Batch, text_batch
 from texthash.corpora.dataset import CorpusShape, PreparedCorpus, Split
+from texthash.corpora.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Role
-from texthash.methods.encode import ENCODING_NEEDS, activations_of, cut, encode_split, margins
+from texthash.methods.encode import activations_of, cut, encode_split, margins
 from texthash.methods.registry import build
 from texthash.methods.vectors import vector_needs, vector_width, vectors_of
 
@@ -94,7 +95,8 @@ class Hasher:
         Raises:
             ModelMismatchError: the model has no such vectors.
         """
-        method, needs = self.method, self.method.card.needs & ENCODING_NEEDS | vector_needs(vectors)
+        method = self.method
+        inputs = method.inputs.only(OF_TEXT).also(vector_needs(vectors))
         known = np.zeros(len(texts), np.bool_)
         dense: list[np.ndarray] = []
         if vectors is not None:
@@ -103,15 +105,7 @@ class Hasher:
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
                 some = texts[start : start + batch_size]
-                batch = text_batch(
-                    some,
-                    self.analyzer,
-                    self.vocabulary,
-                    method.weighting,
-                    needs,
-                    method.max_length,
-                    method.shape.encoder,
-                )
+                batch = text_batch(some, self.analyzer, self.vocabulary, inputs)
                 known[start + batch.document.numpy()] = True
                 if batch.dense is not None:
                     dense.append(batch.dense.numpy())

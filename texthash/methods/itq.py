@@ -47,7 +47,7 @@ class ITQ(HashMethod):
 
     def rotate(self, train: Split) -> None:
         """Set the projection x W R - c W R from the training rows."""
-        rows = train.matrix(self.weighting)
+        rows = train.matrix(self.inputs.weighting)
         directions, centre = principal_components(rows, self.bits)
         rotation, _ = itq_rotation(rows @ directions - centre, self.iterations)
         self.projection.weight.copy_(torch.from_numpy(directions @ rotation))

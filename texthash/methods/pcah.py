@@ -39,7 +39,7 @@ class PCAH(HashMethod):
 
     def project(self, train: Split) -> None:
         """Set the projection x W - c W from the training rows."""
-        directions, centre = principal_components(train.matrix(self.weighting), self.bits)
+        directions, centre = principal_components(train.matrix(self.inputs.weighting), self.bits)
         self.projection.weight.copy_(torch.from_numpy(directions))
         self.projection.bias.copy_(torch.from_numpy(-centre))
 

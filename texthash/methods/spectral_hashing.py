@@ -42,7 +42,7 @@ class SpectralHashing(HashMethod):
 
     def choose_eigenfunctions(self, train: Split) -> None:
         """Set the projection, the box and the m slowest modes from the training rows."""
-        rows = train.matrix(self.weighting)
+        rows = train.matrix(self.inputs.weighting)
         directions, centre = principal_components(rows, self.bits)
         self.projection.weight.copy_(torch.from_numpy(directions))
         self.projection.bias.copy_(torch.from_numpy(-centre))

@@ -65,7 +65,7 @@ class STH(HashMethod):
 
     def embed(self, train: Split) -> None:
         """Stage 1: balanced codes of the training documents."""
-        nearest, similarity = train.neighbours(self.neighbours, f"cosine:{self.weighting}")
+        nearest, similarity = train.neighbours(self.neighbours, f"cosine:{self.inputs.weighting}")
         embedding = laplacian_eigenmaps(symmetric_graph(nearest, similarity), self.bits)
         self.codes.copy_(torch.from_numpy(pack(embedding > np.median(embedding, axis=0))))
 
@@ -73,7 +73,7 @@ class STH(HashMethod):
         """Stage 2: predict each bit of unseen documents."""
         from sklearn.svm import LinearSVC  # a second to import, which no search should wait for
 
-        rows = train.matrix(self.weighting)
+        rows = train.matrix(self.inputs.weighting)
         for j, bit in enumerate(unpack(self.codes.cpu().numpy()).T):
             svm = LinearSVC(C=self.penalty, random_state=0).fit(rows, bit)
             self.classifiers.weight[:, j] = torch.from_numpy(svm.coef_[0])

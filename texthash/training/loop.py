@@ -156,7 +156,7 @@ class _Fit:
             self.best, self.best_weights, self.stale = None, None, 0
         epochs = self.config.epochs or stage.epochs
         batch_size = self.config.batch_size or stage.batch_size
-        per_epoch = count_batches(self.train, batch_size, self.workers.size, self.method.card.needs)
+        per_epoch = count_batches(self.train, batch_size, self.method.inputs, self.workers.size)
         for epoch in range(done, epochs):
             if self.config.patience and self.stale >= self.config.patience:
                 break
@@ -202,15 +202,10 @@ class _Fit:
         for batch in batches(
             self.train,
             batch_size,
-            self.method.weighting,
-            needs=self.method.card.needs,
+            self.method.inputs,
             shuffle_seed=base,
             rank=self.workers.rank,
             workers=self.workers.size,
-            neighbours=self.method.neighbours,
-            graph=self.method.graph,
-            max_length=self.method.max_length,
-            encoder=self.method.shape.encoder,
         ):
             factor = stage.learning_rate(progress)
             for name, optimizer in optimizers.items():

@@ -19,6 +19,7 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.features import cache, encoder
 from texthash.corpora.features.cache import Texts, Vectors, encode_here, ensure_features
 from texthash.corpora.features.encoder import SentenceEncoder, identity, locate, open_encoder
+from texthash.corpora.inputs import Inputs
 from texthash.corpora.manifest import config_hash
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.methods import registry
@@ -45,10 +46,10 @@ def test_vectors_are_the_encoders(corpus_of: Corpora, tiny_encoder: Path) -> Non
         dense = corpus.split(split).dense(name)
         assert isinstance(dense, np.memmap)
         np.testing.assert_array_equal(dense, SentenceEncoder(tiny_encoder).encode(texts_of(corpus, split)))
-    batch = next(batches(corpus.train, 16, needs={"dense"}, shuffle_seed=0, encoder=name))
+    batch = next(batches(corpus.train, 16, Inputs(needs={"dense"}, encoder=name), shuffle_seed=0))
     np.testing.assert_array_equal(batch.dense, corpus.train.dense(name)[batch.rows])
     served = text_batch(
-        texts_of(corpus, "train"), corpus.analyzer, corpus.vocabulary, needs={"dense"}, encoder=shape.encoder
+        texts_of(corpus, "train"), corpus.analyzer, corpus.vocabulary, Inputs(needs={"dense"}, encoder=shape.encoder)
     )
     np.testing.assert_array_equal(served.dense, corpus.train.dense(name))
 
@@ -111,7 +112,7 @@ def test_what_is_missing_is_named(
         corpus.shape_with("minilm")
     assert "corpus.features=minilm" in error.value.remedy
     with pytest.raises(CorpusError, match="none is chosen"):
-        next(batches(corpus.train, 16, needs={"dense"}))
+        next(batches(corpus.train, 16, Inputs(needs={"dense"})))
     with pytest.raises(CorpusError, match="no sentence encoder 'minilmm'"):
         ensure_features(corpus, "minilmm")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -178,7 +179,7 @@ def test_minilm_comes_from_its_package(corpus_of: Corpora) -> None:
     dense = corpus.train.dense("minilm")
     np.testing.assert_allclose(np.linalg.norm(dense, axis=1), 1, atol=1e-5)
     some = texts_of(corpus, "train")[:5]
-    served = text_batch(some, corpus.analyzer, corpus.vocabulary, needs={"dense"}, encoder=name)
+    served = text_batch(some, corpus.analyzer, corpus.vocabulary, Inputs(needs={"dense"}, encoder=name))
     np.testing.assert_allclose(served.dense, dense[:5], atol=1e-6)
     query, near, far = open_encoder(name).encode(["a cat sat", "a kitten was sitting", "stock prices fell sharply"])
     assert query @ near > query @ far + 0.3

@@ -13,6 +13,7 @@ from texthash.corpora.batches import batches
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.features.cache import ensure_features
 from texthash.corpora.features.encoder import open_encoder
+from texthash.corpora.inputs import Inputs
 from texthash.corpora.prepare import prepare_locally
 from texthash.home import Home
 
@@ -27,7 +28,7 @@ def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: P
     queries = corpus.train.queries
     texts = [text for table in queries.documents() for text in table["text"].to_pylist()]
     np.testing.assert_array_equal(queries.dense(encoder), open_encoder(encoder).encode(texts))
-    batch = next(batches(corpus.train, 16, needs={"pairs", "dense"}, shuffle_seed=0, encoder=encoder))
+    batch = next(batches(corpus.train, 16, Inputs(needs={"pairs", "dense"}, encoder=encoder), shuffle_seed=0))
     for side, split in ((batch.query, queries), (batch.positive, corpus.train), (batch.negative, corpus.train)):
         assert side is not None
         assert side.dense is not None
