@@ -88,6 +88,36 @@ def fit(
     return _Fit(method, train, config, validate, on_epoch, checkpointer).run()
 
 
+@dataclass(frozen=True)
+class _StageRun:
+    """A gradient stage as one call of :func:`fit` goes through it.
+
+    Attributes:
+        number: Of the stage, from 0.
+        stage: The method's.
+        epochs: How many it takes.
+        batch_size: Documents in a global batch.
+        steps: Batches in an epoch.
+        optimizers: By name.
+        rates: Learning rates of the groups of each optimiser, before the schedule.
+    """
+
+    number: int
+    stage: GradientStage
+    epochs: int
+    batch_size: int
+    steps: int
+    optimizers: Optimizers
+    rates: dict[str, list[float]]
+
+    def follow_schedule(self, progress: Progress) -> None:
+        """Set the learning rates of the step that comes."""
+        factor = self.stage.learning_rate(progress)
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * factor
+
+
 class _Fit:
     """The state of one call of :func:`fit`."""
 
@@ -147,51 +177,50 @@ class _Fit:
         self._report(EpochReport("thresholds", 1, 1, {}, self.best, *self._pace(started)))
 
     def _gradient_stage(self, number: int, stage: GradientStage, done: int, states: State | None) -> None:
-        optimizers = stage.optimizers()
-        rates = {name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()}
+        run = self._stage_run(number, stage)
         for name, state in (states or {}).items():
-            optimizers[name].load_state_dict(state)
+            run.optimizers[name].load_state_dict(state)
         if done == 0:
             self.workers.share(self.method)
             self.best, self.best_weights, self.stale = None, None, 0
-        epochs = self.config.epochs or stage.epochs
-        batch_size = self.config.batch_size or stage.batch_size
-        per_epoch = count_batches(self.train, batch_size, self.method.inputs, self.workers.size)
-        for epoch in range(done, epochs):
+        for epoch in range(done, run.epochs):
             if self.config.patience and self.stale >= self.config.patience:
                 break
             started = time.perf_counter()
-            terms = self._epoch(number, stage, epoch, batch_size, per_epoch, epochs, optimizers, rates)
+            terms = self._epoch(run, epoch)
             pace = self._pace(started)
-            last = epoch + 1 == epochs
+            last = epoch + 1 == run.epochs
             validation = None
             if stage.selected and (last or (epoch + 1) % self.config.validate_every == 0):
                 calibrate(self.method, self.train)
                 validation = self._validated()
                 self._keep_if_best(validation)
-            self._report(EpochReport(stage.name, epoch + 1, epochs, terms, validation, *pace))
-            self._save(number, epoch + 1, optimizers)
+            self._report(EpochReport(stage.name, epoch + 1, run.epochs, terms, validation, *pace))
+            self._save(number, epoch + 1, run.optimizers)
         if self.best_weights is not None:
             self.method.load_state_dict(self.best_weights)
 
-    def _epoch(
-        self,
-        number: int,
-        stage: GradientStage,
-        epoch: int,
-        batch_size: int,
-        per_epoch: int,
-        epochs: int,
-        optimizers: Optimizers,
-        rates: dict[str, list[float]],
-    ) -> dict[str, float]:
+    def _stage_run(self, number: int, stage: GradientStage) -> _StageRun:
+        optimizers = stage.optimizers()
+        batch_size = self.config.batch_size or stage.batch_size
+        return _StageRun(
+            number=number,
+            stage=stage,
+            epochs=self.config.epochs or stage.epochs,
+            batch_size=batch_size,
+            steps=count_batches(self.train, batch_size, self.method.inputs, self.workers.size),
+            optimizers=optimizers,
+            rates={name: [group["lr"] for group in o.param_groups] for name, o in optimizers.items()},
+        )
+
+    def _epoch(self, run: _StageRun, epoch: int) -> dict[str, float]:
         """One pass over the training documents; all randomness is a function of (seed, stage, epoch, worker),
         so a resumed run repeats an uninterrupted one."""
-        base = self._seed(number, epoch)
+        base = self._seed(run.number, epoch)
         torch.manual_seed(base + 1 + self.workers.rank)
         progress = Progress(
-            step=epoch * per_epoch,
-            total=epochs * per_epoch,
+            step=epoch * run.steps,
+            total=run.epochs * run.steps,
             epoch=epoch,
             generator=torch.Generator(self.device).manual_seed(base + 1 + self.workers.rank),
             workers=self.workers,
@@ -201,25 +230,22 @@ class _Fit:
         steps: Counter[str] = Counter()
         for batch in batches(
             self.train,
-            batch_size,
+            run.batch_size,
             self.method.inputs,
             shuffle_seed=base,
             rank=self.workers.rank,
             workers=self.workers.size,
         ):
-            factor = stage.learning_rate(progress)
-            for name, optimizer in optimizers.items():
-                for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
-                    group["lr"] = rate * factor
+            run.follow_schedule(progress)
             with self._precision():
-                terms = stage.step(batch.to(self.device), progress, optimizers)
+                terms = run.stage.step(batch.to(self.device), progress, run.optimizers)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach()
                 steps[name] += 1
             progress.step += 1
         # A term that only some steps have is the mean over these.
         means = {name: float(self.workers.mean(total)) / steps[name] for name, total in sums.items()}
-        _check_finite(means, stage.name, epoch + 1)
+        _check_finite(means, run.stage.name, epoch + 1)
         return means
 
     # -- bookkeeping ------------------------------------------------------------------------------------------
