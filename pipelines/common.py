@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from texthash.cli.output import present
 from texthash.config import Config, load_config
 from texthash.errors import UsageError, exit_status, explained
 from texthash.home import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
@@ -54,7 +53,7 @@ def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Co
 
 
 def finish(main: Callable[[], Any], verbose: bool) -> int:
-    """Run, and print what ``main`` returns as JSON on stdout.
+    """Run, and print what ``main`` returns on stdout: tables on a terminal, else JSON.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong use.
@@ -73,8 +72,7 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
         say(f"error: {known}")
         return exit_status(known)
     if result is not None:
-        json.dump(result, sys.stdout, indent=2, default=str)
-        print(flush=True)
+        present(result)
     return 0
 
 

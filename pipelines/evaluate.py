@@ -4,7 +4,7 @@
     python pipelines/evaluate.py nash-pydoc-random60-32b-s0-1a2b3c4d --test
 
 The model is a directory under ``runs/models``, or its name there. Figures, plots and a report go to the model's
-directory and its MLflow run; asked for test again, the program gives what it found the first time. Prints JSON.
+directory and its MLflow run; asked for test again, the program gives what it found the first time. Prints the figures.
 """
 
 import argparse

@@ -5,17 +5,18 @@
 
 On a running cluster (RAY_ADDRESS, or a submitted job) the service goes on after the program. Without one the program
 starts a local cluster and stays in the foreground, serving, until Ctrl-C; ``--no-serve`` ends it before that. State
-lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary as JSON.
+lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary, on a terminal as tables, into
+a file or a pipe as JSON (so that ``| cat`` shows that).
 """
 
 import argparse
-import json
 import sys
 import time
 from typing import Any
 
 from common import parser, run, step
 
+from texthash.cli.output import present
 from texthash.config import Config
 from texthash.distributed import check_shared, cluster
 from texthash.home import Home
@@ -58,7 +59,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         if arguments.no_serve or not local:
             return summary
         with foreground(summary["url"]):
-            print(json.dumps(summary, indent=2, default=str), file=STDOUT, flush=True)
+            present(summary, STDOUT)
             say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
         return None
 

@@ -4,7 +4,7 @@
     python pipelines/prepare.py corpus.name=mine corpus.path=documents.jsonl
     ray job submit --working-dir . -- python pipelines/prepare.py --config configs/quickstart.yaml
 
-Prints what was prepared as JSON.
+Prints what was prepared.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python pipelines/soak.py --minutes 30 --plot soak.png
 
 Samples the memory of every replica and the files of the index each second, looks for every acknowledged document at the
-end, takes them all out again, and prints the figures as JSON. Exit status 1 if a request failed, or a document is not
-as it was acknowledged.
+end, takes them all out again, and prints the figures. Exit status 1 if a request failed, or a document is not as it was
+acknowledged.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 Cells that are done are skipped, so the same command goes on where one was interrupted; a cell that fails does not end
 the others. Each cell is a run in MLflow, nested in the study's. Codes and relevance are kept: a new metric needs no
 new training (``texthash evaluate --rescore STUDY``). ``texthash report STUDY`` describes it on one page. Prints a
-summary as JSON.
+summary.
 """
 
 import argparse

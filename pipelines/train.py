@@ -4,7 +4,7 @@
     ray job submit --working-dir . -- python pipelines/train.py --config configs/quickstart.yaml training.workers=2
 
 Prepares the corpus if need be. Interrupted, the same command goes on from the last epoch. The test split stays
-closed: pipelines/evaluate.py opens it for a final model. Prints the models and their validation figures as JSON.
+closed: pipelines/evaluate.py opens it for a final model. Prints the models and their validation figures.
 """
 
 import argparse

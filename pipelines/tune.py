@@ -7,7 +7,7 @@
 ``--dry-run`` prints the search space and what it would cost, at the least and at the most, by models trained before.
 ``--resume`` goes on with the latest unfinished sweep of the same configuration, after the program or its machine died.
 All choices are made on validation. The best model becomes the champion, with its index released, if it beats the
-present one (``--promote``, ``tracking.promote``). Prints trials, models and figures as JSON.
+present one (``--promote``, ``tracking.promote``). Prints trials, models and figures.
 """
 
 import argparse

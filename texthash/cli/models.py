@@ -23,7 +23,7 @@ from texthash.cli.options import (
     settings_of,
     study_of,
 )
-from texthash.cli.output import emit, show
+from texthash.cli.output import emit, present, show
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.home import resolve_home
@@ -70,7 +70,7 @@ def train(
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
     figures = {split: evaluation.metrics for split, evaluation in found.items()}
-    emit({"model": str(model.directory), "run": model.run.run_id, **figures})
+    present({"model": str(model.directory), "run": model.run.run_id, **figures})
 
 
 def tune(

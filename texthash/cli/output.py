@@ -1,17 +1,18 @@
-"""What commands print: JSON, or rows as a table."""
+"""What commands and programs print: JSON, or tables for a person to read."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from texthash.progress import say
 
 _WIDE = 10_000
 _SHORTENED = {"title", "text"}
 _LONG = 120
+_FEW = 10  # numbers that are read in one line
 
 
 def emit(value: Any) -> None:
@@ -27,17 +28,78 @@ def show(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] |
     if not rows:
         say("there are none")
         return
+    _print(rows, list(columns or rows[0]))
+
+
+def present(summary: Mapping[str, Any], file: TextIO | None = None) -> None:
+    """What a program has done: as JSON, or on a terminal as tables.
+
+    Args:
+        summary: Plain values. Of members with many numbers under the same names, each becomes a column of one table
+            (figures of several splits); of rows, each becomes a line, or tables of its own where it has such members.
+        file: Default: stdout.
+    """
+    out = file or sys.stdout
+    if not out.isatty():
+        print(json.dumps(summary, indent=2, default=str), file=out, flush=True)
+        return
+    _present(summary, out)
+    out.flush()
+
+
+def _present(summary: Mapping[str, Any], file: TextIO) -> None:
+    figures = {name: value for name, value in summary.items() if _is_figures(value)}
+    rows = {name: value for name, value in summary.items() if _is_rows(value)}
+    facts = {
+        name.replace("_", " "): _line(value)
+        for name, value in summary.items()
+        if name not in figures and name not in rows and value not in (None, [], {})
+    }
+    for name, value in facts.items():  # not in a table, which would cut a path in two
+        print(f"{name:<{max(map(len, facts))}}  {value}", file=file)
+    while figures:
+        names = next(iter(figures.values())).keys()
+        alike = {title: figures.pop(title) for title in list(figures) if figures[title].keys() == names}
+        table = [{"figure": name, **{title: values[name] for title, values in alike.items()}} for name in names]
+        _print(table, ["figure", *alike], file)
+    for entries in rows.values():
+        if any(_is_figures(value) for value in entries[0].values()):
+            for entry in entries:
+                _present(entry, file)
+        else:
+            _print([{name: _line(value) for name, value in entry.items()} for entry in entries], [*entries[0]], file)
+
+
+def _is_figures(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > _FEW
+        and all(isinstance(number, (int, float)) for number in value.values())
+    )
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
+
+
+def _line(value: Any) -> Any:
+    """Several values in one line; a single one as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_line(member)}" for name, member in value.items() if member is not None)
+    return ", ".join(str(_line(member)) for member in value) if isinstance(value, (list, tuple)) else value
+
+
+def _print(rows: Sequence[dict[str, Any]], names: list[str], file: TextIO | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    names = list(columns or rows[0])
     table = Table(box=None, header_style="bold")
     for name in names:
         table.add_column(name, no_wrap=name == names[0])
     for row in rows:
         table.add_row(*(_cell(row[name], _LONG if name in _SHORTENED else None) for name in names))
     # Into a file or a pipe, a row is one line.
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    Console(file=file, width=None if (file or sys.stdout).isatty() else _WIDE).print(table)
 
 
 def _cell(value: Any, longest: int | None = None) -> str:
