@@ -59,11 +59,18 @@ def opened(released: Home) -> OpenRelease:
 
 
 @pytest.fixture(scope="session")
-def gateway(released: Home, opened: OpenRelease) -> Callable[[LimitsConfig], Gateway]:
+def encoder(released: Home, opened: OpenRelease) -> LocalEncoder:
+    return LocalEncoder(str(released.root), opened.release.name)
+
+
+@pytest.fixture(scope="session")
+def shards(released: Home, opened: OpenRelease) -> list[ShardServer]:
+    return [ShardServer(str(released.root), opened.release.name, number) for number in range(SHARDS)]
+
+
+@pytest.fixture(scope="session")
+def gateway(opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]) -> Callable[[LimitsConfig], Gateway]:
     """Makes gateways that share one encoder and one set of shards."""
-    root, name = str(released.root), opened.release.name
-    encoder = LocalEncoder(root, name)
-    shards = [ShardServer(root, name, number) for number in range(SHARDS)]
     return lambda limits: Gateway(opened.release, limits, encoder, shards)
 
 

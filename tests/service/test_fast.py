@@ -22,7 +22,8 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that says nothing of Ray, in a process that is not connected to it."""
     for name in [name for name in os.environ if name.startswith("RAY_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr("texthash.service.fast._connected", lambda: False)
+    if "ray" in sys.modules:
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
 
 
 def test_a_cluster_that_is_started_inside_has_ports_and_files_of_its_own() -> None:

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.conftest import Asked
+from service.conftest import Asked, LocalEncoder
 from texthash.config import LimitsConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
@@ -22,6 +22,7 @@ from texthash.search.store import shard_of
 from texthash.service.gateway import Gateway
 from texthash.service.problems import KINDS, Problem
 from texthash.service.schemas import SearchRequest
+from texthash.service.shards import ShardServer
 from texthash.service.web import make_app
 
 TEXT = "sort the values of an array"
@@ -367,10 +368,13 @@ class Away:
 
 
 @pytest.fixture
-def halved(gateway: Callable[[LimitsConfig], Gateway]) -> Asked:
-    """A service of which one of two shards is away."""
-    broken = gateway(LimitsConfig())
-    broken._shards = [broken._shards[0], Away()]
+def broken(opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]) -> Gateway:
+    """The way of a request to two shards, of which one is away."""
+    return Gateway(opened.release, LimitsConfig(), encoder, [shards[0], Away()])
+
+
+@pytest.fixture
+def halved(broken: Gateway) -> Asked:
     return Asked(make_app(broken))
 
 
@@ -393,9 +397,7 @@ def test_partial_answers_are_given_to_those_who_take_them(halved: Asked, asked: 
     assert (unknown.status_code, unknown.json()["shard"]) == (503, 1), "its code cannot be had"
 
 
-def test_one_who_takes_a_partial_answer_changes_nothing_for_others(gateway) -> None:
-    broken = gateway(LimitsConfig())
-    broken._shards = [broken._shards[0], Away()]
+def test_one_who_takes_a_partial_answer_changes_nothing_for_others(broken: Gateway) -> None:
     requests = [SearchRequest(queries=[{"text": TEXT}], allow_partial=allow) for allow in (True, False)]
     given, refused = asyncio.run(broken.search(requests))
     assert given.missing == [1]

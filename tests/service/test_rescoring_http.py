@@ -19,7 +19,6 @@ from texthash.hamming.codes import from_hex
 from texthash.home import Home
 from texthash.search.release import OpenRelease
 from texthash.search.rescoring import search_rescored, signs_of
-from texthash.service.encoder import Texts
 from texthash.service.gateway import Gateway
 from texthash.service.schemas import SearchRequest
 from texthash.service.web import make_app
@@ -109,14 +108,9 @@ def test_requests_that_share_a_batch_are_answered_apart(gateway: Callable[[Limit
     assert together[1][0]["hits"] == together[2][0]["hits"][:5]
 
 
-def test_activations_travel_only_when_asked_for(
-    gateway: Callable[[LimitsConfig], Gateway], opened: OpenRelease
-) -> None:
-    encoder = gateway(LimitsConfig())._encoder
-    plain, asked = (
-        asyncio.run(encoder.encode(Texts(opened.release.name, TEXTS, "query", margins=margins)))
-        for margins in (False, True)
-    )
+def test_activations_travel_only_when_asked_for(gateway: Callable[[LimitsConfig], Gateway]) -> None:
+    one = gateway(LimitsConfig())
+    plain, asked = (asyncio.run(one.encode(TEXTS, "query", margins=margins))[1] for margins in (False, True))
     assert (plain.margins, plain.logits, asked.logits) == (None, None, None)
     assert np.array_equal(np.packbits(asked.margins > 0, axis=1), asked.codes)
 
