@@ -1,7 +1,7 @@
 """Measure texthash beside its peers: ``python pipelines/benchmark.py search --json search.json``.
 
-Each command is a module of ``pipelines/benchmarks/`` and writes ``{"machine", "commit", "rows"}`` to the file given by
-``--json`` (``-`` for stdout), and a table to stderr. Exit status: 0 done, 1 failed, 2 wrong use.
+Each command is a module of ``pipelines/benchmarks/`` and prints a table to stderr; with ``--json`` it also writes
+``{"machine", "commit", "rows"}`` to a file (``-``: to stdout). Exit status: 0 done, 1 failed, 2 wrong use.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Asked:
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all by default.")] = None,
 ) -> None:
     """Kill the parts of a service of the current release, one after the other, under ten searches and writes a second.

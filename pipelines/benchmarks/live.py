@@ -19,7 +19,7 @@ from texthash.search.writer import IndexDocument, IndexWriter
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     documents: Annotated[int, typer.Option(min=1, help="Documents of the index: those of the release, repeated.")] = (
         1_000_000
     ),

@@ -41,7 +41,7 @@ _HELD_OUT = 1000
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     documents: Annotated[list[int] | None, typer.Option(help="Training documents; may be given several times.")] = None,
     length: Annotated[int, typer.Option(min=2, help="Words of a document.")] = 200,
     words: Annotated[int, typer.Option(min=100, help="Words in the vocabulary.")] = 10_000,

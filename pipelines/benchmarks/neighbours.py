@@ -33,7 +33,7 @@ Engine = Callable[[csr_matrix, int, int], Weights]
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     corpus: Annotated[str, typer.Option(help="Name of the corpus.")] = "20newsgroups",
     documents: Annotated[int, typer.Option(min=100, help="Documents; the corpus is repeated to reach it.")] = 18_846,
     words: Annotated[int, typer.Option(min=1, help="Words in the vocabulary.")] = 10_000,

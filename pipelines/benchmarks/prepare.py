@@ -39,7 +39,7 @@ from texthash.progress import say
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     corpus: Annotated[str, typer.Option(help="Name of the corpus whose text is prepared.")] = "20newsgroups",
     documents: Annotated[int | None, typer.Option(min=100, help="Only its first; default: all.")] = None,
     times: Annotated[list[int] | None, typer.Option(min=1, help="So often the corpus, beside scikit-learn.")] = None,

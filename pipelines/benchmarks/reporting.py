@@ -1,4 +1,4 @@
-"""What every benchmark says: the machine, the commit, and its rows, as a table on stderr and as JSON."""
+"""What every benchmark says: the machine, the commit, and its rows, as a table on stderr and, if wanted, as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-JsonOption = Annotated[str, typer.Option("--json", help="Where the JSON goes; - for stdout.")]
+JsonOption = Annotated[str | None, typer.Option("--json", help="Also write JSON to this file; - for stdout.")]
 
 _PACKAGES = ("numpy", "numba", "torch", "ray")
 
@@ -48,10 +48,10 @@ def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, flo
 def report(
     title: str,
     rows: list[dict[str, Any]],
-    destination: str,
+    destination: str | None = None,
     further: dict[str, list[dict[str, Any]]] | None = None,
 ) -> None:
-    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file (stdout for ``-``).
+    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file if wanted (``-``: stdout).
 
     Rows of other columns, ``further``, become tables of their own titles, and follow in the JSON.
     """
@@ -59,6 +59,8 @@ def report(
     for name, content in tables.items():
         if content:
             _print(name, content)
+    if destination is None:
+        return
     every = [row for content in tables.values() for row in content]
     text = json.dumps({"machine": _machine(), "commit": _commit(), "rows": every}, indent=2) + "\n"
     if destination == "-":

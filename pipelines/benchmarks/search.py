@@ -30,7 +30,7 @@ _CHECKED, _CHECKED_BY_NUMPY = 64, 2
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     documents: Annotated[
         int | None, typer.Option(min=1, help="Codes in the index. Default: 10 million, or all that --codes gives.")
     ] = None,

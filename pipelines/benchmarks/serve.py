@@ -28,7 +28,7 @@ _START_S = 120.0
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     clients: Annotated[list[int] | None, typer.Option(min=1, help="Clients; may be given several times.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 8.0,
     engine: Annotated[list[str] | None, typer.Option(help="texthash or fastapi_faiss; both by default.")] = None,
@@ -50,7 +50,7 @@ def command(
 
 
 def _measure(
-    home: Home, name: str, engine: list[str] | None, proxy: str, clients: list[int], seconds: float, json: str
+    home: Home, name: str, engine: list[str] | None, proxy: str, clients: list[int], seconds: float, json: str | None
 ) -> None:
     bodies = search_bodies(home, name)
     rows: list[dict[str, Any]] = []

@@ -23,8 +23,8 @@ from texthash.workflow.promotion import promote, roll_back
 
 
 def command(
-    json: JsonOption,
     model: Annotated[str, typer.Option(help="Trained model to promote, of the corpus and bits that are released.")],
+    json: JsonOption = None,
     documents: Annotated[int, typer.Option(min=1, help="Documents served: those of the release, repeated.")] = 100_000,
     clients: Annotated[int, typer.Option(min=1, help="Clients that search.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the measurement without a change.")] = 8.0,

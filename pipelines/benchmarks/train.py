@@ -35,8 +35,8 @@ Loss = Callable[[HashMethod, Tensor, Progress], Tensor]
 
 
 def command(
-    json: JsonOption,
     corpus: Annotated[str, typer.Option(help="Directory of a prepared corpus.")],
+    json: JsonOption = None,
     method: Annotated[list[str] | None, typer.Option(help="vdsh, nash; may be given several times.")] = None,
     bits: Annotated[int, typer.Option(help="Bits of a code.")] = 32,
     documents: Annotated[int, typer.Option(min=100, help="Training documents in a measured epoch.")] = 5_000,

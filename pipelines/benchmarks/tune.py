@@ -33,7 +33,7 @@ _SEARCHED = "learning_rate"
 
 
 def command(
-    json: JsonOption,
+    json: JsonOption = None,
     config: Annotated[Path, typer.Option(help="Sweep to measure.")] = _SWEEPS / "nash.yaml",
     trials: Annotated[int, typer.Option(min=1, help="In each sweep.")] = 20,
     epochs: Annotated[int, typer.Option(min=1, help="Of a trial.")] = 5,

@@ -50,6 +50,15 @@ def test_rows_of_every_engine_and_batch(tmp_path):
     assert all(row["gb_per_s"] > 0 for row in written["rows"] if row["engine"] == "read_once")
 
 
+def test_the_table_alone():
+    options = ["--documents", "1000", "--bits", "64", "--k", "10", "--queries", "1", "--rounds", "1"]
+    done = run("search", *options, "--engine", "texthash_flat")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "texthash_flat" in done.stderr
+    assert "ms_per_query" in done.stderr
+
+
 def test_codes_of_a_file_clustered_with_peers_that_are_not_exact_and_a_picture(tmp_path):
     pytest.importorskip("faiss")
     random = np.random.default_rng(0)
@@ -108,12 +117,11 @@ def test_codes_are_learned_from_a_file(small_rows, tmp_path, monkeypatch):
         ["codes", "--out", "x.npy"],
         ["codes", "--out", "x.npy", "--source", "x.jsonl", "--model", "y"],
         ["codes", "--out", "x.npy", "--source", "x.jsonl", "--bits", "16", "--bits", "32"],
-        ["search"],
-        ["search", "--json", "-", "--documents", "0"],
-        ["search", "--json", "-", "--engine", "x"],
-        ["search", "--json", "-", "--clustered"],
-        ["search", "--json", "-", "--k", "0"],
-        ["search", "--json", "-", "--codes", "no-such.npy"],
+        ["search", "--documents", "0"],
+        ["search", "--engine", "x"],
+        ["search", "--clustered"],
+        ["search", "--k", "0"],
+        ["search", "--codes", "no-such.npy"],
     ],
 )
 def test_wrong_use(arguments):
