@@ -62,7 +62,7 @@ def test_codes_are_those_of_the_texts_one_by_one(small_hasher: Path, texts: Text
     read, ids = read_codes(tmp_path / "codes.parquet")
     np.testing.assert_array_equal(read, codes)
     assert ids == [document.id for document in given]
-    assert not list(tmp_path.glob(".*.partial"))
+    assert not list(tmp_path.glob(".*")), "neither what was unfinished nor a lock"
 
 
 def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(

@@ -141,21 +141,36 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; wait for another process that holds it. The system frees it when a process dies.
+    """Hold a lock file, which is there only meanwhile; wait for another process that holds it.
 
-    In an object store nothing is locked: writers of the same object have to write the same bytes there.
+    The system frees it when a process dies, and the next one takes and removes the file that was left. In an object
+    store nothing is locked: writers of the same object have to write the same bytes there.
     """
     if not is_local(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that holds {path}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting for another process that holds {path}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_still(path, file):  # removed by who held it before: others lock a new file of this name
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is held, so that it is ours
+            return
+
+
+def _is_still(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def publish_directory(staged: Path, target: Path, last: str) -> None:

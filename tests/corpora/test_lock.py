@@ -1,0 +1,59 @@
+"""The lock file that one process holds at a time: nobody is let in beside another, and nothing stays behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from texthash.corpora.storage import exclusive
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from texthash.corpora.storage import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / ".lock"
+    inside: list[int] = []
+    most = []
+
+    def work(number: int) -> None:  # a file that is opened twice is locked as between two processes
+        for _ in range(50):
+            with exclusive(lock):
+                inside.append(number)
+                time.sleep(0)
+                most.append(len(inside))
+                inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert most == [1] * 400
+    assert list(lock.parent.iterdir()) == []
+
+
+def test_it_is_gone_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="of the block"), exclusive(tmp_path / ".lock"):
+        raise ValueError("of the block")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_leaves_is_taken_by_the_next(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, lock], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+    assert lock.exists()
+    with exclusive(lock):
+        pass
+    assert list(tmp_path.iterdir()) == []
