@@ -11,7 +11,8 @@ from importlib import import_module
 
 import typer
 
-from texthash.errors import TexthashError, UsageError
+from texthash.cli.wrong_use import end_on_wrong_use
+from texthash.errors import exit_status, explained
 from texthash.progress import say
 
 COMMANDS = ("codes", "faults", "live", "memory", "neighbours", "prepare", "search", "serve", "swap", "train", "tune")
@@ -25,11 +26,15 @@ def main() -> int:
     for name in [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS:
         app.command(name)(import_module(f"benchmarks.{name}").command)
     try:
-        app()
-    except TexthashError as error:
-        say(f"error: {error}")
-        return 2 if isinstance(error, UsageError) else 1
-    return 0
+        status = app(standalone_mode=False)
+    except Exception as error:
+        end_on_wrong_use(error)
+        known = explained(error)
+        if known is None:
+            raise
+        say(f"error: {known}")
+        return exit_status(known)
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

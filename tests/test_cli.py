@@ -248,12 +248,15 @@ def test_a_dry_run_prints_the_space_and_the_cost(cli):
         (["tune", "nash", "--promote", "perhaps", "--dry-run"], 2, "perhaps"),
         (["tune", "lsh", "--dry-run"], 2, "nothing to search for lsh"),
         (["trian"], 2, "No such command 'trian'"),
+        (["encode", "--fromm", "x"], 2, "No such option: --fromm"),
+        (["serve", "promote"], 2, "serve promote --help"),
     ],
 )
 def test_errors_are_one_problem_one_remedy_and_the_right_status(cli, arguments, status, says):
     code, out, err = cli(*arguments)
     assert code == status
     assert says in err
+    assert err.count("error: ") == err.count("  remedy: ") == 1
     assert "Traceback" not in err
     assert out == ""
 

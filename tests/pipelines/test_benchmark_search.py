@@ -114,6 +114,7 @@ def test_codes_are_learned_from_a_file(small_rows, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["codes"],
         ["codes", "--out", "x.npy"],
         ["codes", "--out", "x.npy", "--source", "x.jsonl", "--model", "y"],
         ["codes", "--out", "x.npy", "--source", "x.jsonl", "--bits", "16", "--bits", "32"],
@@ -128,3 +129,4 @@ def test_wrong_use(arguments):
     done = run(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
+    assert done.stderr.count("error: ") == done.stderr.count("  remedy: ") == 1

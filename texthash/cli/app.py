@@ -13,6 +13,7 @@ import typer
 
 from texthash import __version__
 from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
+from texthash.cli.wrong_use import end_on_wrong_use
 from texthash.errors import exit_status, explained
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = app(arguments, standalone_mode=False)
     except Exception as error:
-        _end_on_usage_error(error)
+        end_on_wrong_use(error)
         known = explained(error)
         if known is None:
             raise
@@ -84,9 +85,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say("interrupted; the same command goes on where this one ended")
     sys.exit(status if isinstance(status, int) else 0)
 
-
-def _end_on_usage_error(error: Exception) -> None:
-    """Click's own errors (unknown option, missing argument) know how to show themselves."""
-    if hasattr(error, "show") and hasattr(error, "exit_code"):
-        error.show()
-        sys.exit(error.exit_code)
