@@ -84,4 +84,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if status == _INTERRUPTED:
         say("interrupted; the same command goes on where this one ended")
     sys.exit(status if isinstance(status, int) else 0)
-
