@@ -14,7 +14,7 @@ from texthash.progress import say
 from texthash.search.columns import codes_column, schema
 from texthash.search.publish import publish
 from texthash.search.release import Release, open_release
-from texthash.search.store import deal, shard_path, write_shard
+from texthash.search.store import ShardIdentity, deal, shard_path, write_shard
 
 _FLIPPED = 0.05
 _ROWS = 8192
@@ -38,16 +38,15 @@ def enlarge(home: Home, release: Release, documents: int, place: Path) -> Home:
     say(f"enlarge: {rows.num_rows:,} documents to {documents:,}")
     index = made.index / f"enlarged-{documents}"
     for shard in range(shards):
-        write_shard(
-            shard_path(index, shard),
-            deal(_rounds(rows, release.bits, documents), shard, shards),
+        identity = ShardIdentity(
             shard=shard,
             shards=shards,
             bits=release.bits,
             model=release.model_digest,
             vocabulary_hash=release.vocabulary_hash,
-            next_number=documents,
         )
+        mine = deal(_rounds(rows, release.bits, documents), shard, shards)
+        write_shard(shard_path(index, shard), mine, identity, next_number=documents)
     publish(made, model, index, model=release.model, model_version=release.model_version)
     return made
 

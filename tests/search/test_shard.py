@@ -17,6 +17,7 @@ from texthash.search.columns import schema
 from texthash.search.shard import Shard, merge
 from texthash.search.store import (
     FORMAT_VERSION,
+    ShardIdentity,
     Vectors,
     deal,
     read_index,
@@ -53,17 +54,16 @@ def write(index: Path, table: pa.Table, shards: int, model: str = "m" * 64) -> l
     bits = 8 * table.schema.field("code").type.byte_width
     kept = "vector" in table.schema.names
     for shard in range(shards):
-        write_shard(
-            shard_path(index, shard),
-            deal(table.to_batches(max_chunksize=7), shard, shards),
+        identity = ShardIdentity(
             shard=shard,
             shards=shards,
             bits=bits,
             model=model,
             vocabulary_hash="v" * 64,
-            next_number=table.num_rows,
             vectors=Vectors("features", table.schema.field("vector").type.list_size) if kept else None,
         )
+        mine = deal(table.to_batches(max_chunksize=7), shard, shards)
+        write_shard(shard_path(index, shard), mine, identity, table.num_rows)
     return [Shard.open(shard_path(index, shard)) for shard in range(shards)]
 
 
@@ -218,7 +218,7 @@ def test_nothing_is_left_of_a_build_that_fails(tmp_path: Path) -> None:
         yield rows(np.zeros((3, 4), np.uint8), [[]] * 3).to_batches()[0]
         raise OSError("no space left on device")
 
-    facts = {"shard": 0, "shards": 1, "bits": 32, "model": "m", "vocabulary_hash": "v", "next_number": 3}
+    identity = ShardIdentity(shard=0, shards=1, bits=32, model="m", vocabulary_hash="v")
     with pytest.raises(TexthashError, match="make room"):
-        write_shard(tmp_path / "shard", broken(), **facts)
+        write_shard(tmp_path / "shard", broken(), identity, 3)
     assert list(tmp_path.iterdir()) == []

@@ -228,11 +228,11 @@ def test_an_interrupted_promotion_goes_on(home: Home, monkeypatch: pytest.Monkey
     written: list[int] = []
     original = transfers.write_shard
 
-    def stop_at_the_second(path: Path, *args, shard: int, **kwargs):
-        if shard == 1 and len(written) == 1:
+    def stop_at_the_second(path, batches, identity, next_number):
+        if identity.shard == 1 and len(written) == 1:
             raise KeyboardInterrupt
-        written.append(shard)
-        return original(path, *args, shard=shard, **kwargs)
+        written.append(identity.shard)
+        return original(path, batches, identity, next_number)
 
     with monkeypatch.context() as patch:
         patch.setattr(transfers, "write_shard", stop_at_the_second)

@@ -104,17 +104,7 @@ def _copy_shard(source: Path, version: int, target: Path, next_number: int) -> N
             table = dataset.take(order[first : first + _ROWS], columns=columns.names)
             yield from table.cast(columns).combine_chunks().to_batches()
 
-    write_shard(
-        target,
-        rows(),
-        shard=manifest.shard,
-        shards=manifest.shards,
-        bits=manifest.bits,
-        model=manifest.model,
-        vocabulary_hash=manifest.vocabulary_hash,
-        next_number=next_number,
-        vectors=manifest.vectors,
-    )
+    write_shard(target, rows(), manifest, next_number)
 
 
 def _copy_file(source: Path, target: Path) -> None:

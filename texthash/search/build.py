@@ -25,6 +25,7 @@ from texthash.errors import TexthashError
 from texthash.progress import say
 from texthash.search.columns import CONTENT, with_codes
 from texthash.search.store import (
+    ShardIdentity,
     Vectors,
     deal,
     is_written,
@@ -110,17 +111,16 @@ def build_shard(
     hasher = Hasher.load(hasher_dir)
     corpus = PreparedCorpus.open(corpus_path)
     kept = None if vectors is None else Vectors(vectors, vector_width(hasher.method, vectors))
-    write_shard(
-        path,
-        deal(_rows(corpus, index, hasher.bits, kept), shard, shards),
+    identity = ShardIdentity(
         shard=shard,
         shards=shards,
         bits=hasher.bits,
         model=digest(hasher_dir),
         vocabulary_hash=hasher.vocabulary_hash,
-        next_number=sum(len(corpus.split(name)) for name in SPLITS),
         vectors=kept,
     )
+    documents = sum(len(corpus.split(name)) for name in SPLITS)
+    write_shard(path, deal(_rows(corpus, index, hasher.bits, kept), shard, shards), identity, next_number=documents)
 
 
 def is_built(index: Path, shards: int) -> bool:

@@ -64,40 +64,47 @@ class Vectors:
 Content = tuple[int, Vectors | None, str]
 
 
-@dataclass(frozen=True)
-class ShardManifest:
-    """What a shard is. It describes the dataset as built; a release says which later version to read.
+@dataclass(frozen=True, kw_only=True)
+class ShardIdentity:
+    """Which part of which index a shard is.
 
     Attributes:
-        format: Version of this layout.
         shard: Which shard, from 0.
         shards: How many there are.
         bits: Width of the codes.
         model: Digest of the model that made the codes.
         vocabulary_hash: Of that model's vocabulary.
-        documents: Number of documents.
-        checksum: Of their numbers and codes: :class:`Checksum`, in hexadecimal.
-        next_number: One more than the largest document number of the whole index.
-        lance_version: Version of the dataset as built.
         vectors: Which it keeps; None: none.
     """
 
-    format: int
     shard: int
     shards: int
     bits: int
     model: str
     vocabulary_hash: str
-    documents: int
-    checksum: str
-    next_number: int
-    lance_version: int
     vectors: Vectors | None = None
 
     @property
     def content(self) -> Content:
         """Width of the codes, vectors, and the model that made both."""
         return self.bits, self.vectors, self.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardManifest(ShardIdentity):
+    """What a shard is. It describes the dataset as built; a release says which later version to read.
+
+    Attributes:
+        documents: Number of documents.
+        checksum: Of their numbers and codes: :class:`Checksum`, in hexadecimal.
+        next_number: One more than the largest document number of the whole index.
+        lance_version: Version of the dataset as built.
+    """
+
+    documents: int
+    checksum: str
+    next_number: int
+    lance_version: int
 
 
 def described(bits: int, vectors: Vectors | None, model: str) -> str:
@@ -147,16 +154,7 @@ def storage_options(path: Path) -> dict[str, str] | None:
 
 
 def write_shard(
-    path: Path,
-    batches: Iterable[pa.RecordBatch],
-    *,
-    shard: int,
-    shards: int,
-    bits: int,
-    model: str,
-    vocabulary_hash: str,
-    next_number: int,
-    vectors: Vectors | None = None,
+    path: Path, batches: Iterable[pa.RecordBatch], identity: ShardIdentity, next_number: int
 ) -> ShardManifest:
     """Write a shard, which is there when it is whole and on disk.
 
@@ -166,6 +164,8 @@ def write_shard(
     Args:
         path: Where the shard is to appear; none may be there.
         batches: Rows in the form of :func:`texthash.search.columns.schema`, by ascending number.
+        identity: What it is to be; the manifest of another shard stands for what that one is.
+        next_number: As the manifest has it.
 
     Raises:
         TexthashError: one is there already, or the disk takes no more; then nothing is left behind.
@@ -176,12 +176,12 @@ def write_shard(
         raise TexthashError(f"{path} exists already.", "a shard is never overwritten: build under another name.")
     partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
     remove_directory(partial)
-    columns = schema(bits, width_of(vectors))
+    columns = schema(identity.bits, width_of(identity.vectors))
     checksum = Checksum()
 
     def counted() -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            checksum.add(batch.column("number").to_numpy(), codes_of(batch.column("code"), bits))
+            checksum.add(batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits))
             yield batch
 
     try:
@@ -192,19 +192,13 @@ def write_shard(
         dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns, storage_options=options)
         dataset.create_scalar_index("id", "BTREE")
         manifest = ShardManifest(
-            format=FORMAT_VERSION,
-            shard=shard,
-            shards=shards,
-            bits=bits,
-            model=model,
-            vocabulary_hash=vocabulary_hash,
+            **{field.name: getattr(identity, field.name) for field in fields(ShardIdentity)},
             documents=dataset.count_rows(),
             checksum=str(checksum),
             next_number=next_number,
             lance_version=dataset.version,
-            vectors=vectors,
         )
-        write_text(partial / _MANIFEST, json.dumps(asdict(manifest), indent=2))
+        write_text(partial / _MANIFEST, json.dumps({"format": FORMAT_VERSION, **asdict(manifest)}, indent=2))
         if is_local(path):
             Synced(partial).sync()
             partial.rename(path)
@@ -243,6 +237,7 @@ def read_manifest(path: Path) -> ShardManifest:
             f"{path} has index format {found!r}, this version reads {FORMAT_VERSION}.",
             "upgrade texthash." if newer else "build the index again.",
         )
+    del record["format"]
     names = {field.name for field in fields(ShardManifest)} - ({"vectors"} if found < FORMAT_VERSION else set())
     if set(record) != names:
         raise TexthashError(

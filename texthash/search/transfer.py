@@ -28,6 +28,7 @@ from texthash.search.fence import Fence
 from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
 from texthash.search.rows import difference
 from texthash.search.store import (
+    ShardIdentity,
     Vectors,
     is_written,
     kind_of,
@@ -128,17 +129,15 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
             read_manifest(path)
             continue
         dataset = open_documents(home.path(state.uri), state.version, release.bits)
-        write_shard(
-            path,
-            _recoded(dataset, coder, release.bits),
+        identity = ShardIdentity(
             shard=number,
             shards=shards,
             bits=release.bits,
             model=model,
             vocabulary_hash=hasher.vocabulary_hash,
-            next_number=release.next_number,
             vectors=coder.vectors,
         )
+        write_shard(path, _recoded(dataset, coder, release.bits), identity, release.next_number)
     return index
 
 
