@@ -11,7 +11,7 @@ Ranges start at multiples of 32.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,30 @@ _IDLE = 16
 # come from beyond the second-level cache. One query came to 0.80 of the rate of reading at 2 KiB, 0.85 at 4 KiB, and
 # 0.85 to 0.90 at 8 and 16 KiB (64 bits, an AMD EPYC of 2025).
 _AHEAD_BYTES = 8192
+
+
+class Candidates(NamedTuple):
+    """What the queries of a search have found so far.
+
+    Attributes:
+        distances: uint16 [Q, room].
+        rows: int64 [Q, room].
+        sizes: int64 [Q], how many a query has.
+        at: int64 [Q, bound], how many at each distance.
+        bounds: uint64 [Q], the distance that a row has to beat.
+        inside: int64 [Q], how many do.
+        starts, spare_distances, spare_rows: int64 [bound], uint16 [k] and int64 [k], in which they are put in order.
+    """
+
+    distances: Any
+    rows: Any
+    sizes: Any
+    at: Any
+    bounds: Any
+    inside: Any
+    starts: Any
+    spare_distances: Any
+    spare_rows: Any
 
 
 @inlined
@@ -135,9 +159,27 @@ def _allowed_rows(allow: Any, start: int, stop: int) -> Any:
 
 
 @compiled
-def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_distances: Any, spare_rows: Any) -> int:
-    """Order the first ``size`` candidates by distance, keeping the order of equals, cut them to k, return how many are
-    left: a counting sort."""
+def _no_candidates(count: int, k: int, bound: int, room: int) -> Any:
+    """Return the `Candidates` of ``count`` queries before the first row."""
+    return Candidates(
+        np.empty((count, room), np.uint16),
+        np.empty((count, room), np.int64),
+        np.zeros(count, np.int64),
+        np.zeros((count, bound), np.int64),
+        np.full(count, np.uint64(bound), np.uint64),
+        np.zeros(count, np.int64),
+        np.empty(bound, np.int64),
+        np.empty(k, np.uint16),
+        np.empty(k, np.int64),
+    )
+
+
+@compiled
+def _compact(held: Any, query: int) -> None:
+    """Order the candidates of a query by distance, keeping the order of equals, and cut them to k: a counting sort."""
+    distances, rows, size = held.distances[query], held.rows[query], held.sizes[query]
+    starts, spare_distances, spare_rows = held.starts, held.spare_distances, held.spare_rows
+    k = len(spare_rows)
     starts[:] = 0
     for i in range(size):
         starts[distances[i]] += 1
@@ -156,7 +198,20 @@ def _compact(distances: Any, rows: Any, size: int, k: int, starts: Any, spare_di
     for i in range(size):
         distances[i] = spare_distances[i]
         rows[i] = spare_rows[i]
-    return size
+    held.sizes[query] = size
+
+
+@compiled
+def _best(held: Any) -> Any:
+    """Return what `nearest` does, of the candidates that it has in the end."""
+    distances, rows, sizes = held.distances, held.rows, held.sizes
+    for query in range(len(sizes)):
+        _compact(held, query)
+    width = sizes.max() if len(sizes) > 0 else 0
+    for query in range(len(sizes)):
+        distances[query, sizes[query] : width] = NO_DISTANCE
+        rows[query, sizes[query] : width] = -1
+    return distances[:, :width], rows[:, :width], sizes
 
 
 @inlined
@@ -179,35 +234,42 @@ def _gather(words: Any, allow: Any, start: int, stop: int, few_rows: Any, few_wo
 
 
 @inlined
-def _enter(
-    distance: Any,
-    row: int,
-    k: int,
-    distances: Any,
-    rows: Any,
-    sizes: Any,
-    query: int,
-    at: Any,
-    inside: Any,
-    bounds: Any,
-    starts: Any,
-    spare_distances: Any,
-    spare_rows: Any,
-) -> None:
+def _enter(held: Any, query: int, distance: Any, row: int) -> None:
     """Add a row that is nearer than the query's bound to its candidates, and lower the bound as `nearest` says."""
-    size = sizes[query]
-    distances[query, size] = distance
-    rows[query, size] = row
-    sizes[query] = size + 1
-    at[query, distance] += 1
-    inside[query] += 1
-    while inside[query] >= k:
-        bounds[query] -= np.uint64(1)
-        inside[query] -= at[query, bounds[query]]
-    if sizes[query] == distances.shape[1]:
-        sizes[query] = _compact(
-            distances[query], rows[query], distances.shape[1], k, starts, spare_distances, spare_rows
-        )
+    size = held.sizes[query]
+    held.distances[query, size] = distance
+    held.rows[query, size] = row
+    held.sizes[query] = size + 1
+    held.at[query, distance] += 1
+    held.inside[query] += 1
+    while held.inside[query] >= len(held.spare_rows):
+        held.bounds[query] -= np.uint64(1)
+        held.inside[query] -= held.at[query, held.bounds[query]]
+    if held.sizes[query] == held.distances.shape[1]:
+        _compact(held, query)
+
+
+@inlined
+def _look_through(words: Any, queries: Any, query: int, allow: Any, first: int, last: int, held: Any) -> Any:
+    """Enter the allowed rows of first..last-1 that are nearer than the query's bound. Return whether one was."""
+    whole = first + (last - first) // LANES * LANES
+    entered = False
+    for row in range(first, last, LANES):
+        candidates = np.uint32(0xFFFFFFFF)
+        if len(allow) > 0:
+            candidates = allow[row // LANES]
+        if row == whole:
+            candidates &= np.uint32((1 << (last - whole)) - 1)
+        else:
+            candidates &= below(group_distance(words, queries, query, row), held.bounds[query])
+        while candidates != 0:
+            found = row + lowest(candidates)
+            candidates &= candidates - np.uint32(1)
+            distance = row_distance(words, queries, query, found)
+            if distance < held.bounds[query]:
+                entered = True
+                _enter(held, query, distance, found)
+    return entered
 
 
 @compiled
@@ -229,16 +291,7 @@ def nearest(
         size, and a query with fewer has `NO_DISTANCE` and -1 after them.
     """
     count = queries.shape[0]
-    distances = np.empty((count, room), np.uint16)
-    rows = np.empty((count, room), np.int64)
-    sizes = np.zeros(count, np.int64)
-    inside = np.zeros(count, np.int64)  # candidates nearer than the query's bound
-    bounds = np.full(count, np.uint64(bound), np.uint64)
-    at = np.zeros((count, bound), np.int64)  # candidates at each distance
-    starts = np.empty(bound, np.int64)
-    spare_distances = np.empty(k, np.uint16)
-    spare_rows = np.empty(k, np.int64)
-    spare = (starts, spare_distances, spare_rows)
+    held = _no_candidates(count, k, bound, room)
     few_rows = np.empty(block // _SPARSE + 1, np.int64)
     few_words = np.empty((words.shape[0], block // _SPARSE + 1), np.uint64)
     masked = len(allow) > 0
@@ -259,9 +312,8 @@ def nearest(
             for query in range(count):
                 for i in range(few):
                     distance = row_distance(few_words, queries, query, i)
-                    if distance < bounds[query]:
-                        found = few_rows[i]
-                        _enter(distance, found, k, distances, rows, sizes, query, at, inside, bounds, *spare)
+                    if distance < held.bounds[query]:
+                        _enter(held, query, distance, few_rows[i])
             continue
         for query in range(count):
             if whole > first:
@@ -270,36 +322,11 @@ def nearest(
                     least = _allowed_minimum(words, queries, query, first, whole, ask, allow)
                 else:
                     least = _block_minimum(words, queries, query, first, whole, ask)
-                if below(least, bounds[query]) == 0 and whole == last:
+                if below(least, held.bounds[query]) == 0 and whole == last:
                     continue
-            nothing = True
-            for row in range(first, last, LANES):
-                candidates = np.uint32(0xFFFFFFFF)
-                if masked:
-                    candidates = allow[row // LANES]
-                if row == whole:
-                    candidates &= np.uint32((1 << (last - whole)) - 1)
-                else:
-                    candidates &= below(group_distance(words, queries, query, row), bounds[query])
-                while candidates != 0:
-                    found = row + lowest(candidates)
-                    candidates &= candidates - np.uint32(1)
-                    distance = row_distance(words, queries, query, found)
-                    if distance >= bounds[query]:
-                        continue
-                    nothing = False
-                    _enter(distance, found, k, distances, rows, sizes, query, at, inside, bounds, *spare)
-            if nothing:
+            if not _look_through(words, queries, query, allow, first, last, held):
                 idle[query] += 1
-    width = 0
-    for query in range(count):
-        sizes[query] = _compact(distances[query], rows[query], sizes[query], k, starts, spare_distances, spare_rows)
-        width = max(width, sizes[query])
-    for query in range(count):
-        for place in range(sizes[query], width):
-            distances[query, place] = NO_DISTANCE
-            rows[query, place] = -1
-    return distances[:, :width], rows[:, :width], sizes
+    return _best(held)
 
 
 @compiled
