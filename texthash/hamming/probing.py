@@ -55,6 +55,36 @@ class Levels(NamedTuple):
     density: Any
 
 
+class Prices(NamedTuple):
+    """What the steps of a search cost, and how much a query may spend: `texthash.hamming.tables.Costs`."""
+
+    probe: float
+    candidate: float
+    budget: float
+
+
+class Search(NamedTuple):
+    """What the search of one query reads, and the room that it works in.
+
+    Attributes:
+        words, queries, allow: As in `texthash.hamming.scanning`.
+        query: Which of them.
+        tables: A `Substrings`.
+        state: A `Levels`.
+        ahead: int64 [2, `_AHEAD`], where the rows of each value that was looked up begin and end.
+        pending: int64 [`_PENDING`], places of a table whose rows wait to be compared.
+    """
+
+    words: Any
+    queries: Any
+    allow: Any
+    query: int
+    tables: Any
+    state: Any
+    ahead: Any
+    pending: Any
+
+
 # Values looked up side by side: memory is asked for all of them before the first is needed.
 _AHEAD = 32
 # Rows compared side by side, for the same reason.
@@ -128,8 +158,9 @@ def fill_table(words: Any, start: int, width: int, offsets: Any, rows: Any, frag
 
 
 @inlined
-def _begin(tables: Any, queries: Any, query: int, state: Any) -> None:
+def _begin(search: Any) -> None:
     """Fill what a query starts from."""
+    tables, state, queries, query = search.tables, search.state, search.queries, search.query
     for table in range(len(tables.starts)):
         start, width = tables.starts[table], tables.widths[table]
         state.values[table] = _of_query(queries, query, start, width)
@@ -143,12 +174,12 @@ def _begin(tables: Any, queries: Any, query: int, state: Any) -> None:
 
 
 @inlined
-def _cheapest(tables: Any, state: Any, probe_cost: float, candidate_cost: float) -> Any:
+def _cheapest(tables: Any, state: Any, prices: Any) -> Any:
     """Return the table whose next level costs least, -1 when every level has been searched; and what it costs."""
     chosen = -1
     least = np.inf
     for table in range(len(tables.widths)):
-        cost = state.probes[table] * (probe_cost + state.density[table] * candidate_cost)
+        cost = state.probes[table] * (prices.probe + state.density[table] * prices.candidate)
         if state.reach[table] < tables.widths[table] and cost < least:
             chosen = table
             least = cost
@@ -164,18 +195,18 @@ def _following(flips: Any) -> Any:
 
 
 @inlined
-def _look_up(tables: Any, state: Any, chosen: int, flips: Any, ahead: Any) -> Any:
+def _look_up(search: Any, chosen: int, flips: Any) -> Any:
     """Look up the next values of a level of the chosen table, in ascending order of the bits in which they differ from
-    the query's, and ask memory for their rows.
+    the query's, fill ``ahead`` with them, and ask memory for their rows.
 
     Args:
         flips: Bits in which the first of them differs.
-        ahead: int64 [2, `_AHEAD`], filled: where the rows of each value begin and end.
 
     Returns:
         (values looked up, flips of the one after them, whether there is one, rows met).
     """
-    value, base = state.values[chosen], tables.bases[chosen]
+    tables, ahead = search.tables, search.ahead
+    value, base = search.state.values[chosen], tables.bases[chosen]
     end = np.uint64(1) << np.uint64(tables.widths[chosen])
     size = 0
     more: Any = True
@@ -205,36 +236,25 @@ def _look_up(tables: Any, state: Any, chosen: int, flips: Any, ahead: Any) -> An
 
 
 @inlined
-def _known(words: Any, row: int, tables: Any, state: Any, chosen: int) -> Any:
+def _known(search: Any, row: int, chosen: int) -> Any:
     """Whether a row has been met in a table other than the chosen one."""
+    tables, state = search.tables, search.state
     known = False
     for table in range(len(tables.starts)):
         if table != chosen:
-            other = _of_row(words, row, tables.starts[table], tables.widths[table]) ^ state.values[table]
+            other = _of_row(search.words, row, tables.starts[table], tables.widths[table]) ^ state.values[table]
             known |= np.int64(popcount(other)) <= state.reach[table]
     return known
 
 
 @inlined
-def _compare(
-    words: Any,
-    queries: Any,
-    query: int,
-    allow: Any,
-    tables: Any,
-    state: Any,
-    chosen: int,
-    pending: Any,
-    waiting: int,
-    best: Any,
-    size: int,
-    top: int,
-) -> Any:
-    """Compare the rows at some places of the chosen table with the query. Returns as `enter`."""
+def _compare(search: Any, chosen: int, waiting: int, best: Any, size: int, top: int) -> Any:
+    """Compare the rows at the first ``waiting`` of the pending places with the query. Returns as `enter`."""
+    words, allow, pending = search.words, search.allow, search.pending
     count = words.shape[1]
     masked = len(allow) > 0
     for p in range(waiting):
-        row = np.int64(tables.rows[chosen, pending[p]])
+        row = np.int64(search.tables.rows[chosen, pending[p]])
         pending[p] = row
         for word in range(words.shape[0]):
             fetch(words, word * count + row)
@@ -244,17 +264,18 @@ def _compare(
         row = pending[p]
         if masked and not (allow[row // 32] >> np.uint32(row % 32)) & np.uint32(1):
             continue
-        distance = np.int64(row_distance(words, queries, query, row))
-        if distance <= top and not _known(words, row, tables, state, chosen):
+        distance = np.int64(row_distance(words, search.queries, search.query, row))
+        if distance <= top and not _known(search, row, chosen):
             size, top = enter(best, size, top, distance, row)
     return size, top
 
 
 @inlined
-def _may_enter(tables: Any, state: Any, chosen: int, place: int, radius: Any, best: Any, size: int, top: int) -> Any:
+def _may_enter(search: Any, chosen: int, place: int, radius: Any, best: Any, size: int, top: int) -> Any:
     """Whether the row at a place of the chosen table may belong to the best, as far as its substring, which differs in
     ``radius`` bits, and its fragment tell."""
-    near = np.int64(radius + popcount(tables.fragments[chosen, place] ^ np.uint32(state.pieces[chosen])))
+    tables = search.tables
+    near = np.int64(radius + popcount(tables.fragments[chosen, place] ^ np.uint32(search.state.pieces[chosen])))
     k = len(best)
     if near == top and k > 0 and size == k:  # equal to the k-th: only a lower row can take its place
         return tables.rows[chosen, place] < np.uint32(best[0])
@@ -262,24 +283,11 @@ def _may_enter(tables: Any, state: Any, chosen: int, place: int, radius: Any, be
 
 
 @inlined
-def _meet(
-    words: Any,
-    queries: Any,
-    query: int,
-    allow: Any,
-    tables: Any,
-    state: Any,
-    chosen: int,
-    ahead: Any,
-    found: int,
-    pending: Any,
-    best: Any,
-    size: int,
-    top: int,
-) -> Any:
+def _meet(search: Any, chosen: int, found: int, best: Any, size: int, top: int) -> Any:
     """Go through the rows of the ``found`` values that were looked up. Returns as `enter`."""
+    tables, ahead, pending = search.tables, search.ahead, search.pending
     short = tables.fragments.shape[1] > 0
-    radius = np.uint64(state.reach[chosen] + 1)
+    radius = np.uint64(search.state.reach[chosen] + 1)
     waiting = 0
     # Once more than there are values, for what is still waiting then.
     for i in range(found + 1):
@@ -287,16 +295,39 @@ def _meet(
         end: Any = ahead[1, i] if i < found else 0
         while place < end or (i == found and waiting > 0):
             if place < end:
-                if not short or _may_enter(tables, state, chosen, place, radius, best, size, top):
+                if not short or _may_enter(search, chosen, place, radius, best, size, top):
                     fetch(tables.rows, chosen * tables.rows.shape[1] + place)
                     pending[waiting] = place
                     waiting += 1
                 place += 1
                 if waiting < _PENDING:
                     continue
-            size, top = _compare(words, queries, query, allow, tables, state, chosen, pending, waiting, best, size, top)
+            size, top = _compare(search, chosen, waiting, best, size, top)
             waiting = 0
     return size, top
+
+
+@inlined
+def _search_level(search: Any, chosen: int, prices: Any, spent: float, best: Any, size: int, top: int) -> Any:
+    """Search the next level of the chosen table, unless it takes more than is left of the budget.
+
+    Returns:
+        (size and top as `enter` does, values looked up, candidates met, whether the query is given up).
+    """
+    flips = (np.uint64(1) << np.uint64(search.state.reach[chosen] + 1)) - np.uint64(1)
+    looked = 0
+    met: Any = 0
+    given_up = False
+    more: Any = True
+    while more:
+        found, flips, more, newly = _look_up(search, chosen, flips)
+        looked += found
+        met += newly
+        if spent + looked * prices.probe + met * prices.candidate > prices.budget:
+            given_up = True
+            break
+        size, top = _meet(search, chosen, found, best, size, top)
+    return size, top, looked, met, given_up
 
 
 @inlined
@@ -316,9 +347,7 @@ def probe(
     allow: Any,
     tables: Any,
     bound: int,
-    probe_cost: float,
-    candidate_cost: float,
-    budget: float,
+    prices: Any,
     first: int,
     last: int,
     keys: Any,
@@ -333,8 +362,8 @@ def probe(
 
     Args:
         tables: A `Substrings`.
-        probe_cost, candidate_cost, budget: A query whose next level would bring the cost of its probes and candidates
-            above the budget is given up.
+        prices: A `Prices`; a query whose next level would bring the cost of its probes and candidates above the budget
+            is given up.
         keys: uint64 [Q, k], filled in ascending order; k = 0: the rows are only counted.
         sizes: int64 [Q], filled: keys of each query, or rows counted; -1 for a query that was given up.
         work: int64 [Q, 2], filled: values looked up, and candidates met.
@@ -351,6 +380,7 @@ def probe(
     pending = np.empty(_PENDING, np.int64)
 
     for query in range(first, last):
+        search = Search(words, queries, allow, query, tables, state, ahead, pending)
         best = keys[query]
         size = 0
         top = np.int64(bound - 1)  # the greatest distance that may still enter
@@ -359,32 +389,19 @@ def probe(
         met: Any = 0
         covered = 0  # all rows nearer than this have been met
         given_up = False
-        _begin(tables, queries, query, state)
+        _begin(search)
         while covered <= top and not given_up:
-            chosen, cost = _cheapest(tables, state, probe_cost, candidate_cost)
+            chosen, cost = _cheapest(tables, state, prices)
             if chosen < 0:  # every row has been met
                 break
-            if spent + cost > budget:
+            if spent + cost > prices.budget:
                 given_up = True
                 break
-            flips = (np.uint64(1) << np.uint64(state.reach[chosen] + 1)) - np.uint64(1)
-            level_looked = 0
-            level_met: Any = 0
-            more: Any = True
-            while more:
-                found, flips, more, newly = _look_up(tables, state, chosen, flips, ahead)
-                level_looked += found
-                level_met += newly
-                if spent + level_looked * probe_cost + level_met * candidate_cost > budget:
-                    given_up = True
-                    break
-                size, top = _meet(
-                    words, queries, query, allow, tables, state, chosen, ahead, found, pending, best, size, top
-                )
-            looked += level_looked
-            met += level_met
-            spent += level_looked * probe_cost + level_met * candidate_cost
-            _searched(tables, state, chosen, level_met / level_looked, words.shape[1])
+            size, top, newly_looked, newly_met, given_up = _search_level(search, chosen, prices, spent, best, size, top)
+            looked += newly_looked
+            met += newly_met
+            spent += newly_looked * prices.probe + newly_met * prices.candidate
+            _searched(tables, state, chosen, newly_met / newly_looked, words.shape[1])
             covered += 1
 
         work[query, 0] = looked

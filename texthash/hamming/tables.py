@@ -186,12 +186,14 @@ class Tables:
         sizes = np.zeros(count, np.int64)
         work = np.zeros((count, 2), np.int64)
         tables = probing.Substrings(self.starts, self.widths, self.bases, self.offsets, self.rows, self.fragments)
-        limits = (bound, float(costs.probe), float(costs.candidate), float(costs.budget))
+        prices = probing.Prices(float(costs.probe), float(costs.candidate), float(costs.budget))
         parts = max(1, min(threads, count))
         edges = [count * part // parts for part in range(parts + 1)]
         side_by_side(
             [
-                functools.partial(probing.probe, words, queries, mask, tables, *limits, first, last, keys, sizes, work)
+                functools.partial(
+                    probing.probe, words, queries, mask, tables, bound, prices, first, last, keys, sizes, work
+                )
                 for first, last in pairwise(edges)
             ]
         )
