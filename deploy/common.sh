@@ -62,7 +62,7 @@ run_logged() {
     while kill -0 "$child" 2>/dev/null; do
         sleep 1
         waited=$((waited + 1))
-        if [ $((waited % 15)) = 0 ]; then say "$label: $waited s ... $(tail -n 1 "$log" | cut -c 1-90)"; fi
+        if [ $((waited % 15)) = 0 ]; then say "$label: $waited s ... $(grep -av '^WARNING' "$log" | tail -n 1 | cut -c 1-90)"; fi
     done
     wait "$child" || status=$?
     trap - INT TERM
