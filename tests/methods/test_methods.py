@@ -123,7 +123,7 @@ class TestEveryMethod:
         assert not cls.search_space or published_point(method, cls.search_space), "a default lies outside of its range"
 
     def test_unknown_hyperparameter_is_refused(self, name, small_corpus):
-        with pytest.raises(UsageError, match="no hyper-parameter 'hiden'"):
+        with pytest.raises(UsageError, match=r"^method\.params\.hiden=3: .* no hyper-parameter 'hiden'"):
             build(name, small_corpus.shape, BITS, {"hiden": 3})
 
     def test_seed_decides_the_initial_weights(self, name, small_corpus):

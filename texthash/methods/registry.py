@@ -67,8 +67,9 @@ def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     for key in params:
         if key not in resolved:
             raise UsageError(
-                f"{name} has no hyper-parameter {key!r} ({nearest_name(key, resolved)}).",
-                f"its own are: {', '.join(resolved) or 'none'}.",
+                f"method.params.{key}={params[key]!r}: {name} has no hyper-parameter {key!r} "
+                f"({nearest_name(key, resolved)}).",
+                f"take it out of the configuration; those of {name} are: {', '.join(resolved) or 'none'}.",
             )
         if not _is_like(params[key], resolved[key]):
             raise UsageError(
