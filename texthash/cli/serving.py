@@ -46,20 +46,22 @@ def serve(
     overrides: Overrides = None,
     config: ConfigFile = None,
     release: ReleaseName = "current",
+    port: Annotated[int | None, typer.Option("--port", help="Of HTTP; service.port.")] = None,
     grpc_port: Annotated[int | None, typer.Option("--grpc-port", help="Also answer gRPC; service.grpc_port.")] = None,
     address: Address = None,
     python_proxy: Annotated[
         bool, typer.Option("--python-proxy", help="Serve's own proxy instead of the faster HAProxy.")
     ] = False,
 ) -> None:
-    """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve service.port=8001`"""
+    """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
     from texthash.distributed import cluster
     from texthash.search.release import read_release
     from texthash.service.fast import fast_form
     from texthash.service.foreground import foreground, interrupt_on_sigterm
     from texthash.service.ports import check_ports
 
-    ports = [] if grpc_port is None else [f"service.grpc_port={grpc_port}"]
+    given = {"port": port, "grpc_port": grpc_port}
+    ports = [f"service.{name}={value}" for name, value in given.items() if value is not None]
     home, settings = resolve_home(), load_config(config, [*(overrides or []), *ports])
     read_release(home, release)  # before a cluster is started for nothing
     if not (address or os.environ.get("RAY_ADDRESS")):
