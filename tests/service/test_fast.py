@@ -57,6 +57,7 @@ def test_the_other_proxy_is_to_be_had(monkeypatch: pytest.MonkeyPatch, wanted: b
         assert os.environ[SWITCH] == "0"
         assert "RAY_SERVE_THROUGHPUT_OPTIMIZED" not in os.environ
         assert os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] == "1"
+        assert os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"
     assert os.environ.get(SWITCH) == variable
 
 

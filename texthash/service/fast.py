@@ -21,8 +21,14 @@ from texthash.service.ports import free_port
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 # Of a service in any form. A dead proxy is noticed after three checks, and nothing is answered until then; Ray's own
-# period is 10 s. The log goes to files: a line for each request is not what a person at a terminal wants to see.
-COMMON = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1", "RAY_SERVE_LOG_TO_STDERR": "0"}
+# period is 10 s. One that starts may take a minute: Serve kills it after 5 s, which a busy machine needs, and whoever
+# waits for it ends with an error. The log goes to files: a line for each request is not what a person at a terminal
+# wants to see.
+COMMON = {
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+}
 FAST = {
     **COMMON,
     SWITCH: "1",
