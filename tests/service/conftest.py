@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from texthash.service.web import make_app
 from texthash.service.writer import Done, Write, WriterServer
 
 SHARDS = 2
+_BENCHMARK = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 
 
 class LocalEncoder(EncoderServer):
@@ -40,6 +44,22 @@ class LocalWriter(WriterServer):
         if isinstance(done, Problem):
             raise done
         return done
+
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def benchmark_of() -> Program:
+    """Runs ``pipelines/benchmark.py`` over a state directory: ``benchmark_of(home, "live", "--json", "-")``."""
+
+    def run(home: Home, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "TEXTHASH_HOME": str(home.root)}
+        return subprocess.run(
+            [sys.executable, _BENCHMARK, *words], env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from service.conftest import Program
 from texthash.home import Home
 from texthash.search.release import read_release
 from texthash.search.verify import verify
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
-
-
-def benchmark(home: Home, *parts: str) -> subprocess.CompletedProcess[str]:
-    options = [word for part in parts for word in ("--part", part)]
-    return subprocess.run(
-        [sys.executable, PROGRAM, "faults", *options, "--json", "-"],
-        env={**os.environ, "TEXTHASH_HOME": str(home.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_rows_of_a_shard_and_the_writer(released: Home, tmp_path: Path) -> None:
+def test_rows_of_a_shard_and_the_writer(released: Home, benchmark_of: Program, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(released.root, tmp_path / "home")))
     before = read_release(home)
-    done = benchmark(home, "shard", "writer")
+    done = benchmark_of(home, "faults", "--part", "shard", "--part", "writer", "--json", "-")
     assert done.returncode == 0, done.stderr[-3000:]
     shard, writer = json.loads(done.stdout)["rows"]
     assert (shard["part"], writer["part"]) == ("shard", "writer")
@@ -46,7 +31,7 @@ def test_rows_of_a_shard_and_the_writer(released: Home, tmp_path: Path) -> None:
     assert [finding for finding in verify(home) if not finding.ok] == []
 
 
-def test_a_part_that_does_not_exist_is_wrong_use(released: Home) -> None:
-    done = benchmark(released, "heart")
+def test_a_part_that_does_not_exist_is_wrong_use(released: Home, benchmark_of: Program) -> None:
+    done = benchmark_of(released, "faults", "--part", "heart")
     assert done.returncode == 2
     assert "there is no part 'heart'" in done.stderr

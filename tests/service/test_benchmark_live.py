@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+from service.conftest import Program
 from texthash.home import Home
 from texthash.search.release import read_release
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 
-
-def test_rows_of_each_step(released: Home) -> None:
+def test_rows_of_each_step(released: Home, benchmark_of: Program) -> None:
     before = read_release(released)
     sizes = ["--documents", str(before.documents + 7), "--written", "20", "--rounds", "2"]
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "live", *sizes, "--json", "-"],
-        env={**os.environ, "TEXTHASH_HOME": str(released.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = benchmark_of(released, "live", *sizes, "--json", "-")
     assert done.returncode == 0, done.stderr[-3000:]
     rows = {row["step"]: row for row in json.loads(done.stdout)["rows"]}
     assert list(rows) == ["open", "encode", "insert", "replace", "delete"]

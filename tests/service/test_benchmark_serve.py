@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from service.conftest import Program
 from texthash.home import Home
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 
-
-def test_rows_of_the_peer(released: Home, tmp_path: Path) -> None:
+def test_rows_of_the_peer(released: Home, benchmark_of: Program, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     options = ["--engine", "fastapi_faiss", "--clients", "1", "--clients", "4", "--seconds", "0.5"]
     options += ["--documents", "5000"]
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "serve", *options, "--json", str(tmp_path / "serve.json")],
-        env={**os.environ, "TEXTHASH_HOME": str(released.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = benchmark_of(released, "serve", *options, "--json", tmp_path / "serve.json")
     assert done.returncode == 0, done.stderr
     assert "5,000 documents" in done.stdout + done.stderr
     rows = json.loads((tmp_path / "serve.json").read_text())["rows"]

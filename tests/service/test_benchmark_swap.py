@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.home import Home
@@ -19,8 +17,6 @@ from texthash.search.publish import publish
 from texthash.search.release import read_release
 from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
-
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +32,16 @@ def trained(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFacto
     return home, models
 
 
-def benchmark(home: Home, model: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, PROGRAM, "swap", "--model", model, *options, "--json", "-"],
-        env={**os.environ, "TEXTHASH_HOME": str(home.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.ray
-def test_no_search_fails_and_no_release_gives_two_answers(trained: tuple[Home, list[TrainedModel]]) -> None:
+def test_no_search_fails_and_no_release_gives_two_answers(
+    trained: tuple[Home, list[TrainedModel]], benchmark_of: Program
+) -> None:
     home, (_, other) = trained
     before = read_release(home)
-    done = benchmark(home, other.name, "--documents", "2000", "--clients", "4", "--seconds", "2")
+    done = benchmark_of(
+        home, "swap", "--model", other.name, "--documents", "2000", "--clients", "4", "--seconds", "2", "--json", "-"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = {row["event"]: row for row in json.loads(done.stdout)["rows"]}
     assert list(rows) == ["none", "promote", "rollback"]
@@ -60,8 +50,10 @@ def test_no_search_fails_and_no_release_gives_two_answers(trained: tuple[Home, l
     assert read_release(home) == before
 
 
-def test_the_released_model_is_nothing_to_change_to(trained: tuple[Home, list[TrainedModel]]) -> None:
+def test_the_released_model_is_nothing_to_change_to(
+    trained: tuple[Home, list[TrainedModel]], benchmark_of: Program
+) -> None:
     home, (released, _) = trained
-    done = benchmark(home, released.name)
+    done = benchmark_of(home, "swap", "--model", released.name)
     assert done.returncode == 2
     assert f"{released.name} is the model that is released" in done.stderr
