@@ -3,6 +3,14 @@
 noise      x~_s = x * M_s, M_s ~ Bern(k), k = min(1, |n|), n ~ N(0, (1 - sigma)^2) of each word, s = 1..S
 loss       loss of MASH  -  (1/S) sum_s e_s sum_{w in x} log p(w | z~_s)  +  w_rp L_rp(z~, l~),  e = softmax_s(l . l~_s)
 SMASH-S    loss of SMASH  +  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b
+
+On Reuters, where nearly all of a document's 90 labels say no, these press all codes of SMASH-S into one. P@100 on
+validation (random60, 32 bits) after 1, 2, 4, 8 and 20 epochs:
+
+    w_y = 150 from a tenth of training on       .311, .225, .212, .211
+    w_y = 15 from a tenth of training on        .287, .216, .212, .205
+    w_y rising to 150 until the end             .289, .213, .207, .203
+    w_y rising to 15 until the end              .460, .469, .514, .627, .762
 """
 
 from __future__ import annotations
