@@ -11,9 +11,7 @@ from importlib import import_module
 
 import typer
 
-from texthash.cli.wrong_use import end_on_wrong_use
-from texthash.errors import exit_status, explained
-from texthash.progress import say
+from texthash.cli.running import run_app
 
 COMMANDS = ("codes", "faults", "live", "memory", "neighbours", "prepare", "search", "serve", "swap", "train", "tune")
 
@@ -25,16 +23,7 @@ def main() -> int:
     # Only the command that is asked for is imported, each with the libraries it measures; all of them for the help.
     for name in [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS:
         app.command(name)(import_module(f"benchmarks.{name}").command)
-    try:
-        status = app(standalone_mode=False)
-    except Exception as error:
-        end_on_wrong_use(error)
-        known = explained(error)
-        if known is None:
-            raise
-        say(f"error: {known}")
-        return exit_status(known)
-    return status if isinstance(status, int) else 0
+    return run_app(app)
 
 
 if __name__ == "__main__":

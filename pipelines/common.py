@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from texthash.cli.output import present
+from texthash.cli.running import tell
 from texthash.config import Config, load_config
-from texthash.errors import UsageError, exit_status, explained
+from texthash.errors import UsageError
 from texthash.home import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.methods.registry import resolve
 from texthash.progress import say
@@ -64,13 +64,10 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
         say("interrupted; the same command goes on where this one ended")
         return 130
     except Exception as error:
-        known = explained(error)
-        if known is None:
+        failed = tell(error, verbose)
+        if failed is None:
             raise
-        if verbose:
-            traceback.print_exc()
-        say(f"error: {known}")
-        return exit_status(known)
+        return failed
     if result is not None:
         present(result)
     return 0

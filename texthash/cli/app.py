@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +12,7 @@ import typer
 
 from texthash import __version__
 from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
-from texthash.cli.wrong_use import end_on_wrong_use
-from texthash.errors import exit_status, explained
+from texthash.cli.running import run_app
 from texthash.home import HOME_VARIABLE
 from texthash.progress import say
 
@@ -70,17 +68,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    try:
-        status = app(arguments, standalone_mode=False)
-    except Exception as error:
-        end_on_wrong_use(error)
-        known = explained(error)
-        if known is None:
-            raise
-        if _VERBOSE["traceback"]:
-            traceback.print_exc()
-        say(f"error: {known}")
-        sys.exit(exit_status(known))
+    status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:
         say("interrupted; the same command goes on where this one ended")
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(status)
