@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
+from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
-VectorKind = Literal["activations", "features"]
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from service.conftest import Asked, LocalEncoder
+from texthash.api.problems import KINDS
+from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
@@ -20,8 +22,7 @@ from texthash.search.build import SPLITS
 from texthash.search.release import OpenRelease
 from texthash.search.store import shard_of
 from texthash.service.gateway import Gateway
-from texthash.service.problems import KINDS, Problem
-from texthash.service.schemas import SearchRequest
+from texthash.service.problems import Problem
 from texthash.service.shards import ShardServer
 from texthash.service.web import make_app
 
@@ -138,7 +139,7 @@ def test_an_answer_names_its_release_and_where_the_time_went(asked: Asked, opene
 
 
 def test_requests_that_share_a_batch_are_answered_apart(gateway, opened) -> None:
-    from texthash.service.schemas import SearchRequest
+    from texthash.api.requests import SearchRequest
 
     requests = [
         SearchRequest.model_validate(body)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from service.conftest import Asked
+from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.ledger import Ledger
 from texthash.service.problems import Problem
-from texthash.service.schemas import SearchRequest
 from texthash.service.web import make_app
 
 JSON = (b"content-type", b"application/json")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from service.conftest import Asked
+from texthash.api.requests import SearchRequest
 from texthash.cli.app import main
 from texthash.client import Client
 from texthash.config import LimitsConfig
@@ -20,7 +21,6 @@ from texthash.home import Home
 from texthash.search.release import OpenRelease
 from texthash.search.rescoring import search_rescored, signs_of
 from texthash.service.gateway import Gateway
-from texthash.service.schemas import SearchRequest
 from texthash.service.web import make_app
 
 TEXTS = ("sort the values of an array", "plot a figure")

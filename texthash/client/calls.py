@@ -9,17 +9,20 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from texthash.service.document_schemas import (
+from texthash.api.answers import (
     CompactReply,
     CountReply,
     DeleteReply,
+    EncodeReply,
+    Health,
+    Info,
     RestoreReply,
+    SearchReply,
     SnapshotInfo,
     Snapshots,
     StoredDocument,
     UpsertReply,
 )
-from texthash.service.schemas import EncodeReply, Health, Info, SearchReply
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Field = Literal["title", "text", "labels"]

@@ -12,10 +12,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from texthash.api.problems import ProblemBody
 from texthash.client import calls
 from texthash.client.calls import Call
 from texthash.errors import TexthashError
-from texthash.service.schemas import ProblemBody
 
 KEY_VARIABLE = "TEXTHASH_API_KEY"
 _RETRIED = (429, 503)

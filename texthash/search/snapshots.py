@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
 from texthash.search.durable import sync
 from texthash.search.release import Release, read_release
 
 if TYPE_CHECKING:
     from texthash.home import Home
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
         UsageError: a name that cannot be a file's.
         TexthashError: the name is taken, or nothing is released.
     """
-    if not NAME.fullmatch(name):
+    if not SNAPSHOT_NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
     snapshot = Snapshot(name, read_release(home).name, datetime.now(UTC).isoformat(timespec="seconds"))
     path = _path(home, name)

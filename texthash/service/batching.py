@@ -7,10 +7,10 @@ from typing import Any
 
 from ray import serve
 
+from texthash.api.requests import SearchRequest
 from texthash.service.gateway import Answer, Gateway
 from texthash.service.ledger import Ledger
 from texthash.service.problems import Problem
-from texthash.service.schemas import SearchRequest
 
 MOST_REQUESTS = 64
 # Passes on their way at once: while one is being searched, the texts of the next are encoded.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from texthash.service.document_schemas import UpsertRequest
+from texthash.api.requests import SearchRequest, UpsertRequest
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
-from texthash.service.schemas import SearchRequest
 
 # Paging deep costs every shard limit + offset hits, so it has a limit of its own.
 _WINDOW = 10

@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from texthash.api.problems import MEDIA_TYPE
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
-from texthash.service.problems import MEDIA_TYPE
 
 _ASSETS = "/docs/assets"
 # What the examples of requests need of this index; replaced by what it has.

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.methods.base import Role
 from texthash.search.flat import Hits
@@ -20,7 +21,6 @@ from texthash.service.encoder import Encoded, Texts
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, group, result
-from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Found, Group
 
 # With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api.requests import SearchRequest
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.search.shard import merge
-from texthash.service.schemas import SearchRequest
 from texthash.service.shards import Group
 
 

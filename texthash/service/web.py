@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
 
 import texthash
+from texthash.api.requests import SearchRequest
 from texthash.service import documentation, problems
 from texthash.service.checks import Checks
 from texthash.service.editor import Editor
@@ -28,7 +29,6 @@ from texthash.service.routes.search import Search, add_search
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
 from texthash.service.routes.writes import add_writes
-from texthash.service.schemas import SearchRequest
 
 
 def make_app(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from texthash.service.problems import KINDS, MEDIA_TYPE
-from texthash.service.schemas import ProblemBody
+from texthash.api.problems import KINDS, MEDIA_TYPE, ProblemBody
 
 JSON = "application/json"
 READ_PROBLEMS = ("unauthorized", "overloaded", "internal", "timeout")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Body, FastAPI, Path
 
-from texthash.service.document_schemas import CountReply, CountRequest, StoredDocument
+from texthash.api.answers import CountReply, StoredDocument
+from texthash.api.requests import CountRequest
 from texthash.service.documentation import EXAMPLE_ID
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers

@@ -10,13 +10,14 @@ from fastapi import Body, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from texthash.api.answers import EncodeReply
+from texthash.api.requests import EncodeRequest
 from texthash.hamming.codes import to_bitstring, to_hex
 from texthash.search.release import Release
 from texthash.service.checks import Checks
 from texthash.service.encoder import Encoded
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
-from texthash.service.schemas import EncodeReply, EncodeRequest
 
 _Encode = Annotated[
     EncodeRequest,

@@ -10,12 +10,13 @@ from fastapi import Body, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from texthash.api.answers import SearchReply
+from texthash.api.requests import SearchRequest
 from texthash.search.multi_index import join_plans
 from texthash.service.checks import Checks
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
 from texthash.service.gateway import Answer
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
-from texthash.service.schemas import SearchReply, SearchRequest
 
 Search = Callable[[SearchRequest], Awaitable[Answer]]
 _PROBLEMS = (

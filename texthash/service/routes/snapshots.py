@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from fastapi import FastAPI
 
-from texthash.service.document_schemas import RestoreReply, SnapshotInfo, SnapshotRequest, Snapshots
+from texthash.api.answers import RestoreReply, SnapshotInfo, Snapshots
+from texthash.api.requests import SnapshotRequest
 from texthash.service.editor import Editor
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, answers
 

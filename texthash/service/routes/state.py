@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 import texthash
+from texthash.api.answers import Health, Info, Limits
 from texthash.search.release import Release
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import READ_PROBLEMS, answers
-from texthash.service.schemas import Health, Info, Limits
 
 _PING_S = 2.0
 _TAG = "service"

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import Body, FastAPI, Query
 
+from texthash.api.answers import CompactReply, DeleteReply, UpsertReply
+from texthash.api.requests import DeleteRequest, UpsertRequest
 from texthash.search.writer import IndexDocument
 from texthash.service.checks import Checks
-from texthash.service.document_schemas import CompactReply, DeleteReply, DeleteRequest, UpsertReply, UpsertRequest
 from texthash.service.editor import Editor
 from texthash.service.routes.answers import WRITE_PROBLEMS, answers
 from texthash.service.routes.documents import TAG

@@ -1,14 +1,15 @@
-"""The bodies of requests and answers, as they stand in the OpenAPI document."""
+"""Bodies of requests, as they stand in the OpenAPI document."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from texthash.config import VectorKind
-
 DocumentField = Literal["title", "text", "labels"]
+SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Body(BaseModel):
@@ -141,45 +142,6 @@ class SearchRequest(Body):
         return self.limit * self.rescore.oversample if self.rescored else self.limit + self.offset
 
 
-class Hit(BaseModel):
-    """A document that was found."""
-
-    id: str
-    distance: int = Field(description="Bits in which its code differs from the query's, 0 to bits.")
-    score: float | None = Field(None, description="Where the search was rescored: the larger, the nearer.")
-    code: str | None = Field(None, description="Its code in hexadecimal digits, when include_code was set.")
-    document: dict[str, Any] = Field(description="The fields that were asked for.")
-
-
-class Result(BaseModel):
-    """The answer to one query."""
-
-    code: str = Field(description="The query's code, in hexadecimal digits.")
-    known_words: bool = Field(
-        description="false: a text of which the model knows no word. It has no meaningful code, and no hits."
-    )
-    hits: list[Hit] = Field(
-        description="By distance, equal distances by document number (order of first insert); rescored: by score, from "
-        "the largest on, equal scores by distance, then number."
-    )
-    plan: str | None = Field(description="How its code was searched for: flat, mih, or both, where shards differed.")
-    candidates: int = Field(description="Codes that were met on the way to the answer.")
-    total_within_radius: int | None = Field(description="Documents within the radius, if one was given.")
-
-
-class SearchReply(BaseModel):
-    """The answers, in the order of the queries, all from one release."""
-
-    results: list[Result]
-    partial: bool = Field(description="true: shards were away, whose documents are missing from hits and totals.")
-    missing_shards: list[int] = Field(description="The shards that were away; empty unless allow_partial was set.")
-    took_ms: float = Field(description="Time in the server; the Server-Timing header divides it.")
-    plan: str = Field(description="How the codes were searched: flat, mih, or both, joined by +; none for no search.")
-    release: str = Field(description="The release that answered.")
-    index_version: int = Field(description="Its number.")
-    bits: int
-
-
 class EncodeRequest(Body):
     """Texts to encode."""
 
@@ -195,117 +157,53 @@ class EncodeRequest(Body):
     return_logits: bool = Field(False, description="Also return the real-valued codes before they were cut to bits.")
 
 
-class ModelReference(BaseModel):
-    """Which model made a code."""
-
-    name: str
-    version: str | None
-    digest: str
+Label = Annotated[Text, Field(min_length=1, max_length=512)]
 
 
-class EncodeReply(BaseModel):
-    """Codes, in the order of the inputs."""
+class NewDocument(Body):
+    """A document to put in."""
 
-    codes: list[str]
-    known_words: list[bool] = Field(description="false: the model knows no word of it; the code is that of no words.")
-    logits: list[list[float]] | None = Field(description="[inputs][bits], when return_logits was set.")
-    bits: int
-    bitorder: Literal["big"] = Field("big", description="Most significant bit of each byte first, as numpy.packbits.")
-    model: ModelReference
-    release: str
-    took_ms: float
+    id: Text = Field(min_length=1, max_length=512, description="Yours; an upsert replaces the document that has it.")
+    text: Text = Field(min_length=1, description="Raw text; encoded by the model and stored.")
+    title: Text = Field("", max_length=10_000)
+    labels: list[Label] = Field([], max_length=256)
 
 
-class ModelInfo(ModelReference):
-    """The model that is served."""
+class UpsertRequest(Body):
+    """Documents to put in."""
 
-    run: str | None = Field(description="Tracking run that made it.")
-    method: str
-    bits: int
-    corpus: str
-    edition: str
-    vocabulary_hash: str
+    documents: list[NewDocument] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
 
-
-class VectorsInfo(BaseModel):
-    """What the index keeps of each document beside its code, for rescore.kind float."""
-
-    kind: VectorKind = Field(
-        description="activations: the model's real values before their cut to bits; features: vectors of its sentence "
-        "encoder."
-    )
-    width: int
+    @model_validator(mode="after")
+    def _ids_differ(self) -> UpsertRequest:
+        twice = [id_ for id_, count in Counter(document.id for document in self.documents).items() if count > 1]
+        if twice:
+            raise ValueError(f"the id {twice[0]!r} occurs more than once")
+        return self
 
 
-class IndexInfo(BaseModel):
-    """The index that is served."""
+class DeleteRequest(Body):
+    """Which documents to take out: exactly one of ids and filter."""
 
-    kind: Literal["flat+mih"] = Field("flat+mih", description="The plans that a search may take.")
-    documents: int
-    shards: int
-    vectors: VectorsInfo | None = Field(description="null: none are kept.")
+    model_config = ConfigDict(json_schema_extra=exactly_one(ids="array", filter="object"))
 
+    ids: list[Text] | None = Field(None, min_length=1, description="At most limits.max_batch; unknown ones do nothing.")
+    filter: Filter | None = None
 
-class ReleaseInfo(BaseModel):
-    """The release that is served."""
-
-    name: str
-    index_version: int
-    created: str
-    commit: str | None
+    @model_validator(mode="after")
+    def _exactly_one(self) -> DeleteRequest:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("give exactly one of ids and filter")
+        return self
 
 
-class Limits(BaseModel):
-    """What this server allows; each is set by configuration or by TEXTHASH_<NAME>."""
+class CountRequest(Body):
+    """Which documents to count; without a filter all."""
 
-    max_batch: int
-    max_text_bytes: int
-    max_body_bytes: int
-    max_limit: int
-    max_window: int = Field(description="For limit + offset, and for limit * rescore.oversample.")
-    max_hits: int = Field(description="For the same, times the number of queries.")
-    max_oversample: int = Field(description="For rescore.oversample.")
-    request_timeout_s: float
-    max_ongoing_requests: int
-    max_queued_requests: int
-    max_pending_bytes: int
+    filter: Filter | None = None
 
 
-class Info(BaseModel):
-    """What is served, and within which limits."""
+class SnapshotRequest(Body):
+    """A name for what is served now."""
 
-    name: Literal["texthash"] = "texthash"
-    version: str
-    release: ReleaseInfo
-    model: ModelInfo
-    index: IndexInfo
-    limits: Limits
-
-
-class ShardsReady(BaseModel):
-    """How many shards answer."""
-
-    ready: int
-    total: int
-
-
-class Health(BaseModel):
-    """State of the service."""
-
-    status: Literal["ok", "unavailable"]
-    encoder: bool | None = None
-    shards: ShardsReady | None = None
-    missing: list[str] = Field([], description="Deployments that do not answer.")
-
-
-class ProblemBody(BaseModel):
-    """An error, RFC 9457."""
-
-    type: str = Field(description="A page that documents this kind of problem.")
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
-    errors: list[dict[str, Any]] | None = Field(None, description="The fields that are wrong.")
-    shard: int | None = Field(None, description="The shard that is away.")
+    name: str = Field(max_length=100, json_schema_extra={"pattern": f"^{SNAPSHOT_NAME.pattern}$"})
