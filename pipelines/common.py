@@ -14,8 +14,8 @@ from texthash.cli.output import present
 from texthash.cli.running import tell
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
-from texthash.home import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.methods.registry import resolve
+from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.progress import say
 
 # Set by Ray for the entry point of a submitted job, whose working directory is a throw-away copy.

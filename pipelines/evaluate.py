@@ -14,7 +14,7 @@ from typing import Any
 from common import parser, run, step
 
 from texthash.config import Config
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.workflow.models import find_model
 from texthash.workflow.study import Study, corpus_of
 

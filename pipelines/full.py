@@ -17,9 +17,9 @@ from typing import Any
 from common import parser, run, step
 
 from texthash.cli.output import present
+from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.distributed import check_shared, cluster
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.service.fast import fast_form
 from texthash.service.foreground import foreground

@@ -14,9 +14,9 @@ from typing import Any
 
 from common import parser, run, step
 
+from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.distributed import check_shared, cluster
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.workflow.models import find_model
 from texthash.workflow.releases import make_release, register
 from texthash.workflow.study import Study, corpus_of

@@ -13,9 +13,9 @@ from typing import Any
 
 from common import parser, run, step
 
+from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.distributed import check_shared, cluster
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.workflow.study import prepare
 
 

@@ -31,7 +31,7 @@ from texthash.config import Config, load_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.reference import float_cosine_reference
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import commit
 from texthash.workflow.study import Study, prepare

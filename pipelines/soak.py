@@ -19,10 +19,10 @@ import numpy as np
 import psutil
 from common import parser, run, step
 
+from texthash.cluster import cluster
 from texthash.config import Config
-from texthash.distributed import cluster
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release, releases_path
 from texthash.service.fast import fast_form
 

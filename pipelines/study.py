@@ -16,7 +16,7 @@ from typing import Any
 
 from common import bare_parser, finish, state, step
 
-from texthash.distributed import check_shared, cluster
+from texthash.cluster import check_shared, cluster
 from texthash.studies.distributed import side_by_side
 from texthash.studies.plan import load_plan
 from texthash.studies.run import forecast, run_study

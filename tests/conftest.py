@@ -20,7 +20,7 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers.pydoc import documents_in, package_folders
-from texthash.home import Home
+from texthash.paths import Home
 
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
 settings.register_profile("texthash", deadline=None)

@@ -12,7 +12,7 @@ import pytest
 
 from texthash.cli.output import show
 from texthash.config import Config
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.workflow.doctor import examine
 from texthash.workflow.models import EpochNotes
 

@@ -20,7 +20,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import agnews
 from texthash.corpora.record import Download
-from texthash.home import Home
+from texthash.paths import Home
 
 CONTENT = b"what is fetched" * 1000
 Cli = Callable[..., tuple[int, str, str]]

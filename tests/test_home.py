@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from texthash.errors import UsageError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 
 
 def test_the_argument_beats_the_variable_and_the_variable_the_default(tmp_path, monkeypatch):

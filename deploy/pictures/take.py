@@ -32,7 +32,7 @@ from probes import HOST, tool  # noqa: E402
 
 from tests.service.browser import Page, browse, chromium_path  # noqa: E402
 from texthash.errors import TexthashError  # noqa: E402
-from texthash.home import Home, resolve_home  # noqa: E402
+from texthash.paths import Home, resolve_home  # noqa: E402
 from texthash.progress import say  # noqa: E402
 from texthash.service.ports import free_port  # noqa: E402
 

@@ -11,12 +11,12 @@ import typer
 from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.prepare import prepare_locally
-from texthash.corpora.storage import write_array
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
-from texthash.home import resolve_home
+from texthash.io.atomic import write_array
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import resolve_home
 from texthash.progress import say
 from texthash.search.build import SPLITS
 from texthash.training.loop import EpochReport, fit

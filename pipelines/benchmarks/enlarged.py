@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.search.columns import codes_column, schema
 from texthash.search.publish import publish

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import open_release
 
 

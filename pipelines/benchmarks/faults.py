@@ -18,7 +18,7 @@ import typer
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import TexthashError, UsageError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release
 

@@ -13,7 +13,7 @@ import typer
 
 from benchmarks.enlarged import enlarge
 from benchmarks.reporting import JsonOption, milliseconds, report
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.search.release import open_release, read_release
 from texthash.search.writer import IndexDocument, IndexWriter
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 
 _WARM_UP_S = 2.0

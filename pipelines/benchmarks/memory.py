@@ -27,10 +27,10 @@ from benchmarks.reporting import JsonOption, report
 from texthash.config import CorpusConfig, EvaluationConfig, TrainingConfig
 from texthash.corpora.dataset import VOCABULARY, PreparedCorpus
 from texthash.corpora.manifest import MANIFEST, Manifest, SplitCounts
-from texthash.corpora.ragged import from_arrow, indptr_of, to_arrow
 from texthash.corpora.shards import SCHEMA
 from texthash.corpora.text import Vocabulary
 from texthash.errors import TexthashError
+from texthash.io.ragged import from_arrow, indptr_of, to_arrow
 from texthash.progress import say, track
 
 _MIB = 2**20

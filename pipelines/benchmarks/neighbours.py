@@ -25,7 +25,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.catalog import open_source
 from texthash.corpora.graphs.cosine import nearest_by_cosine
 from texthash.errors import TexthashError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 Weights = NDArray[np.floating[Any]]

@@ -27,7 +27,7 @@ from scipy.sparse import csr_matrix
 from texthash.config import CorpusConfig
 from texthash.corpora.distributed import prepare
 from texthash.errors import TexthashError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 
 _MIB = 2**20
 _SAMPLE_SECONDS = 0.25

@@ -22,7 +22,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.distributed import blocks_of, spread
 from texthash.corpora.prepare import GROUPS, run
 from texthash.corpora.staging import Staging
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 
 _WORKERS = (16, 64, 256, 1024)
 _NODE_CORES = 16

@@ -34,7 +34,7 @@ from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.distributed import prepare
 from texthash.corpora.readers import rows as tables
 from texthash.errors import TexthashError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 

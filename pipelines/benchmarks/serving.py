@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from texthash.cluster import cluster
 from texthash.config import ServiceConfig
-from texthash.distributed import cluster
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.service.fast import fast_form
 from texthash.service.ports import free_port
 

@@ -18,11 +18,11 @@ import torch
 import typer
 
 from benchmarks.reporting import JsonOption, report
+from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.distributed import cluster
-from texthash.home import Home, resolve_home
 from texthash.methods.registry import build, hyperparameters
+from texthash.paths import Home, resolve_home
 from texthash.progress import say
 from texthash.training.loop import fit
 from texthash.tuning.spaces import free_space

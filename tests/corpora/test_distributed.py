@@ -14,7 +14,7 @@ from texthash.corpora.distributed import prepare
 from texthash.corpora.document import Document
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import CorpusError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 
 pytestmark = pytest.mark.ray
 

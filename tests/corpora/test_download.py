@@ -22,7 +22,7 @@ from texthash.corpora.download import fetch, retry_after
 from texthash.corpora.readers import newsgroups20
 from texthash.corpora.record import Download
 from texthash.errors import CorpusError, explained
-from texthash.home import DATA_VARIABLE, Home
+from texthash.paths import DATA_VARIABLE, Home
 
 CONTENT = bytes(range(256)) * 4000
 OTHER = CONTENT[::-1]

@@ -11,7 +11,7 @@ from texthash.config import load_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import newsgroups20
-from texthash.home import Home
+from texthash.paths import Home
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

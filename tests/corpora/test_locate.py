@@ -8,7 +8,7 @@ import pytest
 
 from texthash.config import CorpusConfig
 from texthash.corpora.locate import find_files
-from texthash.home import Home
+from texthash.paths import Home
 
 FORMS = [("a.txt", "b.txt"), ("inner/all.csv",)]
 

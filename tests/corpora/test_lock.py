@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from texthash.corpora.storage import exclusive
+from texthash.io.atomic import exclusive
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from texthash.corpora.storage import exclusive
+from texthash.io.atomic import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -20,7 +20,7 @@ from texthash.corpora.catalog import at_hand, records
 from texthash.corpora.document import Document
 from texthash.corpora.readers import newsgroups20
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def read(folder: Path, **edition: object) -> list[Document]:

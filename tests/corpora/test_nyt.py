@@ -18,7 +18,7 @@ from texthash.corpora.manifest import Manifest
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import nyt
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 FINE = sorted(nyt.PARENTS)
 META = "".join(f"{number}: {name}\n" for number, name in enumerate(FINE, start=1)) + "#train: 9221 #val: 1152 #cat: 26"

@@ -23,9 +23,9 @@ from texthash.corpora.catalog import at_hand, open_source
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.locate import find_files
 from texthash.corpora.prepare import prepare_locally, run
-from texthash.corpora.storage import publish_directory, read_array, whole, write_array, write_text
 from texthash.errors import CorpusError, explained
-from texthash.home import Home, place
+from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
+from texthash.paths import Home, place
 
 Contents = Callable[[Path], dict[str, str]]
 _KILLED = """
@@ -33,7 +33,7 @@ import os, signal, sys
 from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.prepare import run
-from texthash.home import Home
+from texthash.paths import Home
 
 def spread(function, tasks):
     for task in tasks:

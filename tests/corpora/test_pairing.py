@@ -15,7 +15,7 @@ from texthash.corpora.catalog import open_source
 from texthash.corpora.document import Document
 from texthash.corpora.readers import formats, own, pairing
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def read(path: Path, **settings: Any) -> dict[str, Document]:

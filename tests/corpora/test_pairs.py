@@ -20,7 +20,7 @@ from texthash.corpora.inputs import Inputs
 from texthash.corpora.pairs import question_numbers
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import CorpusError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 
 WORDS = ["apple", "bread", "cloud", "drink", "earth", "flame", "grass", "house", "ivory", "jelly"]
 

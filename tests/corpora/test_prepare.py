@@ -26,7 +26,7 @@ from texthash.corpora.shards import write_shards
 from texthash.corpora.splits import assign
 from texthash.corpora.staging import Staging
 from texthash.errors import CorpusError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 
 Contents = Callable[[Path], dict[str, str]]
 
@@ -137,7 +137,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
 def prepare_in_process(config: CorpusConfig, home: Path) -> subprocess.Popen:
     code = (
         "import sys; from texthash.config import CorpusConfig; from texthash.corpora.prepare import prepare_locally;"
-        "from texthash.home import Home; from pathlib import Path;"
+        "from texthash.paths import Home; from pathlib import Path;"
         "prepare_locally(CorpusConfig.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])))"
     )
     return subprocess.Popen([sys.executable, "-c", code, config.model_dump_json(), str(home)])

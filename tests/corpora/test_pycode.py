@@ -11,7 +11,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.readers import pycode
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 SAYS = "Add the first number to the second one and"
 MODULE = f'''

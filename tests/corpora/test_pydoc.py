@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 from texthash.config import CorpusConfig
 from texthash.corpora.readers import pydoc
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 PROSE = "This function does a number of things that take more than fifteen words to say in full"
 

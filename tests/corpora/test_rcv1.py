@@ -17,7 +17,7 @@ from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import rcv1
 from texthash.corpora.readers.rcv1_topics import PARENTS, TOPICS
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 # Number, lines of words and topics of each story, by file.
 STORIES = {

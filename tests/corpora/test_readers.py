@@ -15,7 +15,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import own, rows
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 EXPECTED = [("1", "one, two", ("a", "b"), "train"), ("2", 'three\n"four"', ("a",), "test"), ("3", "five", (), "")]
 

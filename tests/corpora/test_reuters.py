@@ -20,7 +20,7 @@ from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.readers import reuters
 from texthash.corpora.readers.reuters_sgml import ARTICLES, NO_BODY, UNDIVIDED
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def config(folder: Path, label_set: str | None = None) -> CorpusConfig:

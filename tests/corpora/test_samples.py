@@ -14,7 +14,7 @@ from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepare import prepare_locally
 from texthash.corpora.splits import NONE, assign
-from texthash.home import Home
+from texthash.paths import Home
 
 ROWS = [
     {"id": str(number), "text": f"common word{number}", "label": "ab"[number % 2], "split": SPLITS[number % 3]}

@@ -13,7 +13,7 @@ import pytest
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.texts import Columns, Texts, open_texts
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 ROWS = [("a", "sort the values"), ("b", "plot, a figure"), ("c", "")]
 

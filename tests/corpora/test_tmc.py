@@ -13,7 +13,7 @@ from texthash.corpora.catalog import open_source, records
 from texthash.corpora.document import Document
 from texthash.corpora.readers import tmc
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 NAMES = ("TrainingData.txt", "TrainCategoryMatrix.csv", "TestData.txt", "TestTruth.csv")
 

@@ -19,7 +19,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.catalog import at_hand, open_source, readers, records
 from texthash.corpora.document import Document
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 NAMES = ("agnews", "dbpedia", "yahoo_answers")
 # Class number from 1, then the columns of text, as they stand between the quotes.

@@ -23,7 +23,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 

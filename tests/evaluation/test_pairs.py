@@ -18,9 +18,9 @@ from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.report import ReportedRun, report
 from texthash.evaluation.results import Evaluation
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.training.loop import fit
 
 CONFIG = EvaluationConfig(k=100, curve=(1, 10, 100))

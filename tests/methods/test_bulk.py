@@ -16,9 +16,9 @@ from texthash.corpora.document import Document
 from texthash.corpora.texts import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.hamming.interop import read_codes
-from texthash.home import Home
 from texthash.methods.bulk import Job, Piece, encode_piece, encode_texts, here
 from texthash.methods.hasher import Hasher
+from texthash.paths import Home
 
 
 @pytest.fixture

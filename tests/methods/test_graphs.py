@@ -16,10 +16,10 @@ from texthash.corpora.graphs.hamming import nearest_by_hamming
 from texthash.corpora.inputs import Inputs
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import UsageError
-from texthash.home import Home
 from texthash.methods.encode import encode_split
 from texthash.methods.graphs import ensure_codes, ensure_graph
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.training.loop import fit
 
 from .test_contract import FewNeighboursOfShortTexts

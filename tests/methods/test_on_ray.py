@@ -12,9 +12,9 @@ import pytest
 from methods.test_methods import BITS, ITERATIVE, NAMES
 from methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build, get_method, hyperparameters
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import open_release

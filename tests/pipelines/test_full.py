@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import open_release
 from texthash.tracking import Tracker
 from texthash.workflow.models import TrainedModel

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import read_release

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import open_release, read_release
 from texthash.search.store import width_of
 from texthash.search.writer import IndexDocument, IndexWriter

@@ -8,7 +8,7 @@ import pytest
 
 from tests.search.test_writer import built, codes, contents, documents, home
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search import backup
 from texthash.search.backup import back_up, restore_backup
 from texthash.search.release import read_release

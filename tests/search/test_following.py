@@ -10,7 +10,7 @@ import pytest
 
 from tests.search.test_writer import built, codes, documents, home
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search import shard as shards
 from texthash.search.release import list_releases, read_release
 from texthash.search.shard import Shard

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.planner import Demand, Rates, calibrate, keep_rates, kept_rates, plan
 
 RATES = Rates(bits=64, scan_ns=0.5, batch_ns=0.1, machine="a test", measured="2026-01-01")

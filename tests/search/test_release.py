@@ -11,9 +11,9 @@ import pytest
 
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.search.build import SPLITS, build_index
 from texthash.search.publish import publish, rollback, switch_to
 from texthash.search.release import current_name, list_releases, open_release, read_release

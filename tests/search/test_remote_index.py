@@ -12,7 +12,7 @@ from tests.corpora.test_object_store import bucket, server
 from tests.search.test_writer import codes, contents, documents
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import TexthashError
-from texthash.home import Home, place
+from texthash.paths import Home, place
 from texthash.search.backup import back_up, restore_backup
 from texthash.search.build import build_index
 from texthash.search.publish import publish

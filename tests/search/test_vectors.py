@@ -17,9 +17,9 @@ from texthash.config import TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.features.cache import ensure_features
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.search.backup import back_up, restore_backup
 from texthash.search.build import build_index
 from texthash.search.publish import publish

@@ -11,7 +11,7 @@ import lance
 import pytest
 
 from tests.search.test_writer import built, codes, documents, home
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 from texthash.search.store import DOCUMENTS
 from texthash.search.verify import verify

@@ -11,7 +11,7 @@ import pytest
 
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search import writer as writing
 from texthash.search.build import build_index
 from texthash.search.fence import IndexHeldError

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from texthash.config import LimitsConfig
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import OpenRelease, open_release

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.publish import publish
 from texthash.service.app import build
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.conftest import Program
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 from texthash.search.verify import verify
 

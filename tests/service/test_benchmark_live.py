@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from service.conftest import Program
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.conftest import Program
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def test_rows_of_the_peer(released: Home, benchmark_of: Program, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import read_release

@@ -18,7 +18,7 @@ from schemathesis.engine import events, from_schema
 
 from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from texthash.cli.app import main
-from texthash.home import Home
+from texthash.paths import Home
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.hamming.codes import from_hex
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import OpenRelease, open_release

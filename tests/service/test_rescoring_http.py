@@ -17,7 +17,7 @@ from texthash.cli.app import main
 from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import OpenRelease
 from texthash.search.rescoring import search_rescored, signs_of
 from texthash.service.gateway import Gateway

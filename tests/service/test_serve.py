@@ -24,7 +24,7 @@ import texthash
 from service.browser import browse, chromium_path
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import OpenRelease
 from texthash.search.rescoring import search_rescored
 from texthash.search.shard import merge

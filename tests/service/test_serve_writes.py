@@ -21,9 +21,9 @@ from texthash.client import Client, ServiceError
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import TexthashError
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.search.fence import IndexHeldError
 from texthash.search.release import open_release, read_release
 from texthash.search.verify import verify

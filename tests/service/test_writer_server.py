@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.fence import Fence, IndexHeldError
 from texthash.search.publish import publish

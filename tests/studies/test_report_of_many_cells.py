@@ -9,7 +9,7 @@ import pytest
 
 from texthash.evaluation.protocol import Protocol
 from texthash.hamming.codes import pack
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.studies.folder import CellRecord, StudyFolder
 from texthash.studies.plan import parse_plan
 from texthash.studies.report import report_study

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.studies.distributed import side_by_side
 from texthash.studies.folder import StudyFolder
 from texthash.studies.plan import parse_plan

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from texthash.corpora.storage import read_json, write_json
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.home import Home
+from texthash.io.atomic import read_json, write_json
+from texthash.paths import Home
 from texthash.studies import cells as cells_of_studies
 from texthash.studies.folder import StudyFolder
 from texthash.studies.plan import parse_plan

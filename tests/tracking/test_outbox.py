@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from texthash.config import TrackingConfig, parse_config
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.tracking import StoreAwayError, Tracker, away
 from texthash.training.loop import EpochReport
 from texthash.workflow.releases import register

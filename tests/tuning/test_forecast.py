@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from texthash.config import parse_config
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.tuning.forecast import cost
 
 

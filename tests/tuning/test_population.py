@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from texthash.config import parse_config
 from texthash.errors import UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.tuning.population import changeable, scheduler
 from texthash.tuning.spaces import free_space
 from texthash.workflow.study import Study

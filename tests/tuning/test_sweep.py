@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home
 from texthash.methods.registry import hyperparameters
+from texthash.paths import Home
 from texthash.tuning.sweep import close_sweep, open_sweep
 from texthash.tuning.trial import fate_of
 from texthash.workflow.study import Study
@@ -95,7 +95,7 @@ import sys
 import ray
 from texthash.config import parse_config, load_config
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.methods.registry import hyperparameters
 from texthash.workflow.study import Study
 

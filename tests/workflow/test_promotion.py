@@ -16,9 +16,9 @@ from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.home import Home
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.search import transfer as transfers
 from texthash.search.build import build_index
 from texthash.search.publish import ReleaseMovedError, publish

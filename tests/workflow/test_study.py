@@ -11,7 +11,7 @@ from texthash.config import TuningConfig, parse_config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.prepare import prepare_locally
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 from texthash.workflow.models import TrainedModel, find_model, make_report
 from texthash.workflow.releases import make_release, register

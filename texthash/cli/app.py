@@ -13,7 +13,7 @@ import typer
 from texthash import __version__
 from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
 from texthash.cli.running import run_app
-from texthash.home import HOME_VARIABLE
+from texthash.paths import HOME_VARIABLE
 from texthash.progress import say
 
 app = typer.Typer(

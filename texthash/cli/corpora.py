@@ -13,7 +13,7 @@ import typer
 from texthash.cli.options import Json
 from texthash.cli.output import emit, show
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.home import DATA_VARIABLE, Home, resolve_home
+from texthash.paths import DATA_VARIABLE, Home, resolve_home
 from texthash.progress import megabytes, say
 
 if TYPE_CHECKING:
@@ -123,10 +123,10 @@ def _agree(record: CorpusRecord, accepted: bool) -> None:
 
 def _files(record: CorpusRecord, data_dir: str | None, home: Home) -> list[dict[str, Any]]:
     from texthash.config import CorpusConfig
-    from texthash.corpora import mirror
     from texthash.corpora.catalog import readers
+    from texthash.io import object_store_cache
 
-    with mirror.looking():
+    with object_store_cache.looking():
         found = readers()[record.name].files(CorpusConfig(name=record.name, data_dir=data_dir), home)
         return [{"path": str(path), "bytes": path.stat().st_size} for path in found]
 

@@ -13,7 +13,7 @@ import typer
 from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import emit
 from texthash.errors import UsageError
-from texthash.home import place, resolve_home
+from texthash.paths import place, resolve_home
 from texthash.progress import say
 
 _FORMS = ("hex", "bits")
@@ -110,7 +110,7 @@ def _encode_corpus(
     texts = open_texts(source, home, Columns(**columns))
     options: dict[str, Any] = {"role": role, "activations": activations}
     if workers != 0:
-        from texthash.distributed import check_shared
+        from texthash.cluster import check_shared
         from texthash.methods.distributed import encode_on_ray, most_workers
 
         check_shared(target.parent)

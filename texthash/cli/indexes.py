@@ -11,7 +11,7 @@ from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on
 from texthash.cli.output import emit, show
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, UsageError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 from texthash.cli.options import ConfigFile, Json, Overrides
 from texthash.cli.output import show
 from texthash.config import load_config
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 
 
 def methods(as_json: Json = False) -> None:

@@ -26,7 +26,7 @@ from texthash.cli.options import (
 from texthash.cli.output import emit, present, show
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 

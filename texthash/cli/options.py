@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.config import Config, load_config
-from texthash.home import Home, resolve_home
+from texthash.paths import Home, resolve_home
 
 if TYPE_CHECKING:
     from texthash.corpora.dataset import PreparedCorpus
@@ -48,7 +48,7 @@ def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
     if address is None:
         yield False
         return
-    from texthash.distributed import check_shared, cluster
+    from texthash.cluster import check_shared, cluster
 
     with cluster(None if address == "local" else address):
         home = resolve_home()

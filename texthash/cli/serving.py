@@ -15,7 +15,7 @@ from texthash.cli.indexes import ReleaseName
 from texthash.cli.options import Address, ConfigFile, Overrides
 from texthash.cli.output import emit
 from texthash.config import Config, load_config
-from texthash.home import Home, resolve_home
+from texthash.paths import Home, resolve_home
 
 if TYPE_CHECKING:
     from texthash.tracking.registry import Registry
@@ -54,7 +54,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
-    from texthash.distributed import cluster
+    from texthash.cluster import cluster
     from texthash.search.release import read_release
     from texthash.service.fast import fast_form
     from texthash.service.foreground import foreground, interrupt_on_sigterm

@@ -9,7 +9,7 @@ import typer
 
 from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import emit, show
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 study_app = typer.Typer(help="Corpora x methods x bits x seeds from one file.", no_args_is_help=True)

@@ -13,7 +13,7 @@ from texthash.cli.indexes import ReleaseName, index_app
 from texthash.cli.options import Json
 from texthash.cli.output import emit, show
 from texthash.errors import TexthashError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from texthash.config import Weighting
 from texthash.corpora.dataset import Split
 from texthash.corpora.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
 from texthash.corpora.pairs import Sides
-from texthash.corpora.ragged import indptr_of, places
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
+from texthash.io.ragged import indptr_of, places
 
 # A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
 SMALLEST_BATCH = 16

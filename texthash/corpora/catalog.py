@@ -15,14 +15,14 @@ from types import ModuleType
 
 import texthash.corpora.readers as package
 from texthash.config import CorpusConfig
-from texthash.corpora import mirror
 from texthash.corpora.document import Document
 from texthash.corpora.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
 from texthash.corpora.record import CorpusRecord
-from texthash.corpora.storage import side_by_side
 from texthash.errors import CorpusError, UsageError, nearest_name
-from texthash.home import DATA_VARIABLE, Home, is_address, place, resolve_home
+from texthash.io import object_store_cache
+from texthash.io.atomic import side_by_side
+from texthash.paths import DATA_VARIABLE, Home, is_address, place, resolve_home
 from texthash.progress import say
 
 Part = Callable[[], Iterator[Document]]
@@ -63,7 +63,7 @@ def at_hand(name: str, data_dir: str | None = None, home: Home | None = None) ->
     record = find(name)
     if record.embedded:
         return True
-    with mirror.looking():
+    with object_store_cache.looking():
         return bool(readers()[name].files(CorpusConfig(name=name, data_dir=data_dir), home or resolve_home()))
 
 
@@ -92,7 +92,7 @@ class Source:
 
     def _all_parts(self) -> list[Part]:
         parts = self._parts_here
-        if not mirror.is_remote(self.config):
+        if not object_store_cache.is_remote(self.config):
             return parts
         # A part names files of this node: elsewhere they are fetched, and found, before it is read.
         config = self.config.model_copy(update={"data_dir": self.config.data_dir or os.environ.get(DATA_VARIABLE)})
@@ -100,7 +100,7 @@ class Source:
 
     @cached_property
     def _here(self) -> CorpusConfig:
-        return mirror.here(self.config, self.home)
+        return object_store_cache.here(self.config, self.home)
 
     @cached_property
     def _parts_here(self) -> list[Part]:
@@ -165,7 +165,7 @@ class Source:
         prepared = {(file.name, file.bytes) for file in manifest.source_files}
         if self.config.path is None:
             try:
-                with mirror.looking():
+                with object_store_cache.looking():
                     files = self.reader.files(self.config, self.home)
                     here = {(path.name, path.stat().st_size) for path in files}
             except (CorpusError, OSError):  # what was prepared needs none of its files any more
@@ -174,7 +174,7 @@ class Source:
         if not place(self.config.path).exists():
             return []
         if is_address(self.config.path):
-            return sorted(name for name, _ in prepared - mirror.sizes(self.config.path))
+            return sorted(name for name, _ in prepared - object_store_cache.sizes(self.config.path))
         return sorted({file.name for file in {*self.files()} ^ {*manifest.source_files}})
 
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from texthash.config import Edition
-from texthash.corpora.ragged import from_arrow
 from texthash.corpora.splits import TRAIN
 from texthash.corpora.staging import Staging
-from texthash.corpora.storage import read_arrow, write_arrow
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
+from texthash.io.atomic import read_arrow, write_arrow
+from texthash.io.ragged import from_arrow
 
 _MERGE_ROWS = 500_000
 

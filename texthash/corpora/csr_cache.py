@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.manifest import SplitCounts
-from texthash.corpora.ragged import from_arrow
-from texthash.corpora.storage import read_parquet
 from texthash.errors import CorpusError
+from texthash.io.atomic import read_parquet
+from texthash.io.ragged import from_arrow
 
 CACHE = "csr-cache"
 # list column of the shards -> name of the cached arrays

@@ -19,11 +19,11 @@ from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
 from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.manifest import Manifest
-from texthash.corpora.storage import is_local, read_parquet
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
-from texthash.home import node_cache, place
+from texthash.io.atomic import is_local, read_parquet
+from texthash.paths import node_cache, place
 
 if TYPE_CHECKING:
     from texthash.corpora.pairs import Queries

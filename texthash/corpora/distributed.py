@@ -16,7 +16,7 @@ import pyarrow as pa
 from texthash.config import CorpusConfig
 from texthash.corpora.prepare import run
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 
 _BLOCKS_A_WORKER = 8
 _MOST_TASKS = 16

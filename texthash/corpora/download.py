@@ -21,8 +21,8 @@ import httpx
 
 from texthash import __version__
 from texthash.corpora.record import Download
-from texthash.corpora.storage import exclusive, read_json, whole, write_json
 from texthash.errors import CorpusError
+from texthash.io.atomic import exclusive, read_json, whole, write_json
 from texthash.progress import megabytes, say, transfer
 
 ATTEMPTS, WITHOUT_CONNECTION = 6, 3

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.dataset import PreparedCorpus, Split
-from texthash.corpora.ragged import indptr_of, places
+from texthash.io.ragged import indptr_of, places
 
 
 class PartlyLabelled(Split):

@@ -7,10 +7,10 @@ from itertools import product
 from pathlib import Path
 
 from texthash.config import CorpusConfig
-from texthash.corpora.mirror import mirrored
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import DATA_VARIABLE, Home, place
+from texthash.io.object_store_cache import mirrored
+from texthash.paths import DATA_VARIABLE, Home, place
 
 
 def find_files(

@@ -17,8 +17,8 @@ from texthash.corpora.csr_cache import make_once
 from texthash.corpora.graphs.cosine import CosineSearch
 from texthash.corpora.graphs.search import Neighbours, on_threads
 from texthash.corpora.pairs import Queries
-from texthash.corpora.storage import exclusive
 from texthash.errors import UsageError
+from texthash.io.atomic import exclusive
 from texthash.progress import track
 
 Rows = NDArray[np.int32]

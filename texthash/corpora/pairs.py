@@ -17,9 +17,9 @@ from scipy.sparse import csr_matrix
 from texthash.corpora.csr_cache import make_once
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
-from texthash.corpora.ragged import from_arrow, indptr_of, places
-from texthash.corpora.storage import read_parquet, readable
 from texthash.errors import CorpusError
+from texthash.io.atomic import read_parquet, readable
+from texthash.io.ragged import from_arrow, indptr_of, places
 
 COLUMNS = ("queries", "query_tokens", "negatives")
 _DIGEST = 16  # bytes: two questions that differ never meet in it

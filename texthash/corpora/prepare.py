@@ -31,11 +31,12 @@ from texthash.corpora.counting import choose_vocabulary, count_words, merge_coun
 from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
-from texthash.corpora.ragged import from_arrow, indptr_of
 from texthash.corpora.reading import read_part
 from texthash.corpora.shards import ShardSizes, read_sizes, write_shards
 from texthash.corpora.staging import Reading, Staging
-from texthash.corpora.storage import (
+from texthash.corpora.text import Vocabulary
+from texthash.errors import CorpusError
+from texthash.io.atomic import (
     exclusive,
     is_published,
     publish_directory,
@@ -45,9 +46,8 @@ from texthash.corpora.storage import (
     write_arrow,
     write_text,
 )
-from texthash.corpora.text import Vocabulary
-from texthash.errors import CorpusError
-from texthash.home import Home, place
+from texthash.io.ragged import from_arrow, indptr_of
+from texthash.paths import Home, place
 from texthash.progress import say, track
 
 # Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.

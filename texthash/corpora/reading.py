@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
-from texthash.corpora.ragged import indptr_of, to_arrow
 from texthash.corpora.splits import NONE
 from texthash.corpora.staging import PartRead, Staging, chunk_name
-from texthash.corpora.storage import read_json, write_arrow, write_json
 from texthash.corpora.text import Analyzer
 from texthash.errors import CorpusError
+from texthash.io.atomic import read_json, write_arrow, write_json
+from texthash.io.ragged import indptr_of, to_arrow
 from texthash.progress import track
 
 # A chunk is what a worker holds in memory: its text, its words, and some ten times their size while they are counted.

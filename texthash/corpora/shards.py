@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import PairCounts
-from texthash.corpora.ragged import filtered, from_arrow, to_arrow
 from texthash.corpora.staging import Staging
-from texthash.corpora.storage import read_arrow, read_json, whole, write_json
 from texthash.corpora.text import Analyzer
+from texthash.io.atomic import read_arrow, read_json, whole, write_json
+from texthash.io.ragged import filtered, from_arrow, to_arrow
 
 _NUMBERS = pa.list_(pa.int32())
 SCHEMA = pa.schema(

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
 from texthash.corpora.manifest import SourceFile
-from texthash.corpora.ragged import indptr_of
 from texthash.corpora.splits import NONE, assign
-from texthash.corpora.storage import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
 from texthash.errors import CorpusError
+from texthash.io.atomic import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
+from texthash.io.ragged import indptr_of
 
 _NOT_DRAWN = "not in the sample"
 

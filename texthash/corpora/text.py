@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.config import Edition
-from texthash.corpora.ragged import filtered, indptr_of
 from texthash.errors import CorpusError, UsageError
+from texthash.io.ragged import filtered, indptr_of
 
 _STOP = -1
 _BLANK = ord(" ")

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from texthash.config import CorpusConfig
-from texthash.corpora import mirror
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.manifest import MANIFEST, Manifest
 from texthash.corpora.readers import formats, own, rows
-from texthash.corpora.storage import read_parquet
 from texthash.errors import CorpusError, nearest_name
-from texthash.home import Home, is_address, place
+from texthash.io import object_store_cache
+from texthash.io.atomic import read_parquet
+from texthash.paths import Home, is_address, place
 
 LINE_SUFFIXES = (".txt", ".txt.gz")
 _PIECE_BYTES = 3_000_000
@@ -96,11 +96,11 @@ def _shard(path: Path) -> Iterator[Document]:
 
 
 def _own(config: CorpusConfig, home: Home, columns: Columns) -> Texts:
-    here = mirror.here(config, home)
+    here = object_store_cache.here(config, home)
     facts = [(path.name, path.stat()) for path in _files(here, home)]
     version = _digest(repr(columns), *(f"{name}:{fact.st_size}:{fact.st_mtime_ns}" for name, fact in facts))
     parts = _parts(here, home, columns)
-    if mirror.is_remote(config):
+    if object_store_cache.is_remote(config):
         settings = config.model_dump_json()
         parts = [partial(_fetched_part, settings, home, columns, number) for number in range(len(parts))]
     return Texts(str(config.path), version, parts)
@@ -126,7 +126,7 @@ def _parts(here: CorpusConfig, home: Home, columns: Columns) -> list[Part]:
 @lru_cache(maxsize=1)
 def _fetched(settings: str, home: Home, columns: Columns) -> list[Part]:
     config = CorpusConfig.model_validate_json(settings)
-    return _parts(mirror.here(config, home), home, columns)
+    return _parts(object_store_cache.here(config, home), home, columns)
 
 
 def _fetched_part(settings: str, home: Home, columns: Columns, number: int) -> Iterator[Document]:

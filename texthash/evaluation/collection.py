@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
 from texthash.corpora.pairs import question_numbers
-from texthash.corpora.ragged import indptr_of, places
 from texthash.evaluation.scoring import Measure, Relevance
+from texthash.io.ragged import indptr_of, places
 from texthash.methods.base import Role
 
 Encode = Callable[[Split, Role], NDArray[np.uint8]]

@@ -23,7 +23,9 @@ import pyarrow.parquet as pq
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import Document
 from texthash.corpora.reading import check_unicode, chunks
-from texthash.corpora.storage import (
+from texthash.corpora.texts import Texts
+from texthash.errors import CorpusError
+from texthash.io.atomic import (
     exclusive,
     publish_directory,
     read_json,
@@ -32,8 +34,6 @@ from texthash.corpora.storage import (
     whole,
     write_json,
 )
-from texthash.corpora.texts import Texts
-from texthash.errors import CorpusError
 from texthash.methods.base import Role
 from texthash.methods.code_files import (
     RECORD,
@@ -114,7 +114,7 @@ def encode_texts(
     Args:
         hasher_dir: A model that ``Hasher.save`` wrote.
         texts: From :func:`texthash.corpora.texts.open_texts`.
-        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); :func:`texthash.home.place` makes it.
+        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); :func:`texthash.paths.place` makes it.
         role: Which side the texts are on.
         activations: Also write the real-valued codes, float32 [bits].
         workers: Among how many pieces are shared out.

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from texthash.corpora.storage import read_json, read_parquet, whole
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.io.atomic import read_json, read_parquet, whole
 from texthash.methods.base import Role
 
 FILE_SUFFIXES = (".parquet", ".npy")

@@ -15,8 +15,8 @@ from texthash.corpora.graphs.cache import GraphName, make_graph
 from texthash.corpora.graphs.cosine import CosineSearch
 from texthash.corpora.graphs.hamming import HammingSearch
 from texthash.corpora.graphs.search import Search, Spread, on_threads
-from texthash.corpora.storage import exclusive, whole
 from texthash.errors import UsageError
+from texthash.io.atomic import exclusive, whole
 from texthash.methods.base import ClosedForm, HashMethod
 from texthash.methods.encode import calibrate, encode_split
 from texthash.methods.registry import build

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from texthash.corpora.storage import whole, write_text
 from texthash.errors import TexthashError
-from texthash.home import place
+from texthash.io.atomic import whole, write_text
+from texthash.paths import place
 from texthash.progress import track
 from texthash.search.columns import schema
 from texthash.search.publish import publish
@@ -34,7 +34,7 @@ from texthash.search.store import (
 )
 
 if TYPE_CHECKING:
-    from texthash.home import Home
+    from texthash.paths import Home
 
 _RECORD, _MODEL = "backup.json", "model"
 _ROWS = 8_192

@@ -20,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
-from texthash.corpora.storage import read_array, remove_directory, whole, write_array
 from texthash.errors import TexthashError
+from texthash.io.atomic import read_array, remove_directory, whole, write_array
 from texthash.progress import say
 from texthash.search.columns import CONTENT, with_codes
 from texthash.search.store import (
@@ -38,7 +38,7 @@ from texthash.search.store import (
 
 if TYPE_CHECKING:
     from texthash.corpora.dataset import PreparedCorpus, Split
-    from texthash.home import Home
+    from texthash.paths import Home
 
 SPLITS = ("train", "validation", "test")
 _ROWS = 4096

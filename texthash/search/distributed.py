@@ -7,7 +7,7 @@ from pathlib import Path
 import ray
 
 from texthash.config import VectorKind
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import track
 from texthash.search.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
 

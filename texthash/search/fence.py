@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.errors import TexthashError
 
 if TYPE_CHECKING:
-    from texthash.home import Home
+    from texthash.paths import Home
 
 
 class IndexHeldError(TexthashError):

@@ -21,7 +21,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits
 
 if TYPE_CHECKING:
-    from texthash.home import Home
+    from texthash.paths import Home
 
 _PROBE_BYTES = 1 << 27  # more than any cache
 _PROBE_BATCH = 64

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texthash.corpora.storage import is_local
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.search.durable import sync
+from texthash.io.atomic import is_local
+from texthash.io.fsync import sync
 from texthash.search.release import (
     CURRENT,
     RELEASE_NAME,
@@ -28,8 +28,8 @@ from texthash.search.release import (
 from texthash.search.store import ShardManifest, read_index, shard_path
 
 if TYPE_CHECKING:
-    from texthash.home import Home
     from texthash.methods.hasher import Hasher
+    from texthash.paths import Home
 
 KEPT_WRITES = 20
 # Longer than a request may take.

@@ -24,8 +24,8 @@ from texthash.search.shard import Shard
 from texthash.search.store import Content, Vectors, described, read_manifest
 
 if TYPE_CHECKING:
-    from texthash.home import Home
     from texthash.methods.hasher import Hasher
+    from texthash.paths import Home
 
 FORMAT_VERSION = 3
 # Format 2 is that of releases of indexes without vectors.

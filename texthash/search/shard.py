@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
-from texthash.home import place
+from texthash.paths import place
 from texthash.search.columns import VECTOR, codes_of, vectors_of
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
-from texthash.search.durable import sync
+from texthash.io.fsync import sync
 from texthash.search.release import Release, read_release
 
 if TYPE_CHECKING:
-    from texthash.home import Home
+    from texthash.paths import Home
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from texthash.config import VectorKind
-from texthash.corpora.storage import is_local, is_published, remove_directory, write_text
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.io.atomic import is_local, is_published, remove_directory, write_text
+from texthash.io.fsync import Synced, sync
 from texthash.search.checksum import Checksum
 from texthash.search.columns import codes_of, schema
-from texthash.search.durable import Synced, sync
 
 if TYPE_CHECKING:
     import lance

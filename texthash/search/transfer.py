@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
+from texthash.io.fsync import Synced
 from texthash.progress import track
 from texthash.search.columns import CONTENT, with_codes
-from texthash.search.durable import Synced
 from texthash.search.fence import Fence
 from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
 from texthash.search.rows import difference
@@ -41,8 +41,8 @@ from texthash.search.store import (
 if TYPE_CHECKING:
     import lance
 
-    from texthash.home import Home
     from texthash.methods.hasher import Hasher
+    from texthash.paths import Home
     from texthash.search.release import Release
 
 _ROWS = 4_096

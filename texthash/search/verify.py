@@ -21,8 +21,8 @@ from texthash.search.store import kind_of, open_documents, reading, shard_of
 if TYPE_CHECKING:
     import lance
 
-    from texthash.home import Home
     from texthash.methods.hasher import Hasher
+    from texthash.paths import Home
 
 SAMPLE = 1_000
 _ROWS = 65_536

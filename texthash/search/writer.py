@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
+from texthash.io.fsync import Synced
 from texthash.search.columns import schema
-from texthash.search.durable import Synced
 from texthash.search.fence import Fence
 from texthash.search.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
 from texthash.search.publish import advance, prune
@@ -33,7 +33,7 @@ from texthash.search.store import shard_of, width_of
 if TYPE_CHECKING:
     import lance
 
-    from texthash.home import Home
+    from texthash.paths import Home
 
 # Each write leaves a piece of its own in the shards that it touches, and a version of each.
 _TIDY_EVERY = 50

@@ -25,7 +25,7 @@ from ray.serve.schema import ReplicaState
 
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.search.release import CURRENT, read_release
 from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.editor import Editor

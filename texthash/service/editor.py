@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import Release, read_release
 from texthash.search.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
 from texthash.search.writer import IndexDocument

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
-from texthash.home import resolve_home
 from texthash.methods.base import Role
 from texthash.methods.hasher import Hasher, TextActivations
+from texthash.paths import resolve_home
 from texthash.search.release import read_release
 from texthash.service.pinned import Pinned
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import current_name, read_release
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem

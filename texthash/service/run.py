@@ -12,7 +12,7 @@ from ray.serve.context import _get_global_client
 
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.search.release import CURRENT, read_release
 from texthash.service.app import build

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.home import Home, resolve_home
+from texthash.paths import Home, resolve_home
 from texthash.search.costs import Plan
 from texthash.search.flat import Hits
 from texthash.search.release import CURRENT, list_releases, read_release

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.home import resolve_home
+from texthash.paths import resolve_home
 from texthash.search.fence import IndexHeldError
 from texthash.search.publish import ReleaseMovedError
 from texthash.search.release import current_name, read_release

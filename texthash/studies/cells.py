@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.storage import read_json, write_json
 from texthash.evaluation.protocol import Encoder, Protocol
 from texthash.evaluation.reference import TFIDF, float_cosine
 from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
-from texthash.home import Home
+from texthash.io.atomic import read_json, write_json
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.studies.folder import CellRecord, StudyFolder, corpus_key
 from texthash.studies.plan import Cell

@@ -23,12 +23,12 @@ import numpy as np
 
 from texthash.config import parse_section
 from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.storage import read_json, write_json
 from texthash.errors import CorpusError, TexthashError, UsageError
 from texthash.evaluation.collection import collection
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
-from texthash.home import Home
+from texthash.io.atomic import read_json, write_json
+from texthash.paths import Home
 from texthash.studies.plan import Cell, Plan
 from texthash.tracking import Run, data_digest
 

@@ -17,7 +17,7 @@ from texthash.evaluation.page import Page
 from texthash.evaluation.report import ReportedRun, report
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.worst import worst_queries
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.studies.cells import open_corpus
 from texthash.studies.folder import CellRecord, StudyFolder

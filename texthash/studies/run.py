@@ -11,7 +11,7 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.errors import TexthashError, UsageError, explained
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.studies.cells import experiment, run_cell, with_threads
 from texthash.studies.folder import StudyFolder, corpus_key

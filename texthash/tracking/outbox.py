@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from texthash.config import TrackingConfig
-from texthash.corpora.storage import exclusive, read_json, write_json
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.io.atomic import exclusive, read_json, write_json
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking.away import found_away, known_away, reachable, tell
 from texthash.tracking.delivery import Entry, deliver

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

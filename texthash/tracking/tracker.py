@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.tracking.away import reachable
 from texthash.tracking.environment import environment_tags
 from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store

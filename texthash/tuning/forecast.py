@@ -7,8 +7,8 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.corpora.dataset import CorpusShape
-from texthash.home import Home
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
 from texthash.corpora.dataset import CorpusShape
-from texthash.corpora.storage import read_json, write_json
 from texthash.errors import TexthashError, UsageError
+from texthash.io.atomic import read_json, write_json
 from texthash.methods.base import GradientStage
 from texthash.methods.registry import build
 from texthash.parts.spaces import Choice, SearchSpace, Space

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home
 from texthash.methods.registry import resolve
+from texthash.paths import Home
 from texthash.tracking import Outbox
 from texthash.workflow.models import TrainedModel, find_model
 from texthash.workflow.study import corpus_of

@@ -15,7 +15,7 @@ from typing import Literal
 
 from texthash.config import Config
 from texthash.errors import TexthashError, explained
-from texthash.home import Home
+from texthash.paths import Home
 
 State = Literal["ok", "warning", "wrong"]
 _DISK_GIB = 5.0
@@ -115,7 +115,7 @@ def _store(home: Home) -> list[Finding]:
     """Whether prepared corpora can be written where they lie apart from the state directory."""
     if home.store_name is None:
         return []
-    from texthash.corpora.storage import write_text
+    from texthash.io.atomic import write_text
 
     try:
         write_text(home.store / ".doctor", "")

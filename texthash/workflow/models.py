@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run
 

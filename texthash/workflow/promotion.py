@@ -12,8 +12,8 @@ from texthash.search.release import Release, list_releases, read_pointer, read_r
 from texthash.search.store import kind_of
 
 if TYPE_CHECKING:
-    from texthash.home import Home
     from texthash.methods.hasher import Hasher
+    from texthash.paths import Home
     from texthash.search.transfer import Transfer
     from texthash.tracking.registry import Registry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.config import TrackingConfig
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.search.release import read_release
 from texthash.tracking.registry import CHAMPION
 from texthash.workflow.models import find_model

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, commit, data_digest
 from texthash.workflow.models import EpochNotes, TrainedModel, is_model, make_report

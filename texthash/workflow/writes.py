@@ -17,7 +17,7 @@ from texthash.search.writer import IndexDocument, IndexWriter
 
 if TYPE_CHECKING:
     from texthash.corpora.document import Document
-    from texthash.home import Home
+    from texthash.paths import Home
 
 AT_ONCE = 1_000
 

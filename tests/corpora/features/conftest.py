@@ -11,7 +11,7 @@ import pytest
 from texthash.config import CorpusConfig
 from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.prepare import prepare_locally
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def save_encoder(folder: Path, width: int, seed: int) -> Path:

@@ -15,7 +15,7 @@ from texthash.corpora.features.cache import ensure_features
 from texthash.corpora.features.encoder import open_encoder
 from texthash.corpora.inputs import Inputs
 from texthash.corpora.prepare import prepare_locally
-from texthash.home import Home
+from texthash.paths import Home
 
 
 def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: Path) -> None:

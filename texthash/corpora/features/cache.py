@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
 from texthash.corpora.features.encoder import identity, open_encoder, placed, split_identity
-from texthash.corpora.storage import exclusive, write_json
 from texthash.errors import CorpusError, ModelMismatchError
+from texthash.io.atomic import exclusive, write_json
 from texthash.progress import say, track
 
 # Texts that are encoded, and remembered as done, together. The same whoever does it: in another company a text is

@@ -17,8 +17,8 @@ import numpy as np
 
 from texthash.config import Weighting
 from texthash.corpora.graphs.search import Neighbours, Search, Spread, check_k, fill, on_threads
-from texthash.corpora.storage import exclusive
 from texthash.errors import CorpusError, UsageError, nearest_name
+from texthash.io.atomic import exclusive
 
 # Fewer are not kept: a search over the number of neighbours then computes one graph.
 _KEPT = 100

@@ -14,7 +14,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import pairing, rows
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 SUFFIXES = (".tsv", ".tsv.gz")
 _WIKIQA = ("questionid", "question", "documentid", "documenttitle", "sentenceid", "sentence", "label")

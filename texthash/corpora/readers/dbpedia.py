@@ -13,7 +13,7 @@ from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.readers import zhang
 from texthash.corpora.record import CorpusRecord, Download
-from texthash.home import Home
+from texthash.paths import Home
 
 record = CorpusRecord(
     name="dbpedia",

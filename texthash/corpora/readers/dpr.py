@@ -20,7 +20,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import pairing, rows
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 _FORM = 'a question looks like {"question": "...", "positive_ctxs": [{"title": "...", "text": "..."}], ...}.'

@@ -18,7 +18,7 @@ from texthash.corpora.locate import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 ARCHIVE = "20news-bydate.tar.gz"
 COUNTS = {"train": 11_314, "test": 7_532}

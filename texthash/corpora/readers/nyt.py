@@ -25,7 +25,7 @@ from texthash.corpora.readers import rows
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 SPLIT = ("meta.txt", "train.csv", "val.csv", "test.csv")
 WHOLE = ("dataset.txt", "labels.txt")

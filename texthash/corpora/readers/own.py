@@ -11,9 +11,9 @@ from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.readers import rows
-from texthash.corpora.storage import side_by_side
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.io.atomic import side_by_side
+from texthash.paths import Home
 
 # Bytes of a part, which a worker holds at a time: whatever the size of the corpus, its memory is the same.
 _PART_BYTES = 3_000_000

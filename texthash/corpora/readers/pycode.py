@@ -31,7 +31,7 @@ from texthash.corpora.readers.installed import (
 )
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 from texthash.progress import track
 
 MIN_WORDS = 8

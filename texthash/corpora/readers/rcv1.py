@@ -30,7 +30,7 @@ from texthash.corpora.readers import rcv1_topics, rows
 from texthash.corpora.readers.rcv1_topics import TOP, TOPICS, TREE, Topics
 from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 TEXTS = ("train", "test_pt0", "test_pt1", "test_pt2", "test_pt3")
 TOKENS, VECTORS = (tuple(f"lyrl2004_{kind}_{text}.dat" for text in TEXTS) for kind in ("tokens", "vectors"))

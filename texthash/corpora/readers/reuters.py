@@ -27,7 +27,7 @@ from texthash.corpora.readers.counts import checked
 from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
 from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 ARCHIVE = "reuters21578.tar.gz"
 NLTK_FOLDER, NLTK_ZIP = "cats.txt", "reuters.zip"

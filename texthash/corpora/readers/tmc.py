@@ -24,7 +24,7 @@ from texthash.corpora.readers import rows
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 COMPETITION = ("TrainingData.txt", "TrainCategoryMatrix.csv", "TestData.txt", "TestTruth.csv")
 ARFF = [

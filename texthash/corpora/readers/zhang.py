@@ -29,7 +29,7 @@ from texthash.corpora.locate import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
-from texthash.home import Home
+from texthash.paths import Home
 
 _SPLITS = ("train", "test")
 _ARCHIVES = (".tar.gz", ".tgz")

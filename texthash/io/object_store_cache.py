@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from texthash.config import CorpusConfig
-from texthash.corpora.storage import exclusive, is_local, read_json, whole, write_json
 from texthash.errors import CorpusError
-from texthash.home import DATA_VARIABLE, Home, is_address, place
+from texthash.io.atomic import exclusive, is_local, read_json, whole, write_json
+from texthash.paths import DATA_VARIABLE, Home, is_address, place
 from texthash.progress import megabytes, say, transfer
 
 _BLOCK = 1 << 24

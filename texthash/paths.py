@@ -105,7 +105,7 @@ def place(name: str | Path) -> Path:
     """A directory or file, made absolute; or, for an address, its ``UPath``.
 
     ``UPath`` (of universal_pathlib) is no :class:`pathlib.Path`, but has the same methods: ``path / "name"``,
-    ``exists()``, ``open()``, ``glob()``. What is about files alone goes through :mod:`texthash.corpora.storage`.
+    ``exists()``, ``open()``, ``glob()``. What is about files alone goes through :mod:`texthash.io.atomic`.
     Credentials and endpoint are those of the standard variables and files of the store's own client (``AWS_*``).
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from texthash.corpora.storage import is_local
+from texthash.io.atomic import is_local
 
 
 class Synced:
