@@ -20,8 +20,8 @@ from benchmarks.engines import BY_DEFAULT, ENGINES, PACKAGES, Answer, Engine
 from benchmarks.reporting import JsonOption, alternate, report
 from benchmarks.search_plot import plot as draw
 from texthash.errors import UsageError, nearest_name
+from texthash.hamming._threads import side_by_side
 from texthash.hamming.codes import check_bits, to_words
-from texthash.hamming.dispatch import side_by_side
 from texthash.progress import say
 
 _DOCUMENTS = 10_000_000

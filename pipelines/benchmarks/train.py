@@ -24,10 +24,10 @@ from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod, Progress
 from texthash.methods.registry import build
-from texthash.methods.workers import Workers
-from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
-from texthash.parts.priors import bernoulli_kl, gaussian_kl
-from texthash.parts.schedules import linear_ramp
+from texthash.nn.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.nn.priors import bernoulli_kl, gaussian_kl
+from texthash.nn.schedules import linear_ramp
+from texthash.nn.workers import Workers
 from texthash.progress import say
 from texthash.training.memory import keep_freed_memory
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming import dispatch, kernels
+from texthash.hamming import kernels
 from texthash.hamming.codes import pack, to_words, unpack
 
 WIDTHS = [8, 16, 40, 64, 72, 128, 192, 256, 320, 1024]
@@ -273,7 +273,7 @@ import numpy as np
 from numba.core import event
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
-from texthash.hamming.tables import BitOrder, Tables
+from texthash.hamming.multi_index import BitOrder, Tables
 
 codes = np.random.default_rng(0).integers(0, 256, (5000, {bits} // 8), np.uint8)
 with event.install_recorder("numba:compile") as compiled:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming import tables as t
+from texthash.hamming import multi_index as t
 from texthash.hamming.codes import pack, unpack
 from texthash.hamming.kernels import nearest
-from texthash.hamming.tables import BitOrder, Costs, Tables, bit_order, substrings_for
+from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 
 
 @settings(deadline=None)  # the first call compiles

@@ -10,7 +10,7 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.hamming.codes import unpack
 from texthash.methods.itq import itq_rotation
 from texthash.methods.registry import build
-from texthash.parts.spectral import laplacian_eigenmaps, principal_components, slowest_modes, symmetric_graph
+from texthash.nn.spectral import laplacian_eigenmaps, principal_components, slowest_modes, symmetric_graph
 
 
 def test_lsh_bits_differ_as_often_as_the_angle_says():

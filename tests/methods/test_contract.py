@@ -20,7 +20,7 @@ from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, P
 from texthash.methods.encode import encode_split
 from texthash.methods.hasher import Hasher
 from texthash.methods.nash import NASH
-from texthash.parts.encoders import SparseLinear
+from texthash.nn.encoders import SparseLinear
 from texthash.training.loop import fit
 
 

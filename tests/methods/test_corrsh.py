@@ -6,7 +6,7 @@ import torch
 from texthash.corpora.batches import batches
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
-from texthash.parts.priors import bernoulli_kl
+from texthash.nn.priors import bernoulli_kl
 
 BITS = 16
 

@@ -8,7 +8,7 @@ from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.encode import activations_of
 from texthash.methods.registry import build
-from texthash.parts.estimators import gumbel_softmax
+from texthash.nn.estimators import gumbel_softmax
 
 BITS = 16
 

@@ -9,7 +9,7 @@ from texthash.errors import UsageError
 from texthash.methods.base import Progress
 from texthash.methods.dwae import DIVERGENCES
 from texthash.methods.registry import build
-from texthash.parts.estimators import gumbel_softmax
+from texthash.nn.estimators import gumbel_softmax
 
 BITS, DOCUMENTS, CERTAIN = 8, 256, 30.0
 

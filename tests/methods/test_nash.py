@@ -7,7 +7,7 @@ from texthash.corpora.batches import batches
 from texthash.corpora.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
-from texthash.parts.priors import bernoulli_kl
+from texthash.nn.priors import bernoulli_kl
 
 BITS = 16
 

@@ -7,9 +7,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from texthash.parts.binarizers import Binarizer, MedianBinarizer
-from texthash.parts.encoders import MLPEncoder, SparseLinear
-from texthash.parts.reconstruction import word_log_likelihood
+from texthash.nn.binarizers import Binarizer, MedianBinarizer
+from texthash.nn.encoders import MLPEncoder, SparseLinear
+from texthash.nn.reconstruction import word_log_likelihood
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from texthash.parts.boltzmann import RBM, CountRBM, Words, frequent_words
+from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
 
 
 def seeded(seed=0):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from texthash.errors import TexthashError
-from texthash.parts.categories import LabelHead
+from texthash.nn.categories import LabelHead
 
 CODES = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
 LABELS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])

@@ -7,17 +7,17 @@ import torch
 from scipy.linalg import hadamard
 from scipy.stats import norm
 
-from texthash.parts.balance import (
+from texthash.nn.balance import (
     ExemplarMemory,
     bit_balance,
     decorrelation,
     memory_bit_balance,
     memory_decorrelation,
 )
-from texthash.parts.decoders import SoftmaxDecoder, TopicDecoder
-from texthash.parts.few_bit import orthogonality, relevance_propagation
-from texthash.parts.quantization import quantization_loss, root_scale, scaled_tanh
-from texthash.parts.robustness import adversarial_perturbation, folded_normal_keep, gaussian_noise, mask_words
+from texthash.nn.decoders import SoftmaxDecoder, TopicDecoder
+from texthash.nn.few_bit import orthogonality, relevance_propagation
+from texthash.nn.quantization import quantization_loss, root_scale, scaled_tanh
+from texthash.nn.robustness import adversarial_perturbation, folded_normal_keep, gaussian_noise, mask_words
 
 HADAMARD = torch.tensor(hadamard(8), dtype=torch.float32)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from texthash.parts.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
-from texthash.parts.priors import bernoulli_kl
+from texthash.nn.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
+from texthash.nn.priors import bernoulli_kl
 
 BITS, RANK = 8, 2
 CODES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=BITS)), dtype=torch.float64)

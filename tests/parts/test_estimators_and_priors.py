@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 
-from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
-from texthash.parts.priors import bernoulli_kl, categorical_kl, gaussian_kl
-from texthash.parts.schedules import exponential_decay, linear_ramp
+from texthash.nn.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.nn.priors import bernoulli_kl, categorical_kl, gaussian_kl
+from texthash.nn.schedules import exponential_decay, linear_ramp
 
 
 def test_gaussian_kl_is_the_textbook_divergence():

@@ -7,7 +7,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from texthash.parts.estimators import (
+from texthash.nn.estimators import (
     arm,
     binary_concrete,
     gumbel_softmax,

@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from texthash.parts import matching
-from texthash.parts.matching import (
+from texthash.nn import matching
+from texthash.nn.matching import (
     fair_coins,
     hamming_distances,
     hamming_kernel,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal
 
-from texthash.parts.mixtures import BernoulliMixture, GaussianMixture
-from texthash.parts.priors import bernoulli_kl, gaussian_kl
+from texthash.nn.mixtures import BernoulliMixture, GaussianMixture
+from texthash.nn.priors import bernoulli_kl, gaussian_kl
 
 BITS = 8
 CODES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=BITS)), dtype=torch.float64)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from texthash.parts.mutual_information import cross_entropy, lift, max_marginals, window_marginals
+from texthash.nn.mutual_information import cross_entropy, lift, max_marginals, window_marginals
 
 BITS = 8
 CODES = torch.tensor(list(itertools.product([0, 1], repeat=BITS)))

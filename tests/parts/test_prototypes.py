@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from texthash.parts.prototypes import HierarchicalPrototypes, info_nce
+from texthash.nn.prototypes import HierarchicalPrototypes, info_nce
 
 
 def prototypes():

@@ -2,7 +2,7 @@
 
 import torch
 
-from texthash.parts.sequences import SequenceDecoder, SequenceEncoder
+from texthash.nn.sequences import SequenceDecoder, SequenceEncoder
 
 
 def texts():

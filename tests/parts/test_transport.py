@@ -5,8 +5,8 @@ from itertools import permutations
 import pytest
 import torch
 
-from texthash.parts.matching import fair_coins
-from texthash.parts.transport import assigned_distance, componentwise_distance, sliced_distance
+from texthash.nn.matching import fair_coins
+from texthash.nn.transport import assigned_distance, componentwise_distance, sliced_distance
 
 DISTANCES = (assigned_distance, sliced_distance, componentwise_distance)
 

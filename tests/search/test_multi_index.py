@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import pack, unpack
 from texthash.hamming.kernels import pack_allow
-from texthash.hamming.tables import Costs
+from texthash.hamming.multi_index import Costs
 from texthash.search import multi_index
 from texthash.search.costs import Call, CostModel
 from texthash.search.flat import FlatIndex, Hits

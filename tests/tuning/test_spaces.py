@@ -6,7 +6,7 @@ from ray import tune
 from texthash.config import MethodConfig, parse_config
 from texthash.errors import UsageError
 from texthash.methods.registry import get_method, methods
-from texthash.parts.spaces import Choice, IntUniform, LogUniform, Uniform
+from texthash.nn.spaces import Choice, IntUniform, LogUniform, Uniform
 from texthash.tuning.spaces import describe, free_space, published_point, to_tune
 
 

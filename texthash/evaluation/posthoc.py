@@ -19,7 +19,7 @@ from texthash.errors import UsageError
 from texthash.hamming.codes import pack
 from texthash.methods.base import Role
 from texthash.methods.itq import itq_rotation
-from texthash.parts.spectral import principal_components
+from texthash.nn.spectral import principal_components
 
 Cut = Literal["sign", "centred_sign", "prefix", "itq"]
 WHOLE: tuple[Cut, ...] = ("sign", "centred_sign")

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
+from texthash.hamming import _histogram, _scan
 from texthash.hamming import codes as code_forms
-from texthash.hamming import counting, scanning
-from texthash.hamming.dispatch import (
+from texthash.hamming._scan import NO_DISTANCE
+from texthash.hamming._threads import (
     Found,
     Mask,
     Words,
@@ -32,8 +33,7 @@ from texthash.hamming.dispatch import (
     side_by_side,
     worth,
 )
-from texthash.hamming.scanning import NO_DISTANCE
-from texthash.hamming.tables import BitOrder, Tables
+from texthash.hamming.multi_index import BitOrder, Tables
 
 __all__ = [
     "LabelSets",
@@ -67,7 +67,7 @@ def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[n
         ModelMismatchError: The two differ in width.
     """
     code_forms.check_codes(queries, code_forms.check_codes(codes), "query codes")
-    out: NDArray[np.uint16] = counting.all_distances(
+    out: NDArray[np.uint16] = _histogram.all_distances(
         frozen(code_forms.to_words(codes)), by_query(code_forms.to_words(queries))
     )
     return out
@@ -137,7 +137,7 @@ def _nearest(words: Words, mask: Mask, k: int, bound: int, queries: Words, threa
     parts = []
     for first in range(0, max(1, len(queries)), step):
         some = queries[first : first + step]
-        search = functools.partial(scanning.nearest, words, some, mask, block_rows(words, len(some)), k, bound, room)
+        search = functools.partial(_scan.nearest, words, some, mask, block_rows(words, len(some)), k, bound, room)
         parts.append(merged(over_rows(search, words, len(some), threads), k))
     return parts
 
@@ -159,7 +159,7 @@ def count_within(
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
     block = block_rows(words, len(queries))
     counts = over_rows(
-        functools.partial(scanning.count_within, words, queries, mask, block, bound),
+        functools.partial(_scan.count_within, words, queries, mask, block, bound),
         words,
         len(queries),
         threads,
@@ -253,7 +253,7 @@ def _counts(
     starts, label_rows = by_label
     jobs = [
         functools.partial(
-            counting.count_grades,
+            _histogram.count_grades,
             words,
             queries,
             frozen(part),

@@ -6,7 +6,7 @@ objective  max_p [ w min_q H(mean_x p(. | x), q)  -  mean_x H(p(. | x)) ]; for w
 step       s steps of Adam on q, to lower the first entropy;  one on p, to raise the whole
 bits       of the most likely code: for o = 0, 1[p > 1/2]
 
-No decoder, no sample: all entropies are exact sums over windows of bits (:mod:`texthash.parts.mutual_information`).
+No decoder, no sample: all entropies are exact sums over windows of bits (:mod:`texthash.nn.mutual_information`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.errors import UsageError
 from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage, sum_terms
-from texthash.parts.encoders import MLPEncoder, SparseLinear, xavier_linear
-from texthash.parts.mutual_information import cross_entropy, lift, max_marginals, window_marginals
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn.encoders import MLPEncoder, SparseLinear, xavier_linear
+from texthash.nn.mutual_information import cross_entropy, lift, max_marginals, window_marginals
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class AMMI(HashMethod):

@@ -18,8 +18,8 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.corpora.inputs import Inputs
-from texthash.methods.workers import Workers
-from texthash.parts.binarizers import Binarizer
+from texthash.nn.binarizers import Binarizer
+from texthash.nn.workers import Workers
 
 if TYPE_CHECKING:
     import numpy as np

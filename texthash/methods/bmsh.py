@@ -22,10 +22,10 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.nash import NASH
-from texthash.parts.encoders import SparseLinear, xavier_linear
-from texthash.parts.estimators import gaussian_sample, straight_through_bernoulli
-from texthash.parts.mixtures import BernoulliMixture
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn.encoders import SparseLinear, xavier_linear
+from texthash.nn.estimators import gaussian_sample, straight_through_bernoulli
+from texthash.nn.mixtures import BernoulliMixture
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class BMSH(NASH):

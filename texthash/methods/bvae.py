@@ -17,11 +17,11 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import binary_concrete
-from texthash.parts.priors import bernoulli_kl
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import binary_concrete
+from texthash.nn.priors import bernoulli_kl
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class BVAE(VariationalMethod):

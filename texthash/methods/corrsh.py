@@ -20,12 +20,12 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
-from texthash.parts.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import straight_through_bernoulli
-from texthash.parts.schedules import linear_ramp
-from texthash.parts.spaces import IntUniform, Uniform
+from texthash.nn.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import straight_through_bernoulli
+from texthash.nn.schedules import linear_ramp
+from texthash.nn.spaces import IntUniform, Uniform
 
 
 class CorrSH(VariationalMethod):

@@ -25,11 +25,11 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import Card, Optimizers, Progress, Role
 from texthash.methods.generative import GenerativeMethod
-from texthash.parts import transport
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.matching import fair_coins
-from texthash.parts.sequences import SequenceDecoder, SequenceEncoder
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn import transport
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.matching import fair_coins
+from texthash.nn.sequences import SequenceDecoder, SequenceEncoder
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 DISTANCES: dict[str, Callable[..., Tensor]] = {
     "assigned": transport.assigned_distance,

@@ -33,8 +33,8 @@ from texthash.corpora.batches import Batch, batches
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, Role, Stage
 from texthash.methods.pretrained import PretrainedAutoencoder
-from texthash.parts.spaces import Choice, IntUniform, LogUniform
-from texthash.parts.spectral import SpectralModes, principal_components
+from texthash.nn.spaces import Choice, IntUniform, LogUniform
+from texthash.nn.spectral import SpectralModes, principal_components
 
 READ_AT_ONCE = 1024
 

@@ -21,12 +21,12 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import Supervised, VariationalMethod
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import gumbel_softmax
-from texthash.parts.priors import categorical_kl
-from texthash.parts.schedules import exponential_decay
-from texthash.parts.spaces import Choice, LogUniform
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import gumbel_softmax
+from texthash.nn.priors import categorical_kl
+from texthash.nn.schedules import exponential_decay
+from texthash.nn.spaces import Choice, LogUniform
 
 
 class Doc2Hash(VariationalMethod):

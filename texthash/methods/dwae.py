@@ -24,13 +24,13 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import BagAutoencoder
-from texthash.parts import matching
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import gumbel_softmax
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.schedules import exponential_decay
-from texthash.parts.spaces import Choice, LogUniform
+from texthash.nn import matching
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import gumbel_softmax
+from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.schedules import exponential_decay
+from texthash.nn.spaces import Choice, LogUniform
 
 DIVERGENCES = ("mmd", "multiquadric", "sinkhorn", "moments")
 

@@ -12,12 +12,12 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
-from texthash.parts.categories import LabelHead
-from texthash.parts.decoders import WordDecoder
-from texthash.parts.encoders import MLPEncoder
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.schedules import linear_ramp
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn.categories import LabelHead
+from texthash.nn.decoders import WordDecoder
+from texthash.nn.encoders import MLPEncoder
+from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.schedules import linear_ramp
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class GenerativeMethod(HashMethod):

@@ -28,10 +28,10 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.vdsh import VDSH
-from texthash.parts.encoders import SparseLinear
-from texthash.parts.estimators import gaussian_sample
-from texthash.parts.mixtures import GaussianMixture
-from texthash.parts.spaces import Choice, LogUniform
+from texthash.nn.encoders import SparseLinear
+from texthash.nn.estimators import gaussian_sample
+from texthash.nn.mixtures import GaussianMixture
+from texthash.nn.spaces import Choice, LogUniform
 
 
 class GMSH(VDSH):

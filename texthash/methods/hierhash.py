@@ -22,10 +22,10 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress
 from texthash.methods.vdsh import VDSH
-from texthash.parts.estimators import gaussian_sample
-from texthash.parts.prototypes import HierarchicalPrototypes, info_nce
-from texthash.parts.schedules import linear_ramp
-from texthash.parts.spaces import IntUniform, LogUniform
+from texthash.nn.estimators import gaussian_sample
+from texthash.nn.prototypes import HierarchicalPrototypes, info_nce
+from texthash.nn.schedules import linear_ramp
+from texthash.nn.spaces import IntUniform, LogUniform
 
 
 class HierHash(VDSH):

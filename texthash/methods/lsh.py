@@ -15,7 +15,7 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, HashMethod, Role, Stage
-from texthash.parts.encoders import SparseLinear
+from texthash.nn.encoders import SparseLinear
 
 
 class LSH(HashMethod):

@@ -6,7 +6,7 @@ loss       - sum_{w in x} log p(w | z)  +  w_rp L_rp(z, l)  +  [ w_bb L_bb(z, E)
 balance    E holds the signs of each document's last z; the bracket counts from ``balance_from`` of training on
 bits       1[z_j > median of z_j over the training documents]
 
-L_rp is in :mod:`texthash.parts.few_bit`; L_bb, L_bd and E are in :mod:`texthash.parts.balance`.
+L_rp is in :mod:`texthash.nn.few_bit`; L_bb, L_bd and E are in :mod:`texthash.nn.balance`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, Progress, Role, sum_terms
 from texthash.methods.generative import BagAutoencoder
-from texthash.parts.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
-from texthash.parts.binarizers import MedianBinarizer
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.few_bit import relevance_propagation
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.spaces import LogUniform, Uniform
+from texthash.nn.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
+from texthash.nn.binarizers import MedianBinarizer
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.few_bit import relevance_propagation
+from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.spaces import LogUniform, Uniform
 
 
 class MASH(BagAutoencoder):

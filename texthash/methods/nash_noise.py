@@ -17,9 +17,9 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import gaussian_sample
-from texthash.parts.spaces import LogUniform, Uniform
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import gaussian_sample
+from texthash.nn.spaces import LogUniform, Uniform
 
 
 class NoisyNASH(NASH):

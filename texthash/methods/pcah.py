@@ -14,8 +14,8 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
-from texthash.parts.encoders import SparseLinear
-from texthash.parts.spectral import principal_components
+from texthash.nn.encoders import SparseLinear
+from texthash.nn.spectral import principal_components
 
 
 class PCAH(HashMethod):

@@ -19,9 +19,9 @@ from texthash.config import Weighting
 from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
-from texthash.parts.boltzmann import RBM, CountRBM, Words, frequent_words
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.reconstruction import word_log_likelihood
+from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.reconstruction import word_log_likelihood
 
 
 class PretrainedAutoencoder(HashMethod):

@@ -26,9 +26,9 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.mash import MASH
-from texthash.parts.reconstruction import word_log_likelihood
-from texthash.parts.robustness import folded_normal_keep, mask_words
-from texthash.parts.spaces import LogUniform, Uniform
+from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.robustness import folded_normal_keep, mask_words
+from texthash.nn.spaces import LogUniform, Uniform
 
 
 class SMASH(MASH):

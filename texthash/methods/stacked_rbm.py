@@ -20,8 +20,8 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.methods.base import Card, Role
 from texthash.methods.pretrained import PretrainedAutoencoder
-from texthash.parts.binarizers import Binarizer
-from texthash.parts.spaces import Choice, LogUniform, Uniform
+from texthash.nn.binarizers import Binarizer
+from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class StackedRBM(PretrainedAutoencoder):

@@ -20,9 +20,9 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape, Split
 from texthash.hamming.codes import pack, unpack
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
-from texthash.parts.encoders import SparseLinear
-from texthash.parts.spaces import Choice, LogUniform
-from texthash.parts.spectral import laplacian_eigenmaps, symmetric_graph
+from texthash.nn.encoders import SparseLinear
+from texthash.nn.spaces import Choice, LogUniform
+from texthash.nn.spectral import laplacian_eigenmaps, symmetric_graph
 
 
 class STH(HashMethod):

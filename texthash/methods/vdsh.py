@@ -18,12 +18,12 @@ from texthash.corpora.batches import Batch
 from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
-from texthash.parts.binarizers import MedianBinarizer
-from texthash.parts.decoders import SoftmaxDecoder
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.estimators import gaussian_sample
-from texthash.parts.priors import gaussian_kl
-from texthash.parts.spaces import Choice, LogUniform
+from texthash.nn.binarizers import MedianBinarizer
+from texthash.nn.decoders import SoftmaxDecoder
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.estimators import gaussian_sample
+from texthash.nn.priors import gaussian_kl
+from texthash.nn.spaces import Choice, LogUniform
 
 
 class VDSH(VariationalMethod):

@@ -18,10 +18,10 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.vdsh import VDSH
-from texthash.parts.encoders import MLPEncoder, xavier_linear
-from texthash.parts.estimators import gaussian_sample
-from texthash.parts.priors import gaussian_kl
-from texthash.parts.spaces import LogUniform
+from texthash.nn.encoders import MLPEncoder, xavier_linear
+from texthash.nn.estimators import gaussian_sample
+from texthash.nn.priors import gaussian_kl
+from texthash.nn.spaces import LogUniform
 
 
 class SupervisedVDSH(Supervised, VDSH):

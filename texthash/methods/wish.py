@@ -21,9 +21,9 @@ from texthash.corpora.dataset import CorpusShape
 from texthash.methods.base import Card, Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
-from texthash.parts.decoders import TopicDecoder
-from texthash.parts.few_bit import orthogonality
-from texthash.parts.spaces import Choice, LogUniform
+from texthash.nn.decoders import TopicDecoder
+from texthash.nn.few_bit import orthogonality
+from texthash.nn.spaces import Choice, LogUniform
 
 
 class WISH(NASH):

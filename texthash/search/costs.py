@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from texthash.hamming import kernels
-from texthash.hamming.dispatch import worth
-from texthash.hamming.tables import Costs, Tables
+from texthash.hamming._threads import worth
+from texthash.hamming.multi_index import Costs, Tables
 
 Plan = Literal["auto", "flat", "mih"]
 

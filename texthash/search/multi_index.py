@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from texthash.errors import TexthashError, nearest_name
 from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes
-from texthash.hamming.tables import BitOrder, Costs, Tables, bit_order, substrings_for
+from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 from texthash.search.costs import Call, CostModel, Plan
 from texthash.search.flat import Hits, check_window, sorted_by_number
 from texthash.search.parts import Answer, Part, joined_answers, scanned
@@ -38,7 +38,7 @@ class MultiIndex:
         codes: uint8 [N, bits / 8], most significant bit first.
         numbers: int64 [N], the document number of each code, all different, in any order.
         order: In which order to lay the bits; by default one made from a sample of the codes
-            (`texthash.hamming.tables.bit_order`).
+            (`texthash.hamming.multi_index.bit_order`).
 
     Raises:
         TexthashError: The arrays do not fit together, or a number occurs twice.

@@ -18,7 +18,7 @@ from texthash.errors import TexthashError
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
 from texthash.methods.encode import calibrate
 from texthash.methods.graphs import ensure_views
-from texthash.methods.workers import Workers
+from texthash.nn.workers import Workers
 from texthash.training.checkpoints import Checkpointer, State
 from texthash.training.memory import keep_freed_memory
 

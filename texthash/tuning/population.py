@@ -22,7 +22,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import read_json, write_json
 from texthash.methods.base import GradientStage
 from texthash.methods.registry import build
-from texthash.parts.spaces import Choice, SearchSpace, Space
+from texthash.nn.spaces import Choice, SearchSpace, Space
 from texthash.training.checkpoints import read_state, write_state
 from texthash.tuning.spaces import to_tune
 

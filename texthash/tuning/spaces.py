@@ -9,7 +9,7 @@ from texthash.config import Config, MethodConfig, Range
 from texthash.errors import UsageError, nearest_name
 from texthash.evaluation.scoring import check_figure
 from texthash.methods.registry import get_method, hyperparameters
-from texthash.parts.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
+from texthash.nn.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
 
 if TYPE_CHECKING:
     from ray.tune.search.sample import Domain

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from texthash.corpora.graphs import kernel
 from texthash.corpora.graphs.search import BLOCK_ROWS, Neighbours, all_nearest
 from texthash.errors import UsageError
-from texthash.hamming.dispatch import frozen
+from texthash.hamming._threads import frozen
 
 # A similarity for each row of a tile stays in the second-level cache, and a row's number in a tile fits 16 bits.
 _TILE_ROWS = 16_384

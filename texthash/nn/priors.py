@@ -1,8 +1,8 @@
 """Kullback-Leibler divergences KL(q || p) of a posterior from its prior, one value a document, summed over its bits.
 
 Gaussian of VDSH (Kingma & Welling, 2014), Bernoulli of NASH (Shen et al., 2018), categorical of Doc2hash (Zhang & Zhu,
-2019); mixtures are in :mod:`texthash.parts.mixtures`, correlated bits in :mod:`texthash.parts.correlated_bits`, and
-priors of all documents together in :mod:`texthash.parts.matching`.
+2019); mixtures are in :mod:`texthash.nn.mixtures`, correlated bits in :mod:`texthash.nn.correlated_bits`, and
+priors of all documents together in :mod:`texthash.nn.matching`.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from texthash.hamming.lanes import LANES, compiled, store
-from texthash.hamming.scanning import ask_ahead, group_distance, row_distance
+from texthash.hamming._scan import ask_ahead, group_distance, row_distance
+from texthash.hamming._simd import LANES, compiled, store
 
 _BLOCK = 1024
 # Rows in turn go to different counters, so that an addition need not wait for the one before it at the same distance.

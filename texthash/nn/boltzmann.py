@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texthash.parts.bags import Bag
-from texthash.parts.encoders import SparseLinear
+from texthash.nn.bags import Bag
+from texthash.nn.encoders import SparseLinear
 
 
 @dataclass(frozen=True)
 class Words:
-    """Bags of words made here, as :class:`~texthash.parts.bags.Bag`; ``lengths`` [B] are sums of ``values``."""
+    """Bags of words made here, as :class:`~texthash.nn.bags.Bag`; ``lengths`` [B] are sums of ``values``."""
 
     indices: Tensor
     offsets: Tensor

@@ -2,7 +2,7 @@
 
 The survey's five ways: a loss (:func:`quantization_loss`); sigmoid and tanh layers, which bound activations; tanh of a
 scale that grows (:func:`scaled_tanh`); and sgn itself with a straight-through gradient, which is in
-:mod:`texthash.parts.estimators`.
+:mod:`texthash.nn.estimators`.
 """
 
 from __future__ import annotations

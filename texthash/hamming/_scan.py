@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from texthash.hamming.lanes import (
+from texthash.hamming._simd import (
     LANES,
     added,
     below,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texthash.parts.bags import Bag
+from texthash.nn.bags import Bag
 
 
 class SparseLinear(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from texthash.hamming.lanes import inlined
+from texthash.hamming._simd import inlined
 
 
 @inlined

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.hamming import probing
+from texthash.hamming import _mih
+from texthash.hamming._threads import Mask, Words, arguments, frozen, side_by_side
 from texthash.hamming.codes import check_bits, check_codes, to_words
-from texthash.hamming.dispatch import Mask, Words, arguments, frozen, side_by_side
 
 # A table has at most so many times as many values as there are rows: more would be mostly empty, and cost memory.
 _VALUES_PER_ROW = 1.5
@@ -68,7 +68,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Tables:
-    """One table per substring of the codes; `texthash.hamming.probing` says what they hold.
+    """One table per substring of the codes; `texthash.hamming._mih` says what they hold.
 
     Attributes:
         words: uint64 [w, N], the codes.
@@ -122,7 +122,7 @@ class Tables:
         def make(first: int) -> None:
             for part in range(first, parts, threads):
                 here = offsets[bases[part] : bases[part] + sizes[part]]
-                probing.fill_table(words, int(starts[part]), int(widths[part]), here, rows[part], fragments[part])
+                _mih.fill_table(words, int(starts[part]), int(widths[part]), here, rows[part], fragments[part])
 
         side_by_side([functools.partial(make, first) for first in range(min(threads, parts))])
         return cls(words, *(frozen(array) for array in (starts, widths, bases, offsets, rows, fragments)))
@@ -185,14 +185,14 @@ class Tables:
         count = len(queries)
         sizes = np.zeros(count, np.int64)
         work = np.zeros((count, 2), np.int64)
-        tables = probing.Substrings(self.starts, self.widths, self.bases, self.offsets, self.rows, self.fragments)
-        prices = probing.Prices(float(costs.probe), float(costs.candidate), float(costs.budget))
+        tables = _mih.Substrings(self.starts, self.widths, self.bases, self.offsets, self.rows, self.fragments)
+        prices = _mih.Prices(float(costs.probe), float(costs.candidate), float(costs.budget))
         parts = max(1, min(threads, count))
         edges = [count * part // parts for part in range(parts + 1)]
         side_by_side(
             [
                 functools.partial(
-                    probing.probe, words, queries, mask, tables, bound, prices, first, last, keys, sizes, work
+                    _mih.probe, words, queries, mask, tables, bound, prices, first, last, keys, sizes, work
                 )
                 for first, last in pairwise(edges)
             ]
@@ -263,7 +263,7 @@ class BitOrder:
     def words(self, codes: NDArray[np.uint8]) -> Words:
         """Return codes as `to_words` does, bit ``order[p]`` of each at bit p from the lowest bit of word 0 on."""
         check_codes(codes, len(self.order))
-        permuted: NDArray[Any] = probing.permute(frozen(codes), self._patterns)
+        permuted: NDArray[Any] = _mih.permute(frozen(codes), self._patterns)
         return to_words(permuted.view(np.uint8))
 
     def codes(self, words: Words) -> NDArray[np.uint8]:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texthash.parts.decoders import WordDecoder
-from texthash.parts.encoders import xavier_linear
+from texthash.nn.decoders import WordDecoder
+from texthash.nn.encoders import xavier_linear
 
 
 class SequenceEncoder(nn.Module):

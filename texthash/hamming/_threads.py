@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming.lanes import LANES
+from texthash.hamming._simd import LANES
 
 Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_] | NDArray[np.uint32]

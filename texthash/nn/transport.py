@@ -17,7 +17,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from texthash.parts.matching import squared_distances
+from texthash.nn.matching import squared_distances
 
 
 def assigned_distance(codes: Tensor, prior: Tensor) -> Tensor:

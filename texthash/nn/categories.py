@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texthash.errors import TexthashError
-from texthash.parts.encoders import xavier_linear
-from texthash.parts.schedules import linear_ramp
+from texthash.nn.encoders import xavier_linear
+from texthash.nn.schedules import linear_ramp
 
 
 class LabelHead(nn.Module):

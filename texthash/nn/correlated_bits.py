@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texthash.parts.estimators import straight_through_bernoulli
+from texthash.nn.estimators import straight_through_bernoulli
 
 
 def low_rank_gaussian_sample(

@@ -10,7 +10,7 @@ substring j, hence lies at a distance of sum_j (r_j + 1) or more (the pigeonhole
 "Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014, with one radius for all tables). Every level
 adds one to that sum, whichever table it is of, so the cheapest is taken each time.
 
-Arrays as in `texthash.hamming.scanning`; the tables as in `texthash.hamming.tables.Tables`.
+Arrays as in `texthash.hamming._scan`; the tables as in `texthash.hamming.multi_index.Tables`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from texthash.hamming.heap import enter, order
-from texthash.hamming.lanes import compiled, fetch, inlined, lowest, popcount
-from texthash.hamming.scanning import row_distance
+from texthash.hamming._scan import row_distance
+from texthash.hamming._simd import compiled, fetch, inlined, lowest, popcount
+from texthash.hamming._topk import enter, order
 
 FRAGMENT_BITS = 32
 
 
 class Substrings(NamedTuple):
-    """The arrays of `texthash.hamming.tables.Tables`, where they are said."""
+    """The arrays of `texthash.hamming.multi_index.Tables`, where they are said."""
 
     starts: Any
     widths: Any
@@ -56,7 +56,7 @@ class Levels(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """What the steps of a search cost, and how much a query may spend: `texthash.hamming.tables.Costs`."""
+    """What the steps of a search cost, and how much a query may spend: `texthash.hamming.multi_index.Costs`."""
 
     probe: float
     candidate: float
@@ -67,7 +67,7 @@ class Search(NamedTuple):
     """What the search of one query reads, and the room that it works in.
 
     Attributes:
-        words, queries, allow: As in `texthash.hamming.scanning`.
+        words, queries, allow: As in `texthash.hamming._scan`.
         query: Which of them.
         tables: A `Substrings`.
         state: A `Levels`.
