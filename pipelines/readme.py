@@ -16,7 +16,7 @@ from pathlib import Path
 
 from texthash.config import LimitsConfig, limit_variable
 from texthash.corpora.catalog import records
-from texthash.corpora.record import CorpusRecord
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent

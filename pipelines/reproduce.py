@@ -28,7 +28,7 @@ import yaml
 from common import bare_parser, finish, state
 
 from texthash.config import Config, load_config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.paths import Home

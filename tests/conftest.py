@@ -16,9 +16,9 @@ from hypothesis import settings
 
 from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.paths import Home
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.corpus_record import Download
+from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.readers import agnews
-from texthash.corpora.record import Download
 from texthash.paths import Home
 
 CONTENT = b"what is fetched" * 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish

@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
 from texthash.io.atomic import write_array

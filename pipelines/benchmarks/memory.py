@@ -25,9 +25,9 @@ import typer
 
 from benchmarks.reporting import JsonOption, report
 from texthash.config import CorpusConfig, EvaluationConfig, TrainingConfig
-from texthash.corpora.dataset import VOCABULARY, PreparedCorpus
-from texthash.corpora.manifest import MANIFEST, Manifest, SplitCounts
-from texthash.corpora.shards import SCHEMA
+from texthash.corpora.preparation.shards import SCHEMA
+from texthash.corpora.prepared.corpus import VOCABULARY, PreparedCorpus
+from texthash.corpora.prepared.manifest import MANIFEST, Manifest, SplitCounts
 from texthash.corpora.text import Vocabulary
 from texthash.errors import TexthashError
 from texthash.io.ragged import from_arrow, indptr_of, to_arrow

@@ -23,7 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.reporting import JsonOption, alternate, report
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import open_source
-from texthash.corpora.graphs.cosine import nearest_by_cosine
+from texthash.corpora.prepared.neighbours.cosine import nearest_by_cosine
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
 from texthash.progress import say

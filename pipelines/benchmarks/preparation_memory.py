@@ -25,7 +25,7 @@ import ray.data  # sets its own level of logging when it is imported
 from scipy.sparse import csr_matrix
 
 from texthash.config import CorpusConfig
-from texthash.corpora.distributed import prepare
+from texthash.corpora.preparation.on_ray import prepare
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
 

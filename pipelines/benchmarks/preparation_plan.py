@@ -4,7 +4,7 @@ Reckoned with, and not measured here: that every worker has a core of its own, t
 what a local disk gives it here, and that work grows with the documents. The driver's own work is not spread, so it
 bounds what more workers gain: checksums of the source, ids and splits, merging counts, the manifest, all as measured
 here, and handing out blocks of tasks, measured with tasks that do nothing. Counting has no more tasks than
-:data:`~texthash.corpora.prepare.GROUPS`, and writing one a shard, so no more workers take part in them.
+:data:`~texthash.corpora.preparation.steps.GROUPS`, and writing one a shard, so no more workers take part in them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.preparation_memory import cluster
 from texthash.config import CorpusConfig
-from texthash.corpora.distributed import blocks_of, spread
-from texthash.corpora.prepare import GROUPS, run
-from texthash.corpora.staging import Staging
+from texthash.corpora.preparation.on_ray import blocks_of, spread
+from texthash.corpora.preparation.staging import Staging
+from texthash.corpora.preparation.steps import GROUPS, run
 from texthash.paths import resolve_home
 
 _WORKERS = (16, 64, 256, 1024)

@@ -30,8 +30,8 @@ from benchmarks.preparation_plan import Rates, plan
 from benchmarks.reporting import JsonOption, report
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import open_source
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.distributed import prepare
+from texthash.corpora.preparation.on_ray import prepare
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import rows as tables
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home

@@ -19,8 +19,8 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.reporting import JsonOption, report
-from texthash.corpora.batches import Batch, batches
-from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.prepared.batches import Batch, batches
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod, Progress
 from texthash.methods.registry import build

@@ -20,7 +20,7 @@ import typer
 from benchmarks.reporting import JsonOption, report
 from texthash.cluster import cluster
 from texthash.config import Config, load_config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.methods.registry import build, hyperparameters
 from texthash.paths import Home, resolve_home
 from texthash.progress import say

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import embedding_bag
 
-from texthash.corpora.batches import Batch, batches, count_batches, take, text_batch
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.inputs import Inputs
+from texthash.corpora.prepared.batches import Batch, batches, count_batches, take, text_batch
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.errors import CorpusError, UsageError
 
 

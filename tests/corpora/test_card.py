@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from texthash.corpora.card import card, explain, render
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.manifest import Manifest
-from texthash.corpora.record import CorpusRecord
+from texthash.corpora.corpus_record import CorpusRecord
+from texthash.corpora.preparation.report import card, explain, render
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.manifest import Manifest
 
 
 @pytest.fixture

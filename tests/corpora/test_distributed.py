@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.distributed import prepare
 from texthash.corpora.document import Document
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.on_ray import prepare
+from texthash.corpora.preparation.steps import prepare_locally
 from texthash.errors import CorpusError, UsageError
 from texthash.paths import Home
 

@@ -18,9 +18,9 @@ import pytest
 from texthash.config import CorpusConfig
 from texthash.corpora import download as module
 from texthash.corpora.catalog import open_source, records
+from texthash.corpora.corpus_record import Download
 from texthash.corpora.download import fetch, retry_after
 from texthash.corpora.readers import newsgroups20
-from texthash.corpora.record import Download
 from texthash.errors import CorpusError, explained
 from texthash.paths import DATA_VARIABLE, Home
 

@@ -8,8 +8,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from texthash.config import load_config
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import newsgroups20
 from texthash.paths import Home
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.label_tree import LabelTree
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError
 
 PARENTS = {"comp.graphics": "comp", "comp.os": "comp", "rec.autos": "rec", "comp": "all", "rec": "all"}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches
-from texthash.corpora.inputs import Inputs
+from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.methods.registry import build
 from texthash.training.loop import fit
 

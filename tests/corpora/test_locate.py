@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig
-from texthash.corpora.locate import find_files
+from texthash.corpora.find_files import find_files
 from texthash.paths import Home
 
 FORMS = [("a.txt", "b.txt"), ("inner/all.csv",)]

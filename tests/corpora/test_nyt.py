@@ -14,8 +14,8 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import at_hand, open_source, records
 from texthash.corpora.document import Document
-from texthash.corpora.manifest import Manifest
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import nyt
 from texthash.errors import CorpusError
 from texthash.paths import Home

@@ -20,9 +20,9 @@ import pytest
 
 from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.catalog import at_hand, open_source
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.locate import find_files
-from texthash.corpora.prepare import prepare_locally, run
+from texthash.corpora.find_files import find_files
+from texthash.corpora.preparation.steps import prepare_locally, run
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, explained
 from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
 from texthash.paths import Home, place
@@ -32,7 +32,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from texthash.config import CorpusConfig
-from texthash.corpora.prepare import run
+from texthash.corpora.preparation.steps import run
 from texthash.paths import Home
 
 def spread(function, tasks):

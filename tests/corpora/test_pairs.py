@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.batches import NEGATIVES, batches, count_batches, take, text_batch
-from texthash.corpora.dataset import PreparedCorpus, Split
-from texthash.corpora.inputs import Inputs
-from texthash.corpora.pairs import question_numbers
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.batches import NEGATIVES, batches, count_batches, take, text_batch
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.pairs import question_numbers
 from texthash.errors import CorpusError, UsageError
 from texthash.paths import Home
 

@@ -18,13 +18,13 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
-from texthash.corpora.prepare import prepare_locally
-from texthash.corpora.reading import read_part
-from texthash.corpora.shards import write_shards
-from texthash.corpora.splits import assign
-from texthash.corpora.staging import Staging
+from texthash.corpora.preparation.reading import read_part
+from texthash.corpora.preparation.shards import write_shards
+from texthash.corpora.preparation.splits import assign
+from texthash.corpora.preparation.staging import Staging
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, UsageError
 from texthash.paths import Home
 
@@ -119,7 +119,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
             raise OSError(28, "No space left on device")
         write_shards(staging, number)
 
-    monkeypatch.setattr("texthash.corpora.prepare.write_shards", full_disk)
+    monkeypatch.setattr("texthash.corpora.preparation.steps.write_shards", full_disk)
     with pytest.raises(CorpusError, match="No space left on device"):
         prepare_locally(small_config, Home(tmp_path))
     target = Home(tmp_path).corpus("small", "random60")
@@ -136,7 +136,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
 
 def prepare_in_process(config: CorpusConfig, home: Path) -> subprocess.Popen:
     code = (
-        "import sys; from texthash.config import CorpusConfig; from texthash.corpora.prepare import prepare_locally;"
+        "import sys; from texthash.config import CorpusConfig; from texthash.corpora.preparation.steps import prepare_locally;"
         "from texthash.paths import Home; from pathlib import Path;"
         "prepare_locally(CorpusConfig.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])))"
     )
@@ -176,7 +176,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
                 done.append(f"{function.__name__} {form.format(number)}")
             return function(staging, number, **rest)
 
-        monkeypatch.setattr(f"texthash.corpora.prepare.{function.__name__}", watched)
+        monkeypatch.setattr(f"texthash.corpora.preparation.steps.{function.__name__}", watched)
     prepare_locally(config, Home(tmp_path / "killed"))
     assert contents(target) == contents(whole)
     function, form = steps[step]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.readers import pycode
-from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.paths import Home
 

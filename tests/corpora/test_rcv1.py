@@ -11,9 +11,9 @@ import pytest
 
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import at_hand, open_source, records
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import rcv1
 from texthash.corpora.readers.rcv1_topics import PARENTS, TOPICS
 from texthash.errors import CorpusError

@@ -15,8 +15,8 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import at_hand, open_source, records
 from texthash.corpora.document import Document
-from texthash.corpora.manifest import Manifest
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import reuters
 from texthash.corpora.readers.reuters_sgml import ARTICLES, NO_BODY, UNDIVIDED
 from texthash.errors import CorpusError

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
-from texthash.corpora.prepare import prepare_locally
-from texthash.corpora.splits import NONE, assign
+from texthash.corpora.preparation.splits import NONE, assign
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.paths import Home
 
 ROWS = [

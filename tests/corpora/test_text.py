@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from texthash.config import Edition, Weighting
-from texthash.corpora.dataset import PreparedCorpus
 from texthash.corpora.document import Document
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
-from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.texts import Columns, Texts, open_texts
 from texthash.errors import CorpusError
 from texthash.paths import Home

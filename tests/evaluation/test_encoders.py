@@ -27,7 +27,7 @@ def vectors(small_corpus, monkeypatch):
     for name in ("train", "validation", "test"):
         labels = small_corpus.split(name).labels.argmax(axis=1).A1
         made[name] = (centres[labels] + rng.standard_normal((len(labels), WIDTH)) + 0.5).astype(np.float32)
-    monkeypatch.setattr("texthash.corpora.dataset.Split.dense", lambda split, encoder: made[split.name])
+    monkeypatch.setattr("texthash.corpora.prepared.corpus.Split.dense", lambda split, encoder: made[split.name])
     return made
 
 

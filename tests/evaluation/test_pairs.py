@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from texthash.config import Config, CorpusConfig, Edition, EvaluationConfig, SplitRule, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import pycode
 from texthash.evaluation.collection import collection
 from texthash.evaluation.plots import precision_figure

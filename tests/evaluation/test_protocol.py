@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from texthash.config import CorpusConfig, Edition, EvaluationConfig, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.reference import float_cosine_reference

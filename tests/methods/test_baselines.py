@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.hamming.codes import unpack
 from texthash.methods.itq import itq_rotation
 from texthash.methods.registry import build

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from texthash.corpora import reading
 from texthash.corpora.document import Document
+from texthash.corpora.preparation import reading
 from texthash.corpora.texts import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.hamming.interop import read_codes

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.hamming.codes import unpack
 from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Progress
 from texthash.methods.encode import encode_split

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.errors import UsageError
 from texthash.methods.base import Progress
 from texthash.methods.registry import build

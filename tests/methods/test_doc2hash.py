@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from texthash.corpora.batches import batches
-from texthash.corpora.inputs import Inputs
+from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.encode import activations_of
 from texthash.methods.registry import build

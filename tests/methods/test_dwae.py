@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.errors import UsageError
 from texthash.methods.base import Progress
 from texthash.methods.dwae import DIVERGENCES

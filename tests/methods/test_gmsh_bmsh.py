@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.training.loop import fit

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.batches import batches
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.graphs.hamming import nearest_by_hamming
-from texthash.corpora.inputs import Inputs
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
 from texthash.errors import UsageError
 from texthash.methods.encode import encode_split
 from texthash.methods.graphs import ensure_codes, ensure_graph

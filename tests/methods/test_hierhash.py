@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 

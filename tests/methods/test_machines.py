@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches, take
-from texthash.corpora.inputs import Inputs
+from texthash.corpora.prepared.batches import batches, take
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.training.loop import fit

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from texthash.config import MethodConfig, TrainingConfig
-from texthash.corpora.batches import batches, text_batch
-from texthash.corpora.inputs import OF_TEXT
+from texthash.corpora.prepared.batches import batches, text_batch
+from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import Card, GradientStage
 from texthash.methods.encode import activations_of, calibrate

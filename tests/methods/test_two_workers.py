@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from methods.test_methods import ITERATIVE
 from methods.two_processes import in_two_processes
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import GradientStage, Progress
 from texthash.methods.dwae import DIVERGENCES
 from texthash.methods.registry import build, hyperparameters

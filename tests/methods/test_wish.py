@@ -2,7 +2,7 @@
 
 import torch
 
-from texthash.corpora.batches import batches
+from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 

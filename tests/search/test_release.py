@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build

@@ -10,7 +10,7 @@ import pytest
 
 from tests.corpora.test_object_store import bucket, server
 from tests.search.test_writer import codes, contents, documents
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.paths import Home, place
 from texthash.search.backup import back_up, restore_backup

@@ -14,8 +14,8 @@ from search.test_shard import rows, write
 
 from tests.corpora.features.conftest import tiny_encoder
 from texthash.config import TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.features.cache import ensure_features
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from texthash.config import LimitsConfig
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish

@@ -10,7 +10,7 @@ import pytest
 
 from service.conftest import Program
 from texthash.config import Config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish

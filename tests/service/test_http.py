@@ -16,7 +16,7 @@ from service.conftest import Asked, LocalEncoder
 from texthash.api.problems import KINDS
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.search.build import SPLITS
 from texthash.search.release import OpenRelease

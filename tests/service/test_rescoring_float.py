@@ -16,7 +16,7 @@ from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from service.test_rescoring_http import expected, hits
 from texthash.client import Client
 from texthash.config import LimitsConfig
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.hamming.codes import from_hex
 from texthash.paths import Home
 from texthash.search.build import build_index

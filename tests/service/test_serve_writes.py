@@ -19,7 +19,7 @@ import pytest
 from texthash.cli import main
 from texthash.client import Client, ServiceError
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build

@@ -94,7 +94,7 @@ _DRIVER = """
 import sys
 import ray
 from texthash.config import parse_config, load_config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 from texthash.methods.registry import hyperparameters
 from texthash.workflow.study import Study

@@ -14,7 +14,7 @@ import pytest
 
 from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build

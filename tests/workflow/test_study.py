@@ -8,8 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from texthash.config import TuningConfig, parse_config
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.paths import Home
 from texthash.search.release import read_release

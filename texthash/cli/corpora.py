@@ -17,7 +17,7 @@ from texthash.paths import DATA_VARIABLE, Home, resolve_home
 from texthash.progress import megabytes, say
 
 if TYPE_CHECKING:
-    from texthash.corpora.record import CorpusRecord
+    from texthash.corpora.corpus_record import CorpusRecord
 
 corpora_app = typer.Typer(invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="As `texthash corpora` lists them.")]
@@ -132,17 +132,17 @@ def _files(record: CorpusRecord, data_dir: str | None, home: Home) -> list[dict[
 
 
 def _places(data_dir: str | None, home: Home) -> list[str]:
-    from texthash.corpora.locate import folders
+    from texthash.corpora.find_files import folders
 
     return [str(place) for place in folders(data_dir, home)]
 
 
 def _editions(name: str, home: Home) -> list[dict[str, Any]]:
     """The card of each prepared edition, or what is wrong with it."""
-    from texthash.corpora.card import card
     from texthash.corpora.catalog import records
-    from texthash.corpora.dataset import PreparedCorpus
-    from texthash.corpora.manifest import MANIFEST
+    from texthash.corpora.preparation.report import card
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.corpora.prepared.manifest import MANIFEST
 
     found = []
     for manifest in sorted(home.corpus(name, "-").parent.glob(f"[!.]*/{MANIFEST}")):
@@ -155,7 +155,7 @@ def _editions(name: str, home: Home) -> list[dict[str, Any]]:
 
 def _page(facts: dict[str, Any]) -> str:
     """The facts as lines for a person."""
-    from texthash.corpora.card import render
+    from texthash.corpora.preparation.report import render
 
     lines = [_heading(facts)]
     if "title" in facts:

@@ -42,8 +42,8 @@ def prepare(
     overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
 ) -> None:
     """Prepare a corpus. Example: `texthash prepare corpus.name=mine corpus.path=documents.jsonl`"""
-    from texthash.corpora.card import card, render
     from texthash.corpora.catalog import records
+    from texthash.corpora.preparation.report import card, render
 
     settings = settings_of(config, overrides, corpus=corpus)
     with on_ray(address, store_only=True) as distributed:

@@ -13,7 +13,7 @@ from texthash.config import Config, load_config
 from texthash.paths import Home, resolve_home
 
 if TYPE_CHECKING:
-    from texthash.corpora.dataset import PreparedCorpus
+    from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.workflow.study import Study
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]

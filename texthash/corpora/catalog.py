@@ -15,10 +15,10 @@ from types import ModuleType
 
 import texthash.corpora.readers as package
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
-from texthash.corpora.manifest import Manifest, SourceFile
+from texthash.corpora.prepared.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
-from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import side_by_side

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from texthash import __version__
-from texthash.corpora.record import Download
+from texthash.corpora.corpus_record import Download
 from texthash.errors import CorpusError
 from texthash.io.atomic import exclusive, read_json, whole, write_json
 from texthash.progress import megabytes, say, transfer

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
-from texthash.corpora.manifest import MANIFEST, Manifest
+from texthash.corpora.prepared.manifest import MANIFEST, Manifest
 from texthash.corpora.readers import formats, own, rows
 from texthash.errors import CorpusError, nearest_name
 from texthash.io import object_store_cache

@@ -9,9 +9,9 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
-from texthash.corpora.pairs import question_numbers
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.pairs import question_numbers
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.io.ragged import indptr_of, places
 from texthash.methods.base import Role

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.hamming.codes import pack
 from texthash.methods.base import Role
@@ -31,7 +31,7 @@ class PosthocCodes:
     """Vectors of a prepared corpus, cut into bits; what it is fitted to is train alone.
 
     Args:
-        corpus: Whose vectors by the encoder are kept (:func:`texthash.corpora.features.cache.ensure_features`).
+        corpus: Whose vectors by the encoder are kept (:func:`texthash.corpora.prepared.embeddings.cache.ensure_features`).
         encoder: Name of the sentence encoder.
         cut: How vectors become bits.
         bits: Length of the code; None: as many as there are dimensions.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from texthash.config import EvaluationConfig
-from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.evaluation.collection import Collection, collection, measure_of
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones

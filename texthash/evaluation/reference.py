@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, vstack
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.collection import Collection, collection
 from texthash.evaluation.metrics import mean
@@ -43,7 +43,7 @@ def float_cosine(
         k: Cut; the denominator of P@k stays k.
         split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
         vectors: ``tfidf``, or the name of a sentence encoder whose vectors are kept beside the corpus
-            (:mod:`texthash.corpora.features`).
+            (:mod:`texthash.corpora.prepared.embeddings`).
 
     Returns:
         P@k, in a pair corpus recall@k; NaN for a query without a relevant document in the database.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Role
 from texthash.methods.hasher import Hasher
 

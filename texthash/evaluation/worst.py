@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.evaluation.collection import collection
 from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels

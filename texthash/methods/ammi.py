@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError
 from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage, sum_terms
 from texthash.nn.encoders import MLPEncoder, SparseLinear, xavier_linear

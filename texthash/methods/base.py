@@ -1,6 +1,6 @@
 """The contract of a hashing method, and the stages in which one is fitted.
 
-A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.batches.Batch` into real-valued codes
+A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.prepared.batches.Batch` into real-valued codes
 (:meth:`HashMethod.activations`) and owns a binarizer that cuts them into bits. It never touches devices, files,
 processes or test data: the training loop and the :class:`~texthash.methods.hasher.Hasher` do.
 """
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
-from texthash.corpora.inputs import Inputs
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.nn.binarizers import Binarizer
 from texthash.nn.workers import Workers
 

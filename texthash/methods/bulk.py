@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import Document
-from texthash.corpora.reading import check_unicode, chunks
+from texthash.corpora.preparation.reading import check_unicode, chunks
 from texthash.corpora.texts import Texts
 from texthash.errors import CorpusError
 from texthash.io.atomic import (

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder

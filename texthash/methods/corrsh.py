@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample

@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from texthash.corpora.batches import Batch, batches
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch, batches
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, Role, Stage
 from texthash.methods.pretrained import PretrainedAutoencoder
 from texthash.nn.spaces import Choice, IntUniform, LogUniform

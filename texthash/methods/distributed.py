@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from texthash.corpora.distributed import spread_over_actors
+from texthash.corpora.preparation.on_ray import spread_over_actors
 from texthash.methods.bulk import Job, Piece, encode_piece
 from texthash.methods.hasher import Hasher
 from texthash.progress import say, track

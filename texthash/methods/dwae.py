@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import BagAutoencoder

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from texthash.corpora.batches import Batch, batches
-from texthash.corpora.dataset import Split
-from texthash.corpora.inputs import OF_TEXT
+from texthash.corpora.prepared.batches import Batch, batches
+from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.hamming.codes import pack
 from texthash.methods.base import HashMethod, Role
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
 from texthash.nn.categories import LabelHead
 from texthash.nn.decoders import WordDecoder

@@ -1,7 +1,7 @@
 """The neighbour graphs and weak codes that methods learn from, made before training.
 
 A graph over codes needs a method that is fitted, which is why these are made here and only opened by a
-:class:`~texthash.corpora.dataset.Split`: corpora know of no methods.
+:class:`~texthash.corpora.prepared.corpus.Split`: corpora know of no methods.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import Split
-from texthash.corpora.graphs.cache import GraphName, make_graph
-from texthash.corpora.graphs.cosine import CosineSearch
-from texthash.corpora.graphs.hamming import HammingSearch
-from texthash.corpora.graphs.search import Search, Spread, on_threads
+from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.hamming import HammingSearch
+from texthash.corpora.prepared.neighbours.search import Search, Spread, on_threads
 from texthash.errors import UsageError
 from texthash.io.atomic import exclusive, whole
 from texthash.methods.base import ClosedForm, HashMethod
@@ -36,7 +36,7 @@ def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) 
         train: The training split.
         graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
         k: Number of neighbours.
-        spread: Who finds them: threads of this process, or :func:`texthash.corpora.graphs.distributed.on_ray`.
+        spread: Who finds them: threads of this process, or :func:`texthash.corpora.prepared.neighbours.on_ray.on_ray`.
 
     Raises:
         UsageError: there is no such graph, method or number of neighbours.

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from texthash.config import Edition, VectorKind
-from texthash.corpora.batches import Batch, text_batch
-from texthash.corpora.dataset import CorpusShape, PreparedCorpus, Split
-from texthash.corpora.inputs import OF_TEXT
+from texthash.corpora.prepared.batches import Batch, text_batch
+from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
+from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Role

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 

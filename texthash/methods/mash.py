@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, Progress, Role, sum_terms
 from texthash.methods.generative import BagAutoencoder
 from texthash.nn.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spectral import principal_components

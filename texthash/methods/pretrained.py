@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from texthash.config import Weighting
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
 from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
 from texthash.nn.encoders import xavier_linear

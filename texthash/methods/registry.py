@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import HashMethod
 

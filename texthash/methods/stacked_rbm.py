@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape, Split
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, Role
 from texthash.methods.pretrained import PretrainedAutoencoder
 from texthash.nn.binarizers import Binarizer

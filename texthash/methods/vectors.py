@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
-from texthash.corpora.dataset import Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Need
 from texthash.methods.encode import activations_of, margins, split_batches

@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from texthash.corpora.batches import Batch
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH

@@ -37,7 +37,7 @@ from texthash.search.store import (
 )
 
 if TYPE_CHECKING:
-    from texthash.corpora.dataset import PreparedCorpus, Split
+    from texthash.corpora.prepared.corpus import PreparedCorpus, Split
     from texthash.paths import Home
 
 SPLITS = ("train", "validation", "test")
@@ -55,7 +55,7 @@ def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int, vec
     """
     import hashlib
 
-    from texthash.corpora.dataset import PreparedCorpus
+    from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.methods.hasher import Hasher, digest
     from texthash.methods.vectors import vector_width
 
@@ -74,7 +74,7 @@ def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int, vec
 def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, vectors: VectorKind | None) -> None:
     """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and ``.codes/<split>.vectors.npy``,
     float16 [documents, width], if there are to be vectors; what exists already stays."""
-    from texthash.corpora.dataset import PreparedCorpus
+    from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.methods.hasher import Hasher
     from texthash.methods.vectors import split_vectors, vector_width
 
@@ -100,7 +100,7 @@ def build_shard(
     hasher_dir: Path, corpus_path: Path, index: Path, shard: int, shards: int, vectors: VectorKind | None
 ) -> None:
     """Write one shard from the codes and vectors that :func:`encode_codes` left, unless it exists."""
-    from texthash.corpora.dataset import PreparedCorpus
+    from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.methods.hasher import Hasher, digest
     from texthash.methods.vectors import vector_width
 

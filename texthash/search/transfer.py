@@ -74,7 +74,7 @@ class Coder:
         self._own: dict[str, tuple[bytes, bytes]] = {}
         codes = hasher.method.database_codes()
         if codes is not None:
-            from texthash.corpora.dataset import PreparedCorpus
+            from texthash.corpora.prepared.corpus import PreparedCorpus
 
             corpus = PreparedCorpus.open(home.corpus(hasher.corpus, hasher.edition.name))
             hasher.check_corpus(corpus)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.protocol import Encoder, Protocol
 from texthash.evaluation.reference import TFIDF, float_cosine
 from texthash.evaluation.results import Evaluation
@@ -147,7 +147,7 @@ def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel) ->
 
 
 def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
-    from texthash.corpora.features.encoder import open_encoder
+    from texthash.corpora.prepared.embeddings.encoder import open_encoder
     from texthash.evaluation.posthoc import PosthocCodes
 
     encoder = cell.config.corpus.features

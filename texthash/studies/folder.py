@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from texthash.config import parse_section
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError, UsageError
 from texthash.evaluation.collection import collection
 from texthash.evaluation.results import Evaluation

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field
 
 from texthash.config import Config, Section, load_config, parse_section
-from texthash.corpora.prepare import resolve as with_places
+from texthash.corpora.preparation.steps import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.posthoc import WHOLE, Cut
 from texthash.evaluation.reference import TFIDF

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.fronts import Costs
 from texthash.evaluation.page import Page

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import texthash
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 
 COMMIT_VARIABLE = "TEXTHASH_COMMIT"
 _VERSIONED = ("texthash", "torch", "numpy", "ray", "mlflow", "scikit-learn", "pyarrow")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.progress import say
 from texthash.tracking.delivery import deliver
 from texthash.tracking.environment import data_digest

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from texthash.config import MethodConfig, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.graphs.distributed import on_ray
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.neighbours.on_ray import on_ray
 from texthash.errors import CorpusError, TexthashError
 from texthash.methods.base import HashMethod
 from texthash.methods.graphs import ensure_views

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from texthash.config import TrainingConfig
-from texthash.corpora.batches import batches, count_batches
-from texthash.corpora.dataset import Split
+from texthash.corpora.prepared.batches import batches, count_batches
+from texthash.corpora.prepared.corpus import Split
 from texthash.errors import TexthashError
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
 from texthash.methods.encode import calibrate

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from texthash.config import Config
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.registry import build
 from texthash.paths import Home
 from texthash.tuning.sweep import REDUCTION

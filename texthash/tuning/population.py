@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
-from texthash.corpora.dataset import CorpusShape
+from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import read_json, write_json
 from texthash.methods.base import GradientStage

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from texthash.config import Config, TrainingConfig
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod
 from texthash.methods.registry import build

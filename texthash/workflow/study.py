@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.paths import Home
 from texthash.progress import say
@@ -307,16 +307,16 @@ def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
     """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared; with the vectors
     of ``corpus.features``, where that names a sentence encoder."""
     if distributed:
-        from texthash.corpora.distributed import prepare as on_ray
+        from texthash.corpora.preparation.on_ray import prepare as on_ray
 
         corpus = PreparedCorpus.open(on_ray(config.corpus, home))
     else:
-        from texthash.corpora.prepare import prepare_locally
+        from texthash.corpora.preparation.steps import prepare_locally
 
         corpus = PreparedCorpus.open(prepare_locally(config.corpus, home))
     if config.corpus.features:
-        from texthash.corpora.features.cache import encode_here, ensure_features
-        from texthash.corpora.features.distributed import encode_on_ray
+        from texthash.corpora.prepared.embeddings.cache import encode_here, ensure_features
+        from texthash.corpora.prepared.embeddings.on_ray import encode_on_ray
 
         ensure_features(corpus, config.corpus.features, encode_on_ray if distributed else encode_here)
     return corpus

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 
 

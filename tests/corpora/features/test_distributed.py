@@ -11,10 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.features import cache
-from texthash.corpora.features.cache import encode_here, ensure_features
-from texthash.corpora.features.distributed import encode_on_ray
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings import cache
+from texthash.corpora.prepared.embeddings.cache import encode_here, ensure_features
+from texthash.corpora.prepared.embeddings.on_ray import encode_on_ray
 from texthash.errors import ModelMismatchError
 
 pytestmark = pytest.mark.ray

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.batches import batches, text_batch
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.features import cache, encoder
-from texthash.corpora.features.cache import Texts, Vectors, encode_here, ensure_features
-from texthash.corpora.features.encoder import SentenceEncoder, identity, locate, open_encoder
-from texthash.corpora.inputs import Inputs
-from texthash.corpora.manifest import config_hash
+from texthash.corpora.prepared.batches import batches, text_batch
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings import cache, encoder
+from texthash.corpora.prepared.embeddings.cache import Texts, Vectors, encode_here, ensure_features
+from texthash.corpora.prepared.embeddings.encoder import SentenceEncoder, identity, locate, open_encoder
+from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.manifest import config_hash
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.methods import registry
 from texthash.methods.base import Card, GradientStage, HashMethod

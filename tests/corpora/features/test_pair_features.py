@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.batches import batches
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.features.cache import ensure_features
-from texthash.corpora.features.encoder import open_encoder
-from texthash.corpora.inputs import Inputs
-from texthash.corpora.prepare import prepare_locally
+from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings.cache import ensure_features
+from texthash.corpora.prepared.embeddings.encoder import open_encoder
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.paths import Home
 
 

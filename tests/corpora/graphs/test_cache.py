@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.graphs.cache import GraphName, make_graph
-from texthash.corpora.graphs.cosine import CosineSearch, nearest_by_cosine
-from texthash.corpora.graphs.search import Block, Search, on_threads
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
+from texthash.corpora.prepared.neighbours.search import Block, Search, on_threads
 from texthash.errors import CorpusError, UsageError
 
 TFIDF = GraphName.parse("cosine:tfidf")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from texthash.corpora.dataset import PreparedCorpus
-from texthash.corpora.graphs.cache import GraphName, make_graph
-from texthash.corpora.graphs.cosine import CosineSearch
-from texthash.corpora.graphs.distributed import on_ray
-from texthash.corpora.graphs.hamming import HammingSearch, nearest_by_hamming
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.hamming import HammingSearch, nearest_by_hamming
+from texthash.corpora.prepared.neighbours.on_ray import on_ray
 
 pytestmark = pytest.mark.ray
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, random_array
 
-from texthash.corpora.graphs.cosine import CosineSearch, nearest_by_cosine
-from texthash.corpora.graphs.hamming import nearest_by_hamming
-from texthash.corpora.graphs.search import all_nearest
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
+from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
+from texthash.corpora.prepared.neighbours.search import all_nearest
 from texthash.errors import UsageError
 from texthash.hamming.codes import unpack
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.readers import zhang
-from texthash.corpora.record import CorpusRecord, Download
 from texthash.paths import Home
 
 record = CorpusRecord(

@@ -19,11 +19,11 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
-from texthash.corpora.locate import find_files, missing
+from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.readers.counts import checked
-from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.paths import Home
 

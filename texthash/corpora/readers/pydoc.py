@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.readers.installed import (
     documented,
@@ -27,7 +28,6 @@ from texthash.corpora.readers.installed import (
     triple_quoted,
     uncollected,
 )
-from texthash.corpora.record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.paths import Home
 from texthash.progress import track

@@ -24,11 +24,11 @@ from functools import partial
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.document import Document
-from texthash.corpora.locate import find_files, missing
+from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rcv1_topics, rows
 from texthash.corpora.readers.rcv1_topics import TOP, TOPICS, TREE, Topics
-from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
 from texthash.paths import Home
 

@@ -20,12 +20,12 @@ from itertools import chain
 from pathlib import Path
 
 from texthash.config import CorpusConfig
+from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.document import Document
-from texthash.corpora.locate import find_files, missing
+from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
-from texthash.corpora.record import CorpusRecord, Download
 from texthash.errors import CorpusError
 from texthash.paths import Home
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from texthash.config import Weighting
-from texthash.corpora.dataset import Split
-from texthash.corpora.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
-from texthash.corpora.pairs import Sides
+from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
+from texthash.corpora.prepared.pairs import Sides
+from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
-from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 from texthash.io.ragged import indptr_of, places
 
@@ -160,7 +160,7 @@ def text_batch(
         vocabulary,
     )
     if "dense" in inputs.needs and inputs.encoder:
-        from texthash.corpora.features.encoder import open_encoder
+        from texthash.corpora.prepared.embeddings.encoder import open_encoder
 
         batch = replace(batch, dense=torch.from_numpy(open_encoder(inputs.encoder).encode(texts)))
     if "tokens" not in inputs.needs:

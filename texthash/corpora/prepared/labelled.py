@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.io.ragged import indptr_of, places
 
 

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from texthash.config import CorpusConfig
-from texthash.corpora.record import CorpusRecord
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.io.object_store_cache import mirrored
 from texthash.paths import DATA_VARIABLE, Home, place

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.manifest import SplitCounts
+from texthash.corpora.prepared.manifest import SplitCounts
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_parquet
 from texthash.io.ragged import from_arrow

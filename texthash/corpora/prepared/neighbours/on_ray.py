@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from texthash.corpora.graphs.search import Block, Search
+from texthash.corpora.prepared.neighbours.search import Block, Search
 
 _BLOCK_ROWS = 2048
 

@@ -1,10 +1,10 @@
 """From documents to a prepared corpus, as pure steps over numbered parts, chunks and shards.
 
-1. :func:`~texthash.corpora.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
+1. :func:`~texthash.corpora.preparation.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
    :meth:`Staging.gather` puts the parts together and decides the splits.
-2. :func:`~texthash.corpora.counting.count_words` counts the words of the training documents of some chunks;
-3. :func:`~texthash.corpora.counting.choose_vocabulary` makes the vocabulary of all counts.
-4. :func:`~texthash.corpora.shards.write_shards` renumbers words and writes one Parquet shard of each split.
+2. :func:`~texthash.corpora.preparation.vocabulary.count_words` counts the words of the training documents of some chunks;
+3. :func:`~texthash.corpora.preparation.vocabulary.choose_vocabulary` makes the vocabulary of all counts.
+4. :func:`~texthash.corpora.preparation.shards.write_shards` renumbers words and writes one Parquet shard of each split.
 5. :func:`publish` adds vocabulary and manifest and renames the whole into place.
 
 What a part, a chunk and a shard hold depends on the source and the configuration alone, so the bytes do not depend on
@@ -27,13 +27,13 @@ import pyarrow as pa
 
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Source, open_source
-from texthash.corpora.counting import choose_vocabulary, count_words, merge_counts
-from texthash.corpora.dataset import VOCABULARY
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
-from texthash.corpora.reading import read_part
-from texthash.corpora.shards import ShardSizes, read_sizes, write_shards
-from texthash.corpora.staging import Reading, Staging
+from texthash.corpora.preparation.reading import read_part
+from texthash.corpora.preparation.shards import ShardSizes, read_sizes, write_shards
+from texthash.corpora.preparation.staging import Reading, Staging
+from texthash.corpora.preparation.vocabulary import choose_vocabulary, count_words, merge_counts
+from texthash.corpora.prepared.corpus import VOCABULARY
+from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
 from texthash.io.atomic import (

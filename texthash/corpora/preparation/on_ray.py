@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from texthash.config import CorpusConfig
-from texthash.corpora.prepare import run
+from texthash.corpora.preparation.steps import run
 from texthash.errors import TexthashError
 from texthash.paths import Home
 

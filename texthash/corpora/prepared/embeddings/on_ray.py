@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from texthash.corpora.features.cache import Place, Texts, Vectors
-from texthash.corpora.features.encoder import open_encoder
+from texthash.corpora.prepared.embeddings.cache import Place, Texts, Vectors
+from texthash.corpora.prepared.embeddings.encoder import open_encoder
 from texthash.errors import TexthashError
 
 _BLOCKS_OF_AN_ACTOR = 2

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import PairCounts
-from texthash.corpora.staging import Staging
+from texthash.corpora.preparation.staging import Staging
+from texthash.corpora.prepared.manifest import PairCounts
 from texthash.corpora.text import Analyzer
 from texthash.io.atomic import read_arrow, read_json, whole, write_json
 from texthash.io.ragged import filtered, from_arrow, to_arrow

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from texthash.config import Weighting
-from texthash.corpora.csr_cache import CACHE, open_cache
 from texthash.corpora.document import SPLITS
 from texthash.corpora.label_tree import LabelTree
-from texthash.corpora.manifest import Manifest
+from texthash.corpora.prepared.csr_cache import CACHE, open_cache
+from texthash.corpora.prepared.manifest import Manifest
+from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
-from texthash.corpora.weighting import weigh
 from texthash.errors import CorpusError, UsageError
 from texthash.io.atomic import is_local, read_parquet
 from texthash.paths import node_cache, place
 
 if TYPE_CHECKING:
-    from texthash.corpora.pairs import Queries
+    from texthash.corpora.prepared.pairs import Queries
 
 VOCABULARY = "vocabulary.json"
 
@@ -122,7 +122,7 @@ class Split:
 
     def partly_labelled(self, share: float, seed: int) -> Split:
         """The same documents, of which each has its labels by a chance of ``share``, and else none."""
-        from texthash.corpora.labelled import PartlyLabelled
+        from texthash.corpora.prepared.labelled import PartlyLabelled
 
         return self if share == 1 else PartlyLabelled(self.name, self._corpus, share, seed)
 
@@ -154,9 +154,9 @@ class Split:
             CorpusError: on another split than train, to which graphs are fitted only; for a graph that is not made yet.
             UsageError: for an unknown graph, or k not below the number of documents.
         """
-        from texthash.corpora.graphs.cache import GraphName, make_graph, open_graph
-        from texthash.corpora.graphs.cosine import CosineSearch
-        from texthash.corpora.graphs.search import check_k
+        from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph, open_graph
+        from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+        from texthash.corpora.prepared.neighbours.search import check_k
 
         if self.name != "train":
             raise CorpusError(f"the {self.name} split has no neighbour graph.", "graphs are fitted to train only.")
@@ -179,7 +179,7 @@ class Split:
         Raises:
             CorpusError: for another corpus.
         """
-        from texthash.corpora.pairs import Queries
+        from texthash.corpora.prepared.pairs import Queries
 
         return Queries(self)
 
@@ -194,7 +194,7 @@ class Split:
         Raises:
             CorpusError: on another split than train, or for a corpus that is not one of pairs.
         """
-        from texthash.corpora.negatives import hard_negatives
+        from texthash.corpora.prepared.negatives import hard_negatives
 
         if self.name != "train":
             raise CorpusError(f"the {self.name} split has no hard negatives.", "they are for training: use train.")
@@ -204,13 +204,13 @@ class Split:
         """Vectors of the documents by a sentence encoder, float32 [N, width], memory-mapped.
 
         Args:
-            encoder: Its name, or ``name@digest``; see :mod:`texthash.corpora.features.encoder`.
+            encoder: Its name, or ``name@digest``; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
 
         Raises:
-            CorpusError: they have not been made; see :func:`texthash.corpora.features.cache.ensure_features`.
+            CorpusError: they have not been made; see :func:`texthash.corpora.prepared.embeddings.cache.ensure_features`.
             ModelMismatchError: they are by another model than that of the digest.
         """
-        from texthash.corpora.features.cache import open_features
+        from texthash.corpora.prepared.embeddings.cache import open_features
 
         return open_features(self.cache, encoder, self.name)[: len(self)]
 
@@ -324,7 +324,7 @@ class PreparedCorpus:
 
     def shape_with(self, encoder: str | None) -> CorpusShape:
         """The shape with the width of a sentence encoder, whose vectors have to be there; None: without."""
-        from texthash.corpora.features.cache import features_of
+        from texthash.corpora.prepared.embeddings.cache import features_of
 
         if encoder is None:
             return self.shape

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
-from texthash.corpora.features.encoder import identity, open_encoder, placed, split_identity
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.embeddings.encoder import identity, open_encoder, placed, split_identity
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.io.atomic import exclusive, write_json
 from texthash.progress import say, track
@@ -52,8 +52,8 @@ def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_h
 
     Args:
         corpus: The prepared corpus.
-        name: Of the encoder; see :mod:`texthash.corpora.features.encoder`.
-        encode: Who does it: this process, or :func:`texthash.corpora.features.distributed.encode_on_ray`.
+        name: Of the encoder; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
+        encode: Who does it: this process, or :func:`texthash.corpora.prepared.embeddings.on_ray.encode_on_ray`.
 
     Returns:
         The encoder's identity, ``name@digest``.

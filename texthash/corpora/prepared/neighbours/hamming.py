@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.graphs.search import BLOCK_ROWS, Neighbours, all_nearest
+from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
 from texthash.hamming.codes import check_codes, to_words
 from texthash.hamming.kernels import Words, top_k
 

@@ -23,7 +23,7 @@ class Inputs:
         needs: What there is beside the bag of words: of ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
         neighbours: How many, where they are needed.
         graph: By which similarity these are near, such as ``cosine:bm25`` or ``hamming:sth-64``; see
-            :meth:`texthash.corpora.dataset.Split.neighbours`.
+            :meth:`texthash.corpora.prepared.corpus.Split.neighbours`.
         max_length: Words after which ``tokens`` are cut.
         encoder: The sentence encoder whose vectors ``dense`` are; None: the corpus has none.
     """

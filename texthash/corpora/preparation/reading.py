@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
-from texthash.corpora.splits import NONE
-from texthash.corpora.staging import PartRead, Staging, chunk_name
+from texthash.corpora.preparation.splits import NONE
+from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
 from texthash.corpora.text import Analyzer
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_json, write_arrow, write_json

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from texthash.corpora.csr_cache import make_once
-from texthash.corpora.dataset import PreparedCorpus, Split
 from texthash.corpora.document import SPLITS
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.csr_cache import make_once
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_parquet, readable
 from texthash.io.ragged import from_arrow, indptr_of, places

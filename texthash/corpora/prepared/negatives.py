@@ -1,7 +1,7 @@
 """Hard negatives: for each training question, the documents that BM25 takes for answers and that are none.
 
-Robertson's BM25 with Lucene's idf, as :mod:`texthash.corpora.weighting` has it; a word that a question repeats counts
-as often. Exact: every training document is scored (:mod:`texthash.corpora.graphs.kernel`), block by block on threads.
+Robertson's BM25 with Lucene's idf, as :mod:`texthash.corpora.prepared.weighting` has it; a word that a question repeats counts
+as often. Exact: every training document is scored (:mod:`texthash.corpora.prepared.neighbours.kernel`), block by block on threads.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.csr_cache import make_once
-from texthash.corpora.graphs.cosine import CosineSearch
-from texthash.corpora.graphs.search import Neighbours, on_threads
-from texthash.corpora.pairs import Queries
+from texthash.corpora.prepared.csr_cache import make_once
+from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.search import Neighbours, on_threads
+from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import UsageError
 from texthash.io.atomic import exclusive
 from texthash.progress import track
@@ -26,7 +26,7 @@ Rows = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Bm25Search:
-    """The best training documents of each question by BM25; a :class:`~texthash.corpora.graphs.search.Search`.
+    """The best training documents of each question by BM25; a :class:`~texthash.corpora.prepared.neighbours.search.Search`.
 
     Attributes:
         search: Inner products; its first rows are documents without words, for which nobody looks, so that no question
@@ -54,7 +54,7 @@ class Bm25Search:
 
 
 def hard_negatives(queries: Queries, k: int) -> Rows:
-    """See :meth:`texthash.corpora.dataset.Split.negatives`; memory-mapped from the corpus' cache."""
+    """See :meth:`texthash.corpora.prepared.corpus.Split.negatives`; memory-mapped from the corpus' cache."""
     if k < 1:
         raise UsageError(f"k={k} negatives.", "choose 1 or more.")
     directory = queries.cache / f"negatives-{k}"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from texthash.config import Edition
-from texthash.corpora.splits import TRAIN
-from texthash.corpora.staging import Staging
+from texthash.corpora.preparation.splits import TRAIN
+from texthash.corpora.preparation.staging import Staging
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_arrow, write_arrow

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import SourceFile
-from texthash.corpora.splits import NONE, assign
+from texthash.corpora.preparation.splits import NONE, assign
+from texthash.corpora.prepared.manifest import SourceFile
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
 from texthash.io.ragged import indptr_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from texthash.corpora.dataset import PreparedCorpus
+from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import SPLITS
-from texthash.corpora.manifest import Manifest
-from texthash.corpora.record import CorpusRecord
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.manifest import Manifest
 
 
 def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:

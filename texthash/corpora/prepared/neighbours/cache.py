@@ -16,7 +16,7 @@ from typing import cast, get_args
 import numpy as np
 
 from texthash.config import Weighting
-from texthash.corpora.graphs.search import Neighbours, Search, Spread, check_k, fill, on_threads
+from texthash.corpora.prepared.neighbours.search import Neighbours, Search, Spread, check_k, fill, on_threads
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io.atomic import exclusive
 

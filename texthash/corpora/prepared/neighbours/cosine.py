@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from texthash.corpora.graphs import kernel
-from texthash.corpora.graphs.search import BLOCK_ROWS, Neighbours, all_nearest
+from texthash.corpora.prepared.neighbours import kernel
+from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
 from texthash.errors import UsageError
 from texthash.hamming._threads import frozen
 
