@@ -20,7 +20,7 @@ from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.paths import Home
 from texthash.tracking import open_store
-from texthash.tuning.forecast import cost
+from texthash.tuning.cost_estimate import cost
 from texthash.tuning.spaces import check_sweep, describe
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare

@@ -87,8 +87,8 @@ def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def small_hasher(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved 32-bit model (ITQ) fitted on the small corpus."""
-    from texthash.methods.hasher import Hasher
     from texthash.methods.registry import build
+    from texthash.models.hasher import Hasher
     from texthash.training.loop import fit
 
     method = fit(build("itq", small_corpus.shape, 32), small_corpus.train, TrainingConfig()).method

@@ -14,8 +14,8 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
 from texthash.io.atomic import write_array
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import resolve_home
 from texthash.progress import say
 from texthash.search.build import SPLITS

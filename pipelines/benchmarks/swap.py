@@ -14,7 +14,7 @@ from benchmarks.load import search_bodies, search_load, search_load_during
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import UsageError
-from texthash.methods.hasher import digest
+from texthash.models.hasher import digest
 from texthash.paths import resolve_home
 from texthash.progress import say
 from texthash.search.release import read_release

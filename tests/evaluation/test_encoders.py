@@ -13,7 +13,7 @@ from texthash.evaluation.reference import float_cosine, float_cosine_reference
 from texthash.evaluation.transfer import TextCodes
 from texthash.evaluation.worst import worst_queries
 from texthash.hamming.codes import unpack
-from texthash.methods.hasher import Hasher
+from texthash.models.hasher import Hasher
 
 WIDTH = 16
 

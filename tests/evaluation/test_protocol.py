@@ -16,8 +16,8 @@ from texthash.errors import UsageError
 from texthash.evaluation.protocol import Protocol
 from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.results import Evaluation
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.training.loop import fit
 

@@ -16,8 +16,8 @@ from texthash.corpora.preparation import reading
 from texthash.corpora.texts import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.hamming.interop import read_codes
-from texthash.methods.bulk import Job, Piece, encode_piece, encode_texts, here
-from texthash.methods.hasher import Hasher
+from texthash.models.bulk_encode import Job, Piece, encode_piece, encode_texts, here
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 
 

@@ -17,9 +17,9 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.hamming.codes import unpack
 from texthash.methods.base import Card, ClosedForm, GradientStage, HashMethod, Progress
-from texthash.methods.encode import encode_split
-from texthash.methods.hasher import Hasher
 from texthash.methods.nash import NASH
+from texthash.models.encoding import encode_split
+from texthash.models.hasher import Hasher
 from texthash.nn.encoders import SparseLinear
 from texthash.training.loop import fit
 

@@ -12,8 +12,8 @@ import pytest
 from texthash.corpora.document import Document
 from texthash.corpora.texts import open_texts
 from texthash.errors import CorpusError
-from texthash.methods.bulk import encode_texts
-from texthash.methods.distributed import encode_on_ray, most_workers
+from texthash.models.bulk_encode import encode_texts
+from texthash.models.on_ray import encode_on_ray, most_workers
 from texthash.paths import Home
 
 pytestmark = pytest.mark.ray

@@ -6,8 +6,8 @@ import torch
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.methods.base import Progress
-from texthash.methods.encode import activations_of
 from texthash.methods.registry import build
+from texthash.models.encoding import activations_of
 from texthash.nn.estimators import gumbel_softmax
 
 BITS = 16

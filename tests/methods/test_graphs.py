@@ -16,9 +16,9 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
 from texthash.errors import UsageError
-from texthash.methods.encode import encode_split
-from texthash.methods.graphs import ensure_codes, ensure_graph
 from texthash.methods.registry import build
+from texthash.models.encoding import encode_split
+from texthash.models.graphs import ensure_codes, ensure_graph
 from texthash.paths import Home
 from texthash.training.loop import fit
 

@@ -12,16 +12,16 @@ import pytest
 from methods.test_methods import BITS, ITERATIVE, NAMES
 from methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build, get_method, hyperparameters
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.search.build import build_index
 from texthash.search.publish import publish
 from texthash.search.release import open_release
 from texthash.search.shard import merge
 from texthash.service.run import serve_release
-from texthash.training.distributed import train_distributed
 from texthash.training.loop import fit
+from texthash.training.on_ray import train_distributed
 from texthash.tuning.spaces import free_space, published_point
 from texthash.workflow.study import Study
 

@@ -9,8 +9,8 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import Progress
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.training.checkpoints import LocalCheckpointer
 from texthash.training.loop import fit
 

@@ -11,8 +11,8 @@ import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.search.build import SPLITS, build_index
 from texthash.search.publish import publish, rollback, switch_to

@@ -17,8 +17,8 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.search.backup import back_up, restore_backup
 from texthash.search.build import build_index

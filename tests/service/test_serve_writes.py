@@ -21,8 +21,8 @@ from texthash.client import Client, ServiceError
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.search.fence import IndexHeldError
 from texthash.search.release import open_release, read_release

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from texthash.config import TrackingConfig, parse_config
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.tracking import StoreAwayError, Tracker, away
 from texthash.training.loop import EpochReport

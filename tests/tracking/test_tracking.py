@@ -12,8 +12,8 @@ import pytest
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.hamming.codes import to_hex
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.tracking import Run, Tracker, check_store, data_digest
 from texthash.tracking.store import StoreError

@@ -16,8 +16,8 @@ from texthash.config import EvaluationConfig, MethodConfig, TrainingConfig
 from texthash.errors import TexthashError
 from texthash.evaluation.protocol import Protocol
 from texthash.methods.registry import build
-from texthash.training.distributed import train_distributed
 from texthash.training.loop import EpochReport, fit
+from texthash.training.on_ray import train_distributed
 
 pytestmark = pytest.mark.ray
 
@@ -119,7 +119,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from texthash.config import MethodConfig, TrainingConfig
-from texthash.training.distributed import train_distributed
+from texthash.training.on_ray import train_distributed
 
 corpus, storage = map(Path, sys.argv[1:])
 

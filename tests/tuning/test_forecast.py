@@ -6,7 +6,7 @@ import json
 
 from texthash.config import parse_config
 from texthash.paths import Home
-from texthash.tuning.forecast import cost
+from texthash.tuning.cost_estimate import cost
 
 
 def _config(**tuning):

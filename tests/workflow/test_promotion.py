@@ -16,8 +16,8 @@ from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.methods.hasher import Hasher
 from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.search import transfer as transfers
 from texthash.search.build import build_index

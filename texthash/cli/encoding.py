@@ -76,7 +76,7 @@ def encode(
 
 def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     from texthash.hamming.codes import to_bitstring, to_hex
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.workflow.saved import saved_hasher
 
     if not texts:
@@ -102,7 +102,7 @@ def _encode_corpus(
 ) -> dict[str, Any]:
     """``workers``: processes on the Ray cluster, None: one for each of its CPUs, 0: this process."""
     from texthash.corpora.texts import Columns, open_texts
-    from texthash.methods.bulk import encode_texts
+    from texthash.models.bulk_encode import encode_texts
     from texthash.workflow.saved import saved_hasher
 
     home, target = resolve_home(), place(output)
@@ -111,7 +111,7 @@ def _encode_corpus(
     options: dict[str, Any] = {"role": role, "activations": activations}
     if workers != 0:
         from texthash.cluster import check_shared
-        from texthash.methods.distributed import encode_on_ray, most_workers
+        from texthash.models.on_ray import encode_on_ray, most_workers
 
         check_shared(target.parent)
         many = most_workers(workers)

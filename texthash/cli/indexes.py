@@ -15,7 +15,7 @@ from texthash.paths import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:
-    from texthash.methods.hasher import TextActivations
+    from texthash.models.hasher import TextActivations
     from texthash.search.release import OpenRelease, Release
 
 index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search indexes.")

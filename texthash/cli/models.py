@@ -103,7 +103,7 @@ def tune(
         settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
     check_sweep(settings)
     if dry_run:
-        from texthash.tuning.forecast import cost
+        from texthash.tuning.cost_estimate import cost
 
         space, expected = describe(settings), cost(settings, resolve_home())
         if as_json:

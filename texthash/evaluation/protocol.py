@@ -20,11 +20,11 @@ from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import SHORT, check_figure, expected, nothing_relevant, score
 from texthash.methods.base import HashMethod
-from texthash.methods.encode import encode_split
+from texthash.models.encoding import encode_split
 
 
 class Encoder(Interface):
-    """Anything that turns a split into codes; :class:`texthash.methods.hasher.Hasher` does."""
+    """Anything that turns a split into codes; :class:`texthash.models.hasher.Hasher` does."""
 
     def encode_split(self, split: Split, role: Literal["document", "query"] = "document") -> NDArray[np.uint8]:
         """Packed codes uint8 [len(split), bits/8] in the order of the split."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Role
-from texthash.methods.hasher import Hasher
+from texthash.models.hasher import Hasher
 
 _TEXTS = 1024
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from texthash.corpora.prepared.batches import Batch, batches
 from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, ClosedForm, Role, Stage
-from texthash.methods.pretrained import PretrainedAutoencoder
+from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.spaces import Choice, IntUniform, LogUniform
 from texthash.nn.spectral import SpectralModes, principal_components
 
@@ -46,7 +46,7 @@ class DGMSpH(PretrainedAutoencoder):
         shape: Sizes of the corpus.
         bits: Length m of the code.
         features: Width d.
-        others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
+        others: Those of :class:`~texthash.methods.rbm_autoencoder.PretrainedAutoencoder`.
     """
 
     card = Card(

@@ -19,7 +19,7 @@ from torch import Tensor
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.methods.base import Card, Role
-from texthash.methods.pretrained import PretrainedAutoencoder
+from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.binarizers import Binarizer
 from texthash.nn.spaces import Choice, LogUniform, Uniform
 
@@ -33,7 +33,7 @@ class StackedRBM(PretrainedAutoencoder):
         noise: Standard deviation s.
         threshold: At which sigma(f) is cut.
         epochs: Of fine-tuning.
-        others: Those of :class:`~texthash.methods.pretrained.PretrainedAutoencoder`.
+        others: Those of :class:`~texthash.methods.rbm_autoencoder.PretrainedAutoencoder`.
     """
 
     card = Card(

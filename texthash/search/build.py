@@ -56,8 +56,8 @@ def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int, vec
     import hashlib
 
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.methods.hasher import Hasher, digest
-    from texthash.methods.vectors import vector_width
+    from texthash.models.hasher import Hasher, digest
+    from texthash.models.vectors import vector_width
 
     if shards < 1:
         raise TexthashError(f"an index cannot have {shards} shards.", "set index.shards to 1 or more.")
@@ -75,8 +75,8 @@ def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, v
     """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and ``.codes/<split>.vectors.npy``,
     float16 [documents, width], if there are to be vectors; what exists already stays."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.methods.hasher import Hasher
-    from texthash.methods.vectors import split_vectors, vector_width
+    from texthash.models.hasher import Hasher
+    from texthash.models.vectors import split_vectors, vector_width
 
     hasher, documents = Hasher.load(hasher_dir), PreparedCorpus.open(corpus_path).split(split)
     target = _codes_of(index, split)
@@ -101,8 +101,8 @@ def build_shard(
 ) -> None:
     """Write one shard from the codes and vectors that :func:`encode_codes` left, unless it exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.methods.hasher import Hasher, digest
-    from texthash.methods.vectors import vector_width
+    from texthash.models.hasher import Hasher, digest
+    from texthash.models.vectors import vector_width
 
     path = shard_path(index, shard)
     if is_written(path):

@@ -28,7 +28,7 @@ from texthash.search.release import (
 from texthash.search.store import ShardManifest, read_index, shard_path
 
 if TYPE_CHECKING:
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
 KEPT_WRITES = 20
@@ -66,7 +66,7 @@ def publish(
     Raises:
         ModelMismatchError: the model did not make the index; nothing is written.
     """
-    from texthash.methods.hasher import Hasher, digest
+    from texthash.models.hasher import Hasher, digest
 
     hasher, fingerprint = Hasher.load(hasher_dir), digest(hasher_dir)
     manifests = read_index(index)

@@ -24,7 +24,7 @@ from texthash.search.shard import Shard
 from texthash.search.store import Content, Vectors, described, read_manifest
 
 if TYPE_CHECKING:
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
 FORMAT_VERSION = 3
@@ -122,14 +122,14 @@ class Release:
 
     def open_hasher(self, home: Home) -> Hasher:
         """Load the model of this release. Errors as :meth:`check`."""
-        from texthash.methods.hasher import Hasher
+        from texthash.models.hasher import Hasher
 
         self.check_model(home)
         return Hasher.load(home.path(self.model_uri))
 
     def check_model(self, home: Home) -> None:
         """Check that the saved model is there and is the one that was released. Errors as :meth:`check`."""
-        from texthash.methods.hasher import digest
+        from texthash.models.hasher import digest
 
         directory = home.path(self.model_uri)
         try:

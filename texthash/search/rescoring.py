@@ -3,7 +3,7 @@
 * asymmetric: score = sum_b a_b (2 bit_b - 1), with a_b the query's activation less the threshold of bit b. The
   documents keep their bits and nothing else is stored. For a = +-1 the score is bits - 2 distance.
 * float: score = the cosine of the query's vector and the document's, which an index may keep in half precision
-  (``index.vectors``, :mod:`texthash.methods.vectors`). They are read from disk for the candidates alone.
+  (``index.vectors``, :mod:`texthash.models.vectors`). They are read from disk for the candidates alone.
 """
 
 from __future__ import annotations

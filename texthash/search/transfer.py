@@ -41,7 +41,7 @@ from texthash.search.store import (
 if TYPE_CHECKING:
     import lance
 
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.paths import Home
     from texthash.search.release import Release
 
@@ -67,7 +67,7 @@ class Coder:
     """
 
     def __init__(self, hasher: Hasher, home: Home, kind: VectorKind | None = None) -> None:
-        from texthash.methods.vectors import vector_width
+        from texthash.models.vectors import vector_width
 
         self._hasher = hasher
         self.vectors = None if kind is None else Vectors(kind, vector_width(hasher.method, kind))

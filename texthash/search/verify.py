@@ -21,7 +21,7 @@ from texthash.search.store import kind_of, open_documents, reading, shard_of
 if TYPE_CHECKING:
     import lance
 
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
 SAMPLE = 1_000

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.methods.base import Role
-from texthash.methods.hasher import Hasher, TextActivations
+from texthash.models.hasher import Hasher, TextActivations
 from texthash.paths import resolve_home
 from texthash.search.release import read_release
 from texthash.service.pinned import Pinned

@@ -82,7 +82,7 @@ def open_corpus(name: str, edition: str, home: Home) -> PreparedCorpus:
 
 
 def _model(cell: Cell, folder: StudyFolder, home: Home, parent: Run, corpus: PreparedCorpus) -> CellRecord:
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
 
     place = folder.place(cell)
     tracking = cell.config.tracking

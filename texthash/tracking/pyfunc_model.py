@@ -14,7 +14,7 @@ class TextEncoder:
     """What MLflow calls a model: raw text in, hexadecimal codes out."""
 
     def __init__(self, directory: str) -> None:
-        from texthash.methods.hasher import Hasher
+        from texthash.models.hasher import Hasher
 
         self.hasher = Hasher.load(directory)
 

@@ -16,8 +16,8 @@ from texthash.corpora.prepared.batches import batches, count_batches
 from texthash.corpora.prepared.corpus import Split
 from texthash.errors import TexthashError
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
-from texthash.methods.encode import calibrate
-from texthash.methods.graphs import ensure_views
+from texthash.models.encoding import calibrate
+from texthash.models.graphs import ensure_views
 from texthash.nn.workers import Workers
 from texthash.training.checkpoints import Checkpointer, State
 from texthash.training.memory import keep_freed_memory

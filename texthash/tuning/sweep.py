@@ -22,9 +22,9 @@ from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population
-from texthash.tuning.fates import FateKeeper
 from texthash.tuning.spaces import free_space, published_point, to_tune
 from texthash.tuning.trial import METRIC, TrialSetting, fate_of, judged_epochs, run_trial
+from texthash.tuning.trial_status import FateKeeper
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner

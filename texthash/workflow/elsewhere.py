@@ -40,7 +40,7 @@ def evaluate_elsewhere(
     from texthash.evaluation.protocol import Protocol
     from texthash.evaluation.results import Evaluation
     from texthash.evaluation.transfer import TextCodes
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
 
     protocol, manifest = Protocol(corpus, config), corpus.manifest
     key = f"{manifest.name}-{manifest.edition}"

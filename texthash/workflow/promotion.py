@@ -12,7 +12,7 @@ from texthash.search.release import Release, list_releases, read_pointer, read_r
 from texthash.search.store import kind_of
 
 if TYPE_CHECKING:
-    from texthash.methods.hasher import Hasher
+    from texthash.models.hasher import Hasher
     from texthash.paths import Home
     from texthash.search.transfer import Transfer
     from texthash.tracking.registry import Registry
@@ -55,7 +55,7 @@ def promote(
         TexthashError: nothing is released; a document has no text; or the new index is not what it should be. Then
             what is served has not changed.
     """
-    from texthash.methods.hasher import Hasher, digest
+    from texthash.models.hasher import Hasher, digest
     from texthash.search.publish import publish, withdraw
     from texthash.search.transfer import Coder, Transfer, recode_index
     from texthash.search.verify import verify

@@ -112,7 +112,7 @@ class Study:
             parent: The study's run.
             distributed: Train on the Ray cluster of this process rather than in this process.
         """
-        from texthash.methods.hasher import Hasher
+        from texthash.models.hasher import Hasher
 
         training = self.config.training.model_copy(update={"seed": seed})
         config = self.config.model_copy(update={"training": training})
@@ -181,7 +181,7 @@ class Study:
         method, training = config.method, config.training
         validate = self.protocol.validator() if self.judged else None
         if distributed:
-            from texthash.training.distributed import train_distributed
+            from texthash.training.on_ray import train_distributed
 
             return train_distributed(
                 method,
@@ -245,7 +245,7 @@ class Study:
         """
         from texthash.evaluation.diagnostics import collapse_warning, diagnose
         from texthash.evaluation.results import Evaluation
-        from texthash.methods.hasher import Hasher
+        from texthash.models.hasher import Hasher
 
         hasher = Hasher.load(model.hasher)
         hasher.check_corpus(self.corpus)

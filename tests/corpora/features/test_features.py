@@ -24,7 +24,7 @@ from texthash.corpora.prepared.manifest import config_hash
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.methods import registry
 from texthash.methods.base import Card, GradientStage, HashMethod
-from texthash.methods.hasher import Hasher
+from texthash.models.hasher import Hasher
 from texthash.training.loop import fit
 
 from .conftest import save_encoder, save_transformer

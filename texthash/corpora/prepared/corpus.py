@@ -145,7 +145,7 @@ class Split:
         Args:
             k: Number of neighbours.
             graph: ``cosine:<weighting>``, made here when it is not there, or ``hamming:<method>-<bits>``, over codes of
-                the training documents, made by :func:`texthash.methods.graphs.ensure_graph` (as training does).
+                the training documents, made by :func:`texthash.models.graphs.ensure_graph` (as training does).
 
         Returns:
             ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
@@ -168,7 +168,7 @@ class Split:
         if found is None:
             raise CorpusError(
                 f"{self._corpus.path} has no graph {graph} of {k} neighbours.",
-                f"make it: texthash.methods.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
+                f"make it: texthash.models.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
             )
         return found
 
@@ -227,7 +227,7 @@ class Split:
         if self.name != "train" or not path.is_file():
             raise CorpusError(
                 f"the {self.name} split of {self._corpus.path} has no codes by {model}.",
-                f"make those of train: texthash.methods.graphs.ensure_codes(corpus.train, {model!r}).",
+                f"make those of train: texthash.models.graphs.ensure_codes(corpus.train, {model!r}).",
             )
         return np.load(path, mmap_mode="r")
 

@@ -18,8 +18,8 @@ from texthash.corpora.prepared.neighbours.search import Search, Spread, on_threa
 from texthash.errors import UsageError
 from texthash.io.atomic import exclusive, whole
 from texthash.methods.base import ClosedForm, HashMethod
-from texthash.methods.encode import calibrate, encode_split
 from texthash.methods.registry import build
+from texthash.models.encoding import calibrate, encode_split
 from texthash.progress import say
 
 

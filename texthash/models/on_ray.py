@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from texthash.corpora.preparation.on_ray import spread_over_actors
-from texthash.methods.bulk import Job, Piece, encode_piece
-from texthash.methods.hasher import Hasher
+from texthash.models.bulk_encode import Job, Piece, encode_piece
+from texthash.models.hasher import Hasher
 from texthash.progress import say, track
 
 

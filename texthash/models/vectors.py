@@ -19,7 +19,7 @@ from texthash.config import VectorKind
 from texthash.corpora.prepared.corpus import Split
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Need
-from texthash.methods.encode import activations_of, margins, split_batches
+from texthash.models.encoding import activations_of, margins, split_batches
 
 _ROWS = 8192
 

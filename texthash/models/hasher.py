@@ -21,9 +21,9 @@ from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.methods.base import HashMethod, Role
-from texthash.methods.encode import activations_of, cut, encode_split, margins
 from texthash.methods.registry import build
-from texthash.methods.vectors import vector_needs, vector_width, vectors_of
+from texthash.models.encoding import activations_of, cut, encode_split, margins
+from texthash.models.vectors import vector_needs, vector_width, vectors_of
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
@@ -90,7 +90,7 @@ class Hasher:
             texts: Documents or queries.
             role: Which side they are on; only methods with two encoders tell them apart.
             batch_size: Texts encoded at a time.
-            vectors: Which vectors to give too: :mod:`texthash.methods.vectors`.
+            vectors: Which vectors to give too: :mod:`texthash.models.vectors`.
 
         Raises:
             ModelMismatchError: the model has no such vectors.

@@ -18,8 +18,8 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.neighbours.on_ray import on_ray
 from texthash.errors import CorpusError, TexthashError
 from texthash.methods.base import HashMethod
-from texthash.methods.graphs import ensure_views
 from texthash.methods.registry import build
+from texthash.models.graphs import ensure_views
 from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
 

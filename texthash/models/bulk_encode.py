@@ -35,7 +35,7 @@ from texthash.io.atomic import (
     write_json,
 )
 from texthash.methods.base import Role
-from texthash.methods.code_files import (
+from texthash.models.code_files import (
     RECORD,
     ROWS,
     Record,
@@ -47,7 +47,7 @@ from texthash.methods.code_files import (
     record_of,
     schema,
 )
-from texthash.methods.hasher import Hasher, digest
+from texthash.models.hasher import Hasher, digest
 from texthash.progress import say, track
 
 _UNKNOWN = b"texthash.unknown"
