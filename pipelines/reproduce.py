@@ -30,7 +30,7 @@ from common import bare_parser, finish, state
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
-from texthash.evaluation.reference import float_cosine_reference
+from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import commit

@@ -127,7 +127,7 @@ def test_the_package_works_outside_its_checkout(installed: Path, tmp_path: Path)
     script = """
 import json, sys, texthash
 from importlib.resources import files
-from texthash.evaluation import report
+from texthash.reporting import report
 from texthash.methods.registry import methods
 from texthash.corpora.catalog import records
 page = (files("texthash.service") / "page" / "index.html").read_text(encoding="utf-8")

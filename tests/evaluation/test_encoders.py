@@ -7,11 +7,11 @@ import pytest
 
 from texthash.config import EvaluationConfig
 from texthash.errors import CorpusError, UsageError
-from texthash.evaluation.posthoc import PosthocCodes
+from texthash.evaluation.baselines.cosine import float_cosine, float_cosine_reference
+from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
+from texthash.evaluation.cross_corpus import TextCodes
+from texthash.evaluation.hard_queries import worst_queries
 from texthash.evaluation.protocol import Protocol
-from texthash.evaluation.reference import float_cosine, float_cosine_reference
-from texthash.evaluation.transfer import TextCodes
-from texthash.evaluation.worst import worst_queries
 from texthash.hamming.codes import unpack
 from texthash.models.hasher import Hasher
 

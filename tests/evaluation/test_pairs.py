@@ -12,15 +12,15 @@ from texthash.config import Config, CorpusConfig, Edition, EvaluationConfig, Spl
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import pycode
-from texthash.evaluation.collection import collection
-from texthash.evaluation.plots import precision_figure
+from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.evaluation.protocol import Protocol
-from texthash.evaluation.reference import float_cosine_reference
-from texthash.evaluation.report import ReportedRun, report
+from texthash.evaluation.relevance import collection
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
+from texthash.reporting.plots import precision_figure
+from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import fit
 
 CONFIG = EvaluationConfig(k=100, curve=(1, 10, 100))
@@ -158,7 +158,7 @@ def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
 
 
 def test_the_float_reference_is_recall_too(pair_corpus, monkeypatch):
-    monkeypatch.setattr("texthash.evaluation.reference._CELLS", 20_000)  # several blocks
+    monkeypatch.setattr("texthash.evaluation.baselines.cosine._CELLS", 20_000)  # several blocks
     found = collection(pair_corpus, "validation")
     database = np.concatenate([split.matrix().toarray() for split in found.database])
     similarity = found.queries.matrix()[found.asked].toarray() @ database.T

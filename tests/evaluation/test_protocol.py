@@ -13,8 +13,8 @@ from texthash.config import CorpusConfig, Edition, EvaluationConfig, TrainingCon
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
+from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.evaluation.protocol import Protocol
-from texthash.evaluation.reference import float_cosine_reference
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
@@ -55,7 +55,7 @@ def test_learned_codes_beat_chance_and_the_reference_is_above_both(small_corpus,
 
 
 def test_float_reference_equals_a_plain_ranking(small_corpus, monkeypatch):
-    monkeypatch.setattr("texthash.evaluation.reference._CELLS", 5000)  # several blocks
+    monkeypatch.setattr("texthash.evaluation.baselines.cosine._CELLS", 5000)  # several blocks
     similarity = (small_corpus.validation.matrix() @ small_corpus.train.matrix().T).toarray()
     relevant = (small_corpus.validation.labels.astype(int) @ small_corpus.train.labels.T.astype(int)).toarray() > 0
     generator = np.random.default_rng(0)

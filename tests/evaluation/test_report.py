@@ -15,11 +15,11 @@ import pytest
 
 from texthash.config import Config, EvaluationConfig
 from texthash.errors import UsageError
-from texthash.evaluation import plots
-from texthash.evaluation.fronts import Costs
 from texthash.evaluation.protocol import Protocol
-from texthash.evaluation.report import ReportedRun, report
 from texthash.hamming.codes import pack
+from texthash.reporting import plots
+from texthash.reporting.pareto import Costs
+from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import EpochReport
 
 

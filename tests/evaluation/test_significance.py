@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test as scipys
 
 from texthash.errors import UsageError
-from texthash.evaluation.fronts import non_dominated
 from texthash.evaluation.significance import holm, paired, permutation_test
+from texthash.reporting.pareto import non_dominated
 
 
 @given(st.lists(st.integers(-3, 3), min_size=3, max_size=9))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from texthash.config import EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
-from texthash.evaluation.collection import Collection, collection, measure_of
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
+from texthash.evaluation.relevance import Collection, collection, measure_of
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import SHORT, check_figure, expected, nothing_relevant, score
 from texthash.methods.base import HashMethod
@@ -37,7 +37,7 @@ class Protocol:
     Queries are those of the validation split while a study runs and of the test split once at its end. Two documents
     are relevant to each other if they share a label, and the database is always train. In a pair corpus, queries are
     the questions of a split, relevant are the documents that answer them, the database holds the documents of all
-    splits, and models are chosen by recall; see :func:`texthash.evaluation.collection.collection`.
+    splits, and models are chosen by recall; see :func:`texthash.evaluation.relevance.collection`.
 
     Args:
         corpus: Prepared corpus.

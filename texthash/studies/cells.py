@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.evaluation.baselines.cosine import TFIDF, float_cosine
 from texthash.evaluation.protocol import Encoder, Protocol
-from texthash.evaluation.reference import TFIDF, float_cosine
 from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
@@ -148,7 +148,7 @@ def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel) ->
 
 def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
     from texthash.corpora.prepared.embeddings.encoder import open_encoder
-    from texthash.evaluation.posthoc import PosthocCodes
+    from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
 
     encoder = cell.config.corpus.features
     assert encoder is not None

@@ -24,7 +24,7 @@ import numpy as np
 from texthash.config import parse_section
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.evaluation.collection import collection
+from texthash.evaluation.relevance import collection
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.io.atomic import read_json, write_json

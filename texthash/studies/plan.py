@@ -17,8 +17,8 @@ from pydantic import Field
 from texthash.config import Config, Section, load_config, parse_section
 from texthash.corpora.preparation.steps import resolve as with_places
 from texthash.errors import UsageError
-from texthash.evaluation.posthoc import WHOLE, Cut
-from texthash.evaluation.reference import TFIDF
+from texthash.evaluation.baselines.cosine import TFIDF
+from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
 from texthash.evaluation.scoring import check_figure
 from texthash.methods.registry import resolve
 

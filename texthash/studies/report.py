@@ -12,13 +12,13 @@ import yaml
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, UsageError
-from texthash.evaluation.fronts import Costs
-from texthash.evaluation.page import Page
-from texthash.evaluation.report import ReportedRun, report
+from texthash.evaluation.hard_queries import worst_queries
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.worst import worst_queries
 from texthash.paths import Home
 from texthash.progress import say
+from texthash.reporting.page import Page
+from texthash.reporting.pareto import Costs
+from texthash.reporting.report import ReportedRun, report
 from texthash.studies.cells import open_corpus
 from texthash.studies.folder import CellRecord, StudyFolder
 from texthash.studies.plan import Cell

@@ -15,8 +15,8 @@ from texthash.workflow.models import TrainedModel, find_model
 from texthash.workflow.study import corpus_of
 
 if TYPE_CHECKING:
+    from texthash.evaluation.hard_queries import Shown
     from texthash.evaluation.results import Evaluation
-    from texthash.evaluation.worst import Shown
 
 _TESTED = ("p_at_{k}", "map", "ndcg_at_{k}", "recall_at_{k}", "mrr", "radius2_precision")
 
@@ -168,7 +168,7 @@ def _check_alike(a: TrainedModel, b: TrainedModel) -> None:
 
 def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedModel) -> list[MetricChange]:
     """The main figures of both with the difference B - A, each tested over the queries."""
-    from texthash.evaluation.collection import collection
+    from texthash.evaluation.relevance import collection
     from texthash.evaluation.scoring import by_query
     from texthash.evaluation.significance import paired
 
@@ -198,8 +198,8 @@ def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedMo
 
 def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, Shown]:
     """The queries by their number among those that are asked."""
-    from texthash.evaluation.collection import collection
-    from texthash.evaluation.worst import shown_documents
+    from texthash.evaluation.hard_queries import shown_documents
+    from texthash.evaluation.relevance import collection
 
     asked = collection(corpus, split)
     rows = {q: q if asked.asked is None else int(asked.asked[q]) for q in queries}

@@ -37,9 +37,9 @@ def evaluate_elsewhere(
     Raises:
         UsageError: nothing of the corpus says what is relevant.
     """
+    from texthash.evaluation.cross_corpus import TextCodes
     from texthash.evaluation.protocol import Protocol
     from texthash.evaluation.results import Evaluation
-    from texthash.evaluation.transfer import TextCodes
     from texthash.models.hasher import Hasher
 
     protocol, manifest = Protocol(corpus, config), corpus.manifest

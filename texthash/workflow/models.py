@@ -15,7 +15,7 @@ from texthash.progress import say
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
-    from texthash.evaluation.report import Report
+    from texthash.reporting.report import Report
     from texthash.training.loop import EpochReport
 
 _RECORD = "run.json"
@@ -135,8 +135,8 @@ def make_report(
     Raises:
         UsageError: one of them has not been evaluated, or cannot be, for want of labels.
     """
-    from texthash.evaluation.report import ReportedRun, report
     from texthash.evaluation.results import Evaluation
+    from texthash.reporting.report import ReportedRun, report
 
     runs = []
     for model in models:

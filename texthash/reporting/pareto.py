@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from texthash.evaluation.plots import COLOURS, DASHES, MARKERS
+from texthash.reporting.plots import COLOURS, DASHES, MARKERS
 
 _DECADES = 100.0  # beyond this range an axis names powers of ten only
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from texthash.config import Config
 from texthash.errors import UsageError
-from texthash.evaluation import plots
-from texthash.evaluation.fronts import Costs, front_figure
-from texthash.evaluation.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
-from texthash.evaluation.page import Page
+from texthash.evaluation.hard_queries import BadAnswer
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
-from texthash.evaluation.worst import BadAnswer
+from texthash.reporting import plots
+from texthash.reporting.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
+from texthash.reporting.page import Page
+from texthash.reporting.pareto import Costs, front_figure
 from texthash.training.loop import EpochReport
 
 _NOTE = (

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from texthash.evaluation.fronts import Costs, non_dominated
-from texthash.evaluation.page import Page
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import FIRST_CUTS, TITLE
 from texthash.evaluation.significance import LEVEL, ROUNDS, holm, permutation_test
+from texthash.reporting.page import Page
+from texthash.reporting.pareto import Costs, non_dominated
 
 if TYPE_CHECKING:
-    from texthash.evaluation.report import ReportedRun
+    from texthash.reporting.report import ReportedRun
 
 _SPEED_STEP = 1.25
 Row = tuple[str, int]  # a method and a width

@@ -11,7 +11,7 @@ from string import Template
 
 from matplotlib.figure import Figure
 
-from texthash.evaluation.plots import png
+from texthash.reporting.plots import png
 
 _LONG = 12  # rows
 

@@ -10,8 +10,8 @@ from scipy.sparse import csc_matrix, csr_matrix, vstack
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
-from texthash.evaluation.collection import Collection, collection
 from texthash.evaluation.metrics import mean
+from texthash.evaluation.relevance import Collection, collection
 from texthash.evaluation.scoring import Relevance
 from texthash.progress import track
 
@@ -39,7 +39,7 @@ def float_cosine(
     expected value over all their orders, which no permutation of the database changes.
 
     Args:
-        corpus: Queries and database are those of :func:`texthash.evaluation.collection.collection`.
+        corpus: Queries and database are those of :func:`texthash.evaluation.relevance.collection`.
         k: Cut; the denominator of P@k stays k.
         split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
         vectors: ``tfidf``, or the name of a sentence encoder whose vectors are kept beside the corpus

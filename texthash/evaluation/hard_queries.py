@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.evaluation.collection import collection
+from texthash.evaluation.relevance import collection
 from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
