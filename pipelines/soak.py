@@ -22,8 +22,8 @@ from common import parser, run, step
 from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.errors import TexthashError
+from texthash.index.releases.release import read_release, releases_path
 from texthash.paths import Home
-from texthash.search.release import read_release, releases_path
 from texthash.service.fast import fast_form
 
 _REPLICA = "ServeReplica:texthash:"

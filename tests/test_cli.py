@@ -289,7 +289,7 @@ def test_nothing_heavy_is_imported_for_help():
 
 def test_a_search_does_not_wait_for_what_only_training_needs():
     code = (
-        "import sys; from texthash.methods.registry import methods; methods(); import texthash.search.release; "
+        "import sys; from texthash.methods.registry import methods; methods(); import texthash.index.releases.release; "
         "print([m for m in ('sklearn', 'scipy.stats', 'mlflow', 'ray', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

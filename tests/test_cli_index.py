@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import read_release
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexWriter
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import read_release
-from texthash.search.writer import IndexWriter
 
 
 @pytest.fixture

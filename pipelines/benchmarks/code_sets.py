@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_codes
-from texthash.search.multi_index import MultiIndex
+from texthash.index.memory.multi_index import MultiIndex
 
 Codes = NDArray[np.uint8]
 Kind = Literal["random", "file", "clustered"]

@@ -13,12 +13,12 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
+from texthash.index.writing.build import SPLITS
 from texthash.io.atomic import write_array
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import resolve_home
 from texthash.progress import say
-from texthash.search.build import SPLITS
 from texthash.training.loop import EpochReport, fit
 
 

@@ -12,9 +12,9 @@ import psutil
 from numpy.typing import NDArray
 
 from texthash.hamming import kernels
-from texthash.search.costs import Plan
-from texthash.search.flat import FlatIndex, Hits
-from texthash.search.multi_index import MultiIndex
+from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.flat import FlatIndex, Hits
+from texthash.index.memory.multi_index import MultiIndex
 
 Codes = NDArray[np.uint8]
 HALF, PERCENT = 0.5, 0.01

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import Release, open_release
+from texthash.index.storage.arrow_schema import codes_column, schema
+from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.search.columns import codes_column, schema
-from texthash.search.publish import publish
-from texthash.search.release import Release, open_release
-from texthash.search.store import ShardIdentity, deal, shard_path, write_shard
 
 _FLIPPED = 0.05
 _ROWS = 8192

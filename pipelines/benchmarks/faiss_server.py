@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from texthash.index.releases.release import open_release
 from texthash.paths import Home
-from texthash.search.release import open_release
 
 
 class Search(BaseModel):

@@ -18,9 +18,9 @@ import typer
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import TexthashError, UsageError
+from texthash.index.releases.release import read_release
 from texthash.paths import resolve_home
 from texthash.progress import say
-from texthash.search.release import read_release
 
 # The part by the title of its process.
 PARTS = {

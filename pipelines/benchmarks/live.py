@@ -13,9 +13,9 @@ import typer
 
 from benchmarks.enlarged import enlarge
 from benchmarks.reporting import JsonOption, milliseconds, report
+from texthash.index.releases.release import open_release, read_release
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import resolve_home
-from texthash.search.release import open_release, read_release
-from texthash.search.writer import IndexDocument, IndexWriter
 
 
 def command(

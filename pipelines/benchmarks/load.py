@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from texthash.errors import TexthashError
+from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.search.release import read_release
 
 _WARM_UP_S = 2.0
 _AROUND_S = 3.0  # what is watched of the time before and after an event

@@ -19,9 +19,9 @@ from benchmarks.load import search_bodies, search_load
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import TexthashError
+from texthash.index.releases.release import read_release
 from texthash.paths import Home, resolve_home
 from texthash.progress import say
-from texthash.search.release import read_release
 from texthash.service.ports import free_port
 
 _START_S = 120.0

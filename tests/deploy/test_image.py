@@ -23,9 +23,9 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.index.releases.publish import publish
+from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"

@@ -10,11 +10,11 @@ from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.index.memory.flat import FlatIndex
 from texthash.methods.base import Card, GradientStage
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.models.encoding import activations_of, calibrate
 from texthash.models.hasher import Hasher, digest
-from texthash.search.flat import FlatIndex
 from texthash.training.loop import fit
 from texthash.tuning.spaces import published_point
 

@@ -12,13 +12,13 @@ import pytest
 from methods.test_methods import BITS, ITERATIVE, NAMES
 from methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import open_release
+from texthash.index.shard import merge
+from texthash.index.writing.build import build_index
 from texthash.methods.registry import build, get_method, hyperparameters
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import open_release
-from texthash.search.shard import merge
 from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed

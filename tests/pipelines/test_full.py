@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from texthash.index.releases.release import open_release
 from texthash.paths import Home
-from texthash.search.release import open_release
 from texthash.tracking import Tracker
 from texthash.workflow.models import TrainedModel
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from texthash.index.releases.release import open_release, read_release
+from texthash.index.storage.shard_format import width_of
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import Home
-from texthash.search.release import open_release, read_release
-from texthash.search.store import width_of
-from texthash.search.writer import IndexDocument, IndexWriter
 
 _ROOT = Path(__file__).parents[2]
 _IDS = 60

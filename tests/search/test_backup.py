@@ -8,12 +8,12 @@ import pytest
 
 from tests.search.test_writer import built, codes, contents, documents, home
 from texthash.errors import TexthashError
+from texthash.index.releases import backup
+from texthash.index.releases.backup import back_up, restore_backup
+from texthash.index.releases.release import read_release
+from texthash.index.releases.verify import verify
+from texthash.index.writing.writer import IndexWriter
 from texthash.paths import Home
-from texthash.search import backup
-from texthash.search.backup import back_up, restore_backup
-from texthash.search.release import read_release
-from texthash.search.verify import verify
-from texthash.search.writer import IndexWriter
 
 __all__ = ["built", "home"]  # fixtures
 

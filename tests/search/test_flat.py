@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow
-from texthash.search.flat import FlatIndex
+from texthash.index.memory.flat import FlatIndex
 
 
 def brute(codes, numbers, query, radius=None, allowed=None):

@@ -10,11 +10,11 @@ import pytest
 
 from tests.search.test_writer import built, codes, documents, home
 from texthash.errors import TexthashError
+from texthash.index import shard as shards
+from texthash.index.releases.release import list_releases, read_release
+from texthash.index.shard import Shard
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.paths import Home
-from texthash.search import shard as shards
-from texthash.search.release import list_releases, read_release
-from texthash.search.shard import Shard
-from texthash.search.writer import IndexDocument, IndexWriter
 
 __all__ = ["built", "home"]  # fixtures
 _LABELS = ("red", "green", "it's")

@@ -11,11 +11,11 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import pack, unpack
 from texthash.hamming.kernels import pack_allow
 from texthash.hamming.multi_index import Costs
-from texthash.search import multi_index
-from texthash.search.costs import Call, CostModel
-from texthash.search.flat import FlatIndex, Hits
-from texthash.search.multi_index import MultiIndex
-from texthash.search.shard import merge
+from texthash.index.memory import multi_index
+from texthash.index.memory.cost_model import Call, CostModel
+from texthash.index.memory.flat import FlatIndex, Hits
+from texthash.index.memory.multi_index import MultiIndex
+from texthash.index.shard import merge
 
 PLANS = ("flat", "mih", "auto")
 

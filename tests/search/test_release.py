@@ -11,14 +11,14 @@ import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.releases.publish import publish, rollback, switch_to
+from texthash.index.releases.release import current_name, list_releases, open_release, read_release
+from texthash.index.shard import merge
+from texthash.index.storage.shard_format import shard_path
+from texthash.index.writing.build import SPLITS, build_index
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.search.build import SPLITS, build_index
-from texthash.search.publish import publish, rollback, switch_to
-from texthash.search.release import current_name, list_releases, open_release, read_release
-from texthash.search.shard import merge
-from texthash.search.store import shard_path
 
 
 @pytest.fixture(scope="module")
@@ -168,14 +168,14 @@ def test_an_index_cannot_have_no_shards(home: Home, small_corpus: PreparedCorpus
 
 @pytest.mark.ray
 def test_ray_builds_the_same_index(ray_cluster, built: tuple[Home, Path, Path], small_corpus, tmp_path: Path) -> None:
-    from texthash.search.distributed import build_index as build_on_ray
+    from texthash.index.writing.on_ray import build_index as build_on_ray
 
     _, model, index = built
     elsewhere = build_on_ray(model, small_corpus.path, Home(tmp_path), shards=3)
 
     assert elsewhere.name == index.name
     for number in range(3):
-        from texthash.search.shard import Shard
+        from texthash.index.shard import Shard
 
         ours, theirs = (Shard.open(shard_path(place, number)) for place in (index, elsewhere))
         assert ours.numbers.tolist() == theirs.numbers.tolist()

@@ -12,15 +12,15 @@ from tests.corpora.test_object_store import bucket, server
 from tests.search.test_writer import codes, contents, documents
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
+from texthash.index.releases.backup import back_up, restore_backup
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import open_release, read_release
+from texthash.index.releases.snapshots import take_snapshot
+from texthash.index.releases.verify import verify
+from texthash.index.storage.shard_format import read_index, shard_path
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexWriter
 from texthash.paths import Home, place
-from texthash.search.backup import back_up, restore_backup
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import open_release, read_release
-from texthash.search.snapshots import take_snapshot
-from texthash.search.store import read_index, shard_path
-from texthash.search.verify import verify
-from texthash.search.writer import IndexWriter
 
 __all__ = ["bucket", "server"]  # fixtures
 

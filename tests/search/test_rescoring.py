@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from search.test_shard import rows, write
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.search.rescoring import asymmetric, search_rescored
+from texthash.index.rescoring import asymmetric, search_rescored
 
 
 def brute_force(codes, query, values, window, allowed) -> list[tuple[float, int, int]]:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.search.columns import schema
-from texthash.search.shard import Shard, merge
-from texthash.search.store import (
+from texthash.index.shard import Shard, merge
+from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.shard_format import (
     FORMAT_VERSION,
     ShardIdentity,
     Vectors,

@@ -17,17 +17,17 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.releases.backup import back_up, restore_backup
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import OpenRelease, open_release, read_release
+from texthash.index.releases.snapshots import read_snapshot, take_snapshot
+from texthash.index.releases.verify import verify
+from texthash.index.rescoring import cosines, search_rescored
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.search.backup import back_up, restore_backup
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import OpenRelease, open_release, read_release
-from texthash.search.rescoring import cosines, search_rescored
-from texthash.search.snapshots import read_snapshot, take_snapshot
-from texthash.search.verify import verify
-from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.training.loop import fit
 from texthash.workflow.promotion import promote
 
@@ -72,7 +72,7 @@ def test_many_candidates_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.M
     opened = write(tmp_path, rows(codes, [[]] * 200, vectors=vectors), 2)
     queries, values = codes[:7], vectors[:7].astype(np.float32)
     whole = search_rescored(opened, queries, values, 10, kind="float")
-    monkeypatch.setattr("texthash.search.rescoring._ROWS_AT_ONCE", 50)
+    monkeypatch.setattr("texthash.index.rescoring._ROWS_AT_ONCE", 50)
     parts = search_rescored(opened, queries, values, 10, kind="float")
     assert [scores.tolist() for scores in parts.scores] == [scores.tolist() for scores in whole.scores]
 

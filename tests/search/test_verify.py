@@ -11,11 +11,11 @@ import lance
 import pytest
 
 from tests.search.test_writer import built, codes, documents, home
+from texthash.index.releases.release import read_release
+from texthash.index.releases.verify import verify
+from texthash.index.storage.shard_format import DOCUMENTS
+from texthash.index.writing.writer import IndexWriter
 from texthash.paths import Home
-from texthash.search.release import read_release
-from texthash.search.store import DOCUMENTS
-from texthash.search.verify import verify
-from texthash.search.writer import IndexWriter
 
 __all__ = ["built", "home"]  # fixtures
 

@@ -11,17 +11,17 @@ import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.index.releases.publish import prune, publish, rollback
+from texthash.index.releases.release import list_releases, open_release, read_release
+from texthash.index.releases.snapshots import drop_snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.index.releases.verify import verify
+from texthash.index.shard import Shard, merge
+from texthash.index.storage.shard_format import open_documents
+from texthash.index.writing import writer as writing
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexDocument, IndexWriter
+from texthash.index.writing.writer_lock import IndexHeldError
 from texthash.paths import Home
-from texthash.search import writer as writing
-from texthash.search.build import build_index
-from texthash.search.fence import IndexHeldError
-from texthash.search.publish import prune, publish, rollback
-from texthash.search.release import list_releases, open_release, read_release
-from texthash.search.shard import Shard, merge
-from texthash.search.snapshots import drop_snapshot, list_snapshots, read_snapshot, take_snapshot
-from texthash.search.store import open_documents
-from texthash.search.verify import verify
-from texthash.search.writer import IndexDocument, IndexWriter
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from fastapi import FastAPI
 
 from texthash.config import LimitsConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import OpenRelease, open_release
+from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import OpenRelease, open_release
 from texthash.service.encoder import Encoded, EncoderServer, Texts
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.index.releases.publish import publish
 from texthash.paths import Home
-from texthash.search.publish import publish
 from texthash.service.app import build
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "serve.yaml"

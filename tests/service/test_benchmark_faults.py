@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from service.conftest import Program
+from texthash.index.releases.release import read_release
+from texthash.index.releases.verify import verify
 from texthash.paths import Home
-from texthash.search.release import read_release
-from texthash.search.verify import verify
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from service.conftest import Program
+from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.search.release import read_release
 
 
 def test_rows_of_each_step(released: Home, benchmark_of: Program) -> None:

@@ -11,10 +11,10 @@ import pytest
 from service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import read_release
+from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import read_release
 from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
 

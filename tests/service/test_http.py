@@ -18,9 +18,9 @@ from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
-from texthash.search.build import SPLITS
-from texthash.search.release import OpenRelease
-from texthash.search.store import shard_of
+from texthash.index.releases.release import OpenRelease
+from texthash.index.storage.shard_format import shard_of
+from texthash.index.writing.build import SPLITS
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
 from texthash.service.shards import ShardServer

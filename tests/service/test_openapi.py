@@ -18,8 +18,8 @@ from schemathesis.engine import events, from_schema
 
 from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
+from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.search.release import read_release
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway
 from texthash.service.guard import KEY_VARIABLE

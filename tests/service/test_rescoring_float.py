@@ -18,10 +18,10 @@ from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.hamming.codes import from_hex
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import OpenRelease, open_release
+from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.search.build import build_index
-from texthash.search.publish import publish
-from texthash.search.release import OpenRelease, open_release
 from texthash.service.editor import Editor
 from texthash.service.gateway import Gateway
 from texthash.service.shards import ShardServer

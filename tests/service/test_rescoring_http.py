@@ -17,9 +17,9 @@ from texthash.cli.app import main
 from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
+from texthash.index.releases.release import OpenRelease
+from texthash.index.rescoring import search_rescored, signs_of
 from texthash.paths import Home
-from texthash.search.release import OpenRelease
-from texthash.search.rescoring import search_rescored, signs_of
 from texthash.service.gateway import Gateway
 from texthash.service.web import make_app
 

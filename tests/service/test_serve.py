@@ -24,10 +24,10 @@ import texthash
 from service.browser import browse, chromium_path
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
+from texthash.index.releases.release import OpenRelease
+from texthash.index.rescoring import search_rescored
+from texthash.index.shard import merge
 from texthash.paths import Home
-from texthash.search.release import OpenRelease
-from texthash.search.rescoring import search_rescored
-from texthash.search.shard import merge
 from texthash.service.guard import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message
 

@@ -21,13 +21,13 @@ from texthash.client import Client, ServiceError
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
+from texthash.index.releases.release import open_release, read_release
+from texthash.index.releases.verify import verify
+from texthash.index.writing.writer import IndexWriter
+from texthash.index.writing.writer_lock import IndexHeldError
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.search.fence import IndexHeldError
-from texthash.search.release import open_release, read_release
-from texthash.search.verify import verify
-from texthash.search.writer import IndexWriter
 from texthash.training.loop import fit
 from texthash.workflow.promotion import promote, roll_back
 

@@ -16,16 +16,16 @@ from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.releases.publish import ReleaseMovedError, publish
+from texthash.index.releases.release import OpenRelease, list_releases, open_release, read_release
+from texthash.index.releases.snapshots import list_snapshots
+from texthash.index.releases.verify import verify
+from texthash.index.writing import reencode as transfers
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.search import transfer as transfers
-from texthash.search.build import build_index
-from texthash.search.publish import ReleaseMovedError, publish
-from texthash.search.release import OpenRelease, list_releases, open_release, read_release
-from texthash.search.snapshots import list_snapshots
-from texthash.search.verify import verify
-from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.training.loop import fit
 from texthash.workflow.promotion import promote, roll_back
 from texthash.workflow.releases import make_release, register

@@ -11,8 +11,8 @@ from texthash.config import TuningConfig, parse_config
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.search.release import read_release
 from texthash.workflow.models import TrainedModel, find_model, make_report
 from texthash.workflow.releases import make_release, register
 from texthash.workflow.study import EpochNotes, Study, corpus_of, prepare

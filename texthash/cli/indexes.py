@@ -15,8 +15,8 @@ from texthash.paths import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:
+    from texthash.index.releases.release import OpenRelease, Release
     from texthash.models.hasher import TextActivations
-    from texthash.search.release import OpenRelease, Release
 
 index_app = typer.Typer(no_args_is_help=True, help="Build, look at and search indexes.")
 Query = Annotated[str, typer.Argument(help="What to look for.")]
@@ -58,8 +58,8 @@ def index_build(
 @index_app.command("info")
 def index_info(as_json: Json = False) -> None:
     """List the releases; the one that is served is marked. Example: `texthash index info`"""
-    from texthash.search.release import current_name, list_releases
-    from texthash.search.store import kind_of
+    from texthash.index.releases.release import current_name, list_releases
+    from texthash.index.storage.shard_format import kind_of
 
     home = resolve_home()
     current = current_name(home)
@@ -115,7 +115,7 @@ def _search_here(
     query: str, limit: int, release: str, plan: PlanName, rescore: Rescore, oversample: int
 ) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
-    from texthash.search.release import open_release
+    from texthash.index.releases.release import open_release
 
     opened = open_release(resolve_home(), release)
     kind = _kept(opened.release) if rescore == "float" else None
@@ -138,8 +138,8 @@ def _found(
     opened: OpenRelease, read: TextActivations, limit: int, plan: PlanName, rescore: Rescore, oversample: int
 ) -> dict[str, Any]:
     """The hits of a query, with scores if they are rescored, and how they were found."""
-    from texthash.search.rescoring import search_rescored
-    from texthash.search.shard import merge
+    from texthash.index.rescoring import search_rescored
+    from texthash.index.shard import merge
 
     code = opened.hasher.cut(read.values)
     if rescore == "none":

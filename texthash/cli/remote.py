@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.errors import TexthashError
+from texthash.index.writing.writer_lock import IndexHeldError
 from texthash.progress import say, track
-from texthash.search.fence import IndexHeldError
 
 if TYPE_CHECKING:
     from texthash.client import Client

@@ -55,7 +55,7 @@ def serve(
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
     from texthash.cluster import cluster
-    from texthash.search.release import read_release
+    from texthash.index.releases.release import read_release
     from texthash.service.fast import fast_form
     from texthash.service.foreground import foreground, interrupt_on_sigterm
     from texthash.service.ports import check_ports
@@ -98,7 +98,7 @@ def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> No
 
 def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[str, Any]]:
     """The saved hasher of a model, and what is known of it; a trained one is registered first."""
-    from texthash.search.release import read_release
+    from texthash.index.releases.release import read_release
 
     if model.isdigit():
         registry = _registry(home, settings)

@@ -17,7 +17,7 @@ from texthash.paths import resolve_home
 from texthash.progress import say
 
 if TYPE_CHECKING:
-    from texthash.search.release import Release
+    from texthash.index.releases.release import Release
 
 Rows = Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, text, and title and labels if any.")]
 Codes = Annotated[Path, typer.Argument(help="The suffix tells the form: .npy .parquet .faiss .tsv .tsv.gz")]
@@ -43,7 +43,7 @@ def index_delete(
     label: Annotated[list[str] | None, typer.Option(help="Instead: all with this label; may be repeated.")] = None,
 ) -> None:
     """Take documents out of the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
-    from texthash.search.writer import IndexWriter
+    from texthash.index.writing.writer import IndexWriter
 
     def here() -> dict[str, Any]:
         with IndexWriter.open(resolve_home()) as writer:
@@ -56,7 +56,7 @@ def index_delete(
 @index_app.command("compact")
 def index_compact() -> None:
     """Write small pieces together and free what was replaced or deleted. Example: `texthash index compact`"""
-    from texthash.search.writer import IndexWriter
+    from texthash.index.writing.writer import IndexWriter
 
     def here() -> dict[str, Any]:
         with IndexWriter.open(resolve_home()) as writer:
@@ -75,7 +75,7 @@ def index_verify(
 
     Example: `texthash index verify`
     """
-    from texthash.search.verify import verify
+    from texthash.index.releases.verify import verify
 
     findings = verify(resolve_home(), release, sample)
     show([asdict(finding) for finding in findings], as_json)
@@ -86,7 +86,7 @@ def index_verify(
 @index_app.command("snapshot")
 def index_snapshot(name: SnapshotName) -> None:
     """Keep what is served now under a name. Example: `texthash index snapshot before-cleaning`"""
-    from texthash.search.snapshots import take_snapshot
+    from texthash.index.releases.snapshots import take_snapshot
 
     emit(asdict(take_snapshot(resolve_home(), name)))
 
@@ -94,7 +94,7 @@ def index_snapshot(name: SnapshotName) -> None:
 @index_app.command("snapshots")
 def index_snapshots(as_json: Json = False) -> None:
     """List the snapshots. Example: `texthash index snapshots`"""
-    from texthash.search.snapshots import list_snapshots
+    from texthash.index.releases.snapshots import list_snapshots
 
     show([asdict(snapshot) for snapshot in list_snapshots(resolve_home())], as_json)
 
@@ -102,7 +102,7 @@ def index_snapshots(as_json: Json = False) -> None:
 @index_app.command("drop-snapshot")
 def index_drop_snapshot(name: SnapshotName) -> None:
     """Let go of a snapshot. Example: `texthash index drop-snapshot before-cleaning`"""
-    from texthash.search.snapshots import drop_snapshot
+    from texthash.index.releases.snapshots import drop_snapshot
 
     drop_snapshot(resolve_home(), name)
     say(f"dropped; `texthash index compact` frees the space of {name}")
@@ -111,10 +111,10 @@ def index_drop_snapshot(name: SnapshotName) -> None:
 @index_app.command("restore")
 def index_restore(name: SnapshotName) -> None:
     """Bring back the documents of a snapshot. Example: `texthash index restore before-cleaning`"""
-    from texthash.search.publish import switch_to
-    from texthash.search.release import read_release
-    from texthash.search.snapshots import read_snapshot
-    from texthash.search.writer import IndexWriter
+    from texthash.index.releases.publish import switch_to
+    from texthash.index.releases.release import read_release
+    from texthash.index.releases.snapshots import read_snapshot
+    from texthash.index.writing.writer import IndexWriter
 
     home = resolve_home()
     wanted = read_release(home, read_snapshot(home, name).release)
@@ -132,7 +132,7 @@ def index_restore(name: SnapshotName) -> None:
 @index_app.command("backup")
 def index_backup(target: Place, release: ReleaseName = "current") -> None:
     """Copy a release with its model elsewhere. Example: `texthash index backup s3://bucket/backups/monday`"""
-    from texthash.search.backup import back_up
+    from texthash.index.releases.backup import back_up
 
     emit(_state(back_up(resolve_home(), target, release)))
 
@@ -140,7 +140,7 @@ def index_backup(target: Place, release: ReleaseName = "current") -> None:
 @index_app.command("restore-backup")
 def index_restore_backup(source: Place) -> None:
     """Bring a backup in and serve it. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
-    from texthash.search.backup import restore_backup
+    from texthash.index.releases.backup import restore_backup
 
     emit(_state(restore_backup(resolve_home(), source)))
 
@@ -148,7 +148,7 @@ def index_restore_backup(source: Place) -> None:
 @index_app.command("rollback")
 def index_rollback() -> None:
     """Go back to the model and index that were released before. Example: `texthash index rollback`"""
-    from texthash.search.publish import rollback
+    from texthash.index.releases.publish import rollback
 
     emit(_state(rollback(resolve_home())))
 
@@ -186,18 +186,18 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Work out shards, nodes, memory and latency. Example: `texthash plan --documents 1e9 --qps 1000 --replicas 2`"""
-    from texthash.search import planner
+    from texthash import capacity
 
     home = resolve_home()
     if documents != int(documents):
         raise TexthashError(f"documents={documents:g} is no whole number.", "give one, such as 1e9.")
-    rates = None if calibrate else planner.kept_rates(home, bits)
+    rates = None if calibrate else capacity.kept_rates(home, bits)
     if rates is None:
         say("measuring this machine")
-        rates = planner.calibrate(bits)
-        planner.keep_rates(home, rates)
-    demand = planner.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
-    made = asdict(planner.plan(demand, rates))
+        rates = capacity.calibrate(bits)
+        capacity.keep_rates(home, rates)
+    demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
+    made = asdict(capacity.plan(demand, rates))
     if as_json:
         emit({"demand": asdict(demand), "rates": asdict(rates), "plan": made})
         return

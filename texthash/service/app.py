@@ -25,8 +25,8 @@ from ray.serve.schema import ReplicaState
 
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
+from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import resolve_home
-from texthash.search.release import CURRENT, read_release
 from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.editor import Editor
 from texthash.service.encoder import Encoded, EncoderServer, Texts

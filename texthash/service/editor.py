@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from texthash.errors import TexthashError, UsageError
+from texthash.index.releases.release import Release, read_release
+from texthash.index.releases.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.index.writing.writer import IndexDocument
 from texthash.paths import Home
-from texthash.search.release import Release, read_release
-from texthash.search.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
-from texthash.search.writer import IndexDocument
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
 from texthash.service.writer import Compact, Delete, Done, Restore, Upsert, Write

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
+from texthash.index.releases.release import read_release
 from texthash.methods.base import Role
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.paths import resolve_home
-from texthash.search.release import read_release
 from texthash.service.pinned import Pinned
 
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from texthash.errors import TexthashError
+from texthash.index.releases.release import current_name, read_release
 from texthash.paths import Home
-from texthash.search.release import current_name, read_release
 from texthash.service.gateway import Gateway
 from texthash.service.problems import Problem
 

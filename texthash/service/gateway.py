@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
+from texthash.index.memory.flat import Hits
+from texthash.index.releases.release import Release
+from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
-from texthash.search.flat import Hits
-from texthash.search.release import Release
-from texthash.search.store import kind_of, shard_of
 from texthash.service.encoder import Encoded, Texts
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem

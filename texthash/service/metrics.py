@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from ray.util.metrics import Counter, Gauge, Histogram
 
 import texthash
-from texthash.search.multi_index import join_plans
-from texthash.search.release import Release
+from texthash.index.memory.multi_index import join_plans
+from texthash.index.releases.release import Release
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 _REQUESTS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.api.requests import SearchRequest
-from texthash.search.costs import Plan
-from texthash.search.flat import Hits
-from texthash.search.rescoring import Rescoring, merge_rescored, signs_of
-from texthash.search.shard import merge
+from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.flat import Hits
+from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
+from texthash.index.shard import merge
 from texthash.service.shards import Group
 
 

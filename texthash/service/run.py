@@ -12,9 +12,9 @@ from ray.serve.context import _get_global_client
 
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
+from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.search.release import CURRENT, read_release
 from texthash.service.app import build
 from texthash.service.logs import SERVE_LOGGER
 from texthash.service.ports import check_ports

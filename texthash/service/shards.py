@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.flat import Hits
+from texthash.index.releases.release import CURRENT, list_releases, read_release
+from texthash.index.rescoring import Rescoring, scores_of
+from texthash.index.shard import Shard
 from texthash.paths import Home, resolve_home
-from texthash.search.costs import Plan
-from texthash.search.flat import Hits
-from texthash.search.release import CURRENT, list_releases, read_release
-from texthash.search.rescoring import Rescoring, scores_of
-from texthash.search.shard import Shard
 from texthash.service.metrics import ShardMetrics
 from texthash.service.pinned import Pinned
 
@@ -90,7 +90,7 @@ class ShardServer:
         self._shards = Pinned(self._open, _fitting(self._home, release, shards))
 
     async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
-        """Search every group. Errors: see :meth:`texthash.search.shard.Shard.search`."""
+        """Search every group. Errors: see :meth:`texthash.index.shard.Shard.search`."""
         shard = await self._shards.get(release)
         start = time.perf_counter()
         found = await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
+from texthash.index.releases.publish import ReleaseMovedError
+from texthash.index.releases.release import current_name, read_release
+from texthash.index.releases.snapshots import read_snapshot
+from texthash.index.storage.shard_format import Content
+from texthash.index.writing.writer import IndexDocument, IndexWriter
+from texthash.index.writing.writer_lock import IndexHeldError
 from texthash.paths import resolve_home
-from texthash.search.fence import IndexHeldError
-from texthash.search.publish import ReleaseMovedError
-from texthash.search.release import current_name, read_release
-from texthash.search.snapshots import read_snapshot
-from texthash.search.store import Content
-from texthash.search.writer import IndexDocument, IndexWriter
 from texthash.service.problems import Problem
 
 log = logging.getLogger("texthash.service")

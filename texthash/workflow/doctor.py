@@ -202,7 +202,7 @@ def _manifests(home: Home) -> list[Path]:
 
 
 def _release(home: Home) -> list[Finding]:
-    from texthash.search.release import current_name, read_release
+    from texthash.index.releases.release import current_name, read_release
 
     try:
         if current_name(home) is None:

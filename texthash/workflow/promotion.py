@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
+from texthash.index.storage.shard_format import kind_of
 from texthash.progress import say
-from texthash.search.release import Release, list_releases, read_pointer, read_release
-from texthash.search.store import kind_of
 
 if TYPE_CHECKING:
+    from texthash.index.writing.reencode import Transfer
     from texthash.models.hasher import Hasher
     from texthash.paths import Home
-    from texthash.search.transfer import Transfer
     from texthash.tracking.registry import Registry
 
 # Rounds of catching up before the last one, for which writers wait; it is short when the one before had so few.
@@ -55,10 +55,10 @@ def promote(
         TexthashError: nothing is released; a document has no text; or the new index is not what it should be. Then
             what is served has not changed.
     """
+    from texthash.index.releases.publish import publish, withdraw
+    from texthash.index.releases.verify import verify
+    from texthash.index.writing.reencode import Coder, Transfer, recode_index
     from texthash.models.hasher import Hasher, digest
-    from texthash.search.publish import publish, withdraw
-    from texthash.search.transfer import Coder, Transfer, recode_index
-    from texthash.search.verify import verify
 
     current, hasher, fingerprint = read_release(home), Hasher.load(hasher_dir), digest(hasher_dir)
     _check(hasher, current)
@@ -103,7 +103,7 @@ def roll_back(home: Home, registry: Registry | None = None) -> Release:
         TexthashError: there is no earlier release of another index.
         IndexHeldError: somebody writes to the earlier index.
     """
-    from texthash.search.transfer import Coder, Transfer
+    from texthash.index.writing.reencode import Coder, Transfer
 
     current, earlier = read_release(home), read_pointer(home)["previous"]
     if earlier is None:
@@ -143,7 +143,7 @@ def _check(hasher: Hasher, current: Release) -> None:
 
 def _begun(home: Home, name: str, current: Release) -> Release:
     """The release from which the new index is made: held by a snapshot, so that it can be gone on with."""
-    from texthash.search.snapshots import list_snapshots
+    from texthash.index.releases.snapshots import list_snapshots
 
     for snapshot in list_snapshots(home):
         if snapshot.name == name:
@@ -155,21 +155,21 @@ def _begun(home: Home, name: str, current: Release) -> Release:
 
 def _hold(home: Home, name: str) -> Release:
     """Keep what is current readable until it is let go."""
-    from texthash.search.snapshots import take_snapshot
+    from texthash.index.releases.snapshots import take_snapshot
 
     _let_go(home, name)
     return read_release(home, take_snapshot(home, name).release)
 
 
 def _let_go(home: Home, name: str) -> None:
-    from texthash.search.snapshots import drop_snapshot, list_snapshots
+    from texthash.index.releases.snapshots import drop_snapshot, list_snapshots
 
     if name in {snapshot.name for snapshot in list_snapshots(home)}:
         drop_snapshot(home, name)
 
 
 def _take_over(home: Home, transfer: Transfer, name: str) -> Release:
-    from texthash.search.publish import hand_over
+    from texthash.index.releases.publish import hand_over
 
     held = [f"{name}-{turn}" for turn in range(_ROUNDS)]
     try:

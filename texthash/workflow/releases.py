@@ -11,7 +11,7 @@ from texthash.workflow.models import TrainedModel
 from texthash.workflow.study import Study
 
 if TYPE_CHECKING:
-    from texthash.search.release import Release
+    from texthash.index.releases.release import Release
 
 
 def register(study: Study, model: TrainedModel) -> str:
@@ -53,11 +53,11 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
         version: In the registry, from :func:`register`; None: not registered, and released whatever the champion.
         distributed: Build the index on the Ray cluster of this process rather than in this process.
     """
-    from texthash.search.build import build_index
-    from texthash.search.distributed import build_index as build_on_ray
-    from texthash.search.publish import publish
-    from texthash.search.release import current_name, read_release
-    from texthash.search.store import kind_of
+    from texthash.index.releases.publish import publish
+    from texthash.index.releases.release import current_name, read_release
+    from texthash.index.storage.shard_format import kind_of
+    from texthash.index.writing.build import build_index
+    from texthash.index.writing.on_ray import build_index as build_on_ray
 
     name, hasher, settings = study.model_name, model.hasher, study.config.index
     run: str | None = model.run.run_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.config import TrackingConfig
+from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.search.release import read_release
 from texthash.tracking.registry import CHAMPION
 from texthash.workflow.models import find_model
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from texthash.errors import CorpusError, TexthashError
+from texthash.index.releases.release import Release, open_release, read_release
+from texthash.index.storage.shard_format import kind_of
+from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.progress import track
-from texthash.search.release import Release, open_release, read_release
-from texthash.search.store import kind_of
-from texthash.search.writer import IndexDocument, IndexWriter
 
 if TYPE_CHECKING:
     from texthash.corpora.document import Document

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from texthash.api.answers import EncodeReply
 from texthash.api.requests import EncodeRequest
 from texthash.hamming.codes import to_bitstring, to_hex
-from texthash.search.release import Release
+from texthash.index.releases.release import Release
 from texthash.service.checks import Checks
 from texthash.service.encoder import Encoded
 from texthash.service.gateway import Gateway

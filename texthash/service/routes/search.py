@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from texthash.api.answers import SearchReply
 from texthash.api.requests import SearchRequest
-from texthash.search.multi_index import join_plans
+from texthash.index.memory.multi_index import join_plans
 from texthash.service.checks import Checks
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
 from texthash.service.gateway import Answer

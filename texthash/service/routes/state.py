@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 import texthash
 from texthash.api.answers import Health, Info, Limits
-from texthash.search.release import Release
+from texthash.index.releases.release import Release
 from texthash.service.checks import Checks
 from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import READ_PROBLEMS, answers

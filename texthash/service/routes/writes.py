@@ -8,7 +8,7 @@ from fastapi import Body, FastAPI, Query
 
 from texthash.api.answers import CompactReply, DeleteReply, UpsertReply
 from texthash.api.requests import DeleteRequest, UpsertRequest
-from texthash.search.writer import IndexDocument
+from texthash.index.writing.writer import IndexDocument
 from texthash.service.checks import Checks
 from texthash.service.editor import Editor
 from texthash.service.routes.answers import WRITE_PROBLEMS, answers

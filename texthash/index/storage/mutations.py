@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.search.checksum import Checksum
-from texthash.search.columns import CONTENT, codes_of, with_codes
-from texthash.search.release import ShardState
-from texthash.search.store import open_documents
+from texthash.index.releases.release import ShardState
+from texthash.index.storage.arrow_schema import CONTENT, codes_of, with_codes
+from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.shard_format import open_documents
 
 if TYPE_CHECKING:
     import lance
@@ -95,7 +95,7 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
     Args:
         dataset: The shard in its newest version.
         removed: Rows of this version.
-        added: New rows in the form of :func:`texthash.search.columns.schema`.
+        added: New rows in the form of :func:`texthash.index.storage.arrow_schema.schema`.
 
     Returns:
         The dataset in its new version.

@@ -25,10 +25,10 @@ import pyarrow as pa
 
 from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.storage.arrow_schema import codes_of, schema
+from texthash.index.storage.checksum import Checksum
 from texthash.io.atomic import is_local, is_published, remove_directory, write_text
 from texthash.io.fsync import Synced, sync
-from texthash.search.checksum import Checksum
-from texthash.search.columns import codes_of, schema
 
 if TYPE_CHECKING:
     import lance
@@ -119,7 +119,7 @@ def kind_of(vectors: Vectors | None) -> VectorKind | None:
 
 
 def width_of(vectors: Vectors | None) -> int:
-    """Width of the vectors of an index, as :func:`texthash.search.columns.schema` takes it; 0 without."""
+    """Width of the vectors of an index, as :func:`texthash.index.storage.arrow_schema.schema` takes it; 0 without."""
     return 0 if vectors is None else vectors.width
 
 
@@ -163,7 +163,7 @@ def write_shard(
 
     Args:
         path: Where the shard is to appear; none may be there.
-        batches: Rows in the form of :func:`texthash.search.columns.schema`, by ascending number.
+        batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, by ascending number.
         identity: What it is to be; the manifest of another shard stands for what that one is.
         next_number: As the manifest has it.
 

@@ -21,13 +21,10 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
-from texthash.io.fsync import Synced
-from texthash.progress import track
-from texthash.search.columns import CONTENT, with_codes
-from texthash.search.fence import Fence
-from texthash.search.mutations import Change, Rows, rewind, rows_by_id, table_of
-from texthash.search.rows import difference
-from texthash.search.store import (
+from texthash.index.storage.arrow_schema import CONTENT, with_codes
+from texthash.index.storage.mutations import Change, Rows, rewind, rows_by_id, table_of
+from texthash.index.storage.row_addresses import difference
+from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
     is_written,
@@ -37,13 +34,16 @@ from texthash.search.store import (
     shard_path,
     write_shard,
 )
+from texthash.index.writing.writer_lock import Fence
+from texthash.io.fsync import Synced
+from texthash.progress import track
 
 if TYPE_CHECKING:
     import lance
 
+    from texthash.index.releases.release import Release
     from texthash.models.hasher import Hasher
     from texthash.paths import Home
-    from texthash.search.release import Release
 
 _ROWS = 4_096
 _ALL_ROWS = 2**63

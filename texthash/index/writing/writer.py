@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
+from texthash.index.releases.publish import advance, prune
+from texthash.index.releases.release import Release, ShardState, list_releases, read_release
+from texthash.index.releases.snapshots import snapshot_releases
+from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
+from texthash.index.storage.shard_format import shard_of, width_of
+from texthash.index.writing.writer_lock import Fence
 from texthash.io.fsync import Synced
-from texthash.search.columns import schema
-from texthash.search.fence import Fence
-from texthash.search.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
-from texthash.search.publish import advance, prune
-from texthash.search.release import Release, ShardState, list_releases, read_release
-from texthash.search.snapshots import snapshot_releases
-from texthash.search.store import shard_of, width_of
 
 if TYPE_CHECKING:
     import lance

@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
-from texthash.io.atomic import read_array, remove_directory, whole, write_array
-from texthash.progress import say
-from texthash.search.columns import CONTENT, with_codes
-from texthash.search.store import (
+from texthash.index.storage.arrow_schema import CONTENT, with_codes
+from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
     deal,
@@ -35,6 +33,8 @@ from texthash.search.store import (
     width_of,
     write_shard,
 )
+from texthash.io.atomic import read_array, remove_directory, whole, write_array
+from texthash.progress import say
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus, Split

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.kernels import pack_allow, warm
+from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.flat import Hits
+from texthash.index.memory.multi_index import MultiIndex, join_plans
+from texthash.index.storage.arrow_schema import VECTOR, codes_of, vectors_of
+from texthash.index.storage.row_addresses import StoredRows, difference
+from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest, reading
 from texthash.paths import place
-from texthash.search.columns import VECTOR, codes_of, vectors_of
-from texthash.search.costs import Plan
-from texthash.search.flat import Hits
-from texthash.search.multi_index import MultiIndex, join_plans
-from texthash.search.rows import StoredRows, difference
-from texthash.search.store import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest, reading
 
 _MASKS_KEPT = 64
 # Up to so many rows, or this share of all, are followed from one version to the next without reading everything.

@@ -12,9 +12,9 @@ from texthash.errors import TexthashError, nearest_name
 from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes
 from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
-from texthash.search.costs import Call, CostModel, Plan
-from texthash.search.flat import Hits, check_window, sorted_by_number
-from texthash.search.parts import Answer, Part, joined_answers, scanned
+from texthash.index.memory.cost_model import Call, CostModel, Plan
+from texthash.index.memory.flat import Hits, check_window, sorted_by_number
+from texthash.index.memory.segments import Answer, Part, joined_answers, scanned
 
 PLANS: tuple[Plan, ...] = ("auto", "flat", "mih")
 # Fewer documents than this are scanned before a table could be opened.

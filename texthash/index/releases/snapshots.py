@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
+from texthash.index.releases.release import Release, read_release
 from texthash.io.fsync import sync
-from texthash.search.release import Release, read_release
 
 if TYPE_CHECKING:
     from texthash.paths import Home

@@ -1,4 +1,4 @@
-"""The build of :mod:`texthash.search.build` on Ray: one task per split to encode it, then one per shard to write it."""
+"""The build of :mod:`texthash.index.writing.build` on Ray: one task per split to encode it, then one per shard to write it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import ray
 
 from texthash.config import VectorKind
+from texthash.index.writing.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
 from texthash.paths import Home
 from texthash.progress import track
-from texthash.search.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
 
 
 def build_index(

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
-from texthash.search.shard import Shard
-from texthash.search.store import Content, Vectors, described, read_manifest
+from texthash.index.shard import Shard
+from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -42,7 +42,7 @@ class ShardState:
         uri: Its directory; relative to the state directory where it lies inside.
         version: Lance version of its documents.
         documents: How many there are in that version.
-        checksum: Of their numbers and codes: :class:`texthash.search.checksum.Checksum`.
+        checksum: Of their numbers and codes: :class:`texthash.index.storage.checksum.Checksum`.
     """
 
     uri: str

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.search.costs import Plan
-from texthash.search.flat import Hits, check_window
-from texthash.search.shard import Shard, merge
+from texthash.index.memory.cost_model import Plan
+from texthash.index.memory.flat import Hits, check_window
+from texthash.index.shard import Shard, merge
 
 Rescoring = Literal["asymmetric", "float"]
 MAX_OVERSAMPLE = 100

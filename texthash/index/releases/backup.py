@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import whole, write_text
-from texthash.paths import place
-from texthash.progress import track
-from texthash.search.columns import schema
-from texthash.search.publish import publish
-from texthash.search.release import Release, read_release
-from texthash.search.store import (
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import Release, read_release
+from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.shard_format import (
     is_written,
     open_documents,
     read_index,
@@ -32,6 +29,9 @@ from texthash.search.store import (
     width_of,
     write_shard,
 )
+from texthash.io.atomic import whole, write_text
+from texthash.paths import place
+from texthash.progress import track
 
 if TYPE_CHECKING:
     from texthash.paths import Home

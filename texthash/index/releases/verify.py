@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from texthash.errors import TexthashError
+from texthash.index.releases.release import Release, read_release
+from texthash.index.storage.arrow_schema import VECTOR, codes_of, vectors_of
+from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.shard_format import kind_of, open_documents, reading, shard_of
 from texthash.progress import track
-from texthash.search.checksum import Checksum
-from texthash.search.columns import VECTOR, codes_of, vectors_of
-from texthash.search.release import Release, read_release
-from texthash.search.store import kind_of, open_documents, reading, shard_of
 
 if TYPE_CHECKING:
     import lance

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.io.atomic import is_local
-from texthash.io.fsync import sync
-from texthash.search.release import (
+from texthash.index.releases.release import (
     CURRENT,
     RELEASE_NAME,
     Release,
@@ -25,7 +23,9 @@ from texthash.search.release import (
     read_release,
     releases_path,
 )
-from texthash.search.store import ShardManifest, read_index, shard_path
+from texthash.index.storage.shard_format import ShardManifest, read_index, shard_path
+from texthash.io.atomic import is_local
+from texthash.io.fsync import sync
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
