@@ -21,7 +21,7 @@ import httpx
 import processes
 from probes import HOST, Failure, answers, answers_port, fresh, require_free, say, tool, wait
 
-from texthash.service import fast
+from texthash.service import haproxy
 from texthash.service.ports import free_port
 from texthash.tracking import commit
 
@@ -241,7 +241,7 @@ class Local:
     def _serve_environment(self) -> dict[str, str]:
         """Settings that Serve reads when the cluster starts."""
         common = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-        return common | (fast.COMMON if self.proxy == "python" else fast.of_one_machine(self.scratch / "h"))
+        return common | (haproxy.COMMON if self.proxy == "python" else haproxy.of_one_machine(self.scratch / "h"))
 
 
 def ask(port: int, query: str) -> str:

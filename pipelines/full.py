@@ -21,8 +21,8 @@ from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.service.fast import fast_form
 from texthash.service.foreground import foreground
+from texthash.service.haproxy import fast_form
 from texthash.tracking import open_store
 from texthash.workflow.pipeline import finish
 from texthash.workflow.study import Study, prepare

@@ -24,7 +24,7 @@ from texthash.config import Config
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release, releases_path
 from texthash.paths import Home
-from texthash.service.fast import fast_form
+from texthash.service.haproxy import fast_form
 
 _REPLICA = "ServeReplica:texthash:"
 _QUERIES = 500

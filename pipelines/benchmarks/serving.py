@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from texthash.cluster import cluster
 from texthash.config import ServiceConfig
 from texthash.paths import Home
-from texthash.service.fast import fast_form
+from texthash.service.haproxy import fast_form
 from texthash.service.ports import free_port
 
 

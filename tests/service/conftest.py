@@ -20,12 +20,12 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import OpenRelease, open_release
 from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.service.encoder import Encoded, EncoderServer, Texts
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
+from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
-from texthash.service.shards import ShardServer
-from texthash.service.web import make_app
-from texthash.service.writer import Done, Write, WriterServer
+from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
+from texthash.service.replicas.shard import ShardServer
+from texthash.service.replicas.writer import Done, Write, WriterServer
 
 SHARDS = 2
 _BENCHMARK = Path(__file__).parents[2] / "pipelines" / "benchmark.py"

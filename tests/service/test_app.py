@@ -11,7 +11,7 @@ import yaml
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.publish import publish
 from texthash.paths import Home
-from texthash.service.app import build
+from texthash.service.serve_app import build
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "serve.yaml"
 

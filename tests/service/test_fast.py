@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from texthash.service.fast import FAST, SWITCH, fast_form, of_one_machine
+from texthash.service.haproxy import FAST, SWITCH, fast_form, of_one_machine
 
 ROOT = Path(__file__).parents[2]
 SOCKET_BYTES = 97 - 69
@@ -76,14 +76,14 @@ def test_there_are_as_many_connections_as_files_allow(tmp_path: Path) -> None:
     assert hard == resource.RLIM_INFINITY or here * 2.5 < hard
     script = (
         "import resource, pathlib; resource.setrlimit(resource.RLIMIT_NOFILE, (2200, 2200));"
-        "from texthash.service.fast import of_one_machine;"
+        "from texthash.service.haproxy import of_one_machine;"
         "print(of_one_machine(pathlib.Path('/tmp'))['RAY_SERVE_HAPROXY_MAXCONN'])"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"800"
 
 
 def test_nothing_of_ray_is_imported_before_it_reads_its_settings() -> None:
-    script = "import sys, texthash.service.fast; print('ray' in sys.modules)"
+    script = "import sys, texthash.service.haproxy; print('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"False"
 
 

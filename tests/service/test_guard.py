@@ -6,7 +6,7 @@ import pytest
 
 from texthash.config import LimitsConfig
 from texthash.service.guard import Guard
-from texthash.service.ledger import Ledger
+from texthash.service.memory_budget import Ledger
 from texthash.service.problems import Problem
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/info", "headers": [], "root_path": ""}

@@ -14,8 +14,8 @@ import pytest
 from service.conftest import Asked
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
-from texthash.service.gateway import Gateway
-from texthash.service.web import make_app
+from texthash.service.coordinator import Gateway
+from texthash.service.http_app import make_app
 
 KEY = "a-key-of-the-test"
 QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 1}

@@ -21,10 +21,10 @@ from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.index.releases.release import OpenRelease
 from texthash.index.storage.shard_format import shard_of
 from texthash.index.writing.build import SPLITS
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
+from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
-from texthash.service.shards import ShardServer
-from texthash.service.web import make_app
+from texthash.service.replicas.shard import ShardServer
 
 TEXT = "sort the values of an array"
 SMALL = LimitsConfig(max_batch=2, max_text_bytes=50, max_body_bytes=400, max_limit=20)

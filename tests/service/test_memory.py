@@ -14,10 +14,10 @@ from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.service.batching import MOST_REQUESTS, Passes
-from texthash.service.gateway import Answer, Gateway
-from texthash.service.ledger import Ledger
+from texthash.service.coordinator import Answer, Gateway
+from texthash.service.http_app import make_app
+from texthash.service.memory_budget import Ledger
 from texthash.service.problems import Problem
-from texthash.service.web import make_app
 
 JSON = (b"content-type", b"application/json")
 TEXT = "sort the values of an array"

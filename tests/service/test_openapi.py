@@ -20,11 +20,11 @@ from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.service.editor import Editor
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.guard import KEY_VARIABLE
-from texthash.service.shards import ShardServer
-from texthash.service.web import make_app
+from texthash.service.http_app import make_app
+from texthash.service.index_writes import Editor
+from texthash.service.replicas.shard import ShardServer
 
 KEY = "a-key-of-the-tests"
 RIGHT = {"Authorization": f"Bearer {KEY}"}

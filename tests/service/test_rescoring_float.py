@@ -22,10 +22,10 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import OpenRelease, open_release
 from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.service.editor import Editor
-from texthash.service.gateway import Gateway
-from texthash.service.shards import ShardServer
-from texthash.service.web import make_app
+from texthash.service.coordinator import Gateway
+from texthash.service.http_app import make_app
+from texthash.service.index_writes import Editor
+from texthash.service.replicas.shard import ShardServer
 
 TEXTS = ("sort the values of an array", "plot a figure")
 

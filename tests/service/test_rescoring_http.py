@@ -20,8 +20,8 @@ from texthash.hamming.codes import from_hex
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored, signs_of
 from texthash.paths import Home
-from texthash.service.gateway import Gateway
-from texthash.service.web import make_app
+from texthash.service.coordinator import Gateway
+from texthash.service.http_app import make_app
 
 TEXTS = ("sort the values of an array", "plot a figure")
 

@@ -15,10 +15,10 @@ import pytest
 
 from service.conftest import Asked
 from texthash.config import LimitsConfig
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.guard import KEY_VARIABLE
+from texthash.service.http_app import make_app
 from texthash.service.rpc import COMPILED, METHODS, PROBLEM, Calls, add_texthash_to_server, message
-from texthash.service.web import make_app
 
 
 class Servicer:

@@ -14,7 +14,7 @@ from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer_lock import Fence, IndexHeldError
 from texthash.paths import Home
-from texthash.service.writer import Compact, Delete, WriterServer
+from texthash.service.replicas.writer import Compact, Delete, WriterServer
 
 
 def test_an_index_that_is_not_current_any_more_is_let_go(

@@ -18,7 +18,7 @@ from texthash.config import TrackingConfig, parse_config
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.tracking import StoreAwayError, Tracker, away
+from texthash.tracking import StoreAwayError, Tracker
 from texthash.training.loop import EpochReport
 from texthash.workflow.releases import register
 from texthash.workflow.study import EpochNotes, Study

@@ -56,8 +56,8 @@ def serve(
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
     from texthash.cluster import cluster
     from texthash.index.releases.release import read_release
-    from texthash.service.fast import fast_form
     from texthash.service.foreground import foreground, interrupt_on_sigterm
+    from texthash.service.haproxy import fast_form
     from texthash.service.ports import check_ports
 
     given = {"port": port, "grpc_port": grpc_port}

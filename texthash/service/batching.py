@@ -8,8 +8,8 @@ from typing import Any
 from ray import serve
 
 from texthash.api.requests import SearchRequest
-from texthash.service.gateway import Answer, Gateway
-from texthash.service.ledger import Ledger
+from texthash.service.coordinator import Answer, Gateway
+from texthash.service.memory_budget import Ledger
 from texthash.service.problems import Problem
 
 MOST_REQUESTS = 64

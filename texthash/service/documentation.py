@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from texthash.api.problems import MEDIA_TYPE
-from texthash.service.checks import Checks
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
+from texthash.service.request_limits import Checks
 
 _ASSETS = "/docs/assets"
 # What the examples of requests need of this index; replaced by what it has.

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
-from texthash.service.ledger import RETRY_AFTER_S, Account, Ledger
+from texthash.service.memory_budget import RETRY_AFTER_S, Account, Ledger
 from texthash.service.metrics import RequestMetrics
 from texthash.service.problems import Problem
 

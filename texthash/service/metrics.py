@@ -1,7 +1,7 @@
 """What the service counts, in base units and with few labels, for Ray to export with ``ray_`` before each name.
 
 A record is an increment in this process. Each process tells its sums to the metrics agent of its node (every 10
-seconds, unless RAY_metrics_report_interval_ms says otherwise); :mod:`texthash.service.exposition` shows them. The agent
+seconds, unless RAY_metrics_report_interval_ms says otherwise); :mod:`texthash.service.prometheus` shows them. The agent
 keeps the counts of a histogram's buckets exactly and makes its ``_sum`` of their middles, so that a mean is rough. It
 forgets a gauge that was not set within two reports, as it has to when a process dies: gauges are set again and again.
 Without a Ray cluster a record goes nowhere.

@@ -14,7 +14,7 @@ from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
-from texthash.service.shards import Group
+from texthash.service.replicas.shard import Group
 
 
 class Key(NamedTuple):

@@ -74,7 +74,7 @@ class Calls:
     """Answers calls by the routes of an application.
 
     Args:
-        app: From :func:`texthash.service.web.make_app`.
+        app: From :func:`texthash.service.http_app.make_app`.
     """
 
     def __init__(self, app: FastAPI) -> None:

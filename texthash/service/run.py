@@ -15,10 +15,10 @@ from texthash.errors import TexthashError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.service.app import build
 from texthash.service.logs import SERVE_LOGGER
 from texthash.service.ports import check_ports
 from texthash.service.rpc import SERVICER
+from texthash.service.serve_app import build
 
 APPLICATION = "texthash"
 # Serve's own deadline, as a net below ours: ours answers with a problem, its cuts the request off.

@@ -25,8 +25,8 @@ from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, read_json, write_json
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.tracking.away import found_away, known_away, reachable, tell
-from texthash.tracking.delivery import Entry, deliver
+from texthash.tracking.mlflow_calls import Entry, deliver
+from texthash.tracking.offline import found_away, known_away, reachable, tell
 from texthash.tracking.store import StoreAwayError, StoreError, address_of, check_store, client_of
 
 _RECORD, _ENTRIES, _REFUSED, _FILES = "record.json", "entries.jsonl", "refused.jsonl", "files"

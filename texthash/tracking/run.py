@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.progress import say
-from texthash.tracking.delivery import deliver
 from texthash.tracking.environment import data_digest
+from texthash.tracking.mlflow_calls import deliver
 from texthash.tracking.outbox import Outbox
 from texthash.tracking.store import StoreError, as_text, client_of
 
@@ -58,7 +58,7 @@ class Run:
         return Outbox(Path(self.unsent)).model_id(self.run_id) if self.unsent else None
 
     def log(self, op: str, **values: Any) -> str | None:
-        """Log an entry (:mod:`texthash.tracking.delivery`); while the server is away it is kept, and sent later."""
+        """Log an entry (:mod:`texthash.tracking.mlflow_calls`); while the server is away it is kept, and sent later."""
         entry = {"op": op, **values}
         if self.unsent:
             return Outbox(Path(self.unsent)).put(self.uri, self.run_id, entry)

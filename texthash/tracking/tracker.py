@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.paths import Home
-from texthash.tracking.away import reachable
 from texthash.tracking.environment import environment_tags
+from texthash.tracking.offline import reachable
 from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run

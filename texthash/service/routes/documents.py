@@ -8,8 +8,8 @@ from fastapi import Body, FastAPI, Path
 
 from texthash.api.answers import CountReply, StoredDocument
 from texthash.api.requests import CountRequest
+from texthash.service.coordinator import Gateway
 from texthash.service.documentation import EXAMPLE_ID
-from texthash.service.gateway import Gateway
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers
 
 TAG = "documents"

@@ -14,9 +14,9 @@ from texthash.api.answers import EncodeReply
 from texthash.api.requests import EncodeRequest
 from texthash.hamming.codes import to_bitstring, to_hex
 from texthash.index.releases.release import Release
-from texthash.service.checks import Checks
-from texthash.service.encoder import Encoded
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
+from texthash.service.replicas.encoder import Encoded
+from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 
 _Encode = Annotated[

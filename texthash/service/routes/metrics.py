@@ -7,7 +7,7 @@ import asyncio
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from texthash.service.exposition import MEDIA_TYPE, exposition
+from texthash.service.prometheus import MEDIA_TYPE, exposition
 
 
 def add_metrics(app: FastAPI) -> None:

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from texthash.api.answers import SearchReply
 from texthash.api.requests import SearchRequest
 from texthash.index.memory.multi_index import join_plans
-from texthash.service.checks import Checks
+from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
-from texthash.service.gateway import Answer
+from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 
 Search = Callable[[SearchRequest], Awaitable[Answer]]

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from texthash.api.answers import RestoreReply, SnapshotInfo, Snapshots
 from texthash.api.requests import SnapshotRequest
-from texthash.service.editor import Editor
+from texthash.service.index_writes import Editor
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, answers
 
 _TAG = "snapshots"

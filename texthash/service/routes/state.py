@@ -10,8 +10,8 @@ from starlette.responses import Response
 import texthash
 from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
-from texthash.service.checks import Checks
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
+from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
 _PING_S = 2.0

@@ -9,8 +9,8 @@ from fastapi import Body, FastAPI, Query
 from texthash.api.answers import CompactReply, DeleteReply, UpsertReply
 from texthash.api.requests import DeleteRequest, UpsertRequest
 from texthash.index.writing.writer import IndexDocument
-from texthash.service.checks import Checks
-from texthash.service.editor import Editor
+from texthash.service.index_writes import Editor
+from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import WRITE_PROBLEMS, answers
 from texthash.service.routes.documents import TAG
 

@@ -14,7 +14,7 @@ from texthash.index.releases.release import read_release
 from texthash.methods.base import Role
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.paths import resolve_home
-from texthash.service.pinned import Pinned
+from texthash.service.replicas.release_cache import Pinned
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from texthash.api.requests import SearchRequest, UpsertRequest
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.problems import Problem
 
 # Paging deep costs every shard limit + offset hits, so it has a limit of its own.

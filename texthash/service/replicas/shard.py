@@ -18,7 +18,7 @@ from texthash.index.rescoring import Rescoring, scores_of
 from texthash.index.shard import Shard
 from texthash.paths import Home, resolve_home
 from texthash.service.metrics import ShardMetrics
-from texthash.service.pinned import Pinned
+from texthash.service.replicas.release_cache import Pinned
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge;
 and a writer, through which the index is changed.
 
-``texthash.service.app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
+``texthash.service.serve_app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
 starts the same application from a program. An application that was built for ``current`` follows the pointer: it
 answers from whatever is current, as soon as encoder and shards have opened it. One that was built for a release by name
 stays with it, and has no writer.
@@ -28,18 +28,18 @@ from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import resolve_home
 from texthash.service.batching import MOST_REQUESTS, Passes
-from texthash.service.editor import Editor
-from texthash.service.encoder import Encoded, EncoderServer, Texts
-from texthash.service.follower import Follower, settled
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.guard import key_of_environment
-from texthash.service.ledger import Ledger
+from texthash.service.http_app import make_app
+from texthash.service.index_writes import Editor
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
+from texthash.service.memory_budget import Ledger
 from texthash.service.problems import Problem
+from texthash.service.release_watcher import Follower, settled
+from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
+from texthash.service.replicas.shard import Found, Group, ShardServer
+from texthash.service.replicas.writer import Done, Write, WriterServer
 from texthash.service.rpc import Calls
-from texthash.service.shards import Found, Group, ShardServer
-from texthash.service.web import make_app
-from texthash.service.writer import Done, Write, WriterServer
 
 # How long a call waits for a deployment without a living replica before it is answered 503.
 _PATIENCE_S = 3.0

@@ -17,11 +17,11 @@ from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import Release
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
-from texthash.service.encoder import Encoded, Texts
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, group, result
-from texthash.service.shards import Found, Group
+from texthash.service.replicas.encoder import Encoded, Texts
+from texthash.service.replicas.shard import Found, Group
 
 # With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
 # merge; with many, most of what the shards would send would be thrown away.
@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 class ShardClient(Protocol):
-    """A shard as the gateway sees it; each method is the one of :class:`texthash.service.shards.ShardServer`."""
+    """A shard as the gateway sees it; each method is the one of :class:`texthash.service.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[Group]) -> list[Found]: ...
 

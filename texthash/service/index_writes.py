@@ -10,9 +10,9 @@ from texthash.index.releases.release import Release, read_release
 from texthash.index.releases.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
 from texthash.index.writing.writer import IndexDocument
 from texthash.paths import Home
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.problems import Problem
-from texthash.service.writer import Compact, Delete, Done, Restore, Upsert, Write
+from texthash.service.replicas.writer import Compact, Delete, Done, Restore, Upsert, Write
 
 _ATTEMPTS = 3
 

@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, Response
 import texthash
 from texthash.api.requests import SearchRequest
 from texthash.service import documentation, problems
-from texthash.service.checks import Checks
-from texthash.service.editor import Editor
-from texthash.service.gateway import Answer, Gateway
+from texthash.service.coordinator import Answer, Gateway
 from texthash.service.guard import Guard, key_of_environment
-from texthash.service.ledger import Ledger
+from texthash.service.index_writes import Editor
+from texthash.service.memory_budget import Ledger
 from texthash.service.problems import Problem
+from texthash.service.request_limits import Checks
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
 from texthash.service.routes.metrics import add_metrics

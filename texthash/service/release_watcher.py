@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from texthash.errors import TexthashError
 from texthash.index.releases.release import current_name, read_release
 from texthash.paths import Home
-from texthash.service.gateway import Gateway
+from texthash.service.coordinator import Gateway
 from texthash.service.problems import Problem
 
 log = logging.getLogger("texthash.service")
