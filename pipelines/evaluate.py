@@ -14,9 +14,9 @@ from typing import Any
 from common import parser, run, step
 
 from texthash.config import Config
+from texthash.experiments.experiment import Study, corpus_of
+from texthash.experiments.trained_models import find_model
 from texthash.paths import Home
-from texthash.workflow.models import find_model
-from texthash.workflow.study import Study, corpus_of
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:

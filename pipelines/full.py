@@ -19,13 +19,13 @@ from common import parser, run, step
 from texthash.cli.output import present
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.deployment.finish import finish
+from texthash.experiments.experiment import Study, prepare
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import fast_form
 from texthash.tracking import open_store
-from texthash.workflow.pipeline import finish
-from texthash.workflow.study import Study, prepare
 
 STDOUT = sys.stdout
 

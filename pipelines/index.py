@@ -16,10 +16,10 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.deployment.release_model import make_release, register
+from texthash.experiments.experiment import Study, corpus_of
+from texthash.experiments.trained_models import find_model
 from texthash.paths import Home
-from texthash.workflow.models import find_model
-from texthash.workflow.releases import make_release, register
-from texthash.workflow.study import Study, corpus_of
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:

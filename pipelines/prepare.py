@@ -15,8 +15,8 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.experiments.experiment import prepare
 from texthash.paths import Home
-from texthash.workflow.study import prepare
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:

@@ -31,10 +31,10 @@ from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
+from texthash.experiments.experiment import Study, prepare
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import commit
-from texthash.workflow.study import Study, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"

@@ -17,9 +17,9 @@ from typing import Any
 from common import bare_parser, finish, state, step
 
 from texthash.cluster import check_shared, cluster
-from texthash.studies.distributed import side_by_side
-from texthash.studies.plan import load_plan
-from texthash.studies.run import forecast, run_study
+from texthash.experiments.grid.on_ray import side_by_side
+from texthash.experiments.grid.plan import load_plan
+from texthash.experiments.grid.run import forecast, run_study
 
 
 def main(arguments: argparse.Namespace) -> dict[str, Any]:

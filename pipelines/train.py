@@ -15,9 +15,9 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.experiments.experiment import Study, prepare
 from texthash.paths import Home
 from texthash.tracking import open_store
-from texthash.workflow.study import Study, prepare
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:

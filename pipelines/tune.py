@@ -18,12 +18,12 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.deployment.finish import finish
+from texthash.experiments.experiment import Study, prepare
 from texthash.paths import Home
 from texthash.tracking import open_store
 from texthash.tuning.cost_estimate import cost
 from texthash.tuning.spaces import check_sweep, describe
-from texthash.workflow.pipeline import finish
-from texthash.workflow.study import Study, prepare
 
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import pytest
 
 from texthash.cli.output import show
 from texthash.config import Config
+from texthash.doctor import examine
+from texthash.experiments.trained_models import EpochNotes
 from texthash.paths import Home
-from texthash.workflow.doctor import examine
-from texthash.workflow.models import EpochNotes
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from benchmarks.enlarged import enlarge
 from benchmarks.load import search_bodies, search_load, search_load_during
 from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
+from texthash.deployment.promote import promote, roll_back
 from texthash.errors import UsageError
+from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
 from texthash.models.hasher import digest
 from texthash.paths import resolve_home
 from texthash.progress import say
-from texthash.workflow.models import find_model
-from texthash.workflow.promotion import promote, roll_back
 
 
 def command(

@@ -21,12 +21,12 @@ from benchmarks.reporting import JsonOption, report
 from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.experiments.experiment import Study, prepare
 from texthash.methods.registry import build, hyperparameters
 from texthash.paths import Home, resolve_home
 from texthash.progress import say
 from texthash.training.loop import fit
 from texthash.tuning.spaces import free_space
-from texthash.workflow.study import Study, prepare
 
 _SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
 _SEARCHED = "learning_rate"

@@ -240,7 +240,7 @@ def test_the_doctor_looks_at_the_store(
     bucket: str, small_config: CorpusConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from texthash.config import Config
-    from texthash.workflow.doctor import examine
+    from texthash.doctor import examine
 
     monkeypatch.delenv("TEXTHASH_DATA", raising=False)
     prepare_locally(small_config, Home(tmp_path / "root", bucket))

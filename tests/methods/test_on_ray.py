@@ -12,6 +12,7 @@ import pytest
 from methods.test_methods import BITS, ITERATIVE, NAMES
 from methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
+from texthash.experiments.experiment import Study
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import open_release
 from texthash.index.shard import merge
@@ -23,7 +24,6 @@ from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed
 from texthash.tuning.spaces import free_space, published_point
-from texthash.workflow.study import Study
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.release import open_release
 from texthash.paths import Home
 from texthash.tracking import Tracker
-from texthash.workflow.models import TrainedModel
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]

@@ -16,6 +16,7 @@ from tests.corpora.features.conftest import tiny_encoder
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
+from texthash.deployment.promote import promote
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.publish import publish
@@ -29,7 +30,6 @@ from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.training.loop import fit
-from texthash.workflow.promotion import promote
 
 __all__ = ["tiny_encoder"]  # fixture
 TEXTS = {"new/1": "sort the rows of a sparse array", "new/2": "plot a histogram of the data"}

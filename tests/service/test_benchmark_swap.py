@@ -11,12 +11,12 @@ import pytest
 from service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.experiments.experiment import Study
+from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
 from texthash.paths import Home
-from texthash.workflow.models import TrainedModel
-from texthash.workflow.study import Study
 
 
 @pytest.fixture(scope="module")

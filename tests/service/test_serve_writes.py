@@ -20,6 +20,7 @@ from texthash.cli import main
 from texthash.client import Client, ServiceError
 from texthash.config import LimitsConfig, ServiceConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.deployment.promote import promote, roll_back
 from texthash.errors import TexthashError
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.releases.verify import verify
@@ -29,7 +30,6 @@ from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.training.loop import fit
-from texthash.workflow.promotion import promote, roll_back
 
 pytestmark = pytest.mark.ray
 _FOLLOWED_S = 2.0

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from texthash.errors import UsageError
+from texthash.experiments.grid.plan import load_plan, parse_plan
 from texthash.methods.registry import hyperparameters
-from texthash.studies.plan import load_plan, parse_plan
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
 

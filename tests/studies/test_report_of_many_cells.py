@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from texthash.evaluation.protocol import Protocol
+from texthash.experiments.grid.folder import CellRecord, StudyFolder
+from texthash.experiments.grid.plan import parse_plan
+from texthash.experiments.grid.report import report_study
 from texthash.hamming.codes import pack
 from texthash.paths import Home
-from texthash.studies.folder import CellRecord, StudyFolder
-from texthash.studies.plan import parse_plan
-from texthash.studies.report import report_study
 
 WIDTHS, SEEDS = (16, 32, 64, 128), range(5)
 ROWS = {f"row{number:02d}": {"method": "lsh"} for number in range(10)}

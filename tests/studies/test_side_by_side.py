@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from texthash.errors import TexthashError
+from texthash.experiments.grid.folder import StudyFolder
+from texthash.experiments.grid.on_ray import side_by_side
+from texthash.experiments.grid.plan import parse_plan
+from texthash.experiments.grid.run import run_study, status
 from texthash.paths import Home
-from texthash.studies.distributed import side_by_side
-from texthash.studies.folder import StudyFolder
-from texthash.studies.plan import parse_plan
-from texthash.studies.run import run_study, status
 
 pytestmark = pytest.mark.ray
 

@@ -11,15 +11,15 @@ import pytest
 from mlflow import MlflowClient
 
 from texthash.errors import CorpusError, TexthashError, UsageError
+from texthash.experiments.compare import compare
+from texthash.experiments.grid import cells as cells_of_studies
+from texthash.experiments.grid.folder import StudyFolder
+from texthash.experiments.grid.plan import parse_plan
+from texthash.experiments.grid.report import report_study
+from texthash.experiments.grid.rescore import rescore
+from texthash.experiments.grid.run import forecast, run_study, status
 from texthash.io.atomic import read_json, write_json
 from texthash.paths import Home
-from texthash.studies import cells as cells_of_studies
-from texthash.studies.folder import StudyFolder
-from texthash.studies.plan import parse_plan
-from texthash.studies.report import report_study
-from texthash.studies.rescore import rescore
-from texthash.studies.run import forecast, run_study, status
-from texthash.workflow.compare import compare
 
 
 @pytest.fixture(scope="module")

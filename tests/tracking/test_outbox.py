@@ -15,13 +15,13 @@ import httpx
 import pytest
 
 from texthash.config import TrackingConfig, parse_config
+from texthash.deployment.release_model import register
+from texthash.experiments.experiment import EpochNotes, Study
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.tracking import StoreAwayError, Tracker
 from texthash.training.loop import EpochReport
-from texthash.workflow.releases import register
-from texthash.workflow.study import EpochNotes, Study
 
 
 class Server:

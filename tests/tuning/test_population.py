@@ -9,10 +9,10 @@ from mlflow import MlflowClient
 
 from texthash.config import parse_config
 from texthash.errors import UsageError
+from texthash.experiments.experiment import Study
 from texthash.paths import Home
 from texthash.tuning.population import changeable, scheduler
 from texthash.tuning.spaces import free_space
-from texthash.workflow.study import Study
 
 
 def _config(corpus, params=None, **tuning):

@@ -13,11 +13,11 @@ from mlflow import MlflowClient
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
+from texthash.experiments.experiment import Study
 from texthash.methods.registry import hyperparameters
 from texthash.paths import Home
 from texthash.tuning.sweep import close_sweep, open_sweep
 from texthash.tuning.trial import fate_of
-from texthash.workflow.study import Study
 
 pytestmark = pytest.mark.ray
 FIXED = {"hidden": 32, "kl_weight": 0.1, "batch_size": 64, "stochastic": True}
@@ -97,7 +97,7 @@ from texthash.config import parse_config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import Home
 from texthash.methods.registry import hyperparameters
-from texthash.workflow.study import Study
+from texthash.experiments.experiment import Study
 
 address, home, corpus, config = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)

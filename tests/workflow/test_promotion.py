@@ -15,7 +15,10 @@ import pytest
 from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.deployment.promote import promote, roll_back
+from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.experiments.experiment import Study
 from texthash.index.releases.publish import ReleaseMovedError, publish
 from texthash.index.releases.release import OpenRelease, list_releases, open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots
@@ -27,9 +30,6 @@ from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
 from texthash.training.loop import fit
-from texthash.workflow.promotion import promote, roll_back
-from texthash.workflow.releases import make_release, register
-from texthash.workflow.study import Study
 
 
 @pytest.fixture(scope="module")

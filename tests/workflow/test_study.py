@@ -10,12 +10,12 @@ from mlflow import MlflowClient
 from texthash.config import TuningConfig, parse_config
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.experiments.experiment import EpochNotes, Study, corpus_of, prepare
+from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import read_release
 from texthash.paths import Home
-from texthash.workflow.models import TrainedModel, find_model, make_report
-from texthash.workflow.releases import make_release, register
-from texthash.workflow.study import EpochNotes, Study, corpus_of, prepare
 
 
 def _config(corpus, **changes):

@@ -75,9 +75,9 @@ def encode(
 
 
 def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
+    from texthash.deployment.model_refs import saved_hasher
     from texthash.hamming.codes import to_bitstring, to_hex
     from texthash.models.hasher import Hasher
-    from texthash.workflow.saved import saved_hasher
 
     if not texts:
         say("there is no text to encode")
@@ -102,8 +102,8 @@ def _encode_corpus(
 ) -> dict[str, Any]:
     """``workers``: processes on the Ray cluster, None: one for each of its CPUs, 0: this process."""
     from texthash.corpora.texts import Columns, open_texts
+    from texthash.deployment.model_refs import saved_hasher
     from texthash.models.bulk_encode import encode_texts
-    from texthash.workflow.saved import saved_hasher
 
     home, target = resolve_home(), place(output)
     hasher = saved_hasher(home, model)

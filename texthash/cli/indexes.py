@@ -42,9 +42,9 @@ def index_build(
 
     With index.vectors=activations, or features, the index keeps what `texthash search --rescore float` orders by.
     """
-    from texthash.workflow.models import find_model
-    from texthash.workflow.releases import make_release, register
-    from texthash.workflow.study import Study, corpus_of
+    from texthash.deployment.release_model import make_release, register
+    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.trained_models import find_model
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     trained = find_model(home, model)

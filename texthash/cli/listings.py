@@ -34,7 +34,7 @@ def methods(as_json: Json = False) -> None:
 
 def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:
     """Check this machine and say how to mend what is wrong. Example: `texthash doctor`"""
-    from texthash.workflow.doctor import examine
+    from texthash.doctor import examine
 
     findings = examine(load_config(config, overrides or []), resolve_home())
     show([asdict(finding) for finding in findings], as_json)

@@ -114,7 +114,7 @@ def tune(
             if expected["measured_on"] is None:
                 say("seconds are not known yet: they are those of a model of the method trained on the corpus before")
         return
-    from texthash.workflow.pipeline import finish
+    from texthash.deployment.finish import finish
 
     home = resolve_home()
     with on_ray(address or "local"):
@@ -138,8 +138,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """All figures of a trained model. Example: `texthash evaluate latest --json`"""
-    from texthash.workflow.models import find_model
-    from texthash.workflow.study import Study, corpus_of
+    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.trained_models import find_model
 
     home = resolve_home()
     if rescore is not None:
@@ -149,7 +149,7 @@ def evaluate(
         raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
     trained = find_model(home, model)
     if on is not None:
-        from texthash.workflow.elsewhere import evaluate_elsewhere
+        from texthash.experiments.cross_corpus import evaluate_elsewhere
 
         settings = settings_of(on, None)
         splits = ("validation", "test") if test else ("validation",)
@@ -180,7 +180,7 @@ def report(
     ] = None,
 ) -> None:
     """One page about a study or evaluated models. Example: `texthash report MODEL_A MODEL_B --output report`"""
-    from texthash.workflow.models import find_model, make_report
+    from texthash.experiments.trained_models import find_model, make_report
 
     home = resolve_home()
     if models and len(models) == 1 and is_study(models[0]):

@@ -14,7 +14,7 @@ from texthash.paths import Home, resolve_home
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.workflow.study import Study
+    from texthash.experiments.experiment import Study
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
@@ -58,8 +58,8 @@ def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
 
 def study_of(settings: Config, home: Home, distributed: bool) -> Study:
     """The study of a configuration, its corpus prepared; the tracking store is asked first."""
+    from texthash.experiments.experiment import Study
     from texthash.tracking import open_store
-    from texthash.workflow.study import Study
 
     open_store(settings.tracking, home)
     return Study(settings, home, prepared_corpus(settings, home, distributed))
@@ -67,6 +67,6 @@ def study_of(settings: Config, home: Home, distributed: bool) -> Study:
 
 def prepared_corpus(settings: Config, home: Home, distributed: bool) -> PreparedCorpus:
     """The prepared corpus of a configuration; prepared first if need be."""
-    from texthash.workflow.study import prepare as prepare_corpus
+    from texthash.experiments.experiment import prepare as prepare_corpus
 
     return prepare_corpus(settings, home, distributed=distributed)

@@ -69,7 +69,7 @@ def search(
 def upsert_file(client: Client, path: Path) -> dict[str, Any]:
     """Put the documents of a file in, as many in a request as the service takes."""
     from texthash.corpora.readers import rows
-    from texthash.workflow.writes import with_text
+    from texthash.deployment.index_files import with_text
 
     limits = client.info().limits
     requests = _requests(with_text(rows.documents(path)), limits.max_batch, limits.max_body_bytes)

@@ -80,7 +80,7 @@ def serve(
 @serve_app.command("promote")
 def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigFile = None) -> None:
     """Serve another model over the documents that are live now, without a pause. Example: `texthash serve promote 2`"""
-    from texthash.workflow.promotion import promote
+    from texthash.deployment.promote import promote
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     hasher, known = _registered(home, settings, model)
@@ -90,7 +90,7 @@ def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigF
 @serve_app.command("rollback")
 def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> None:
     """Go back to the model before, with the documents that are live now. Example: `texthash serve rollback`"""
-    from texthash.workflow.promotion import roll_back
+    from texthash.deployment.promote import roll_back
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     emit(asdict(roll_back(home, _registry(home, settings))))
@@ -103,9 +103,9 @@ def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[st
     if model.isdigit():
         registry = _registry(home, settings)
         return registry.fetch(read_release(home).model, model), {"version": model, "registry": registry}
-    from texthash.workflow.models import find_model
-    from texthash.workflow.releases import register
-    from texthash.workflow.study import Study, corpus_of
+    from texthash.deployment.release_model import register
+    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.trained_models import find_model
 
     trained = find_model(home, model)
     study = Study(trained.config.model_copy(update={"tracking": settings.tracking}), home, corpus_of(trained, home))

@@ -27,8 +27,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what is left of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
-    from texthash.studies.plan import load_plan
-    from texthash.studies.run import forecast, one_by_one, run_study
+    from texthash.experiments.grid.plan import load_plan
+    from texthash.experiments.grid.run import forecast, one_by_one, run_study
 
     plan, home = load_plan(file), resolve_home()
     if dry_run:
@@ -44,7 +44,7 @@ def run(
     with on_ray(address) as distributed:
         spread = one_by_one
         if distributed:
-            from texthash.studies.distributed import side_by_side
+            from texthash.experiments.grid.on_ray import side_by_side
 
             spread = side_by_side
         outcome = run_study(plan, home, extend=extend, spread=spread, distributed=distributed)
@@ -55,7 +55,7 @@ def run(
 @study_app.command("list")
 def listed(as_json: Json = False) -> None:
     """The studies that are there. Example: `texthash study list`"""
-    from texthash.studies.folder import StudyFolder, studies
+    from texthash.experiments.grid.folder import StudyFolder, studies
 
     home = resolve_home()
     rows = []
@@ -69,23 +69,23 @@ def listed(as_json: Json = False) -> None:
 @study_app.command("show")
 def shown(name: Name, as_json: Json = False) -> None:
     """The cells of a study, and how they stand. Example: `texthash study show posthoc`"""
-    from texthash.studies.folder import StudyFolder
-    from texthash.studies.run import status
+    from texthash.experiments.grid.folder import StudyFolder
+    from texthash.experiments.grid.run import status
 
     show(status(StudyFolder.open(resolve_home(), name)), as_json)
 
 
 def is_study(name: str) -> bool:
     """Whether a name is that of a study, or its directory, rather than a model's."""
-    from texthash.studies.folder import STUDY, studies
+    from texthash.experiments.grid.folder import STUDY, studies
 
     return (Path(name) / STUDY).is_file() or name in studies(resolve_home())
 
 
 def study_page(name: str, output: Path | None) -> Path:
     """Make the page about a study; gives its file."""
-    from texthash.studies.folder import StudyFolder
-    from texthash.studies.report import report_study
+    from texthash.experiments.grid.folder import StudyFolder
+    from texthash.experiments.grid.report import report_study
 
     home = resolve_home()
     return report_study(StudyFolder.open(home, name), home, output)
@@ -93,8 +93,8 @@ def study_page(name: str, output: Path | None) -> Path:
 
 def rescored(name: str, k: int | None) -> dict[str, Any]:
     """Compute the figures of a study again; gives how many evaluations have new ones."""
-    from texthash.studies.folder import StudyFolder
-    from texthash.studies.rescore import rescore
+    from texthash.experiments.grid.folder import StudyFolder
+    from texthash.experiments.grid.rescore import rescore
 
     folder = StudyFolder.open(resolve_home(), name)
     config = folder.plan.corpora[0].evaluation.model_copy(update={"k": k}) if k is not None else None
@@ -111,7 +111,7 @@ def compare(
 
     Example: `texthash compare nash-pydoc-random60-32b-s0-1a2b3c4d latest`
     """
-    from texthash.workflow.compare import compare as compared
+    from texthash.experiments.compare import compare as compared
 
     found = compared(resolve_home(), first, second, queries)
     if as_json:

@@ -28,7 +28,7 @@ SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 @index_app.command("upsert")
 def index_upsert(rows: Rows) -> None:
     """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`"""
-    from texthash.workflow.writes import upsert_file
+    from texthash.deployment.index_files import upsert_file
 
     def here() -> dict[str, Any]:
         release, documents, new = upsert_file(resolve_home(), rows)
@@ -156,7 +156,7 @@ def index_rollback() -> None:
 @index_app.command("export")
 def index_export(codes: Codes, release: ReleaseName = "current") -> None:
     """Write ids and codes for another system. Example: `texthash index export codes.parquet`"""
-    from texthash.workflow.writes import export_codes
+    from texthash.deployment.index_files import export_codes
 
     emit({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
 
@@ -167,7 +167,7 @@ def index_import(codes: Codes) -> None:
 
     Example: `texthash index import codes.parquet`
     """
-    from texthash.workflow.writes import upsert_codes
+    from texthash.deployment.index_files import upsert_codes
 
     release, documents, new = upsert_codes(resolve_home(), codes)
     emit({"upserted": documents, "new": new, **_state(release)})

@@ -15,17 +15,17 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.baselines.cosine import TFIDF, float_cosine
 from texthash.evaluation.protocol import Encoder, Protocol
 from texthash.evaluation.results import Evaluation
+from texthash.experiments.cross_corpus import evaluate_elsewhere
+from texthash.experiments.experiment import Study
+from texthash.experiments.grid.folder import CellRecord, StudyFolder, corpus_key
+from texthash.experiments.grid.plan import Cell
+from texthash.experiments.trained_models import TrainedModel
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
 from texthash.io.atomic import read_json, write_json
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.studies.folder import CellRecord, StudyFolder, corpus_key
-from texthash.studies.plan import Cell
 from texthash.tracking import Run, Tracker, commit
-from texthash.workflow.elsewhere import evaluate_elsewhere
-from texthash.workflow.models import TrainedModel
-from texthash.workflow.study import Study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from texthash.errors import TexthashError, UsageError
+from texthash.experiments.experiment import corpus_of
+from texthash.experiments.trained_models import TrainedModel, find_model
 from texthash.methods.registry import resolve
 from texthash.paths import Home
 from texthash.tracking import Outbox
-from texthash.workflow.models import TrainedModel, find_model
-from texthash.workflow.study import corpus_of
 
 if TYPE_CHECKING:
     from texthash.evaluation.hard_queries import Shown

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from texthash.config import TrackingConfig
+from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
 from texthash.paths import Home
 from texthash.tracking.registry import CHAMPION
-from texthash.workflow.models import find_model
 
 RELEASED = "released"
 

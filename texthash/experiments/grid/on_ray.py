@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from texthash.studies.cells import with_threads
-from texthash.studies.plan import Cell, Plan
-from texthash.studies.run import Work
+from texthash.experiments.grid.cells import with_threads
+from texthash.experiments.grid.plan import Cell, Plan
+from texthash.experiments.grid.run import Work
 
 
 def side_by_side(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[Cell, str | None]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from texthash.deployment.release_model import make_release, register
+from texthash.experiments.experiment import Study
+from texthash.experiments.trained_models import best_of
 from texthash.tracking import Run
-from texthash.workflow.models import best_of
-from texthash.workflow.releases import make_release, register
-from texthash.workflow.study import Study
 
 if TYPE_CHECKING:
     from texthash.tuning.sweep import SweepResult

@@ -10,9 +10,9 @@ from texthash.config import EvaluationConfig
 from texthash.errors import UsageError
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import score
+from texthash.experiments.grid.folder import StudyFolder
+from texthash.experiments.grid.plan import Cell
 from texthash.progress import say, track
-from texthash.studies.folder import StudyFolder
-from texthash.studies.plan import Cell
 from texthash.tracking import Run
 
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.experiments.trained_models import EpochNotes, TrainedModel, is_model, make_report
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, commit, data_digest
-from texthash.workflow.models import EpochNotes, TrainedModel, is_model, make_report
 
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
@@ -66,7 +66,7 @@ class Study:
         """Search hyper-parameters by ``config.tuning`` on the Ray cluster; gives the study's run and the outcome.
 
         With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run; where its
-        trials have all ended, with what they found. It is unfinished until :func:`texthash.workflow.pipeline.finish`
+        trials have all ended, with what they found. It is unfinished until :func:`texthash.deployment.finish.finish`
         has trained the final models.
         """
         from texthash.tuning.spaces import check_sweep

@@ -11,13 +11,13 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.errors import TexthashError, UsageError, explained
+from texthash.experiments.experiment import prepare
+from texthash.experiments.grid.cells import experiment, run_cell, with_threads
+from texthash.experiments.grid.folder import StudyFolder, corpus_key
+from texthash.experiments.grid.plan import Cell, Plan
 from texthash.paths import Home
 from texthash.progress import say
-from texthash.studies.cells import experiment, run_cell, with_threads
-from texthash.studies.folder import StudyFolder, corpus_key
-from texthash.studies.plan import Cell, Plan
 from texthash.tracking import Run, Tracker, open_store
-from texthash.workflow.study import prepare
 
 # What does a cell: gives None when it is done, else why it could not be.
 Work = Callable[[Cell], str | None]
@@ -65,7 +65,7 @@ def run_study(
         plan: The study.
         home: Where state is kept.
         extend: See :meth:`StudyFolder.claim`.
-        spread: Who does the cells, such as :func:`texthash.studies.distributed.side_by_side`.
+        spread: Who does the cells, such as :func:`texthash.experiments.grid.on_ray.side_by_side`.
         distributed: Prepare corpora on the Ray cluster of this process.
 
     Raises:

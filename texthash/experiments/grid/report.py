@@ -14,14 +14,14 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.hard_queries import worst_queries
 from texthash.evaluation.results import Evaluation
+from texthash.experiments.grid.cells import open_corpus
+from texthash.experiments.grid.folder import CellRecord, StudyFolder
+from texthash.experiments.grid.plan import Cell
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.reporting.page import Page
 from texthash.reporting.pareto import Costs
 from texthash.reporting.report import ReportedRun, report
-from texthash.studies.cells import open_corpus
-from texthash.studies.folder import CellRecord, StudyFolder
-from texthash.studies.plan import Cell
 from texthash.tracking import data_digest
 from texthash.training.loop import EpochReport
 

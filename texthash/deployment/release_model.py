@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from texthash.errors import ModelMismatchError
+from texthash.experiments.experiment import Study
+from texthash.experiments.trained_models import TrainedModel
 from texthash.progress import say
 from texthash.tracking import StoreAwayError
-from texthash.workflow.models import TrainedModel
-from texthash.workflow.study import Study
 
 if TYPE_CHECKING:
     from texthash.index.releases.release import Release

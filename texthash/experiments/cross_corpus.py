@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from texthash.config import EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
+from texthash.experiments.trained_models import TrainedModel
 from texthash.progress import say
-from texthash.workflow.models import TrainedModel
 
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation

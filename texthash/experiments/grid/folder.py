@@ -27,9 +27,9 @@ from texthash.errors import CorpusError, TexthashError, UsageError
 from texthash.evaluation.relevance import collection
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
+from texthash.experiments.grid.plan import Cell, Plan
 from texthash.io.atomic import read_json, write_json
 from texthash.paths import Home
-from texthash.studies.plan import Cell, Plan
 from texthash.tracking import Run, data_digest
 
 FORMAT_VERSION = 1
