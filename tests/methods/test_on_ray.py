@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from methods.test_methods import BITS, ITERATIVE, NAMES
-from methods.two_processes import in_two_processes
+from tests.methods.test_methods import BITS, ITERATIVE, NAMES
+from tests.methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
 from texthash.experiments.experiment import Study
 from texthash.index.releases.publish import publish

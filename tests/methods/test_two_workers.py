@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch.nn.functional import dropout
 from torch.overrides import TorchFunctionMode
 
-from methods.test_methods import ITERATIVE
-from methods.two_processes import in_two_processes
+from tests.methods.test_methods import ITERATIVE
+from tests.methods.two_processes import in_two_processes
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import GradientStage, Progress

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.conftest import Program
+from tests.service.conftest import Program
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.paths import Home

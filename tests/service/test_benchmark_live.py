@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from service.conftest import Program
+from tests.service.conftest import Program
 from texthash.index.releases.release import read_release
 from texthash.paths import Home
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.conftest import Program
+from tests.service.conftest import Program
 from texthash.paths import Home
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.conftest import Program
+from tests.service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.experiments.experiment import Study

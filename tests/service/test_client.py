@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 from texthash.client import AsyncClient, Client, ServiceError
 from texthash.errors import TexthashError
 from texthash.service.problems import Problem

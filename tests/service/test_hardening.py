@@ -11,7 +11,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.service.coordinator import Gateway

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.conftest import Asked, LocalEncoder
+from tests.service.conftest import Asked, LocalEncoder
 from texthash.api.problems import KINDS
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig

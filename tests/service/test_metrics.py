@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import ray
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 
 PAGES = [
     "# HELP ray_node_cpu Load.\n# TYPE ray_node_cpu gauge\nray_node_cpu 3.0\n"

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.paths import Home

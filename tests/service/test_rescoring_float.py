@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
-from service.test_rescoring_http import expected, hits
+from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.test_rescoring_http import expected, hits
 from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus

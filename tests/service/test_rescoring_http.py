@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 from texthash.api.requests import SearchRequest
 from texthash.cli.app import main
 from texthash.client import Client

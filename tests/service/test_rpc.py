@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 from texthash.config import LimitsConfig
 from texthash.service.coordinator import Gateway
 from texthash.service.guard import KEY_VARIABLE

@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import texthash
-from service.browser import browse, chromium_path
+from tests.service.browser import browse, chromium_path
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import TexthashError
 from texthash.index.releases.release import OpenRelease

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.search.test_writer import built, codes, documents, home
+from tests.index.test_writer import built, codes, documents, home
 from texthash.errors import TexthashError
 from texthash.index import shard as shards
 from texthash.index.releases.release import list_releases, read_release

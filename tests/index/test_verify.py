@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import lance
 import pytest
 
-from tests.search.test_writer import built, codes, documents, home
+from tests.index.test_writer import built, codes, documents, home
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.index.storage.shard_format import DOCUMENTS

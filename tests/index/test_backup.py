@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.test_writer import built, codes, contents, documents, home
+from tests.index.test_writer import built, codes, contents, documents, home
 from texthash.errors import TexthashError
 from texthash.index.releases import backup
 from texthash.index.releases.backup import back_up, restore_backup

@@ -223,7 +223,7 @@ def test_codes_of_another_model_are_refused(home: Home) -> None:
 
 @pytest.mark.parametrize("round_", range(3))
 def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(home: Home, round_: int) -> None:
-    from tests.search.killed_writer import check_after_kill
+    from tests.index.killed_writer import check_after_kill
 
     check_after_kill(home, seed=round_)
 

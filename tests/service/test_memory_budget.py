@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.conftest import Asked
+from tests.service.conftest import Asked
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search.test_shard import rows, write
 
+from tests.index.test_shard import rows, write
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.rescoring import asymmetric, search_rescored
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from search.test_shard import rows, write
 
-from tests.corpora.features.conftest import tiny_encoder
+from tests.corpora.embeddings.conftest import tiny_encoder
+from tests.index.test_shard import rows, write
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
@@ -182,7 +182,7 @@ def test_a_reader_that_follows_has_the_vectors_of_its_version(home: Home) -> Non
 
 
 def test_vectors_are_of_the_write_that_was_acknowledged_when_the_writer_is_killed(home: Home) -> None:
-    from tests.search.killed_writer import check_after_kill
+    from tests.index.killed_writer import check_after_kill
 
     check_after_kill(home, seed=3)
 

@@ -1,7 +1,7 @@
 """Faults: a writer is killed at a random moment; nothing that it acknowledged may be lost, nothing half-done be seen.
 
-python -m tests.search.killed_writer write HOME SEED      write until killed, a line for each acknowledged write
-python -m tests.search.killed_writer rounds HOME COUNT    so many rounds over one index, which goes on growing
+python -m tests.index.killed_writer write HOME SEED      write until killed, a line for each acknowledged write
+python -m tests.index.killed_writer rounds HOME COUNT    so many rounds over one index, which goes on growing
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_after_kill(home: Home, seed: int) -> int:
     """One round: start a writer, kill it at a random moment, open what it left. Returns the acknowledged writes."""
     expected = _marks(home)
     untouched = read_release(home).documents - len(expected)
-    command = [sys.executable, "-m", "tests.search.killed_writer", "write", str(home.root), str(seed)]
+    command = [sys.executable, "-m", "tests.index.killed_writer", "write", str(home.root), str(seed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
         assert process.stdout is not None
         opened = process.stdout.readline()

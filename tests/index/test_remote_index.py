@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.corpora.test_object_store import bucket, server
-from tests.search.test_writer import codes, contents, documents
+from tests.index.test_writer import codes, contents, documents
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.index.releases.backup import back_up, restore_backup
