@@ -136,7 +136,8 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
 
 def prepare_in_process(config: CorpusConfig, home: Path) -> subprocess.Popen:
     code = (
-        "import sys; from texthash.config import CorpusConfig; from texthash.corpora.preparation.steps import prepare_locally;"
+        "import sys; from texthash.config import CorpusConfig;"
+        "from texthash.corpora.preparation.steps import prepare_locally;"
         "from texthash.paths import Home; from pathlib import Path;"
         "prepare_locally(CorpusConfig.model_validate_json(sys.argv[1]), Home(Path(sys.argv[2])))"
     )

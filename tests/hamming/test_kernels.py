@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming import kernels
+from texthash.hamming import _threads, kernels
 from texthash.hamming.codes import pack, to_words, unpack
 
 WIDTHS = [8, 16, 40, 64, 72, 128, 192, 256, 320, 1024]
@@ -124,7 +124,7 @@ def test_threads_and_query_blocks_change_nothing(case, k, threads, queries_of_a_
     expected = kernels.top_k(*case.words, k)
     counts = kernels.count_within(*case.words, case.bits // 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "_WORK_PER_THREAD", 1)
+        patch.setattr(_threads, "_WORK_PER_THREAD", 1)
         patch.setattr(kernels, "_QUERIES_AT_ONCE", 2)
         patch.setattr(kernels, "_QUERIES_OF_A_THREAD", queries_of_a_thread)
         assert np.array_equal(kernels.top_k(*case.words, k, threads=threads), expected)
@@ -191,7 +191,7 @@ def test_histograms_are_brute_force(case, kind, threads):
     row_sets, row_csr = label_sets(random, len(case.codes), labels, most)
     query_sets, query_csr = label_sets(random, len(case.queries), labels, most)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "_WORK_PER_THREAD", 1)
+        patch.setattr(_threads, "_WORK_PER_THREAD", 1)
         n = kernels.histogram(*case.words, case.bits, threads)
         counts = kernels.label_histogram(*case.words, row_csr, query_csr, case.bits, threads)
         graded = kernels.graded_histogram(*case.words, row_csr, query_csr, case.bits, threads)

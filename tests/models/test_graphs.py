@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.methods.test_contract import FewNeighboursOfShortTexts
 from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.batches import batches
@@ -21,8 +22,6 @@ from texthash.models.encoding import encode_split
 from texthash.models.graphs import ensure_codes, ensure_graph
 from texthash.paths import Home
 from texthash.training.loop import fit
-
-from .test_contract import FewNeighboursOfShortTexts
 
 
 def test_a_graph_over_codes_is_of_a_method_fitted_on_train(small_corpus: PreparedCorpus) -> None:

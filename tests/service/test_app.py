@@ -29,6 +29,13 @@ def test_the_configuration_file_is_one_that_serve_takes(released: Home, monkeypa
     assert build(application.args) is not None
 
 
+def test_the_former_import_path_builds_the_same_application(released: Home, caplog: pytest.LogCaptureFixture) -> None:
+    from texthash.service import app
+
+    assert app.build({"home": str(released.root)}) is not None
+    assert "texthash.service.serve_app:build" in caplog.text
+
+
 def test_arguments_that_do_not_exist_are_refused(released: Home) -> None:
     with pytest.raises(UsageError, match="relaese"):
         build({"home": str(released.root), "relaese": "current"})

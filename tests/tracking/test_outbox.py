@@ -20,7 +20,7 @@ from texthash.experiments.experiment import EpochNotes, Study
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import Home
-from texthash.tracking import StoreAwayError, Tracker
+from texthash.tracking import StoreAwayError, Tracker, offline
 from texthash.training.loop import EpochReport
 
 
@@ -58,7 +58,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(away, "ASK_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(offline, "ASK_EVERY_SECONDS", 0.5)
     found = Server(tmp_path)
     yield found
     found.kill()

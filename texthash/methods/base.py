@@ -1,7 +1,7 @@
 """The contract of a hashing method, and the stages in which one is fitted.
 
-A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.prepared.batches.Batch` into real-valued codes
-(:meth:`HashMethod.activations`) and owns a binarizer that cuts them into bits. It never touches devices, files,
+A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.prepared.batches.Batch` into real-valued
+codes (:meth:`HashMethod.activations`) and owns a binarizer that cuts them into bits. It never touches devices, files,
 processes or test data: the training loop and the :class:`~texthash.models.hasher.Hasher` do.
 """
 

@@ -114,7 +114,7 @@ def encode_texts(
     Args:
         hasher_dir: A model that ``Hasher.save`` wrote.
         texts: From :func:`texthash.corpora.texts.open_texts`.
-        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); :func:`texthash.paths.place` makes it.
+        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); see :func:`texthash.paths.place`.
         role: Which side the texts are on.
         activations: Also write the real-valued codes, float32 [bits].
         workers: Among how many pieces are shared out.

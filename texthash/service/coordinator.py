@@ -39,7 +39,7 @@ class Encoder(Protocol):
 
 
 class ShardClient(Protocol):
-    """A shard as the gateway sees it; each method is the one of :class:`texthash.service.replicas.shard.ShardServer`."""
+    """A shard as the gateway sees it; each method is that of :class:`~.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[Group]) -> list[Found]: ...
 

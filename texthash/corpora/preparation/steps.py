@@ -1,10 +1,10 @@
 """From documents to a prepared corpus, as pure steps over numbered parts, chunks and shards.
 
-1. :func:`~texthash.corpora.preparation.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
+1. :func:`~.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
    :meth:`Staging.gather` puts the parts together and decides the splits.
-2. :func:`~texthash.corpora.preparation.vocabulary.count_words` counts the words of the training documents of some chunks;
-3. :func:`~texthash.corpora.preparation.vocabulary.choose_vocabulary` makes the vocabulary of all counts.
-4. :func:`~texthash.corpora.preparation.shards.write_shards` renumbers words and writes one Parquet shard of each split.
+2. :func:`~.vocabulary.count_words` counts the words of the training documents of some chunks;
+3. :func:`~.vocabulary.choose_vocabulary` makes the vocabulary of all counts.
+4. :func:`~.shards.write_shards` renumbers words and writes one Parquet shard of each split.
 5. :func:`publish` adds vocabulary and manifest and renames the whole into place.
 
 What a part, a chunk and a shard hold depends on the source and the configuration alone, so the bytes do not depend on

@@ -207,7 +207,7 @@ class Split:
             encoder: Its name, or ``name@digest``; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
 
         Raises:
-            CorpusError: they have not been made; see :func:`texthash.corpora.prepared.embeddings.cache.ensure_features`.
+            CorpusError: they have not been made; see :func:`~.embeddings.cache.ensure_features`.
             ModelMismatchError: they are by another model than that of the digest.
         """
         from texthash.corpora.prepared.embeddings.cache import open_features

@@ -1,7 +1,7 @@
 """Hard negatives: for each training question, the documents that BM25 takes for answers and that are none.
 
-Robertson's BM25 with Lucene's idf, as :mod:`texthash.corpora.prepared.weighting` has it; a word that a question repeats counts
-as often. Exact: every training document is scored (:mod:`texthash.corpora.prepared.neighbours.kernel`), block by block on threads.
+Robertson's BM25 with Lucene's idf, as :mod:`~.weighting` has it; a word that a question repeats counts
+as often. Exact: every training document is scored (:mod:`~.neighbours.kernel`), block by block on threads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rows = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Bm25Search:
-    """The best training documents of each question by BM25; a :class:`~texthash.corpora.prepared.neighbours.search.Search`.
+    """The best training documents of each question by BM25; a :class:`~.neighbours.search.Search`.
 
     Attributes:
         search: Inner products; its first rows are documents without words, for which nobody looks, so that no question

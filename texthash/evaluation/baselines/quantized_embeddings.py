@@ -31,7 +31,7 @@ class PosthocCodes:
     """Vectors of a prepared corpus, cut into bits; what it is fitted to is train alone.
 
     Args:
-        corpus: Whose vectors by the encoder are kept (:func:`texthash.corpora.prepared.embeddings.cache.ensure_features`).
+        corpus: Whose vectors by the encoder are kept (``texthash.corpora.prepared.embeddings``).
         encoder: Name of the sentence encoder.
         cut: How vectors become bits.
         bits: Length of the code; None: as many as there are dimensions.

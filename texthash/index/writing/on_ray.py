@@ -1,4 +1,4 @@
-"""The build of :mod:`texthash.index.writing.build` on Ray: one task per split to encode it, then one per shard to write it."""
+"""The build of an index on Ray: one task per split to encode it, then one per shard to write it."""
 
 from __future__ import annotations
 
