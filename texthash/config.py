@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
@@ -155,8 +155,10 @@ class TuningConfig(Section):
 
 
 class EvaluationConfig(Section):
-    k: int = Field(100, ge=1)
-    curve: tuple[int, ...] = (1, 10, 20, 50, 100, 200, 500, 1000)
+    k: int = Field(100, ge=1, le=1_000_000_000, description="main cut: documents retrieved per query")
+    curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 10, 20, 50, 100, 200, 500, 1000), min_length=1, description="cuts of the curve, ascending"
+    )
     choose_by: str | None = Field(
         None,
         description="the metric on validation by which epochs, trials and champions are chosen, such as map or "

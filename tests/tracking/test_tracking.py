@@ -172,6 +172,7 @@ def test_a_store_that_cannot_be_reached_is_an_error_at_the_start(home, uri):
     with pytest.raises(TexthashError, match=r"MLflow store .* cannot be used") as raised:
         check_store(TrackingConfig(uri=uri), home)
     assert "\n" not in raised.value.problem
+    assert ("start the server" in raised.value.remedy) == uri.startswith("http"), "only such a store has a server"
 
 
 def test_what_the_store_refuses_names_store_and_call_in_one_line(tracker):

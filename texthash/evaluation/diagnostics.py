@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
         "effective_bits": float(max(0.0, -(frequency * np.log2(frequency)).sum())),
         "unique_codes": float(frequency.size),
         "unique_ratio": frequency.size / documents,
-        "unique_ratio_uniform": -math.expm1(-documents / 2.0**bits) * 2.0**bits / documents,
+        "unique_ratio_uniform": _uniform_ratio(documents, bits),
         "collision_rate": float((frequency**2).sum()),
         "largest_bucket": float(frequency.max()),
         "dead_bits": float(((ones < _DEAD) | (ones > 1 - _DEAD)).sum()),
@@ -120,6 +121,12 @@ def _moments(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.
         together += block.T @ block
     together /= len(codes)
     return np.diag(together).copy(), together
+
+
+def _uniform_ratio(documents: int, bits: int) -> float:
+    """Return 2^bits (1 - exp(-N / 2^bits)) / N; the quotient alone is formed, for 2^1024 is no float64."""
+    load = math.ldexp(float(documents), -bits)
+    return -math.expm1(-load) / load if load > sys.float_info.min else 1.0
 
 
 def _bucket_sizes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:

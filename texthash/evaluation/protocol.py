@@ -44,7 +44,7 @@ class Protocol:
         config: Cuts of the metrics, and the one that models are chosen by.
 
     Raises:
-        UsageError: ``choose_by`` is no metric of such a corpus.
+        UsageError: ``choose_by`` is no metric of such a corpus, or every cut of the curve is beyond its documents.
     """
 
     def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:
@@ -52,6 +52,13 @@ class Protocol:
         self.config = config or EvaluationConfig()
         if self.config.choose_by is not None:
             check_figure(self.config.choose_by, self.config.k, measure_of(corpus))
+        documents = corpus.manifest.documents
+        size = sum(documents.values()) if corpus.manifest.pairs else documents["train"]
+        if min(self.config.curve) > size:
+            raise UsageError(
+                f"evaluation.curve={list(self.config.curve)} has no cut within the {size} documents that are searched.",
+                f"name one of {size} or less.",
+            )
         self._released: set[str] = set()
 
     def evaluate_validation(self, model: Encoder, *, coarse: bool = False) -> Evaluation:

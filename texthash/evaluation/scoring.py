@@ -105,8 +105,21 @@ def by_query(
     """Every figure of each query by its flat name, float64 [Q], and every curve [Q, points]; arguments and errors are
     those of :func:`score`. NaN where nothing is relevant."""
     cuts = _cuts(config, len(database_codes))
+    return _by_query(query_codes, database_codes, relevance, config.k, cuts, threads, measure)
+
+
+def _by_query(
+    query_codes: Codes,
+    database_codes: Codes,
+    relevance: Relevance,
+    k: int,
+    cuts: list[int],
+    threads: int,
+    measure: Measure,
+) -> dict[str, NDArray[Any]]:
+    """Return what :func:`by_query` does, with the curve at ``cuts``; without any there is none."""
     blocks = [
-        _per_query(graded, config.k, cuts, measure)
+        _per_query(graded, k, cuts, measure)
         for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
     ]
     return {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
@@ -156,8 +169,8 @@ def expected(
         metric: One of :func:`figures`; None: P@k, or recall@k, for which distances are counted once only.
     """
     if metric is not None and metric != f"{SHORT[measure]}_at_{k}":
-        config = EvaluationConfig(k=k, curve=())
-        return metrics.mean(by_query(query_codes, database_codes, relevance, config, threads, measure)[metric])
+        values = _by_query(query_codes, database_codes, relevance, k, [], threads, measure)
+        return metrics.mean(values[metric])
     bits = _check(query_codes, database_codes, relevance)
     n, n_relevant = kernels.label_histogram(
         to_words(database_codes), to_words(query_codes), relevance.database, relevance.queries, bits, threads

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from texthash.errors import TexthashError
 
+_STEP = 8  # codes are whole bytes, so widths are multiples of it, and it is the smallest
+
 
 def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Leading principal components of centred rows; a sparse matrix is centred implicitly.
@@ -29,14 +31,22 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
     """
     if count >= min(rows.shape):
         raise TexthashError(
-            f"{count} principal components were asked of a {rows.shape[0]} x {rows.shape[1]} matrix.",
-            f"use fewer than {min(rows.shape)} bits, or a larger corpus.",
+            f"{count} principal components cannot be had of a matrix of {rows.shape[0]} training documents x "
+            f"{rows.shape[1]} features.",
+            _smaller_width(min(rows.shape)),
         )
     from sklearn.decomposition import PCA  # a second to import, which no search should wait for
 
     pca = PCA(n_components=count, svd_solver="arpack", random_state=seed).fit(rows)
     directions = pca.components_.T
     return directions.astype(np.float32), (pca.mean_ @ directions).astype(np.float32)
+
+
+def _smaller_width(rank: int) -> str:
+    """Return the remedy for a matrix whose smaller side is ``rank``: the widest code that it allows, if any."""
+    enough = f"a corpus with more training documents and features than bits, of which a code has {_STEP} or more"
+    widest = (rank - 1) // _STEP * _STEP
+    return f"use {widest} bits or fewer, or {enough}." if widest else f"use {enough}, or another method."
 
 
 def symmetric_graph(neighbours: np.ndarray, weights: np.ndarray) -> sp.csr_matrix:
@@ -70,8 +80,8 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
     """
     if count + 1 >= graph.shape[0]:
         raise TexthashError(
-            f"{count} eigenvectors were asked of a graph of {graph.shape[0]} documents.",
-            f"use fewer than {graph.shape[0] - 1} bits, or a larger corpus.",
+            f"{count} eigenvectors cannot be had of a graph of {graph.shape[0]} training documents.",
+            _smaller_width(graph.shape[0] - 1),
         )
     scale = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + ridge)
     normalised = sp.diags(scale) @ graph @ sp.diags(scale)

@@ -153,10 +153,11 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
         page.text(f"Drawn below: the {_DRAWN} models of {len(whole)} with the highest {title}; the table has all.")
     shown = {name: whole[name] for name in whole if name in ranked[:_DRAWN]}
     evaluations = {name: run.evaluation for name, run in shown.items()}
-    figures = {
-        f"{prefix}precision": (f"{TITLE[first.measure]}@k", plots.precision_figure(evaluations, references)),
-        f"{prefix}pr": ("Precision and recall by Hamming radius", plots.pr_figure(evaluations)),
-    }
+    figures = {f"{prefix}pr": ("Precision and recall by Hamming radius", plots.pr_figure(evaluations))}
+    curved = {name: one for name, one in evaluations.items() if one.curves["k"]}
+    if curved:  # a cut beyond the number of documents has no point
+        curve = plots.precision_figure(curved, references)
+        figures = {f"{prefix}precision": (f"{TITLE[first.measure]}@k", curve), **figures}
     if len({bits for _, bits in rows}) > 1:
         by_method: dict[str, list[Evaluation]] = {}
         for run in runs:

@@ -126,9 +126,19 @@ def check_store(config: TrackingConfig, home: Home) -> str:
         kind = StoreAwayError if uri.startswith("http") and _is_away(error) else StoreError
         raise kind(
             f"the MLflow store {uri} cannot be used: {str(reason).splitlines()[0].strip()}",
-            "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME).",
+            _store_remedy(uri),
         ) from error
     return uri
+
+
+def _store_remedy(uri: str) -> str:
+    """Return what helps where a store cannot be used; only one that is reached over HTTP has a server to start."""
+    if uri.startswith("http"):
+        return "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
+    return (
+        "run the command again if another process was creating the store just now; else see that its directory is "
+        "writable and has room, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
+    )
 
 
 def answers(uri: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count as count_from
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def assign(given: NDArray[np.int8], rule: SplitRule, sample: int | None = None) 
     if rule.kind == "random":
         result = np.full(len(given), TEST, np.int8)
         order = generator.permutation(len(given))
-        train, validation = (round(share * len(given)) for share in (rule.train, rule.validation))
+        train, validation, _ = _sizes(len(given), rule)
         result[order[:train]] = TRAIN
         result[order[train : train + validation]] = VALIDATION
     else:
@@ -59,7 +61,24 @@ def _check(result: NDArray[np.int8], rule: SplitRule) -> None:
         )
     missing = [name for number, name in enumerate(SPLITS) if not (result == number).any()]
     if missing:
-        remedy = "use corpus.edition.split.kind=random."
-        if missing == ["validation"] and rule.kind == "given":
-            remedy = "use corpus.edition.split.kind=halve_test, which takes half of test, or kind=random."
-        raise CorpusError(f"no document of {len(result)} is in the split {', '.join(missing)}.", remedy)
+        raise CorpusError(
+            f"no document of {len(result)} is in the split {', '.join(missing)}.", _remedy(missing, len(result), rule)
+        )
+
+
+def _remedy(missing: list[str], documents: int, rule: SplitRule) -> str:
+    """Return what helps against splits without documents; a random split is only named where it would have no such."""
+    fewest = next(count for count in count_from(1) if min(_sizes(count, rule)) > 0)
+    if rule.kind == "random" or documents < fewest:
+        shares = f"{rule.train:g} and {rule.validation:g}"
+        return f"add some: a random split by shares of {shares} needs {fewest} documents or more."
+    if missing == ["validation"] and rule.kind == "given":
+        return "use corpus.edition.split.kind=halve_test, which takes half of test, or kind=random."
+    return "use corpus.edition.split.kind=random."
+
+
+def _sizes(documents: int, rule: SplitRule) -> tuple[int, int, int]:
+    """Return how many documents a random split gives to train, validation and test."""
+    train, validation = (round(share * documents) for share in (rule.train, rule.validation))
+    validation = min(validation, documents - train)
+    return train, validation, documents - train - validation
