@@ -14,6 +14,7 @@ from texthash.cli.output import present
 from texthash.cli.running import tell
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
+from texthash.logging import show
 from texthash.methods.registry import resolve
 from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.progress import say
@@ -58,6 +59,7 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong use.
     """
+    show()
     try:
         result = main()
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.pydoc import documents_in, package_folders
+from texthash.logging import show
 from texthash.paths import Home
 
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
@@ -29,6 +30,9 @@ settings.load_profile("texthash")
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 _PER_LABEL = 190
 _LABELS = 8
+
+
+show()  # as in every program of texthash
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -43,3 +46,31 @@ def test_quick_work_says_nothing(every_item_takes, capsys):
     every_item_takes(0.1)
     assert len(list(track(range(20), "encoding"))) == 20
     assert capsys.readouterr().err == ""
+
+
+def in_a_new_process(code: str, **environment: str) -> str:
+    """Return what a process that runs some code leaves on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return done.stderr
+
+
+SPEAK = "from texthash.progress import say, track, warn; say('progress'); list(track([1], 'work')); warn('careful')"
+
+
+def test_a_library_shows_warnings_only_until_asked():
+    assert in_a_new_process(SPEAK).splitlines() == ["warning: careful"]
+    asked = in_a_new_process("import texthash.logging; texthash.logging.show();" + SPEAK)
+    assert asked.splitlines() == ["progress", "warning: careful"]
+    assert in_a_new_process(SPEAK, TEXTHASH_LOG="info").splitlines() == ["progress", "warning: careful"]
+    hidden = in_a_new_process("from texthash import logging; logging.show(); logging.hide();" + SPEAK)
+    assert hidden.splitlines() == ["warning: careful"]
+
+
+def test_the_handlers_of_an_application_receive_progress():
+    configured = "import logging; logging.basicConfig(level='INFO', format='%(name)s %(message)s');"
+    assert in_a_new_process(configured + SPEAK).splitlines() == [
+        "texthash.progress progress",
+        "texthash.progress warning: careful",
+    ]

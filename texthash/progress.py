@@ -1,4 +1,7 @@
-"""Progress of long work, on stderr: bars on a terminal, plain lines elsewhere, so that data on stdout stays clean."""
+"""Progress of long work: bars on a terminal, plain lines elsewhere; on stderr, so that data on stdout stays clean.
+
+Silent unless :mod:`texthash.logging` shows it, as every program of texthash makes it do.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from texthash.logging import is_shown, logger
+
 T = TypeVar("T")
 
 _LINE_EVERY_SECONDS = 5.0
 
 
 def say(message: str) -> None:
-    """Write one line of progress to stderr."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201  (the one place that prints)
+    """Report one line of progress."""
+    logger.info("%s", message)
+
+
+def warn(message: str) -> None:
+    """Report what a person should know even where progress is hidden."""
+    logger.warning("warning: %s", message)
 
 
 def track(
@@ -30,6 +40,9 @@ def track(
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
+    if not is_shown():
+        yield from items
+        return
     if sys.stderr.isatty():
         yield from _on_terminal(items, label, total, documents)
         return
@@ -77,6 +90,9 @@ def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | No
         done: Bytes that were there before.
         total: Bytes of the whole, where it is known.
     """
+    if not is_shown():
+        yield from chunks
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import (

@@ -14,7 +14,7 @@ from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import emit
 from texthash.errors import UsageError
 from texthash.paths import place, resolve_home
-from texthash.progress import say
+from texthash.progress import say, warn
 
 _FORMS = ("hex", "bits")
 _ROLES = ("document", "query")
@@ -86,7 +86,7 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     values, known, _ = hasher.read(texts, role)
     for text, is_known in zip(texts, known, strict=True):
         if not is_known:
-            say(f"warning: no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
+            warn(f"no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
     codes = hasher.cut(values)
     print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
 

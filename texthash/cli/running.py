@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from texthash.errors import UsageError, exit_status, explained
+from texthash.logging import show
 from texthash.progress import say
 
 _HELP = "NoArgsIsHelpError"  # whose message is the help, which needs no remedy
@@ -38,6 +39,7 @@ def run_app(
         arguments: Default: those of the program.
         verbose: Whether tracebacks are wanted, asked for when there is one.
     """
+    show()
     try:
         status = app(arguments, standalone_mode=False)
     except Exception as error:

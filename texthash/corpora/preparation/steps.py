@@ -48,7 +48,7 @@ from texthash.io.atomic import (
 )
 from texthash.io.ragged import from_arrow, indptr_of
 from texthash.paths import Home, place
-from texthash.progress import say, track
+from texthash.progress import say, track, warn
 
 # Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
 _GROUP, GROUPS = 8, 512
@@ -161,7 +161,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
     publish_directory(staging.output, target, MANIFEST)
     remove_directory(staging.root)
     for warning in warnings:
-        say(f"warning: {warning}")
+        warn(warning)
     kept = ", ".join(f"{split} {count:,}" for split, count in manifest.documents.items())
     left = "".join(f"; left out {count:,} ({reason})" for reason, count in manifest.dropped.items())
     say(f"prepared {config.name}/{config.edition.name}: {kept}; {len(vocabulary):,} words{left}")
