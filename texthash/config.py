@@ -17,6 +17,7 @@ from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
+_HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
@@ -225,6 +226,11 @@ class ServiceConfig(Section):
         None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
     )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        (),
+        description="further names, without a port, by which the service may be called, beside localhost, 127.0.0.1, "
+        "[::1] and host; none: these where it listens on loopback without a key, else any name; *: any",
+    )
     batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
     ingress_replicas: int = Field(1, ge=1)
     encoder_replicas: int = Field(1, ge=1)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from tests.service.conftest import Asked
-from texthash.config import LimitsConfig
+from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import UsageError
 from texthash.service.coordinator import Gateway
 from texthash.service.http_app import make_app
@@ -26,6 +27,12 @@ JSON = {"content-type": "application/json"}
 def closed(gateway: Callable[[LimitsConfig], Gateway], monkeypatch: pytest.MonkeyPatch) -> Asked:
     monkeypatch.setenv("TEXTHASH_API_KEY", KEY)
     return Asked(make_app(gateway(LimitsConfig())))
+
+
+def called_as(host: str, gateway: Callable[[LimitsConfig], Gateway], **settings: object) -> FastAPI:
+    """The application of a service of which ``host`` is a name."""
+    service = ServiceConfig.model_validate({"allowed_hosts": [host], "limits": {}, **settings})
+    return make_app(gateway(service.limits), service=service)
 
 
 def kind(reply: httpx.Response) -> tuple[int, str]:
@@ -51,14 +58,14 @@ def test_with_the_key_it_answers_and_behind_a_prefix_too(closed: Asked) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/docs", "/redoc", "/openapi.json", "/favicon.svg", "/health", "/health/ready", "/problems/internal"]
+    "path", ["/", "/favicon.svg", "/docs/assets/swagger-ui.css", "/health", "/health/ready", "/problems/internal"]
 )
 def test_health_and_pages_need_no_key(closed: Asked, path: str) -> None:
     assert closed.get(path).status_code == 200
 
 
 def test_the_documentation_has_a_place_for_the_key_only_where_there_is_one(closed: Asked, asked: Asked) -> None:
-    document = closed.get("/openapi.json").json()
+    document = closed.get("/openapi.json", headers={"authorization": f"Bearer {KEY}"}).json()
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     needing = {path for path, routes in document["paths"].items() if all("security" in r for r in routes.values())}
     assert needing == {path for path in document["paths"] if not path.startswith("/health")}
@@ -75,7 +82,7 @@ def test_a_key_that_is_none_does_not_leave_the_service_open(gateway, monkeypatch
 def test_other_origins_may_call_only_where_they_are_listed(gateway, asked: Asked) -> None:
     origin = {"origin": "https://example.org"}
     assert "access-control-allow-origin" not in asked.get("/v1/info", headers=origin).headers
-    opened = Asked(make_app(gateway(LimitsConfig()), cors_origins=["https://example.org"]))
+    opened = Asked(called_as("test", gateway, cors_origins=["https://example.org"]))
     for path in ("/v1/info", "/v1/nothing"):
         reply = opened.get(path, headers=origin)
         assert reply.headers["access-control-allow-origin"] == "https://example.org"

@@ -21,9 +21,9 @@ from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.paths import Home
 from texthash.service.coordinator import Gateway
-from texthash.service.guard import KEY_VARIABLE
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import Editor
+from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.replicas.shard import ShardServer
 
 KEY = "a-key-of-the-tests"
@@ -47,6 +47,7 @@ ROUTES = 13
 SETTINGS = {
     "seed": 1,
     "headers": RIGHT,
+    "request-timeout": 60,
     "generation": {"mode": "all", "max-examples": 25, "deterministic": True},
     "continue-on-failure": True,
     "suppress-health-check": ["all"],  # they are about speed, and other work shares the machine
@@ -67,7 +68,9 @@ UNSAYABLE = re.compile(
 
 
 def test_the_service_keeps_to_its_document(app: FastAPI) -> None:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig.from_dict(SETTINGS))
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", app, headers=RIGHT, config=SchemathesisConfig.from_dict(SETTINGS)
+    )
 
     @schema.hook
     def filter_failure(context, failure, case, response) -> bool:
@@ -82,7 +85,7 @@ def test_the_service_keeps_to_its_document(app: FastAPI) -> None:
             raise event.exception
         elif isinstance(event, events.ScenarioFinished):
             for interaction in event.recorder.interactions.values():
-                assert interaction.response is not None
+                assert interaction.response is not None, interaction.request
                 answered[event.recorder.label][interaction.response.status_code] += 1
             failed = [check.failure_info for checks in event.recorder.checks.values() for check in checks]
             wrong += [f"{info.failure.operation}: {info.failure}\n{info.code_sample}" for info in failed if info]
@@ -97,8 +100,8 @@ def test_every_status_of_the_guard_is_documented_for_every_route(app: FastAPI) -
     described = document(app)
     for path, methods in described["paths"].items():
         for method, route in methods.items():
-            body = {"400", "408", "413", "415", "422"} if method in ("post", "put") else set()
-            expected = set() if path.startswith("/health") else {"401", "429", "500", "504"} | body
+            body = {"400", "403", "408", "413", "415", "422"} if method in ("post", "put") else set()
+            expected = set() if path.startswith("/health") else {"401", "421", "429", "500", "504"} | body
             assert expected <= set(route["responses"]), (method, path)
             for status, answer in route["responses"].items():
                 if status != "200" and not path.startswith("/health"):
@@ -137,8 +140,11 @@ def test_the_document_names_what_this_server_allows(app: FastAPI) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/compact", "/v1/snapshots/none/restore", "/v1/search", "/v1/nothing", "/health/live"]
 )
-def test_a_post_without_a_body_needs_no_media_type(app: FastAPI, path: str) -> None:
-    reply = Asked(app).post(path, headers=RIGHT)
+def test_a_post_without_a_body_needs_the_media_type_too(app: FastAPI, path: str) -> None:
+    for given in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
+        reply = Asked(app).post(path, headers={**RIGHT, **given})
+        assert reply.status_code == {"/v1/nothing": 404, "/health/live": 405}.get(path, 415)
+    reply = Asked(app).post(path, headers={**RIGHT, "content-type": "application/json"})
     expected = {"/v1/compact": 200, "/v1/search": 422, "/health/live": 405}
     assert reply.status_code == expected.get(path, 404), reply.text
 
@@ -182,7 +188,7 @@ def test_a_value_of_another_type_is_refused(app: FastAPI, member: dict[str, obje
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    return Asked(app).get("/openapi.json").json()
+    return Asked(app).get("/openapi.json", headers=RIGHT).json()
 
 
 def _count(described: dict[str, Any]) -> int:

@@ -16,8 +16,8 @@ import pytest
 from tests.service.conftest import Asked
 from texthash.config import LimitsConfig
 from texthash.service.coordinator import Gateway
-from texthash.service.guard import KEY_VARIABLE
 from texthash.service.http_app import make_app
+from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import COMPILED, METHODS, PROBLEM, Calls, add_texthash_to_server, message
 
 

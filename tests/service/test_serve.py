@@ -28,7 +28,7 @@ from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored
 from texthash.index.shard import merge
 from texthash.paths import Home
-from texthash.service.guard import KEY_VARIABLE
+from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message
 
 pytestmark = pytest.mark.ray

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,23 @@ KINDS: dict[str, Kind] = {
         401,
         "the key is missing or wrong",
         "This server asks for a key: send it in the header Authorization: Bearer <key>.",
+    ),
+    "read-only-key": Kind(
+        403,
+        "this key may not write",
+        "This key searches, encodes and reads. Writes need the other one, TEXTHASH_API_KEY of the server.",
+    ),
+    "foreign-origin": Kind(
+        403,
+        "a page of another origin may not do this",
+        "The browser says that another site sent this request. Its operator can allow the origin of that site with "
+        "service.cors_origins.",
+    ),
+    "unknown-host": Kind(
+        421,
+        "the server is not known by this name",
+        "Without a key a server on a loopback address answers to the names of this machine only, lest a foreign page "
+        "has its own name point there. Further names: service.allowed_hosts.",
     ),
     "method-not-allowed": Kind(
         405, "this path does not take this method", "The Allow header of the answer names the methods that it takes."
@@ -76,7 +94,9 @@ KINDS: dict[str, Kind] = {
         "GET /v1/info shows limits.max_text_bytes, counted in UTF-8; send a part of the text.",
     ),
     "unsupported-media-type": Kind(
-        415, "the body is of another media type", "Send JSON with the header Content-Type: application/json."
+        415,
+        "the body is of another media type",
+        "Send JSON with the header Content-Type: application/json; a POST or PUT without a body needs the header too.",
     ),
     "invalid-field": Kind(
         422,
@@ -143,5 +163,8 @@ class ProblemBody(BaseModel):
     detail: str
     instance: str
     request_id: str
-    errors: list[dict[str, Any]] | None = Field(None, description="The fields that are wrong.")
+    errors: list[dict[str, Any]] | None = Field(
+        None, max_length=MOST_ERRORS, description="The fields that are wrong, or the first of them."
+    )
+    errors_omitted: int | None = Field(None, description="How many more fields are wrong than errors lists.")
     shard: int | None = Field(None, description="The shard that is away.")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 DocumentField = Literal["title", "text", "labels"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -39,6 +39,10 @@ def _all_unicode(value: str | list[str]) -> str | list[str]:
     for text in [value] if isinstance(value, str) else value:
         _unicode(text)
     return value
+
+
+def _without_repeats(values: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
 
 
 Text = Annotated[str, AfterValidator(_unicode)]
@@ -76,7 +80,7 @@ class Query(Body):
 class Filter(Body):
     """Which documents may be found."""
 
-    labels: list[Text] = Field(
+    labels: Annotated[list[Text], FailFast()] = Field(
         min_length=1,
         max_length=256,
         description="Documents with at least one of these labels; unknown ones match none.",
@@ -125,7 +129,9 @@ class SearchRequest(Body):
     filter: Filter | None = None
     params: Plan = Plan()
     rescore: Rescore = Rescore()
-    fields: list[DocumentField] = Field(["title"], description="Parts of the document to return with each hit.")
+    fields: Annotated[list[DocumentField], FailFast(), AfterValidator(_without_repeats)] = Field(
+        ["title"], max_length=16, description="Parts of the document to return with each hit; repeats count once."
+    )
     include_code: bool = Field(False, description="Return the code of each hit.")
     allow_partial: bool = Field(
         False, description="Where a shard is away, answer from the others and say so, instead of with a problem."
@@ -166,7 +172,7 @@ class NewDocument(Body):
     id: Text = Field(min_length=1, max_length=512, description="Yours; an upsert replaces the document that has it.")
     text: Text = Field(min_length=1, description="Raw text; encoded by the model and stored.")
     title: Text = Field("", max_length=10_000)
-    labels: list[Label] = Field([], max_length=256)
+    labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)
 
 
 class UpsertRequest(Body):
@@ -201,6 +207,10 @@ class CountRequest(Body):
     """Which documents to count; without a filter all."""
 
     filter: Filter | None = None
+
+
+class EmptyRequest(Body):
+    """An object without members."""
 
 
 class SnapshotRequest(Body):

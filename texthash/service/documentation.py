@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib.resources import files
 from typing import Any
@@ -10,13 +11,15 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from texthash.api.problems import MEDIA_TYPE
+from texthash.index.releases.release import Release
 from texthash.service.coordinator import Gateway
 from texthash.service.request_limits import Checks
 
 _ASSETS = "/docs/assets"
+_URL = "texthash://this-server"  # in the document that is kept; each answer names the URL that was called
 # What the examples of requests need of this index; replaced by what it has.
 EXAMPLE_ID = "<id of a document>"
 EXAMPLE_CODE = "<a code>"
@@ -57,28 +60,13 @@ def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False)
         keyed: Whether the service asks for a key; the pages then have a place to give it.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
+    document = _Document(app, gateway, checks, keyed)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi(request: Request) -> Response:
-        url, release = str(request.base_url).rstrip("/"), gateway.release
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            summary="Semantic text search in Hamming space",
-            description=_DESCRIPTION.format(
-                documents=release.documents, corpus=release.corpus, bits=release.bits, method=release.method, url=url
-            ),
-            routes=app.routes,
-            tags=TAGS,
-            servers=[{"url": request.scope.get("root_path", "") or "/", "description": "this server"}],
-            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        )
-        _fill_examples(document, release.bits, await gateway.example())
-        _problems_only(document)
-        _name_limits(document, checks)
-        if keyed:
-            _ask_for_key(document)
-        return JSONResponse(document)
+        made = await document.of(request.scope.get("root_path", ""))
+        url = json.dumps(str(request.base_url).rstrip("/"))[1:-1].encode()
+        return Response(made.replace(_URL.encode(), url), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     async def _swagger(request: Request) -> HTMLResponse:
@@ -102,6 +90,45 @@ def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False)
             redoc_favicon_url=f"{root}/favicon.svg",
             with_google_fonts=False,
         )
+
+
+class _Document:
+    """The OpenAPI document, made once for each release."""
+
+    def __init__(self, app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool) -> None:
+        self._app, self._gateway, self._checks, self._keyed = app, gateway, checks, keyed
+        self._lock = asyncio.Lock()
+        self._made: tuple[tuple[str, str], bytes] | None = None
+
+    async def of(self, root_path: str) -> bytes:
+        """Return the document of the release that is served, with ``_URL`` where the server's own goes."""
+        async with self._lock:  # those that wait find what the first of them has made
+            release = self._gateway.release
+            key = (release.name, root_path)
+            if self._made is None or self._made[0] != key:
+                self._made = (key, await self._make(release, root_path))
+            return self._made[1]
+
+    async def _make(self, release: Release, root_path: str) -> bytes:
+        app = self._app
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary="Semantic text search in Hamming space",
+            description=_DESCRIPTION.format(
+                documents=release.documents, corpus=release.corpus, bits=release.bits, method=release.method, url=_URL
+            ),
+            routes=app.routes,
+            tags=TAGS,
+            servers=[{"url": root_path or "/", "description": "this server"}],
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        )
+        _fill_examples(document, release.bits, await self._gateway.example())
+        _problems_only(document)
+        _name_limits(document, self._checks)
+        if self._keyed:
+            _ask_for_key(document)
+        return json.dumps(document, ensure_ascii=False).encode()
 
 
 def _ask_for_key(document: dict[str, Any]) -> None:

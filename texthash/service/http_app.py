@@ -5,21 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
 
-from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import HTMLResponse, Response
 
 import texthash
 from texthash.api.requests import SearchRequest
+from texthash.config import ServiceConfig
 from texthash.service import documentation, problems
 from texthash.service.coordinator import Answer, Gateway
-from texthash.service.guard import Guard, key_of_environment
 from texthash.service.index_writes import Editor
 from texthash.service.memory_budget import Ledger
+from texthash.service.middleware import stack
+from texthash.service.middleware.auth import Keys
+from texthash.service.middleware.origin import allowed_hosts
 from texthash.service.problems import Problem
 from texthash.service.request_limits import Checks
 from texthash.service.routes.documents import add_documents
@@ -29,6 +32,7 @@ from texthash.service.routes.search import Search, add_search
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
 from texthash.service.routes.writes import add_writes
+from texthash.service.validation import from_validation, json_stated, known_parameters
 
 
 def make_app(
@@ -36,7 +40,7 @@ def make_app(
     search: Search | None = None,
     editor: Editor | None = None,
     alongside: Callable[[], AbstractAsyncContextManager[None]] | None = None,
-    cors_origins: Sequence[str] = (),
+    service: ServiceConfig | None = None,
     ledger: Ledger | None = None,
 ) -> FastAPI:
     """Build the application.
@@ -46,11 +50,11 @@ def make_app(
         search: Answers one request; None: the gateway, without waiting for others to share the call.
         editor: Writes; None: there are no routes that write.
         alongside: What runs as long as the application does.
-        cors_origins: Whose pages may call it from a browser, beside its own.
+        service: Where it listens, and who may call it; None: programs in this process, by any name.
         ledger: Of the memory that bodies and answers take, where others look at it too.
 
     Raises:
-        UsageError: TEXTHASH_API_KEY is set, but is no key.
+        UsageError: TEXTHASH_API_KEY or TEXTHASH_READ_KEY is set, but is no key.
     """
 
     @asynccontextmanager
@@ -61,6 +65,7 @@ def make_app(
             async with alongside():
                 yield
 
+    keys = Keys.of_environment()
     app = FastAPI(
         title="texthash",
         version=texthash.__version__,
@@ -68,31 +73,35 @@ def make_app(
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(json_stated), Depends(known_parameters)],
+        middleware=stack(
+            gateway.limits,
+            ledger or Ledger(gateway.limits.max_pending_bytes),
+            keys=keys,
+            hosts=allowed_hosts(service, bool(keys)) if service else None,
+            cors_origins=service.cors_origins if service else (),
+        ),
     )
     checks = Checks(gateway)
     problems.install(app)
-    key = key_of_environment()
-    documentation.install(app, gateway, checks, keyed=key is not None)
+    _explain_invalid(app)
+    documentation.install(app, gateway, checks, keyed=bool(keys))
     _add_pages(app)
     add_state(app, gateway, checks)
     add_metrics(app)
     add_search(app, checks, search or _alone(gateway))
     add_encode(app, gateway, checks)
-    add_documents(app, gateway)
+    add_documents(app, gateway, checks)
     if editor is not None:
         add_writes(app, checks, editor)
-        add_snapshots(app, editor)
-    book = ledger or Ledger(gateway.limits.max_pending_bytes)
-    app.add_middleware(Guard, limits=gateway.limits, ledger=book, key=key)
-    if cors_origins:  # outermost, so that problems of the guard can be read too
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "PUT"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["server-timing", "retry-after", "x-request-id"],
-        )
+        add_snapshots(app, checks, editor)
     return app
+
+
+def _explain_invalid(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return from_validation(request, error).response(request.scope)
 
 
 def _alone(gateway: Gateway) -> Search:
@@ -132,10 +141,8 @@ def _only_its_own(page: str) -> dict[str, str]:
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
-        "frame-ancestors": "'self'",
+        "frame-ancestors": "'none'",
     }
     return {
         "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "no-referrer",
     }

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
-from texthash.api.problems import KINDS, MEDIA_TYPE
+from texthash.api.problems import KINDS, MEDIA_TYPE, MOST_ERRORS
+
+_LONGEST_DETAIL = 1_000
+_LONGEST_VALUE = 100
 
 
 class Problem(HTTPException):
@@ -22,7 +24,8 @@ class Problem(HTTPException):
     Args:
         kind: Key of :data:`KINDS`.
         detail: What exactly is wrong here, with the value and what is allowed.
-        errors: ``{"loc": [...], "msg": ...}`` for each field.
+        errors: ``{"loc": [...], "msg": ...}`` for each field; the first ``MOST_ERRORS`` of them are answered.
+        error_count: Number of fields that are wrong, where ``errors`` has the first of them only.
         headers: Of the answer.
         members: Further members of the problem object, such as ``shard``.
     """
@@ -33,12 +36,16 @@ class Problem(HTTPException):
         detail: str,
         *,
         errors: Sequence[dict[str, Any]] = (),
+        error_count: int | None = None,
         headers: dict[str, str] | None = None,
         **members: Any,
     ) -> None:
-        super().__init__(KINDS[kind].status, detail, headers)
+        super().__init__(KINDS[kind].status, shortened(detail, _LONGEST_DETAIL), headers)
         self.kind = kind
-        self.errors = list(errors)
+        self.errors = [_shortened_error(error) for error in errors[:MOST_ERRORS]]
+        omitted = (len(errors) if error_count is None else error_count) - len(self.errors)
+        if omitted > 0:
+            members["errors_omitted"] = omitted
         self.members = members
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -53,7 +60,7 @@ class Problem(HTTPException):
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
-            "instance": scope.get("path", ""),
+            "instance": shortened(scope.get("path", ""), _LONGEST_DETAIL),
             "request_id": scope.get("state", {}).get("request_id", ""),
             **self.members,
         }
@@ -68,21 +75,27 @@ def _problem(
     return Problem(kind, detail, errors=errors, headers=headers, **members)
 
 
+def shortened(text: str, most: int = _LONGEST_VALUE) -> str:
+    """Return a text of a request as an answer may repeat it: what is longer is cut, so that answers stay small."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+def _shortened_error(error: dict[str, Any]) -> dict[str, Any]:
+    where = [shortened(part) if isinstance(part, str) else part for part in error["loc"]]
+    return {**error, "loc": where, "msg": shortened(error["msg"], _LONGEST_DETAIL)}
+
+
 def root_path(scope: Any) -> str:
     """The prefix under which the application is served; a mounted part of it sees a longer one."""
     return str(scope.get("app_root_path", scope.get("root_path", "")))
 
 
 def install(app: FastAPI) -> None:
-    """Give every error of an application the form of a problem, and serve the page of each kind."""
+    """Give every error that a route raises the form of a problem, and serve the page of each kind."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         return _from_http(request, error).response(request.scope)
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return _from_validation(error).response(request.scope)
 
     @app.get("/problems/{kind}", include_in_schema=False)
     async def _page(kind: str, request: Request) -> HTMLResponse:
@@ -144,19 +157,3 @@ def _methods(request: Request) -> set[str]:
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     found = {method for route in matching for method in getattr(route, "methods", None) or ("GET",)}
     return found | {"HEAD"} if "GET" in found else found
-
-
-def _from_validation(error: RequestValidationError) -> Problem:
-    found = error.errors()
-    broken = next((item for item in found if item["type"] == "json_invalid"), None)
-    if broken is not None:
-        reason = broken.get("ctx", {}).get("error", broken["msg"])
-        return Problem("malformed-json", f"the body cannot be read as JSON: {reason}.")
-    errors = [
-        {"loc": list(item["loc"]), "msg": item["msg"].removeprefix("Value error, "), "type": item["type"]}
-        for item in found
-    ]
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem("invalid-field", f"{where}: {first['msg']}{more}.", errors=errors)

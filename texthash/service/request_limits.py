@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Request
+
 from texthash.api.requests import SearchRequest, UpsertRequest
 from texthash.service.coordinator import Gateway
 from texthash.service.problems import Problem
+from texthash.service.validation import check_size
 
 # Paging deep costs every shard limit + offset hits, so it has a limit of its own.
 _WINDOW = 10
@@ -19,6 +22,11 @@ class Checks:
         self.limits = gateway.limits
         self.bits = gateway.release.bits
         self.window = min(_WINDOW * gateway.limits.max_limit, gateway.limits.max_hits)
+
+    async def body(self, request: Request) -> None:
+        """Refuse a body with too many members or items; a dependency of a route, as such before its model is made."""
+        if await request.body():
+            check_size(await request.json(), self.limits.max_batch)
 
     def batch(self, count: int, what: str) -> None:
         most = self.limits.max_batch

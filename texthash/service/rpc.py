@@ -23,6 +23,8 @@ from google.protobuf import (
 )
 from google.protobuf.internal import builder
 
+from texthash.service.middleware.origin import GRPC
+
 SERVICER = "texthash.service.rpc.add_texthash_to_server"
 PROBLEM = "texthash-problem"
 COMPILED = "search.binpb"
@@ -70,6 +72,17 @@ def add_texthash_to_server(servicer: Any, server: Any) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
 
 
+class _Marked:
+    """An application whose requests are marked as calls over gRPC, which no page of a browser can make."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"] = {**scope.get("extensions", {}), GRPC: {}}
+        await self._app(scope, receive, send)
+
+
 class Calls:
     """Answers calls by the routes of an application.
 
@@ -78,7 +91,7 @@ class Calls:
     """
 
     def __init__(self, app: FastAPI) -> None:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(_Marked(app), raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://grpc", timeout=None)
 
     async def answer(self, method: str, request: Any, context: Any) -> Any:

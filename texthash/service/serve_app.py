@@ -29,11 +29,11 @@ from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import resolve_home
 from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.coordinator import Gateway
-from texthash.service.guard import key_of_environment
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import Editor
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.memory_budget import Ledger
+from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import Follower, settled
 from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
@@ -73,7 +73,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         args: As :class:`ServeArgs`.
 
     Raises:
-        UsageError: an argument that does not exist, a value out of range, or TEXTHASH_API_KEY that is no key.
+        UsageError: an argument that does not exist, a value out of range, or a variable of a key that has none.
         TexthashError: nothing is released there, or the release is broken.
         ModelMismatchError: its model and its index do not belong together.
     """
@@ -81,7 +81,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         parsed = ServeArgs.model_validate(args)
     except ValidationError as error:
         raise UsageError(f"the arguments of the service are wrong: {error}", "see deploy/serve.yaml.") from None
-    key_of_environment()  # one that is none is an error here, not in the log of a replica
+    Keys.of_environment()  # what is no key is an error here, not in the log of a replica
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)
     release.check(home)
@@ -112,7 +112,7 @@ def build(args: dict[str, Any]) -> serve.Application:
         if follows
         else None
     )
-    # The guard of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
+    # The admission of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
     room = limits.max_ongoing_requests + limits.max_queued_requests + MOST_REQUESTS
     ingress = serve.deployment(
         name="ingress", **{**common, "max_ongoing_requests": room}, num_replicas=service.ingress_replicas
@@ -174,7 +174,7 @@ class _Ingress:
         config = ServiceConfig.model_validate(service)
         place = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
-        self._cors_origins = config.cors_origins
+        self._config = config
         self._gateway = Gateway(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
         self._follower = Follower(place, self._gateway) if writer is not None else None
         self._editor = None
@@ -186,7 +186,7 @@ class _Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         alongside = self._follower.running if self._follower is not None else None
-        app = make_app(self._gateway, self._passes.answer, self._editor, alongside, self._cors_origins, self._ledger)
+        app = make_app(self._gateway, self._passes.answer, self._editor, alongside, self._config, self._ledger)
         self._calls = Calls(app)
         return app
 

@@ -7,9 +7,10 @@ from typing import Any
 from texthash.api.problems import KINDS, MEDIA_TYPE, ProblemBody
 
 JSON = "application/json"
-READ_PROBLEMS = ("unauthorized", "overloaded", "internal", "timeout")
+READ_PROBLEMS = ("unauthorized", "unknown-host", "overloaded", "internal", "timeout")
 BODY_PROBLEMS = (
     *READ_PROBLEMS,
+    "foreign-origin",
     "malformed-json",
     "body-too-slow",
     "body-too-large",
@@ -18,7 +19,10 @@ BODY_PROBLEMS = (
     "unsupported-media-type",
     "invalid-field",
 )
-WRITE_PROBLEMS = (*BODY_PROBLEMS, "write-failed", "writer-unavailable", "index-held")
+WRITE_PROBLEMS = (*BODY_PROBLEMS, "read-only-key", "write-failed", "writer-unavailable", "index-held")
+
+# The body of such a route may be left out, but its type may not; who sends the empty object states both.
+EMPTY_BODY = {"requestBody": {"required": True}}
 
 
 def answers(*kinds: str) -> dict[int | str, dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Body, FastAPI, Path
+from fastapi import Body, Depends, FastAPI, Path
 
 from texthash.api.answers import CountReply, StoredDocument
 from texthash.api.requests import CountRequest
 from texthash.service.coordinator import Gateway
 from texthash.service.documentation import EXAMPLE_ID
+from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers
 
 TAG = "documents"
@@ -25,7 +26,7 @@ _Count = Annotated[
 ]
 
 
-def add_documents(app: FastAPI, gateway: Gateway) -> None:
+def add_documents(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
     """Add the routes that read documents."""
 
     @app.get(
@@ -44,6 +45,7 @@ def add_documents(app: FastAPI, gateway: Gateway) -> None:
         "/v1/documents/count",
         tags=[TAG],
         summary="How many documents",
+        dependencies=[Depends(checks.body)],
         responses=answers(*BODY_PROBLEMS, "shard-unavailable"),
     )
     async def count_documents(request: _Count) -> CountReply:

@@ -6,7 +6,7 @@ import base64
 import time
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI
+from fastapi import Body, Depends, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -41,6 +41,7 @@ def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         "/v1/encode",
         tags=["encode"],
         summary="Turn texts into codes",
+        dependencies=[Depends(checks.body)],
         response_model=EncodeReply,
         responses=answers(*BODY_PROBLEMS, "encoder-unavailable"),
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI
+from fastapi import Body, Depends, FastAPI
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -62,6 +62,7 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         "/v1/search",
         tags=["search"],
         summary="Find the nearest documents",
+        dependencies=[Depends(checks.body)],
         response_model=SearchReply,
         responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
     )

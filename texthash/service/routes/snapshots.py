@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 
 from texthash.api.answers import RestoreReply, SnapshotInfo, Snapshots
-from texthash.api.requests import SnapshotRequest
+from texthash.api.requests import EmptyRequest, SnapshotRequest
 from texthash.service.index_writes import Editor
-from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, answers
+from texthash.service.middleware.request_log import audit
+from texthash.service.request_limits import Checks
+from texthash.service.routes.answers import BODY_PROBLEMS, EMPTY_BODY, READ_PROBLEMS, WRITE_PROBLEMS, answers
 
 _TAG = "snapshots"
+_NOTHING = EmptyRequest()
 
 
-def add_snapshots(app: FastAPI, editor: Editor) -> None:
+def add_snapshots(app: FastAPI, checks: Checks, editor: Editor) -> None:
     """Add the routes of snapshots."""
 
     @app.get("/v1/snapshots", tags=[_TAG], summary="List them", responses=answers(*READ_PROBLEMS))
@@ -26,19 +29,27 @@ def add_snapshots(app: FastAPI, editor: Editor) -> None:
         "/v1/snapshots",
         tags=[_TAG],
         summary="Take one",
-        responses=answers(*BODY_PROBLEMS, "snapshot-exists"),
+        dependencies=[Depends(checks.body)],
+        responses=answers(*BODY_PROBLEMS, "read-only-key", "snapshot-exists"),
     )
-    async def take_snapshot(request: SnapshotRequest) -> SnapshotInfo:
+    async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
         """Keep what is served now. It copies nothing, and takes space only for what is written later."""
-        return SnapshotInfo(**asdict(editor.take_snapshot(request.name)))
+        audit(http.scope, "take_snapshot")
+        snapshot = editor.take_snapshot(request.name)
+        audit(http.scope, "take_snapshot", snapshot=snapshot.name, release=snapshot.release)
+        return SnapshotInfo(**asdict(snapshot))
 
     @app.post(
         "/v1/snapshots/{name}/restore",
         tags=[_TAG],
         summary="Go back to one",
+        dependencies=[Depends(checks.body)],
+        openapi_extra=EMPTY_BODY,
         responses=answers(*WRITE_PROBLEMS, "unknown-snapshot"),
     )
-    async def restore_snapshot(name: str) -> RestoreReply:
+    async def restore_snapshot(name: str, http: Request, _: EmptyRequest = _NOTHING) -> RestoreReply:
         """Bring back the documents of a snapshot; every search sees it when the answer comes."""
+        audit(http.scope, "restore_snapshot")
         done, release = await editor.restore(name)
+        audit(http.scope, "restore_snapshot", snapshot=name, documents=done.documents, release=release.name)
         return RestoreReply(documents=done.documents, release=release.name, index_version=release.version)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Body, FastAPI, Query
+from fastapi import Body, Depends, FastAPI, Query, Request
 
 from texthash.api.answers import CompactReply, DeleteReply, UpsertReply
-from texthash.api.requests import DeleteRequest, UpsertRequest
+from texthash.api.requests import DeleteRequest, EmptyRequest, UpsertRequest
 from texthash.index.writing.writer import IndexDocument
 from texthash.service.index_writes import Editor
+from texthash.service.middleware.request_log import audit
 from texthash.service.request_limits import Checks
-from texthash.service.routes.answers import WRITE_PROBLEMS, answers
+from texthash.service.routes.answers import EMPTY_BODY, WRITE_PROBLEMS, answers
 from texthash.service.routes.documents import TAG
 
 _Upsert = Annotated[
@@ -38,6 +39,7 @@ _Wait = Annotated[
     bool,
     Query(description="true: answer when every search sees the write; false: when it is durable, at once after which."),
 ]
+_NOTHING = EmptyRequest()
 
 
 def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
@@ -47,27 +49,47 @@ def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
         "/v1/documents",
         tags=[TAG],
         summary="Put documents in",
+        dependencies=[Depends(checks.body)],
         responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed"),
     )
-    async def upsert_documents(request: _Upsert, wait: _Wait = False) -> UpsertReply:
+    async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
         """A document whose id is there is replaced. The answer comes when the write is on disk; searches see it at most
         half a second later, or before the answer with `?wait=true`."""
         checks.documents(request)
+        audit(http.scope, "upsert", documents=len(request.documents))
         made = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
         done, release = await editor.upsert(made, wait)
+        audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
         return UpsertReply(upserted=done.documents, new=done.new, release=release.name, index_version=release.version)
 
-    @app.post("/v1/documents/delete", tags=[TAG], summary="Take documents out", responses=answers(*WRITE_PROBLEMS))
-    async def delete_documents(request: _Delete, wait: _Wait = False) -> DeleteReply:
+    @app.post(
+        "/v1/documents/delete",
+        tags=[TAG],
+        summary="Take documents out",
+        dependencies=[Depends(checks.body)],
+        responses=answers(*WRITE_PROBLEMS),
+    )
+    async def delete_documents(request: _Delete, http: Request, wait: _Wait = False) -> DeleteReply:
         """By id, or by label. Ids that are not there are ignored."""
         checks.batch(len(request.ids or ()), "ids")
         labels = request.filter.labels if request.filter else ()
+        audit(http.scope, "delete", ids=len(request.ids or ()), labels=len(labels))
         done, release = await editor.delete(request.ids or (), labels, wait)
+        audit(http.scope, "delete", documents=done.documents, release=release.name)
         return DeleteReply(deleted=done.documents, release=release.name, index_version=release.version)
 
-    @app.post("/v1/compact", tags=[TAG], summary="Free space", responses=answers(*WRITE_PROBLEMS))
-    async def compact_index() -> CompactReply:
+    @app.post(
+        "/v1/compact",
+        tags=[TAG],
+        summary="Free space",
+        dependencies=[Depends(checks.body)],
+        openapi_extra=EMPTY_BODY,
+        responses=answers(*WRITE_PROBLEMS),
+    )
+    async def compact_index(http: Request, _: EmptyRequest = _NOTHING) -> CompactReply:
         """Write small pieces of the index together, and free what was replaced or deleted and no snapshot holds. The
         service does the most of it by itself as it writes; searches go on, other writes wait."""
+        audit(http.scope, "compact")
         release = await editor.compact()
+        audit(http.scope, "compact", documents=release.documents, release=release.name)
         return CompactReply(documents=release.documents, release=release.name, index_version=release.version)

@@ -1,12 +1,13 @@
-"""What the guard does when a request fails after its response has begun."""
+"""The middleware of the service, when a request fails after its response has begun."""
 
 import asyncio
 
 import pytest
 
 from texthash.config import LimitsConfig
-from texthash.service.guard import Guard
 from texthash.service.memory_budget import Ledger
+from texthash.service.middleware import stack
+from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/info", "headers": [], "root_path": ""}
@@ -21,9 +22,10 @@ def _sent(app):
     async def receive():
         await asyncio.Event().wait()
 
-    guard = Guard(app, LimitsConfig(request_timeout_s=0.05), Ledger(1_000))
+    for middleware in reversed(stack(LimitsConfig(request_timeout_s=0.05), Ledger(1_000), keys=Keys())):
+        app = middleware.cls(app, **middleware.kwargs)
     try:
-        asyncio.run(guard(dict(SCOPE), receive, send))
+        asyncio.run(app(dict(SCOPE), receive, send))
     except Problem as problem:
         return sent, problem
     return sent, None

@@ -1,0 +1,74 @@
+"""The body of a request: whole, and of a size that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from texthash.service.memory_budget import Account, Ledger
+from texthash.service.problems import Problem
+
+READING = "reading"  # in the state of a scope whose body has not come whole
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class WholeBody:
+    """Read the whole body, within the limit, so that no route ever sees half of one.
+
+    Args:
+        app: Application behind.
+        most: Bytes of a body.
+        ledger: Account of the memory that bodies and answers take.
+    """
+
+    def __init__(self, app: Any, most: int, ledger: Ledger) -> None:
+        self._app = app
+        self._most = most
+        self._ledger = ledger
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        with self._ledger.account() as account:
+            scope["state"][READING] = True
+            body = await self._read(headers, receive, account)
+            scope["state"][READING] = False
+            await self._app(scope, _replay(body), send)
+
+    async def _read(self, headers: Headers, receive: Any, account: Account) -> bytes:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):  # nothing is inflated, so that a small body stays small
+            raise Problem("unsupported-media-type", f"the body has Content-Encoding {encoding!r}; send it as it is.")
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._most:
+            raise Problem("body-too-large", f"the body has {declared} bytes, this server takes {self._most}.")
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem("malformed-json", "the body ended early.")
+            body += message.get("body", b"")
+            if len(body) > self._most:
+                raise Problem("body-too-large", f"the body has more than {self._most} bytes.")
+            account.put(len(body))
+            if refusal := self._ledger.refusal():
+                raise refusal
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _replay(body: bytes) -> Any:
+    """Return a ``receive`` that gives the body once, then waits as a connection without further messages does."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if waiting:
+            return waiting.pop()
+        await asyncio.Event().wait()
+        return None
+
+    return receive

@@ -1,0 +1,34 @@
+"""The time within which a request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from texthash.service.middleware.body import READING
+from texthash.service.problems import Problem
+
+
+class Deadline:
+    """End a request that takes too long, and say whether its body or its answer did.
+
+    Args:
+        app: Application behind.
+        seconds: Time from the first byte of a request to its answer.
+    """
+
+    def __init__(self, app: Any, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if scope["state"].get(READING):
+                raise Problem("body-too-slow", f"the body was not whole within {self._seconds:g} seconds.") from None
+            raise Problem("timeout", f"there was no answer within {self._seconds:g} seconds.") from None

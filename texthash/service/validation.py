@@ -1,0 +1,156 @@
+"""Form of requests: JSON, of members and parameters that are known, and of no more than can be validated at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+from texthash.api.problems import MOST_ERRORS
+from texthash.errors import nearest_name
+from texthash.service.middleware.scope import path_of
+from texthash.service.problems import Problem, shortened
+
+# Objects of the API have ten members at most; each unknown one costs an error.
+_MOST_MEMBERS = 32
+_API = "/v1/"
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+async def json_stated(request: Request) -> None:
+    """Refuse a POST or PUT that does not state JSON as its type, also one without a body.
+
+    A browser sends that type to another origin only after asking there, so that no page can write by a plain form.
+    """
+    if request.method not in _WITH_BODY:
+        return
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise Problem(
+            "unsupported-media-type",
+            f"the request is {shortened(media) or 'of no stated type'}, not application/json, which every POST and PUT "
+            "states, also one without a body.",
+        )
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse parameters of the query string that the route does not have, as unknown members of a body are.
+
+    Pages keep their state there, and load balancers add to that of health probes, so those may have any.
+    """
+    if not path_of(request.scope).startswith(_API):
+        return
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        says = [_unknown_parameter(name, known) for name in unknown[: MOST_ERRORS + 1]]
+        errors = [{"loc": ["query", name], "msg": text} for name, text in zip(unknown, says, strict=False)]
+        raise Problem(
+            "invalid-field",
+            f"query.{shortened(unknown[0])}: {says[0]}{_more(len(unknown))}.",
+            errors=errors,
+            error_count=len(unknown),
+        )
+
+
+def check_size(body: Any, most: int) -> None:
+    """Refuse a body with more members or items than any model takes, before each of them is validated.
+
+    Lists inside of the items have their bounds in the models, which stop there.
+
+    Args:
+        body: The parsed JSON.
+        most: Items of a list that is a member of the body itself.
+
+    Raises:
+        Problem: there are more, or an object has more members than any of the API.
+    """
+    if not isinstance(body, dict):
+        return
+    _check_members(body, "the body")
+    for name, value in body.items():
+        if isinstance(value, dict):
+            _check_members(value, shortened(name))
+        elif isinstance(value, list):
+            if len(value) > most:
+                count = f"{shortened(name)} has {len(value)} members"
+                raise Problem("batch-too-large", f"{count}, this server takes {most} in one request.")
+            for place, item in enumerate(value):
+                if isinstance(item, dict):
+                    _check_members(item, f"{shortened(name)}.{place}")
+
+
+def from_validation(request: Request, error: RequestValidationError) -> Problem:
+    """Return the problem of a request that does not fit the types of its route."""
+    found = error.errors()
+    broken = next((item for item in found if item["type"] == "json_invalid"), None)
+    if broken is not None:
+        reason = broken.get("ctx", {}).get("error", broken["msg"])
+        return Problem("malformed-json", f"the body cannot be read as JSON: {reason}.")
+    model = _body_model(request)
+    errors = [
+        {"loc": list(item["loc"]), "msg": _message(item, model), "type": item["type"]} for item in found[:MOST_ERRORS]
+    ]
+    first = errors[0]
+    where = ".".join(shortened(str(part)) for part in first["loc"])
+    detail = f"{where}: {first['msg']}{_more(len(found))}."
+    return Problem("invalid-field", detail, errors=errors, error_count=len(found))
+
+
+def _check_members(value: dict[str, Any], where: str) -> None:
+    if len(value) > _MOST_MEMBERS:
+        raise Problem(
+            "invalid-field", f"{where} has {len(value)} members; objects of this API have at most {_MOST_MEMBERS}."
+        )
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
+
+
+def _unknown_parameter(name: str, known: Sequence[str]) -> str:
+    hint = nearest_name(shortened(name), known) if known else "this path takes none"
+    return f"is no parameter here; {hint}"
+
+
+def _message(item: Any, model: type[BaseModel] | None) -> str:
+    if item["type"] == "extra_forbidden" and model is not None:
+        name, owner = str(item["loc"][-1]), _model_at(model, item["loc"][1:-1])
+        if owner is not None:
+            return f"is not known here; {_hint(shortened(name), owner)}"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _hint(name: str, owner: type[BaseModel]) -> str:
+    """Return where an unknown member belongs: into another one that has it, else the nearest name."""
+    for member, field in owner.model_fields.items():
+        if any(name in inner.model_fields for inner in _models_in(field.annotation)):
+            return f"it belongs into {member!r}"
+    return nearest_name(name, owner.model_fields) if owner.model_fields else "this object takes no members"
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return next(_models_in(field.field_info.annotation), None) if field is not None else None
+
+
+def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
+    """Return the model of the object at a location of a body; None: it is not of one."""
+    found: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if found is None or part not in found.model_fields:
+            return None
+        found = next(_models_in(found.model_fields[part].annotation), None)
+    return found
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
