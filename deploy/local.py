@@ -45,7 +45,7 @@ class Quickstart:
     @classmethod
     def read(cls, path: Path) -> Quickstart | None:
         try:
-            return cls(**json.loads(path.read_text()))
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
@@ -54,7 +54,7 @@ class Quickstart:
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        new.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
         new.replace(path)
 
     @property
@@ -142,7 +142,7 @@ class Local:
         say(f"job: ray {shlex.join(command[1:])}")
         log = fresh(self.logs / "job.log")
         with (
-            log.open("w") as copy,
+            log.open("w", encoding="utf-8") as copy,
             subprocess.Popen(
                 command,
                 env=self.environment(),
@@ -150,6 +150,7 @@ class Local:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                encoding="utf-8",
             ) as job,
         ):
             assert job.stdout is not None

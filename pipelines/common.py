@@ -12,6 +12,7 @@ from typing import Any
 
 from texthash.cli.output import present
 from texthash.cli.running import tell
+from texthash.cli.utf8 import ensure_utf8
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
 from texthash.logging import show
@@ -59,6 +60,7 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 wrong use.
     """
+    ensure_utf8()
     show()
     try:
         result = main()

@@ -63,7 +63,12 @@ def _load(options: list[str], queries: list[str], home: Home, index: Path) -> tu
     start, seconds = time.monotonic(), float(options[1])
     samples: list[dict[str, Any]] = []
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+        encoding="utf-8",
     ) as process:
         assert process.stdin is not None
         process.stdin.write("\n".join(queries))

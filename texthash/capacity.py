@@ -195,7 +195,7 @@ def kept_rates(home: Home, bits: int) -> Rates | None:
     """What :func:`keep_rates` kept for codes of this width; None if nothing."""
     path = _path(home, bits)
     try:
-        return Rates(**json.loads(path.read_text()))
+        return Rates(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
@@ -207,7 +207,7 @@ def keep_rates(home: Home, rates: Rates) -> None:
     path = _path(home, rates.bits)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(rates), indent=2))
+    partial.write_text(json.dumps(asdict(rates), indent=2), encoding="utf-8")
     partial.replace(path)
 
 
@@ -230,7 +230,7 @@ def _check(demand: Demand, rates: Rates) -> None:
 
 def _machine() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         import platform

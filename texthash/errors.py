@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
+
+_SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that are not UTF-8
+_AROUND = 40  # characters shown on both sides of one
 
 
 class TexthashError(Exception):
@@ -55,6 +59,11 @@ def explained(error: BaseException) -> TexthashError | None:
         if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES):
             return TexthashError(
                 f"there is no access: {cause}.", "give access, or set TEXTHASH_HOME to a place of yours."
+            )
+        if isinstance(cause, UnicodeEncodeError) and _SURROGATES.search(cause.object):
+            shown = ascii(cause.object[max(0, cause.start - _AROUND) : cause.end + _AROUND])
+            return TexthashError(
+                f"a text or the name of a file is not UTF-8: {shown}.", "rename the file, or correct the text."
             )
         if type(cause).__module__.startswith("botocore."):  # not imported: who has no object store need not have it
             return TexthashError(

@@ -64,7 +64,7 @@ def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess
     command = [sys.executable, "-m", "benchmarks.load", str(port), "/v1/search", str(clients), str(seconds)]
     pipe = subprocess.PIPE
     here = Path(__file__).parents[1]
-    load = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=here)
+    load = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=here, encoding="utf-8")
     assert load.stdin is not None
     load.stdin.write(bodies)
     load.stdin.close()

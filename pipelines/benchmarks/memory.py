@@ -128,7 +128,9 @@ def measured(corpus: Path, method: str, bits: int, hidden: int, limit_mib: int) 
     """
     say(f"training {method} under a limit of {limit_mib} MiB")
     child = [sys.executable, "-m", "benchmarks.memory", str(corpus), method, str(bits), str(hidden), str(limit_mib)]
-    ended = subprocess.run(child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False)
+    ended = subprocess.run(
+        child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
+    )
     if ended.returncode:
         raise TexthashError(f"training under {limit_mib} MiB failed.", "its own output above says why.")
     row: dict[str, Any] = jsonlib.loads(ended.stdout)

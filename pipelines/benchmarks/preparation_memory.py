@@ -42,7 +42,9 @@ def peaks(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float
         TexthashError: the preparation failed.
     """
     child = [sys.executable, "-m", __name__, engine, config.model_dump_json(), str(workers)]
-    ended = subprocess.run(child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False)
+    ended = subprocess.run(
+        child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
+    )
     if ended.returncode:
         raise TexthashError("a preparation that was watched failed.", "its own output above says why.")
     found: dict[str, float] = json.loads(ended.stdout)

@@ -110,10 +110,17 @@ def _cpu() -> str:
 def _commit() -> str | None:
     """Return the commit the program was run from, with ``+`` after it when files differ; None outside a checkout."""
     here = Path(__file__).resolve().parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     if commit.returncode:
         return None
     changed = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True, check=False
+        ["git", "status", "--porcelain", "--untracked-files=no"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
     )
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

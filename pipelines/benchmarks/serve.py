@@ -76,7 +76,7 @@ def _texthash(home: Home, release: str, proxy: str) -> AbstractContextManager[in
 def _faiss(home: Home, release: str, proxy: str) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
         try:
             _wait(process, port)

@@ -13,6 +13,7 @@ import typer
 from texthash import __version__
 from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
 from texthash.cli.running import run_app
+from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE
 from texthash.progress import say
 
@@ -68,6 +69,8 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    if arguments is None:
+        ensure_utf8()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:
         say("interrupted; the same command goes on where this one ended")

@@ -106,7 +106,7 @@ class Evaluation:
         partial.mkdir(parents=True)
         for name in _ARRAYS:
             np.save(partial / f"{name}.npy", getattr(self, name))
-        (partial / _RECORD).write_text(self.to_json())
+        (partial / _RECORD).write_text(self.to_json(), encoding="utf-8")
         partial.rename(directory)
         return directory
 
@@ -121,7 +121,7 @@ class Evaluation:
         missing = [name for name in (_RECORD, *(f"{a}.npy" for a in _ARRAYS)) if not (directory / name).is_file()]
         if missing:
             raise UsageError(f"{directory} is no evaluation: {', '.join(missing)} missing.", "name a saved evaluation.")
-        record = json.loads((directory / _RECORD).read_text())
+        record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         if record.pop("format", None) != FORMAT_VERSION:
             raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", "evaluate the model again.")
         for part in ("metrics", "diagnostics"):

@@ -47,7 +47,7 @@ def evaluate_elsewhere(
     if not protocol.judged:
         raise UsageError(f"no document of {key} has a label, so codes of it cannot be judged.", "name another corpus.")
     place = model.directory / "on" / key
-    unknown = json.loads((place / _UNKNOWN).read_text()) if (place / _UNKNOWN).is_file() else {}
+    unknown = json.loads((place / _UNKNOWN).read_text(encoding="utf-8")) if (place / _UNKNOWN).is_file() else {}
     found: dict[str, Evaluation] = {}
     for split in splits:
         if (place / split).is_dir():
@@ -60,7 +60,7 @@ def evaluate_elsewhere(
             found[split] = protocol.evaluate_validation(codes)
         unknown[split] = codes.unknown / max(1, codes.documents)
         place.mkdir(parents=True, exist_ok=True)
-        (place / _UNKNOWN).write_text(json.dumps(unknown))
+        (place / _UNKNOWN).write_text(json.dumps(unknown), encoding="utf-8")
         found[split].save(place / split)
         model.run.metrics({f"{key}/{split}/{name}": value for name, value in found[split].metrics.items()})
         main = found[split].main

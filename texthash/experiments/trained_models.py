@@ -60,7 +60,7 @@ class TrainedModel:
     def edition(self) -> tuple[str, str]:
         """Corpus and edition that it was trained on; with ``corpus.limit`` the edition is another than the
         configuration's."""
-        record = json.loads((self.hasher / "hasher.json").read_text())
+        record = json.loads((self.hasher / "hasher.json").read_text(encoding="utf-8"))
         return record["corpus"], record["edition"]["name"]
 
     def write(self) -> None:
@@ -71,7 +71,7 @@ class TrainedModel:
             "history": [asdict(report) for report in self.history],
         }
         partial = self.directory / f".{_RECORD}.partial"
-        partial.write_text(json.dumps(record, indent=1))
+        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
         partial.rename(self.directory / _RECORD)
 
     @classmethod
@@ -89,7 +89,7 @@ class TrainedModel:
         if not path.is_file():
             raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "name a directory under runs/.")
         try:
-            record: dict[str, Any] = json.loads(path.read_text())
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(
                 **{
                     **record,

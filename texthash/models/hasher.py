@@ -168,7 +168,7 @@ class Hasher:
         # Copies, because safetensors refuses tensors that share memory, as tied weights do.
         weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.method.learned().items()}
         save_file(weights, partial / _WEIGHTS)
-        (partial / _VOCABULARY).write_text(self.vocabulary.to_json())
+        (partial / _VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
         record = {
             "format": FORMAT_VERSION,
             "method": self.method.card.name,
@@ -180,7 +180,7 @@ class Hasher:
             "vocabulary_hash": self.vocabulary_hash,
             "serves": self.method.card.serves,
         }
-        (partial / _RECORD).write_text(json.dumps(record, indent=2))
+        (partial / _RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
         partial.rename(directory)
         return directory
 
@@ -193,7 +193,7 @@ class Hasher:
         """
         directory = Path(directory)
         record = _read_record(directory)
-        vocabulary = Vocabulary.from_json((directory / _VOCABULARY).read_text())
+        vocabulary = Vocabulary.from_json((directory / _VOCABULARY).read_text(encoding="utf-8"))
         if vocabulary.hash != record["vocabulary_hash"]:
             raise ModelMismatchError(
                 f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record['vocabulary_hash'][:12]}.",
@@ -226,7 +226,7 @@ def _read_record(directory: Path) -> dict[str, Any]:
             f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
         )
     try:
-        record: dict[str, Any] = json.loads((directory / _RECORD).read_text())
+        record: dict[str, Any] = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelMismatchError(
             f"{directory / _RECORD} is damaged: {error}", "restore the whole directory as it was saved."

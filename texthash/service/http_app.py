@@ -116,7 +116,10 @@ def _alone(gateway: Gateway) -> Search:
 
 def _add_pages(app: FastAPI) -> None:
     folder = files("texthash.service") / "page"
-    page, icon = (folder / "index.html").read_text(encoding="utf-8"), (folder / "favicon.svg").read_text()
+    page, icon = (
+        (folder / "index.html").read_text(encoding="utf-8"),
+        (folder / "favicon.svg").read_text(encoding="utf-8"),
+    )
     headers = _only_its_own(page)
 
     @app.get("/", include_in_schema=False)

@@ -46,8 +46,12 @@ def commit() -> str:
         return os.environ[COMMIT_VARIABLE]
     git = ["git", "-C", str(Path(texthash.__file__).parent.parent)]
     try:
-        sha = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        sha = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, encoding="utf-8"
+        ).stdout.strip()
+        status = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True, encoding="utf-8"
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{sha}-dirty" if status.strip() else sha

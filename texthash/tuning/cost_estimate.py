@@ -64,7 +64,7 @@ def _seconds_of_an_epoch(config: Config, home: Home) -> tuple[str | None, float 
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []
     for path in (home.runs / "models").glob(pattern):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         if record["config"]["method"]["name"] != config.method.name:
             continue
         seconds = [report["seconds"] for report in record["history"] if report["terms"]]

@@ -143,7 +143,7 @@ class Lineage:
         for old in sorted(own.glob(_at("*")), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink()
         with tempfile.TemporaryDirectory(prefix="texthash-state-") as scratch:
-            (Path(scratch) / _NAMED).write_text(json.dumps(asdict(Named(self.trial, epoch))))
+            (Path(scratch) / _NAMED).write_text(json.dumps(asdict(Named(self.trial, epoch))), encoding="utf-8")
             yield Checkpoint(scratch)
 
 

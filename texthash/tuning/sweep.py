@@ -90,7 +90,7 @@ class Sweep:
     def write(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         partial = self.directory / f".{_RECORD}.partial"
-        partial.write_text(json.dumps({**asdict(self), "directory": str(self.directory)}, indent=1))
+        partial.write_text(json.dumps({**asdict(self), "directory": str(self.directory)}, indent=1), encoding="utf-8")
         partial.rename(self.directory / _RECORD)
 
     @property
@@ -103,7 +103,7 @@ class Sweep:
 
     @classmethod
     def read(cls, directory: Path) -> Sweep:
-        return cls(**{**json.loads((directory / _RECORD).read_text()), "directory": directory})
+        return cls(**{**json.loads((directory / _RECORD).read_text(encoding="utf-8")), "directory": directory})
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:

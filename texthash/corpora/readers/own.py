@@ -27,6 +27,7 @@ def files(config: CorpusConfig, home: Home) -> list[Path]:
         CorpusError: if there is nothing to read, or a folder that cannot be read.
     """
     path = Path(config.path or "")
+    utf8_name(path)
     if not path.exists():
         raise CorpusError(f"corpus.path={config.path} does not exist.", "give a file or a folder.")
     if path.is_file():
@@ -36,6 +37,8 @@ def files(config: CorpusConfig, home: Home) -> list[Path]:
     found = tables or sorted(inside)
     if not found:
         raise CorpusError(f"corpus.path={config.path} is an empty folder.", "put text or table files there.")
+    for file in found:
+        utf8_name(file)
     return found
 
 
@@ -58,6 +61,21 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
         else:
             result += [partial(_text_files, together, root) for together in _together(group, sizes)]
     return result
+
+
+def utf8_name(path: Path) -> str:
+    """Return a path as text, its parts parted by slashes, whatever encoding the locale gives to names of files.
+
+    Raises:
+        CorpusError: its bytes are not UTF-8, so it can be neither an id nor a label.
+    """
+    raw = str(path).encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"the name of the file {raw!r} is not UTF-8.", "rename it, for instance with convmv."
+        ) from error
 
 
 def _size(path: Path) -> int:
@@ -86,11 +104,12 @@ def _text_files(paths: list[Path], root: Path) -> Iterator[Document]:
 
 
 def _text_file(path: Path, root: Path) -> Document:
-    *folders, name = path.relative_to(root).parts
+    identity = utf8_name(path.relative_to(root))
+    *folders, name = identity.split("/")
     split = folders.pop(0) if folders and folders[0] in SPLITS else ""
     text = "".join(line for _, line in rows.lines(path))
     labels = ("/".join(folders),) if folders else ()
-    return Document(path.relative_to(root).as_posix(), text, labels, split, title=name, origin=str(path))
+    return Document(identity, text, labels, split, title=name, origin=utf8_name(path))
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -180,7 +180,7 @@ class StudyFolder:
         Raises:
             TexthashError: another process holds it.
         """
-        with (self.path / ".lock").open("w") as file:
+        with (self.path / ".lock").open("w", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -74,7 +74,7 @@ def restore_backup(home: Home, source: str) -> Release:
     root = place(source)
     if not (root / _RECORD).exists():
         raise TexthashError(f"there is no whole backup in {source}.", f"name the place that holds {_RECORD}.")
-    record = json.loads((root / _RECORD).read_text())
+    record = json.loads((root / _RECORD).read_text(encoding="utf-8"))
     manifests = read_index(root)
     fingerprint = "".join(manifest.checksum[:4] for manifest in manifests)[:12]
     index = home.index / f"{record['model']}-restored-{fingerprint}-{len(manifests)}"

@@ -217,7 +217,7 @@ def _pointer_held(home: Home) -> Iterator[None]:
     """Nobody else moves the pointer meanwhile."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
+    with (directory / ".lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -258,7 +258,7 @@ def _write_durably(path: Path, record: dict[str, Any]) -> None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         json.dump(record, file, indent=2)
         file.flush()
         os.fsync(file.fileno())

@@ -228,7 +228,7 @@ def read_release(home: Home, name: str = CURRENT) -> Release:
         hint = nearest_name(resolved, known) if known else "there is none"
         raise TexthashError(f"there is no release {resolved!r} in {home.root} ({hint}).", "name one that exists.")
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = record.get("format")
         if found in READABLE:
             record["shards"] = tuple(ShardState(**shard) for shard in record["shards"])
@@ -264,7 +264,7 @@ def read_pointer(home: Home) -> dict[str, str | None]:
     """The pointer: names of the current ``release`` and of the ``previous`` one, None where there is none."""
     path = releases_path(home) / CURRENT
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         return {"release": found["release"], "previous": found["previous"]}
     except FileNotFoundError:
         return {"release": None, "previous": None}

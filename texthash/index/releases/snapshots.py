@@ -52,7 +52,7 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
     path = _path(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(snapshot), indent=2))
+    partial.write_text(json.dumps(asdict(snapshot), indent=2), encoding="utf-8")
     sync(partial)
     try:
         os.link(partial, path)
@@ -71,7 +71,7 @@ def list_snapshots(home: Home) -> list[Snapshot]:
     found = []
     for path in _path(home, "x").parent.glob("*.json"):
         with suppress(FileNotFoundError):  # dropped a moment ago
-            found.append(Snapshot(**json.loads(path.read_text())))
+            found.append(Snapshot(**json.loads(path.read_text(encoding="utf-8"))))
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 

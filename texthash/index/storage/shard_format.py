@@ -223,7 +223,7 @@ def read_manifest(path: Path) -> ShardManifest:
         TexthashError: no shard there, a manifest that is broken, or of a later version of texthash.
     """
     try:
-        record = json.loads((path / _MANIFEST).read_text())
+        record = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TexthashError(f"there is no shard at {path}.", "restore it, or build the index again.") from None
     except ValueError as error:

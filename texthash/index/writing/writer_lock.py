@@ -74,7 +74,7 @@ class Fence:
 
     def _held(self) -> IndexHeldError:
         try:
-            holder: dict[str, Any] = json.loads(self._path.read_text())
+            holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except ValueError:  # it has the lock and has not signed yet
             holder = {}
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}, since {holder.get('since', 'now')}"
