@@ -26,7 +26,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
     """Writes to what ``sys.stderr`` is at the time of the message: programs and tests redirect it."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self)
+        super().__init__()
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -11,7 +11,7 @@ from texthash.errors import UsageError
 from texthash.experiments.grid.plan import load_plan, parse_plan
 from texthash.methods.registry import hyperparameters
 
-STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
+STUDIES = sorted((Path(__file__).parents[3] / "configs" / "studies").glob("*.yaml"))
 
 
 def _plan(**changes):
