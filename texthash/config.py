@@ -200,6 +200,9 @@ class LimitsConfig(Section):
     max_pending_bytes: int = Field(
         256_000_000, ge=1, description="bodies and answers in the memory of an ingress; beyond, 429"
     )
+    min_free_bytes: int = Field(
+        256_000_000, ge=0, description="free on the disk of the index; with less, writes are answered 507"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that are not UTF-8
 _AROUND = 40  # characters shown on both sides of one
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Lance gives the number of an operating system's error in its text alone.
+_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 
 
 class TexthashError(Exception):
@@ -52,7 +55,7 @@ def explained(error: BaseException) -> TexthashError | None:
     while cause is not None:
         if isinstance(cause, TexthashError):
             return cause
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, Exception) and _is_no_space(cause):
             return TexthashError(
                 f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
             )
@@ -72,6 +75,25 @@ def explained(error: BaseException) -> TexthashError | None:
             )
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Whether a full disk, or a used-up quota, is behind an error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if _is_no_space(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _is_no_space(error: BaseException) -> bool:
+    if isinstance(error, TexthashError):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_SPACE
+    found = _IN_TEXT.search(str(error))
+    return found is not None and int(found[1]) in _NO_SPACE
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -145,7 +145,7 @@ def test_a_write_that_fails_half_way_is_not_seen_and_the_next_one_works(
     with IndexWriter.open(home) as writer:
         with monkeypatch.context() as patch:
             patch.setattr(writing, "advance", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-            with pytest.raises(OSError, match="No space"):
+            with pytest.raises(TexthashError, match="No space"):
                 writer.upsert(documents("a", "b", "c"), codes(3))
         assert contents(home) == before
         writer.upsert(documents("d"), codes(1))

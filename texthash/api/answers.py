@@ -122,6 +122,7 @@ class Limits(BaseModel):
     max_ongoing_requests: int
     max_queued_requests: int
     max_pending_bytes: int
+    min_free_bytes: int = Field(description="Free disk space with less of which writes are refused.")
 
 
 class Info(BaseModel):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from texthash.index.releases.release import (
 )
 from texthash.index.storage.shard_format import ShardManifest, read_index, shard_path
 from texthash.io.atomic import is_local
-from texthash.io.fsync import sync
+from texthash.io.fsync import replace_durably, write_once
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -96,7 +94,8 @@ def publish(
     }
     release = _record(home, base)
     if switch:
-        switch_to(home, release.name)
+        with _withdrawn_unless_current(home, release):
+            switch_to(home, release.name)
     return release
 
 
@@ -120,7 +119,7 @@ def switch_to(home: Home, name: str) -> Release:
     with _pointer_held(home):
         now = read_pointer(home)
         if now["release"] != release.name:
-            _write_durably(releases_path(home) / CURRENT, {"release": release.name, "previous": now["release"]})
+            _point_to(home, release.name, now["release"])
     return release
 
 
@@ -150,7 +149,8 @@ def advance(
                 "nothing was written; send the write again, to what is current.",
             )
         release = _record(home, same)
-        _write_durably(releases_path(home) / CURRENT, {**now, "release": release.name})
+        with _withdrawn_unless_current(home, release):
+            _point_to(home, release.name, now["previous"])
     return release
 
 
@@ -169,13 +169,14 @@ def hand_over(home: Home, successor: Callable[[Release], Release]) -> Release:
         same = {field.name: getattr(made, field.name) for field in fields(Release)}
         del same["name"], same["version"]
         release = _record(home, {**same, "parent": None, "created": _now()})
-        _write_durably(releases_path(home) / CURRENT, {"release": release.name, "previous": now.name})
+        with _withdrawn_unless_current(home, release):
+            _point_to(home, release.name, now.name)
     return release
 
 
 def withdraw(home: Home, release: Release) -> None:
     """Drop the record of a release that never became current."""
-    (releases_path(home) / f"{release.name}.json").unlink()
+    (releases_path(home) / f"{release.name}.json").unlink(missing_ok=True)
 
 
 def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
@@ -238,27 +239,20 @@ def _record(home: Home, base: dict[str, Any]) -> Release:
         version += 1
         release = Release(name=f"r{version:06d}", version=version, **base)
         target = directory / f"{release.name}.json"
-        partial = directory / f".{release.name}.{os.getpid()}.partial"
-        _write(partial, asdict(release))
-        try:
-            os.link(partial, target)  # unlike a rename, fails when somebody else took the name
-        except FileExistsError:
-            continue
-        finally:
-            partial.unlink()
-        sync(directory)
-        return release
+        if write_once(target, asdict(release)):
+            return release
 
 
-def _write_durably(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    _write(partial, record)
-    partial.replace(path)
-    sync(path.parent)
+@contextmanager
+def _withdrawn_unless_current(home: Home, release: Release) -> Iterator[None]:
+    """Drop the record of a release if the block, which makes it the current one, fails before it is."""
+    try:
+        yield
+    except BaseException:
+        if read_pointer(home)["release"] != release.name:
+            withdraw(home, release)
+        raise
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
+def _point_to(home: Home, name: str, previous: str | None) -> None:
+    replace_durably(releases_path(home) / CURRENT, {"release": name, "previous": previous})

@@ -8,7 +8,6 @@ A snapshot copies nothing: it holds on to a release, and with it to the Lance ve
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
+from texthash.index.free_space import explaining_full_disk
 from texthash.index.releases.release import Release, read_release
-from texthash.io.fsync import sync
+from texthash.io.fsync import write_once
 
 if TYPE_CHECKING:
     from texthash.paths import Home
@@ -44,25 +44,18 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
 
     Raises:
         UsageError: a name that cannot be a file's.
+        DiskFullError: there is no space for the record.
         TexthashError: the name is taken, or nothing is released.
     """
     if not SNAPSHOT_NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
     snapshot = Snapshot(name, read_release(home).name, datetime.now(UTC).isoformat(timespec="seconds"))
     path = _path(home, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(snapshot), indent=2), encoding="utf-8")
-    sync(partial)
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise TexthashError(
-            f"there is a snapshot {name!r} already.", "choose another name, or drop that one."
-        ) from None
-    finally:
-        partial.unlink()
-    sync(path.parent)
+    with explaining_full_disk(str(path.parent)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = write_once(path, asdict(snapshot))
+    if not written:
+        raise TexthashError(f"there is a snapshot {name!r} already.", "choose another name, or drop that one.")
     return snapshot
 
 

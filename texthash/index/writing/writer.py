@@ -2,18 +2,19 @@
 
 A write goes through four steps: a Lance commit on each shard it touches, these files brought to disk, a release that
 names the new versions, and the pointer moved to it, on disk too. Only then does the call return. A reader follows
-the pointer, so it sees all of a write, over all shards, or nothing. A writer that dies between the steps leaves commits
-that no release names; the next writer undoes them first.
+the pointer, so it sees all of a write, over all shards, or nothing. A write that fails between the steps, or whose
+writer dies there, leaves commits that no release names; they are undone before the next write. What is to be published
+is compared with what the shards hold.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +22,15 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.index.releases.publish import advance, prune
+from texthash.index.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
+from texthash.index.releases.publish import ReleaseMovedError, advance, prune
 from texthash.index.releases.release import Release, ShardState, list_releases, read_release
 from texthash.index.releases.snapshots import snapshot_releases
 from texthash.index.storage.arrow_schema import schema
-from texthash.index.storage.mutations import Change, compact, merge_tail, rewind, rows_by_id, rows_by_label, table_of
+from texthash.index.storage.mutations import Change, compact, merge_tail, rows_by_id, rows_by_label, table_of
 from texthash.index.storage.shard_format import shard_of, width_of
+from texthash.index.writable import WritableShards
 from texthash.index.writing.writer_lock import Fence
-from texthash.io.fsync import Synced
 
 if TYPE_CHECKING:
     import lance
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 _TIDY_EVERY = 50
 # Finding what nobody names any more reads the manifest of every version, so it is done for many at once.
 _FREE_EVERY = 4
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -79,34 +80,36 @@ class IndexWriter:
         release: The newest release, which holds every write that returned.
     """
 
-    def __init__(self, home: Home, release: Release, fence: Fence) -> None:
+    def __init__(self, home: Home, release: Release, fence: Fence, space: FreeSpace) -> None:
         self.release = release
         self._home = home
         self._fence = fence
+        self._space = space
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(len(release.shards), thread_name_prefix="texthash-write")
-        self._synced = [Synced(home.path(state.uri), known=True) for state in release.shards]
-        self._datasets = self._rewound()
+        self._open_shards()
         self._writes = self._tidied = 0
 
     @classmethod
-    def open(cls, home: Home, address: str | None = None) -> IndexWriter:
+    def open(cls, home: Home, address: str | None = None, *, least_free: int | None = None) -> IndexWriter:
         """Become the writer of the current index, and undo what a writer that died left unfinished.
 
         Args:
             home: State directory.
             address: URL under which this process takes the writes of others.
+            least_free: Bytes that have to be free for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
 
         Raises:
             IndexHeldError: somebody else is the writer.
+            DiskFullError: there is something to undo, and no space for it.
             TexthashError: nothing is released, or a shard is broken.
         """
         release = read_release(home)
         fence = Fence(home, release.index_uri)
-        fence.take(address)
+        with explaining_full_disk(str(home.root)):
+            fence.take(address)
         try:
             release.check(home)
-            return cls(home, read_release(home), fence)
+            return cls(home, read_release(home), fence, FreeSpace(home, release.index_uri, least_free))
         except BaseException:
             fence.leave()
             raise
@@ -120,7 +123,7 @@ class IndexWriter:
     def close(self) -> None:
         """Let another become the writer, after the write that is under way."""
         with self._lock:
-            self._pool.shutdown()
+            self._shards.close()
             self._fence.leave()
 
     def upsert(
@@ -138,21 +141,24 @@ class IndexWriter:
 
         Raises:
             ModelMismatchError: codes or vectors of another width, or none where the index keeps them.
+            DiskFullError: too little space is free, or the disk became full meanwhile.
+            ReleaseMovedError: a release of another index, or of another writer, has become current.
             TexthashError: an id twice; or the write failed, and nothing of it is to be seen.
         """
         check_codes(codes, self.release.bits)
         kept = self._checked(vectors, len(documents))
         _check_documents(documents, len(codes))
-        shards = len(self._datasets)
+        shards = len(self.release.shards)
         mine: list[list[int]] = [[] for _ in range(shards)]
         for row, document in enumerate(documents):
             mine[shard_of(document.id, shards)].append(row)
         with self._lock:
+            self._begin()
             self._tidy()
-            old = self._each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
+            old = self._shards.each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
             numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}
             new_ids = frozenset(document.id for document in documents if document.id not in numbers)
-            following = self.release.next_number
+            following = self._next_number
             for document in documents:
                 if document.id not in numbers:
                     numbers[document.id] = following
@@ -172,25 +178,30 @@ class IndexWriter:
         for nothing. Errors as :meth:`upsert`."""
         if bool(ids) == bool(labels):
             raise TexthashError("a delete needs either ids or labels.", "give one of them.")
-        shards = len(self._datasets)
+        shards = len(self.release.shards)
         with self._lock:
+            self._begin(LEAST_SHARE)
             self._tidy()
             if ids:
                 mine: list[list[str]] = [[] for _ in range(shards)]
                 for id_ in dict.fromkeys(ids):
                     mine[shard_of(id_, shards)].append(id_)
-                old = self._each(lambda shard, data: rows_by_id(data, mine[shard]))
+                old = self._shards.each(lambda shard, data: rows_by_id(data, mine[shard]))
             else:
-                old = self._each(lambda _, data: rows_by_label(data, labels))
+                old = self._shards.each(lambda _, data: rows_by_label(data, labels))
             count = sum(len(part) for part in old)
             if count:
                 nothing = schema(self.release.bits).empty_table()
-                self._publish([Change(part, nothing) for part in old], self.release.next_number)
+                self._publish([Change(part, nothing) for part in old], self._next_number)
             return Written(self.release, count)
 
     def compact(self) -> Release:
-        """Write thinned and small pieces together, and free what no release or snapshot names any more."""
+        """Write thinned and small pieces together, and free what no release or snapshot names any more. Errors as
+        :meth:`upsert`; what needs no space to be freed is freed before a :class:`DiskFullError`."""
         with self._lock:
+            if not self._failed:
+                self._free_versions()
+            self._begin(LEAST_SHARE)
             self._rearrange(compact)
             self._free_versions()
             return self.release
@@ -207,18 +218,51 @@ class IndexWriter:
                 "`texthash index rollback` leads to an earlier index.",
             )
         with self._lock:
-            try:
-                self._datasets = [rewind(self._home.path(s.uri), s.version, release.bits) for s in release.shards]
-                states = zip(release.shards, self._datasets, strict=True)
+            self._begin(LEAST_SHARE)
+            with self._whole():
                 # No number is ever given twice, also not those of documents that the restore takes away.
-                following = max(release.next_number, self.release.next_number)
-                self._advance([replace(state, version=data.version) for state, data in states], following)
-            except BaseException:
-                self._datasets = self._rewound()
-                raise
+                following = max(release.next_number, self._next_number)
+                self._advance(self._shards.restore(self._home, release), following)
             return self.release
 
     # -- steps ------------------------------------------------------------------------------------------------
+
+    def _open_shards(self) -> None:
+        with explaining_full_disk(self.release.index_uri):
+            self._shards = WritableShards(self._home, self.release)
+        self._next_number = _next_number(self._home, self.release)
+        self._failed = False
+
+    def _begin(self, share: float = 1.0) -> None:
+        """Be ready for a write: with space for it, and in the state of the current release.
+
+        Raises:
+            DiskFullError: too little is free.
+            ReleaseMovedError: a write failed, and a release of another index has become current since.
+        """
+        self._space.check(share)
+        if not self._failed:
+            return
+        current = read_release(self._home)
+        if current.index_uri != self.release.index_uri:
+            raise ReleaseMovedError(
+                f"release {current.name}, which is current now, is of another index than this writer's.",
+                "open the index again.",
+            )
+        self._shards.close()
+        self.release = current
+        self._open_shards()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Note that a write failed half-way. What it left is undone by opening the shards anew, and not before the next
+        write: undoing takes a commit too, for which there may be no space now."""
+        try:
+            with explaining_full_disk(self.release.index_uri):
+                yield
+        except BaseException:
+            self._failed = True
+            raise
 
     def _checked(self, vectors: NDArray[np.floating] | None, documents: int) -> NDArray[np.float16] | None:
         """The vectors of an upsert in the form in which they are kept."""
@@ -233,16 +277,9 @@ class IndexWriter:
         return None if vectors is None else vectors.astype(np.float16)
 
     def _publish(self, changes: Sequence[Change], next_number: int) -> None:
-        try:
-            self._datasets = self._each(lambda shard, data: changes[shard].apply(data))
-            states = [
-                replace(changes[shard].follow(state), version=dataset.version)
-                for shard, (state, dataset) in enumerate(self._states())
-            ]
+        with self._whole():
+            states = self._shards.change(changes, self.release, next_number)
             self._advance(states, next_number)
-        except BaseException:
-            self._datasets = self._rewound()
-            raise
         self._writes += 1
 
     def _tidy(self) -> None:
@@ -254,35 +291,17 @@ class IndexWriter:
                 self._free_versions()
 
     def _rearrange(self, how: Callable[[lance.LanceDataset], lance.LanceDataset]) -> None:
-        try:
-            self._datasets = self._each(lambda _, data: how(data))
-            self._advance([replace(s, version=d.version) for s, d in self._states()], self.release.next_number)
-        except BaseException:
-            self._datasets = self._rewound()
-            raise
+        with self._whole():
+            self._advance(self._shards.rearrange(how, self.release), self._next_number)
         self._writes = 0
 
     def _advance(self, states: Sequence[ShardState], next_number: int) -> None:
-        self._each(lambda shard, _: self._synced[shard].sync())
         self.release = advance(self._home, self.release, states, next_number)
-
-    def _states(self) -> list[tuple[ShardState, lance.LanceDataset]]:
-        return list(zip(self.release.shards, self._datasets, strict=True))
-
-    def _rewound(self) -> list[lance.LanceDataset]:
-        return [rewind(self._home.path(s.uri), s.version, self.release.bits) for s in self.release.shards]
-
-    def _each(self, call: Callable[[int, lance.LanceDataset], _T]) -> list[_T]:
-        """Call for every shard side by side; all have ended when the first error is raised."""
-        calls = [self._pool.submit(call, shard, dataset) for shard, dataset in enumerate(self._datasets)]
-        for error in [done.exception() for done in calls]:
-            if error is not None:
-                raise error
-        return [done.result() for done in calls]
+        self._next_number = next_number
 
     def _free_versions(self) -> None:
         prune(self._home, snapshot_releases(self._home))
-        named: list[set[int]] = [set() for _ in self._datasets]
+        named: list[set[int]] = [set() for _ in self.release.shards]
         for release in [*list_releases(self._home), *snapshot_releases(self._home).values()]:
             if release.index_uri == self.release.index_uri:
                 for shard, state in enumerate(release.shards):
@@ -293,7 +312,14 @@ class IndexWriter:
             if unnamed:
                 dataset.cleanup_old_versions(versions=sorted(unnamed), delete_unverified=True)
 
-        self._each(free)
+        self._shards.each(free)
+
+
+def _next_number(home: Home, release: Release) -> int:
+    """The number of the next new document. No release of the index has given it, nor one that was left by going back to
+    an earlier one."""
+    alike = [found.next_number for found in list_releases(home) if found.index_uri == release.index_uri]
+    return max([release.next_number, *alike])
 
 
 def _check_documents(documents: Sequence[IndexDocument], codes: int) -> None:

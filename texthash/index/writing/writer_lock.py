@@ -53,17 +53,13 @@ class Fence:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sign(descriptor, address)
         except BlockingIOError:
             os.close(descriptor)
             raise self._held() from None
-        me = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "address": address,
-        }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(me).encode(), 0)
+        except BaseException:
+            os.close(descriptor)  # without which this process would hold the lock and not know it
+            raise
         self._descriptor = descriptor
 
     def leave(self) -> None:
@@ -84,3 +80,14 @@ class Fence:
             f"write through {address}." if address else "wait until it ends.",
             address,
         )
+
+
+def _sign(descriptor: int, address: str | None) -> None:
+    me = {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "address": address,
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(me).encode(), 0)

@@ -1,0 +1,124 @@
+"""The shards of an index, opened by its one writer: in the state of a release, changed side by side, and checked before
+a release names what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from texthash.errors import TexthashError
+from texthash.index.releases.release import Release, ShardState
+from texthash.index.storage.mutations import Change, rewind
+from texthash.index.storage.shard_format import reading
+from texthash.io.fsync import Synced
+
+if TYPE_CHECKING:
+    import lance
+
+    from texthash.paths import Home
+
+_T = TypeVar("_T")
+
+
+class WritableShards:
+    """The shards of a release, opened for writing. Commits that no release names are undone first.
+
+    Whoever changes them names what became of them in a release, or opens them anew.
+
+    Args:
+        home: State directory.
+        release: In whose state they are opened.
+
+    Raises:
+        TexthashError: a shard is broken, or does not hold what the release says.
+
+    Attributes:
+        datasets: The newest version of each shard.
+    """
+
+    def __init__(self, home: Home, release: Release) -> None:
+        self._synced = [Synced(home.path(state.uri), known=True) for state in release.shards]
+        self.datasets = [rewind(home.path(s.uri), s.version, release.bits) for s in release.shards]
+        for state, dataset in zip(release.shards, self.datasets, strict=True):
+            _check_rows(state, dataset, "release " + release.name)
+        self._pool = ThreadPoolExecutor(len(release.shards), thread_name_prefix="texthash-write")
+
+    def __len__(self) -> int:
+        return len(self.datasets)
+
+    def close(self) -> None:
+        """End the threads, after what they are doing."""
+        self._pool.shutdown()
+
+    def each(self, call: Callable[[int, lance.LanceDataset], _T]) -> list[_T]:
+        """Call for every shard side by side; all have ended when the first error is raised."""
+        calls = [self._pool.submit(call, shard, dataset) for shard, dataset in enumerate(self.datasets)]
+        for error in [done.exception() for done in calls]:
+            if error is not None:
+                raise error
+        return [done.result() for done in calls]
+
+    def change(self, changes: Sequence[Change], release: Release, next_number: int) -> list[ShardState]:
+        """Apply a change to every shard, durably.
+
+        Args:
+            changes: One for each shard.
+            release: That the shards are in the state of.
+            next_number: The number that the next insert gets.
+
+        Returns:
+            The states after it, which the shards were found to have.
+        """
+        _check_numbers(changes, release.next_number, next_number)
+        self.datasets = self.each(lambda shard, data: changes[shard].apply(data))
+        return self._durable([change.follow(s) for change, s in zip(changes, release.shards, strict=True)])
+
+    def rearrange(self, how: Callable[[lance.LanceDataset], lance.LanceDataset], release: Release) -> list[ShardState]:
+        """Store the same rows in another way, durably; returns as :meth:`change`."""
+        self.datasets = self.each(lambda _, data: how(data))
+        return self._durable(release.shards)
+
+    def restore(self, home: Home, release: Release) -> list[ShardState]:
+        """Bring an earlier release back, durably; returns as :meth:`change`."""
+        states = release.shards
+        self.datasets = self.each(
+            lambda shard, _: rewind(home.path(states[shard].uri), states[shard].version, release.bits)
+        )
+        return self._durable(states)
+
+    def _durable(self, states: Sequence[ShardState]) -> list[ShardState]:
+        """The states with the versions that the shards have now; all of it is on disk, and was looked at."""
+        self.each(lambda shard, _: self._synced[shard].sync())
+        now = [replace(state, version=data.version) for state, data in zip(states, self.datasets, strict=True)]
+        for state, dataset in zip(now, self.datasets, strict=True):
+            _check_rows(state, dataset, "the release to be published")
+            if dataset.latest_version != state.version:
+                raise TexthashError(
+                    f"{dataset.uri} has version {dataset.latest_version}, this writer made {state.version}.",
+                    "nothing was published: an index has one writer; open it again to go on.",
+                )
+        return now
+
+
+def _check_rows(state: ShardState, dataset: lance.LanceDataset, what: str) -> None:
+    with reading(dataset.uri):
+        found = dataset.count_rows()
+    if found != state.documents:
+        raise TexthashError(
+            f"{dataset.uri} holds {found} documents in version {dataset.version}, {what} has {state.documents}.",
+            "`texthash index rollback` goes to the newest release that can be opened.",
+        )
+
+
+def _check_numbers(changes: Sequence[Change], first: int, following: int) -> None:
+    """Check that each added row has the number of a row that it replaces, or one that was never given."""
+    kept = {int(number) for change in changes for number in change.removed.numbers}
+    given = [int(number) for change in changes for number in change.added["number"].to_pylist()]
+    wrong = {number for number in given if number not in kept and not first <= number < following}
+    if wrong or len(set(given)) != len(given):
+        raise TexthashError(
+            f"{len(given) - len(set(given))} document numbers are given twice, {len(wrong)} to other documents.",
+            "nothing was written; `texthash index verify` shows what is wrong with the index.",
+        )
