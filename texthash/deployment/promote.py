@@ -71,7 +71,15 @@ def promote(
     coder = Coder(hasher, home, kind_of(current.vectors))
     index = recode_index(home, source, fingerprint, hasher, coder)
     built = publish(
-        home, hasher_dir, index, model=current.model, model_version=version, run=run, commit=commit, switch=False
+        home,
+        hasher_dir,
+        index,
+        model=current.model,
+        model_version=version,
+        run=run,
+        commit=commit,
+        source=source.name,
+        switch=False,
     )
     try:
         wrong = [finding for finding in verify(home, built.name, sample) if not finding.ok]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from texthash.index.releases.release import (
 from texthash.index.storage.shard_format import ShardManifest, read_index, shard_path
 from texthash.io.atomic import is_local
 from texthash.io.fsync import replace_durably, write_once
+from texthash.progress import say
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -47,6 +48,7 @@ def publish(
     model_version: str | None = None,
     run: str | None = None,
     commit: str | None = None,
+    source: str | None = None,
     switch: bool = True,
 ) -> Release:
     """Record a new release and, unless told otherwise, make it the current one.
@@ -59,6 +61,8 @@ def publish(
         model_version: Version in the model registry.
         run: Tracking run that made the model.
         commit: Git commit of the program.
+        source: Name of the release whose documents the index has, where it is made only to take over from it: recorded
+            as its parent, so that the record goes the way of a write's if it is left over.
         switch: Whether to move the pointer to it.
 
     Raises:
@@ -88,7 +92,7 @@ def publish(
             for m in manifests
         ),
         "next_number": first.next_number,
-        "parent": None,
+        "parent": source,
         "commit": commit,
         "vectors": first.vectors,
     }
@@ -198,15 +202,101 @@ def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: flo
 
 
 def rollback(home: Home) -> Release:
-    """Go back to the release that was current before; a second call comes back.
+    """Go back to the release that was current before; a second call comes back. Where the current one cannot be opened,
+    go to the newest that can, among those that were current before or that a snapshot holds.
+
+    Only the pointer is moved: it takes no more space than that, and changes no file of an index.
 
     Raises:
-        TexthashError: there was none before.
+        TexthashError: there was none before, or none of them can be opened.
     """
-    previous = read_pointer(home)["previous"]
+    try:
+        pointer = read_pointer(home)
+    except TexthashError as error:
+        say(f"rollback: {error.problem}")
+        pointer = {"release": None, "previous": None}
+    current, previous = pointer["release"], pointer["previous"]
+    fault = None if current is None else _fault(home, current)
+    if current is None or fault is not None:
+        say(f"rollback: {current or 'no release'} cannot be opened: {fault or 'the pointer names none'}")
+        return _newest_that_opens(home, current, previous)
     if previous is None:
         raise TexthashError("there is no earlier release to go back to.", "`texthash index info` lists the releases.")
+    fault = _fault(home, previous)
+    if fault is not None:
+        raise TexthashError(
+            f"release {previous}, which was current before, cannot be opened: {fault}",
+            f"{current} stays the current one; `texthash index restore` brings back a snapshot.",
+        )
     return switch_to(home, previous)
+
+
+def _newest_that_opens(home: Home, current: str | None, previous: str | None) -> Release:
+    from texthash.index.releases.snapshots import list_snapshots
+
+    recorded = {path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)}
+    names = recorded
+    if current is not None:
+        # The record of a release that never became current may be left where a writer died between two steps.
+        held = [snapshot.release for snapshot in list_snapshots(home)]
+        lines = (*_line(home, current, recorded), *_line(home, previous, recorded))
+        names = recorded & {*lines, *held, *_built(home, recorded)}
+    for name in sorted(names - {current}, key=_version, reverse=True):
+        fault = _fault(home, name)
+        if fault is None:
+            with _pointer_held(home):
+                for other in recorded:
+                    _set_aside_unreadable(home, other)
+                _point_to(home, name, None if previous == name else previous)
+            return read_release(home, name)
+        say(f"rollback: {name} cannot be opened either: {fault}")
+    raise TexthashError(
+        f"no release in {home.root} can be opened.", "`texthash index restore-backup` brings back a backup."
+    )
+
+
+def _set_aside_unreadable(home: Home, name: str) -> None:
+    """Rename a record that cannot be read, so that it stands in the way of no write. Its number stays taken."""
+    path = releases_path(home) / f"{name}.json"
+    try:
+        read_release(home, name)
+    except TexthashError as error:
+        if path.exists():
+            path.rename(path.with_suffix(".broken.json"))
+            say(f"rollback: set aside as {path.stem}.broken.json: {error.problem}")
+
+
+def _line(home: Home, name: str | None, names: Collection[str]) -> Iterator[str]:
+    """A release and those that writes turned into it. Where a record is gone or broken, the one before it is next."""
+    following = name
+    while following is not None:
+        now = following
+        yield now
+        try:
+            following = read_release(home, now).parent
+        except TexthashError:
+            older = [other for other in names if _version(other) < _version(now)]
+            following = max(older, key=_version, default=None)
+
+
+def _version(name: str) -> int:
+    return int(name[1:])
+
+
+def _built(home: Home, names: Collection[str]) -> Iterator[str]:
+    for name in names:
+        with suppress(TexthashError):  # a record that cannot be read is of no release that opens
+            if read_release(home, name).parent is None:
+                yield name
+
+
+def _fault(home: Home, name: str) -> str | None:
+    """Why a release cannot be served; None if it can."""
+    try:
+        read_release(home, name).try_out(home)
+    except TexthashError as error:
+        return error.problem
+    return None
 
 
 def _now() -> str:
@@ -234,7 +324,8 @@ def _record(home: Home, base: dict[str, Any]) -> Release:
     """Write the record under the next free version; two publishers at once get two versions."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
-    version = max((int(p.stem[1:]) for p in directory.glob("r*.json") if RELEASE_NAME.fullmatch(p.stem)), default=0)
+    taken = [RELEASE_NAME.match(path.name) for path in directory.glob("r*.json")]
+    version = max((int(name[0][1:]) for name in taken if name), default=0)
     while True:
         version += 1
         release = Release(name=f"r{version:06d}", version=version, **base)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
@@ -177,6 +179,19 @@ class Release:
                 "restore the shard, or publish a new release.",
             )
         return shard
+
+    def try_out(self, home: Home) -> None:
+        """Open model and shards, one after the other, and let them go again. Errors as :meth:`check`; also where a
+        document number is given twice, or is still to be given."""
+        self.open_hasher(home)
+        numbers = np.concatenate([self.open_shard(home, number).numbers for number in range(len(self.shards))])
+        twice, beyond = len(numbers) - len(np.unique(numbers)), int((numbers >= self.next_number).sum())
+        if twice or beyond:
+            raise TexthashError(
+                f"release {self.name} has {twice} document numbers twice, and {beyond} that are not below "
+                f"{self.next_number}.",
+                "`texthash index rollback` goes to the newest release that can be opened.",
+            )
 
 
 @dataclass(frozen=True)

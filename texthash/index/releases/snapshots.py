@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
-from texthash.index.free_space import explaining_full_disk
 from texthash.index.releases.release import Release, read_release
+from texthash.index.storage.free_space import explaining_full_disk
 from texthash.io.fsync import write_once
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
 from texthash.index.storage.arrow_schema import CONTENT, with_codes
-from texthash.index.storage.mutations import Change, Rows, rewind, rows_by_id, table_of
+from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
+from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
 from texthash.index.storage.row_addresses import difference
 from texthash.index.storage.shard_format import (
     ShardIdentity,
@@ -34,8 +35,8 @@ from texthash.index.storage.shard_format import (
     shard_path,
     write_shard,
 )
+from texthash.index.writing.writable_shards import WritableShards
 from texthash.index.writing.writer_lock import Fence
-from texthash.io.fsync import Synced
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
         Directory of the index.
     """
     made_of = json.dumps([model, [asdict(state) for state in release.shards], coder.vectors and asdict(coder.vectors)])
+    FreeSpace(home, release.index_uri).check()
     shards = len(release.shards)
     index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}"
     for number, state in enumerate(track(release.shards, "coding shards anew")):
@@ -175,21 +177,22 @@ class Transfer:
         self._target = target
         self._coder = coder
         self._fence = Fence(home, target.index_uri)
-        self._datasets: list[lance.LanceDataset] | None = None
-        self._synced: list[Synced] = []
+        self._space = FreeSpace(home, target.index_uri)
+        self._shards: WritableShards | None = None
 
     def __enter__(self) -> Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._fence.leave()
+        self._leave()
 
     def catch_up(self, current: Release) -> int:
         """Take over what was written up to a release of the source; gives how many documents it touched.
 
         Raises:
             IndexHeldError: somebody else writes to the target.
-            TexthashError: the target could not be written to, or a document cannot be coded.
+            DiskFullError: too little space is free, or the disk became full meanwhile.
+        TexthashError: the target could not be written to, or a document cannot be coded.
         """
         written = [self._written(shard, current) for shard in range(len(current.shards))]
         touched = sum(len({*found.gone, *(row["id"] for row in found.came)}) for found in written)
@@ -202,10 +205,16 @@ class Transfer:
     def finish(self, current: Release) -> Release:
         """Take over the rest, and let the target go to its next writer; for ``hand_over``."""
         self.catch_up(current)
-        self._fence.leave()
+        self._leave()
         return self._target
 
     # -- steps ------------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        if self._shards is not None:
+            self._shards.close()
+            self._shards = None
+        self._fence.leave()
 
     def _written(self, shard: int, current: Release) -> _Written:
         before, after = self._source.shards[shard], current.shards[shard]
@@ -227,25 +236,29 @@ class Transfer:
         )
 
     def _apply(self, written: list[_Written]) -> None:
-        if self._datasets is None:
-            self._fence.take()
-            places = [(self._home.path(state.uri), state.version) for state in self._target.shards]
-            self._datasets = [rewind(path, version, self._target.bits) for path, version in places]
-            self._synced = [Synced(path, known=True) for path, _ in places]
+        self._space.check()
+        try:
+            with explaining_full_disk(self._target.index_uri):
+                if self._shards is None:
+                    self._fence.take()
+                    self._shards = WritableShards(self._home, self._target)
+                self._change(self._shards, written)
+        except BaseException:
+            self._leave()  # what was begun is undone when the target is opened again
+            raise
+
+    def _change(self, shards: WritableShards, written: list[_Written]) -> None:
         held = [
             rows_by_id(dataset, list({*found.gone, *(row["id"] for row in found.came)}))
-            for dataset, found in zip(self._datasets, written, strict=True)
+            for dataset, found in zip(shards.datasets, written, strict=True)
         ]
         numbers, following = _numbers(written, held, self._target.next_number)
-        states = []
-        for shard, (found, old) in enumerate(zip(written, held, strict=True)):
+        changes = []
+        for found, old in zip(written, held, strict=True):
             coded = self._coder.code([row["id"] for row in found.came], [row["text"] for row in found.came])
             given = [numbers[row["id"]] for row in found.came]
-            change = Change(old, table_of(found.came, given, *coded))
-            self._datasets[shard] = change.apply(self._datasets[shard])
-            version = self._datasets[shard].version
-            states.append(replace(change.follow(self._target.shards[shard]), version=version))
-            self._synced[shard].sync()
+            changes.append(Change(old, table_of(found.came, given, *coded)))
+        states = shards.change(changes, self._target, following)
         self._target = replace(self._target, shards=tuple(states), next_number=following)
 
 

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.index.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
 from texthash.index.releases.publish import ReleaseMovedError, advance, prune
 from texthash.index.releases.release import Release, ShardState, list_releases, read_release
 from texthash.index.releases.snapshots import snapshot_releases
 from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
 from texthash.index.storage.mutations import Change, compact, merge_tail, rows_by_id, rows_by_label, table_of
 from texthash.index.storage.shard_format import shard_of, width_of
-from texthash.index.writable import WritableShards
+from texthash.index.writing.writable_shards import WritableShards
 from texthash.index.writing.writer_lock import Fence
 
 if TYPE_CHECKING:
