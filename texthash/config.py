@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_serializer, model_validator
 
 from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
+from texthash.uri import without_secrets
 
 S = TypeVar("S", bound="Section")
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
@@ -167,8 +168,17 @@ class EvaluationConfig(Section):
     )
 
 
+def _shown(uri: str | None) -> str | None:
+    return None if uri is None else without_secrets(uri)
+
+
 class TrackingConfig(Section):
-    uri: str | None = Field(None, description="null: SQLite under TEXTHASH_HOME")
+    uri: Annotated[str | None, PlainSerializer(_shown, when_used="json")] = Field(
+        None,
+        repr=False,
+        description="null: SQLite under TEXTHASH_HOME. A password in it stays in memory: parameters, records and files "
+        "have the address without it; TEXTHASH_TRACKING_PASSWORD gives it too",
+    )
     experiment: str | None = Field(None, description="null: texthash-<corpus>-<edition>")
     register_model: bool = True
     promote: Literal["if_better", "always", "never"] = Field(

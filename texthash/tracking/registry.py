@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.errors import TexthashError
+from texthash.tracking.address import full_address
 from texthash.tracking.run import Run
 from texthash.tracking.store import StoreError, as_text, client_of, explained_store
 
@@ -137,7 +138,9 @@ class Registry:
                         f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
                     ) from None
                 with explained_store(self.uri, f"fetching {name} version {candidate}"):
-                    model = download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.uri)
+                    model = download_artifacts(
+                        artifact_uri=source, dst_path=scratch, tracking_uri=full_address(self.uri)
+                    )
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]
                 try:
                     data.rename(place)

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.paths import Home
+from texthash.tracking.address import StoreAddress, full_address
+from texthash.uri import scrubbed, without_secrets
 
 if TYPE_CHECKING:
+    import httpx
     from mlflow import MlflowClient
 
 
@@ -50,10 +54,15 @@ def explained_store(uri: str, what: str) -> Iterator[None]:
     except (MlflowException, RequestException) as error:
         kind = StoreAwayError if _is_away(error) else StoreError
         raise kind(
-            f"the MLflow store {uri} failed in {what}: {str(error).splitlines()[0].strip()}",
+            f"the MLflow store {without_secrets(uri)} failed in {what}: {_first_line(error, uri)}",
             "see that it is the right one (tracking.uri), runs, and has room and access; then run the command again.",
             getattr(error, "error_code", ""),
         ) from error
+
+
+def _first_line(error: BaseException, uri: str) -> str:
+    """Return the first line of what an error says, which may repeat the address of the store."""
+    return scrubbed(str(error).splitlines()[0].strip(), full_address(uri))
 
 
 def _is_away(error: BaseException) -> bool:
@@ -90,9 +99,13 @@ class _Client:
         return explained_call
 
 
-@cache
 def client_of(uri: str) -> MlflowClient:
     """A client of a store; one in each process. Its methods raise :class:`StoreError`."""
+    return _client_of(uri, full_address(uri))
+
+
+@cache
+def _client_of(uri: str, full: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -102,7 +115,7 @@ def client_of(uri: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs as an error it also raises
     with explained_store(uri, "connecting"):
-        return cast("MlflowClient", _Client(MlflowClient(tracking_uri=uri, registry_uri=uri), uri))
+        return cast("MlflowClient", _Client(MlflowClient(tracking_uri=full, registry_uri=full), uri))
 
 
 def check_store(config: TrackingConfig, home: Home) -> str:
@@ -119,13 +132,13 @@ def check_store(config: TrackingConfig, home: Home) -> str:
     home.root.mkdir(parents=True, exist_ok=True)
     try:
         if uri.startswith("http"):
-            httpx.get(uri.rstrip("/") + "/health", timeout=10).raise_for_status()
+            _probe(uri, 10).raise_for_status()
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
         kind = StoreAwayError if uri.startswith("http") and _is_away(error) else StoreError
         raise kind(
-            f"the MLflow store {uri} cannot be used: {str(reason).splitlines()[0].strip()}",
+            f"the MLflow store {uri} cannot be used: {_first_line(reason, uri)}",
             _store_remedy(uri),
         ) from error
     return uri
@@ -148,14 +161,26 @@ def answers(uri: str) -> bool:
     if not uri.startswith("http"):
         return True
     try:
-        return httpx.get(uri.rstrip("/") + "/health", timeout=_PROBE_SECONDS).status_code < _CANNOT_NOW
+        return _probe(uri, _PROBE_SECONDS).status_code < _CANNOT_NOW
     except httpx.HTTPError:
         return False
 
 
-def address_of(config: TrackingConfig, home: Home) -> str:
+def _probe(uri: str, seconds: float) -> httpx.Response:
+    """Ask a server how it is; the password goes into a header, since the client logs addresses."""
+    import httpx
+
+    login, _, _ = urlsplit(full_address(uri)).netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    auth = (unquote(user), unquote(password)) if login else None
+    parts = urlsplit(uri)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return httpx.get(plain.rstrip("/") + "/health", timeout=seconds, auth=auth)
+
+
+def address_of(config: TrackingConfig, home: Home) -> StoreAddress:
     """Of the store that a configuration names, the same for every process."""
-    return _absolute(config.uri or home.tracking_uri)
+    return StoreAddress(full_address(_absolute(config.uri or home.tracking_uri)))
 
 
 def as_text(value: Any) -> str:
