@@ -82,6 +82,9 @@ def test_the_application_is_that_of_the_configuration_file() -> None:
 
     served = yaml.safe_load(manifests()["RayService"]["spec"]["serveConfigV2"])
     single = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text())
+    for settings in (served, single):  # who may call depends on where it listens
+        service = settings["applications"][0]["args"]["service"]
+        assert service.pop("host") == settings["http_options"]["host"]
     assert served["applications"] == single["applications"]
     parsed = ServeDeploySchema.model_validate(served)
     assert parsed.http_options.host == "0.0.0.0"
