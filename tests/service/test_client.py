@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.service.conftest import Asked
 from texthash.client import AsyncClient, Client, ServiceError
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, UsageError
 from texthash.service.problems import Problem
 
 
@@ -113,3 +119,186 @@ def test_an_answer_of_something_else_is_named() -> None:
     other = httpx.MockTransport(lambda request: httpx.Response(404, text="nginx"))
     with Client("http://test", transport=other) as client, pytest.raises(TexthashError, match="answered 404: nginx"):
         client.info()
+
+
+class Heard(httpx.MockTransport):
+    """Keeps the bodies that it was sent, and answers with a problem."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        super().__init__(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(json.loads(request.content))
+        response = Problem("internal", "not asked").response({"path": request.url.path})
+        return httpx.Response(500, headers=dict(response.headers), content=bytes(response.body))
+
+
+def bodies_of(call: Callable[[Client | AsyncClient], Any]) -> list[dict[str, Any]]:
+    """What both clients send for a call."""
+    heard, heard_async = Heard(), Heard()
+    with Client("http://test", transport=heard) as client, pytest.raises(ServiceError, match="not asked"):
+        call(client)
+
+    async def awaited() -> None:
+        async with AsyncClient("http://test", transport=heard_async) as client:
+            with pytest.raises(ServiceError, match="not asked"):
+                await call(client)
+
+    asyncio.run(awaited())
+    return [*heard.bodies, *heard_async.bodies]
+
+
+ONE = "pandas.core"
+FORMS: dict[str, Callable[[], Any]] = {
+    "string": lambda: ONE,
+    "list": lambda: [ONE],
+    "tuple": lambda: (ONE,),
+    "generator": lambda: (value for value in [ONE]),
+    "keys": lambda: {ONE: 1}.keys(),
+    "numpy": lambda: np.array([ONE]),
+    "numpy string": lambda: np.str_(ONE),
+    "numpy objects": lambda: np.array([ONE], object),
+    "pandas": lambda: pd.Series([ONE]),
+    "pandas strings": lambda: pd.Series([ONE], dtype="string"),
+    "pandas index": lambda: pd.Index([ONE]),
+    "arrow": lambda: pa.array([ONE]),
+    "arrow chunks": lambda: pa.chunked_array([[ONE]]),
+}
+# Each parameter that takes several strings: how it is given, and what it is in the request.
+SEQUENCES: dict[str, tuple[Callable[[Any, Any], Any], Callable[[dict[str, Any]], Any]]] = {
+    "queries": (lambda c, v: c.search(v), lambda body: [query["text"] for query in body["queries"]]),
+    "labels": (lambda c, v: c.search("a", labels=v), lambda body: body["filter"]["labels"]),
+    "fields": (lambda c, v: c.search("a", fields=v), lambda body: body["fields"]),
+    "inputs": (lambda c, v: c.encode(v), lambda body: body["inputs"]),
+    "ids": (lambda c, v: c.delete(ids=v), lambda body: body["ids"]),
+    "labels of delete": (lambda c, v: c.delete(labels=v), lambda body: body["filter"]["labels"]),
+    "labels of count": (lambda c, v: c.count(labels=v), lambda body: body["filter"]["labels"]),
+    "documents[0]['labels']": (
+        lambda c, v: c.upsert([{"id": "1", "text": "a", "labels": v}]),
+        lambda body: body["documents"][0]["labels"],
+    ),
+}
+NO_STRINGS: dict[str, Any] = {
+    "bytes": b"17",
+    "bytearray": bytearray(b"17"),
+    "number": 17,
+    "float": 1.5,
+    "boolean": True,
+    "mapping": {"text": "a"},
+    "list of numbers": [1, 7],
+    "list of None": ["a", None],
+    "list of bytes": [b"a"],
+    "list of lists": [["a"]],
+    "missing": pd.Series(["a", None]),
+    "numbers": np.arange(3),
+    "matrix": np.array([["a", "b"]]),
+    "scalar": np.array("a"),
+    "frame": pd.DataFrame({"labels": ["a"]}),
+    "table": pa.table({"labels": ["a"]}),
+    "surrogate": "a\ud800",
+    "list of a surrogate": ["\udfff"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("parameter", SEQUENCES)
+def test_one_string_is_one_value(parameter: str, form: str) -> None:
+    call, sent = SEQUENCES[parameter]
+    assert [sent(body) for body in bodies_of(lambda client: call(client, FORMS[form]()))] == [[ONE], [ONE]]
+
+
+@pytest.mark.parametrize("wrong", NO_STRINGS)
+@pytest.mark.parametrize("parameter", SEQUENCES)
+def test_what_is_no_string_is_refused_by_name_and_nothing_is_sent(parameter: str, wrong: str) -> None:
+    call, _ = SEQUENCES[parameter]
+    heard = Heard()
+    named = re.escape(parameter.partition(" ")[0])
+    with Client("http://test", transport=heard) as client, pytest.raises(UsageError, match=named) as caught:
+        call(client, NO_STRINGS[wrong])
+    assert caught.value.remedy
+    assert heard.bodies == []
+
+
+async def _refused(call: Callable[[Any, Any], Any], value: Any) -> None:
+    async with AsyncClient("http://test", transport=Heard()) as client:
+        with pytest.raises(UsageError):
+            await call(client, value)
+
+
+@pytest.mark.parametrize("parameter", SEQUENCES)
+def test_the_asynchronous_client_refuses_the_same(parameter: str) -> None:
+    for value in NO_STRINGS.values():
+        asyncio.run(_refused(SEQUENCES[parameter][0], value))
+
+
+def test_what_an_iterable_would_make_of_a_value_is_said_with_its_right_form() -> None:
+    with Client("http://test", transport=Heard()) as client:
+        for query in ({"text": "a"}, {"id": "1"}):
+            with pytest.raises(UsageError, match=r"queries is .*mapping") as caught:
+                client.search(query)  # type: ignore[arg-type]
+            assert "[{'text': '...'}]" in caught.value.remedy
+        with pytest.raises(UsageError, match=r"documents is .*mapping") as caught:
+            client.upsert({"id": "1", "text": "a"})  # type: ignore[arg-type]
+        assert "[{'id': '...'" in caught.value.remedy
+        with pytest.raises(UsageError, match="a set, whose order is arbitrary"):
+            client.search({"a", "b"})
+        for wrong, named in (
+            ([{"text": "a", "id": "1"}], r"queries\[0\] has text, id"),
+            ([{}], r"queries\[0\] has no member"),
+            ([{"txt": "a"}], r"queries\[0\] has txt"),
+            (["a", {"id": 17}], r"queries\[1\]\['id'\] is 17 \(int\)"),
+            (None, "queries is None"),
+        ):
+            with pytest.raises(UsageError, match=named):
+                client.search(wrong)  # type: ignore[arg-type]
+        for documents, named in (
+            ("a", r"documents is 'a' \(str\)"),
+            (["a"], r"documents\[0\] is 'a' \(str\)"),
+            ([{"id": 17, "text": "a"}], r"documents\[0\]\['id'\] is 17 \(int\)"),
+            ([{"id": "1", "text": None}], r"documents\[0\]\['text'\] is None"),
+            ([{"id": "1", "text": float("nan")}], r"documents\[0\]\['text'\] is nan \(float\)"),
+            (pd.DataFrame({"id": ["1"], "text": ["a"]}), r"documents is a DataFrame of shape \(1, 2\)"),
+        ):
+            with pytest.raises(UsageError, match=named):
+                client.upsert(documents)  # type: ignore[arg-type]
+
+
+def test_single_values_are_checked_too() -> None:
+    with Client("http://test", transport=Heard()) as client:
+        for call, named in (
+            (lambda: client.document(17), r"id is 17 \(int\)"),  # type: ignore[arg-type]
+            (lambda: client.document(None), "id is None"),  # type: ignore[arg-type]
+            (lambda: client.document("\ud800"), "id is not Unicode text"),
+            (lambda: client.take_snapshot("a/b"), "'a/b' cannot name a snapshot"),
+            (lambda: client.restore_snapshot(".."), "'..' cannot name a snapshot"),
+            (lambda: client.restore_snapshot(17), r"name is 17 \(int\)"),  # type: ignore[arg-type]
+            (lambda: client.delete(ids="1", wait="no"), "wait='no' is neither"),  # type: ignore[arg-type]
+            (lambda: client.search("a", radius=float("nan")), "cannot be written as JSON"),  # type: ignore[arg-type]
+            (lambda: client.search("a", limit=object()), "limit=<object"),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(UsageError, match=named):
+                call()  # type: ignore[no-untyped-call]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    (body, _) = bodies_of(lambda client: client.search("a", limit=np.int64(3), include_code=np.True_))
+    assert (body["limit"], body["include_code"]) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "localhost", "ftp://test", "http://", "http://[::1", "unix:/x", 8000]
+)
+def test_what_is_no_url_is_refused(url: Any) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(UsageError, match=r"url|URL"):
+            kind(url)
+
+
+def test_what_is_no_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="key is no key") as caught:
+        Client("http://test", key="geheim\u00fc")
+    assert "geheim" not in str(caught.value)
+    monkeypatch.setenv("TEXTHASH_API_KEY", "two words")
+    with pytest.raises(UsageError, match="TEXTHASH_API_KEY is no key"):
+        AsyncClient("http://test")

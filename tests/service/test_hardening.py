@@ -186,7 +186,7 @@ def test_a_request_leaves_one_line_without_its_text(asked: Asked, caplog: pytest
     lines = [vars(record) for record in caplog.records]
     assert [(line["route"], line["status"]) for line in lines] == [
         ("/v1/search", 200),
-        ("/v1/documents/{id:path}", 404),
+        ("/v1/documents/{id:any}", 404),
         ("none", 404),
     ]
     assert lines[0]["request_id"] == "mine"

@@ -137,7 +137,7 @@ def test_key_numbers_and_log_of_a_few_requests(
     expected = {
         ("requests_total", "/v1/search", "200"): 5,
         ("requests_total", "/v1/search", "422"): 1,
-        ("requests_total", "/v1/documents/{id:path}", "404"): 1,
+        ("requests_total", "/v1/documents/{id:any}", "404"): 1,
         ("requests_total", "none", "401"): 4,
         ("request_duration_seconds_count", "/v1/search"): 6,
         ("batch_size_count",): 5,
@@ -175,7 +175,7 @@ def test_key_numbers_and_log_of_a_few_requests(
     assert all(line["levelname"] and line["asctime"] for line in lines)
     told = {line["request_id"]: line for line in lines if line["message"] == "request"}
     assert [told[id]["status"] for id in ids] == [reply.status_code for reply in replies]
-    assert {told[id]["route"] for id in ids} == {"/v1/search", "/v1/documents/{id:path}"}
+    assert {told[id]["route"] for id in ids} == {"/v1/search", "/v1/documents/{id:any}"}
     assert {told[id]["method"] for id in ids} == {"POST", "GET"}
     assert all(0 < told[id]["ms"] < 1e3 * service.limits.request_timeout_s for id in ids)
     assert not any("task_name" in line for line in told.values())

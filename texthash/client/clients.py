@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -13,11 +14,12 @@ import httpx
 from pydantic import BaseModel
 
 from texthash.api.problems import ProblemBody
-from texthash.client import calls
+from texthash.client import arguments, calls
 from texthash.client.calls import Call
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, UsageError
 
 KEY_VARIABLE = "TEXTHASH_API_KEY"
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _RETRIED = (429, 503)
 _LONGEST_WAIT_S = 10.0
 _FIRST_WAIT_S = 0.1
@@ -105,10 +107,12 @@ class Client:
         self.close()
 
     def _ask(self, call: Call[Reply]) -> Reply:
-        attempts = _Attempts(self._retries, str(self._http.base_url))
+        attempts, sent = _Attempts(self._retries, str(self._http.base_url)), _content(call)
         while True:
             try:
-                reply = self._http.request(call.method, call.path, json=call.body)
+                reply = self._http.request(call.method, call.path, **sent)
+            except httpx.InvalidURL as error:
+                raise _too_long(call, error) from None
             except httpx.TransportError as error:
                 wait = attempts.after_failure(error)
             else:
@@ -156,10 +160,12 @@ class AsyncClient:
         await self.close()
 
     async def _ask(self, call: Call[Reply]) -> Reply:
-        attempts = _Attempts(self._retries, str(self._http.base_url))
+        attempts, sent = _Attempts(self._retries, str(self._http.base_url)), _content(call)
         while True:
             try:
-                reply = await self._http.request(call.method, call.path, json=call.body)
+                reply = await self._http.request(call.method, call.path, **sent)
+            except httpx.InvalidURL as error:
+                raise _too_long(call, error) from None
             except httpx.TransportError as error:
                 wait = attempts.after_failure(error)
             else:
@@ -203,8 +209,37 @@ class _Attempts:
 
 def _options(url: str, timeout_s: float, key: str | None) -> dict[str, Any]:
     secret = key if key is not None else os.environ.get(KEY_VARIABLE)
+    if secret and not _KEY.fullmatch(secret):
+        raise UsageError(
+            f"{KEY_VARIABLE if key is None else 'key'} is no key of a service.",
+            "give 1 to 128 visible ASCII characters.",
+        )
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    return {"base_url": url.rstrip("/") + "/", "timeout": timeout_s, "headers": headers}
+    return {"base_url": _base(url), "timeout": timeout_s, "headers": headers}
+
+
+def _base(url: str) -> str:
+    remedy = "write it as http://HOST:PORT, with the route prefix of the service if it has one."
+    try:
+        found = httpx.URL(arguments.text(url, "url"))
+    except httpx.InvalidURL as error:
+        raise UsageError(f"{url!r} is not the URL of a service: {error}.", remedy) from None
+    if found.scheme not in ("http", "https") or not found.host:
+        raise UsageError(f"{url!r} is not the URL of a service.", remedy)
+    return url.rstrip("/") + "/"
+
+
+def _content(call: Call[Any]) -> dict[str, Any]:
+    if call.body is None:
+        return {}
+    return {"content": arguments.body_of(call.body), "headers": {"Content-Type": "application/json"}}
+
+
+def _too_long(call: Call[Any], error: httpx.InvalidURL) -> UsageError:
+    return UsageError(
+        f"{call.path[:60]}… cannot be a request, its {len(call.path)} characters are too many: {error}.",
+        "no id of a document is as long as this: give the right one.",
+    )
 
 
 def _answered(reply: httpx.Response, call: Call[Any]) -> bool:

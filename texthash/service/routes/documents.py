@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Body, Depends, FastAPI, Path
+from fastapi import Body, Depends, FastAPI, Path, Query
+from starlette.convertors import Convertor, register_url_convertor
 
 from texthash.api.answers import CountReply, StoredDocument
 from texthash.api.requests import CountRequest
@@ -14,7 +15,12 @@ from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers
 
 TAG = "documents"
-_Id = Annotated[str, Path(min_length=1, openapi_examples={"id": {"value": EXAMPLE_ID}})]
+_EXAMPLE = {"id": {"value": EXAMPLE_ID}}
+_Id = Annotated[str, Path(min_length=1, openapi_examples=_EXAMPLE)]
+_QueryId = Annotated[
+    str, Query(min_length=1, description="Of a document; whatever characters it has.", openapi_examples=_EXAMPLE)
+]
+_PROBLEMS = answers(*READ_PROBLEMS, "unknown-document", "invalid-field", "shard-unavailable")
 _Count = Annotated[
     CountRequest,
     Body(
@@ -26,20 +32,40 @@ _Count = Annotated[
 ]
 
 
+class _AnyText(Convertor[str]):
+    """A path parameter that may hold line breaks too, at which Starlette's ``path`` ends."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyText())
+
+
 def add_documents(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
     """Add the routes that read documents."""
 
-    @app.get(
-        "/v1/documents/{id:path}",
-        tags=[TAG],
-        summary="One document",
-        responses=answers(*READ_PROBLEMS, "unknown-document", "invalid-field", "shard-unavailable"),
-    )
+    async def found(id: str) -> StoredDocument:
+        release, document = await gateway.document(id)
+        code = document.pop("code").hex()
+        return StoredDocument(**document, code=code, index_version=release.version)
+
+    @app.get("/v1/documents", tags=[TAG], summary="One document, of any id", responses=_PROBLEMS)
+    async def get_document_by_query(id: _QueryId) -> StoredDocument:
+        """The document as it was put in, and its code, whatever characters its id has. A path does not always arrive as
+        it was sent: clients and proxies resolve the segments `.` and `..`, and some refuse encoded slashes."""
+        return await found(id)
+
+    @app.get("/v1/documents/{id:any}", tags=[TAG], summary="One document", responses=_PROBLEMS)
     async def get_document(id: _Id) -> StoredDocument:
-        """The document as it was put in, and its code."""
-        release, found = await gateway.document(id)
-        code = found.pop("code").hex()
-        return StoredDocument(**found, code=code, index_version=release.version)
+        """The document as it was put in, and its code. Percent-encode the id; for one with segments `.` or `..` use
+        `GET /v1/documents?id=`."""
+        return await found(id)
 
     @app.post(
         "/v1/documents/count",

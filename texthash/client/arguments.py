@@ -1,0 +1,175 @@
+"""Arguments of the clients, checked and brought into the form that a request has.
+
+A string is iterable, and so are a mapping, bytes and a data frame: read as sequences of values they would be letters,
+keys, numbers and column names. Each is therefore taken as what it is, or refused with the form that is meant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from texthash.errors import UsageError
+
+_QUERY_MEMBERS = ("text", "code", "id")
+_SHOWN = 60
+
+
+def text(value: object, name: str, *, example: str = "'...'") -> str:
+    """Return a string as it is.
+
+    Args:
+        value: Argument of a call.
+        name: Name of the argument, for the error.
+        example: What a value looks like, for the error.
+
+    Raises:
+        UsageError: the value is no string, or one that is not Unicode text (half of a surrogate pair).
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {_described(value)}, not a string.", f"give {name}={example}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{name} is not Unicode text: it has half of a surrogate pair at character {error.start}.",
+            "decode the text with the encoding that it was written in.",
+        ) from None
+    return str(value)  # of a subclass, such as numpy.str_, the string itself
+
+
+def texts(value: object, name: str, *, ordered: bool = False) -> list[str]:
+    """Return strings as a list; one string is a list of one.
+
+    Args:
+        value: A string, or strings in a list, tuple, generator, or column of numpy, pandas or Arrow.
+        name: Name of the argument, for the error.
+        ordered: Whether the order matters, as it does not in a set.
+
+    Raises:
+        UsageError: the value is neither, or has a member that is no string.
+    """
+    if isinstance(value, str):
+        return [text(value, name)]
+    found = items(value, name, "['...']", ordered=ordered)
+    return [text(item, f"{name}[{place}]") for place, item in found]
+
+
+def items(value: object, name: str, example: str, *, ordered: bool = True) -> Iterator[tuple[int, Any]]:
+    """Return the members of a list, a generator or a column, each with its place.
+
+    Raises:
+        UsageError: the value is no sequence of values, or one without an order where that matters.
+    """
+    # numpy, pandas and polars name the number of dimensions; members of a table or of a matrix are columns or rows.
+    wrong = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or getattr(value, "ndim", 1) != 1
+    if wrong or not isinstance(value, Iterable):
+        raise UsageError(f"{name} is {_described(value)}, not a list.", f"give {name}={example}.")
+    if ordered and isinstance(value, (set, frozenset)):
+        raise UsageError(f"{name} is a set, whose order is arbitrary.", f"give a list: {name}={example}.")
+    return enumerate(_plain(item) for item in value)
+
+
+def queries(value: object, name: str = "queries") -> list[dict[str, str]]:
+    """Return the queries of a search in the form of a request.
+
+    Args:
+        value: A text, or a list of texts and of mappings with exactly one of text, code and id.
+        name: Name of the argument, for the error.
+
+    Raises:
+        UsageError: the value is neither.
+    """
+    if isinstance(value, str):
+        return [{"text": text(value, name)}]
+    return [_query(item, f"{name}[{place}]") for place, item in items(value, name, "[{'text': '...'}]")]
+
+
+def _query(value: object, name: str) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {"text": text(value, name, example="'...' or {'text': '...'}, {'code': '...'}, {'id': '...'}")}
+    given = {key: member for key, member in value.items() if member is not None}
+    if len(given) != 1 or not set(given) <= set(_QUERY_MEMBERS):
+        raise UsageError(
+            f"{name} has {', '.join(map(str, given)) or 'no member'}, a query has exactly one of "
+            f"{', '.join(_QUERY_MEMBERS)}.",
+            "give {'text': '...'}, {'code': '...'} or {'id': '...'}.",
+        )
+    return {key: text(member, f"{name}[{key!r}]") for key, member in given.items()}
+
+
+def documents(value: object, name: str = "documents") -> list[dict[str, Any]]:
+    """Return documents to write in the form of a request.
+
+    Args:
+        value: A list of mappings with ``id`` and ``text``, and ``title`` and ``labels`` if any.
+        name: Name of the argument, for the error.
+
+    Raises:
+        UsageError: the value is no list of mappings, or a member of one is of another type.
+    """
+    example = "[{'id': '...', 'text': '...', 'labels': ['...']}]"
+    return [_document(item, f"{name}[{place}]") for place, item in items(value, name, example)]
+
+
+def _document(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} is {_described(value)}, not a document.", "give {'id': '...', 'text': '...'}.")
+    made: dict[str, Any] = {}
+    for key, member in value.items():
+        where = f"{name}[{key!r}]"
+        if key == "labels":
+            made[key] = [] if member is None else texts(member, where)
+        elif key == "title" and member is None:
+            continue
+        else:
+            made[key] = text(member, where) if key in ("id", "text", "title") else member
+    return made
+
+
+def body_of(body: Mapping[str, Any]) -> bytes:
+    """Return a request body as JSON; numbers of numpy are taken as numbers.
+
+    Raises:
+        UsageError: a member cannot be written as JSON; it is named.
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, default=_number).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
+        for name, member in body.items():
+            try:
+                json.dumps(member, ensure_ascii=False, allow_nan=False, default=_number).encode()
+            except (TypeError, ValueError, RecursionError):
+                raise UsageError(
+                    f"{name}={_shortened(repr(member))} cannot be written as JSON: {error}.",
+                    "give strings, finite numbers, booleans, lists and mappings of them.",
+                ) from None
+        raise
+
+
+def _number(value: Any) -> Any:
+    """The number in a scalar of numpy."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+def _plain(value: Any) -> Any:
+    """The Python value in a scalar of Arrow."""
+    return value.as_py() if hasattr(value, "as_py") else value
+
+
+def _described(value: object) -> str:
+    """``17`` -> ``17 (int)``, ``{"a": 1}`` -> ``a mapping ({'a': 1})``."""
+    if value is None:
+        return "None"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and len(shape) != 1:
+        return f"a {type(value).__name__} of shape {shape}"
+    kind = "a mapping" if isinstance(value, Mapping) else type(value).__name__
+    return f"{_shortened(repr(value))} ({kind})"
+
+
+def _shortened(shown: str) -> str:
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
