@@ -150,6 +150,10 @@ class Health(BaseModel):
     encoder: bool | None = None
     shards: ShardsReady | None = None
     missing: list[str] = Field([], description="Deployments that do not answer.")
+    writes: Literal["accepted", "refused"] | None = Field(
+        None, description="refused: too little disk space is free, while searches go on. null: this server takes none."
+    )
+    writes_refused: str | None = Field(None, description="Why writes are refused.")
 
 
 class UpsertReply(BaseModel):

@@ -146,6 +146,13 @@ KINDS: dict[str, Kind] = {
         "Ray's metrics agent on each node keeps the numbers. It runs where ray[default] is installed and metrics "
         "collection is not disabled; the address in the detail is the one that was asked.",
     ),
+    "insufficient-storage": Kind(
+        507,
+        "too little disk space is free",
+        "Searches are answered; writes are refused until there is room. GET /v1/info shows limits.min_free_bytes, the "
+        "free space that a write needs; a deletion, a compaction and going back to a snapshot need half of it. "
+        "Nothing of the write is to be seen: send it again when GET /health/ready says that writes are accepted.",
+    ),
     "timeout": Kind(
         504,
         "the answer took too long",

@@ -87,7 +87,7 @@ def make_app(
     _explain_invalid(app)
     documentation.install(app, gateway, checks, keyed=bool(keys))
     _add_pages(app)
-    add_state(app, gateway, checks)
+    add_state(app, gateway, checks, editor)
     add_metrics(app)
     add_search(app, checks, search or _alone(gateway))
     add_encode(app, gateway, checks)

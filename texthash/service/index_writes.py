@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.releases.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
 from texthash.paths import Home
 from texthash.service.coordinator import Gateway
@@ -72,6 +74,15 @@ class Editor:
         done = await self._writer.write(Delete(tuple(ids), tuple(labels)))
         return done, await self._visible(done, wait)
 
+    async def refusal(self) -> str | None:
+        """Why writes are refused for want of space; None where they are not."""
+        space = FreeSpace(self._home, self._gateway.release.index_uri, self._gateway.limits.min_free_bytes)
+        try:
+            await asyncio.to_thread(space.check)
+        except DiskFullError as error:
+            return error.problem
+        return None
+
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""
         return list_snapshots(self._home)
@@ -83,6 +94,8 @@ class Editor:
         except UsageError as error:
             problem = [{"loc": ["body", "name"], "msg": error.problem}]
             raise Problem("invalid-field", f"{error.problem} {error.remedy}", errors=problem) from None
+        except DiskFullError as error:
+            raise Problem("insufficient-storage", error.problem) from None
         except TexthashError as error:
             raise Problem("snapshot-exists", error.problem) from None
 

@@ -108,7 +108,9 @@ def build(args: dict[str, Any]) -> serve.Application:
     # One replica, and none beside it while it is replaced: an index has one writer.
     alone = {**common, "max_surge_percent": 0}
     writer = (
-        serve.deployment(name="writer", **alone)(_Writer).bind(str(home.root), parsed.address or service.url)
+        serve.deployment(name="writer", **alone)(_Writer).bind(
+            str(home.root), parsed.address or service.url, limits.min_free_bytes
+        )
         if follows
         else None
     )
@@ -144,9 +146,9 @@ class _Shard(ShardServer):
 class _Writer(WriterServer):
     """The writer; writes that are waiting are made durable together."""
 
-    def __init__(self, home: str, address: str) -> None:
+    def __init__(self, home: str, address: str, least_free: int) -> None:
         log_with_serve()
-        super().__init__(home, address)
+        super().__init__(home, address, least_free)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
     async def write(self, writes: list[Write]) -> list[Done | Problem]:

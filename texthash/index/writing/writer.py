@@ -120,6 +120,11 @@ class IndexWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def failed(self) -> bool:
+        """Whether a write failed half-way: the next one opens the shards anew first."""
+        return self._failed
+
     def close(self) -> None:
         """Let another become the writer, after the write that is under way."""
         with self._lock:

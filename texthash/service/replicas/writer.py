@@ -14,6 +14,7 @@ from texthash.errors import TexthashError
 from texthash.index.releases.publish import ReleaseMovedError
 from texthash.index.releases.release import current_name, read_release
 from texthash.index.releases.snapshots import read_snapshot
+from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import Content
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.index.writing.writer_lock import IndexHeldError
@@ -85,11 +86,13 @@ class WriterServer:
     Args:
         home: State directory, absolute.
         address: URL of the service, told to those who want to write by themselves.
+        least_free: Bytes that have to be free on the disk for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
     """
 
-    def __init__(self, home: str, address: str) -> None:
+    def __init__(self, home: str, address: str, least_free: int | None = None) -> None:
         self._home = resolve_home(home)
         self._address = address
+        self._least_free = least_free
         self._writer: IndexWriter | None = None
         self._lock = asyncio.Lock()
 
@@ -112,18 +115,22 @@ class WriterServer:
         async with self._lock:
             current = await asyncio.to_thread(read_release, self._home)
             if self._writer is not None and self._writer.release.index_uri != current.index_uri:
-                self._writer.close()
-                self._writer = None
+                self._drop()
 
     def _open(self) -> IndexWriter:
         """The writer of the index that is current; another than before if a release of another index was published."""
         current = current_name(self._home)
         if self._writer is not None and self._writer.release.name != current:
+            self._drop()
+        if self._writer is None:
+            self._writer = IndexWriter.open(self._home, self._address, least_free=self._least_free)
+        return self._writer
+
+    def _drop(self) -> None:
+        """Close the writer; the next write opens one anew, which undoes what this one left unfinished."""
+        if self._writer is not None:
             self._writer.close()
             self._writer = None
-        if self._writer is None:
-            self._writer = IndexWriter.open(self._home, self._address)
-        return self._writer
 
     def _write(self, group: Sequence[Write]) -> list[Done]:
         while True:
@@ -131,6 +138,17 @@ class WriterServer:
                 return self._attempt(self._open(), group)
             except ReleaseMovedError:
                 log.info("another release was published before a write; it is made on that one")
+            except Problem:
+                raise
+            except TexthashError as error:
+                if self._writer is not None and self._writer.failed:
+                    log.warning("a write failed, and the writer is opened anew: %s", error.problem)
+                    self._drop()
+                raise
+            except BaseException as error:  # the storage library may panic, which is no Exception
+                log.error("a write failed, and the writer is opened anew", exc_info=error)
+                self._drop()
+                raise Problem("internal", f"the write failed: {type(error).__name__}.") from error
 
     def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> list[Done]:
         first = group[0]
@@ -181,4 +199,6 @@ def _groups(writes: Sequence[Write]) -> list[list[Write]]:
 def _problem(error: Problem | TexthashError) -> Problem:
     if isinstance(error, IndexHeldError):
         return Problem("index-held", error.problem, headers={"Retry-After": _RETRY_AFTER_S})
+    if isinstance(error, DiskFullError):
+        return Problem("insufficient-storage", error.problem)
     return Problem("write-failed", error.problem) if isinstance(error, TexthashError) else error

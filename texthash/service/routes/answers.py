@@ -19,7 +19,14 @@ BODY_PROBLEMS = (
     "unsupported-media-type",
     "invalid-field",
 )
-WRITE_PROBLEMS = (*BODY_PROBLEMS, "read-only-key", "write-failed", "writer-unavailable", "index-held")
+WRITE_PROBLEMS = (
+    *BODY_PROBLEMS,
+    "read-only-key",
+    "write-failed",
+    "writer-unavailable",
+    "index-held",
+    "insufficient-storage",
+)
 
 # The body of such a route may be left out, but its type may not; who sends the empty object states both.
 EMPTY_BODY = {"requestBody": {"required": True}}

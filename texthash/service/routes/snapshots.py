@@ -30,7 +30,7 @@ def add_snapshots(app: FastAPI, checks: Checks, editor: Editor) -> None:
         tags=[_TAG],
         summary="Take one",
         dependencies=[Depends(checks.body)],
-        responses=answers(*BODY_PROBLEMS, "read-only-key", "snapshot-exists"),
+        responses=answers(*BODY_PROBLEMS, "read-only-key", "snapshot-exists", "insufficient-storage"),
     )
     async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
         """Keep what is served now. It copies nothing, and takes space only for what is written later."""

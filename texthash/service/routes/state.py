@@ -11,6 +11,7 @@ import texthash
 from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
 from texthash.service.coordinator import Gateway
+from texthash.service.index_writes import Editor
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
@@ -18,7 +19,7 @@ _PING_S = 2.0
 _TAG = "service"
 
 
-def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
+def add_state(app: FastAPI, gateway: Gateway, checks: Checks, editor: Editor | None = None) -> None:
     """Add ``GET /v1/info`` and the probes of health."""
 
     @app.get(
@@ -46,8 +47,9 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
     )
     @app.get("/health", tags=[_TAG], summary="The same as /health/ready", include_in_schema=False)
     async def ready(response: Response) -> Health:
-        """200 when the encoder and every shard answered just now."""
+        """200 when the encoder and every shard answered just now. `writes` says whether there is space for writes."""
         encoder, missing = await gateway.ready(_PING_S)
+        refusal = None if editor is None else await editor.refusal()
         total = len(gateway.release.shards)
         whole = encoder and not missing
         response.status_code = 200 if whole else 503
@@ -56,6 +58,8 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
             encoder=encoder,
             shards={"ready": total - len(missing), "total": total},
             missing=([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing],
+            writes=None if editor is None else "refused" if refusal else "accepted",
+            writes_refused=refusal,
         )
 
 
