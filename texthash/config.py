@@ -11,7 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
@@ -70,9 +80,22 @@ class Edition(Section):
     max_tokens: int | None = Field(None, ge=1, description="documents with more are left out (counted)")
 
 
+def _as_list(value: Any) -> Any:
+    """One name stands for a list of it."""
+    return (value,) if isinstance(value, str) else value
+
+
 class CorpusConfig(Section):
     name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    path: str | None = Field(None, description="a corpus of your own: JSONL, CSV, Parquet or a folder of text")
+    path: str | None = Field(
+        None, description="a corpus of your own: JSONL, JSON, CSV, TSV, Parquet or a folder of text"
+    )
+    text: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        ("text",),
+        min_length=1,
+        description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
+        "title alone is shown, never encoded",
+    )
     format: Literal["rows", "dpr", "answers"] | None = Field(
         None,
         description="of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
@@ -87,6 +110,15 @@ class CorpusConfig(Section):
         "minilm[128] cuts texts after 128 word pieces",
     )
     limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_text(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``text`` where it is the column of that name: so it was before it could be chosen, and what was
+        prepared and recorded then stays the same."""
+        values: dict[str, Any] = serialize(self)
+        if self.text == type(self).model_fields["text"].default:
+            values.pop("text", None)
+        return values
 
 
 class MethodConfig(Section):

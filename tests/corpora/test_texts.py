@@ -56,8 +56,8 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": [r[0] for r in ROWS], "body": [r[1] for r in ROWS]}), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.parquet"):
         path = tmp_path / name
-        assert read(open_texts(str(path), Home(tmp_path), Columns("body", "key"))) == ROWS
-        for columns, missing in ((Columns(), "text"), (Columns("body", "number"), "number")):
+        assert read(open_texts(str(path), Home(tmp_path), Columns(("body",), "key"))) == ROWS
+        for columns, missing in ((Columns(), "text"), (Columns(("body",), "number"), "number")):
             with pytest.raises(CorpusError, match=rf"{name}(:1)?: there is no column '{missing}'.*body") as raised:
                 read(open_texts(str(path), Home(tmp_path), columns))
             assert "--text-column" in raised.value.remedy
@@ -67,7 +67,7 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     ("line", "says"),
     [
         ("{", "not JSON"),
-        ('{"text": 3}', "text is a int"),
+        ('{"text": 3}', "text is the number 3"),
         ("[1]", "a list, not an object"),
     ],
 )
@@ -93,6 +93,6 @@ def test_the_version_changes_with_the_file(tmp_path: Path) -> None:
     path.write_text(jsonl(ROWS))
     before = open_texts(str(path), Home(tmp_path)).version
     assert open_texts(str(path), Home(tmp_path)).version == before
-    assert open_texts(str(path), Home(tmp_path), Columns("body")).version != before
+    assert open_texts(str(path), Home(tmp_path), Columns(("body",))).version != before
     path.write_text(jsonl(ROWS[:2]))
     assert open_texts(str(path), Home(tmp_path)).version != before

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
+MAX_ID = 512
+"""Characters of the id of a document."""
 DocumentField = Literal["title", "text", "labels"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -169,7 +171,7 @@ Label = Annotated[Text, Field(min_length=1, max_length=512)]
 class NewDocument(Body):
     """A document to put in."""
 
-    id: Text = Field(min_length=1, max_length=512, description="Yours; an upsert replaces the document that has it.")
+    id: Text = Field(min_length=1, max_length=MAX_ID, description="Yours; an upsert replaces the document that has it.")
     text: Text = Field(min_length=1, description="Raw text; encoded by the model and stored.")
     title: Text = Field("", max_length=10_000)
     labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)

@@ -35,7 +35,8 @@ def readers() -> dict[str, ModuleType]:
 
     Such a module offers ``files(config, home)``, the official files at hand, and either ``read(config, home)``, all
     documents in order, or ``parts(config, home)``, a list of :data:`Part` that give them one after the other. It may
-    offer ``label_parents(config, home)``, the name of the label above each label of a tree.
+    offer ``label_parents(config, home)``, the name of the label above each label of a tree, and
+    ``notes(config, home)``, sentences on what it leaves out of the files that it finds.
     """
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
@@ -115,6 +116,10 @@ class Source:
     def label_parents(self) -> dict[str, str]:
         """The label above each label that has one; empty where labels are no tree."""
         return self.reader.label_parents(self._here, self.home) if hasattr(self.reader, "label_parents") else {}
+
+    def notes(self) -> list[str]:
+        """What is left out of the files, how many and which."""
+        return self.reader.notes(self._here, self.home) if hasattr(self.reader, "notes") else []
 
     def shortfall(self, documents: int) -> list[str]:
         """A warning where fewer documents were read than a known corpus has, unless ``config.limit`` asks for fewer."""

@@ -48,7 +48,7 @@ class Analyzer:
 
     def tokens(self, text: str) -> list[str]:
         """The words of ``text`` in order."""
-        words = self._words(text)
+        words = self.words(text)
         if self._stop_set:
             words = [word for word in words if word not in self._stop_set]
         return [self._stem(word) for word in words] if self._stem else words
@@ -89,12 +89,13 @@ class Analyzer:
             cut = [_runs_of_word_characters(piece, self.lowercase) for piece in _pieces(texts)]
             lengths = [np.diff(indptr) for indptr, _ in cut]
             return indptr_of(np.concatenate(lengths)), pa.concat_arrays([words for _, words in cut])
-        words = [self._words(text) for text in texts]
+        words = [self.words(text) for text in texts]
         flat = pa.array(list(chain.from_iterable(words)), pa.string())
         return indptr_of([len(part) for part in words]), flat
 
     @cached_property
-    def _words(self) -> Callable[[str], list[str]]:
+    def words(self) -> Callable[[str], list[str]]:
+        """Cuts a text into its words before stop words and stems."""
         try:
             pattern = re.compile(self.token_pattern)
         except re.error as error:

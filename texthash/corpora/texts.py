@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from texthash.config import CorpusConfig
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest
-from texthash.corpora.readers import formats, own, rows
+from texthash.corpora.readers import formats, own, rows, tables, text_files
+from texthash.corpora.readers.rows import Columns
+from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import read_parquet
 from texthash.paths import Home, is_address, place
+from texthash.progress import say
 
 LINE_SUFFIXES = (".txt", ".txt.gz")
 _PIECE_BYTES = 3_000_000
 _EDITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where the rows of JSONL, CSV and Parquet have text and id; without an id, it is file name and line."""
-
-    text: str = "text"
-    id: str = "id"
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ def open_texts(name: str, home: Home, columns: Columns | None = None) -> Texts:
             or a ``.txt`` file of one text a line; or the address of any of these in an object store, from where files
             are fetched to the download cache of each node that reads them.
         home: Where prepared corpora are.
-        columns: Of rows; None: ``text`` and ``id``.
+        columns: Where rows have text and id; None: ``text`` and ``id``.
 
     Raises:
         CorpusError: there is nothing of that name, or nothing to read in it.
@@ -99,6 +90,8 @@ def _own(config: CorpusConfig, home: Home, columns: Columns) -> Texts:
     here = object_store_cache.here(config, home)
     facts = [(path.name, path.stat()) for path in _files(here, home)]
     version = _digest(repr(columns), *(f"{name}:{fact.st_size}:{fact.st_mtime_ns}" for name, fact in facts))
+    for note in formats.reader_of(here).notes(here, home):
+        say(f"warning: {note}")
     parts = _parts(here, home, columns)
     if object_store_cache.is_remote(config):
         settings = config.model_dump_json()
@@ -114,13 +107,11 @@ def _files(here: CorpusConfig, home: Home) -> list[Path]:
 def _parts(here: CorpusConfig, home: Home, columns: Columns) -> list[Part]:
     files = _files(here, home)
     if files == [Path(str(here.path))] and files[0].name.lower().endswith(LINE_SUFFIXES):
-        return [partial(_lines, files[0], span) for span in rows.spans(files[0], _PIECE_BYTES)]
+        return [partial(_lines, files[0], span) for span in tables.spans(files[0], _PIECE_BYTES)]
     reader = formats.reader_of(here)
     if reader is not own:
         return [partial(reader.read, here, home)]
-    if not all(path.name.lower().endswith(rows.ROW_SUFFIXES) for path in files):
-        return own.parts(here, home)
-    return [partial(_rows, path, columns, span) for path in files for span in rows.spans(path, _PIECE_BYTES)]
+    return own.pieces(here, columns, rows.texts)
 
 
 @lru_cache(maxsize=1)
@@ -134,42 +125,9 @@ def _fetched_part(settings: str, home: Home, columns: Columns, number: int) -> I
     return _fetched(settings, home, columns)[number]()
 
 
-def _lines(path: Path, span: rows.Span | None) -> Iterator[Document]:
-    for number, line in rows.lines(path, span=span):
+def _lines(path: Path, span: Span | None) -> Iterator[Document]:
+    for number, line in text_files.lines(path, span=span):
         yield Document(f"{path.name}:{number}", line.rstrip("\r\n"), origin=f"{path}:{number}")
-
-
-def _rows(path: Path, columns: Columns, span: rows.Span | None) -> Iterator[Document]:
-    found: Iterator[tuple[int, Mapping[str, Any]]]
-    if path.name.lower().endswith(".parquet"):
-        _check_column(_names(path), columns, str(path))
-        found = rows.parquet_rows(path, (columns.id, columns.text), span)
-    else:
-        found = rows.rows(path, span)
-    for line, row in found:
-        origin = f"{path}:{line}"
-        _check_column(row, columns, origin)
-        text, id_ = row[columns.text], row.get(columns.id)
-        if text is not None and not isinstance(text, str):
-            raise CorpusError(f"{origin}: {columns.text} is a {type(text).__name__}, not text.", "correct the row.")
-        yield Document(str(id_) if id_ not in (None, "") else f"{path.name}:{line}", text or "", origin=origin)
-
-
-def _names(path: Path) -> list[str]:
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        raise CorpusError(f"{path}: not a readable Parquet file: {error}", "write the file again.") from error
-
-
-def _check_column(row: Mapping[str, Any] | list[str], columns: Columns, origin: str) -> None:
-    wanted = (columns.text,) if columns.id == Columns.id else (columns.text, columns.id)
-    for name in wanted:
-        if name not in row:
-            raise CorpusError(
-                f"{origin}: there is no column {name!r}, only {', '.join(map(str, row)) or 'nothing'}.",
-                "name the columns of text and id: --text-column, --id-column.",
-            )
 
 
 def _digest(*facts: str) -> str:

@@ -18,6 +18,7 @@ from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
 from texthash.corpora.preparation.splits import NONE
 from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
+from texthash.corpora.preparation.writing import Fit, fit_of
 from texthash.corpora.text import Analyzer
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_json, write_arrow, write_json
@@ -59,12 +60,14 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     labels: set[str] = set()
+    fit = Fit()
     queries, sizes, checksums = 0, [], []
     for index, rows in enumerate(chunks(_kept(track(part(), f"reading part {number}"), dropped))):
         chunk = chunk_name(number, index)
         table, marks = _documents(rows), _marks(rows)
         write_arrow(staging.documents(chunk), table)
         write_arrow(staging.marks(chunk), marks)
+        fit += fit_of((row.text for row in rows), analyzer)
         words, terms = _words(analyzer, [row.text for row in rows])
         write_arrow(staging.words(chunk), words)
         write_arrow(staging.terms(chunk), terms)
@@ -73,7 +76,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         queries += sum(len(row.queries) for row in rows)
         labels.update(label for row in rows for label in row.labels)
         remarks.update(row.remark for row in rows if row.remark)
-    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums)
+    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit)
     write_json(staging.part(number), asdict(read))
     return sum(sizes)
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.splits import NONE, assign
+from texthash.corpora.preparation.writing import Fit
 from texthash.corpora.prepared.manifest import SourceFile
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
 from texthash.io.ragged import indptr_of
 
+T = TypeVar("T")
 _NOT_DRAWN = "not in the sample"
 
 
@@ -41,6 +44,7 @@ class PartRead:
         labels: Labels that occur, sorted.
         queries: Questions that its documents answer.
         checksums: SHA-256 of each chunk.
+        fit: How well the pattern of a word fits the beginning of each chunk.
     """
 
     sizes: list[int]
@@ -49,6 +53,7 @@ class PartRead:
     labels: list[str]
     queries: int
     checksums: list[str]
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Reading:
         label_names: All labels, sorted.
         pairs: Whether any document answers a question.
         checksum: SHA-256 over the checksums of the chunks.
+        fit: How well the pattern of a word fits the texts.
     """
 
     chunks: list[str]
@@ -74,6 +80,7 @@ class Reading:
     label_names: list[str]
     pairs: bool
     checksum: str
+    fit: Fit = field(default_factory=Fit)
 
     @property
     def seen(self) -> int:
@@ -148,7 +155,7 @@ class Staging:
         return begun["files"] == [asdict(file) for file in files]
 
     def reading(self) -> Reading:
-        return Reading(**read_json(self.root / "reading.json"))
+        return _read(Reading, self.root / "reading.json")
 
     def begin(self, files: Sequence[SourceFile], parts: int) -> None:
         """Keep what an earlier run read, if it read the same files in the same parts; else start with nothing."""
@@ -164,7 +171,7 @@ class Staging:
         Raises:
             CorpusError: for no documents, an id that occurs twice, or splits that the rule cannot give.
         """
-        read = [PartRead(**read_json(self.part(number))) for number in range(parts)]
+        read = [_read(PartRead, self.part(number)) for number in range(parts)]
         chunks = [chunk_name(number, i) for number, part in enumerate(read) for i in range(len(part.sizes))]
         starts = indptr_of([size for part in read for size in part.sizes])
         dropped, remarks = (
@@ -191,6 +198,7 @@ class Staging:
             label_names=sorted(set().union(*(part.labels for part in read))),
             pairs=any(part.queries for part in read),
             checksum=hashlib.sha256(checksums.encode()).hexdigest(),
+            fit=sum((part.fit for part in read), Fit()),
         )
         write_json(self.root / "reading.json", asdict(reading))
         return reading
@@ -228,6 +236,11 @@ class Staging:
             rows = np.flatnonzero(np.isin(read_arrow(self.marks(chunk), ["id_hash"])["id_hash"].to_numpy(), suspects))
             if len(rows):
                 yield from read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist()
+
+
+def _read(record: type[T], path: Path) -> T:
+    values = read_json(path)
+    return record(**values | {"fit": Fit(**values.get("fit", {}))})
 
 
 def chunk_name(part: int, index: int) -> str:

@@ -140,7 +140,8 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
                 f"no document of the split {split} is left: {dict(dropped)}.",
                 "relax corpus.edition.min_tokens, max_tokens or the vocabulary.",
             )
-    warnings = [*source.shortfall(reading.seen), *_warnings(staging, reading, shards)]
+    warnings = [*source.shortfall(reading.seen), *source.notes(), *reading.fit.hints(config.edition)]
+    warnings += _warnings(staging, reading, shards)
     manifest = Manifest(
         name=config.name,
         config=config,
@@ -213,6 +214,11 @@ def _reusable(target: Path, config: CorpusConfig) -> Manifest:
     then, now = (dict(_flat(c.model_dump(mode="json"))) for c in (manifest.config, config))
     differences = [f"{key}={then.get(key)!r} then, {now.get(key)!r} now" for key in now if then.get(key) != now[key]]
     differences = [text for text in differences if not text.startswith("data_dir=")]
+    if now["path"] is not None and then["path"] != now["path"]:
+        raise CorpusError(
+            f"{target} was prepared from {then['path'] or 'official files'}, not from {now['path']}.",
+            f"give this corpus a name of its own (corpus.name=...), or delete {target}.",
+        )
     raise CorpusError(
         f"{target} was prepared otherwise: {'; '.join(differences)}.",
         f"name the new edition (corpus.edition.name=...), or delete {target}.",

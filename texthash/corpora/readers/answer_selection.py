@@ -12,12 +12,13 @@ from pathlib import Path
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
-from texthash.corpora.readers import pairing, rows
+from texthash.corpora.readers import pairing, tables, text_files
 from texthash.errors import CorpusError
 from texthash.paths import Home
 
-SUFFIXES = (".tsv", ".tsv.gz")
+SUFFIXES = tables.TAB_SUFFIXES
 _WIKIQA = ("questionid", "question", "documentid", "documenttitle", "sentenceid", "sentence", "label")
+_LABELS = ("0", "1")
 _PLAIN = ("question", "answer", "label")
 
 
@@ -35,21 +36,33 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
     return pairing.documents(judged for path in files(config, home) for judged in _judged(path))
 
 
+def is_answers(path: Path) -> bool:
+    """Return whether a table begins with one of the headers, or with three columns of which the last is a label."""
+    first = next((line.rstrip("\r\n").split("\t") for _, line in text_files.lines(path)), [])
+    return _header(first) in (_WIKIQA, _PLAIN) or (len(first) == len(_PLAIN) and first[-1].strip() in _LABELS)
+
+
+def notes(config: CorpusConfig, home: Home) -> list[str]:
+    """Say which files of the folder are left out."""
+    return pairing.left_out(config, SUFFIXES)
+
+
+def _header(cells: list[str]) -> tuple[str, ...]:
+    return tuple(cell.strip().lower() for cell in cells)
+
+
 def _judged(path: Path) -> Iterator[pairing.Judged]:
     split = pairing.split_of(path)
     columns: tuple[str, ...] = _PLAIN
-    for number, line in rows.lines(path):
+    for number, line in text_files.lines(path):
         cells = line.rstrip("\r\n").split("\t")
-        if number == 1:
-            cells[0] = cells[0].removeprefix("\ufeff")
-            header = tuple(cell.strip().lower() for cell in cells)
-            if header in (_WIKIQA, _PLAIN):
-                columns = header
-                continue
+        if number == 1 and (header := _header(cells)) in (_WIKIQA, _PLAIN):
+            columns = header
+            continue
         if not line.strip():
             continue
         origin = f"{path}:{number}"
-        if len(cells) != len(columns) or cells[-1].strip() not in ("0", "1"):
+        if len(cells) != len(columns) or cells[-1].strip() not in _LABELS:
             raise CorpusError(
                 f"{origin}: {len(cells)} columns, the last {cells[-1][:40]!r}.",
                 f"give {', '.join(columns)} parted by tabs, the label 0 or 1.",

@@ -7,22 +7,17 @@ stream: one question is in memory at a time.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import ijson
+from typing import Any
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
-from texthash.corpora.readers import pairing, rows
+from texthash.corpora.readers import pairing, tables
 from texthash.errors import CorpusError
 from texthash.paths import Home
 
-SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+SUFFIXES = (*tables.JSON_SUFFIXES, *tables.JSONL_SUFFIXES)
 _FORM = 'a question looks like {"question": "...", "positive_ctxs": [{"title": "...", "text": "..."}], ...}.'
 _NEGATIVES = ("hard_negative_ctxs", "negative_ctxs")
 
@@ -44,10 +39,17 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
 
 
 def is_dpr(path: Path) -> bool:
-    """Whether a file with one of :data:`SUFFIXES` begins with a question and passages; a list is not looked into."""
-    if not path.name.lower().endswith((".jsonl", ".jsonl.gz")):
-        return True
-    return any("positive_ctxs" in row for _, row in islice(rows.rows(path), 1))
+    """Return whether a file with one of :data:`SUFFIXES` begins with a question rather than with a row of text."""
+    try:
+        first = next((row for _, row in _items(path)), {})
+    except CorpusError:  # whoever reads the file reports what is wrong with it
+        return False
+    return "positive_ctxs" in first or ("question" in first and "text" not in first)
+
+
+def notes(config: CorpusConfig, home: Home) -> list[str]:
+    """Say which files of the folder are left out."""
+    return pairing.left_out(config, SUFFIXES)
 
 
 def _judged(path: Path) -> Iterator[pairing.Judged]:
@@ -77,27 +79,12 @@ def _id(passage: Mapping[str, Any]) -> str:
 
 def _items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Questions with their number in a list, or their line."""
-    if path.name.lower().endswith((".jsonl", ".jsonl.gz")):
-        yield from rows.rows(path)
+    if tables.is_table(path, tables.JSONL_SUFFIXES):
+        yield from tables.rows(path)
         return
     number = 0
-    try:
-        with _opened(path) as file:
-            for number, item in enumerate(ijson.items(file, "item", use_float=True), start=1):
-                if not isinstance(item, Mapping):
-                    raise CorpusError(f"{path}:{number}: a {type(item).__name__}, not an object.", _FORM)
-                yield number, item
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise CorpusError(
-            f"{path}: not JSON after question {number}: {' '.join(str(error).split())}", "fetch or write it again."
-        ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(
-            f"{path}: the gzip file is damaged or cut off after question {number}: {error}", "fetch it again."
-        ) from error
+    if tables.begins_list(path):
+        for number, item in tables.json_items(path, "question"):
+            yield number, item
     if number == 0:
         raise CorpusError(f"{path} holds no list of questions.", _FORM)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")

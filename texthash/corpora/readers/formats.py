@@ -1,4 +1,4 @@
-"""Who reads a corpus of one's own."""
+"""The reader of a corpus of one's own."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from types import ModuleType
 
 from texthash.config import CorpusConfig
 from texthash.corpora.readers import answer_selection, dpr, own
+from texthash.corpora.readers.tables import is_table
 
 _READERS: dict[str, ModuleType] = {"rows": own, "dpr": dpr, "answers": answer_selection}
 
 
 def reader_of(config: CorpusConfig) -> ModuleType:
-    """The reader that ``corpus.format`` names; where it names none, the one that the files look like.
+    """Return the reader that ``corpus.format`` names; where it names none, the one that the files look like.
 
-    Of a file the ending decides, in JSONL its first row; a folder has to hold nothing but files of one such form, else
-    it is one of rows or of text.
+    Of a file the ending and the first row decide; a folder has to hold nothing but files of one such form, else it is
+    one of rows or of text.
     """
     return _READERS[config.format] if config.format else _look(Path(config.path or ""))
 
 
 def _look(path: Path) -> ModuleType:
     files = [path] if path.is_file() else sorted(_visible(path)) if path.is_dir() else []
-    names = [file.name.lower() for file in files]
-    if files and all(name.endswith(answer_selection.SUFFIXES) for name in names):
+    if _all_end(files, answer_selection.SUFFIXES) and answer_selection.is_answers(files[0]):
         return answer_selection
-    if files and all(name.endswith(dpr.SUFFIXES) for name in names) and dpr.is_dpr(files[0]):
+    if _all_end(files, dpr.SUFFIXES) and dpr.is_dpr(files[0]):
         return dpr
     return own
+
+
+def _all_end(files: list[Path], suffixes: tuple[str, ...]) -> bool:
+    return bool(files) and all(is_table(file, suffixes) for file in files)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
-from texthash.corpora.readers import rows
+from texthash.corpora.readers import rows, tables, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.errors import CorpusError
 from texthash.paths import Home
@@ -93,17 +93,17 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
 
 
 def _split(found: list[Path]) -> Iterator[Document]:
-    meta, *tables = found
+    meta, *by_split = found
     topics: dict[str, str] = {}
-    for line, text in rows.lines(meta):
+    for line, text in text_files.lines(meta):
         number, colon, name = (part.strip() for part in text.partition(":"))
         if number.startswith("#"):  # the last line: numbers of documents
             continue
         if not colon or name not in PARENTS:
             raise CorpusError(f"{meta}:{line}: {text.strip()[:40]!r} is not number: topic.", _AGAIN)
         topics[number] = name
-    for split, path in zip(SPLIT_COUNTS, tables, strict=True):
-        for place, (line, row) in enumerate(rows.cells(rows.lines(path), str(path))):
+    for split, path in zip(SPLIT_COUNTS, by_split, strict=True):
+        for place, (line, row) in enumerate(tables.cells(text_files.lines(path), str(path))):
             topic = topics.get(row[0].strip())
             if len(row) != 2 or topic is None:
                 cells = f"{len(row)} cells, the first {row[0][:40]!r}"
@@ -112,7 +112,7 @@ def _split(found: list[Path]) -> Iterator[Document]:
 
 
 def _whole(texts: Path, labels: Path) -> Iterator[Document]:
-    for text, label in zip_longest(rows.lines(texts), rows.lines(labels)):
+    for text, label in zip_longest(text_files.lines(texts), text_files.lines(labels)):
         if text is None or label is None:
             short, other = (texts, labels) if text is None else (labels, texts)
             line = (text or label)[0]

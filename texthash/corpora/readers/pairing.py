@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from texthash.config import CorpusConfig
-from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.document import SPLITS, Document, split_named
+from texthash.corpora.readers.folders import left_out_note
 from texthash.errors import CorpusError
 
 _NO_SPLIT = -1
 UNANSWERED = "a question without a passage that answers it"
 SHARED = "answers questions of several splits; those of the last are kept"
-_SPLIT_NAMES = {"train": "train", "dev": "validation", "valid": "validation", "validation": "validation"}
-_SPLIT_NAMES |= {"val": "validation", "test": "test"}
 _TABLES = """
 PRAGMA journal_mode = OFF;
 CREATE TABLE passages (number INTEGER PRIMARY KEY, id TEXT UNIQUE, title TEXT, text TEXT, origin TEXT);
@@ -98,10 +97,17 @@ def files_with(config: CorpusConfig, endings: tuple[str, ...]) -> list[Path]:
     return found
 
 
+def left_out(config: CorpusConfig, endings: tuple[str, ...]) -> list[str]:
+    """Say which files of a folder have other names, and are not read."""
+    folder = Path(config.path or "")
+    others = [path for path in folder.iterdir() if not path.name.lower().endswith(endings)] if folder.is_dir() else []
+    return [left_out_note(folder, others, f"no file *{', *'.join(endings)}")] if others else []
+
+
 def split_of(path: Path) -> str:
     """What the name of a file says of its split (``nq-dev.json.gz``: validation); empty if nothing."""
     words = re.split(r"[^a-z]+", path.name.lower())
-    return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
+    return next((split for word in words if (split := split_named(word))), "")
 
 
 def documents(judgements: Iterable[Judged]) -> Iterator[Document]:

@@ -27,7 +27,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
-from texthash.corpora.readers import rcv1_topics, rows
+from texthash.corpora.readers import rcv1_topics, rows, text_files
 from texthash.corpora.readers.rcv1_topics import TOP, TOPICS, TREE, Topics
 from texthash.errors import CorpusError
 from texthash.paths import Home
@@ -116,7 +116,7 @@ def _tokens(path: Path) -> Iterator[tuple[int, int, str]]:
     """Line, number and words of each story."""
     begun, number = 0, -1
     words: list[str] | None = None
-    for line, text in rows.lines(path, "latin-1"):
+    for line, text in text_files.lines(path, "latin-1"):
         text = text.strip()
         if text.startswith(".I") or not text:
             if words is not None:
@@ -138,7 +138,7 @@ def _tokens(path: Path) -> Iterator[tuple[int, int, str]]:
 
 def _vectors(path: Path) -> Iterator[tuple[int, int, str]]:
     """Line, number and terms of each story."""
-    for line, text in rows.lines(path, "latin-1"):
+    for line, text in text_files.lines(path, "latin-1"):
         vector = _VECTOR.fullmatch(text)
         if vector is None:
             raise CorpusError(f"{path}:{line}: {text[:40]!r} is not a number and term:weight pairs.", _AGAIN)

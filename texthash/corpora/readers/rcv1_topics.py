@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from texthash.corpora.readers import rows
+from texthash.corpora.readers import text_files
 from texthash.errors import CorpusError
 
 TREE = "rcv1.topics.hier.orig"
@@ -35,7 +35,7 @@ def read_tree(path: Path) -> dict[str, str]:
         CorpusError: naming file and line.
     """
     parents = {}
-    for line, text in rows.lines(path):
+    for line, text in text_files.lines(path):
         if not text.strip():
             continue
         branch = _BRANCH.fullmatch(text.strip())
@@ -54,7 +54,7 @@ class Topics:
         self._path = path
         codes = {topic: code for code, topic in enumerate(TOPICS)}
         found, numbers = array("B"), array("q")
-        for line, text in rows.lines(path, "latin-1"):
+        for line, text in text_files.lines(path, "latin-1"):
             cells = text.split()
             if len(cells) != 3 or cells[0] not in codes or cells[2] != "1":
                 raise CorpusError(f"{path}:{line}: {text.strip()[:40]!r} is not a topic, a number and 1.", _AGAIN)

@@ -23,7 +23,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
-from texthash.corpora.readers import rows
+from texthash.corpora.readers import rows, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
 from texthash.errors import CorpusError
@@ -95,7 +95,7 @@ def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Docume
 
 
 def _sgml(path: Path, label_set: str) -> Iterator[Document]:
-    return _restricted(articles(rows.lines(path, "latin-1"), str(path), path.name.removesuffix(".gz")), label_set)
+    return _restricted(articles(text_files.lines(path, "latin-1"), str(path), path.name.removesuffix(".gz")), label_set)
 
 
 def _archive(found: list[Path], label_set: str) -> Iterator[Document]:

@@ -1,250 +1,181 @@
-"""Rows of JSONL, CSV and Parquet files, with the line each was read from."""
+"""Documents of rows: one typed reading of a row, whatever the format of its table.
+
+``text`` is required; what is missing in it (null, NaN, an empty cell) is the empty text. ``id`` is text or a whole
+number, by default file name and line. ``labels`` is a list of names, or names joined by ``|``; ``label`` is one name,
+or a list. ``split`` is one of :data:`~texthash.corpora.document.SPLIT_NAMES`. ``title`` is shown and not encoded,
+unless it is one of the columns of the text.
+In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the ids of texts that look
+like answers to them and are none; both are written as ``labels`` are.
+"""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import sys
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from texthash.corpora.document import SPLITS, Document
+from texthash.api.requests import MAX_ID
+from texthash.corpora.document import Document
+from texthash.corpora.readers import fields, tables
+from texthash.corpora.readers.fields import FieldError
+from texthash.corpora.readers.tables import Row, no_column
+from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError
 
-ROW_SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
-_COLUMNS = ("id", "text", "labels", "label", "split", "title", "queries", "negatives")
-_ALSO_CALLED = {"val": "validation", "valid": "validation", "dev": "validation", "all": ""}
-_TYPES_OF_NAMES = {str, int, bool}
-_CANONICAL = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
+T = TypeVar("T")
+_NAMED = ("labels", "label", "split", "title", "queries", "negatives")
+_LONGEST_SHOWN = 200
+_JSON = 'a row looks like {"id": "1", "text": "...", "labels": ["a"], "split": "train"}.'
+_PARQUET = "the columns are id, text, title, split (strings) and labels (a list of strings)."
+_CELLS = ("id", "text", "labels", "split"), ("1", "...", "a|b", "train")
 
 
 @dataclass(frozen=True)
-class Span:
-    """A piece of a file: bytes ``begin`` to ``end`` of lines, or row groups of Parquet; ``before`` rows precede it."""
+class Columns:
+    """Where rows have text and id.
 
-    begin: int
-    end: int
-    before: int
+    Attributes:
+        text: Columns whose texts, joined by line breaks, are the text of a document.
+        id: Column of the id; where it has another name than ``id``, every row has to have it.
+    """
 
+    text: tuple[str, ...] = ("text",)
+    id: str = "id"
 
-def spans(path: Path, size: int) -> list[Span | None]:
-    """Pieces of about ``size`` bytes that end with a line, or row groups; None is the whole of a file without such."""
-    name = path.name.lower()
-    try:
-        found = _lines_of(path, size) if name.endswith((".jsonl", ".txt")) else ()
-        found = _row_groups(path, size) if name.endswith(".parquet") else found
-        return list(found) or [None]
-    except (pa.ArrowException, OSError):
-        return [None]  # who reads it says what is wrong
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns that every row has to have."""
+        return self.text if self.id == Columns.id else (*self.text, self.id)
 
 
-def _lines_of(path: Path, size: int) -> Iterator[Span]:
-    begin = before = 0
-    with path.open("rb") as file:
-        while block := file.read(size):
-            rest = file.readline()
-            yield Span(begin, begin + len(block) + len(rest), before)
-            begin += len(block) + len(rest)
-            before += block.count(b"\n") + rest.count(b"\n")
+@dataclass(frozen=True)
+class Table:
+    """A file of rows, and what its rows need not say themselves.
+
+    Attributes:
+        path: The file.
+        name: How it is called in the ids of rows without one; empty: its file name.
+        split: Split of the rows that name none.
+        columns: Where the rows have text and id.
+    """
+
+    path: Path
+    name: str = ""
+    split: str = ""
+    columns: Columns = Columns()
 
 
-def _row_groups(path: Path, size: int) -> Iterator[Span]:
-    metadata = pq.read_metadata(path)
-    begin = before = rows = bytes_ = 0
-    for group in range(metadata.num_row_groups):
-        rows += metadata.row_group(group).num_rows
-        bytes_ += metadata.row_group(group).total_byte_size
-        if bytes_ >= size or group + 1 == metadata.num_row_groups:
-            yield Span(begin, group + 1, before)
-            begin, before, bytes_ = group + 1, rows, 0
-
-
-def documents(path: Path, span: Span | None = None) -> Iterator[Document]:
-    """The documents of one file, or of a piece of it.
-
-    ``text`` is required. ``id`` defaults to file name and line. ``labels`` is a list, or in CSV names joined by ``|``;
-    ``label`` is one name. ``split`` is train, validation (also val or dev) or test, or empty or ``all`` for none;
-    ``title`` is free.
-    In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the ids of texts that look
-    like answers to them and are none; both are written as ``labels`` are.
+def documents(table: Table | Path, span: Span | None = None) -> Iterator[Document]:
+    """Yield the documents of one file, or of a piece of it.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: naming file and line, with the row.
     """
-    for line, row in rows(path, span):
-        yield document(row, path, line)
+    return _read(table if isinstance(table, Table) else Table(table), span, document)
 
 
-def rows(path: Path, span: Span | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line (or row) number from 1, and the row."""
-    name = path.name.lower()
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_rows(path, span)
-    if name.endswith((".csv", ".csv.gz")):
-        return _csv_rows(path)
-    if name.endswith(".parquet"):
-        return parquet_rows(path, _COLUMNS, span)
-    raise CorpusError(
-        f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(ROW_SUFFIXES)}."
-    )
+def texts(table: Table, span: Span | None = None) -> Iterator[Document]:
+    """Yield as :func:`documents`, with id and text alone: nothing else of a row is looked at."""
+    return _read(table, span, _text_alone)
 
 
-def lines(path: Path, encoding: str = "utf-8", span: Span | None = None) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file, gzipped or not, or of a piece of one that is not.
-
-    Damage is reported with the line where it begins.
-    """
-    with open_text(path, encoding) if span is None else _open_span(path, encoding, span) as file:
-        yield from numbered(file, str(path), span.before if span else 0)
+def _read(table: Table, span: Span | None, made: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
+    columns = table.columns
+    wanted = {columns.id, *columns.text, *(_NAMED if made is document else ())}
+    for line, row in tables.rows(table.path, span, columns=wanted, required=columns.required):
+        yield made(row, table, line)
 
 
-def numbered(file: TextIO, name: str, before: int = 0) -> Iterator[tuple[int, str]]:
-    """The same of an open file, after ``before`` lines; ``name`` stands in errors."""
-    number = before
+def document(row: Row, table: Table, line: int) -> Document:
+    """Return the document of one row; raises :class:`CorpusError`."""
     try:
-        for number, line in enumerate(file, start=before + 1):
-            yield number, line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(
-            f"{name}:{number + 1}: the gzip file is damaged or cut off: {error}", "fetch or compress the file again."
-        ) from error
-    except UnicodeDecodeError as error:  # of the block that begins in the next line and is decoded at once
-        wrong = number + 1 + error.object.count(b"\n", 0, error.start)
-        raise CorpusError(
-            f"{name}:{wrong}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",
-            "convert the file to UTF-8.",
-        ) from error
-    except OSError as error:
-        raise CorpusError(
-            f"{name}:{number + 1}: cannot be read: {error}", "check the disk or copy the file."
-        ) from error
+        return Document(
+            id=_id(row, table, line),
+            text=_text(row, table, line),
+            labels=_labels(row),
+            split=_field(row, "split", fields.split) or table.split,
+            title=_field(row, "title", _title),
+            origin=f"{table.path}:{line}",
+            queries=_field(row, "queries", fields.names),
+            negatives=_field(row, "negatives", fields.names),
+        )
+    except FieldError as error:
+        raise _refused(row, table, line, error) from error
 
 
-def cells(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows of CSV without their meaning: the line where each ends, and its cells; ``name`` stands in errors."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader((line for _, line in lines), strict=True)
+def _text_alone(row: Row, table: Table, line: int) -> Document:
     try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise CorpusError(f"{name}:{reader.line_num}: not CSV: {error}", "correct the quoting.") from error
+        return Document(_id(row, table, line), _text(row, table, line), origin=f"{table.path}:{line}")
+    except FieldError as error:
+        raise _refused(row, table, line, error) from error
 
 
-def open_text(path: Path, encoding: str = "utf-8") -> TextIO:
+def _field(row: Row, column: str, read: Callable[[Any], T]) -> T:
     try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding=encoding, newline="")
-        return path.open(encoding=encoding, newline="")
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}.", "check the path and its permissions.") from error
+        return read(row.get(column))
+    except FieldError as error:
+        raise FieldError(f"{column} {error}") from None
 
 
-def _open_span(path: Path, encoding: str, span: Span) -> TextIO:
-    with path.open("rb") as file:
-        file.seek(span.begin)
-        content = file.read(span.end - span.begin)
-    return io.TextIOWrapper(io.BytesIO(content), encoding=encoding, newline="")
+def _id(row: Row, table: Table, line: int) -> str:
+    column = table.columns.id
+    if column not in row and column in table.columns.required:
+        raise no_column(column, row, f"{table.path}:{line}")
+    if fields.is_missing(row.get(column)):
+        return f"{table.name or table.path.name}:{line}"
+    found = _field(row, column, fields.name)
+    if len(found) > MAX_ID:
+        raise FieldError(f"{column} has {len(found):,} characters, at most {MAX_ID} are allowed")
+    return found
 
 
-def _json_rows(path: Path, span: Span | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in lines(path, span=span):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.removeprefix("\ufeff"))
-        except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-            if not line.endswith("\n"):
-                raise CorpusError(f"{path}:{number}: cut off: {error}", "fetch or write the file again.") from error
-            raise CorpusError(f"{path}:{number}: not JSON: {error}", "write one JSON object a line.") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"{path}:{number}: a {type(row).__name__}, not an object.", _CANONICAL)
-        yield number, row
+def _text(row: Row, table: Table, line: int) -> str:
+    columns = table.columns.text
+    if absent := [column for column in columns if column not in row]:
+        raise no_column(absent[0], row, f"{table.path}:{line}")
+    if len(columns) == 1:
+        return _field(row, columns[0], fields.text)
+    return "\n".join(filter(None, (_field(row, column, fields.text) for column in columns)))
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    table = cells(lines(path), str(path))
-    _, header = next(table, (0, [""]))
-    header[0] = header[0].removeprefix("\ufeff")
-    if twice := [name for number, name in enumerate(header) if name in header[:number]]:
-        raise CorpusError(f"{path}:1: the column {twice[0]!r} occurs twice.", "give each column a name of its own.")
-    for line, row in table:
-        if len(row) != len(header):
-            raise CorpusError(
-                f"{path}:{line}: {len(row)} cells under a header of {len(header)}.",
-                "quote cells that hold commas or line breaks.",
-            )
-        yield line, dict(zip(header, row, strict=True))
+def _title(value: Any) -> str:
+    return "" if fields.is_missing(value) else fields.name(value)
 
 
-def parquet_rows(
-    path: Path, columns: Collection[str], span: Span | None = None
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Row number from 1, and the row: those of ``columns`` that the file has."""
-    number = span.before if span else 0
+def _labels(row: Row) -> tuple[str, ...]:
+    several, one = _field(row, "labels", fields.names), _field(row, "label", fields.single)
+    if several and not {*one} <= {*several}:
+        raise FieldError(f"label and labels disagree: {fields.shortened(one)} and {fields.shortened(several)}")
+    return several or one
+
+
+def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusError:
+    """The error of a row, with the row and a right one in the form of its file."""
+    path = table.path
+    if tables.is_table(path, tables.CELL_SUFFIXES):
+        separator = "\t" if tables.is_table(path, tables.TAB_SUFFIXES) else ","
+        shown, right = _cells_of(row.values(), separator), " / ".join(_cells_of(c, separator) for c in _CELLS)
+        remedy = f"the file begins like {right}."
+    else:
+        shown = _json_of(row)
+        remedy = _PARQUET if tables.is_table(path, (".parquet",)) else _JSON
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "..."
+    return CorpusError(f"{path}:{line}: {error}. The row: {shown}", remedy)
+
+
+def _cells_of(values: Iterable[Any], separator: str) -> str:
+    written = io.StringIO()
+    csv.writer(written, delimiter=separator, lineterminator="").writerow(values)
+    return written.getvalue()
+
+
+def _json_of(row: Row) -> str:
     try:
-        file = pq.ParquetFile(path)
-        wanted = [name for name in file.schema_arrow.names if name in columns]
-        groups = list(range(span.begin, span.end)) if span else None
-        for part in file.iter_batches(1024, row_groups=groups, columns=wanted or None):
-            for row in part.to_pylist():
-                number += 1
-                yield number, row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise CorpusError(
-            f"{path}: not a readable Parquet file after row {number}: {error}", "write the file again."
-        ) from error
-
-
-def document(row: Mapping[str, Any], path: Path, line: int) -> Document:
-    """The document of one row; raises :class:`CorpusError`."""
-    origin = f"{path}:{line}"
-    if "text" not in row:
-        raise CorpusError(f"{origin}: there is no text, only {', '.join(map(str, row)) or 'nothing'}.", _CANONICAL)
-    text = row["text"]
-    if text is None:
-        text = ""
-    if not isinstance(text, str):
-        raise CorpusError(f"{origin}: text is a {type(text).__name__}.", _CANONICAL)
-    id_ = row.get("id")
-    split = row.get("split") or ""
-    split = _ALSO_CALLED.get(split, split)
-    if split and split not in SPLITS:
-        raise CorpusError(f"{origin}: unknown split {split!r}.", f"use {', '.join(SPLITS)}, or leave it out.")
-    return Document(
-        id=str(id_) if id_ not in (None, "") else f"{path.name}:{line}",
-        text=text,
-        labels=_labels(row, origin),
-        split=split,
-        title=str(row.get("title") or ""),
-        origin=origin,
-        queries=_names(row, "queries", origin),
-        negatives=_names(row, "negatives", origin),
-    )
-
-
-def _labels(row: Mapping[str, Any], origin: str) -> tuple[str, ...]:
-    if row.get("labels") is None:
-        label = row.get("label")
-        return () if label in (None, "") else (str(label),)
-    return _names(row, "labels", origin)
-
-
-def _names(row: Mapping[str, Any], column: str, origin: str) -> tuple[str, ...]:
-    names = row.get(column)
-    if names is None:
-        return ()
-    if isinstance(names, str):
-        return tuple(part.strip() for part in names.split("|") if part.strip())
-    if not isinstance(names, list) or not set(map(type, names)) <= _TYPES_OF_NAMES:
-        raise CorpusError(f"{origin}: {column}={names!r} is not a list of names.", _CANONICAL)
-    return tuple(map(str, names))
+        return json.dumps(row, default=fields.shortened)
+    except (RecursionError, ValueError, TypeError):  # thousands of brackets or digits, keys that are no text
+        return fields.shortened(row)

@@ -21,7 +21,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
-from texthash.corpora.readers import rows
+from texthash.corpora.readers import rows, tables, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.errors import CorpusError
 from texthash.paths import Home
@@ -80,8 +80,8 @@ def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
 
 def _competition(found: list[Path]) -> Iterator[Document]:
     for split, texts, matrix in zip(COUNTS, found[::2], found[1::2], strict=True):
-        reports = (numbered for numbered in rows.lines(texts) if numbered[1].strip())
-        for report, problems in zip_longest(reports, rows.cells(rows.lines(matrix), str(matrix))):
+        reports = (numbered for numbered in text_files.lines(texts) if numbered[1].strip())
+        for report, problems in zip_longest(reports, tables.cells(text_files.lines(matrix), str(matrix))):
             if report is None or problems is None:
                 short, other = (texts, matrix) if report is None else (matrix, texts)
                 line = (report or problems)[0]
@@ -114,7 +114,7 @@ def _arff(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line, and the attributes that are not 0: ``{3 1,507 1}`` numbers them from 0, ``0,0,0,1,...`` has all."""
     names: list[str] = []
     in_data = False
-    for number, line in rows.lines(path):
+    for number, line in text_files.lines(path):
         stripped = line.strip()
         keyword = stripped.partition(" ")[0].lower()
         if not stripped or stripped.startswith("%"):

@@ -27,7 +27,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
-from texthash.corpora.readers import rows
+from texthash.corpora.readers import rows, tables, text_files
 from texthash.errors import CorpusError
 from texthash.paths import Home
 
@@ -87,8 +87,8 @@ def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: Home) 
 
 
 def _canonical(path: Path) -> Iterator[Document]:
-    for line, row in rows.rows(path):
-        document = rows.document(row, path, line)
+    for line, row in tables.rows(path):
+        document = rows.document(row, rows.Table(path), line)
         yield document._replace(remark="text already cut into words") if row.get("tokenized") else document
 
 
@@ -110,7 +110,7 @@ def _rows(table: Table, split: str, path: Path) -> Iterator[Row]:
         return _parquet(table, path)
     if path.name.endswith(_ARCHIVES):
         return _archived(table, split, path)
-    return _csv(table, rows.lines(path), str(path))
+    return _csv(table, text_files.lines(path), str(path))
 
 
 def _archived(table: Table, split: str, path: Path) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def _archived(table: Table, split: str, path: Path) -> Iterator[Row]:
                 if Path(member.name).name == f"{split}.csv" and (content := archive.extractfile(member)) is not None:
                     name = f"{path}:{member.name}"
                     with io.TextIOWrapper(content, encoding="utf-8", newline="") as text:
-                        yield from _csv(table, rows.numbered(text, name), name)
+                        yield from _csv(table, text_files.numbered(text, name), name)
                     return
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise CorpusError(f"{path} is damaged or cut off: {error}", "fetch the archive again.") from error
@@ -128,7 +128,7 @@ def _archived(table: Table, split: str, path: Path) -> Iterator[Row]:
 
 
 def _csv(table: Table, lines: Iterator[tuple[int, str]], name: str) -> Iterator[Row]:
-    for line, (number, *texts) in rows.cells(lines, name):
+    for line, (number, *texts) in tables.cells(lines, name):
         origin = f"{name}:{line}"
         if len(texts) != table.fields:
             raise CorpusError(f"{origin}: {len(texts) + 1} columns, not {table.fields + 1}.", _AGAIN)
@@ -137,7 +137,7 @@ def _csv(table: Table, lines: Iterator[tuple[int, str]], name: str) -> Iterator[
 
 def _parquet(table: Table, path: Path) -> Iterator[Row]:
     wanted = (table.label, *table.texts)
-    for number, row in rows.parquet_rows(path, wanted):
+    for number, row in tables.parquet_rows(path, wanted):
         origin = f"{path}:{number}"
         if absent := [name for name in wanted if name not in row]:
             raise CorpusError(f"{origin}: there is no column {', '.join(absent)}.", _AGAIN)
