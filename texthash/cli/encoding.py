@@ -35,7 +35,9 @@ def encode(
         str | None,
         typer.Option("--output", help="With --from: a folder of Parquet parts, FILE.parquet or FILE.npy."),
     ] = None,
-    text_column: Annotated[str, typer.Option("--text-column", help="Column of the text.")] = "text",
+    text_column: Annotated[
+        list[str] | None, typer.Option("--text-column", help="Column of the text; several are joined. Default: text.")
+    ] = None,
     id_column: Annotated[str, typer.Option("--id-column", help="Column of the id.")] = "id",
     role: Annotated[str, typer.Option("--role", help="document or query.")] = "document",
     activations: Annotated[bool, typer.Option("--activations", help="Also write the values before the cut.")] = False,
@@ -58,7 +60,7 @@ def encode(
         return
     if source is None or output is None or texts:
         raise UsageError("--from and --output belong together, without texts.", "give both, or texts alone.")
-    columns = {"text": text_column, "id": id_column}
+    columns = {"text": tuple(text_column or ["text"]), "id": id_column}
     begin = time.monotonic()
     wanted = "local" if workers and not address else address
     with on_ray(wanted) as distributed:
@@ -95,7 +97,7 @@ def _encode_corpus(
     source: str,
     output: str,
     model: str,
-    columns: dict[str, str],
+    columns: dict[str, Any],
     role: Any,
     activations: bool,
     workers: int | None,
