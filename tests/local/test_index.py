@@ -1,0 +1,97 @@
+"""The index in memory against a scan by hand, and against a release of the same documents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import texthash
+from tests.local.conftest import LABELS, TEXTS
+from texthash.errors import TexthashError, UsageError
+from texthash.hamming.codes import unpack
+
+
+def by_hand(model: texthash.Hasher, query: str, rows: list[int]) -> list[tuple[int, int]]:
+    """Return (distance, row) of some documents, nearest first, equal ones by row."""
+    bits = unpack(model.encode([query])) != unpack(model.encode([TEXTS[row] for row in rows]))
+    return sorted(zip(bits.sum(axis=1).tolist(), rows, strict=True))
+
+
+def test_a_search_is_a_scan(model):
+    index = texthash.Index(model, TEXTS, labels=LABELS)
+    found = index.search("open a file", k=7)
+    expected = by_hand(model, "open a file", list(range(len(TEXTS))))[:7]
+    assert list(zip(found.distances.tolist(), map(int, found.ids), strict=True)) == expected
+    assert found.texts == [TEXTS[row] for _, row in expected]
+    assert found.labels == [[LABELS[row]] for _, row in expected]
+    several = index.search(["open a file", "sort numbers"], k=7)
+    assert several[0].ids == found.ids
+
+
+def test_labels_and_a_radius_narrow_a_search(model):
+    index = texthash.Index(model, TEXTS, labels=LABELS)
+    rows = [row for row, label in enumerate(LABELS) if label == "file"]
+    expected = by_hand(model, "sort numbers", rows)
+    found = index.search("sort numbers", k=100, labels="file")
+    assert list(map(int, found.ids)) == [row for _, row in expected]
+    assert index.search("sort numbers", k=100, labels=["file"]).ids == found.ids
+    radius = expected[0][0]
+    near = index.search("sort numbers", k=100, labels="file", radius=radius)
+    assert list(map(int, near.ids)) == [row for distance, row in expected if distance <= radius]
+    assert len(index.search("sort numbers", labels="nothing")) == 0
+
+
+def test_what_has_no_known_word_finds_nothing_and_is_never_found(model):
+    index = texthash.Index(model, [*TEXTS, "zzyzx"])
+    assert len(index) == len(TEXTS) + 1
+    assert len(index.search("qwrtz")) == 0
+    assert len(index.search("open a file", k=100)) == len(TEXTS)
+
+
+def test_a_saved_index_answers_alike(model, tmp_path):
+    index = texthash.Index(model, [*TEXTS, "zzyzx"], ids=[f"d{n}" for n in range(len(TEXTS) + 1)])
+    opened = texthash.Index.open(index.save(tmp_path / "index"))
+    assert len(opened) == len(index)
+    assert opened.search("open a file", k=100).ids == index.search("open a file", k=100).ids
+    with pytest.raises(FileExistsError):
+        index.save(tmp_path / "index")
+    (tmp_path / "index" / "documents.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(TexthashError, match=r"documents\.parquet is broken"):
+        texthash.Index.open(tmp_path / "index")
+    with pytest.raises(TexthashError, match="no saved index"):
+        texthash.Index.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"ids": ["a"]}, "1 ids for"), ({"ids": ["a"] * len(TEXTS)}, "'a' twice"), ({"labels": ["a"]}, "1 labels for")],
+    ids=["few ids", "double ids", "few labels"],
+)
+def test_ids_and_labels_that_do_not_fit_are_refused(model, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        texthash.Index(model, TEXTS, **arguments)
+
+
+def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monkeypatch):
+    from texthash.index.releases.publish import publish
+    from texthash.index.writing.build import build_index
+    from texthash.paths import Home
+
+    home = Home(tmp_path)
+    publish(home, small_hasher, build_index(small_hasher, small_corpus.path, home, 2))
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path))
+    opened = texthash.Index.open()
+    documents = small_corpus.manifest.documents
+    assert len(opened) == sum(documents.values())
+    query = "sort the values of an array"
+    found = opened.search(query, k=20)
+    splits = [small_corpus.split(name) for name in ("train", "validation", "test")]
+    codes = np.concatenate([opened.model.encode_split(split) for split in splits])
+    distances = (unpack(opened.model.encode([query], "query")) != unpack(codes)).sum(axis=1)
+    ids = [id_ for split in splits for id_ in split.ids]
+    expected = np.argsort(distances, kind="stable")[:20]
+    assert found.ids == [ids[row] for row in expected]
+    assert found.distances.tolist() == distances[expected].tolist()
+    assert len(opened.search([query, "zzyzx"])) == 2
+    with pytest.raises(TexthashError, match="is a release"):
+        opened.save(tmp_path / "copy")

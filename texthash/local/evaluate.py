@@ -1,0 +1,151 @@
+"""Retrieval figures of a model on judged queries, with what ties could make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.errors import UsageError
+from texthash.local.texts import as_texts, check_unique
+
+if TYPE_CHECKING:
+    from texthash.evaluation.scoring import Relevance
+    from texthash.models.hasher import Hasher
+
+_GRADES = 8
+Judgements = Mapping[str, Iterable[str] | Mapping[str, int]]
+
+
+class Figure(NamedTuple):
+    """One figure: the mean over all orders of tied documents, and in the luckiest and the unluckiest of them."""
+
+    expected: float
+    best: float
+    worst: float
+
+
+@dataclass(frozen=True, repr=False)
+class Figures(Mapping[str, Figure]):
+    """Means over queries by name, such as ``figures["ndcg_at_10"].expected``.
+
+    Documents at one distance are tied: ``expected`` is the mean over all their orders, ``best`` and ``worst`` are the
+    luckiest and the unluckiest order.
+
+    Attributes:
+        by_name: The figures; the object itself is a mapping of them too.
+        queries: Number of queries with a relevant document, over which the means are taken.
+    """
+
+    by_name: dict[str, Figure]
+    queries: int
+
+    def __getitem__(self, name: str) -> Figure:
+        return self.by_name[name]
+
+    def __iter__(self) -> Any:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def __repr__(self) -> str:
+        rows = [f"{'':<14}expected    best   worst   ({self.queries} queries)"]
+        rows += [f"{name:<14}{t.expected:8.4f}{t.best:8.4f}{t.worst:8.4f}" for name, t in self.by_name.items()]
+        return "\n".join(rows)
+
+
+def evaluate(
+    model: Hasher,
+    queries: Mapping[str, str] | Sequence[str],
+    documents: Mapping[str, str] | Sequence[str],
+    qrels: Judgements,
+    *,
+    k: Sequence[int] = (10, 100),
+    threads: int = 1,
+) -> Figures:
+    """Judge the codes of a model by known answers.
+
+    Args:
+        model: A trained model.
+        queries: Query id to text; of a list, ids are the positions ``"0"``, ``"1"``, ...
+        documents: Document id to text, likewise.
+        qrels: Query id to the ids of its relevant documents, or to a mapping of these to a grade of 0 (not relevant)
+            to 8, which is the gain of nDCG.
+        k: Cuts of the figures.
+        threads: Threads that count distances.
+
+    Returns:
+        ``p_at_k``, ``recall_at_k``, ``ndcg_at_k`` at each cut, ``map`` and ``mrr``.
+
+    Raises:
+        UsageError: a judgement of a query or document that does not exist, a grade out of range, or no query with a
+            relevant document.
+
+    >>> import texthash
+    >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
+    >>> model = texthash.train("nash", texts, bits=8)
+    >>> figures = texthash.evaluate(model, {"q": "sort an array"}, dict(zip("abcde", texts)), {"q": ["a"]}, k=[1])
+    >>> 0 <= figures["p_at_1"].worst <= figures["p_at_1"].expected <= figures["p_at_1"].best <= 1
+    True
+    """
+    from texthash.config import EvaluationConfig
+    from texthash.evaluation.scoring import score
+
+    asked, searched = _named(queries, "queries"), _named(documents, "documents")
+    relevance = _relevance(qrels, list(asked), list(searched))
+    codes = model.encode(list(asked.values()), role="query"), model.encode(list(searched.values()))
+    values: dict[str, Figure] = {}
+    count = 0
+    for cut in k:
+        found = score(*codes, relevance, EvaluationConfig(k=cut, curve=(1,)), threads, "recall").metrics
+        count = int(found["queries"])
+        names = (f"p_at_{cut}", f"recall_at_{cut}", f"ndcg_at_{cut}", "map", "mrr")
+        values |= {name: Figure(*(found[name + end] for end in ("", "_best", "_worst"))) for name in names}
+    whole = {name: values.pop(name) for name in ("map", "mrr")}
+    return Figures(values | whole, count)
+
+
+def _named(texts: Mapping[str, str] | Sequence[str], name: str) -> dict[str, str]:
+    if isinstance(texts, Mapping):
+        return dict(zip([str(id_) for id_ in texts], as_texts(list(texts.values()), name), strict=True))
+    found = as_texts(texts, name)
+    return {str(number): text for number, text in enumerate(found)}
+
+
+def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> Relevance:
+    """Judgements as labels: a document has as many labels as there are grades, a query shares as many as its grade."""
+    from texthash.evaluation.scoring import Relevance
+
+    check_unique(queries, "queries")
+    unknown = [id_ for id_ in map(str, qrels) if id_ not in set(queries)]
+    if unknown:
+        raise UsageError(f"qrels judges {len(unknown)} queries that are not given, such as {unknown[0]!r}.", _REMEDY)
+    rows = {id_: row for row, id_ in enumerate(documents)}
+    graded = [_grades(qrels.get(id_, ()), rows, id_) for id_ in queries]
+    most = max((grade for grades in graded for grade in grades.values()), default=1) or 1
+    labels = [sorted(row * most + step for row, grade in grades.items() for step in range(grade)) for grades in graded]
+    indptr = np.concatenate([[0], np.cumsum([len(some) for some in labels])]).astype(np.int64)
+    indices: NDArray[np.int32] = np.array([label for some in labels for label in some], np.int32)
+    starts = np.arange(len(documents) + 1, dtype=np.int64) * most
+    return Relevance((indptr, indices), (starts, np.arange(len(documents) * most, dtype=np.int32)))
+
+
+_REMEDY = "take them out, or give the missing texts."
+
+
+def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], query: str) -> dict[int, int]:
+    if isinstance(judged, str):
+        judged = [judged]
+    pairs = judged.items() if isinstance(judged, Mapping) else ((id_, 1) for id_ in judged)
+    found: dict[int, int] = {}
+    for id_, grade in pairs:
+        if str(id_) not in rows:
+            raise UsageError(f"qrels[{query!r}] names the document {id_!r}, which is not given.", _REMEDY)
+        if isinstance(grade, bool) or int(grade) != grade or not 0 <= grade <= _GRADES:
+            raise UsageError(f"qrels[{query!r}][{id_!r}]={grade!r} is no grade.", f"give 0 to {_GRADES}.")
+        found[rows[str(id_)]] = int(grade)
+    return found

@@ -1,0 +1,91 @@
+"""Saved models and prepared corpora by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.config import CorpusConfig, Edition
+from texthash.errors import UsageError
+
+if TYPE_CHECKING:
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.models.hasher import Hasher
+
+_REGISTRY = "models:/"
+_SAVED = "hasher.json"
+
+
+def load(name: str | Path) -> Hasher:
+    """Load a model.
+
+    Args:
+        name: A directory that ``Hasher.save`` wrote; else, in the state directory (``TEXTHASH_HOME``), a trained model
+            by name or ``latest``, ``released`` for the one that answers searches, or a registered one:
+            ``models:/NAME@champion`` or ``models:/NAME/VERSION``.
+
+    Raises:
+        TexthashError: there is no such model.
+        ModelMismatchError: its files are missing or do not belong together.
+    """
+    from texthash.models.hasher import Hasher
+
+    if Path(name, _SAVED).is_file():
+        return Hasher.load(name)
+    from texthash.deployment.model_refs import saved_hasher
+    from texthash.paths import resolve_home
+
+    return Hasher.load(saved_hasher(resolve_home(), str(name).removeprefix(_REGISTRY)))
+
+
+def prepare(
+    name: str = "pydoc", path: str | Path | None = None, *, edition: Edition | None = None, **settings: Any
+) -> PreparedCorpus:
+    """Prepare a corpus in this process; one that is prepared already is opened.
+
+    Args:
+        name: A corpus of ``texthash corpora``, or the name that one of your own gets.
+        path: A corpus of your own: JSONL, CSV, Parquet or a folder of text.
+        edition: How texts become words, and documents are split.
+        settings: Other keys of the section ``corpus`` of the configuration, such as ``limit=1000``.
+
+    Raises:
+        UsageError: a setting that does not exist.
+        CorpusError: what is wrong with the source, the edition or the disk.
+    """
+    from texthash.config import parse_section
+    from texthash.corpora.preparation.steps import prepare_locally
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.paths import resolve_home
+
+    values = {"name": name, "path": None if path is None else str(path), **settings}
+    if edition is not None:
+        values["edition"] = edition.model_dump()
+    return PreparedCorpus.open(prepare_locally(parse_section(CorpusConfig, values, "corpus"), resolve_home()))
+
+
+def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
+    """Open a prepared corpus.
+
+    Args:
+        name: Its name in the state directory, or its own directory.
+        edition: Name of the edition; None: the only one there is.
+
+    Raises:
+        UsageError: several editions, of which none is named.
+        CorpusError: there is no such prepared corpus.
+    """
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.corpora.prepared.manifest import MANIFEST
+    from texthash.paths import resolve_home
+
+    if Path(name, MANIFEST).is_file():
+        return PreparedCorpus.open(Path(name))
+    home = resolve_home()
+    if edition is None:
+        folder = home.corpus(str(name), "x").parent
+        found = sorted(path.name for path in folder.glob("*") if (path / MANIFEST).exists()) if folder.exists() else []
+        if len(found) > 1:
+            raise UsageError(f"{name} has the editions {', '.join(found)}.", "name one: open_corpus(name, edition).")
+        edition = found[0] if found else Edition().name
+    return PreparedCorpus.open(home.corpus(str(name), edition))

@@ -1,0 +1,106 @@
+"""Texts and their labels as plain lists, from whatever holds a column of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from texthash.errors import UsageError
+
+COLUMN = "text"
+
+
+def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) -> list[str]:
+    """Return texts as a list of strings.
+
+    Args:
+        texts: A list, a pandas or pyarrow column, a NumPy array or any iterable of strings; or a table
+            (``datasets.Dataset``, ``ray.data.Dataset``, ``pyarrow.Table``, ``pandas.DataFrame``) with a column of them.
+        name: Name of the argument, for errors.
+        column: Column of a table.
+
+    Raises:
+        UsageError: a single string, a mapping, a table without that column, or something that is not a string.
+    """
+    values = _column(texts, name, column)
+    for place, value in enumerate(values):
+        if not isinstance(value, str):
+            raise UsageError(
+                f"{name}[{place}] is {value!r}, a {type(value).__name__}.", "give strings; leave out what is missing."
+            )
+    return values
+
+
+def as_labels(labels: Iterable[Any] | None, count: int, name: str = "labels") -> list[list[str]] | None:
+    """Return the labels of each text as a list of strings; None where there are none at all.
+
+    Args:
+        labels: One entry a text: a string, a number, a list of these, or None for a text without labels.
+        count: Number of texts.
+        name: Name of the argument, for errors.
+
+    Raises:
+        UsageError: another number of entries than texts, or a label that is neither a string nor a whole number.
+    """
+    if labels is None:
+        return None
+    entries = _column(labels, name, name)
+    if len(entries) != count:
+        raise UsageError(f"there are {len(entries)} {name} for {count} texts.", "give one entry for each text.")
+    return [_labels(entry, f"{name}[{place}]") for place, entry in enumerate(entries)]
+
+
+def check_unique(ids: list[str], name: str = "ids") -> None:
+    """Raise :class:`UsageError` naming the first id that occurs twice."""
+    seen: set[str] = set()
+    for value in ids:
+        if value in seen:
+            raise UsageError(f"{name} has {value!r} twice.", "give each document an id of its own.")
+        seen.add(value)
+
+
+def _column(values: Any, name: str, column: str) -> list[Any]:
+    if isinstance(values, str | bytes):
+        raise UsageError(f"{name}={values[:40]!r} is one text.", f"give a list of texts: {name}=[...].")
+    if hasattr(values, "take_all"):  # ray.data.Dataset
+        _check_column(values.columns(), name, column)
+        return [row[column] for row in values.select_columns([column]).take_all()]
+    names = getattr(values, "column_names", None)  # datasets.Dataset, pyarrow.Table
+    if names is None and getattr(values, "ndim", 1) == 2:  # pandas.DataFrame
+        names = getattr(values, "columns", None)
+    if names is not None and not isinstance(values, Mapping):
+        _check_column(names, name, column)
+        values = values[column]
+    if isinstance(values, Mapping):
+        raise UsageError(f"{name} is a mapping.", f"give its values: list({name}.values()).")
+    if hasattr(values, "to_pylist"):  # a column of pyarrow
+        return list(values.to_pylist())
+    if hasattr(values, "tolist"):  # a column of NumPy or pandas
+        found = values.tolist()
+        if isinstance(found, list):
+            return found
+    if not isinstance(values, Iterable):
+        raise UsageError(f"{name} is a {type(values).__name__}.", "give a list of texts, or a column of a table.")
+    return list(values)
+
+
+def _check_column(names: Iterable[Any] | None, name: str, column: str) -> None:
+    known = [] if names is None else [str(one) for one in names]
+    if column not in known:
+        raise UsageError(
+            f"{name} is a table without a column {column!r}; it has {', '.join(known) or 'none'}.",
+            f"give the column itself, such as {name}=table[{known[0] if known else column!r}].",
+        )
+
+
+def _labels(entry: Any, name: str) -> list[str]:
+    if entry is None or entry != entry:  # NaN is how a column of pandas says that there is none
+        return []
+    if isinstance(entry, str) or not isinstance(entry, Iterable):
+        entry = [entry]
+    found = []
+    for label in entry:
+        if not isinstance(label, str) and (isinstance(label, bool) or not hasattr(label, "__index__")):
+            raise UsageError(f"{name} holds {label!r}, a {type(label).__name__}.", "give strings or whole numbers.")
+        found.append(label if isinstance(label, str) else str(int(label)))
+    return found

@@ -1,0 +1,133 @@
+"""Training on texts at hand."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from texthash.config import (
+    CorpusConfig,
+    Edition,
+    EvaluationConfig,
+    MethodConfig,
+    SplitRule,
+    TrainingConfig,
+    parse_section,
+)
+from texthash.errors import UsageError
+from texthash.local.texts import as_labels, as_texts
+
+if TYPE_CHECKING:
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.models.hasher import Hasher
+
+_LEAST, _LEAST_HELD = 3, 10
+_K = 100
+_NAME = "texts"
+
+
+def train(
+    method: str,
+    texts: Iterable[str],
+    *,
+    bits: int = 32,
+    labels: Iterable[Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    validation: float = 0.1,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    edition: Edition | None = None,
+) -> Hasher:
+    """Train a hashing method on texts, in this process.
+
+    Args:
+        method: Name of a method, such as ``nash`` (learned without labels), ``vdsh_s`` (with labels) or ``itq``
+            (closed form, seconds); ``texthash.methods.names()`` lists them.
+        texts: N documents: a list, a column of a table, or a table with a column ``text``.
+        bits: Length of the code, a multiple of 8 up to 1024.
+        labels: Labels of each text. Methods that learn from labels need them; for all others they only choose the
+            epoch that is kept.
+        params: Hyper-parameters that differ from the method's defaults.
+        validation: Share of the texts that is held out to choose the epoch that is kept. Where this is fewer than 10
+            texts, all are trained on, and the last epoch is kept.
+        epochs: Passes over the texts; None: the method's own number.
+        batch_size: Texts in a step; None: the method's own number.
+        patience: Epochs without a better one after which training stops; None: the default.
+        seed: Seed of the initial weights, the order, the noise and the held-out texts.
+        edition: How texts become words (vocabulary size, stop words, ...); None: the default.
+
+    Returns:
+        The fitted model: ``encode(texts)`` gives packed codes, ``save(directory)`` keeps it.
+
+    Raises:
+        UsageError: an unknown method or hyper-parameter, a value out of range, fewer than 3 texts.
+        CorpusError: the texts hold no words.
+
+    >>> import texthash
+    >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
+    >>> model = texthash.train("nash", texts, bits=8)
+    >>> model.encode(["sort numbers"]).shape
+    (1, 1)
+    """
+    from texthash.corpora.preparation.steps import prepare_locally
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.paths import Home
+
+    documents = as_texts(texts)
+    if len(documents) < _LEAST:
+        raise UsageError(f"there are {len(documents)} texts.", f"give at least {_LEAST}.")
+    if not 0 < validation < 1:
+        raise UsageError(f"validation={validation!r} is no share.", "give one above 0 and below 1, such as 0.1.")
+    chosen = parse_section(MethodConfig, {"name": method, "bits": bits, "params": dict(params or {})}, "the method")
+    given = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "seed": seed}
+    training = parse_section(TrainingConfig, {name: v for name, v in given.items() if v is not None}, "the training")
+    rule = SplitRule(kind="given")
+    form = Edition(name="own", split=rule) if edition is None else edition.model_copy(update={"split": rule})
+    with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
+        rows = Path(folder, "texts.jsonl")
+        held = _held_out(len(documents), validation, seed)
+        _write_rows(rows, documents, as_labels(labels, len(documents)), held)
+        config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
+        corpus = PreparedCorpus.open(prepare_locally(config, Home(Path(folder))))
+        return _fit(chosen, training, corpus, choose=bool(held))
+
+
+def _fit(chosen: MethodConfig, training: TrainingConfig, corpus: PreparedCorpus, choose: bool) -> Hasher:
+    from texthash.evaluation.protocol import Protocol
+    from texthash.methods.registry import build
+    from texthash.models.hasher import Hasher
+    from texthash.training.loop import fit
+
+    method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, seed=training.seed)
+    protocol = Protocol(corpus, EvaluationConfig(k=min(_K, len(corpus.train)), curve=(1,)))
+    validate = protocol.validator() if choose and protocol.judged else None
+    return Hasher.of(fit(method, corpus.train, training, validate=validate).method, corpus)
+
+
+def _held_out(count: int, share: float, seed: int) -> set[int]:
+    """Rows of the texts on which the epoch is chosen; none where they would be too few to choose by."""
+    held = round(share * count)
+    if not _LEAST_HELD <= held < count:
+        return set()
+    return set(np.random.default_rng(seed).permutation(count)[:held].tolist())
+
+
+def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, held: set[int]) -> None:
+    """Write texts as a corpus. It has to have documents in each of its three splits: those of which nothing here is
+    made get a copy of a text that is trained on."""
+    rows = [(row, "validation" if row in held else "train") for row in range(len(texts))]
+    longest = max((row for row in range(len(texts)) if row not in held), key=lambda row: len(texts[row]))
+    rows += [(longest, "test")] if held else [(longest, "validation"), (longest, "test")]
+    with path.open("w", encoding="utf-8") as file:
+        for number, (row, split) in enumerate(rows):
+            document: dict[str, Any] = {"id": str(number), "text": texts[row], "split": split}
+            if labels is not None:
+                document["labels"] = labels[row]
+            file.write(json.dumps(document) + "\n")
