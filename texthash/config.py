@@ -29,6 +29,8 @@ from texthash.uri import without_secrets
 
 S = TypeVar("S", bound="Section")
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
+Preset = Literal["default", "paper"]
+Bits = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
@@ -123,7 +125,7 @@ class CorpusConfig(Section):
 
 class MethodConfig(Section):
     name: str = "nash"
-    bits: int = Field(32, ge=8, le=1024, multiple_of=8)
+    bits: Bits = 32
     params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters; default: published")
 
 

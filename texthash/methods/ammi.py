@@ -12,13 +12,13 @@ No decoder, no sample: all entropies are exact sums over windows of bits (:mod:`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError
 from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage, sum_terms
 from texthash.nn.encoders import MLPEncoder, SparseLinear, xavier_linear
@@ -28,23 +28,6 @@ from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 class AMMI(HashMethod):
     """Adversarial maximisation of mutual information.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        layers: Hidden layers of the encoder; with none it is one linear map.
-        hidden: Width of these layers.
-        posterior_order: Order o of p(z | x).
-        prior_order: Order r of q(z).
-        entropy_weight: Weight w of the code's entropy.
-        prior_steps: Updates s of q for each of p.
-        prior_rate: Learning rate of q; None: that of p.
-        clip: Norm to which gradients are clipped.
-        init: Weights start uniform in [-init, init]; None: Xavier-uniform.
-        learning_rate: Of Adam.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        weighting: Of the words of the input.
 
     Raises:
         UsageError: r < o.
@@ -72,46 +55,43 @@ class AMMI(HashMethod):
         "clip": Choice(1.0, 5.0, 10.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        layers: int = 0,
-        hidden: int = 500,
-        posterior_order: int = 0,
-        prior_order: int = 3,
-        entropy_weight: float = 3.5,
-        prior_steps: int = 4,
-        prior_rate: float | None = None,
-        clip: float = 1.0,
-        init: float | None = 0.05,
-        learning_rate: float = 0.01,
-        epochs: int = 40,
-        batch_size: int = 64,
-        weighting: Weighting = "tfidf",
-    ) -> None:
-        super().__init__(shape, bits, weighting)
-        if prior_order < posterior_order:
+    layers: int = Field(0, ge=0, description="Number of hidden layers of the encoder; with none it is one linear map.")
+    hidden: int = Field(500, ge=1, description="Width of the hidden layers.")
+    posterior_order: int = Field(0, ge=0, le=16, description="Order o of p(z | x).")
+    prior_order: int = Field(3, ge=0, le=16, description="Order r of q(z), at least o.")
+    entropy_weight: float = Field(3.5, ge=0, description="Weight w of the code's entropy.")
+    prior_steps: int = Field(4, ge=1, description="Number s of updates of q for each of p.")
+    prior_rate: float | None = Field(None, gt=0, description="Learning rate of q; null: that of p.")
+    clip: float = Field(1.0, gt=0, description="Norm to which gradients are clipped.")
+    init: float | None = Field(
+        0.05, gt=0, description="Bound of the initial weights, uniform in [-init, init]; null: Xavier-uniform."
+    )
+    learning_rate: float = Field(0.01, gt=0, description="Learning rate of Adam.")
+    epochs: int = Field(40, ge=1, description="Passes over the training documents.")
+    batch_size: int = Field(64, ge=1, description="Documents in a batch.")
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        prior, posterior = values["prior_order"], values["posterior_order"]
+        if prior < posterior:
             raise UsageError(
-                f"method.params.prior_order={prior_order} is below posterior_order={posterior_order}.",
+                f"method.params.prior_order={prior} is below posterior_order={posterior}.",
                 "the prior has to look at least as far back; the paper's finding is further.",
             )
-        self.posterior_order, self.prior_order = posterior_order, prior_order
-        self.entropy_weight, self.prior_steps, self.clip = entropy_weight, prior_steps, clip
-        self.learning_rate, self.prior_rate = learning_rate, prior_rate or learning_rate
-        self.epochs, self.batch_size = epochs, batch_size
-        outputs = bits * 2**posterior_order
+
+    def make_layers(self) -> None:
+        words, outputs = self.shape.vocabulary, self.bits * 2**self.posterior_order
         self.posterior = (
-            nn.Sequential(MLPEncoder(shape.vocabulary, hidden, layers, dropout=0.0), xavier_linear(hidden, outputs))
-            if layers
-            else SparseLinear(shape.vocabulary, outputs)
+            nn.Sequential(MLPEncoder(words, self.hidden, self.layers, dropout=0.0), xavier_linear(self.hidden, outputs))
+            if self.layers
+            else SparseLinear(words, outputs)
         )
-        self.prior = nn.Parameter(torch.empty(bits, 2**prior_order).uniform_(-(init or 0.05), init or 0.05))
-        if init is not None:
+        bound = self.init or 0.05
+        self.prior = nn.Parameter(torch.empty(self.bits, 2**self.prior_order).uniform_(-bound, bound))
+        if self.init is not None:
             for parameter in self.posterior.parameters():
                 if parameter.dim() > 1:
-                    nn.init.uniform_(parameter, -init, init)
+                    nn.init.uniform_(parameter, -self.init, self.init)
 
     def stages(self) -> Sequence[Stage]:
         return (GradientStage("train", self.optimizers, self.epochs, self.batch_size, self.step),)
@@ -142,7 +122,7 @@ class AMMI(HashMethod):
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
         """Let q follow the mixture of the batch, by an Adam that starts anew, and move p after that."""
         conditional, mixture = self.windows(batch, progress)
-        follower = torch.optim.Adam([self.prior], lr=self.prior_rate)
+        follower = torch.optim.Adam([self.prior], lr=self.prior_rate or self.learning_rate)
         for _ in range(self.prior_steps):
             progress.workers.minimise(cross_entropy(mixture.detach(), self.prior), follower, self.clip)
         terms = self.terms(conditional, mixture)

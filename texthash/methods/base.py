@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from texthash.config import Weighting
+from texthash.config import Bits, Weighting
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import CorpusShape, Split
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.errors import UsageError
+from texthash.methods import hyperparameters as declared
 from texthash.nn.binarizers import Binarizer
 from texthash.nn.workers import Workers
 
@@ -28,6 +31,20 @@ Role = Literal["document", "query"]
 Need = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
+_BITS = TypeAdapter(Bits, config={"strict": True})
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Hyper-parameters that were printed: in a paper, or in the code that its authors published.
+
+    Attributes:
+        source: Where they stand, and how far that was read.
+        values: By name; one that is not there is not known.
+    """
+
+    source: str
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,7 @@ class Card:
             secondary sources.
         deviations: Each way in which this implementation differs from its source.
         serves: What the service can do with it.
+        paper: The hyper-parameters that were printed; None where none are known.
     """
 
     name: str
@@ -60,6 +78,7 @@ class Card:
     fidelity: Literal["paper", "code", "reconstructed"] = "paper"
     deviations: tuple[str, ...] = ()
     serves: Serves = "hamming"
+    paper: Printed | None = None
 
 
 @dataclass
@@ -141,26 +160,24 @@ def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
 class HashMethod(nn.Module):
     """Base of all methods.
 
-    A subclass gives ``card``, keyword hyper-parameters with the published values, ``search_space``, and either a
-    ``loss`` (gradient methods) or ``stages`` of its own.
-
-    Args:
-        shape: Sizes of the corpus (vocabulary, labels, documents, dense features).
-        bits: Length of the code.
-        weighting: How much a word counts in the documents that the method sees.
+    A subclass gives ``card``, hyper-parameters (:mod:`texthash.methods.hyperparameters`), ``search_space``,
+    :meth:`make_layers`, and either a ``loss`` (gradient methods) or ``stages`` of its own.
 
     Attributes:
         inputs: What a batch holds of each document: what ``card.needs`` names, as the corpus has it. A method that
-            wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in ``__init__``. Training
-            makes the graph before anything else; a method that walks on it opens it in :meth:`attach`, by
+            wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in :meth:`make_layers`.
+            Training makes the graph before anything else; a method that walks on it opens it in :meth:`attach`, by
             ``train.neighbours``.
         clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
         training_only: Names of buffers and modules, made in :meth:`attach`, on which training depends and no code:
             memories of the training documents. A checkpoint holds them, a saved model does not.
-        hyperparameters: The resolved keyword arguments, set by :func:`texthash.methods.registry.build`.
+        hyperparameters: All hyper-parameters, those at their defaults too; each is an attribute as well.
 
     What a stage learns belongs into parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
     hyper-parameters alone: these are what other workers receive, a checkpoint holds, and a saved model is loaded into.
+
+    Raises:
+        UsageError: the length of the code or a hyper-parameter is out of range.
     """
 
     card: ClassVar[Card]
@@ -170,14 +187,42 @@ class HashMethod(nn.Module):
     clip: float | None = None
     binarizer: Binarizer
     hyperparameters: Mapping[str, Any]
+    weighting: Weighting = Field("tfidf", description="Weighting of the words of the input.")
 
-    def __init__(self, shape: CorpusShape, bits: int, weighting: Weighting = "tfidf") -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        declared.declare(cls)
+        declared.document(cls)
+
+    def __init__(self, shape: CorpusShape, bits: int, **hyperparameters: Any) -> None:
+        check_bits(bits)
         super().__init__()
         self.shape = shape
         self.bits = bits
-        self.inputs = Inputs(weighting, self.card.needs, encoder=shape.encoder)
+        self.hyperparameters = self.resolve(hyperparameters)
+        for parameter in declared.parameters_of(type(self)).values():
+            setattr(self, parameter.attribute, self.hyperparameters[parameter.name])
+        self.inputs = Inputs(self.weighting, self.card.needs, encoder=shape.encoder)
         self.binarizer = Binarizer(bits)
-        self.hyperparameters = {}
+        self.make_layers()
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all hyper-parameters: the defaults, with those of ``given`` in their place.
+
+        Raises:
+            UsageError: one of them does not exist or is out of range, or two contradict each other.
+        """
+        values = declared.checked(cls, cls.card.name, given)
+        cls.check_together(values)
+        return values
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        """Raise :class:`~texthash.errors.UsageError` where hyper-parameters that are in range contradict each other."""
+
+    def make_layers(self) -> None:
+        """Make what is learned. Called once, when the hyper-parameters are attributes; torch's generator is seeded."""
 
     # -- fitting ----------------------------------------------------------------------------------------------
 
@@ -223,3 +268,16 @@ class HashMethod(nn.Module):
         """Packed codes of the training documents where the method defines them apart from ``activations``
         (Self-Taught Hashing); else None. uint8 [documents, bits / 8]."""
         return None
+
+
+declared.declare(HashMethod)
+
+
+def check_bits(bits: int) -> None:
+    """Raise :class:`~texthash.errors.UsageError` unless codes can have this length."""
+    try:
+        _BITS.validate_python(bits)
+    except ValidationError as error:
+        raise UsageError(
+            f"bits={bits!r}: {error.errors()[0]['msg']}.", "choose a multiple of 8 from 8 to 1024."
+        ) from None

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.nash import NASH
 from texthash.nn.encoders import SparseLinear, xavier_linear
@@ -29,17 +28,7 @@ from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class BMSH(NASH):
-    """Document hashing with a Bernoulli mixture prior.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder and of the noise's MLP.
-        components: Number K of components.
-        prior_std: How far apart the logits of gamma of the components start.
-        noise: Standard deviation s of the noise at the start.
-        others: Those of :class:`~texthash.methods.nash.NASH`.
-    """
+    """Document hashing with a Bernoulli mixture prior."""
 
     card = replace(
         NASH.card,
@@ -64,23 +53,17 @@ class BMSH(NASH):
         "noise": Uniform(0.05, 1.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        components: int = 20,
-        prior_std: float = 1.0,
-        noise: float = 0.5,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, **others)
-        self.responsibilities = SparseLinear(shape.vocabulary, components)
-        self.prior = BernoulliMixture(components, bits, prior_std)
-        log_variance = xavier_linear(hidden, bits)
-        nn.init.constant_(log_variance.bias, 2 * math.log(noise))
-        self.log_variance = nn.Sequential(xavier_linear(bits, hidden), nn.ReLU(), log_variance)
+    components: int = Field(20, ge=1, description="Number K of components.")
+    prior_std: float = Field(1.0, ge=0, description="Standard deviation of the logits of gamma at the start.")
+    noise: float = Field(0.5, gt=0, description="Standard deviation s of the noise at the start.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.responsibilities = SparseLinear(self.shape.vocabulary, self.components)
+        self.prior = BernoulliMixture(self.components, self.bits, self.prior_std)
+        log_variance = xavier_linear(self.hidden, self.bits)
+        nn.init.constant_(log_variance.bias, 2 * math.log(self.noise))
+        self.log_variance = nn.Sequential(xavier_linear(self.bits, self.hidden), nn.ReLU(), log_variance)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         logits = self.logits(self.encoder(batch))

@@ -9,12 +9,10 @@ bits       1[p > 1/2]
 
 from __future__ import annotations
 
-from typing import Any
-
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder
@@ -25,17 +23,7 @@ from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class BVAE(VariationalMethod):
-    """Binary variational autoencoder.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        temperature: tau.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
-    """
+    """Binary variational autoencoder."""
 
     card = Card(
         name="bvae",
@@ -61,21 +49,14 @@ class BVAE(VariationalMethod):
         "kl_weight": LogUniform(0.03, 2.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        temperature: float = 0.67,
-        epochs: int = 30,
-        batch_size: int = 100,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, epochs=epochs, batch_size=batch_size, **others)
-        self.temperature = temperature
-        self.logits = xavier_linear(hidden, bits)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
+    epochs = 30
+    batch_size = 100
+    temperature: float = Field(0.67, gt=0, description="Temperature tau of the relaxed bits.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.logits = xavier_linear(self.hidden, self.bits)
+        self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         logits = self.activations(batch)

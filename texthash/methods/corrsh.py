@@ -10,14 +10,12 @@ bits       1[mu > 0]: neither a sample nor a median
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
@@ -29,20 +27,7 @@ from texthash.nn.spaces import IntUniform, Uniform
 
 
 class CorrSH(VariationalMethod):
-    """Generative hashing with correlated bits.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        rank: Rank k of U, how many ways bits vary together in.
-        samples: Number M of components of the bound.
-        noise: nu at the start.
-        final_noise: nu at the end of training.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
-    """
+    """Generative hashing with correlated bits."""
 
     card = Card(
         name="corrsh",
@@ -65,27 +50,19 @@ class CorrSH(VariationalMethod):
         "final_noise": Uniform(0.05, 1.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        rank: int = 10,
-        samples: int = 10,
-        noise: float = 1.0,
-        final_noise: float = 0.9,
-        kl_weight: float = 0.1,
-        kl_ramp: float = 1.0,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, kl_weight=kl_weight, kl_ramp=kl_ramp, **others)
-        self.rank, self.samples = rank, samples
-        self.noise, self.final_noise = noise, final_noise
-        self.mean = xavier_linear(hidden, bits)
-        self.std = xavier_linear(hidden, bits)
-        self.factors = xavier_linear(hidden, bits * rank)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
+    kl_weight = 0.1
+    kl_ramp = 1.0
+    rank: int = Field(10, ge=1, description="Rank k of U, the number of ways in which bits vary together.")
+    samples: int = Field(10, ge=1, description="Number M of components of the bound.")
+    noise: float = Field(1.0, ge=0, description="Standard deviation nu of the decoder's noise at the start.")
+    final_noise: float = Field(0.9, ge=0, description="Standard deviation nu at the end of training.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.mean = xavier_linear(self.hidden, self.bits)
+        self.std = xavier_linear(self.hidden, self.bits)
+        self.factors = xavier_linear(self.hidden, self.bits * self.rank)
+        self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         r = self.posterior_logits(batch, 1 + self.samples, progress.generator)

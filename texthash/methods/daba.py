@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
-from texthash.errors import UsageError, nearest_name
+from texthash.errors import UsageError
 from texthash.methods.base import Card, Optimizers, Progress, Role
 from texthash.methods.generative import GenerativeMethod
 from texthash.nn import transport
@@ -31,7 +32,8 @@ from texthash.nn.matching import fair_coins
 from texthash.nn.sequences import SequenceDecoder, SequenceEncoder
 from texthash.nn.spaces import Choice, LogUniform, Uniform
 
-DISTANCES: dict[str, Callable[..., Tensor]] = {
+Distance = Literal["assigned", "sliced", "componentwise"]
+DISTANCES: dict[Distance, Callable[..., Tensor]] = {
     "assigned": transport.assigned_distance,
     "sliced": transport.sliced_distance,
     "componentwise": transport.componentwise_distance,
@@ -40,26 +42,6 @@ DISTANCES: dict[str, Callable[..., Tensor]] = {
 
 class DABA(GenerativeMethod):
     """Denoising adversarial binary autoencoder.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        embedding: Width of word vectors.
-        channels: Filters of each convolution.
-        window: Words under a filter of the encoder.
-        hidden: Width H of the encoder's last layer.
-        length: Words of a document that are read.
-        places: Words of a document at which the distribution over all words is computed in a step.
-        dropout: Probability of dropping a hidden feature in training.
-        keep: Share of words left by the corruption.
-        distance: L_W by the optimal assignment; ``sliced`` and ``componentwise`` are cheaper.
-        reconstruction_steps: Steps of L_rec in a round.
-        distance_steps: Steps of L_W that follow them.
-        distance_weight: Learning rate of the steps of L_W, relative to the others.
-        learning_rate: Of Adam.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch; the assignment takes O(B^3).
-        weighting: Not used: words are read in order.
 
     Raises:
         UsageError: there is no such distance.
@@ -92,43 +74,44 @@ class DABA(GenerativeMethod):
 
     decoder: SequenceDecoder
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        embedding: int = 64,
-        channels: int = 128,
-        window: int = 3,
-        hidden: int = 500,
-        length: int = 128,
-        places: int = 4,
-        dropout: float = 0.2,
-        keep: float = 0.8,
-        distance: str = "assigned",
-        reconstruction_steps: int = 5,
-        distance_steps: int = 1,
-        distance_weight: float = 0.1,
-        learning_rate: float = 5e-3,
-        epochs: int = 25,
-        batch_size: int = 128,
-        weighting: Weighting = "tfidf",
-    ) -> None:
-        super().__init__(
-            shape, bits, weighting=weighting, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size
-        )
-        if distance not in DISTANCES:
+    embedding: int = Field(64, ge=1, description="Width of word vectors.")
+    channels: int = Field(128, ge=1, description="Filters of each convolution.")
+    window: int = Field(3, ge=1, description="Words under a filter of the encoder, an odd number.")
+    hidden: int = Field(500, ge=1, description="Width H of the encoder's last layer.")
+    length: int = Field(128, ge=1, description="Words of a document that are read.")
+    places: int = Field(
+        4, ge=1, description="Words of a document at which the distribution over all words is computed in a step."
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Probability of dropping a hidden feature in training.")
+    keep: float = Field(0.8, gt=0, le=1, description="Share of words left by the corruption.")
+    distance: Distance = Field(
+        "assigned", description="L_W by the optimal assignment; sliced and componentwise are cheaper."
+    )
+    reconstruction_steps: int = Field(5, ge=1, description="Steps of L_rec in a round.")
+    distance_steps: int = Field(1, ge=0, description="Steps of L_W that follow them.")
+    distance_weight: float = Field(
+        0.1, ge=0, description="Learning rate of the steps of L_W, relative to that of the others."
+    )
+    learning_rate = 5e-3
+    epochs = 25
+    batch_size: int = Field(128, ge=1, description="Documents in a batch; the assignment takes O(B^3).")
+    weighting: Weighting = Field("tfidf", description="Not used: words are read in order.")
+
+    @classmethod
+    def check_together(cls, values: Mapping[str, Any]) -> None:
+        if values["window"] % 2 == 0:
             raise UsageError(
-                f"daba has no distance {distance!r} ({nearest_name(distance, DISTANCES)}).",
-                f"choose one of: {', '.join(DISTANCES)}.",
+                f"method.params.window={values['window']}: window of daba has to be an odd number.",
+                "choose one more or one less.",
             )
-        self.inputs = replace(self.inputs, max_length=length)
-        self.places, self.keep = places, keep
-        self.distance, self.distance_weight = distance, distance_weight
-        self.reconstruction_steps, self.distance_steps = reconstruction_steps, distance_steps
-        self.encoder = SequenceEncoder(shape.vocabulary, embedding, channels, window, hidden, dropout)
-        self.logits = xavier_linear(hidden, bits)
-        self.decoder = SequenceDecoder(bits, shape.vocabulary, embedding, channels, length)
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        words = self.shape.vocabulary
+        self.inputs = replace(self.inputs, max_length=self.length)
+        self.encoder = SequenceEncoder(words, self.embedding, self.channels, self.window, self.hidden, self.dropout)
+        self.logits = xavier_linear(self.hidden, self.bits)
+        self.decoder = SequenceDecoder(self.bits, words, self.embedding, self.channels, self.length)
 
     def optimizers(self) -> Optimizers:
         encoder = [*self.encoder.parameters(), *self.logits.parameters()]

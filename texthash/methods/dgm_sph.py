@@ -24,13 +24,13 @@ near documents; where many do, each has one bit, and all count alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch, batches
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, Role, Stage
 from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.spaces import Choice, IntUniform, LogUniform
@@ -40,14 +40,7 @@ READ_AT_ONCE = 1024
 
 
 class DGMSpH(PretrainedAutoencoder):
-    """Deep generative model and spectral hashing.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        features: Width d.
-        others: Those of :class:`~texthash.methods.rbm_autoencoder.PretrainedAutoencoder`.
-    """
+    """Deep generative model and spectral hashing."""
 
     card = Card(
         name="dgm_sph",
@@ -71,12 +64,18 @@ class DGMSpH(PretrainedAutoencoder):
     }
     gaussian, replicated, tuning_is_last = True, True, False
 
-    def __init__(self, shape: CorpusShape, bits: int, *, features: int = 64, **others: Any) -> None:
-        super().__init__(shape, bits, features, **others)
+    features: int = Field(64, ge=2, description="Width d of the features.")
+
+    @property
+    def top_width(self) -> int:
+        return self.features
+
+    def make_layers(self) -> None:
+        super().make_layers()
         # All but one: the eigensolver finds fewer components than there are features.
-        components = min(bits, features - 1)
-        self.projection = nn.Linear(features, components).requires_grad_(False)
-        self.modes = SpectralModes(components, bits)
+        components = min(self.bits, self.features - 1)
+        self.projection = nn.Linear(self.features, components).requires_grad_(False)
+        self.modes = SpectralModes(components, self.bits)
 
     def stages(self) -> Sequence[Stage]:
         return (*super().stages(), ClosedForm("eigenfunctions", self.choose_eigenfunctions))

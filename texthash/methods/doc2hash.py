@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import Supervised, VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder
@@ -30,20 +29,7 @@ from texthash.nn.spaces import Choice, LogUniform
 
 
 class Doc2Hash(VariationalMethod):
-    """Hashing with categorical latent variables.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        temperature: tau at the start.
-        end_temperature: tau after annealing.
-        annealing: Share of training over which tau falls.
-        flat_divergence: KL as the authors' code has it, of one softmax over all 2m logits from 1/2 each, which may be
-            below zero; to compare with that.
-        batch_size: Documents in a batch.
-        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
-    """
+    """Hashing with categorical latent variables."""
 
     card = Card(
         name="doc2hash",
@@ -71,24 +57,20 @@ class Doc2Hash(VariationalMethod):
         "kl_weight": LogUniform(0.03, 2.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        temperature: float = 1.0,
-        end_temperature: float = 0.1,
-        annealing: float = 0.005,
-        flat_divergence: bool = False,
-        batch_size: int = 100,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
-        self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
-        self.flat_divergence = flat_divergence
-        self.logits = xavier_linear(hidden, self.width)
-        self.decoder = SoftmaxDecoder(self.width, shape.vocabulary)
+    batch_size = 100
+    temperature: float = Field(1.0, gt=0, description="Temperature tau at the start.")
+    end_temperature: float = Field(0.1, gt=0, description="Temperature tau after annealing.")
+    annealing: float = Field(0.005, ge=0, le=1, description="Share of training over which tau falls.")
+    flat_divergence: bool = Field(
+        False,
+        description="The divergence of the authors' code, of one softmax over all 2m logits from 1/2 each, which may "
+        "be below zero; to compare with that code.",
+    )
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.logits = xavier_linear(self.hidden, self.width)
+        self.decoder = SoftmaxDecoder(self.width, self.shape.vocabulary)
 
     @property
     def width(self) -> int:
@@ -111,7 +93,7 @@ class Doc2Hash(VariationalMethod):
 
 
 class SupervisedDoc2Hash(Supervised, Doc2Hash):
-    """Doc2hash whose code also has to tell the labels of its document. Arguments: those of both."""
+    """Doc2hash whose code also has to tell the labels of its document."""
 
     card = replace(
         Doc2Hash.card,

@@ -14,14 +14,13 @@ become certain at no cost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
-from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import BagAutoencoder
 from texthash.nn import matching
@@ -32,23 +31,11 @@ from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import exponential_decay
 from texthash.nn.spaces import Choice, LogUniform
 
-DIVERGENCES = ("mmd", "multiquadric", "sinkhorn", "moments")
+Divergence = Literal["mmd", "multiquadric", "sinkhorn", "moments"]
 
 
 class DWAE(BagAutoencoder):
     """Discrete Wasserstein autoencoder.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        temperature: tau at the start.
-        end_temperature: tau after annealing.
-        annealing: Share of training over which tau falls.
-        divergence: D: mmd, multiquadric, sinkhorn or moments.
-        divergence_weight: lambda.
-        batch_size: Documents in a batch; the more, the better D is known.
-        others: Those of :class:`~texthash.methods.generative.BagAutoencoder`.
 
     Raises:
         UsageError: there is no such divergence.
@@ -74,34 +61,21 @@ class DWAE(BagAutoencoder):
         "learning_rate": LogUniform(5e-4, 8e-3),
         "batch_size": Choice(128, 256, 512),
         "end_temperature": LogUniform(0.1, 1.0),
-        "divergence": Choice(*DIVERGENCES),
+        "divergence": Choice(*get_args(Divergence)),
         "divergence_weight": LogUniform(1.0, 1000.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        temperature: float = 1.0,
-        end_temperature: float = 0.5,
-        annealing: float = 0.1,
-        divergence: str = "multiquadric",
-        divergence_weight: float = 50.0,
-        batch_size: int = 128,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, batch_size=batch_size, **others)
-        if divergence not in DIVERGENCES:
-            raise UsageError(
-                f"dwae has no divergence {divergence!r} ({nearest_name(divergence, DIVERGENCES)}).",
-                f"choose one of: {', '.join(DIVERGENCES)}.",
-            )
-        self.temperature, self.end_temperature, self.annealing = temperature, end_temperature, annealing
-        self.divergence, self.divergence_weight = divergence, divergence_weight
-        self.logits = xavier_linear(hidden, 2 * bits)
-        self.decoder = SoftmaxDecoder(2 * bits, shape.vocabulary)
+    batch_size = 128
+    temperature: float = Field(1.0, gt=0, description="Temperature tau at the start.")
+    end_temperature: float = Field(0.5, gt=0, description="Temperature tau after annealing.")
+    annealing: float = Field(0.1, ge=0, le=1, description="Share of training over which tau falls.")
+    divergence: Divergence = Field("multiquadric", description="Divergence D.")
+    divergence_weight: float = Field(50.0, ge=0, description="Weight lambda of the divergence.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.logits = xavier_linear(self.hidden, 2 * self.bits)
+        self.decoder = SoftmaxDecoder(2 * self.bits, self.shape.vocabulary)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         q = self.pairs(batch)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
 from texthash.nn.categories import LabelHead
 from texthash.nn.decoders import WordDecoder
@@ -25,14 +24,6 @@ class GenerativeMethod(HashMethod):
 
     A subclass sets ``decoder`` and gives ``loss`` and ``activations``.
 
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length of the code.
-        learning_rate: Of Adam.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        weighting: Of the words of the input.
-
     Attributes:
         decoder: From codes to words.
         labels: From codes to labels, in variants that learn from these (:class:`Supervised`); else None.
@@ -41,18 +32,11 @@ class GenerativeMethod(HashMethod):
     decoder: WordDecoder
     labels: LabelHead | None
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        learning_rate: float = 3e-3,
-        epochs: int = 40,
-        batch_size: int = 64,
-        weighting: Weighting = "tfidf",
-    ) -> None:
-        super().__init__(shape, bits, weighting)
-        self.learning_rate, self.epochs, self.batch_size = learning_rate, epochs, batch_size
+    learning_rate: float = Field(3e-3, gt=0, description="Learning rate of Adam.")
+    epochs: int = Field(40, ge=1, description="Passes over the training documents.")
+    batch_size: int = Field(64, ge=1, description="Documents in a batch.")
+
+    def make_layers(self) -> None:
         self.labels = None
 
     def stages(self) -> Sequence[Stage]:
@@ -91,34 +75,22 @@ class GenerativeMethod(HashMethod):
 class Supervised(GenerativeMethod):
     """Makes a method learn labels too, ``class SupervisedNASH(Supervised, NASH)``: its loss becomes
 
-        loss  +  w_y L_y(z),   L_y the cross entropy of y^ = z W + b, a binary one where documents have several labels.
+        loss  +  w_y L_y(z),   L_y the cross entropy of y^ = z W + b,
 
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length of the code.
-        label_weight: Final weight w_y of the labels.
-        label_ramp: Share of training over which w_y rises from 0.
-        others: Those of the method.
+    a binary one where documents have several labels.
     """
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, label_weight: float = 150.0, label_ramp: float = 0.1, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.labels = LabelHead(self.width, shape.labels, shape.multi_label, label_weight, label_ramp)
+    label_weight: float = Field(150.0, ge=0, description="Final weight w_y of the labels.")
+    label_ramp: float = Field(0.1, ge=0, le=1, description="Share of training over which w_y rises from 0.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        shape = self.shape
+        self.labels = LabelHead(self.width, shape.labels, shape.multi_label, self.label_weight, self.label_ramp)
 
 
 class BagAutoencoder(GenerativeMethod):
-    """Base of those whose encoder is an MLP over the words, h: V -> H -> ... -> H, without their order.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length of the code.
-        hidden: Width H of the encoder.
-        layers: Hidden layers of the encoder.
-        dropout: Probability of dropping a hidden feature in training.
-        others: Those of :class:`GenerativeMethod`.
-    """
+    """Base of those whose encoder is an MLP over the words, h: V -> H -> ... -> H, without their order."""
 
     search_space = {
         "learning_rate": LogUniform(1e-3, 8e-3),
@@ -126,18 +98,13 @@ class BagAutoencoder(GenerativeMethod):
         "dropout": Uniform(0.05, 0.5),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        layers: int = 2,
-        dropout: float = 0.2,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.encoder = MLPEncoder(shape.vocabulary, hidden, layers, dropout)
+    hidden: int = Field(500, ge=1, description="Width H of the encoder.")
+    layers: int = Field(2, ge=1, description="Number of hidden layers of the encoder.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Probability of dropping a hidden feature in training.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.encoder = MLPEncoder(self.shape.vocabulary, self.hidden, self.layers, self.dropout)
 
 
 class VariationalMethod(BagAutoencoder):
@@ -146,22 +113,12 @@ class VariationalMethod(BagAutoencoder):
         - E log p(x | z)  +  w_KL KL(q(z | x) || p(z)).
 
     A subclass gives ``sample``, or a ``loss`` of its own.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length of the code.
-        kl_weight: Final weight w_KL.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        others: Those of :class:`BagAutoencoder`.
     """
 
     search_space = {**BagAutoencoder.search_space, "kl_weight": LogUniform(0.03, 1.0)}
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, kl_weight: float = 1.0, kl_ramp: float = 0.0, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.kl_weight, self.kl_ramp = kl_weight, kl_ramp
+    kl_weight: float = Field(1.0, ge=0, description="Final weight w_KL of the divergence.")
+    kl_ramp: float = Field(0.0, ge=0, le=1, description="Share of training over which w_KL rises from 0.")
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         """What the decoder sees of each document, [B, m], and its KL(q(z | x) || p(z)) [B]."""

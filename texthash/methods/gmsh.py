@@ -20,12 +20,11 @@ below its one at each weight; 80 come up to it, and not above.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.vdsh import VDSH
 from texthash.nn.encoders import SparseLinear
@@ -35,15 +34,7 @@ from texthash.nn.spaces import Choice, LogUniform
 
 
 class GMSH(VDSH):
-    """Document hashing with a Gaussian mixture prior.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        components: Number K of components.
-        prior_std: How far apart the means of the components start.
-        others: Those of :class:`~texthash.methods.vdsh.VDSH`.
-    """
+    """Document hashing with a Gaussian mixture prior."""
 
     card = replace(
         VDSH.card,
@@ -62,12 +53,13 @@ class GMSH(VDSH):
     )
     search_space = {**VDSH.search_space, "components": Choice(10, 20, 40, 80), "prior_std": LogUniform(0.1, 3.0)}
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, components: int = 20, prior_std: float = 1.0, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.responsibilities = SparseLinear(shape.vocabulary, components)
-        self.prior = GaussianMixture(components, bits, prior_std)
+    components: int = Field(20, ge=1, description="Number K of components.")
+    prior_std: float = Field(1.0, ge=0, description="Standard deviation of the means of the components at the start.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.responsibilities = SparseLinear(self.shape.vocabulary, self.components)
+        self.prior = GaussianMixture(self.components, self.bits, self.prior_std)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.posterior(batch)

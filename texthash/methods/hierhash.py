@@ -13,13 +13,12 @@ Pseudo-labels are the most probable prototypes: c^ = argmax q(c | z), f^ = argma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress
 from texthash.methods.vdsh import VDSH
 from texthash.nn.estimators import gaussian_sample
@@ -29,19 +28,7 @@ from texthash.nn.spaces import IntUniform, LogUniform
 
 
 class HierHash(VDSH):
-    """Hashing with multi-grained prototypes.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        coarse: Number of coarse prototypes.
-        fine: Number of fine ones of each.
-        contrast_fine: Final weight w_f.
-        contrast_coarse: Final weight w_c.
-        contrast_ramp: Share of training over which both rise from 0: at the start pseudo-labels say nothing.
-        temperature: Of the contrast.
-        others: Those of :class:`~texthash.methods.vdsh.VDSH`.
-    """
+    """Hashing with multi-grained prototypes."""
 
     card = Card(
         name="hierhash",
@@ -64,23 +51,21 @@ class HierHash(VDSH):
         "contrast_coarse": LogUniform(0.1, 30.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        coarse: int = 10,
-        fine: int = 5,
-        contrast_fine: float = 2.0,
-        contrast_coarse: float = 1.0,
-        contrast_ramp: float = 0.5,
-        temperature: float = 0.1,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, **others)
-        self.contrast_fine, self.contrast_coarse = contrast_fine, contrast_coarse
-        self.contrast_ramp, self.temperature = contrast_ramp, temperature
-        self.prototypes = HierarchicalPrototypes(coarse, fine, bits)
+    coarse: int = Field(10, ge=1, description="Number of coarse prototypes.")
+    fine: int = Field(5, ge=1, description="Number of fine prototypes of each coarse one.")
+    contrast_fine: float = Field(2.0, ge=0, description="Final weight w_f of the fine contrast.")
+    contrast_coarse: float = Field(1.0, ge=0, description="Final weight w_c of the coarse contrast.")
+    contrast_ramp: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of training over which both weights rise from 0: at the start pseudo-labels say nothing.",
+    )
+    temperature: float = Field(0.1, gt=0, description="Temperature of the contrast.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.prototypes = HierarchicalPrototypes(self.coarse, self.fine, self.bits)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         mean, log_variance = self.posterior(batch)

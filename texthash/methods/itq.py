@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spaces import Choice
@@ -25,6 +25,8 @@ from texthash.nn.spectral import principal_components
 
 
 class ITQ(HashMethod):
+    """Iterative quantization of principal components."""
+
     card = Card(
         name="itq",
         title="Iterative Quantization: A Procrustean Approach to Learning Binary Codes",
@@ -36,10 +38,10 @@ class ITQ(HashMethod):
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, iterations: int = 50, weighting: Weighting = "tfidf") -> None:
-        super().__init__(shape, bits, weighting)
-        self.iterations = iterations
-        self.projection = SparseLinear(shape.vocabulary, bits)
+    iterations: int = Field(50, ge=1, description="Alternations of codes and rotation.")
+
+    def make_layers(self) -> None:
+        self.projection = SparseLinear(self.shape.vocabulary, self.bits)
         self.requires_grad_(False)
 
     def stages(self) -> Sequence[Stage]:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 
 
 class LSH(HashMethod):
+    """Random hyperplanes."""
+
     card = Card(
         name="lsh",
         title="Similarity Estimation Techniques from Rounding Algorithms",
@@ -28,9 +28,8 @@ class LSH(HashMethod):
         citation="Charikar, 2002",
     )
 
-    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
-        super().__init__(shape, bits, weighting)
-        self.hyperplanes = SparseLinear(shape.vocabulary, bits)
+    def make_layers(self) -> None:
+        self.hyperplanes = SparseLinear(self.shape.vocabulary, self.bits)
         self.hyperplanes.weight.data.normal_()
         self.requires_grad_(False)
 

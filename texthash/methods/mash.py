@@ -12,13 +12,13 @@ L_rp is in :mod:`texthash.nn.few_bit`; L_bb, L_bd and E are in :mod:`texthash.nn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, Progress, Role, sum_terms
 from texthash.methods.generative import BagAutoencoder
 from texthash.nn.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
@@ -31,24 +31,7 @@ from texthash.nn.spaces import LogUniform, Uniform
 
 
 class MASH(BagAutoencoder):
-    """Relevance propagation and balance over the corpus, without noise.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        long_bits: Width of the longer code l.
-        dropout: Probability of dropping a hidden feature in training.
-        relevance: Weight w_rp of relevance propagation.
-        bit_balance: Weight w_bb.
-        decorrelation: Weight w_bd.
-        balance_from: Share of training after which the balance terms count.
-        memory_alpha: Share of an epoch for which signs in the memory are believed at the start.
-        learning_rate: Of Adam.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        others: Those of :class:`~texthash.methods.generative.BagAutoencoder`.
-    """
+    """Relevance propagation and balance over the corpus, without noise."""
 
     memory: ExemplarMemory
     training_only = frozenset({"memory"})
@@ -79,40 +62,26 @@ class MASH(BagAutoencoder):
         "balance_from": Uniform(0.1, 0.9),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 1000,
-        long_bits: int = 128,
-        dropout: float = 0.1,
-        relevance: float = 0.5,
-        bit_balance: float = 1.0,
-        decorrelation: float = 0.01,
-        balance_from: float = 0.5,
-        memory_alpha: float = 0.5,
-        learning_rate: float = 1e-3,
-        epochs: int = 30,
-        batch_size: int = 128,
-        **others: Any,
-    ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            hidden=hidden,
-            dropout=dropout,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            **others,
-        )
-        self.relevance, self.bit_balance, self.decorrelation = relevance, bit_balance, decorrelation
-        self.balance_from, self.memory_alpha = balance_from, memory_alpha
-        self.long = xavier_linear(hidden, long_bits)
-        self.short = xavier_linear(long_bits, bits)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
-        self.binarizer = MedianBinarizer(bits)
+    hidden = 1000
+    dropout = 0.1
+    learning_rate = 1e-3
+    epochs = 30
+    batch_size = 128
+    long_bits: int = Field(128, ge=1, description="Width of the longer code l.")
+    relevance: float = Field(0.5, ge=0, description="Weight w_rp of relevance propagation.")
+    bit_balance: float = Field(1.0, ge=0, description="Weight w_bb of the balance of bits.")
+    decorrelation: float = Field(0.01, ge=0, description="Weight w_bd of the decorrelation of bits.")
+    balance_from: float = Field(0.5, ge=0, le=1, description="Share of training after which the balance terms count.")
+    memory_alpha: float = Field(
+        0.5, ge=0, le=1, description="Share of an epoch for which signs in the memory are believed at the start."
+    )
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.long = xavier_linear(self.hidden, self.long_bits)
+        self.short = xavier_linear(self.long_bits, self.bits)
+        self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary)
+        self.binarizer = MedianBinarizer(self.bits)
 
     def attach(self, train: Split) -> None:
         memory = ExemplarMemory(len(train), self.bits, self.memory_alpha)

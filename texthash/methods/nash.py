@@ -9,13 +9,11 @@ bits       1[p > 1/2]: no median, the point of training end to end
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder
@@ -26,15 +24,7 @@ from texthash.nn.spaces import Choice
 
 
 class NASH(VariationalMethod):
-    """Generative hashing with Bernoulli codes.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        stochastic: Draw the thresholds u in training; else u = 1/2.
-        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
-    """
+    """Generative hashing with Bernoulli codes."""
 
     card = Card(
         name="nash",
@@ -53,13 +43,12 @@ class NASH(VariationalMethod):
     )
     search_space = {**VariationalMethod.search_space, "stochastic": Choice(True, False)}
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, hidden: int = 500, stochastic: bool = True, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, **others)
-        self.stochastic = stochastic
-        self.logits = xavier_linear(hidden, bits)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary)
+    stochastic: bool = Field(True, description="Draw the thresholds u in training; else u = 1/2.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.logits = xavier_linear(self.hidden, self.bits)
+        self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         hidden = self.encoder(batch)

@@ -8,12 +8,11 @@ NASH-DN-S   NASH-DN  +  w_y L_y(z~),  L_y the (binary) cross entropy of y^ = z~ 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
@@ -23,14 +22,7 @@ from texthash.nn.spaces import LogUniform, Uniform
 
 
 class NoisyNASH(NASH):
-    """NASH with noise of one strength.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        noise: Standard deviation s of the noise.
-        others: Those of :class:`~texthash.methods.nash.NASH`.
-    """
+    """NASH with noise of one strength."""
 
     card = replace(
         NASH.card,
@@ -40,24 +32,14 @@ class NoisyNASH(NASH):
     )
     search_space = {**NASH.search_space, "noise": Uniform(0.05, 1.0)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, noise: float = 0.5, **others: Any) -> None:
-        super().__init__(shape, bits, **others)
-        self.noise = noise
+    noise: float = Field(0.5, ge=0, description="Standard deviation s of the noise.")
 
     def noisy(self, z: Tensor, hidden: Tensor, progress: Progress) -> Tensor:
         return z + self.noise * torch.randn(z.shape, generator=progress.generator, device=z.device, dtype=z.dtype)
 
 
 class DataDependentNASH(NASH):
-    """NASH with noise that depends on the document.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder, from whose last layer the noise is read too.
-        noise: Standard deviation of the noise at the start.
-        others: Those of :class:`~texthash.methods.nash.NASH`.
-    """
+    """NASH with noise that depends on the document."""
 
     card = replace(
         NASH.card,
@@ -71,17 +53,19 @@ class DataDependentNASH(NASH):
     )
     search_space = {**NASH.search_space, "noise": Uniform(0.05, 1.0)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, hidden: int = 500, noise: float = 0.5, **others: Any) -> None:
-        super().__init__(shape, bits, hidden=hidden, **others)
-        self.log_variance = xavier_linear(hidden, bits)
-        torch.nn.init.constant_(self.log_variance.bias, 2 * float(torch.log(torch.tensor(noise))))
+    noise: float = Field(0.5, gt=0, description="Standard deviation of the noise at the start.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.log_variance = xavier_linear(self.hidden, self.bits)
+        torch.nn.init.constant_(self.log_variance.bias, 2 * float(torch.log(torch.tensor(self.noise))))
 
     def noisy(self, z: Tensor, hidden: Tensor, progress: Progress) -> Tensor:
         return gaussian_sample(z, self.log_variance(hidden), progress.generator)
 
 
 class SupervisedNASH(Supervised, DataDependentNASH):
-    """NASH with data-dependent noise whose code also tells labels. Arguments: those of both."""
+    """NASH with data-dependent noise whose code also predicts labels."""
 
     card = replace(
         DataDependentNASH.card,
@@ -94,7 +78,5 @@ class SupervisedNASH(Supervised, DataDependentNASH):
     )
     search_space = {**DataDependentNASH.search_space, "label_weight": LogUniform(1.0, 300.0)}
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, label_weight: float = 50.0, label_ramp: float = 0.0, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, label_weight=label_weight, label_ramp=label_ramp, **others)
+    label_weight = 50.0
+    label_ramp = 0.0

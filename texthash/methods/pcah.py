@@ -10,15 +10,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spectral import principal_components
 
 
 class PCAH(HashMethod):
+    """Signs of principal components."""
+
     card = Card(
         name="pcah",
         title="Semi-Supervised Hashing for Large-Scale Search (its unsupervised baseline)",
@@ -29,9 +30,8 @@ class PCAH(HashMethod):
         fidelity="reconstructed",
     )
 
-    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
-        super().__init__(shape, bits, weighting)
-        self.projection = SparseLinear(shape.vocabulary, bits)
+    def make_layers(self) -> None:
+        self.projection = SparseLinear(self.shape.vocabulary, self.bits)
         self.requires_grad_(False)
 
     def stages(self) -> Sequence[Stage]:

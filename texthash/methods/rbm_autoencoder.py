@@ -13,11 +13,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
 from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
 from texthash.nn.encoders import xavier_linear
@@ -26,21 +27,6 @@ from texthash.nn.reconstruction import word_log_likelihood
 
 class PretrainedAutoencoder(HashMethod):
     """Base of methods with a stack of machines.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length of the code.
-        top: Width of the top layer.
-        words: How many of the most frequent words are read.
-        hidden: Width of the two layers below the top.
-        pretraining_epochs: Of each machine; 0 leaves the layers at their random start.
-        pretraining_rate: Learning rate of CD-1.
-        init: Standard deviation of the machines' weights at the start. Adam moves all weights by as much at first, so
-            units that start nearly alike stay alike.
-        epochs: Of fine-tuning.
-        learning_rate: Of Adam in fine-tuning.
-        batch_size: Documents in a batch.
-        weighting: Not used: words are counted.
 
     Attributes:
         gaussian: The top units are Gaussian, and linear in the unrolled encoder.
@@ -53,29 +39,36 @@ class PretrainedAutoencoder(HashMethod):
     replicated: ClassVar[bool]
     tuning_is_last: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        top: int,
-        *,
-        words: int = 2000,
-        hidden: int = 500,
-        pretraining_epochs: int = 10,
-        pretraining_rate: float = 1e-3,
-        init: float = 0.01,
-        epochs: int = 10,
-        learning_rate: float = 1e-3,
-        batch_size: int = 100,
-        weighting: Weighting = "counts",
-    ) -> None:
-        super().__init__(shape, bits, weighting)
-        self.pretraining_epochs, self.pretraining_rate = pretraining_epochs, pretraining_rate
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        words = min(words, shape.vocabulary)
-        self.register_buffer("places", torch.full((shape.vocabulary,), -1))
-        self.bottom = CountRBM(words, hidden, self.replicated, init)
-        self.middle, self.top = RBM(hidden, hidden, std=init), RBM(hidden, top, self.gaussian, init)
+    word_count: int = Field(
+        2000, ge=1, alias="words", description="Number of words that are read, the most frequent ones."
+    )
+    hidden: int = Field(500, ge=1, description="Width of the two layers below the top.")
+    pretraining_epochs: int = Field(
+        10, ge=0, description="Epochs of each machine; 0 leaves the layers at their random start."
+    )
+    pretraining_rate: float = Field(1e-3, gt=0, description="Learning rate of CD-1.")
+    init: float = Field(
+        0.01,
+        gt=0,
+        description="Standard deviation of the machines' weights at the start. Adam moves all weights by as much at "
+        "first, so units that start nearly alike stay alike.",
+    )
+    epochs: int = Field(10, ge=1, description="Epochs of fine-tuning.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam in fine-tuning.")
+    batch_size: int = Field(100, ge=1, description="Documents in a batch.")
+    weighting: Weighting = Field("counts", description="Not used: words are counted.")
+
+    @property
+    @abstractmethod
+    def top_width(self) -> int:
+        """Width of the top layer."""
+
+    def make_layers(self) -> None:
+        vocabulary, hidden, top = self.shape.vocabulary, self.hidden, self.top_width
+        words = min(self.word_count, vocabulary)
+        self.register_buffer("places", torch.full((vocabulary,), -1))
+        self.bottom = CountRBM(words, hidden, self.replicated, self.init)
+        self.middle, self.top = RBM(hidden, hidden, std=self.init), RBM(hidden, top, self.gaussian, self.init)
         self.down_top, self.down_middle = xavier_linear(top, hidden), xavier_linear(hidden, hidden)
         self.words = xavier_linear(hidden, words)
 
@@ -131,7 +124,7 @@ class PretrainedAutoencoder(HashMethod):
             else:
                 machine = self.middle if number == 1 else self.top
                 with torch.no_grad():
-                    below = self.features(v, number)
+                    below = self.probabilities(v, number)
                     terms = {"error": (machine.reconstruct(below, progress.generator) - below).square().mean()}
                 loss = machine.contrastive_loss(below, progress.generator)
             progress.workers.minimise(loss, optimizers["main"])
@@ -154,14 +147,14 @@ class PretrainedAutoencoder(HashMethod):
         """Counts of the frequent words."""
         return frequent_words(batch, self.places, batch.counts)
 
-    def features(self, v: Words, layers: int) -> Tensor:
+    def probabilities(self, v: Words, layers: int) -> Tensor:
         """Probabilities of the hidden units of the first one or two machines, [B, H]."""
         hidden = torch.sigmoid(self.bottom.hidden_input(v))
         return hidden if layers == 1 else torch.sigmoid(self.middle.hidden_input(hidden))
 
     def encode(self, v: Words) -> Tensor:
         """f: what the top units get from below, [B, top]."""
-        return self.top.hidden_input(self.features(v, 2))
+        return self.top.hidden_input(self.probabilities(v, 2))
 
     @abstractmethod
     def code(self, top: Tensor, batch: Batch) -> Tensor:

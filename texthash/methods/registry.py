@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from texthash.config import Preset
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError, nearest_name
-from texthash.methods.base import HashMethod
+from texthash.methods.base import HashMethod, Printed
+from texthash.methods.hyperparameters import parameters_of
 
 
 @cache
@@ -42,55 +44,40 @@ def get_method(name: str) -> type[HashMethod]:
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
-    """Keyword hyper-parameters of a method with their published values.
-
-    A variant of a method names its own and takes the others as ``**others``, to hand them to the method it is one of.
-    """
-    found: dict[str, Any] = {}
-    for cls in get_method(name).__mro__:
-        if "__init__" in vars(cls):
-            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
-            own = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-            found = {**own, **found}
-            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-                break
-    return found
+    """Hyper-parameters of a method with their defaults."""
+    return {parameter.name: parameter.default for parameter in parameters_of(get_method(name)).values()}
 
 
-def resolve(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """All hyper-parameters of a method: the published values, with those of ``params`` in their place.
+def resolve(name: str, params: Mapping[str, Any], preset: Preset = "default") -> dict[str, Any]:
+    """Return all hyper-parameters of a method.
+
+    Args:
+        name: Registry name.
+        params: Those that are given.
+        preset: Where the others come from: the defaults; or, for ``paper``, what was printed, and the defaults where
+            that is not known.
 
     Raises:
-        UsageError: unknown method or hyper-parameter, naming the nearest; a value of another type than the published.
+        UsageError: unknown method or hyper-parameter (with the nearest), a value out of range or of another type, or
+            nothing printed is known of the method.
     """
-    resolved = hyperparameters(name)
-    for key in params:
-        if key not in resolved:
-            raise UsageError(
-                f"method.params.{key}={params[key]!r}: {name} has no hyper-parameter {key!r} "
-                f"({nearest_name(key, resolved)}).",
-                f"take it out of the configuration; those of {name} are: {', '.join(resolved) or 'none'}.",
-            )
-        if not _is_like(params[key], resolved[key]):
-            raise UsageError(
-                f"method.params.{key}={params[key]!r} is a {type(params[key]).__name__}, not as the published "
-                f"{resolved[key]!r}.",
-                f"give a {type(resolved[key]).__name__}.",
-            )
-    return {**resolved, **params}
+    cls = get_method(name)
+    return cls.resolve({**(printed(name).values if preset == "paper" else {}), **params})
 
 
-def _is_like(value: Any, published: Any) -> bool:
-    """Whether a value has the type of the published one; whole numbers are real numbers too, and null is like all."""
-    if value is None or published is None:
-        return True
-    if isinstance(published, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(published, bool)
-    if isinstance(published, float):
-        return isinstance(value, int | float)
-    return (
-        isinstance(value, list | tuple) if isinstance(published, list | tuple) else isinstance(value, type(published))
-    )
+def printed(name: str) -> Printed:
+    """Return the printed hyper-parameters of a method.
+
+    Raises:
+        UsageError: none are known.
+    """
+    paper = get_method(name).card.paper
+    if paper is None:
+        raise UsageError(
+            f"method.preset=paper: no printed hyper-parameters of {name} are known.",
+            f"use method.preset=default; `texthash methods show {name}` prints what is known.",
+        )
+    return paper
 
 
 def build(
@@ -102,16 +89,13 @@ def build(
         name: Registry name.
         shape: Sizes of the corpus.
         bits: Length of the code.
-        params: Hyper-parameters that differ from the published ones.
+        params: Hyper-parameters that differ from the defaults.
         seed: Of the initial weights; torch's global generator is left as it was.
 
     Raises:
         UsageError: unknown method or hyper-parameter, or a value that the method refuses.
     """
     cls = get_method(name)
-    resolved = resolve(name, params or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        method = cls(shape, bits, **resolved)
-    method.hyperparameters = resolved
-    return method
+        return cls(shape, bits, **(params or {}))

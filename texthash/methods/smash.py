@@ -16,13 +16,12 @@ validation (random60, 32 bits) after 1, 2, 4, 8 and 20 epochs:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.mash import MASH
@@ -32,15 +31,7 @@ from texthash.nn.spaces import LogUniform, Uniform
 
 
 class SMASH(MASH):
-    """MASH that also tells the words of a document from copies in which words are masked.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        noise: sigma; a word stays with probability min(1, |n|), n ~ N(0, (1 - sigma)^2) drawn anew for each.
-        copies: Number S of masked copies.
-        others: Those of :class:`MASH`.
-    """
+    """MASH that also tells the words of a document from copies in which words are masked."""
 
     card = replace(
         MASH.card,
@@ -54,9 +45,13 @@ class SMASH(MASH):
     )
     search_space = {**MASH.search_space, "noise": Uniform(0.1, 0.9)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, noise: float = 0.6, copies: int = 3, **others: Any) -> None:
-        super().__init__(shape, bits, **others)
-        self.noise, self.copies = noise, copies
+    noise: float = Field(
+        0.6,
+        ge=0,
+        lt=1,
+        description="Noise sigma: a word stays with probability min(1, |n|), n ~ N(0, (1 - sigma)^2) drawn for each.",
+    )
+    copies: int = Field(3, ge=1, description="Number S of masked copies.")
 
     def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
         clean = super().meaning(batch, short, long, progress)
@@ -77,7 +72,7 @@ class SMASH(MASH):
 
 
 class SupervisedSMASH(Supervised, SMASH):
-    """SMASH whose code also tells labels. Arguments: those of both."""
+    """SMASH whose code also tells labels."""
 
     card = replace(
         SMASH.card,

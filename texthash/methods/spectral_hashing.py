@@ -12,15 +12,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spectral import SpectralModes, principal_components
 
 
 class SpectralHashing(HashMethod):
+    """Spectral hashing of principal components."""
+
     card = Card(
         name="spectral_hashing",
         title="Spectral Hashing",
@@ -31,10 +32,9 @@ class SpectralHashing(HashMethod):
         fidelity="code",
     )
 
-    def __init__(self, shape: CorpusShape, bits: int, *, weighting: Weighting = "tfidf") -> None:
-        super().__init__(shape, bits, weighting)
-        self.projection = SparseLinear(shape.vocabulary, bits)
-        self.modes = SpectralModes(bits, bits)
+    def make_layers(self) -> None:
+        self.projection = SparseLinear(self.shape.vocabulary, self.bits)
+        self.modes = SpectralModes(self.bits, self.bits)
         self.requires_grad_(False)
 
     def stages(self) -> Sequence[Stage]:

@@ -11,13 +11,13 @@ Under noise of that size the only way to tell documents apart is to drive the co
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, Role
 from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.binarizers import Binarizer
@@ -25,16 +25,7 @@ from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class StackedRBM(PretrainedAutoencoder):
-    """Semantic hashing with stacked restricted Boltzmann machines.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        noise: Standard deviation s.
-        threshold: At which sigma(f) is cut.
-        epochs: Of fine-tuning.
-        others: Those of :class:`~texthash.methods.rbm_autoencoder.PretrainedAutoencoder`.
-    """
+    """Semantic hashing with stacked restricted Boltzmann machines."""
 
     card = Card(
         name="stacked_rbm",
@@ -61,20 +52,18 @@ class StackedRBM(PretrainedAutoencoder):
 
     gaussian, replicated = False, False
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        noise: float = 4.0,
-        threshold: float = 0.5,
-        epochs: int = 30,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, bits, epochs=epochs, **others)
-        self.noise = noise
+    noise: float = Field(4.0, ge=0, description="Standard deviation s of the noise.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="Threshold at which sigma(f) is cut.")
+    epochs = 30
+
+    @property
+    def top_width(self) -> int:
+        return self.bits
+
+    def make_layers(self) -> None:
+        super().make_layers()
         # sigma(f) > t is f > log(t / (1 - t)), which does not saturate.
-        self.binarizer = Binarizer(bits, math.log(threshold / (1 - threshold)))
+        self.binarizer = Binarizer(self.bits, math.log(self.threshold / (1 - self.threshold)))
 
     def attach(self, train: Split) -> None:
         """Draw the noise of each training document, the same in all epochs and workers."""

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.hamming.codes import pack, unpack
 from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
 from texthash.nn.encoders import SparseLinear
@@ -26,6 +26,8 @@ from texthash.nn.spectral import laplacian_eigenmaps, symmetric_graph
 
 
 class STH(HashMethod):
+    """Self-taught hashing."""
+
     card = Card(
         name="sth",
         title="Self-Taught Hashing for Fast Similarity Search",
@@ -44,20 +46,12 @@ class STH(HashMethod):
 
     codes: Tensor
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        neighbours: int = 25,
-        penalty: float = 1.0,
-        weighting: Weighting = "tfidf",
-    ) -> None:
-        super().__init__(shape, bits, weighting)
-        self.neighbours = neighbours
-        self.penalty = penalty
-        self.classifiers = SparseLinear(shape.vocabulary, bits)
-        self.register_buffer("codes", torch.zeros(shape.documents, bits // 8, dtype=torch.uint8))
+    neighbours: int = Field(25, ge=1, description="Number k of nearest neighbours in the graph.")
+    penalty: float = Field(1.0, gt=0, description="Penalty C of the support vector machines.")
+
+    def make_layers(self) -> None:
+        self.classifiers = SparseLinear(self.shape.vocabulary, self.bits)
+        self.register_buffer("codes", torch.zeros(self.shape.documents, self.bits // 8, dtype=torch.uint8))
         self.requires_grad_(False)
 
     def stages(self) -> Sequence[Stage]:

@@ -9,13 +9,11 @@ code       bit_j = 1[mu_j > median of mu_j over the training documents]
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.binarizers import MedianBinarizer
@@ -27,20 +25,7 @@ from texthash.nn.spaces import Choice, LogUniform
 
 
 class VDSH(VariationalMethod):
-    """Variational deep semantic hashing.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code.
-        hidden: Width H of the encoder.
-        decoder_std: Standard deviation of the initial R.
-        bounded_variance: log s^2 = sigma(t W_s + b), as in the authors' code; else t W_s + b itself.
-        learning_rate: Of Adam.
-        kl_ramp: Share of training over which w_KL rises from 0.
-        epochs: Passes over the training documents.
-        batch_size: Documents in a batch.
-        others: Those of :class:`~texthash.methods.generative.VariationalMethod`.
-    """
+    """Variational deep semantic hashing."""
 
     card = Card(
         name="vdsh",
@@ -67,35 +52,21 @@ class VDSH(VariationalMethod):
         "kl_weight": LogUniform(0.1, 5.0),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 500,
-        decoder_std: float = 0.1,
-        bounded_variance: bool = True,
-        learning_rate: float = 6e-3,
-        kl_ramp: float = 0.5,
-        epochs: int = 12,
-        batch_size: int = 256,
-        **others: Any,
-    ) -> None:
-        super().__init__(
-            shape,
-            bits,
-            hidden=hidden,
-            learning_rate=learning_rate,
-            kl_ramp=kl_ramp,
-            epochs=epochs,
-            batch_size=batch_size,
-            **others,
-        )
-        self.bounded_variance = bounded_variance
-        self.mean = xavier_linear(hidden, bits)
-        self.log_variance = xavier_linear(hidden, bits)
-        self.decoder = SoftmaxDecoder(bits, shape.vocabulary, std=decoder_std)
-        self.binarizer = MedianBinarizer(bits)
+    learning_rate = 6e-3
+    epochs = 12
+    batch_size = 256
+    kl_ramp = 0.5
+    decoder_std: float = Field(0.1, gt=0, description="Standard deviation of the initial R.")
+    bounded_variance: bool = Field(
+        True, description="log s^2 = sigma(t W_s + b), as in the authors' code; else t W_s + b itself."
+    )
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.mean = xavier_linear(self.hidden, self.bits)
+        self.log_variance = xavier_linear(self.hidden, self.bits)
+        self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary, std=self.decoder_std)
+        self.binarizer = MedianBinarizer(self.bits)
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.posterior(batch)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.vdsh import VDSH
@@ -25,7 +23,7 @@ from texthash.nn.spaces import LogUniform
 
 
 class SupervisedVDSH(Supervised, VDSH):
-    """Supervised variational deep semantic hashing. Arguments: those of both."""
+    """Supervised variational deep semantic hashing."""
 
     card = replace(
         VDSH.card,
@@ -43,12 +41,11 @@ class SupervisedVDSH(Supervised, VDSH):
     )
     search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}
 
-    def __init__(self, shape: CorpusShape, bits: int, *, hidden: int = 1000, **others: Any) -> None:
-        super().__init__(shape, bits, hidden=hidden, **others)
+    hidden = 1000
 
 
 class PrivateVDSH(SupervisedVDSH):
-    """Supervised VDSH with a variable for what is private to a document. Arguments as :class:`SupervisedVDSH`."""
+    """Supervised VDSH with a variable for what is private to a document."""
 
     card = replace(
         SupervisedVDSH.card,
@@ -56,13 +53,11 @@ class PrivateVDSH(SupervisedVDSH):
         title="Variational Deep Semantic Hashing for Text Documents (supervised and private, VDSH-SP)",
     )
 
-    def __init__(
-        self, shape: CorpusShape, bits: int, *, hidden: int = 1000, dropout: float = 0.2, **others: Any
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, dropout=dropout, **others)
-        self.private_encoder = MLPEncoder(shape.vocabulary, hidden, layers=2, dropout=dropout)
-        self.private_mean = xavier_linear(hidden, bits)
-        self.private_log_variance = xavier_linear(hidden, bits)
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.private_encoder = MLPEncoder(self.shape.vocabulary, self.hidden, layers=2, dropout=self.dropout)
+        self.private_mean = xavier_linear(self.hidden, self.bits)
+        self.private_log_variance = xavier_linear(self.hidden, self.bits)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)

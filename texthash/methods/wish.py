@@ -12,12 +12,11 @@ NASH is the case d = m, T = I, alpha = 0.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.base import Card, Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
@@ -27,17 +26,7 @@ from texthash.nn.spaces import Choice, LogUniform
 
 
 class WISH(NASH):
-    """Few-bit hashing with implicit topics.
-
-    Args:
-        shape: Sizes of the corpus.
-        bits: Length m of the code, and number of topics.
-        hidden: Width H of the encoder.
-        topic_width: Dimension d of a topic; topics can be orthonormal only where d >= m.
-        average: The decoder sees the mean of the topics that are on, not their sum.
-        orthogonality: Weight alpha.
-        others: Those of :class:`~texthash.methods.nash.NASH`.
-    """
+    """Few-bit hashing with implicit topics."""
 
     decoder: TopicDecoder
     card = Card(
@@ -65,20 +54,16 @@ class WISH(NASH):
         "average": Choice(False, True),
     }
 
-    def __init__(
-        self,
-        shape: CorpusShape,
-        bits: int,
-        *,
-        hidden: int = 1000,
-        topic_width: int = 100,
-        average: bool = False,
-        orthogonality: float = 1.0,
-        **others: Any,
-    ) -> None:
-        super().__init__(shape, bits, hidden=hidden, **others)
-        self.orthogonality = orthogonality
-        self.decoder = TopicDecoder(bits, shape.vocabulary, topic_width, average)
+    hidden = 1000
+    topic_width: int = Field(
+        100, ge=1, description="Dimension d of a topic; topics can be orthonormal only where d >= m."
+    )
+    average: bool = Field(False, description="The decoder sees the mean of the topics that are on, not their sum.")
+    orthogonality: float = Field(1.0, ge=0, description="Weight alpha of the orthogonality of topics.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.decoder = TopicDecoder(self.bits, self.shape.vocabulary, self.topic_width, self.average)
 
     def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         terms = super().bound(z, kl, batch, progress)
@@ -86,7 +71,7 @@ class WISH(NASH):
 
 
 class SupervisedWISH(Supervised, WISH):
-    """WISH whose code also tells labels. Arguments: those of both."""
+    """WISH whose code also tells labels."""
 
     card = replace(
         WISH.card,
