@@ -1,5 +1,7 @@
 """What makes DWAE this method: all documents together are drawn to the prior, no document by itself."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from texthash.corpora.prepared.batches import batches
 from texthash.errors import UsageError
 from texthash.methods.base import Progress
-from texthash.methods.dwae import DIVERGENCES
+from texthash.methods.dwae import Divergence
 from texthash.methods.registry import build
 from texthash.nn.estimators import gumbel_softmax
 
@@ -29,7 +31,7 @@ def pairs(bits):
     return torch.stack([-CERTAIN * (2 * bits - 1), CERTAIN * (2 * bits - 1)], dim=-1) / 2
 
 
-@pytest.fixture(params=DIVERGENCES)
+@pytest.fixture(params=get_args(Divergence))
 def method(request, small_corpus):
     return build("dwae", small_corpus.shape, BITS, {"divergence": request.param})
 

@@ -77,7 +77,9 @@ def test_units_of_a_machine_do_not_become_copies_of_each_other(small_corpus):
         for batch in batches(small_corpus.train, 64, Inputs("counts"), shuffle_seed=0):
             method.contrast(0)(batch, Progress(0, 1, generator=torch.Generator().manual_seed(0)), optimizers)
         with torch.no_grad():
-            hidden = method.features(method.read(next(iter(batches(small_corpus.train, 500, Inputs("counts"))))), 1)
+            hidden = method.probabilities(
+                method.read(next(iter(batches(small_corpus.train, 500, Inputs("counts"))))), 1
+            )
             spread = torch.linalg.eigvalsh(torch.cov(hidden.T))
         return float(spread.sum() ** 2 / spread.square().sum())  # as many as vary, were they to vary alike
 

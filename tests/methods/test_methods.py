@@ -16,7 +16,7 @@ from texthash.methods.registry import build, get_method, hyperparameters, method
 from texthash.models.encoding import activations_of, calibrate
 from texthash.models.hasher import Hasher, digest
 from texthash.training.loop import fit
-from texthash.tuning.spaces import published_point
+from texthash.tuning.spaces import starting_point
 
 BITS = 16
 SHORT = TrainingConfig(epochs=5, batch_size=64)
@@ -120,7 +120,7 @@ class TestEveryMethod:
         cls = get_method(name)
         assert set(cls.search_space) <= set(hyperparameters(name))
         method = MethodConfig(name=name, bits=BITS)
-        assert not cls.search_space or published_point(method, cls.search_space), "a default lies outside of its range"
+        assert not cls.search_space or starting_point(method, cls.search_space), "a default lies outside of its range"
 
     def test_unknown_hyperparameter_is_refused(self, name, small_corpus):
         with pytest.raises(UsageError, match=r"^method\.params\.hiden=3: .* no hyper-parameter 'hiden'"):

@@ -23,7 +23,7 @@ from texthash.paths import Home
 from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed
-from texthash.tuning.spaces import free_space, published_point
+from texthash.tuning.spaces import free_space, starting_point
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -91,7 +91,7 @@ def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, 
         assert [trial.fate for trial in found.trials] == ["completed", "completed"]
         space = free_space(config)
         assert found.params.keys() == space.keys()
-        assert any(trial.params == published_point(config.method, space) for trial in found.trials)
+        assert any(trial.params == starting_point(config.method, space) for trial in found.trials)
 
 
 @pytest.fixture(scope="module")

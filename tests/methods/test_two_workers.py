@@ -4,6 +4,7 @@ What is drawn at random is given to the documents and their words, not to the wo
 """
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -16,14 +17,14 @@ from tests.methods.two_processes import in_two_processes
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import GradientStage, Progress
-from texthash.methods.dwae import DIVERGENCES
+from texthash.methods.dwae import Divergence
 from texthash.methods.registry import build, hyperparameters
 from texthash.training.loop import fit
 
 BITS, BATCH = 16, 64
 CASES = {
     **{name: (name, {}) for name in ITERATIVE if name not in ("daba", "dwae")},
-    **{f"dwae {name}": ("dwae", {"divergence": name}) for name in DIVERGENCES},
+    **{f"dwae {name}": ("dwae", {"divergence": name}) for name in get_args(Divergence)},
     **{f"daba {name}": ("daba", {"distance": name}) for name in ("assigned", "componentwise")},
 }
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import corpora, encoding, indexes, listings, models, serving, studies, writes
+from texthash.cli import corpora, encoding, indexes, listings, methods, models, serving, studies, writes
 from texthash.cli.running import run_app
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE
@@ -27,7 +27,6 @@ app = typer.Typer(
     epilog="Example: texthash train nash --corpus pydoc --bits 32 && texthash evaluate latest",
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    listings.methods,
     listings.doctor,
     listings.sync,
     models.prepare,
@@ -45,6 +44,7 @@ for command in _COMMANDS:
 app.add_typer(serving.serve_app, name="serve")
 app.add_typer(indexes.index_app, name="index")
 app.add_typer(corpora.corpora_app, name="corpora")
+app.add_typer(methods.methods_app, name="methods")
 app.add_typer(studies.study_app, name="study")
 _VERBOSE = {"traceback": False}
 _INTERRUPTED = 130  # what typer makes of Ctrl-C

@@ -1,4 +1,4 @@
-"""Commands that say what there is: methods, this machine, what waits for the tracking server."""
+"""Commands that say what there is: this machine, and what waits for the tracking server."""
 
 from __future__ import annotations
 
@@ -10,26 +10,6 @@ from texthash.cli.options import ConfigFile, Json, Overrides
 from texthash.cli.output import show
 from texthash.config import load_config
 from texthash.paths import resolve_home
-
-
-def methods(as_json: Json = False) -> None:
-    """List the hashing methods. Example: `texthash methods --json`"""
-    from texthash.methods.registry import methods as registered
-
-    rows = [
-        {
-            "name": card.name,
-            "title": card.title,
-            "venue": card.venue,
-            "survey_entry": card.survey_entry,
-            "tags": list(card.tags),
-            "supervision": card.supervision,
-            "inputs": ["words", *sorted(card.needs)],
-            "fidelity": card.fidelity,
-        }
-        for card in (method.card for method in registered().values())
-    ]
-    show(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
 
 
 def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.errors import UsageError
-from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Progress, Role, Stage, sum_terms
+from texthash.methods.base import Card, GradientStage, HashMethod, Optimizers, Printed, Progress, Role, Stage, sum_terms
 from texthash.nn.encoders import MLPEncoder, SparseLinear, xavier_linear
 from texthash.nn.mutual_information import cross_entropy, lift, max_marginals, window_marginals
 from texthash.nn.spaces import Choice, LogUniform, Uniform
@@ -45,6 +45,22 @@ class AMMI(HashMethod):
             "the prior's logits are always free; for some widths the published settings make them with a network",
             "one setting for all widths: that of 20 Newsgroups at 32 bits, in batches of 64, not 16; others differ",
             "one view of a document; the code also has a two-view form",
+        ),
+        paper=Printed(
+            "the authors' commands (karlstratos/ammi) for 20 Newsgroups at 32 bits; other corpora and widths differ",
+            {
+                "layers": 0,
+                "posterior_order": 0,
+                "prior_order": 3,
+                "entropy_weight": 3.5,
+                "prior_steps": 4,
+                "clip": 1.0,
+                "init": 0.05,
+                "learning_rate": 0.01,
+                "epochs": 40,
+                "batch_size": 16,
+                "weighting": "tfidf",
+            },
         ),
     )
     search_space = {

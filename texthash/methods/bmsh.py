@@ -45,6 +45,7 @@ class BMSH(NASH):
             "the logits of gamma start at N(0, 1): nearly equal components stay merged",
             "the noise has the standard deviation exp(a / 2), where re-implementations have exp(a) / 2",
         ),
+        paper=None,
     )
     search_space = {
         **NASH.search_space,

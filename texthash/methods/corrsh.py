@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, Progress, Role
+from texthash.methods.base import Card, Printed, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.correlated_bits import bit_mixture_kl, low_rank_gaussian_sample
 from texthash.nn.decoders import SoftmaxDecoder
@@ -42,6 +42,24 @@ class CorrSH(VariationalMethod):
             "batches of 64 documents at learning rate 3e-3 for 40 epochs, not of 100 at 1e-3, decaying, for 100",
             "dropout on the last hidden layer only",
             "the decoder's bias starts at the log frequencies of the words, E Xavier-uniform",
+        ),
+        paper=Printed(
+            "the authors' code (LZhengisme/CorrelatedSemanticHashing), w_KL and nu as they are after its 100 epochs",
+            {
+                "hidden": 500,
+                "layers": 2,
+                "dropout": 0.2,
+                "rank": 10,
+                "samples": 10,
+                "noise": 1.0,
+                "final_noise": 0.9,
+                "kl_weight": 0.1,
+                "kl_ramp": 1.0,
+                "learning_rate": 1e-3,
+                "epochs": 100,
+                "batch_size": 100,
+                "weighting": "tfidf",
+            },
         ),
     )
     search_space = {

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, Progress, Role
+from texthash.methods.base import Card, Printed, Progress, Role
 from texthash.methods.generative import Supervised, VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.encoders import xavier_linear
@@ -26,6 +26,24 @@ from texthash.nn.estimators import gumbel_softmax
 from texthash.nn.priors import categorical_kl
 from texthash.nn.schedules import exponential_decay
 from texthash.nn.spaces import Choice, LogUniform
+
+PAPER = Printed(
+    "the authors' code (yifeiacc/doc2hash); the tables of the paper were not read",
+    {
+        "hidden": 500,
+        "layers": 2,
+        "dropout": 0.2,
+        "temperature": 1.0,
+        "end_temperature": 0.1,
+        "flat_divergence": True,
+        "kl_weight": 2.0,
+        "kl_ramp": 0.0,
+        "learning_rate": 5e-4,
+        "epochs": 100,
+        "batch_size": 100,
+        "weighting": "tfidf",
+    },
+)
 
 
 class Doc2Hash(VariationalMethod):
@@ -48,6 +66,7 @@ class Doc2Hash(VariationalMethod):
             "the decoder's bias starts at the log frequencies of the words",
             "no dropout while encoding, which the code forgets to turn off",
         ),
+        paper=PAPER,
     )
     search_space = {
         **VariationalMethod.search_space,
@@ -107,6 +126,10 @@ class SupervisedDoc2Hash(Supervised, Doc2Hash):
             "labels of multi-label corpora are learned by cross entropy, not by the squared error of sigmoids",
             "w_y reaches its end after a tenth of training, not by 3/1000 a batch",
             "temperature, dropout and learning rate as without labels, where the code has 0.2 at the start, 0 and 1e-4",
+        ),
+        paper=Printed(
+            PAPER.source,
+            {**PAPER.values, "temperature": 0.2, "dropout": 0.0, "learning_rate": 1e-4, "label_weight": 150.0},
         ),
     )
     search_space = {**Doc2Hash.search_space, "label_weight": LogUniform(10.0, 300.0)}

@@ -50,6 +50,7 @@ class GMSH(VDSH):
             "q(c | x) is one linear map of the words, as in a re-implementation of BMSH",
             "the means of the components start at N(0, 1), their variances at 1",
         ),
+        paper=None,
     )
     search_space = {**VDSH.search_space, "components": Choice(10, 20, 40, 80), "prior_std": LogUniform(0.1, 3.0)}
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
+from texthash.methods.base import Card, ClosedForm, HashMethod, Printed, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spaces import Choice
 from texthash.nn.spectral import principal_components
@@ -35,6 +35,7 @@ class ITQ(HashMethod):
         tags=(),
         citation="Gong & Lazebnik, 2011",
         fidelity="reconstructed",
+        paper=Printed("recalled of the paper", {"iterations": 50}),
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.methods.base import Card, Progress, Role, sum_terms
+from texthash.methods.base import Card, Printed, Progress, Role, sum_terms
 from texthash.methods.generative import BagAutoencoder
 from texthash.nn.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
 from texthash.nn.binarizers import MedianBinarizer
@@ -28,6 +28,24 @@ from texthash.nn.encoders import xavier_linear
 from texthash.nn.few_bit import relevance_propagation
 from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.spaces import LogUniform, Uniform
+
+PAPER = Printed(
+    "the authors' code (hly1998/SMASH), its defaults",
+    {
+        "hidden": 1000,
+        "layers": 2,
+        "dropout": 0.1,
+        "long_bits": 128,
+        "relevance": 0.5,
+        "bit_balance": 1.0,
+        "decorrelation": 0.01,
+        "memory_alpha": 0.5,
+        "learning_rate": 1e-3,
+        "epochs": 30,
+        "batch_size": 128,
+        "weighting": "tfidf",
+    },
+)
 
 
 class MASH(BagAutoencoder):
@@ -52,6 +70,7 @@ class MASH(BagAutoencoder):
             "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
             "the decoder's bias starts at the log frequencies of the words",
         ),
+        paper=PAPER,
     )
     search_space = {
         **BagAutoencoder.search_space,

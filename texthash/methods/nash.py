@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, Progress, Role
+from texthash.methods.base import Card, Printed, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.encoders import xavier_linear
@@ -39,6 +39,10 @@ class NASH(VariationalMethod):
             "the decoder's bias starts at the log frequencies of the words",
             "E starts Xavier-uniform, not at pretrained word vectors",
             "dropout on the last hidden layer only",
+        ),
+        paper=Printed(
+            "recalled of the paper, of which its abstract and first page were read",
+            {"hidden": 500, "layers": 2, "kl_weight": 1.0, "learning_rate": 5e-4, "weighting": "tfidf"},
         ),
     )
     search_space = {**VariationalMethod.search_space, "stochastic": Choice(True, False)}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from texthash.config import Preset
+from texthash.config import Config, MethodConfig, Preset
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import HashMethod, Printed
@@ -48,6 +48,24 @@ def hyperparameters(name: str) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters_of(get_method(name)).values()}
 
 
+def describe(name: str) -> list[dict[str, Any]]:
+    """Return one row a hyper-parameter of a method, as plain values: ``name``, ``default``, ``paper`` (null where no
+    printed value is known), ``range``, ``search`` (null where a search leaves it alone) and ``meaning``."""
+    cls = get_method(name)
+    paper = cls.card.paper.values if cls.card.paper else {}
+    return [
+        {
+            "name": one.name,
+            "default": one.default,
+            "paper": paper.get(one.name),
+            "range": one.allowed,
+            "search": str(cls.search_space[one.name]) if one.name in cls.search_space else None,
+            "meaning": one.meaning,
+        }
+        for one in parameters_of(cls).values()
+    ]
+
+
 def resolve(name: str, params: Mapping[str, Any], preset: Preset = "default") -> dict[str, Any]:
     """Return all hyper-parameters of a method.
 
@@ -65,6 +83,22 @@ def resolve(name: str, params: Mapping[str, Any], preset: Preset = "default") ->
     return cls.resolve({**(printed(name).values if preset == "paper" else {}), **params})
 
 
+def resolved(config: Config) -> Config:
+    """Return a configuration that names every hyper-parameter: what a run logs, a digest hashes and a model records.
+
+    Raises:
+        UsageError: as :func:`resolve`.
+    """
+    method = config.method
+    return config.derive(method={"params": resolve(method.name, method.params, method.preset)})
+
+
+def decisive(method: MethodConfig) -> dict[str, Any]:
+    """What of a method decides its weights, as plain values for a digest: name, width and every hyper-parameter."""
+    params = resolve(method.name, method.params, method.preset)
+    return {"name": method.name, "bits": method.bits, "params": params}
+
+
 def printed(name: str) -> Printed:
     """Return the printed hyper-parameters of a method.
 
@@ -78,6 +112,20 @@ def printed(name: str) -> Printed:
             f"use method.preset=default; `texthash methods show {name}` prints what is known.",
         )
     return paper
+
+
+def as_printed(method: MethodConfig) -> str:
+    """What a configuration with ``preset: paper`` takes from the paper, from itself and from the defaults, in words."""
+    paper = printed(method.name)
+    values = resolve(method.name, method.params, method.preset)
+    same = {name for name, value in paper.values.items() if values[name] == value}
+    groups = {
+        f"as printed ({paper.source})": [name for name in values if name in same],
+        "other than printed": [name for name in paper.values if name not in same],
+        "not known to be printed": [name for name in values if name not in paper.values],
+    }
+    told = (f"{what}: " + ", ".join(f"{n}={values[n]}" for n in names) for what, names in groups.items() if names)
+    return "; ".join(told)
 
 
 def build(

@@ -22,9 +22,9 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Progress
+from texthash.methods.base import Printed, Progress
 from texthash.methods.generative import Supervised
-from texthash.methods.mash import MASH
+from texthash.methods.mash import MASH, PAPER
 from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.robustness import folded_normal_keep, mask_words
 from texthash.nn.spaces import LogUniform, Uniform
@@ -42,6 +42,7 @@ class SMASH(MASH):
             *MASH.card.deviations,
             "the weights e of the copies belong to their documents; the code mixes up documents and features",
         ),
+        paper=Printed(PAPER.source, {**PAPER.values, "noise": 0.6, "copies": 3}),
     )
     search_space = {**MASH.search_space, "noise": Uniform(0.1, 0.9)}
 
@@ -86,5 +87,6 @@ class SupervisedSMASH(Supervised, SMASH):
             "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
             "150,000 steps",
         ),
+        paper=None,
     )
     search_space = {**SMASH.search_space, "label_weight": LogUniform(10.0, 300.0)}

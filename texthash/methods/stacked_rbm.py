@@ -18,7 +18,7 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.methods.base import Card, Role
+from texthash.methods.base import Card, Printed, Role
 from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.binarizers import Binarizer
 from texthash.nn.spaces import Choice, LogUniform, Uniform
@@ -40,6 +40,10 @@ class StackedRBM(PretrainedAutoencoder):
             "10 epochs of CD-1 for each machine and a cut at 0.5; recalled of the paper: 50 and 0.1",
             "a document's loss is the sum over its words, not their mean",
             "visible biases start at the log frequencies of the words",
+        ),
+        paper=Printed(
+            "the authors' slides; noise, threshold and epochs are recalled of the paper",
+            {"words": 2000, "hidden": 500, "noise": 4.0, "threshold": 0.1, "pretraining_epochs": 50},
         ),
     )
     search_space = {

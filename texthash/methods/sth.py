@@ -19,7 +19,7 @@ from torch import Tensor
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.hamming.codes import pack, unpack
-from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
+from texthash.methods.base import Card, ClosedForm, HashMethod, Printed, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spaces import Choice, LogUniform
 from texthash.nn.spectral import laplacian_eigenmaps, symmetric_graph
@@ -37,6 +37,7 @@ class STH(HashMethod):
         citation="Zhang, Wang, Cai & Lu, 2010",
         fidelity="code",
         deviations=("the neighbour graph is symmetrised, max(W, W^T); the port that was read leaves it directed",),
+        paper=Printed("the author's demonstration, as it is quoted elsewhere", {"neighbours": 25}),
     )
     search_space = {
         "neighbours": Choice(10, 20, 25, 50),

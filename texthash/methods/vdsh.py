@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, Progress, Role
+from texthash.methods.base import Card, Printed, Progress, Role
 from texthash.methods.generative import VariationalMethod
 from texthash.nn.binarizers import MedianBinarizer
 from texthash.nn.decoders import SoftmaxDecoder
@@ -22,6 +22,22 @@ from texthash.nn.encoders import xavier_linear
 from texthash.nn.estimators import gaussian_sample
 from texthash.nn.priors import gaussian_kl
 from texthash.nn.spaces import Choice, LogUniform
+
+PAPER = Printed(
+    "the authors' code (unsuthee/VariationalDeepSemanticHashing); the text of the paper was not read",
+    {
+        "hidden": 500,
+        "layers": 2,
+        "dropout": 0.1,
+        "decoder_std": 1.0,
+        "bounded_variance": True,
+        "kl_weight": 1.0,
+        "learning_rate": 1e-3,
+        "epochs": 25,
+        "batch_size": 1,
+        "weighting": "tfidf",
+    },
+)
 
 
 class VDSH(VariationalMethod):
@@ -43,6 +59,7 @@ class VDSH(VariationalMethod):
             "the learning rate is constant; the code multiplies it by 0.96 every 10,000 documents",
             "dropout 0.2, not 0.1",
         ),
+        paper=PAPER,
     )
     search_space = {
         **VariationalMethod.search_space,

@@ -13,9 +13,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Progress
+from texthash.methods.base import Printed, Progress
 from texthash.methods.generative import Supervised
-from texthash.methods.vdsh import VDSH
+from texthash.methods.vdsh import PAPER, VDSH
 from texthash.nn.encoders import MLPEncoder, xavier_linear
 from texthash.nn.estimators import gaussian_sample
 from texthash.nn.priors import gaussian_kl
@@ -38,6 +38,7 @@ class SupervisedVDSH(Supervised, VDSH):
             "w_y reaches its end after a tenth of training, not after 1,500 documents",
             "12 epochs as without labels, not 15",
         ),
+        paper=Printed(PAPER.source, {**PAPER.values, "hidden": 1000, "epochs": 15, "label_weight": 150.0}),
     )
     search_space = {**VDSH.search_space, "label_weight": LogUniform(10.0, 300.0)}
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, Progress
+from texthash.methods.base import Card, Printed, Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.nash import NASH
 from texthash.nn.decoders import TopicDecoder
@@ -45,6 +45,22 @@ class WISH(NASH):
             "the straight-through gradient of a bit is 1, where the code, by way of signs, has 1/2",
             "batches of 64 documents at learning rate 3e-3 for 40 epochs, not of 100 at 1e-3 for up to 1,000",
             "no dropout when documents are encoded; the code leaves it on",
+        ),
+        paper=Printed(
+            "the authors' code (smartyfh/WISH); epochs are the most that it takes",
+            {
+                "hidden": 1000,
+                "layers": 2,
+                "dropout": 0.2,
+                "topic_width": 100,
+                "average": False,
+                "orthogonality": 1.0,
+                "stochastic": True,
+                "learning_rate": 1e-3,
+                "epochs": 1000,
+                "batch_size": 100,
+                "weighting": "tfidf",
+            },
         ),
     )
     search_space = {
@@ -85,5 +101,6 @@ class SupervisedWISH(Supervised, WISH):
             "of the survey's toolbox, not of the paper; w_y reaches its end after a tenth of training, not after "
             "150,000 steps",
         ),
+        paper=None,
     )
     search_space = {**WISH.search_space, "label_weight": LogUniform(10.0, 300.0)}

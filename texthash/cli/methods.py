@@ -1,0 +1,65 @@
+"""Commands on hashing methods: which there are, and the hyper-parameters of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from texthash.cli.options import Json
+from texthash.cli.output import emit, show
+from texthash.errors import UsageError
+
+if TYPE_CHECKING:
+    from texthash.methods.base import Card
+
+methods_app = typer.Typer(invoke_without_command=True)
+
+
+@methods_app.callback()
+def methods(context: typer.Context, as_json: Json = False) -> None:
+    """List the hashing methods; show the hyper-parameters of one. Example: `texthash methods show nash`"""
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError(f"--json before {context.invoked_subcommand} is of the list.", "put it after it.")
+        return
+    from texthash.methods.registry import methods as registered
+
+    rows = [_facts(method.card) for method in registered().values()]
+    show(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
+
+
+@methods_app.command("show")
+def methods_show(
+    name: Annotated[str, typer.Argument(help="As `texthash methods` lists them.")], as_json: Json = False
+) -> None:
+    """The card of a method, and default, printed value, search range and meaning of each hyper-parameter.
+
+    Example: `texthash methods show nash --json`
+    """
+    from texthash.methods.registry import describe, get_method
+
+    card, rows = get_method(name).card, describe(name)
+    paper = card.paper.source if card.paper else None
+    if as_json:
+        facts = {**_facts(card), "citation": card.citation, "deviations": list(card.deviations)}
+        emit({**facts, "paper": paper, "hyperparameters": rows})
+        return
+    print(f"{card.name}: {card.title} ({card.venue}; {card.citation})\n")
+    show([{key: "" if value is None else value for key, value in row.items()} for row in rows], False)
+    print(f"\npaper: {paper or 'no printed hyper-parameters are known'}")
+    for deviation in card.deviations:
+        print(f"deviation: {deviation}")
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "title": card.title,
+        "venue": card.venue,
+        "survey_entry": card.survey_entry,
+        "tags": list(card.tags),
+        "supervision": card.supervision,
+        "inputs": ["words", *sorted(card.needs)],
+        "fidelity": card.fidelity,
+    }
