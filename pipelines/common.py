@@ -16,7 +16,7 @@ from texthash.cli.utf8 import ensure_utf8
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
 from texthash.logging import show
-from texthash.methods.registry import resolve
+from texthash.methods.registry import resolved
 from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
 from texthash.progress import say
 
@@ -48,7 +48,7 @@ def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Co
 
     def configured() -> Any:
         config = load_config(arguments.config, arguments.overrides)
-        resolve(config.method.name, config.method.params)  # before hours of work, not after
+        resolved(config)  # before hours of work, not after
         return main(arguments, config, state(arguments.home))
 
     return finish(configured, arguments.verbose)

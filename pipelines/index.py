@@ -24,7 +24,7 @@ from texthash.paths import Home
 
 def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
     model = find_model(home, arguments.model)
-    merged = model.config.model_copy(update={"tracking": config.tracking, "index": config.index})
+    merged = model.config.derive(tracking=config.tracking, index=config.index)
     study = Study(merged, home, corpus_of(model, home))
     with cluster(), step(f"index {model.name}"):
         check_shared(home.root, home.store)

@@ -85,7 +85,7 @@ def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) ->
             chosen = base.method.model_validate({"name": method, "bits": bits, "params": own.get("params", {})})
             for seed in rung["seeds"]:
                 if seed in own.get("seeds", rung["seeds"]):
-                    yield Cell(base.model_copy(update={"method": chosen}), method, seed)
+                    yield Cell(base.derive(method=chosen), method, seed)
 
 
 def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> None:

@@ -32,11 +32,9 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         space = describe(config)
         return {"method": config.method.name, "space": space, **cost(config, home)}
     if arguments.resume:
-        config = config.model_copy(update={"tuning": config.tuning.model_copy(update={"resume": True})})
+        config = config.derive(tuning={"resume": True})
     if arguments.promote:
-        config = config.model_copy(
-            update={"tracking": config.tracking.model_copy(update={"promote": arguments.promote})}
-        )
+        config = config.derive(tracking={"promote": arguments.promote})
     open_store(config.tracking, home)
     with cluster():
         check_shared(home.root, home.store)
@@ -53,6 +51,5 @@ if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--dry-run", action="store_true", help="print the search space and its cost, and end")
     options.add_argument("--resume", action="store_true", help="go on with an unfinished sweep")
-    rules = ("if_better", "always", "never")
-    options.add_argument("--promote", choices=rules, help="when the best model becomes the champion; tracking.promote")
+    options.add_argument("--promote", help="if_better, always or never: when the best model becomes the champion")
     sys.exit(run(options, main))

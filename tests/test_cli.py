@@ -238,7 +238,11 @@ def test_a_dry_run_prints_the_space_and_the_cost(cli):
         (["train", "nash", "--config", "nowhere.yaml"], 2, "there is no configuration file nowhere.yaml"),
         (["train", "--corpus", "pydok"], 2, "did you mean 'pydoc'?"),
         (["train", "training.workers=0"], 2, "training.workers"),
-        (["train", "nash", "method.params.hidden=many"], 2, "method.params.hidden='many' is a str"),
+        (
+            ["train", "nash", "method.params.hidden=many"],
+            2,
+            "method.params.hidden='many': hidden of nash has to be a whole",
+        ),
         (["train", "nash", "--address", "127.0.0.1:9"], 1, "there is no Ray cluster at 127.0.0.1:9"),
         (["evaluate", "nobody"], 1, "there is no trained model 'nobody'"),
         (["index", "search", "x", "--release", "r999999"], 1, "there is no release 'r999999'"),

@@ -71,7 +71,7 @@ def test_a_study_from_file_to_page(cli, file, home):
     status, out, err = cli("compare", models[0], json.loads(out)["model"], "--json")
     assert status == 0, err
     differing = {key: values for key, values in json.loads(out)["config"].items() if key.startswith("method.params")}
-    assert differing == {"method.params.weighting": ["tfidf", "binary"]}, "published values are named too"
+    assert differing == {"method.params.weighting": ["tfidf", "binary"]}, "values at their defaults are named too"
 
     other = home / "other.yaml"
     settings = yaml.safe_load((home / "small.yaml").read_text())
@@ -113,7 +113,7 @@ def test_a_sweep_that_cannot_be_is_refused_before_anything_is_made(cli, tmp_path
     status, out, _ = cli(*sweep, "--json", "tuning.scheduler=pbt", "tuning.space.hidden.choice=[50,100]")
     found = json.loads(out)
     assert status == 0
-    assert {"parameter": "hidden", "range": "50 | 100", "published": "500"} in found["space"]
+    assert {"parameter": "hidden", "range": "50 | 100", "default": "500", "paper": "500"} in found["space"]
     assert found["cost"]["epochs_at_least"] == found["cost"]["epochs_at_most"], "no trial of a population is ended"
 
 

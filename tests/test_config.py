@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from texthash.config import Config, LimitsConfig, ServiceConfig, load_config, parse_config
+from texthash.config import (
+    Config,
+    LimitsConfig,
+    Range,
+    Section,
+    ServiceConfig,
+    environment_variables,
+    load_config,
+    parse_config,
+)
 from texthash.corpora.catalog import records
 from texthash.errors import UsageError
 from texthash.methods.registry import methods
@@ -113,7 +123,7 @@ def test_a_limit_of_the_environment_holds_however_the_service_is_configured(monk
     assert load_config().service.limits.max_batch == 7
     assert load_config(None, ["service.port=8001"]).service.limits.max_batch == 7
     with_another = load_config(None, ["service.limits.max_limit=5", "service.limits.max_batch=9"]).service.limits
-    assert (with_another.max_batch, with_another.max_limit) == (7, 5)
+    assert (with_another.max_batch, with_another.max_limit) == (9, 5)
     assert ServiceConfig().limits.max_batch == LimitsConfig().max_batch == 7
 
 
@@ -164,3 +174,138 @@ def test_every_configuration_of_the_project_that_is_one_run_names_what_there_is(
                 assert path.stem == f"{corpus}-{config.corpus.edition.name}", "a file is found by corpus and edition"
     prepared = {load_config(path).corpus.name for path in CONFIGS.glob("*.yaml")}
     assert prepared >= {name for name, record in records().items() if record.survey}
+
+
+RANGES = {
+    "training.seed": ["-1", "4294967296", "1.5"],
+    "training.epochs": ["0", "-3"],
+    "training.batch_size": ["0"],
+    "training.labelled": ["0", "1.1", "nan"],
+    "training.cpus_per_worker": ["0", "inf", "nan"],
+    "training.patience": ["0"],
+    "training.validate_every": ["0"],
+    "training.max_failures": ["-1"],
+    "tuning.trials": ["-1"],
+    "tuning.seed": ["-1"],
+    "tuning.seeds": ["[]", "[0,-1]"],
+    "tuning.cpus_per_trial": ["0", "inf"],
+    "tuning.grace_epochs": ["0"],
+    "evaluation.k": ["0"],
+    "evaluation.curve": ["[]", "[0]", "[1,-5]"],
+    "tracking.promote": ["perhaps"],
+    "index.shards": ["0"],
+    "corpus.shards": ["0"],
+    "corpus.limit": ["0"],
+    "corpus.edition.split.seed": ["-1"],
+    "corpus.edition.split.train": ["0", "1", "nan"],
+    "corpus.edition.min_df": ["-1", "1.5", "nan", "inf"],
+    "corpus.edition.max_df": ["-0.1", "1.01"],
+    "corpus.edition.min_tokens": ["-1"],
+    "corpus.edition.token_pattern": ["(unclosed"],
+    "service.port": ["0", "65536"],
+    "service.batch_wait_ms": ["-1", "inf"],
+    "service.limits.request_timeout_s": ["0", "inf", "nan"],
+    "method.bits": ["30", "0", "1032"],
+    "method.preset": ["published"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in RANGES.items() for value in values])
+def test_a_value_out_of_range_is_one_error_that_names_key_and_value(key, value, tmp_path):
+    *sections, last = key.split(".")
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    quoted = {"nan": ".nan", "inf": ".inf", "(unclosed": "'(unclosed'"}.get(value, value)
+    path = written(tmp_path, f"{text}{'  ' * len(sections)}{last}: {quoted}\n")
+    for load in (lambda: load_config(path), lambda: load_config(None, [f"{key}={quoted}"])):
+        with pytest.raises(UsageError) as raised:
+            load()
+        assert key in raised.value.problem
+        assert "correct the keys" in raised.value.remedy
+
+
+def test_every_number_of_the_configuration_has_its_range():
+    def bare(section, at):
+        for name, field in section.model_fields.items():
+            kinds = {field.annotation, *get_args(field.annotation)}
+            inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+            if inner is not None and inner is not Range:
+                yield from bare(inner, f"{at}{name}.")
+            elif kinds & {int, float} and not field.metadata:
+                yield f"{at}{name}"
+
+    assert list(bare(Config, "")) == []
+
+
+def test_two_values_that_contradict_each_other_are_refused():
+    with pytest.raises(UsageError, match="min_tokens=9 is above max_tokens=3"):
+        load_config(None, ["corpus.edition.min_tokens=9", "corpus.edition.max_tokens=3"])
+
+
+def test_a_derived_configuration_is_checked_like_a_file():
+    config = Config()
+    changed = config.derive(training={"seed": 3}, method={"params": {"hidden": 9}})
+    assert (changed.training.seed, changed.method.params, changed.method.name) == (3, {"hidden": 9}, config.method.name)
+    assert config.training.seed == 0
+    assert changed.derive(training={"seed": 0}, method={"params": {}}) == config
+    for changes, says in (
+        ({"training": {"seed": -1}}, "training.seed=-1"),
+        ({"training": {"sed": 1}}, "unknown key 'training.sed' (did you mean 'seed'?)"),
+        ({"trainning": {}}, "unknown key 'trainning'"),
+        ({"training": None}, "training=None"),
+        ({"method": {"bits": 12}}, "method.bits=12"),
+        ({"corpus": {"edition": {"split": {"train": 0.9}}}}, "leave nothing for test"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            config.derive(**changes)
+        assert says in raised.value.problem
+
+
+def test_nothing_derives_a_configuration_unchecked():
+    root = Path(__file__).parents[1]
+    found = [path for folder in ("texthash", "pipelines", "deploy") for path in (root / folder).rglob("*.py")]
+    assert len(found) > 200
+    assert [path.name for path in found if "model_copy(" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "variable", "values"),
+    [
+        ("service.limits.max_batch", "TEXTHASH_MAX_BATCH", (5, 6, 7)),
+        ("service.grpc_port", "TEXTHASH_GRPC_PORT", (9001, 9002, 9003)),
+        ("corpus.data_dir", "TEXTHASH_DATA", ("/by/file", "/by/environment", "/by/command")),
+    ],
+)
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(
+    key, variable, values, tmp_path, monkeypatch
+):
+    assert environment_variables()[key] == variable
+    in_file, in_environment, in_command = values
+    monkeypatch.delenv(variable, raising=False)
+    *sections, last = key.split(".")
+    text = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    path = written(tmp_path, f"{text}{'  ' * len(sections)}{last}: {in_file}\n")
+
+    def found(file, *overrides):
+        return load_config(file, overrides).flat()[key]
+
+    default = found(None)
+    assert default not in values
+    assert found(path) == in_file
+    monkeypatch.setenv(variable, str(in_environment))
+    assert found(path) == in_environment
+    assert found(path, f"{key}={in_command}") == found(None, f"{key}={in_command}") == in_command
+    if key != "corpus.data_dir":  # which stays null in a record: the place is one of this machine
+        assert found(None) == in_environment
+
+
+def test_a_key_without_a_variable_goes_from_the_command_line_to_the_file(tmp_path, monkeypatch):
+    path = written(tmp_path, "training: {epochs: 4}\n")
+    monkeypatch.setenv("TEXTHASH_EPOCHS", "9")
+    assert load_config(path).training.epochs == 4
+    assert load_config(path, ["training.epochs=5"]).training.epochs == 5
+
+
+def test_the_old_spelling_of_a_rule_of_promotion_still_counts_and_says_the_new_one(capsys):
+    assert load_config(None, ["tracking.promote=better"]).tracking.promote == "if_better"
+    assert "if_better" in capsys.readouterr().err
+    assert load_config(None, ["tracking.promote=if_better"]) == load_config()

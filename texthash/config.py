@@ -1,17 +1,26 @@
 """Typed configuration. The same dotted names are used in YAML, on the command line and as MLflow parameters.
 
-A value is found in this order: command-line override (``method.bits=64``), YAML file, the default below.
-A key that does not exist is an error that names the nearest one that does.
+A value comes from the first of these that has one:
+
+1. the command line (``method.bits=64``); in code, and in the arguments of a Serve application, the value that is given
+2. the environment, where a variable stands for the key: :func:`environment_variables` names them all
+3. the YAML file
+4. the default below
+
+A key that does not exist is an error that names the nearest one that does. Every number has its range here, so that a
+value out of range is an error before any work; hyper-parameters have theirs on the class of their method.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,25 +28,58 @@ from pydantic import (
     PlainSerializer,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
+from texthash.progress import say
 from texthash.uri import without_secrets
 
 S = TypeVar("S", bound="Section")
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Preset = Literal["default", "paper"]
 Bits = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+_DATA, _GRPC_PORT = "TEXTHASH_DATA", "TEXTHASH_GRPC_PORT"
+Widths = Annotated[tuple[Bits, ...], Field(min_length=1)]
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values are checked, nothing changes later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def derive(self, **changes: Any) -> Self:
+        """Return the section with other values, which are checked like those of a file.
+
+        A mapping in place of a section inside changes the keys that it names and leaves the others:
+        ``config.derive(training={"seed": 3})``.
+
+        Raises:
+            UsageError: an unknown key or a value out of range.
+        """
+        return parse_section(type(self), self._changed(changes), "the configuration")
+
+    def _changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        for name, change in changes.items():
+            old = values.get(name)
+            values[name] = old._changed(change) if isinstance(old, Section) and isinstance(change, Mapping) else change
+        return values
+
+
+def _count_or_share(value: int | float) -> int | float:
+    if isinstance(value, float) and value > 1:
+        raise ValueError("a count is a whole number, a share is a number from 0 to 1")
+    return value
+
+
+CountOrShare = Annotated[int | float, Field(ge=0), AfterValidator(_count_or_share)]
 
 
 class SplitRule(Section):
@@ -50,7 +92,7 @@ class SplitRule(Section):
     )
     train: float = Field(0.6, gt=0, lt=1, description="share of train, for kind=random")
     validation: float = Field(0.2, gt=0, lt=1, description="share of validation, for kind=random")
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _shares_leave_a_test(self) -> SplitRule:
@@ -76,10 +118,25 @@ class Edition(Section):
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
     vocabulary_size: int | None = Field(10_000, ge=1, description="most frequent words of train; null = all")
-    min_df: int | float = Field(1, description="drop rarer words: a count, or a share of train documents")
-    max_df: int | float = Field(1.0, description="drop more frequent words: a count, or a share")
+    min_df: CountOrShare = Field(1, description="drop rarer words: a count, or a share of train documents")
+    max_df: CountOrShare = Field(1.0, description="drop more frequent words: a count, or a share")
     min_tokens: int = Field(1, ge=0, description="documents with fewer vocabulary words are left out (counted)")
     max_tokens: int | None = Field(None, ge=1, description="documents with more are left out (counted)")
+
+    @field_validator("token_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_documents(self) -> Edition:
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens={self.min_tokens} is above max_tokens={self.max_tokens}")
+        return self
 
 
 def _as_list(value: Any) -> Any:
@@ -126,7 +183,12 @@ class CorpusConfig(Section):
 class MethodConfig(Section):
     name: str = "nash"
     bits: Bits = 32
-    params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters; default: published")
+    preset: Preset = Field(
+        "default",
+        description="where hyper-parameters come from that params does not name: default, as "
+        "`texthash methods show NAME` prints them; paper: what was printed, as far as it is known",
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters of the method")
 
 
 class TrainingConfig(Section):
@@ -142,7 +204,7 @@ class TrainingConfig(Section):
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
     validate_every: int = Field(1, ge=1, description="epochs between two validations")
     max_failures: int = Field(2, ge=0, description="worker deaths that a run survives")
-    seed: int = 0
+    seed: Seed = 0
     resume: bool = True
 
 
@@ -168,7 +230,7 @@ class Range(Section):
 
 
 class TuningConfig(Section):
-    trials: int = Field(0, ge=0, description="0: no search, published hyper-parameters")
+    trials: int = Field(0, ge=0, description="0: no search, the hyper-parameters of method.params and method.preset")
     space: dict[str, Range] = Field(
         default_factory=dict,
         description="hyper-parameter to where it is searched, beside or instead of the method's own",
@@ -183,17 +245,17 @@ class TuningConfig(Section):
     cpus_per_trial: float = Field(0.8, gt=0, description="claimed of the cluster; a trial has as many threads, or one")
     epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
     grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
-    seeds: tuple[int, ...] | None = Field(
-        None, min_length=1, description="final models are trained once on each; null: on training.seed alone"
-    )
-    seed: int = Field(0, description="of the search itself")
+    seeds: Seeds | None = Field(None, description="final models are trained once on each; null: on training.seed alone")
+    seed: Seed = Field(0, description="of the search itself")
     resume: bool = Field(False, description="go on with the latest unfinished sweep of the same configuration")
 
 
 class EvaluationConfig(Section):
     k: int = Field(100, ge=1, le=1_000_000_000, description="main cut: documents retrieved per query")
     curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 10, 20, 50, 100, 200, 500, 1000), min_length=1, description="cuts of the curve, ascending"
+        (1, 10, 20, 50, 100, 200, 500, 1000),
+        min_length=1,
+        description="cuts at which the main figure is drawn; those beyond the number of documents are left out",
     )
     choose_by: str | None = Field(
         None,
@@ -219,6 +281,14 @@ class TrackingConfig(Section):
         "if_better", description="when a registered model becomes the champion, which is served; judged on validation"
     )
 
+    @field_validator("promote", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> Any:
+        if value != "better":
+            return value
+        say("tracking.promote=better is written tracking.promote=if_better")
+        return "if_better"
+
 
 class IndexConfig(Section):
     shards: int = Field(2, ge=1)
@@ -230,7 +300,7 @@ class IndexConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Limits of the service; each can also be set by TEXTHASH_<NAME> and is shown by ``/v1/info``."""
+    """Limits of the service; each has a variable of the environment, TEXTHASH_<NAME>, and is shown by ``/v1/info``."""
 
     max_batch: int = Field(256, ge=1, description="texts or queries in one request")
     max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
@@ -250,10 +320,10 @@ class LimitsConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _environment_wins(cls, values: Any) -> Any:
+    def _environment_before_defaults(cls, values: Any) -> Any:
         variables = {name: limit_variable(name) for name in cls.model_fields}
         found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
-        return {**values, **found} if isinstance(values, Mapping) else values
+        return {**found, **values} if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _one_body_has_room(self) -> LimitsConfig:
@@ -286,11 +356,9 @@ class ServiceConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _environment_completes(cls, values: Any) -> Any:
-        found = os.environ.get("TEXTHASH_GRPC_PORT")
-        if found is None or not isinstance(values, Mapping) or values.get("grpc_port") is not None:
-            return values
-        return {**values, "grpc_port": found}
+    def _environment_before_defaults(cls, values: Any) -> Any:
+        found = os.environ.get(_GRPC_PORT)
+        return {"grpc_port": found, **values} if found is not None and isinstance(values, Mapping) else values
 
     @property
     def url(self) -> str:
@@ -327,7 +395,7 @@ class Config(Section):
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply dotted overrides such as ``method.bits=64``.
+    """Read a YAML file, and lay the environment and then dotted overrides such as ``method.bits=64`` over it.
 
     Raises:
         UsageError: missing file, broken YAML, unknown key (with the nearest name) or a value out of range.
@@ -343,7 +411,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         base = OmegaConf.load(path) if path else OmegaConf.create({})
         if not OmegaConf.is_dict(base):
             raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
-        merged = OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
     except FileNotFoundError:
         raise UsageError(f"there is no configuration file {path}.", "see configs/ for those that exist.") from None
@@ -369,14 +437,34 @@ def parse_section(section: type[S], values: Mapping[Any, Any], what: str) -> S:
         raise UsageError(f"{what} is wrong: " + "; ".join(lines), "correct the keys named above.") from None
 
 
+def environment_variables() -> dict[str, str]:
+    """Dotted keys of the configuration to the variables of the environment that stand for them."""
+    limits = {f"service.limits.{name}": limit_variable(name) for name in LimitsConfig.model_fields}
+    return {"corpus.data_dir": _DATA, "service.grpc_port": _GRPC_PORT, **limits}
+
+
+def _from_environment(file: Any) -> Any:
+    """What the environment says of the keys that the file sets; of the others, the sections ask it themselves."""
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.create({})
+    for key, variable in environment_variables().items():
+        if variable in os.environ and OmegaConf.select(file, key) is not None:
+            OmegaConf.update(found, key, os.environ[variable])
+    return found
+
+
 def _explain(problem: Any, root: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(root, location[:-1])
         return f"unknown key {dotted!r}" + (f" ({nearest_name(location[-1], known)})" if known else "")
-    if location and location[-1] in LimitsConfig.model_fields and limit_variable(location[-1]) in os.environ:
-        dotted = limit_variable(location[-1])
+    # A default that is made from the environment fails below its own section, without the names of those above.
+    ends = (variable for key, variable in environment_variables().items() if f".{key}".endswith(f".{dotted}"))
+    variable = next(ends, "")
+    if variable in os.environ and os.environ[variable] == problem.get("input"):
+        dotted = variable
     return f"{dotted}={problem.get('input')!r}: {problem['msg']}"
 
 

@@ -78,7 +78,7 @@ class Rates:
             if step == _STEPS[-1]:
                 sizes.update(_sizes(staging))
 
-        run(config.model_copy(update={"limit": 200}), resolve_home(folder), timed)  # imports
+        run(config.derive(limit=200), resolve_home(folder), timed)  # imports
         seconds.clear()
         start = time.perf_counter()
         run(config, resolve_home(folder), timed)

@@ -59,20 +59,19 @@ def command(
 
 
 def _settings(config: Path, trials: int, epochs: int) -> Config:
-    """The sweep, with everything but the learning rate at its published value."""
+    """The sweep, with everything but the learning rate at its default."""
     given = load_config(config, [f"tuning.trials={trials}", f"tuning.epochs={epochs}", f"tuning.grace_epochs={epochs}"])
-    published = hyperparameters(given.method.name)
-    fixed = {name: published[name] for name in free_space(given) if name != _SEARCHED}
-    method = given.method.model_copy(update={"params": {**fixed, **given.method.params}})
-    return given.model_copy(update={"method": method})
+    defaults = hyperparameters(given.method.name)
+    fixed = {name: defaults[name] for name in free_space(given) if name != _SEARCHED}
+    return given.derive(method={"params": {**fixed, **given.method.params}})
 
 
 def _sweep(settings: Config, home: Home, corpus: PreparedCorpus, at_a_time: int) -> float:
     """Seconds of a sweep, whose runs are kept in a directory of their own."""
     say(f"sweep of {settings.tuning.trials} trials, {at_a_time} at a time")
-    tuning = settings.tuning.model_copy(update={"concurrent": at_a_time, "resume": False})
+    settings = settings.derive(tuning={"concurrent": at_a_time, "resume": False})
     with tempfile.TemporaryDirectory(prefix="texthash-sweep-") as scratch:
-        study = Study(settings.model_copy(update={"tuning": tuning}), Home(Path(scratch), str(home.store)), corpus)
+        study = Study(settings, Home(Path(scratch), str(home.store)), corpus)
         started = time.perf_counter()
         parent, _ = study.search()
         seconds = time.perf_counter() - started
@@ -85,7 +84,7 @@ def _loop(settings: Config, corpus: PreparedCorpus, threads: int) -> float:
     say(f"plain loop over {settings.tuning.trials} trials, {threads} threads")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    training = settings.training.model_copy(update={"epochs": settings.tuning.epochs})
+    training = settings.training.derive(epochs=settings.tuning.epochs)
     validate = Study(settings, resolve_home(), corpus).protocol.validator()
     started = time.perf_counter()
     for trial in range(settings.tuning.trials):

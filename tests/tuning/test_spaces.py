@@ -7,7 +7,7 @@ from texthash.config import MethodConfig, parse_config
 from texthash.errors import UsageError
 from texthash.methods.registry import get_method, methods
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, Uniform
-from texthash.tuning.spaces import describe, free_space, published_point, to_tune
+from texthash.tuning.spaces import describe, free_space, starting_point, to_tune
 
 
 def _config(name, tuning=None, training=None, **params):
@@ -62,11 +62,11 @@ def test_every_methods_space_translates_and_is_described():
     assert searched >= 4
 
 
-def test_the_published_values_are_a_point_only_if_the_space_holds_them():
+def test_the_starting_values_are_a_point_only_if_the_space_holds_them():
     config = MethodConfig(name="itq")
     space = free_space(_config("itq"))
-    assert published_point(config, space) == {"iterations": 50}
-    assert published_point(config, {"iterations": Choice(1, 2)}) is None
+    assert starting_point(config, space) == {"iterations": 50}
+    assert starting_point(config, {"iterations": Choice(1, 2)}) is None
 
 
 def test_ranges_of_the_configuration_come_beside_or_instead_of_the_methods_own():

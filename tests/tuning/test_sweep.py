@@ -47,8 +47,8 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
     figures = [trial.validation for trial in found.trials]
     assert found.validation == max(figures) == figures[0]
     assert set(found.params) == {"learning_rate", "dropout"}
-    published = {name: hyperparameters("nash")[name] for name in found.params}
-    assert any(trial.params == published for trial in found.trials), "the published values are tried"
+    defaults = {name: hyperparameters("nash")[name] for name in found.params}
+    assert any(trial.params == defaults for trial in found.trials), "the defaults are tried"
     runs = _trials(study, parent)
     assert len(runs) == 3
     for run in runs:

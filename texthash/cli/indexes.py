@@ -48,7 +48,7 @@ def index_build(
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     trained = find_model(home, model)
-    merged = trained.config.model_copy(update={"tracking": settings.tracking, "index": settings.index})
+    merged = trained.config.derive(tracking=settings.tracking, index=settings.index)
     study = Study(merged, home, corpus_of(trained, home))
     with on_ray(address) as distributed:
         made = make_release(study, trained, register(study, trained), distributed=distributed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +27,6 @@ from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.paths import resolve_home
 from texthash.progress import say
-
-
-class Promote(StrEnum):
-    """When a registered model becomes the champion."""
-
-    better = "better"
-    always = "always"
-    never = "never"
 
 
 def prepare(
@@ -84,7 +75,12 @@ def tune(
         bool, typer.Option("--dry-run", help="Print the search space and what it would cost, and end.")
     ] = False,
     promote: Annotated[
-        Promote | None, typer.Option("--promote", help="When the best model becomes the champion; tracking.promote.")
+        str | None,
+        typer.Option(
+            "--promote",
+            metavar="[if_better|always|never]",
+            help="When the best model becomes the champion; tracking.promote.",
+        ),
     ] = None,
     address: Address = None,
     as_json: Json = False,
@@ -97,10 +93,9 @@ def tune(
 
     settings = settings_of(config, words, corpus=corpus, bits=bits, trials=trials)
     if promote is not None:
-        chosen = "if_better" if promote is Promote.better else promote.value
-        settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"promote": chosen})})
+        settings = settings.derive(tracking={"promote": promote})
     if resume:
-        settings = settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"resume": True})})
+        settings = settings.derive(tuning={"resume": True})
     check_sweep(settings)
     if dry_run:
         from texthash.tuning.cost_estimate import cost

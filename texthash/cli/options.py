@@ -33,9 +33,9 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
     for word in words or []:
         overrides.append(word if "=" in word else f"method.name={word}")
     loaded = load_config(config, overrides)
-    from texthash.methods.registry import resolve
+    from texthash.methods.registry import resolved
 
-    resolve(loaded.method.name, loaded.method.params)  # before hours of work, not after
+    resolved(loaded)  # before hours of work, not after
     return loaded
 
 

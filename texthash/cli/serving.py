@@ -108,7 +108,7 @@ def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[st
     from texthash.experiments.trained_models import find_model
 
     trained = find_model(home, model)
-    study = Study(trained.config.model_copy(update={"tracking": settings.tracking}), home, corpus_of(trained, home))
+    study = Study(trained.config.derive(tracking=settings.tracking), home, corpus_of(trained, home))
     known = {
         "version": register(study, trained),
         "run": trained.run.run_id,

@@ -97,7 +97,7 @@ def rescored(name: str, k: int | None) -> dict[str, Any]:
     from texthash.experiments.grid.rescore import rescore
 
     folder = StudyFolder.open(resolve_home(), name)
-    config = folder.plan.corpora[0].evaluation.model_copy(update={"k": k}) if k is not None else None
+    config = folder.plan.corpora[0].evaluation.derive(k=k) if k is not None else None
     return {"study": folder.name, "evaluations": rescore(folder, config)}
 
 

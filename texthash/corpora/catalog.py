@@ -96,7 +96,7 @@ class Source:
         if not object_store_cache.is_remote(self.config):
             return parts
         # A part names files of this node: elsewhere they are fetched, and found, before it is read.
-        config = self.config.model_copy(update={"data_dir": self.config.data_dir or os.environ.get(DATA_VARIABLE)})
+        config = self.config.derive(data_dir=self.config.data_dir or os.environ.get(DATA_VARIABLE))
         return [partial(_part, config, self.home, number) for number in range(len(parts))]
 
     @cached_property

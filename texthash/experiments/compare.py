@@ -10,7 +10,6 @@ import numpy as np
 from texthash.errors import TexthashError, UsageError
 from texthash.experiments.experiment import corpus_of
 from texthash.experiments.trained_models import TrainedModel, find_model
-from texthash.methods.registry import resolve
 from texthash.paths import Home
 from texthash.tracking import Outbox
 
@@ -123,7 +122,7 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
         a.name,
         b.name,
         split,
-        _differing(_settings(a), _settings(b)),
+        _differing(a.config.flat(), b.config.flat()),
         _metrics(corpus, ours, theirs, a),
         ours.main,
         int((change[known] > 0).sum()),
@@ -132,13 +131,6 @@ def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison
         changes(gained),
         changes(lost),
     )
-
-
-def _settings(model: TrainedModel) -> dict[str, Any]:
-    """Dotted keys to values, with all hyper-parameters, those that were left at their published values too."""
-    method = model.config.method
-    resolved = method.model_copy(update={"params": resolve(method.name, method.params)})
-    return model.config.model_copy(update={"method": resolved}).flat()
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.experiments.trained_models import EpochNotes, TrainedModel, is_model, make_report
+from texthash.methods.registry import as_printed, decisive, resolved
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, commit, data_digest
@@ -52,11 +53,17 @@ class Study:
 
     # -- search and training ----------------------------------------------------------------------------------
 
-    def start(self, name: str = "study") -> Run:
-        """Start the run in which those of trials and final models are nested."""
+    def start(self, name: str = "study", searched: Iterable[str] = ()) -> Run:
+        """Start the run in which those of trials and final models are nested.
+
+        Args:
+            name: How the name of the run begins.
+            searched: Hyper-parameters that each trial has a value of its own for; the others are logged.
+        """
+        varied = {f"method.params.{parameter}" for parameter in searched}
         return self.tracker.start(
             f"{name}-{self.config.method.name}-{self.label}",
-            params=self.config.flat(),
+            params={key: value for key, value in resolved(self.config).flat().items() if key not in varied},
             tags={"kind": "study", **self._tags(self.config)},
             note=f"{self.config.method.name} on {self.label}: search, final models, evaluation.",
             validation=self.metric,
@@ -69,7 +76,7 @@ class Study:
         trials have all ended, with what they found. It is unfinished until :func:`texthash.deployment.finish.finish`
         has trained the final models.
         """
-        from texthash.tuning.spaces import check_sweep
+        from texthash.tuning.spaces import check_sweep, free_space
         from texthash.tuning.sweep import open_sweep, run_sweep
 
         check_sweep(self.config)
@@ -78,7 +85,10 @@ class Study:
                 f"no document of {self.label} has a label, so trials cannot be told apart.", "set tuning.trials=0."
             )
         sweep = open_sweep(self.config, self.corpus, self.home)
-        run = self.tracker.take_up(sweep.study, self.metric) if sweep.study else self.start()
+        if sweep.study:
+            run = self.tracker.take_up(sweep.study, self.metric)
+        else:
+            run = self.start(searched=free_space(self.config))
         run.dataset(self.corpus)
         if sweep.result is not None:
             say(f"tune: all trials of {sweep.directory.name} have ended; going on with what they found")
@@ -96,10 +106,13 @@ class Study:
 
     def with_params(self, params: dict[str, Any]) -> Study:
         """The same study with hyper-parameters that a search has found."""
-        method = self.config.method.model_copy(update={"params": {**self.config.method.params, **params}})
         other = copy.copy(self)
-        other.config = self.config.model_copy(update={"method": method})
+        other.config = self.config.derive(method={"params": {**self.config.method.params, **params}})
         return other
+
+    def run_config(self, seed: int) -> Config:
+        """The configuration of one run: with its seed, and every hyper-parameter by name."""
+        return resolved(self.config.derive(training={"seed": seed}))
 
     def train(self, seed: int, *, parent: Run | None = None, distributed: bool = False) -> TrainedModel:
         """Train one model and save it.
@@ -114,9 +127,11 @@ class Study:
         """
         from texthash.models.hasher import Hasher
 
-        training = self.config.training.model_copy(update={"seed": seed})
-        config = self.config.model_copy(update={"training": training})
+        config = self.run_config(seed)
+        training = config.training
         name = f"{config.method.name}-{self.label}-s{seed}"
+        if config.method.preset == "paper":
+            say(f"train {name}: {as_printed(config.method)}")
         key = f"{name}-{self._identity(config)}"
         checkpoints = self.home.runs / "checkpoints" / key
         run = self.tracker.find(key, self.metric) if checkpoints.exists() and training.resume else None
@@ -162,8 +177,7 @@ class Study:
 
     def trained(self, seed: int, parent: Run) -> TrainedModel | None:
         """The model that :meth:`train` has made of this configuration for a run before; None if it has not."""
-        training = self.config.training.model_copy(update={"seed": seed})
-        config = self.config.model_copy(update={"training": training})
+        config = self.run_config(seed)
         for directory in (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*"):
             if not is_model(directory):
                 continue
@@ -225,14 +239,14 @@ class Study:
 
     def _identity(self, config: Config) -> str:
         """Digest of what decides the weights: a checkpoint is only taken up by the very same configuration."""
-        decisive = {
+        decides = {
             "data": data_digest(self.corpus),
             "features": config.corpus.features,
-            "method": config.method.model_dump(mode="json"),
+            "method": decisive(config.method),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
             "judged_by": [config.evaluation.k, config.evaluation.choose_by],
         }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
     # -- evaluation -------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ class TrainedModel:
 
     Attributes:
         directory: Holds the saved hasher (``hasher/``), evaluations by split and the report.
-        config: The resolved configuration, hyper-parameters and seed included.
+        config: The resolved configuration, every hyper-parameter and the seed included.
         run: Its tracking run.
         model_id: Of the model logged there.
         validation: The figure that it was chosen by; None where the corpus has no labels.
@@ -78,6 +78,9 @@ class TrainedModel:
     def read(cls, directory: str | Path) -> TrainedModel:
         """Read what :meth:`write` left.
 
+        A record of an earlier version names only the hyper-parameters that its configuration gave; the others are
+        those of the saved model beside it, which was built with them.
+
         Raises:
             UsageError: the directory is none of these.
             TexthashError: its record is damaged, or of another version.
@@ -94,13 +97,19 @@ class TrainedModel:
                 **{
                     **record,
                     "directory": directory,
-                    "config": parse_config(record["config"]),
+                    "config": _completed(parse_config(record["config"]), directory / "hasher" / "hasher.json"),
                     "run": Run(**record["run"]),
                     "history": [EpochReport(**report) for report in record["history"]],
                 }
             )
         except (ValueError, TypeError, KeyError) as error:
             raise TexthashError(f"{path} is damaged: {error!r}", "restore it, or train the model again.") from error
+
+
+def _completed(config: Config, saved: Path) -> Config:
+    """The configuration with the hyper-parameters that it leaves out, as the saved model has them."""
+    params = json.loads(saved.read_text())["params"] if saved.is_file() else {}
+    return config.derive(method={"params": {**params, **config.method.params}})
 
 
 def is_model(directory: Path) -> bool:

@@ -45,7 +45,7 @@ def here(config: CorpusConfig, home: Home) -> CorpusConfig:
     root = place(config.path)
     for path in _objects(root):
         mirrored(path, home)
-    return config.model_copy(update={"path": str(_target(root, home))})
+    return config.derive(path=str(_target(root, home)))
 
 
 def sizes(address: str) -> set[tuple[str, int]]:

@@ -52,7 +52,7 @@ def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) 
 
 
 def ensure_codes(train: Split, model: str) -> NDArray[np.uint8]:
-    """Codes of the training documents by a method in closed form, with its published hyper-parameters.
+    """Codes of the training documents by a method in closed form, with its default hyper-parameters.
 
     Args:
         train: The training split, on which the method is fitted.

@@ -19,11 +19,12 @@ from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
-from texthash.errors import ModelMismatchError
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, Role
-from texthash.methods.registry import build
+from texthash.methods.registry import build, hyperparameters
 from texthash.models.encoding import activations_of, cut, encode_split, margins
 from texthash.models.vectors import vector_needs, vector_width, vectors_of
+from texthash.progress import say
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
@@ -199,8 +200,7 @@ class Hasher:
                 f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record['vocabulary_hash'][:12]}.",
                 "restore the whole directory as it was saved.",
             )
-        shape = CorpusShape(**record["shape"])
-        method = build(record["method"], shape, record["bits"], record["params"])
+        method = _untrained(directory, record)
         try:
             method.load_state_dict(load_file(directory / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
@@ -209,6 +209,19 @@ class Hasher:
                 "restore the whole directory as it was saved, or train the model again with this version.",
             ) from None
         return cls(method, vocabulary, record["corpus"], Edition.model_validate(record["edition"]))
+
+
+def _untrained(directory: Path, record: dict[str, Any]) -> HashMethod:
+    """The method of a record, with its hyper-parameters. One that the record lacks has the default of this version."""
+    try:
+        missing = hyperparameters(record["method"]).keys() - record["params"].keys()
+        if missing:
+            say(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are taken")
+        return build(record["method"], CorpusShape(**record["shape"]), record["bits"], record["params"])
+    except UsageError as error:
+        raise ModelMismatchError(
+            f"{directory} cannot be built: {error.problem}", "use the version of texthash that wrote it."
+        ) from error
 
 
 def digest(directory: str | Path) -> str:

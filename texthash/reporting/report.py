@@ -197,8 +197,7 @@ def _configurations(page: Page, rows: Mapping[tuple[str, int], Sequence[Reported
         first = next((run.config.training.seed for run in members if run.config is not None), 0)
         for run in members:
             if run.config is not None:
-                training = run.config.training.model_copy(update={"seed": first})
-                text = run.config.model_copy(update={"training": training}).to_yaml()
+                text = run.config.derive(training={"seed": first}).to_yaml()
                 key = run.name, run.commit or "not recorded", text
                 alike.setdefault(key, []).append(run.config.training.seed)
     if alike:

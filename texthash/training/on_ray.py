@@ -95,7 +95,7 @@ def train_distributed(
     if place.exists() and not training.resume:
         shutil.rmtree(place)
     # What is there now was left by this run, so after a death the workers go on from it in any case.
-    resuming = training.model_copy(update={"resume": True})
+    resuming = training.derive(resume=True)
     corpus = corpus.absolute()
     _make_views(method, corpus, training.seed, encoder)
     trainer = TorchTrainer(

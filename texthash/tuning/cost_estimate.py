@@ -7,7 +7,7 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
-from texthash.methods.registry import build
+from texthash.methods.registry import build, resolved
 from texthash.paths import Home
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
@@ -28,7 +28,8 @@ def cost(config: Config, home: Home) -> dict[str, Any]:
     """
     tuning = config.tuning
     shape = CorpusShape(max(_WORDS, 2 * config.method.bits), 10, _DOCUMENTS)
-    method = build(config.method.name, shape, config.method.bits, config.method.params)
+    chosen = resolved(config).method
+    method = build(chosen.name, shape, chosen.bits, chosen.params)
     final = planned_epochs(method, config.training)
     epochs = tuning.epochs or final
     most = tuning.trials * epochs

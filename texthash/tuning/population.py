@@ -21,7 +21,7 @@ from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import read_json, write_json
 from texthash.methods.base import GradientStage
-from texthash.methods.registry import build
+from texthash.methods.registry import build, resolved
 from texthash.nn.spaces import Choice, SearchSpace, Space
 from texthash.training.checkpoints import read_state, write_state
 from texthash.tuning.spaces import to_tune
@@ -78,7 +78,8 @@ def changeable(config: Config, space: SearchSpace, shape: CorpusShape) -> Search
 def _outlines(config: Config, shape: CorpusShape, name: str, domain: Space) -> Iterator[Any]:
     for value in domain.options if isinstance(domain, Choice) else (domain.low, domain.high):
         try:
-            method = build(config.method.name, shape, config.method.bits, {**config.method.params, name: value})
+            chosen = resolved(config.derive(method={"params": {**config.method.params, name: value}})).method
+            method = build(chosen.name, shape, chosen.bits, chosen.params)
         except TexthashError as error:
             yield str(error)
             continue

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config, MethodConfig, Range
 from texthash.errors import UsageError, nearest_name
 from texthash.evaluation.scoring import check_figure
-from texthash.methods.registry import get_method, hyperparameters
+from texthash.methods.hyperparameters import checked
+from texthash.methods.registry import get_method, hyperparameters, resolve
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def free_space(config: Config) -> SearchSpace:
             raise UsageError(
                 f"tuning.space.{name} is searched, and {fixed[name]}.{name} fixes it.", "leave one of the two out."
             )
-    space = {**own, **{name: _space(name, given) for name, given in config.tuning.space.items()}}
+    space = {**own, **{name: _space(method.name, name, given) for name, given in config.tuning.space.items()}}
     left = {name: domain for name, domain in space.items() if name not in fixed}
     if not left:
         why = "the configuration fixes all that it could vary" if space else "it states no search space"
@@ -71,33 +72,42 @@ def to_tune(space: SearchSpace) -> dict[str, Domain]:
     return {name: _domain(domain) for name, domain in space.items()}
 
 
-def published_point(method: MethodConfig, space: SearchSpace) -> dict[str, Any] | None:
-    """The published values as a point of the space, or None if one of them lies outside."""
-    published = hyperparameters(method.name)
-    point = {name: published[name] for name in space}
+def starting_point(method: MethodConfig, space: SearchSpace) -> dict[str, Any] | None:
+    """The values of ``method.preset`` as a point of the space, or None if one of them lies outside."""
+    values = resolve(method.name, {}, method.preset)
+    point = {name: values[name] for name in space}
     return point if all(_contains(space[name], value) for name, value in point.items()) else None
 
 
 def describe(config: Config) -> list[dict[str, str]]:
-    """One row a parameter: its name, range and published value, as text."""
-    published = hyperparameters(config.method.name)
+    """Return one row a parameter, as text: its name, range, default, and the printed value where one is known."""
+    defaults, paper = hyperparameters(config.method.name), get_method(config.method.name).card.paper
+    known = paper.values if paper else {}
     return [
-        {"parameter": name, "range": str(domain), "published": str(published[name])}
+        {"parameter": name, "range": str(domain), "default": str(defaults[name]), "paper": str(known.get(name, ""))}
         for name, domain in free_space(config).items()
     ]
 
 
-def _space(name: str, given: Range) -> Space:
+def _space(method: str, name: str, given: Range) -> Space:
+    """A range of the configuration, whose ends or options the method has to take."""
     try:
-        if given.uniform:
-            return Uniform(*given.uniform)
-        if given.log:
-            return LogUniform(*given.log)
-        if given.whole:
-            return IntUniform(*given.whole)
-        return Choice(*(given.choice or ()))
+        space = _named(given)
+        for value in space.options if isinstance(space, Choice) else (space.low, space.high):
+            checked(get_method(method), method, {name: value})
     except UsageError as error:
         raise UsageError(f"tuning.space.{name}: {error.problem}", error.remedy) from None
+    return space
+
+
+def _named(given: Range) -> Space:
+    if given.uniform:
+        return Uniform(*given.uniform)
+    if given.log:
+        return LogUniform(*given.log)
+    if given.whole:
+        return IntUniform(*given.whole)
+    return Choice(*(given.choice or ()))
 
 
 def _domain(space: Space) -> Domain:
@@ -122,4 +132,4 @@ def _contains(space: Space, value: Any) -> bool:
 
 def merged(method: MethodConfig, found: Mapping[str, Any]) -> MethodConfig:
     """The method with the values that a search found."""
-    return method.model_copy(update={"params": {**method.params, **found}})
+    return method.derive(params={**method.params, **found})

@@ -17,12 +17,12 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.methods.base import HashMethod
-from texthash.methods.registry import build
+from texthash.methods.registry import build, decisive, resolve
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population
-from texthash.tuning.spaces import free_space, published_point, to_tune
+from texthash.tuning.spaces import free_space, starting_point, to_tune
 from texthash.tuning.trial import METRIC, TrialSetting, fate_of, judged_epochs, run_trial
 from texthash.tuning.trial_status import FateKeeper
 
@@ -142,8 +142,8 @@ def run_sweep(
 ) -> SweepResult:
     """Run the trials of a sweep, or those that are left, on the Ray cluster of this process.
 
-    The published hyper-parameters are the first trial where they lie in the search space. Each trial is a fit within
-    one process and a tracking run nested in ``study``; what becomes of it stands there as the tag ``fate``.
+    The hyper-parameters of ``method.preset`` are the first trial where they lie in the search space. Each trial is a
+    fit within one process and a tracking run nested in ``study``; what becomes of it stands there as the tag ``fate``.
 
     Args:
         sweep: From :func:`open_sweep`.
@@ -211,10 +211,11 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
         say(f"tune: going on with {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
     space = free_space(config)
-    published = published_point(config.method, space)
-    first = [published] if published is not None else None
+    starting = starting_point(config.method, space)
+    first = [starting] if starting is not None else None
     shape = corpus.shape_with(config.corpus.features)
-    probe = build(config.method.name, shape, config.method.bits, config.method.params)
+    method = config.method
+    probe = build(method.name, shape, method.bits, resolve(method.name, method.params, method.preset))
     planned, grace = judged_epochs(probe, setting.training()), config.tuning.grace_epochs
     scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be ended early
     search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
@@ -269,15 +270,16 @@ def _last_line(error: BaseException) -> str:
 
 def _identity(config: Config, corpus: PreparedCorpus) -> str:
     """Digest of what decides the trials; not of how many run at a time, or where."""
-    decisive = {
+    decides = {
         "data": data_digest(corpus),
         "features": config.corpus.features,
-        "method": config.method.model_dump(mode="json"),
+        "method": decisive(config.method),
+        "fixed": sorted(config.method.params),
         "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
         "tuning": config.tuning.model_dump(mode="json", exclude={"concurrent", "cpus_per_trial", "seeds", "resume"}),
         "judged_by": [config.evaluation.k, config.evaluation.choose_by],
     }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_room(config: Config) -> None:

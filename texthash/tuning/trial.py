@@ -13,7 +13,7 @@ from texthash.config import Config, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod
-from texthash.methods.registry import build
+from texthash.methods.registry import build, resolve, resolved
 from texthash.tracking import Run, Tracker
 from texthash.training.checkpoints import LocalCheckpointer, State
 from texthash.training.loop import EpochReport, fit
@@ -48,7 +48,7 @@ class TrialSetting:
     def training(self) -> TrainingConfig:
         """As configured, with the epochs of a trial and a validation after each."""
         epochs = self.config.tuning.epochs or self.config.training.epochs
-        return self.config.training.model_copy(update={"epochs": epochs, "validate_every": 1, "resume": True})
+        return self.config.training.derive(epochs=epochs, validate_every=1, resume=True)
 
     def key(self, trial_id: str) -> str:
         """By which the trial's run is found again, after a death or by the driver."""
@@ -60,7 +60,7 @@ class TrialSetting:
         if known:
             return known
         method = merged(self.config.method, params)
-        config = self.config.model_copy(update={"method": method, "training": self.training()})
+        config = resolved(self.config.derive(method=method, training=self.training()))
         return self.tracker.start(
             f"trial-{trial_id}",
             parent=self.study,
@@ -122,7 +122,8 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
     chosen = merged(setting.config.method, params)
     try:
         shape = corpus.shape_with(setting.config.corpus.features)
-        method = build(chosen.name, shape, chosen.bits, chosen.params, training.seed)
+        values = resolve(chosen.name, chosen.params, chosen.preset)
+        method = build(chosen.name, shape, chosen.bits, values, training.seed)
         planned = judged_epochs(method, training)
         result = fit(
             method,

@@ -118,8 +118,8 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
         changes["path"] = str(place(config.path))
     if config.limit is not None and not config.edition.name.endswith(f"-first{config.limit}"):
         name = f"{config.edition.name}-first{config.limit}"
-        changes["edition"] = config.edition.model_copy(update={"name": name})
-    return config.model_copy(update=changes)
+        changes["edition"] = {"name": name}
+    return config.derive(**changes)
 
 
 def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:

@@ -86,8 +86,8 @@ def _model(cell: Cell, folder: StudyFolder, home: Home, parent: Run, corpus: Pre
 
     place = folder.place(cell)
     tracking = cell.config.tracking
-    named = tracking.model_copy(update={"experiment": tracking.experiment or experiment(folder)})
-    study = Study(cell.config.model_copy(update={"tracking": named}), home, corpus)
+    named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment(folder)})
+    study = Study(named, home, corpus)
     model = _trained(place)
     if model is None:
         model = study.train(cell.config.training.seed, parent=parent)

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from texthash.config import Config, Section, load_config, parse_section
+from texthash.config import Config, Preset, Section, Seeds, Widths, load_config, parse_section
 from texthash.corpora.preparation.steps import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
 from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
 from texthash.evaluation.scoring import check_figure
-from texthash.methods.registry import resolve
+from texthash.methods.registry import decisive as of_method
+from texthash.methods.registry import resolved
 
 Kind = Literal["model", "encoder", "reference"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -30,16 +31,17 @@ class MethodRow(Section):
     """One row of a study's table: a method with its hyper-parameters."""
 
     method: str | None = Field(None, description="registry name; null: the row's own name")
-    params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters; default: published")
-    bits: tuple[int, ...] | None = Field(None, description="null: the study's")
-    seeds: tuple[int, ...] | None = Field(None, description="null: the study's")
+    preset: Preset = Field("default", description="as method.preset")
+    params: dict[str, Any] = Field(default_factory=dict, description="as method.params")
+    bits: Widths | None = Field(None, description="null: the study's")
+    seeds: Seeds | None = Field(None, description="null: the study's")
 
 
 class EncoderRows(Section):
     """Rows of codes that are cut from a sentence encoder's vectors without learning a hash."""
 
     cuts: tuple[Cut, ...] = ("sign", "centred_sign", "prefix", "itq")
-    bits: tuple[int, ...] | None = Field(None, description="of prefix and itq; null: the study's")
+    bits: Widths | None = Field(None, description="of prefix and itq; null: the study's")
 
 
 class Published(Section):
@@ -48,8 +50,8 @@ class Published(Section):
     corpus: str
     edition: str | None = Field(None, description="null: beside every edition of that corpus")
     row: str
-    bits: int
-    figure: float
+    bits: int = Field(ge=1)
+    figure: float = Field(ge=0, le=1)
     source: str = Field(min_length=1, description="where it is printed, and on which edition it rests")
 
 
@@ -73,8 +75,8 @@ class Plan(Section):
 
     name: str = Field(pattern=_NAME)
     corpora: tuple[Config, ...] = Field(min_length=1)
-    bits: tuple[int, ...] = (32,)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    bits: Widths = (32,)
+    seeds: Seeds = (0,)
     methods: dict[str, MethodRow] = Field(default_factory=dict)
     encoders: dict[str, EncoderRows] = Field(default_factory=dict)
     references: tuple[str, ...] = (TFIDF,)
@@ -182,12 +184,9 @@ class Cell:
             if config.evaluation.choose_by:
                 decisive["choose_by"] = config.evaluation.choose_by
             unlike = {"resume", "max_failures", "cpus_per_worker"}
-            decisive["method"] = {**config.method.model_dump(mode="json"), "params": self._params()}
+            decisive["method"] = of_method(config.method)
             decisive["training"] = config.training.model_dump(mode="json", exclude=unlike)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-    def _params(self) -> dict[str, Any]:
-        return resolve(self.config.method.name, self.config.method.params)
 
 
 def load_plan(path: str | Path) -> Plan:
@@ -221,8 +220,7 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
         if one.evaluation.choose_by is not None:
             check_figure(one.evaluation.choose_by, one.evaluation.k, "precision", "recall")
     # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
-    named = [one.model_copy(update={"corpus": with_places(one.corpus)}) for one in plan.corpora]
-    plan = plan.model_copy(update={"corpora": tuple(named)})
+    plan = plan.derive(corpora=tuple(one.derive(corpus=with_places(one.corpus)) for one in plan.corpora))
     _ = plan.cells
     return plan
 
@@ -243,22 +241,10 @@ def _laid_over(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
 
 def _with(config: Config, vectors: str, bits: int | None = None) -> Config:
     """The configuration with the vectors of an encoder."""
-    if bits is not None:
-        config = _widened(config, bits)
-    features = None if vectors == TFIDF else vectors
-    return config.model_copy(update={"corpus": config.corpus.model_copy(update={"features": features})})
+    width = {} if bits is None else {"bits": bits}
+    return config.derive(corpus={"features": None if vectors == TFIDF else vectors}, method=width)
 
 
 def _configured(config: Config, row: str, chosen: MethodRow, bits: int, seed: int) -> Config:
-    name = chosen.method or row
-    resolve(name, chosen.params)
-    method = config.method.model_copy(update={"name": name, "params": chosen.params})
-    training = config.training.model_copy(update={"seed": seed})
-    return _widened(config.model_copy(update={"method": method, "training": training}), bits)
-
-
-def _widened(config: Config, bits: int) -> Config:
-    method = parse_section(
-        type(config.method), {**config.method.model_dump(), "bits": bits}, f"a width of the study ({bits} bits)"
-    )
-    return config.model_copy(update={"method": method})
+    method = {"name": chosen.method or row, "preset": chosen.preset, "params": chosen.params, "bits": bits}
+    return resolved(config.derive(method=method, training={"seed": seed}))
