@@ -5,8 +5,7 @@ Written out as vectors because LLVM, left to choose, keeps to 256 bits on many C
 of 64 bits, which LLVM splits into the registers of the machine: four of AVX-512, eight of AVX2, sixteen of NEON. On
 AVX-512 a step of the scan is ``vpxorq``, ``vpopcntq``, ``vpminuw`` for each eight codes.
 
-Everything here works only inside functions compiled with `compiled`. A change here does not invalidate Numba's cache of
-the functions that use it: delete ``texthash/hamming/__pycache__`` after one.
+Everything here works only inside functions compiled with `compiled`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+
+from texthash.io import kernel_cache
 
 LANES = 32
 
@@ -48,11 +49,8 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` with Numba at its first call, without the GIL, kept on disk where a disk can be written."""
-    try:
-        return njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # no directory for the cache: a read-only installation without a home directory
-        return njit(function, nogil=True, error_model="numpy")
+    """Compile ``function`` as :func:`texthash.io.kernel_cache.compiled` does, divided by zero as NumPy does."""
+    return kernel_cache.compiled(function, error_model="numpy")
 
 
 def inlined(function: Callable[..., Any]) -> Any:

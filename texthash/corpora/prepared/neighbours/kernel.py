@@ -11,9 +11,10 @@ their bits are, so the largest candidates are the most similar rows, equal ones 
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from texthash.io.kernel_cache import compiled
 
 _LAST = 2**31 - 1
 # Similarities whose largest is looked at before any of them is.
@@ -22,7 +23,7 @@ _RUN = 32
 Postings = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.float32]]
 
 
-@nb.njit(nogil=True, cache=True)
+@compiled
 def collect(
     indptr: NDArray[np.int64],
     words: NDArray[np.int32],
@@ -99,7 +100,7 @@ def collect(
         similarity[:] = 0.0
 
 
-@nb.njit(nogil=True, cache=True)
+@compiled
 def choose(
     keys: NDArray[np.int64], filled: NDArray[np.int64], rows: NDArray[np.int32], weights: NDArray[np.float32]
 ) -> None:
