@@ -173,8 +173,7 @@ class StoredRows:
         if addresses is None:
             return None
         distinct, inverse = np.unique(addresses, return_inverse=True)
-        table = self.dataset._take_rows(distinct.tolist(), columns=columns)
-        return table.take(pa.array(inverse))
+        return rows_at(self.dataset, distinct, columns).take(pa.array(inverse))
 
     def labelled(self, labels: Iterable[str]) -> Numbers:
         """Numbers of the documents that have one of the labels, int64, ascending."""
@@ -186,6 +185,15 @@ class StoredRows:
     def prepare(self) -> None:
         """Read the labels, so that the first filter does not wait for it."""
         _ = self.postings.arrays
+
+
+def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str]) -> pa.Table:
+    """Columns of the rows at some addresses, in ascending order of these; only these rows are read.
+
+    A dataset without stable row ids, as all of an index are, has the addresses of its rows as their ids.
+    """
+    named = ",".join(map(str, addresses.tolist()))
+    return dataset.to_table(columns=columns, filter=f"_rowid IN ({named})" if named else "false")
 
 
 def _numbers(fragment: lance.LanceFragment) -> Numbers:

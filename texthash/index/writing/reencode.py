@@ -24,7 +24,7 @@ from texthash.errors import TexthashError
 from texthash.index.storage.arrow_schema import CONTENT, with_codes
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
 from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
-from texthash.index.storage.row_addresses import difference
+from texthash.index.storage.row_addresses import difference, rows_at
 from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
@@ -224,8 +224,7 @@ class Transfer:
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
         assert change is not None  # all rows may be read
-        addresses = change.added["_rowaddr"].to_pylist()
-        came = new._take_rows(addresses, columns=CONTENT.names).to_pylist() if addresses else []
+        came = rows_at(new, change.added["_rowaddr"].to_numpy(), CONTENT.names).to_pylist()
         left = pc.field("number").isin(pa.array(change.removed))
         gone = old.to_table(columns=CONTENT.names, filter=left).to_pylist() if len(change.removed) else []
         moved = {row["number"]: row for row in gone}  # compacting moves rows that nobody has written
