@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from texthash.config import LimitsConfig, limit_variable
@@ -35,13 +36,17 @@ def main() -> int:
     return status
 
 
+def _filled(table: str, match: re.Match[str]) -> str:
+    return match.group(1) + table + match.group(2)
+
+
 def _write(file: Path, tables: dict[str, str]) -> int:
     text = file.read_text(encoding="utf-8")
     fresh = text
     for name, table in tables.items():
         fresh, count = re.subn(
             rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
-            lambda match, table=table: match.group(1) + table + match.group(2),
+            partial(_filled, table),
             fresh,
             flags=re.DOTALL,
         )

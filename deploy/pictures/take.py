@@ -36,8 +36,8 @@ from texthash.paths import Home, resolve_home  # noqa: E402
 from texthash.progress import say  # noqa: E402
 from texthash.service.ports import free_port  # noqa: E402
 
-SIZE = {"width": 1280, "height": 720}
-SEARCH_SIZE = {"width": 1000, "height": 760}
+WIDTH, HEIGHT = 1280, 720
+SEARCH_WIDTH, SEARCH_HEIGHT = 1000, 760
 QUERY = "read a csv file into a table"
 COLOURS = 160
 MOST_BYTES = 150_000
@@ -126,7 +126,7 @@ def _server(home: Home) -> Iterator[str]:
 
 
 def _take(page: Page, address: str, experiment: str, study: str, model: str, into: Path) -> None:
-    page.open(f"{address}/#/experiments/{experiment}/runs", **SIZE)
+    page.open(f"{address}/#/experiments/{experiment}/runs", width=WIDTH, height=HEIGHT)
     for key, value in UNCLUTTERED.items():
         page.run(f"localStorage.setItem('{key}', '{value}')")
     page.run("location.reload()")
@@ -137,12 +137,12 @@ def _take(page: Page, address: str, experiment: str, study: str, model: str, int
     page.wait("document.querySelectorAll('.ag-center-cols-container [role=row]').length > 3")
     _picture(page, into / "mlflow-runs.png", "fate")
 
-    page.open(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART", **SIZE)
+    page.open(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART", width=WIDTH, height=HEIGHT)
     _write(page, "Search metric charts", CURVE)
     page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > 3", 60)
     _picture(page, into / "mlflow-curves.png", "p_at_100")
 
-    page.open(f"{address}/#/experiments/{experiment}/runs/{study}/artifacts", **SIZE)
+    page.open(f"{address}/#/experiments/{experiment}/runs/{study}/artifacts", width=WIDTH, height=HEIGHT)
     report = "[...document.querySelectorAll('[class*=node] *, li *')].filter(n => n.innerText === 'report.html').at(-1)"
     page.wait(report, 60)
     _click(page, report)
@@ -150,13 +150,13 @@ def _take(page: Page, address: str, experiment: str, study: str, model: str, int
     page.run(f"(line => line && line.remove())({PLACE})")
     _picture(page, into / "mlflow-report.png", "report.html")
 
-    page.open(f"{address}/#/models/{model}", **SIZE)
+    page.open(f"{address}/#/models/{model}", width=WIDTH, height=HEIGHT)
     page.wait("document.body.innerText.includes('champion')")
     _picture(page, into / "mlflow-registry.png", "champion")
 
 
 def _take_search(page: Page, url: str, into: Path) -> None:
-    page.open(f"{url}/?", **SEARCH_SIZE)
+    page.open(f"{url}/?", width=SEARCH_WIDTH, height=SEARCH_HEIGHT)
     page.type(QUERY)
     page.wait("document.querySelectorAll('.hit').length > 2")
     _picture(page, into / "page.png", "bits differ")

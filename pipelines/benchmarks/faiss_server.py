@@ -31,7 +31,7 @@ class Search(BaseModel):
 def make_app(home: Home, release: str) -> FastAPI:
     """All documents in memory, in the order of their numbers."""
     opened = open_release(home, release)
-    documents = []
+    documents: list[tuple[int, dict[str, Any]]] = []
     for shard in opened.shards:
         documents += zip(shard.numbers, shard.documents(shard.numbers, ["title", "code"]), strict=True)
     documents.sort(key=lambda row: row[0])

@@ -112,10 +112,10 @@ def _table(
         "text": pa.array([""] * rows),
         "title": pa.array([""] * rows),
         "labels": pa.array([[names[label]] for label in labels]),
-        "label_ids": to_arrow(each, labels),
+        "label_ids": to_arrow(each, labels.astype(np.int32)),
         "tokens": to_arrow(each * length, drawn.ravel()),
         "word_ids": to_arrow(indptr, pairs % len(share)),
-        "counts": to_arrow(indptr, counts),
+        "counts": to_arrow(indptr, counts.astype(np.int32)),
     }
     return pa.table(columns, schema=SCHEMA)
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,11 @@ class Rates:
     @classmethod
     def measured(cls, config: CorpusConfig, folder: Path) -> Rates:
         """Prepare a corpus in this process and look at what each step takes; a cluster is started and ended."""
-        seconds: Counter[str] = Counter()
+        seconds: defaultdict[str, float] = defaultdict(float)
         sizes: dict[str, Any] = {}
 
         def timed(function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterator[Any]:
+            assert isinstance(function, partial)
             step, staging = function.func.__name__, function.args[0]
             for task in tasks:
                 start = time.perf_counter()

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ def milliseconds(call: Callable[[], Any]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def alternate(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def alternate(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Return the median milliseconds of each call over rounds in which each is called once.
 
     Taking turns lets a machine that slows down or is shared slow all of them alike. A round beforehand does not count.

@@ -194,7 +194,7 @@ def _read_on(words: NDArray[np.uint64], threads: int) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _read(words: NDArray[np.uint64]) -> int:
+def _read(words: NDArray[np.uint64]) -> np.uint64:
     """Read every word once, and add them up for the compiler not to leave it out."""
     total = np.uint64(0)
     for i in range(len(words)):

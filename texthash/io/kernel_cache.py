@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+import numba
 
 from texthash.paths import node_cache
 
@@ -28,13 +28,13 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     """
     directory = _directory(Path(function.__code__.co_filename).parent)
     if directory is None:
-        return njit(function, nogil=True, **options)
-    # Numba asks for the directory when a function is decorated, and takes it from here alone.
-    given, config.CACHE_DIR = config.CACHE_DIR, str(directory)
+        return numba.njit(function, nogil=True, **options)
+    settings: Any = numba.config  # Numba asks for the directory when a function is decorated, and only there
+    given, settings.CACHE_DIR = settings.CACHE_DIR, str(directory)
     try:
-        return njit(function, nogil=True, cache=True, **options)
+        return numba.njit(function, nogil=True, cache=True, **options)
     finally:
-        config.CACHE_DIR = given
+        settings.CACHE_DIR = given
 
 
 @cache
