@@ -56,7 +56,7 @@ trap 'nothing_left || true; rm -rf "$scratch"' EXIT
 
 stage "ruff check" ruff check .
 stage "ruff format" ruff format --check .
-stage "mypy" mypy texthash pipelines deploy
+stage "mypy" mypy
 stage "import-linter" lint-imports
 stage "file length" short_files
 if [ -f pipelines/readme.py ]; then stage "README" python pipelines/readme.py --check; fi

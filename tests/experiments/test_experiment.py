@@ -12,6 +12,7 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.experiments.compare import compare
 from texthash.experiments.experiment import EpochNotes, Study, corpus_of, prepare
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import read_release
@@ -111,6 +112,49 @@ def test_what_was_trained_is_found_again_whole(small_corpus, home):
         make_report([again])
     with pytest.raises(TexthashError, match="there is no trained model 'nothing'"):
         find_model(home, "nothing")
+
+
+def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tmp_path):
+    small_corpus = PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path)))
+    study = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16})
+    model = study.train(0)
+    expected = {"iterations": 50, "weighting": "tfidf"}
+    logged = MlflowClient(study.tracker.uri).get_run(model.run.run_id).data.params
+    prefix = "method.params."
+    assert {key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)} == {
+        name: str(value) for name, value in expected.items()
+    }
+    assert "method.params" not in logged
+    saved = json.loads((model.hasher / "hasher.json").read_text())
+    assert saved["params"] == model.config.method.params == TrainedModel.read(model.directory).config.method.params
+    assert saved["params"] == expected
+    study.evaluate(model, test=False)
+    written_out = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16, "params": expected})
+    assert written_out.run_config(0) == study.run_config(0)
+    again = written_out.train(0)
+    written_out.evaluate(again, test=False)
+    assert compare(Home(tmp_path), model.name, again.name).config == {}
+
+
+def test_a_record_of_an_earlier_version_has_the_hyper_parameters_of_its_saved_model(small_corpus, tmp_path):
+    study = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16, "params": {"iterations": 3}})
+    model = study.train(0)
+    record = json.loads((model.directory / "run.json").read_text())
+    assert record["config"]["method"].pop("preset") == "default"
+    record["config"]["method"]["params"] = {}  # as one that gave none was written
+    (model.directory / "run.json").write_text(json.dumps(record))
+    assert TrainedModel.read(model.directory).config == model.config
+    assert find_model(Home(tmp_path), model.name).config.method.params["iterations"] == 3, "not today's default"
+
+
+def test_a_run_as_published_is_trained_with_what_was_printed(small_corpus, tmp_path, capsys):
+    study = _study(small_corpus, Home(tmp_path), method={"name": "sth", "bits": 16, "preset": "paper"})
+    model = study.train(0)
+    assert model.config.method.params["neighbours"] == 25
+    assert model.config.method.preset == "paper"
+    told = capsys.readouterr().err
+    assert "neighbours=25" in told
+    assert "not known to be printed: penalty=1.0" in told
 
 
 def test_a_damaged_record_is_named(small_corpus, tmp_path):

@@ -1,6 +1,7 @@
 """Hyper-parameters: every one is declared, documented, checked before any work, and remembered by a saved model."""
 
 import inspect
+import json
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from texthash.config import TrainingConfig
-from texthash.errors import UsageError
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod
 from texthash.methods.dgm_sph import DGMSpH
 from texthash.methods.hyperparameters import parameters_of
@@ -170,3 +171,16 @@ def test_a_constructor_cannot_hide_a_hyper_parameter():
         width: int = Field(3, ge=1, description="Width of it.")
 
     assert list(parameters_of(Declared)) == ["width", "weighting"]
+
+
+def test_a_saved_model_that_lacks_a_hyper_parameter_has_its_default_and_says_so(small_corpus, tmp_path, capsys):
+    directory = Hasher.of(NASH(small_corpus.shape, BITS, hidden=24), small_corpus).save(tmp_path / "model")
+    record = json.loads((directory / "hasher.json").read_text())
+    del record["params"]["kl_ramp"]
+    (directory / "hasher.json").write_text(json.dumps(record))
+    assert Hasher.load(directory).method.hyperparameters["kl_ramp"] == 0.0
+    assert "does not record kl_ramp" in capsys.readouterr().err
+    record["params"]["of_tomorrow"] = 1
+    (directory / "hasher.json").write_text(json.dumps(record))
+    with pytest.raises(ModelMismatchError, match=r"cannot be built: .*of_tomorrow"):
+        Hasher.load(directory)
