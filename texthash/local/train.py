@@ -78,6 +78,7 @@ def train(
     """
     from texthash.corpora.preparation.steps import prepare_locally
     from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.methods.registry import resolve
     from texthash.paths import Home
 
     documents = as_texts(texts)
@@ -86,10 +87,11 @@ def train(
     if not 0 < validation < 1:
         raise UsageError(f"validation={validation!r} is no share.", "give one above 0 and below 1, such as 0.1.")
     chosen = parse_section(MethodConfig, {"name": method, "bits": bits, "params": dict(params or {})}, "the method")
+    resolve(chosen.name, chosen.params)  # before any text is read
     given = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "seed": seed}
     training = parse_section(TrainingConfig, {name: v for name, v in given.items() if v is not None}, "the training")
     rule = SplitRule(kind="given")
-    form = Edition(name="own", split=rule) if edition is None else edition.model_copy(update={"split": rule})
+    form = Edition(name="own", split=rule) if edition is None else edition.derive(split=rule)
     with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
         rows = Path(folder, "texts.jsonl")
         held = _held_out(len(documents), validation, seed)
