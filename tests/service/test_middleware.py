@@ -42,3 +42,36 @@ def test_a_time_out_is_answered_unless_the_response_has_begun(begun):
     starts = [message["status"] for message in sent if message["type"] == "http.response.start"]
     assert starts == ([200] if begun else [504])
     assert (problem is not None) == begun
+
+
+def test_requests_that_arrive_at_once_are_looked_at_in_different_rounds_of_the_event_loop():
+    looked_at, probed = [], []
+    rounds = 0
+
+    async def inner(scope, receive, send):
+        (looked_at if scope["method"] == "POST" else probed).append(rounds)
+
+    app = inner
+    for middleware in reversed(stack(LimitsConfig(), Ledger(1_000_000), keys=Keys())):
+        app = middleware.cls(app, **middleware.kwargs)
+
+    async def ask(method, path):
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}
+        body = [{"type": "http.request", "body": b"{}", "more_body": False}]
+        await app(scope, lambda: asyncio.sleep(0, body.pop()), None)
+
+    async def count():
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async def run():
+        counting = asyncio.ensure_future(count())
+        asking = [ask("POST", "/v1/search") for _ in range(500)]
+        await asyncio.gather(*asking, ask("GET", "/health/live"))
+        counting.cancel()
+
+    asyncio.run(run())
+    assert len(set(looked_at)) == len(looked_at) == 500
+    assert probed[0] <= looked_at[0], "health waits for nobody's turn"

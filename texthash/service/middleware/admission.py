@@ -7,6 +7,7 @@ from typing import Any
 from texthash.config import LimitsConfig
 from texthash.service.memory_budget import RETRY_AFTER_S, Ledger
 from texthash.service.middleware.scope import is_probe
+from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
 
@@ -24,12 +25,14 @@ class Admission:
         self._room = limits.max_ongoing_requests + limits.max_queued_requests
         self._ledger = ledger
         self._inside = 0
+        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if not is_probe(scope):
+            await self._turns.take()
             self._refuse_beyond_room()
         self._inside += 1
         try:

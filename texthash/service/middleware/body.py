@@ -8,6 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from texthash.service.memory_budget import Account, Ledger
+from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
 READING = "reading"  # in the state of a scope whose body has not come whole
@@ -27,6 +28,7 @@ class WholeBody:
         self._app = app
         self._most = most
         self._ledger = ledger
+        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
@@ -37,6 +39,7 @@ class WholeBody:
             scope["state"][READING] = True
             body = await self._read(headers, receive, account)
             scope["state"][READING] = False
+            await self._turns.take()  # parsing and validation are one step, which a large body makes a long one
             await self._app(scope, _replay(body), send)
 
     async def _read(self, headers: Headers, receive: Any, account: Account) -> bytes:
