@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     with step(f"evaluate {model.name}"):
         found = study.evaluate(model, test=arguments.test)
         page = study.report([model], model.run)
-    return {"model": model.directory, "report": page, **{split: e.metrics for split, e in found.items()}}
+    return {"model": model.directory, "report": page, **{split: e.named_metrics for split, e in found.items()}}
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
             for seed in config.seeds:
                 model = study.train(seed, parent=parent, distributed=True)
                 found = study.evaluate(model, test=False)
-                models.append((model, {split: evaluation.metrics for split, evaluation in found.items()}))
+                models.append((model, {split: evaluation.named_metrics for split, evaluation in found.items()}))
             page = study.report([model for model, _ in models], parent)
     return {
         "run": parent.run_id,

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,20 +169,33 @@ def test_nothing_to_encode_is_no_code(cli, monkeypatch):
     assert "there is no text to encode" in err
 
 
-def test_documents_without_labels_are_trained_and_described_but_not_reported(cli, small_rows, tmp_path):
+def test_documents_without_labels_are_measured_by_their_halves_and_say_so(cli, small_rows, tmp_path):
     rows = [json.loads(line) for line in small_rows.read_text(encoding="utf-8").splitlines()]
     path = tmp_path / "plain.jsonl"
     path.write_text("".join(json.dumps({"id": row["id"], "text": row["text"]}) + "\n" for row in rows))
     status, out, err = cli("train", "lsh", "--bits", "16", "corpus.name=plain", f"corpus.path={path}")
     assert status == 0, err
     name = json.loads(out)["model"]
+    assert "val/halves_hit_at_10" in err
+    assert {"halves_hit_at_10", "halves_recall_at_100"} < json.loads(out)["validation"].keys()
+    assert not {"map", "p_at_100"} & json.loads(out)["validation"].keys()
     status, out, err = cli("evaluate", name)
-    assert (status, out) == (0, "")
-    assert "no document has a label" in err
-    assert "report: None" not in err
-    status, _, err = cli("report", name)
+    assert status == 0, err
+    assert "halves_hit_at_10" in out
+    assert "No document has a label" in err
+    status, page, err = cli("report", name, "--output", str(tmp_path / "report"))
+    assert status == 0, err
+    assert "No label is used" in (Path(page.strip()).parent / "report.md").read_text(encoding="utf-8")
+
+
+def test_documents_of_one_word_cannot_be_measured_and_are_trained_nevertheless(cli, tmp_path):
+    path = tmp_path / "words.jsonl"
+    path.write_text("".join(json.dumps({"text": f"word{number % 7}"}) + "\n" for number in range(40)), encoding="utf-8")
+    status, out, err = cli("train", "lsh", "--bits", "8", "corpus.name=words", f"corpus.path={path}")
+    assert status == 0, err
+    status, _, err = cli("report", json.loads(out)["model"])
     assert status == 2
-    assert "without labels" in err
+    assert "neither labels nor two known words" in err
 
 
 def test_what_cannot_work_is_found_before_a_corpus_is_prepared(cli, corpus_settings, tmp_path):

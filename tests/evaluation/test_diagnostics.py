@@ -99,10 +99,24 @@ def test_sound_codes_are_not_warned_about():
     assert collapse_warning(diagnose(codes), 32, 3000) is None
 
 
-def test_too_few_documents_are_not_judged():
-    codes = np.zeros((99, 4), np.uint8)
-    assert collapse_warning(diagnose(codes), 32, 99) is None
-    assert collapse_warning(diagnose(np.zeros((100, 4), np.uint8)), 32, 100) is not None
+@pytest.mark.parametrize("documents", [3, 10, 99, 100])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_codes_that_are_all_equal_are_a_collapse_of_a_small_corpus_too(documents, coarse):
+    warning = collapse_warning(diagnose(np.zeros((documents, 4), np.uint8)), 32, documents, coarse)
+    assert warning is not None
+    assert "Lower the learning rate" in warning
+
+
+def test_nearly_all_equal_is_a_collapse_and_half_of_few_documents_is_none():
+    for equal, warned in ((95, True), (48, False)):
+        codes = np.repeat(np.arange(100 - equal, dtype=np.uint8), [equal, *[1] * (99 - equal)])[:, None]
+        assert len(codes) == 99
+        assert (collapse_warning(diagnose(codes), 8, 99) is not None) == warned
+
+
+def test_one_document_and_two_are_not_judged():
+    for documents in (1, 2):
+        assert collapse_warning(diagnose(np.zeros((documents, 4), np.uint8)), 32, documents) is None
 
 
 def test_no_codes_is_an_error():

@@ -60,7 +60,7 @@ def train(
         model = study.train(settings.training.seed, distributed=distributed)
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
-    figures = {split: evaluation.metrics for split, evaluation in found.items()}
+    figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
     present({"model": str(model.directory), "run": model.run.run_id, **figures})
 
 
@@ -161,7 +161,7 @@ def evaluate(
     if as_json:
         emit({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:
-        figures = {split: evaluation.metrics for split, evaluation in found.items()}
+        figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
         names = figures.get("validation", {})
         show([{"figure": name, **{split: figures[split][name] for split in figures}} for name in names], False)
 

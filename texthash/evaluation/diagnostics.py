@@ -20,7 +20,9 @@ LEAST_ENTROPY = 0.5  # mean entropy of a bit, in bits: that of a bit set in 11% 
 MOST_DEAD = 0.25  # share of dead bits
 LARGEST_BUCKET = 0.1  # share of the documents with one code
 LEAST_EFFECTIVE = 1 / 3  # entropy of the whole code, as a share of what width and number of documents allow
-FEWEST_DOCUMENTS = 100  # fewer are too few to tell
+FEWEST_DOCUMENTS = 100  # fewer are too few for all of these
+FEWEST_OF_ALL = 3  # from as many on, codes that are nearly all equal have collapsed
+NEARLY_ALL = 0.9  # share of the documents
 
 
 def share_of_ones(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -83,11 +85,26 @@ def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, c
     Args:
         diagnostics: From :func:`diagnose`, of documents that training has not seen.
         bits: Width of the codes.
-        documents: How many were diagnosed. Fewer than 100 are not judged.
+        documents: How many were diagnosed. Of fewer than 100 it is only judged whether nearly all share one code.
         coarse: The method learned from labels. Its codes may be as few as these, so only single bits are judged.
     """
-    if documents < FEWEST_DOCUMENTS:
+    signs = _signs(diagnostics, bits, documents, coarse)
+    if not signs:
         return None
+    return (
+        "The codes have collapsed: "
+        + "; ".join(signs)
+        + ". Lower the learning rate, or the weight of the term that pulls codes together (KL, quantisation), or raise "
+        "balance or noise."
+    )
+
+
+def _signs(diagnostics: dict[str, float], bits: int, documents: int, coarse: bool) -> list[str]:
+    """Return what of codes shows that they have collapsed, in words."""
+    if documents < FEWEST_DOCUMENTS:
+        share = diagnostics["largest_bucket"]
+        equal = share == 1 if coarse else share >= NEARLY_ALL
+        return [f"{share:.0%} of the {documents} documents share one code"] * (equal and documents >= FEWEST_OF_ALL)
     signs = []
     if diagnostics["entropy"] < LEAST_ENTROPY:
         signs.append(f"a bit carries {diagnostics['entropy']:.2f} bits of entropy on average")
@@ -99,13 +116,7 @@ def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, c
         possible = min(bits, math.log2(documents))
         if diagnostics["effective_bits"] < possible * LEAST_EFFECTIVE:
             signs.append(f"the codes carry {diagnostics['effective_bits']:.1f} bits where {possible:.1f} are possible")
-    if not signs:
-        return None
-    return (
-        "The codes have collapsed: "
-        + "; ".join(signs)
-        + ". Lower the weight of the term that pulls codes together (KL, quantisation), or raise balance or noise."
-    )
+    return signs
 
 
 def _moments(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

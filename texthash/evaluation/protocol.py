@@ -14,11 +14,21 @@ from numpy.typing import NDArray
 
 from texthash.config import EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.halves import can_be_halved
 from texthash.errors import UsageError
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
-from texthash.evaluation.relevance import Collection, collection, measure_of
+from texthash.evaluation.relevance import Collection, collection, halves_of, measure_of
 from texthash.evaluation.results import Evaluation
-from texthash.evaluation.scoring import SHORT, check_figure, expected, nothing_relevant, score
+from texthash.evaluation.scoring import (
+    HALVES,
+    HALVES_CUT,
+    HALVES_PREFIX,
+    SHORT,
+    check_figure,
+    expected,
+    nothing_relevant,
+    score,
+)
 from texthash.methods.base import HashMethod
 from texthash.models.encoding import encode_split
 
@@ -37,7 +47,8 @@ class Protocol:
     Queries are those of the validation split while a study runs and of the test split once at its end. Two documents
     are relevant to each other if they share a label, and the database is always train. In a pair corpus, queries are
     the questions of a split, relevant are the documents that answer them, the database holds the documents of all
-    splits, and models are chosen by recall; see :func:`texthash.evaluation.relevance.collection`.
+    splits, and models are chosen by recall. Without either, one half of a document asks for the other. See
+    :func:`texthash.evaluation.relevance.collection`.
 
     Args:
         corpus: Prepared corpus.
@@ -76,9 +87,9 @@ class Protocol:
 
     @property
     def metric(self) -> str:
-        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, unless
-        ``evaluation.choose_by`` names another."""
-        return self.config.choose_by or self.main
+        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, without
+        labels ``halves_hit_at_10``, unless ``evaluation.choose_by`` names another."""
+        return self.config.choose_by or (self.main if self.judged else HALVES)
 
     @property
     def main(self) -> str:
@@ -87,9 +98,14 @@ class Protocol:
 
     @property
     def judged(self) -> bool:
-        """Whether the corpus says what is relevant at all."""
+        """Whether the corpus says what is relevant to what."""
         manifest = self.corpus.manifest
         return bool(manifest.label_names or manifest.pairs)
+
+    @property
+    def measurable(self) -> bool:
+        """Whether models can be told from each other on validation: by what is relevant, or by halves of documents."""
+        return self.judged or can_be_halved(self.corpus.validation)
 
     def validator(self) -> Validator:
         """What training selects its weights by: the expected :attr:`metric` on validation, as a function of a method.
@@ -129,14 +145,15 @@ class Protocol:
         bits = 8 * database_codes.shape[1]
         diagnostics = diagnose(database_codes)
         # Bits that are balanced on the database and not on the queries show a shift between the two.
-        of_queries = diagnose(query_codes)
+        unseen = model.encode_split(self.corpus.split(split)) if asked.measure == "halves" else query_codes
+        of_queries = diagnose(unseen)
         diagnostics["query_bit_balance"] = of_queries["bit_balance"]
         warnings = [*manifest.warnings, *asked.left_out]
         if self.config.k > asked.documents:
             warnings.append(
                 f"k={self.config.k} of {asked.documents} documents: those that do not exist count as irrelevant."
             )
-        collapse = collapse_warning(of_queries, bits, len(query_codes), coarse)
+        collapse = collapse_warning(of_queries, bits, len(unseen), coarse)
         if collapse:
             warnings.append(collapse)
         return Evaluation(
@@ -181,14 +198,15 @@ class Validator:
         """
         asked = self._collection
         queries, database = asked.codes(partial(encode_split, method))
+        of_halves = asked.measure == "halves"
         figure = expected(
             queries,
             database,
             asked.relevance,
-            self.config.k,
+            HALVES_CUT if of_halves else self.config.k,
             torch.get_num_threads(),
             asked.measure,
-            self.config.choose_by,
+            HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.choose_by,
         )
         if math.isnan(figure):
             raise nothing_relevant(len(queries), len(database))
@@ -196,7 +214,8 @@ class Validator:
 
     @cached_property
     def _collection(self) -> Collection:
-        return collection(PreparedCorpus.open(self.corpus_path), "validation")
+        corpus = PreparedCorpus.open(self.corpus_path)
+        return (halves_of if self.config.choose_by == HALVES else collection)(corpus, "validation")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"corpus_path": self.corpus_path, "config": self.config}

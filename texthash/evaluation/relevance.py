@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.halves import halves
 from texthash.corpora.prepared.pairs import question_numbers
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.io.ragged import indptr_of, places
@@ -62,8 +63,11 @@ class Collection:
 
 
 def measure_of(corpus: PreparedCorpus) -> Measure:
-    """What a corpus is judged by: recall of the answers for a pair corpus, else precision of shared labels."""
-    return "recall" if corpus.manifest.pairs else "precision"
+    """What a corpus is judged by: recall of the answers for a pair corpus, precision of shared labels, or, without any,
+    whether one half of a document finds the other."""
+    if corpus.manifest.pairs:
+        return "recall"
+    return "precision" if corpus.manifest.label_names else "halves"
 
 
 def collection(corpus: PreparedCorpus, split: str) -> Collection:
@@ -75,12 +79,31 @@ def collection(corpus: PreparedCorpus, split: str) -> Collection:
     document of its own split, and the others are there to be told from; relevant are the documents that answer it.
     Questions of equal words, character by character, are one. One that a document of an earlier split (of train,
     validation, test) answers as well is not asked, since it was trained on or chosen by.
+
+    A corpus with neither: :func:`halves_of`.
     """
     if corpus.manifest.pairs:
         return _answers(corpus, split)
+    if not corpus.manifest.label_names:
+        return halves_of(corpus, split)
     queries, database = corpus.split(split), corpus.train
     relevance = Relevance(queries.label_ids, database.label_ids)
     return Collection(split, queries, None, (database,), relevance, "precision")
+
+
+def halves_of(corpus: PreparedCorpus, split: str) -> Collection:
+    """Return what needs no labels: one half of the words of each document of the split (of up to 1,000 of them) asks
+    for its other half among the training documents and all such halves."""
+    whole = corpus.split(split)
+    queries, others = halves(whole)
+    train, count = len(corpus.train), len(queries)
+    own = np.arange(count + 1), np.arange(train, train + count, dtype=np.int32)
+    left_out = (
+        f"No document has a label. Of {count:,} of {len(whole):,} {split} documents, one half of the words asks for "
+        "the other half: that says how well codes keep what a text is about, not how well they serve any labels.",
+    )
+    relevance = Relevance.answers(own, train + count)
+    return Collection(split, queries, None, (corpus.train, others), relevance, "halves", left_out)
 
 
 def _answers(corpus: PreparedCorpus, split: str) -> Collection:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import UsageError
-from texthash.evaluation.scoring import SHORT, Measure
+from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, SHORT, Measure
 
 FORMAT_VERSION = 1
 _RECORD = "evaluation.json"
@@ -42,8 +42,11 @@ class Evaluation:
         query_codes: uint8 [Q, bits/8].
         database_codes: uint8 [N, bits/8].
         query_labels: int32 [Q], the first label of each query, for pictures; -1 for none.
-        measure: ``precision`` of documents that share a label, or ``recall`` of those that answer a question.
+        measure: ``precision`` of documents that share a label, ``recall`` of those that answer a question, or, without
+            labels, of the other ``halves`` of documents.
         collapse: The warning that the codes of the queries have collapsed; None: they have not.
+        references: What methods without learning reach by the main figure, where that was measured; see
+            :mod:`texthash.evaluation.baselines.floor`.
     """
 
     corpus: str
@@ -61,15 +64,36 @@ class Evaluation:
     query_labels: NDArray[np.int32] = field(repr=False, compare=False)
     measure: Measure = "precision"
     collapse: str | None = None
+    references: dict[str, float] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
         """Name of the metric that models are compared by: ``p_at_<k>`` or ``recall_at_<k>``."""
         return f"{SHORT[self.measure]}_at_{self.k}"
 
+    @property
+    def named_metrics(self) -> dict[str, float]:
+        """:attr:`metrics` by names that can stand beside those of other evaluations: figures that rest on no label are
+        called ``halves_...``, and precisions, of which one relevant document allows none, are left out."""
+        if self.measure != "halves":
+            return self.metrics
+        kept = ("hit_at_", "recall_at_", "mrr", "queries", "documents")
+        return {f"{HALVES_PREFIX}{name}": value for name, value in self.metrics.items() if name.startswith(kept)}
+
+    @property
+    def headline(self) -> str:
+        """The main figure and the one beside it, by name, on one line."""
+        chosen_by = HALVES.removeprefix(HALVES_PREFIX)
+        prefix, names = {
+            "precision": ("", (self.main, "map")),
+            "recall": ("", (self.main, "mrr")),
+            "halves": (HALVES_PREFIX, (chosen_by, self.main, "mrr")),
+        }[self.measure]
+        return ", ".join(f"{prefix}{name} {self.metrics[name]:.4f}" for name in dict.fromkeys(names))
+
     def flat(self) -> dict[str, float]:
         """All scalar figures, diagnostics as ``codes/<name>``: ready for a tracking store."""
-        return {**self.metrics, **{f"codes/{name}": value for name, value in self.diagnostics.items()}}
+        return {**self.named_metrics, **{f"codes/{name}": value for name, value in self.diagnostics.items()}}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON types; a figure that does not exist is null."""
@@ -86,6 +110,7 @@ class Evaluation:
             "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},
             "warnings": self.warnings,
             "collapse": self.collapse,
+            "references": {name: _finite(value) for name, value in self.references.items()},
         }
 
     def to_json(self) -> str:
@@ -124,7 +149,8 @@ class Evaluation:
         record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         if record.pop("format", None) != FORMAT_VERSION:
             raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", "evaluate the model again.")
-        for part in ("metrics", "diagnostics"):
+        for part in ("metrics", "diagnostics", "references"):
+            record.setdefault(part, {})  # evaluations of earlier versions have no references
             record[part] = {name: math.nan if value is None else value for name, value in record[part].items()}
         record["curves"] = {
             name: [math.nan if value is None else value for value in values]

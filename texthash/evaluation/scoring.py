@@ -20,11 +20,16 @@ FIRST_CUTS = (1, 10)  # of recall and hits, beside the main one
 _CELLS = 16_000_000  # histogram cells held at once: 128 MB of int64
 
 Codes = NDArray[np.uint8]
-Measure = Literal["precision", "recall"]
-"""What a corpus is judged by: how many of the first k documents share a label with the query, or how many of the
-documents that answer it are among them."""
-SHORT: dict[Measure, str] = {"precision": "p", "recall": "recall"}
-TITLE: dict[Measure, str] = {"precision": "P", "recall": "recall"}
+Measure = Literal["precision", "recall", "halves"]
+"""What is measured: how many of the first k documents share a label with the query; how many of the documents that
+answer it are among them; or, without any labels, whether the other half of its document is."""
+SHORT: dict[Measure, str] = {"precision": "p", "recall": "recall", "halves": "recall"}
+TITLE: dict[Measure, str] = {"precision": "P", "recall": "recall", "halves": "other half: recall"}
+HALVES_PREFIX = "halves_"
+"""What figures without labels are called by beside others: never by the bare name of a figure that rests on labels."""
+HALVES_CUT = 10
+HALVES = f"{HALVES_PREFIX}hit_at_{HALVES_CUT}"
+"""Name of the figure by which models are chosen where there are no labels."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ def score(
         relevance: Of the same queries and documents, in the same order.
         config: Main cut, and the cuts of the curve, of which those beyond N are left out.
         threads: For the counting of distances.
-        measure: What the curve and the figure of each query are of. With ``recall`` there are recall and hits at 1 and
-            10 too.
+        measure: What the curve and the figure of each query are of. But for ``precision`` there are recall and hits at
+            1 and 10 too.
 
     Raises:
         ModelMismatchError: codes of different widths, or not one for each row of the relevance.
@@ -139,9 +144,11 @@ def nothing_relevant(queries: int, documents: int) -> UsageError:
 
 def figures(k: int, measure: Measure) -> list[str]:
     """Names of the figures by which models can be chosen: their expected values, higher is better."""
+    if measure == "halves":
+        return [HALVES]
     cuts = sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]
     shared = [f"p_at_{k}", "map", f"map_at_{k}", f"ndcg_at_{k}", "mrr", f"radius{RADIUS}_precision"]
-    return shared + [f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts]
+    return [*shared, *(f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts), HALVES]
 
 
 def check_figure(name: str, k: int, *measures: Measure) -> None:
@@ -208,7 +215,7 @@ def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int], measure: Meas
     add("map", metrics.average_precision(n, relevant))
     add(f"map_at_{k}", metrics.average_precision(n, relevant, k))
     add(f"ndcg_at_{k}", metrics.ndcg_at_k(graded, k))
-    for cut in sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]:
+    for cut in sorted({k, *FIRST_CUTS}) if measure != "precision" else [k]:
         add(f"recall_at_{cut}", metrics.recall_at_k(n, relevant, cut))
         add(f"hit_at_{cut}", metrics.hit_at_k(n, relevant, cut))
     add("mrr", metrics.reciprocal_rank(n, relevant))

@@ -48,7 +48,7 @@ class Study:
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
         self.protocol = Protocol(corpus, config.evaluation)
         self.metric = f"val/{self.protocol.metric}"
-        self.judged = self.protocol.judged
+        self.measurable = self.protocol.measurable
         self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
 
     # -- search and training ----------------------------------------------------------------------------------
@@ -80,9 +80,11 @@ class Study:
         from texthash.tuning.sweep import open_sweep, run_sweep
 
         check_sweep(self.config)
-        if not self.judged:
+        if not self.measurable:
             raise UsageError(
-                f"no document of {self.label} has a label, so trials cannot be told apart.", "set tuning.trials=0."
+                f"no document of {self.label} has a label, and none of validation two known words, so trials cannot be "
+                "told apart.",
+                "set tuning.trials=0.",
             )
         sweep = open_sweep(self.config, self.corpus, self.home)
         if sweep.study:
@@ -193,7 +195,7 @@ class Study:
 
     def _fit(self, config: Config, checkpoints: Path, notes: EpochNotes, distributed: bool) -> TrainingResult:
         method, training = config.method, config.training
-        validate = self.protocol.validator() if self.judged else None
+        validate = self.protocol.validator() if self.measurable else None
         if distributed:
             from texthash.training.on_ray import train_distributed
 
@@ -253,10 +255,12 @@ class Study:
     def evaluate(self, model: TrainedModel, *, test: bool) -> dict[str, Evaluation]:
         """All figures of a final model, on validation and, where ``test`` is set, on test; logs and keeps them.
 
-        What a model's directory holds is not found again, so that its test figures stay those of the first look. A
-        corpus without labels has no figures; its codes are described nevertheless. Where the codes of the validation
-        split have collapsed, the run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
+        What a model's directory holds is not found again, so that its test figures stay those of the first look.
+        Figures of a corpus without labels are those of halves of documents, named ``halves_...``. On validation, what
+        methods without learning reach is logged beside them, as ``floor/...``. Where the codes of the validation split
+        have collapsed, the run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
         """
+        from texthash.evaluation.baselines.floor import beside_floor, floor_metrics
         from texthash.evaluation.diagnostics import collapse_warning, diagnose
         from texthash.evaluation.results import Evaluation
         from texthash.models.hasher import Hasher
@@ -265,10 +269,10 @@ class Study:
         hasher.check_corpus(self.corpus)
         last = model.history[-1].number
         coarse = hasher.method.card.supervision == "labels"
-        if not self.judged:
+        if not self.measurable:
             codes = diagnose(hasher.encode_split(self.corpus.train))
             model.run.metrics({f"codes/{k}": v for k, v in codes.items()}, step=last + 1)
-            say(f"evaluate {model.name}: no document has a label, so there is nothing to measure but the codes")
+            say(f"evaluate {model.name}: there are no labels or halves of documents to measure by")
             unseen = hasher.encode_split(self.corpus.validation)
             collapse = collapse_warning(diagnose(unseen), hasher.bits, len(unseen), coarse) if len(unseen) else None
             if collapse:
@@ -284,17 +288,18 @@ class Study:
             if split == "test":
                 evaluation = self.protocol.release_test(hasher, model.name, coarse=coarse)
             else:
-                evaluation = self.protocol.evaluate_validation(hasher, coarse=coarse)
+                evaluation = beside_floor(self.protocol.evaluate_validation(hasher, coarse=coarse), self.corpus, hasher)
+                model.run.metrics(floor_metrics(evaluation), step=last + 1)
             found[split] = evaluation
             evaluation.save(place)
             prefix = "val" if split == "validation" else split
             # One step after the last epoch: the newest point of val/... belongs to the weights that were kept.
-            figures = {f"{prefix}/{k}": v for k, v in evaluation.metrics.items()}
+            figures = {f"{prefix}/{k}": v for k, v in evaluation.named_metrics.items()}
             model.run.metrics(figures, step=last + 1, model_id=model.model_id)
             model.run.artifact(place, "evaluation/" + split)
-            figure, beside = evaluation.metrics[evaluation.main], "mrr" if evaluation.measure == "recall" else "map"
-            named = f"{evaluation.main} {figure:.4f}, {beside} {evaluation.metrics[beside]:.4f}"
-            say(f"evaluate {model.name}: {split} {named}")
+            say(f"evaluate {model.name}: {split} {evaluation.headline}")
+            if evaluation.references:
+                say("  beside it: " + ", ".join(f"{name} {value:.4f}" for name, value in evaluation.references.items()))
             for warning in evaluation.warnings:
                 say(f"  warning: {warning}")
             if split == "validation":
@@ -305,10 +310,10 @@ class Study:
     def report(self, models: Sequence[TrainedModel], run: Run) -> Path | None:
         """Describe evaluated models on one page, with plots; kept beside the first one and with ``run``.
 
-        Without labels there are no figures, and no page.
+        Where nothing can be measured there are no figures, and no page.
         """
         run.text(models[0].config.to_yaml(), "config.yaml")
-        if not self.judged:
+        if not self.measurable:
             return None
         place = models[0].directory / "report"
         shutil.rmtree(place, ignore_errors=True)

@@ -30,7 +30,7 @@ class TrainedModel:
         config: The resolved configuration, every hyper-parameter and the seed included.
         run: Its tracking run.
         model_id: Of the model logged there.
-        validation: The figure that it was chosen by; None where the corpus has no labels.
+        validation: The figure that it was chosen by; None where nothing could be measured.
         seconds: Training time.
         history: Reports of the epochs.
         data: Digest of the data.
@@ -151,7 +151,8 @@ def make_report(
     for model in models:
         if model.validation is None:
             raise UsageError(
-                f"{model.name} was trained on documents without labels, so there are no figures to report.",
+                f"{model.name} was trained on documents that have neither labels nor two known words, so there are no "
+                "figures to report.",
                 f"texthash evaluate {model.name} describes its codes.",
             )
         splits = [split for split in ("test", "validation") if (model.directory / split).is_dir()]

@@ -157,7 +157,7 @@ def _by_query(runs: Sequence[ReportedRun]) -> np.ndarray:
 
 def _beside(one: Evaluation) -> dict[str, str]:
     """Further columns: their titles, and the metrics in them."""
-    if one.measure == "recall":
+    if one.measure != "precision":
         cuts = [cut for cut in FIRST_CUTS if cut != one.k]
         return {
             "MRR": "mrr",

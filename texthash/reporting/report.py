@@ -30,6 +30,8 @@ _NOTE = (
 _TASKS: dict[Measure, str] = {
     "precision": "Queries against the train split; two documents are relevant to each other if they share a label.",
     "recall": "Questions of one split against the documents of all splits; relevant are those that answer a question.",
+    "halves": "Halves of documents against the train split and the other halves; relevant is the other half of the "
+    "same document. No label is used: figures say how well codes keep what a text is about.",
 }
 _WARNINGS = 5
 _DRAWN = 8  # lines that can still be told apart
@@ -143,7 +145,9 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
     rows: dict[tuple[str, int], list[ReportedRun]] = {}
     for run in runs:
         rows.setdefault((run.method, run.evaluation.bits), []).append(run)
-    references = {name: value for run in runs for name, value in run.references.items()}
+    references = {
+        name: value for run in runs for name, value in {**run.evaluation.references, **run.references}.items()
+    }
     add_leaderboard(page, rows, references)
     _warnings(page, runs, len(rows))
 

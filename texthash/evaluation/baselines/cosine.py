@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix, csr_matrix, vstack
+from scipy.sparse import csc_matrix, csr_matrix, diags, vstack
 
-from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.config import Weighting
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.evaluation.metrics import mean
 from texthash.evaluation.relevance import Collection, collection
@@ -42,38 +43,56 @@ def float_cosine(
         corpus: Queries and database are those of :func:`texthash.evaluation.relevance.collection`.
         k: Cut; the denominator of P@k stays k.
         split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
-        vectors: ``tfidf``, or the name of a sentence encoder whose vectors are kept beside the corpus
-            (:mod:`texthash.corpora.prepared.embeddings`).
+        vectors: A weighting of words such as ``tfidf`` or ``bm25``, or the name of a sentence encoder whose vectors are
+            kept beside the corpus (:mod:`texthash.corpora.prepared.embeddings`).
 
     Returns:
         P@k, in a pair corpus recall@k; NaN for a query without a relevant document in the database.
     """
+    return cosine_figures(collection(corpus, split), k, vectors)
+
+
+def cosine_figures(
+    asked: Collection, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Return what :func:`float_cosine` does, of the queries ``rows`` of a collection (None: of all)."""
     if k < 1:
         raise UsageError(f"k={k} retrieves nothing.", "give a k of 1 or more.")
-    asked = collection(corpus, split)
     queries, columns = _vectors(asked, vectors)
     labels, label_columns = _membership(asked.relevance)
+    if rows is not None:
+        queries, labels = queries[rows], labels[rows]
     block = max(1, _CELLS // max(1, asked.documents))
     values = [np.zeros(0)]
     for start in track(range(0, queries.shape[0], block), f"{vectors} cosine reference"):
-        rows = slice(start, start + block)
-        similarity = queries[rows] @ columns
+        part = slice(start, start + block)
+        similarity = queries[part] @ columns
         similarity = similarity if isinstance(similarity, np.ndarray) else similarity.toarray()
-        relevant = (labels[rows] @ label_columns).toarray() > 0
+        relevant = (labels[part] @ label_columns).toarray() > 0
         found = _expected_hits(similarity, relevant, k)
         values.append(found / (k if asked.measure == "precision" else np.maximum(relevant.sum(axis=1), 1)))
     return np.concatenate(values)
 
 
 def _vectors(asked: Collection, name: str) -> tuple[Any, Any]:
-    """Unit vectors of the queries [Q, V], and of the database, transposed [V, N]; sparse where they are tf-idf."""
-    if name == TFIDF:
-        queries = asked.queries.matrix("tfidf")
-        columns = vstack([part.matrix("tfidf") for part in asked.database]).T.tocsc()
+    """Unit vectors of the queries [Q, V], and of the database, transposed [V, N]; sparse where they are of words."""
+    if name in get_args(Weighting):
+        weighting = cast("Weighting", name)
+        queries = _unit_rows(asked.queries, weighting)
+        columns = vstack([_unit_rows(part, weighting) for part in asked.database]).T.tocsc()
         return queries if asked.asked is None else queries[asked.asked], columns
     queries = _unit(asked.queries.dense(name))
     columns = np.concatenate([_unit(part.dense(name)) for part in asked.database]).T
     return queries if asked.asked is None else queries[asked.asked], columns
+
+
+def _unit_rows(split: Split, weighting: Weighting) -> csr_matrix:
+    """Weights of the words of each document, scaled to unit Euclidean length; an empty document stays empty."""
+    rows = split.matrix(weighting)
+    if weighting.endswith("tfidf"):  # these have it already
+        return rows
+    norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), np.float64).ravel())
+    return (diags(1 / np.where(norms > 0, norms, 1.0)) @ rows).astype(np.float32).tocsr()
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

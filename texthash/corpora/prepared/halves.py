@@ -1,0 +1,125 @@
+"""Halves of documents: two splits whose rows belong together, made of the words of one, for figures without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from texthash.corpora.prepared.corpus import Split
+from texthash.io.ragged import indptr_of, places
+
+MOST = 1_000
+"""Documents that are halved, drawn at random where there are more."""
+_SEED = 0  # the same documents and halves in every run, so that figures of one corpus can be compared
+_SIDES = ("first-halves", "second-halves")
+
+
+class Half(Split):
+    """One half of the words of some documents of a split; rows are those documents, in reading order.
+
+    Args:
+        whole: Where the documents are.
+        side: Name of the half.
+        rows: Rows of the documents in ``whole``, int64 [N].
+        words: The words of each, in the order of the text.
+    """
+
+    def __init__(self, whole: Split, side: str, rows: NDArray[np.int64], words: list[NDArray[np.int32]]) -> None:
+        super().__init__(whole.name, whole._corpus)
+        self.whole, self.rows = whole, rows
+        self.name = f"{whole.name}-{side}"
+        self._words = indptr_of([len(one) for one in words]), np.concatenate([*words, np.empty(0, np.int32)])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """``indptr`` [N + 1] and word numbers in the order of the text."""
+        return self._words
+
+    @cached_property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """``indptr`` [N + 1], sorted word numbers and their counts [words]."""
+        indptr, words = self._words
+        bags = [np.unique(words[start:end], return_counts=True) for start, end in pairwise(indptr)]
+        numbers, counts = (np.concatenate([*(bag[i] for bag in bags), []]).astype(np.int32) for i in (0, 1))
+        return indptr_of([len(bag[0]) for bag in bags]), numbers, counts
+
+    @property
+    def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Those of the whole documents."""
+        indptr, indices = self.whole.label_ids
+        part, entries = places(indptr, self.rows)
+        return part, indices[entries]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Those of the whole documents."""
+        ids = self.whole.ids
+        return [ids[row] for row in self.rows]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The words of each half as a text."""
+        (indptr, words), terms = self._words, self.vocabulary.terms
+        return [" ".join(terms[w] for w in words[a:b]) for a, b in pairwise(indptr)]
+
+    def dense(self, encoder: str) -> NDArray[np.float32]:
+        """Vectors of the halves by a sentence encoder, float32 [N, width], made here and kept while this object is."""
+        from texthash.corpora.prepared.embeddings.encoder import open_encoder
+
+        if encoder not in self._vectors:
+            self._vectors[encoder] = open_encoder(encoder).encode(self.texts)
+        return self._vectors[encoder]
+
+    def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
+        """Tables of ``id``, ``text`` (the half), ``title`` (empty) and ``labels`` (none), in order."""
+        for start in range(0, len(self), batch):
+            texts = self.texts[start : start + batch]
+            yield pa.table(
+                {
+                    "id": self.ids[start : start + batch],
+                    "text": texts,
+                    "title": [""] * len(texts),
+                    "labels": pa.array([[] for _ in texts], pa.list_(pa.string())),
+                }
+            )
+
+    @cached_property
+    def _vectors(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "whole": self.whole, "rows": self.rows, "_words": self._words}
+
+
+def can_be_halved(split: Split) -> bool:
+    """Return whether a document of the split has two different words or more."""
+    return bool((np.diff(split.counts[0]) > 1).any())
+
+
+def halves(split: Split, most: int = MOST) -> tuple[Half, Half]:
+    """Divide the words of up to ``most`` documents of a split into two halves; rows of the same number belong together.
+
+    Different words are divided, so that no word is in both halves of a document: what one half has in common with the
+    other is what it is about. Documents with fewer than two different words are left out.
+    """
+    distinct = np.diff(split.counts[0])
+    generator = np.random.default_rng(_SEED)
+    rows = np.sort(generator.permutation(np.flatnonzero(distinct > 1))[:most])
+    indptr, tokens = split.tokens
+    sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
+    for row in rows:
+        words = np.asarray(tokens[indptr[row] : indptr[row + 1]])
+        different = generator.permutation(np.unique(words))
+        first = np.isin(words, different[: len(different) // 2])
+        sides[0].append(words[first])
+        sides[1].append(words[~first])
+    one, other = (Half(split, side, rows, words) for side, words in zip(_SIDES, sides, strict=True))
+    return one, other

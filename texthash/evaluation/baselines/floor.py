@@ -1,0 +1,171 @@
+"""What a learned model has to beat: the figures of methods without learning, on the same queries and documents.
+
+random       codes that say nothing: the expected figure of any order of the documents
+cosine       by the words' tf-idf, sublinear tf-idf and BM25 weights, or by the vectors of the sentence encoder
+itq          codes of the same width from the same input, by iterative quantization (:mod:`texthash.methods.itq`)
+
+They are found on up to 500 queries, and ITQ is fitted to up to 10,000 training documents, so that they take seconds; a
+model is compared with them on those same queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texthash.config import EvaluationConfig, Weighting
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.evaluation.baselines.cosine import cosine_figures
+from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
+from texthash.evaluation.metrics import mean
+from texthash.evaluation.relevance import Collection, Encode, collection
+from texthash.evaluation.results import Evaluation
+from texthash.evaluation.scoring import SHORT, Relevance, by_query
+from texthash.io.ragged import places
+from texthash.methods.itq import ITQ
+from texthash.methods.registry import build
+from texthash.models.encoding import encode_split
+from texthash.models.hasher import Hasher
+from texthash.progress import track
+
+QUERIES = 500
+DOCUMENTS = 10_000
+"""Training documents that ITQ is fitted to, drawn at random where there are more."""
+WIDEST = 256
+"""Bits beyond which ITQ is left out: its components would take minutes."""
+RANDOM, QUANTIZED = "random", "itq"
+WEIGHTINGS: tuple[Weighting, ...] = ("tfidf", "sublinear_tfidf", "bm25")
+_SEED = 0
+_PREFIX = "floor/"
+
+
+class _Sample(Split):
+    """Some training documents, as a split to fit a method to."""
+
+    def __init__(self, whole: Split, rows: NDArray[np.int64]) -> None:
+        super().__init__(whole.name, whole._corpus)
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """``indptr`` [N + 1], sorted word numbers and their counts [words]."""
+        indptr, words, counts = super().counts
+        part, entries = places(indptr, self._rows)
+        return part, words[entries], counts[entries]
+
+
+def beside_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -> Evaluation:
+    """Return an evaluation on validation with what methods without learning reach, and a warning where that is more.
+
+    Args:
+        evaluation: Of the hasher, with all queries of validation.
+        corpus: The corpus of both.
+        hasher: Gives the width, and the input that ITQ is to have.
+    """
+    asked = collection(corpus, "validation")
+    rows = _drawn(len(evaluation.per_query), QUERIES)
+    found = floor(corpus, asked, rows, evaluation.k, hasher)
+    own = mean(evaluation.per_query[rows])
+    warnings = list(evaluation.warnings)
+    queries = len(evaluation.per_query)
+    if len(rows) < queries:
+        warnings.append(
+            f"The floor beside the model is of {len(rows)} of {queries} queries, drawn at random; on these the model "
+            f"has {evaluation.main} {own:.4f}."
+        )
+    below = [name for name in _standards(found, hasher) if own < found[name]]
+    if below:
+        named = " and ".join(f"{name} ({found[name]:.4f})" for name in below)
+        warnings.append(
+            f"The model is below the floor: {evaluation.main} {own:.4f}, where {named} needs no learning. Train "
+            "longer, lower the learning rate, or use method.name=itq."
+        )
+    return replace(evaluation, references=found, warnings=warnings)
+
+
+def floor(
+    corpus: PreparedCorpus, asked: Collection, rows: NDArray[np.int64], k: int, hasher: Hasher
+) -> dict[str, float]:
+    """Return the main figure of methods without learning by name, in the order in which they are shown.
+
+    Args:
+        corpus: Of the collection.
+        asked: Queries, documents and relevance.
+        rows: Queries that are asked, by their row in ``asked``.
+        k: Cut of the figure.
+        hasher: Gives the width, and the input that ITQ is to have.
+    """
+    inputs = hasher.method.inputs
+    dense = inputs.encoder if "dense" in inputs.needs else None
+    vectors = [dense] if dense else list(WEIGHTINGS)
+    relevance = _relevance(asked.relevance, rows)
+    figures = partial(_figure, relevance=relevance, k=k, asked=asked)
+    width = hasher.bits // 8
+    equal = [np.zeros((count, width), np.uint8) for count in (len(rows), asked.documents)]
+    found = {RANDOM: figures(*equal)}
+    for name in track(vectors, "cosine beside the model"):
+        shown = "sentence vectors" if dense else name
+        found[f"{shown} cosine"] = mean(cosine_figures(asked, k, name, rows))
+    encode = _itq(corpus, hasher, dense)
+    if encode is not None:
+        queries, database = asked.codes(encode)
+        found[f"{QUANTIZED} {hasher.bits}"] = figures(queries[rows], database)
+    return found
+
+
+def floor_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Return the references of an evaluation by names for a tracking store."""
+    return {_PREFIX + name.replace(" ", "_"): value for name, value in evaluation.references.items()}
+
+
+def _standards(found: dict[str, float], hasher: Hasher) -> list[str]:
+    """Names of what the model should not be below: for a method that does not learn, only of random codes."""
+    learned = hasher.method.card.survey_entry is not None
+    return [name for name in found if name == RANDOM or (learned and name.startswith(QUANTIZED))]
+
+
+def _itq(corpus: PreparedCorpus, hasher: Hasher, dense: str | None) -> Encode | None:
+    """Return what encodes a split by ITQ; None where it has no codes of that width."""
+    bits = hasher.bits
+    if bits > WIDEST:
+        return None
+    if dense:
+        return PosthocCodes(corpus, dense, "itq", bits).encode_split if bits < hasher.method.shape.dense else None
+    sample = _Sample(corpus.train, _drawn(len(corpus.train), DOCUMENTS))
+    if bits >= min(len(sample), corpus.shape.vocabulary):
+        return None
+    method = build(QUANTIZED, corpus.shape, bits, {"weighting": hasher.method.inputs.weighting})
+    assert isinstance(method, ITQ)
+    with torch.no_grad():
+        method.rotate(sample)
+    return partial(encode_split, method.eval())
+
+
+def _figure(
+    query_codes: NDArray[np.uint8],
+    database_codes: NDArray[np.uint8],
+    *,
+    relevance: Relevance,
+    k: int,
+    asked: Collection,
+) -> float:
+    config, threads = EvaluationConfig(k=k, curve=(1,)), torch.get_num_threads()
+    values = by_query(query_codes, database_codes, relevance, config, threads, asked.measure)
+    return mean(values[f"{SHORT[asked.measure]}_at_{k}"])
+
+
+def _relevance(whole: Relevance, rows: NDArray[np.int64]) -> Relevance:
+    indptr, indices = whole.queries
+    part, entries = places(indptr, rows)
+    return Relevance((part, np.asarray(indices)[entries]), whole.database)
+
+
+def _drawn(count: int, most: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng(_SEED).permutation(count)[:most])
