@@ -24,6 +24,7 @@ from probes import HOST, Failure, answers, answers_port, fresh, require_free, sa
 from texthash.service import haproxy
 from texthash.service.ports import free_port
 from texthash.tracking import commit
+from texthash.tracking.links import runs_page
 
 ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
@@ -262,6 +263,14 @@ def ask(port: int, query: str) -> str:
     return "\n".join(lines)
 
 
+def newest_runs(server: str) -> str:
+    """Address of the runs of the experiment that was written to last; of the server itself while there is none."""
+    order = {"max_results": 1, "order_by": ["last_update_time DESC"]}
+    reply = httpx.post(f"{server}/api/2.0/mlflow/experiments/search", json=order, timeout=30, trust_env=False)
+    found = reply.json().get("experiments", []) if reply.status_code == 200 else []
+    return runs_page(server, found[0]["experiment_id"]) if found else server
+
+
 def summary(local: Local, running: Quickstart) -> str:
     address = f"http://{HOST}:{local.port}"
     stop = f"bash {shlex.quote(str(ROOT / 'deploy' / 'quickstart.sh'))} --stop"
@@ -270,7 +279,7 @@ def summary(local: Local, running: Quickstart) -> str:
     rows = (
         ("search page", f"{address}/"),
         ("HTTP API", f"{address}/docs"),
-        ("MLflow UI", f"http://{HOST}:{local.mlflow_port}"),
+        ("MLflow UI", newest_runs(f"http://{HOST}:{local.mlflow_port}")),
         ("Ray dashboard", f"{running.dashboard} (token: ray get-auth-token)"),
         ("another job", f"RAY_AUTH_MODE=token RAY_ADDRESS={running.dashboard} ray job submit --working-dir . -- …"),
         ("state and logs", str(local.home)),

@@ -5,18 +5,20 @@
 
 On a running cluster (RAY_ADDRESS, or a submitted job) the service goes on after the program. Without one the program
 starts a local cluster and stays in the foreground, serving, until Ctrl-C; ``--no-serve`` ends it before that. State
-lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary, on a terminal as tables, into
-a file or a pipe as JSON (so that ``| cat`` shows that).
+lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary of some lines, with ``--json``
+all figures as JSON.
 """
 
 import argparse
+import json
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from common import parser, run, step
 
-from texthash.cli.output import present
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.finish import finish
@@ -26,11 +28,13 @@ from texthash.progress import say
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import fast_form
 from texthash.tracking import open_store
+from texthash.tracking.links import runs_page
 
 STDOUT = sys.stdout
+_SERVER = "http://127.0.0.1:5000"  # where the command that is printed, and deploy/quickstart.sh, put MLflow by default
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any] | None:
+def main(arguments: argparse.Namespace, config: Config, home: Home) -> None:
     started = time.monotonic()
     open_store(config.tracking, home)
     with fast_form(), cluster() as local:
@@ -56,15 +60,39 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
             with step("serve"):
                 summary["url"] = serve_release(home, config.service)
         summary["seconds"] = round(time.monotonic() - started, 1)
-        if arguments.no_serve or not local:
-            return summary
-        with foreground(summary["url"]):
-            present(summary, STDOUT)
-            say(f"runs: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
-        return None
+        summary["runs"] = runs_page(_SERVER, study.tracker.experiment_id)
+        if not arguments.no_serve and local:
+            with foreground(summary["url"]):
+                _print(summary, arguments.json)
+                say(f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
+        else:
+            _print(summary, arguments.json)
+
+
+def _print(summary: dict[str, Any], as_json: bool) -> None:
+    text = json.dumps(summary, indent=2, default=str) if as_json else "\n".join(short(summary))
+    print(text, file=STDOUT, flush=True)
+
+
+def short(summary: dict[str, Any]) -> Iterator[str]:
+    """Give the lines of a summary for people: what was made, how good it is, and where it is."""
+    rows = [("model", ", ".join(Path(model["directory"]).name for model in summary["models"]))]
+    for split in ("validation", "test"):
+        found = [model["headlines"][split] for model in summary["models"] if split in model["headlines"]]
+        rows += [(split, headline) for headline in found]
+    rows += [("beside it", line) for line in dict.fromkeys(model["floor"] for model in summary["models"]) if line]
+    if summary["trials"]:
+        chosen = ", ".join(f"{name} {value}" for name, value in summary["params"].items())
+        rows.append(("search", f"{len(summary['trials'])} trials; chosen: {chosen}"))
+    release = summary["release"]
+    rows.append(("release", f"{release['name']}, {release['documents']:,} documents"))
+    rows += [(name, str(summary[name])) for name in ("report", "runs", "url") if summary.get(name)]
+    rows.append(("took", f"{summary['seconds']:.0f} s"))
+    return (f"{name:<11}{value}" for name, value in rows)
 
 
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--no-serve", action="store_true", help="end after the release is published")
+    options.add_argument("--json", action="store_true", help="print all figures as JSON")
     sys.exit(run(options, main))

@@ -65,6 +65,9 @@ class Cell:
         return corpus.name, corpus.edition.name, self.method, bits, seed
 
 
+_TRAINING = ("training.patience=null",)  # the figures of the table are of all epochs
+
+
 def cells(path: Path) -> Iterator[Cell]:
     """All cells of a table, round by round; a cell that two rounds name comes once."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -72,7 +75,7 @@ def cells(path: Path) -> Iterator[Cell]:
     seen: set[Key] = set()
     for number, rung in enumerate(table["rounds"], start=1):
         _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
-        for cell in _cells(load_config(ROOT / rung["corpus"]), rung, table["methods"]):
+        for cell in _cells(load_config(ROOT / rung["corpus"], _TRAINING), rung, table["methods"]):
             if cell.key not in seen:
                 seen.add(cell.key)
                 yield cell

@@ -45,6 +45,9 @@ def test_a_study_from_file_to_page(cli, file, home):
     status, out, err = cli("study", "run", str(file))
     assert status == 0, err
     assert (json.loads(out)["done"], json.loads(out)["skipped"]) == (3, 0)
+    figures = [cell[split] for cell in json.loads(out)["cells"] for split in ("validation", "test") if split in cell]
+    assert len(figures) == 3
+    assert all(0 < figure < 1 for figure in figures)
     _, out, _ = cli("study", "list", "--json")
     assert [(row["study"], row["cells"], row["done"]) for row in json.loads(out)] == [("pair", 3, 3)]
     _, out, _ = cli("study", "show", "pair", "--json")

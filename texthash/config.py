@@ -201,7 +201,9 @@ class TrainingConfig(Section):
     use_gpu: bool = False
     cpus_per_worker: float = Field(0.5, gt=0)
     autocast: Literal["bf16"] | None = None
-    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    patience: int | None = Field(
+        10, ge=1, description="stop after so many validations without a better one; null: all epochs"
+    )
     validate_every: int = Field(1, ge=1, description="epochs between two validations")
     max_failures: int = Field(2, ge=0, description="worker deaths that a run survives")
     seed: Seed = 0

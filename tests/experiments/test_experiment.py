@@ -232,7 +232,7 @@ def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small
     assert make_release(forced, model, register(forced, model), distributed=False).model_version == "2"
 
 
-def test_documents_without_labels_are_trained_released_and_not_judged(small_documents, tmp_path):
+def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_own(small_documents, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": document.text}) + "\n" for document in small_documents[::4]))
     home = Home(tmp_path / "home")
@@ -245,8 +245,31 @@ def test_documents_without_labels_are_trained_released_and_not_judged(small_docu
     )
     study = Study(config, home, prepare(config, home, distributed=False))
     model = study.train(0)
-    assert model.validation is None
+    assert model.validation is not None
     assert [report.epoch for report in model.history if report.terms] == [1, 2]
+    assert study.evaluate(model, test=True).keys() == {"validation", "test"}
+    assert study.report([model], model.run).is_file()
+    released = make_release(study, model, register(study, model), distributed=False)
+    other = study.train(1)
+    newer = make_release(study, other, register(study, other), distributed=False)
+    assert released.model_version == "1"
+    assert newer.model_version == ("2" if other.validation > model.validation else "1"), "the better one is served"
+
+
+def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": f"word{n % 9}"}) + "\n" for n in range(60)), encoding="utf-8")
+    home = Home(tmp_path / "home")
+    config = parse_config(
+        {
+            "corpus": {"name": "words", "path": str(rows)},
+            "method": {"name": "nash", "bits": 8, "params": {"hidden": 16}},
+            "training": {"epochs": 1},
+        }
+    )
+    study = Study(config, home, prepare(config, home, distributed=False))
+    model = study.train(0)
+    assert model.validation is None
     assert study.evaluate(model, test=True) == {}
     assert study.report([model], model.run) is None
     released = make_release(study, model, register(study, model), distributed=False)

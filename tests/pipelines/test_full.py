@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipelines.test_reproduce import program
 
 from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.release import open_release
@@ -51,7 +52,7 @@ def settings(small_rows):
 @pytest.fixture(scope="module")
 def done(settings, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    result = _run("full.py", "--no-serve", *settings, home=home)
+    result = _run("full.py", "--no-serve", "--json", *settings, home=home)
     assert result.returncode == 0, result.stderr[-4000:]
     return home, json.loads(result.stdout), result.stderr
 
@@ -67,6 +68,17 @@ def test_the_summary_names_what_was_made(done):
     assert model.hasher.is_dir()
     assert Path(summary["report"]).read_text().startswith("<!")
     assert summary["models"][0]["test"]["p_at_100"] > 0.13, "eight labels: chance is an eighth"
+
+
+def test_the_summary_for_people_is_some_lines_with_the_figures_and_where_things_are(done, monkeypatch):
+    _, summary, _ = done
+    lines = dict(line.split(maxsplit=1) for line in program("full", monkeypatch).short(summary))
+    assert len(lines) < 15
+    assert lines["test"].startswith(f"p_at_100 {summary['models'][0]['test']['p_at_100']:.4f}")
+    assert "itq 16" in lines["beside"]
+    assert lines["search"].startswith("2 trials; chosen: ")
+    assert lines["runs"].endswith("/runs?workflowType=machine_learning")
+    assert lines["report"] == summary["report"]
 
 
 def test_the_release_answers_and_its_model_is_the_champion(done):

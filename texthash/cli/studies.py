@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from texthash.cli.options import Address, Json, on_ray
-from texthash.cli.output import emit, show
+from texthash.cli.output import emit, present, show
 from texthash.paths import resolve_home
 from texthash.progress import say
 
@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Run what is left of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
     from texthash.experiments.grid.plan import load_plan
-    from texthash.experiments.grid.run import forecast, one_by_one, run_study
+    from texthash.experiments.grid.run import forecast, one_by_one, run_study, status
 
     plan, home = load_plan(file), resolve_home()
     if dry_run:
@@ -48,8 +48,10 @@ def run(
 
             spread = side_by_side
         outcome = run_study(plan, home, extend=extend, spread=spread, distributed=distributed)
-    summary = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
-    emit({**summary, "done": outcome.done, "skipped": outcome.skipped})
+    summary: dict[str, Any] = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
+    summary |= {"done": outcome.done, "skipped": outcome.skipped, "cells": status(outcome.folder)}
+    emit(summary) if as_json else present(summary)
+    say(f"one page about it: texthash report {plan.name}")
 
 
 @study_app.command("list")

@@ -47,7 +47,12 @@ def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, An
         "trials": [asdict(trial) for trial in found.trials] if found else [],
         "params": best.config.method.params,
         "models": [
-            {"directory": str(model.directory), **{split: e.named_metrics for split, e in figures.items()}}
+            {
+                "directory": str(model.directory),
+                "headlines": {split: e.headline for split, e in figures.items()},
+                "floor": figures["validation"].floor_line if figures else "",
+                **{split: e.named_metrics for split, e in figures.items()},
+            }
             for model, figures in zip(models, evaluations, strict=True)
         ],
         "report": str(page) if page else None,

@@ -91,6 +91,11 @@ class Evaluation:
         }[self.measure]
         return ", ".join(f"{prefix}{name} {self.metrics[name]:.4f}" for name in dict.fromkeys(names))
 
+    @property
+    def floor_line(self) -> str:
+        """The references by name, on one line; empty without any."""
+        return ", ".join(f"{name} {value:.4f}" for name, value in self.references.items())
+
     def flat(self) -> dict[str, float]:
         """All scalar figures, diagnostics as ``codes/<name>``: ready for a tracking store."""
         return {**self.named_metrics, **{f"codes/{name}": value for name, value in self.diagnostics.items()}}

@@ -299,7 +299,7 @@ class Study:
             model.run.artifact(place, "evaluation/" + split)
             say(f"evaluate {model.name}: {split} {evaluation.headline}")
             if evaluation.references:
-                say("  beside it: " + ", ".join(f"{name} {value:.4f}" for name, value in evaluation.references.items()))
+                say(f"  beside it: {evaluation.floor_line}")
             for warning in evaluation.warnings:
                 say(f"  warning: {warning}")
             if split == "validation":

@@ -100,25 +100,22 @@ class Half(Split):
 
 
 def can_be_halved(split: Split) -> bool:
-    """Return whether a document of the split has two different words or more."""
-    return bool((np.diff(split.counts[0]) > 1).any())
+    """Return whether a document of the split has two words or more."""
+    return bool((np.diff(split.tokens[0]) > 1).any())
 
 
 def halves(split: Split, most: int = MOST) -> tuple[Half, Half]:
     """Divide the words of up to ``most`` documents of a split into two halves; rows of the same number belong together.
 
-    Different words are divided, so that no word is in both halves of a document: what one half has in common with the
-    other is what it is about. Documents with fewer than two different words are left out.
+    Each occurrence of a word goes to one half or the other by chance. Documents of fewer than two words are left out.
     """
-    distinct = np.diff(split.counts[0])
-    generator = np.random.default_rng(_SEED)
-    rows = np.sort(generator.permutation(np.flatnonzero(distinct > 1))[:most])
     indptr, tokens = split.tokens
+    generator = np.random.default_rng(_SEED)
+    rows = np.sort(generator.permutation(np.flatnonzero(np.diff(indptr) > 1))[:most])
     sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
     for row in rows:
         words = np.asarray(tokens[indptr[row] : indptr[row + 1]])
-        different = generator.permutation(np.unique(words))
-        first = np.isin(words, different[: len(different) // 2])
+        first = generator.permutation(len(words)) < len(words) // 2
         sides[0].append(words[first])
         sides[1].append(words[~first])
     one, other = (Half(split, side, rows, words) for side, words in zip(_SIDES, sides, strict=True))
