@@ -4,6 +4,7 @@ the index opens, and the next write works when there is room again."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -375,3 +376,37 @@ def test_rolling_back_names_what_is_in_its_way(home: Home, small_hasher: Path) -
         rollback(home)
     record.write_text(whole)
     assert rollback(home) == first
+
+
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed_on_a_full_disk(disk: SmallDisk, home: Home) -> None:
+    from tests.index.killed_writer import check_after_kill
+
+    counts: Counter[str] = Counter()
+    for round_ in range(30):
+        counts += check_after_kill(home, round_, disk)
+        if round_ >= 3 and counts["done"] and counts["refused"]:
+            break
+    assert counts["done"] > 0
+    assert counts["refused"] > 0
+    assert [found for found in verify(home, sample=0) if not found.ok] == []
+
+
+@pytest.mark.parametrize("command", [("delete", "old1"), ("compact",), ("upsert", "ROWS"), ("restore", "held")])
+def test_the_command_line_says_what_to_do(
+    home: Home,
+    command: tuple[str, ...],
+    tmp_path: Path,
+    run_cli: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "a", "text": "sort the array"}\n', encoding="utf-8")
+    take_snapshot(home, "held")
+    before = read_release(home)
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+    monkeypatch.setenv("TEXTHASH_MIN_FREE_BYTES", str(2**40))
+    status, out, err = run_cli("index", *(str(rows) if word == "ROWS" else word for word in command))
+    assert (status, out) == (1, "")
+    assert "bytes are free on the disk of" in err
+    assert "remedy: make room" in err
+    assert read_release(home) == before
