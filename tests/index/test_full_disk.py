@@ -6,13 +6,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from lance import LanceDataset
+from lance.dataset import DatasetOptimizer
+from lance.fragment import LanceFragment
 
 from tests.index.test_writer import documents
 from tests.small_disk import PAGE, SmallDisk, small_disk
@@ -20,6 +25,7 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.promote import promote
 from texthash.errors import TexthashError, UsageError
+from texthash.index.releases import publish as publishing
 from texthash.index.releases.publish import prune, publish, rollback
 from texthash.index.releases.release import Release, list_releases, open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots, read_snapshot, take_snapshot
@@ -30,6 +36,7 @@ from texthash.index.storage.mutations import table_of
 from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
 from texthash.index.writing import writer as writing
 from texthash.index.writing.writer import IndexWriter
+from texthash.io.fsync import Synced
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher, digest
 from texthash.paths import Home
@@ -410,3 +417,47 @@ def test_the_command_line_says_what_to_do(
     assert "bytes are free on the disk of" in err
     assert "remedy: make room" in err
     assert read_release(home) == before
+
+
+STEPS = {
+    "deleted rows": (LanceFragment, "delete_rows"),
+    "commit": (LanceDataset, "commit"),
+    "compaction": (DatasetOptimizer, "compact_files"),
+    "index of ids": (DatasetOptimizer, "optimize_indices"),
+    "sync": (Synced, "sync"),
+    "record": (publishing, "write_once"),
+    "pointer": (publishing, "replace_durably"),
+}
+
+
+@pytest.mark.parametrize("pages", range(4))
+@pytest.mark.parametrize("step", STEPS)
+def test_a_disk_that_is_full_for_one_step_only(
+    disk: SmallDisk, journal: Journal, step: str, pages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room again for what follows, which must not name what was cut off."""
+    owner, name = STEPS[step]
+    real = getattr(owner, name)
+
+    def with_a_full_disk(*arguments: Any, **options: Any) -> Any:
+        disk.fill(pages)
+        try:
+            return real(*arguments, **options)
+        finally:
+            disk.empty()
+
+    journal.upsert("first", "old1")
+
+    def delete() -> None:
+        journal.writer.delete(ids=["old4", "old5"])
+        del journal.expected["old4"], journal.expected["old5"]
+
+    for act in (lambda: journal.upsert("new", "old2", "old3", "first"), delete, journal.writer.compact):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, with_a_full_disk)
+            with suppress(DiskFullError):
+                act()
+        journal.check()
+        journal.upsert("after", "old6")
+        journal.check()
+    assert [found for found in verify(journal.home, sample=0) if not found.ok] == []

@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
 
 from texthash.errors import TexthashError
 from texthash.index.releases.release import Release, ShardState
+from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.mutations import Change, rewind
-from texthash.index.storage.shard_format import reading
+from texthash.index.storage.shard_format import open_documents, reading
 from texthash.io.fsync import Synced
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from texthash.paths import Home
 
 _T = TypeVar("_T")
+# The fragments of a shard, and how many of the rows of each are deleted.
+Pieces = set[tuple[int, int]]
 
 
 class WritableShards:
@@ -39,7 +45,8 @@ class WritableShards:
     """
 
     def __init__(self, home: Home, release: Release) -> None:
-        self._synced = [Synced(home.path(state.uri), known=True) for state in release.shards]
+        self._paths = [home.path(state.uri) for state in release.shards]
+        self._synced = [Synced(path, known=True) for path in self._paths]
         self.datasets = [rewind(home.path(s.uri), s.version, release.bits) for s in release.shards]
         for state, dataset in zip(release.shards, self.datasets, strict=True):
             _check_rows(state, dataset, "release " + release.name)
@@ -72,25 +79,31 @@ class WritableShards:
             The states after it, which the shards were found to have.
         """
         _check_numbers(changes, release.next_number, next_number)
+        before = self._pieces()
         self.datasets = self.each(lambda shard, data: changes[shard].apply(data))
-        return self._durable([change.follow(s) for change, s in zip(changes, release.shards, strict=True)])
+        return self._durable([change.follow(s) for change, s in zip(changes, release.shards, strict=True)], before)
 
     def rearrange(self, how: Callable[[lance.LanceDataset], lance.LanceDataset], release: Release) -> list[ShardState]:
         """Store the same rows in another way, durably; returns as :meth:`change`."""
+        before = self._pieces()
         self.datasets = self.each(lambda _, data: how(data))
-        return self._durable(release.shards)
+        return self._durable(release.shards, before)
 
     def restore(self, home: Home, release: Release) -> list[ShardState]:
         """Bring an earlier release back, durably; returns as :meth:`change`."""
-        states = release.shards
+        states, before = release.shards, self._pieces()
         self.datasets = self.each(
             lambda shard, _: rewind(home.path(states[shard].uri), states[shard].version, release.bits)
         )
-        return self._durable(states)
+        return self._durable(states, before)
 
-    def _durable(self, states: Sequence[ShardState]) -> list[ShardState]:
-        """The states with the versions that the shards have now; all of it is on disk, and was looked at."""
+    def _pieces(self) -> list[Pieces]:
+        return [_pieces(dataset) for dataset in self.datasets]
+
+    def _durable(self, states: Sequence[ShardState], before: Sequence[Pieces]) -> list[ShardState]:
+        """The states with the versions that the shards have now; all of it is on disk, and what is new was read."""
         self.each(lambda shard, _: self._synced[shard].sync())
+        self.each(lambda shard, data: _read_back(self._paths[shard], data, before[shard]))
         now = [replace(state, version=data.version) for state, data in zip(states, self.datasets, strict=True)]
         for state, dataset in zip(now, self.datasets, strict=True):
             _check_rows(state, dataset, "the release to be published")
@@ -100,6 +113,38 @@ class WritableShards:
                     "nothing was published: an index has one writer; open it again to go on.",
                 )
         return now
+
+
+def _pieces(dataset: lance.LanceDataset) -> Pieces:
+    return {(fragment.fragment_id, fragment.num_deletions) for fragment in dataset.get_fragments()}
+
+
+def _read_back(path: Path, dataset: lance.LanceDataset, before: Pieces) -> None:
+    """Read what is new in a shard. Lance takes a list of deleted rows for written that a full disk cut off, and nobody
+    could read the shard if a release named it.
+
+    Raises:
+        DiskFullError: it cannot be read.
+    """
+    if _pieces(dataset) <= before:
+        return
+    bits = 8 * dataset.schema.field("code").type.byte_width
+    found = open_documents(path, dataset.version, bits)  # anew: the one that wrote it remembers what it wrote
+    new = [piece for piece in found.get_fragments() if (piece.fragment_id, piece.num_deletions) not in before]
+    known = {fragment for fragment, _ in before}
+    added = [piece for piece in new if piece.fragment_id not in known]
+    thinned = [piece for piece in new if piece.fragment_id in known]
+    try:
+        rows = sum(
+            found.scanner(columns=columns, fragments=pieces, with_row_address=True).to_table().num_rows
+            for columns, pieces in ((["number", "id", "code"], added), ([], thinned))
+            if pieces
+        )
+    except (OSError, pa.ArrowException) as error:
+        problem = f"what was written to {dataset.uri} cannot be read back: {error}"
+        raise DiskFullError(problem, "make room on the disk, or replace it if it had room.") from error
+    if rows != sum(piece.count_rows() for piece in new):
+        raise DiskFullError(f"what was written to {dataset.uri} is not all there.", "make room on the disk.")
 
 
 def _check_rows(state: ShardState, dataset: lance.LanceDataset, what: str) -> None:
