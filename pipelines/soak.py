@@ -1,6 +1,7 @@
 """Searches and writes for minutes, from another process, against a service of the released index; is all well then?
 
     python pipelines/soak.py --minutes 30 --plot soak.png
+    python pipelines/soak.py --minutes 30 --fill-disk       # TEXTHASH_HOME on a small disk, which fills up and empties
 
 Samples the memory of every replica and the files of the index each second, looks for every acknowledged document at the
 end, takes them all out again, and prints the figures. Exit status 1 if a request failed, or a document is not as it was
@@ -12,11 +13,14 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from benchmarks.ballast import Ballast, ballast
 from common import parser, run, step
 
 from texthash.cluster import cluster
@@ -43,7 +47,10 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         url = serve_release(home, config.service)
         with step(f"{arguments.minutes:g} minutes of searches and writes"):
             options = [url, str(60 * arguments.minutes), str(arguments.readers), str(arguments.writers)]
-            outcome, samples = _load(options, queries, home, home.path(release.index_uri))
+            kept = config.service.limits.min_free_bytes
+            filling = ballast(home.root, 60 * arguments.minutes, kept) if arguments.fill_disk else nullcontext()
+            with filling as weight:
+                outcome, samples = _load(options, queries, (home.path(release.index_uri), releases_path(home)), weight)
     figures = _figures(outcome, samples)
     if arguments.plot:
         _plot(outcome, samples, arguments.plot)
@@ -57,8 +64,10 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
     return figures
 
 
-def _load(options: list[str], queries: list[str], home: Home, index: Path) -> tuple[dict[str, Any], list[dict]]:
-    """Run the load in a process of its own, and sample meanwhile."""
+def _load(
+    options: list[str], queries: list[str], places: Sequence[Path], weight: Ballast | None
+) -> tuple[dict[str, Any], list[dict]]:
+    """Run the load in a process of its own, sample meanwhile, and fill and empty the disk if there is a ballast."""
     command = [sys.executable, "-m", "benchmarks.mixed", *options]
     start, seconds = time.monotonic(), float(options[1])
     samples: list[dict[str, Any]] = []
@@ -75,8 +84,12 @@ def _load(options: list[str], queries: list[str], home: Home, index: Path) -> tu
         process.stdin.close()
         process.stdin = None
         while process.poll() is None and time.monotonic() - start < seconds:
-            samples.append({"seconds": time.monotonic() - start, **_memory(), **_files(index, releases_path(home))})
-            time.sleep(1.0)
+            if weight is not None:
+                weight.at(time.monotonic() - start)
+            samples.append({"seconds": time.monotonic() - start, **_memory(), **_files(places)})
+            time.sleep(1.0 if weight is None else min(1.0, seconds / 50))
+        if weight is not None:
+            weight.empty()
         printed, _ = process.communicate()
     if process.returncode:
         raise TexthashError("the load ended in an error.", "see the message above.")
@@ -98,9 +111,9 @@ def _memory() -> dict[str, float]:
     return found
 
 
-def _files(index: Path, releases: Path) -> dict[str, float]:
+def _files(places: Sequence[Path]) -> dict[str, float]:
     sizes = []
-    for root in (index, releases):
+    for root in places:
         for path in root.rglob("*"):
             try:
                 if path.is_file():
@@ -114,6 +127,7 @@ def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str
     """Latencies of the first and the last third, and what grew between them."""
     figures: dict[str, Any] = {"documents_checked": outcome["documents"], "wrong": len(outcome["wrong"])}
     figures["failures"] = len(outcome["failures"])
+    figures["refused"] = len(outcome["refused"])
     end = samples[-1]["seconds"]
     for name in ("searches", "writes"):
         when, taken = np.array(outcome[name]).T
@@ -168,5 +182,6 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=10.0)
     options.add_argument("--readers", type=int, default=4, help="clients that search")
     options.add_argument("--writers", type=int, default=2, help="clients that write")
+    options.add_argument("--fill-disk", action="store_true", help="fill the disk of the state directory, and empty it")
     options.add_argument("--plot", type=Path, help="PNG of memory, files and latencies over time")
     sys.exit(run(options, main))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 
 from texthash.client import AsyncClient, ServiceError
 from texthash.errors import TexthashError
@@ -28,6 +29,7 @@ class Outcome:
     Attributes:
         searches: (seconds since the start, seconds taken) of each search that was answered.
         writes: The same of each write that was acknowledged.
+        refused: The same of each write that was refused because the disk was full.
         failures: What the others were answered.
         documents: How many acknowledged documents, put in or taken out, were looked for at the end.
         wrong: Ids of those that are not as they were acknowledged.
@@ -35,6 +37,7 @@ class Outcome:
 
     searches: list[tuple[float, float]] = field(default_factory=list)
     writes: list[tuple[float, float]] = field(default_factory=list)
+    refused: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     documents: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -45,10 +48,17 @@ async def load(url: str, seconds: float, readers: int, writers: int, queries: li
     outcome, start = Outcome(), time.perf_counter()
     expected: dict[str, str | None] = {}
 
-    async def timed(call: Awaitable[object], taken: list[tuple[float, float]]) -> bool:
+    async def timed(call: Awaitable[object], taken: list[tuple[float, float]]) -> bool | None:
+        """Whether the call was answered; None if it was refused for want of space."""
         began = time.perf_counter()
         try:
             await call
+        except ServiceError as error:
+            if error.status != HTTPStatus.INSUFFICIENT_STORAGE:
+                outcome.failures.append(error.problem)
+                return False
+            outcome.refused.append((began - start, time.perf_counter() - began))
+            return None
         except TexthashError as error:
             outcome.failures.append(error.problem)
             return False
@@ -79,7 +89,7 @@ async def load(url: str, seconds: float, readers: int, writers: int, queries: li
             for id_, text in change.items():
                 if done:
                     expected[id_] = text
-                else:  # it may or may not be there
+                elif done is False:  # it may or may not be there; one that was refused is not
                     expected.pop(id_, None)
 
     async def check(ids: list[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_disk import small_disk
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
@@ -62,3 +63,35 @@ def test_nothing_fails_and_everything_is_found(
     assert read_release(home).version > before.version + 1
     assert read_release(home).documents == before.documents, "its documents are taken out again"
     assert [finding for finding in verify(home) if not finding.ok] == []
+
+
+@pytest.mark.ray
+def test_nothing_is_lost_while_the_disk_fills_up_and_empties(
+    small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 96) as disk:
+        home = Home(disk.path / "home")
+        model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
+        before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, PROGRAM, "--minutes", "0.2", "--fill-disk", f"service.port={port}"],
+            env={
+                **os.environ,
+                "TEXTHASH_HOME": str(home.root),
+                "TEXTHASH_MIN_FREE_BYTES": str(8 * 2**20),
+                "OMP_NUM_THREADS": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        figures = json.loads(done.stdout)
+        assert (figures["failures"], figures["wrong"]) == (0, 0)
+        assert figures["refused"] > 0
+        assert figures["documents_checked"] > 0
+        assert read_release(home).documents == before.documents, "its documents are taken out again"
+        assert [finding for finding in verify(home) if not finding.ok] == []
