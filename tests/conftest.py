@@ -23,6 +23,8 @@ from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.logging import show
 from texthash.paths import Home
 
+pytest_plugins = ("tests.time_limits",)
+
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
 settings.register_profile("texthash", deadline=None)
 settings.load_profile("texthash")

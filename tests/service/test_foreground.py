@@ -17,20 +17,32 @@ print("in order", flush=True)
 """
 
 
-def _started(wait: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM.format(wait=wait)]
+def _started(wait: bool, ignoring: str = "") -> subprocess.Popen[str]:
+    """The program, started by a shell that ignores some signals, as it does in a background job or under nohup."""
+    script = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
+    command = ["sh", "-c", script, "sh", sys.executable, "-c", PROGRAM.format(wait=wait)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order_and_is_no_error(number: signal.Signals) -> None:
-    with _started(wait=True) as program:
+@pytest.mark.parametrize("ignoring", ["", "INT"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order_and_is_no_error(number: signal.Signals, ignoring: str) -> None:
+    with _started(wait=True, ignoring=ignoring) as program:
         assert program.stdout is not None
         assert program.stdout.readline().strip() == URL
         program.send_signal(number)
         rest, said = program.communicate(timeout=30)
     assert (program.returncode, rest) == (0, "in order\n")
     assert said.splitlines()[-1] == "ending"
+
+
+def test_a_service_under_nohup_outlives_its_terminal() -> None:
+    with _started(wait=True, ignoring="HUP") as program:
+        assert program.stdout is not None
+        assert program.stdout.readline().strip() == URL
+        program.send_signal(signal.SIGHUP)
+        program.send_signal(signal.SIGTERM)
+        assert program.communicate(timeout=30)[0] == "in order\n"
 
 
 def test_a_program_that_waits_says_that_it_is_ready() -> None:

@@ -56,7 +56,7 @@ def serve(
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
     from texthash.cluster import cluster
     from texthash.index.releases.release import read_release
-    from texthash.service.foreground import foreground, interrupt_on_sigterm
+    from texthash.service.foreground import foreground, interrupt_on_signals
     from texthash.service.haproxy import fast_form
     from texthash.service.ports import check_ports
 
@@ -71,7 +71,7 @@ def serve(
         from texthash.service.run import serve_release
 
         if local:
-            interrupt_on_sigterm()
+            interrupt_on_signals()
         url = serve_release(home, settings.service, release=release)
         with foreground(url, wait=local):
             print(url, file=stdout, flush=True)

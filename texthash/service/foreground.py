@@ -1,4 +1,4 @@
-"""A service that ends with the program that has started it: how that is said, and how it ends. Imports no Ray."""
+"""A service that ends with the program that started it: announcing it, and ending it in order. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from contextlib import contextmanager
 from texthash.progress import say
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM do what Ctrl-C does: raise :class:`KeyboardInterrupt` in the main thread.
+def interrupt_on_signals() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP raise :class:`KeyboardInterrupt` in the main thread.
 
-    To be called once a local cluster has been started, which sets a handler of Ray's own. That one would end this
-    process without ending the cluster in order.
+    Call it once a local cluster has been started. Ray sets a handler for SIGTERM that would end this process without
+    ending the cluster in order. A shell starts background jobs with SIGINT ignored, and Python then leaves it ignored,
+    so that a service would outlive the script that asks it to end. SIGHUP would end the program at once and leave the
+    cluster running; it stays ignored where ``nohup`` has ignored it.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 @contextmanager
 def foreground(url: str, wait: bool = True) -> Iterator[None]:
-    """Say, after the block, that a service is ready, and stay until Ctrl-C or SIGTERM, which are no error here.
+    """Announce, after the block, that a service is ready, and stay until SIGINT, SIGTERM or SIGHUP, which are no error.
 
     Args:
-        url: Where the service answers. The block prints it: whoever has read it may end the service at once.
-        wait: False: the service goes on without this program, which need not stay.
+        url: Where the service answers. The block prints it: a reader of it may end the service at once.
+        wait: False: the service continues without this program, which need not stay.
     """
     if wait:
-        interrupt_on_sigterm()
+        interrupt_on_signals()
     try:
         yield
         say(f"READY: search page {url}/, HTTP API {url}/docs")
