@@ -52,8 +52,20 @@ def test_a_fixture_that_hangs(never):
 def test_hanging_tests_fail_and_their_children_end(tmp_path: Path, ignoring: str) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)
     script = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
-    command = ["sh", "-c", script, "sh", sys.executable, "-m", "pytest", "-p", "tests.time_limits", "--timeout=3", "-rA"]
-    command += ["-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
+    command = [
+        "sh",
+        "-c",
+        script,
+        "sh",
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.time_limits",
+        "--timeout=3",
+        "-rA",
+    ]
+    command += ["-rA", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert "1 passed, 1 failed, 1 error" in _sorted_summary(done.stdout), done.stdout
     children = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("child ")]

@@ -344,6 +344,12 @@ class ServiceConfig(Section):
     grpc_port: int | None = Field(
         None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
     )
+    max_lag_s: float = Field(
+        30.0,
+        gt=0,
+        description="seconds that the served release may be behind the current one, or not known to be it, until "
+        "/health/ready answers 503",
+    )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
     allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
         (),

@@ -149,11 +149,22 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     encoder: bool | None = None
     shards: ShardsReady | None = None
-    missing: list[str] = Field([], description="Deployments that do not answer.")
+    missing: list[str] = Field(
+        [],
+        description="What is amiss: deployments that do not answer, and `follower` where the served release lags "
+        "behind the current one.",
+    )
     writes: Literal["accepted", "refused"] | None = Field(
         None, description="refused: too little disk space is free, while searches go on. null: this server takes none."
     )
     writes_refused: str | None = Field(None, description="Why writes are refused.")
+    release: str | None = Field(None, description="The release that is served.")
+    lag_s: float | None = Field(
+        None,
+        description="Seconds since the served release was last known to be the current one; null where the service "
+        "stays with one release.",
+    )
+    reason: str | None = Field(None, description="Why the service does not follow the current release.")
 
 
 class UpsertReply(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import Found, Group
 
+log = logging.getLogger("texthash.service")
 # With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
 # merge; with many, most of what the shards would send would be thrown away.
 _INLINE_HITS = 100
@@ -94,6 +96,7 @@ class Gateway:
         self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
+        self._unwell: list[str] = []
 
     async def follow(self, release: Release) -> None:
         """Answer from another release, of as many shards, as soon as encoder and shards have opened it.
@@ -196,13 +199,14 @@ class Gateway:
         ]
 
     async def ready(self, timeout_s: float) -> tuple[bool, list[int]]:
-        """Whether the encoder answers, and the shards that do not."""
+        """Whether the encoder answers, and the shards that do not, for whatever reason."""
         clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
         waiting = [asyncio.wait_for(client.ping(self.release.name), timeout_s) for client in clients]
         answers = await asyncio.gather(*waiting, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, (Problem, TimeoutError)):
-                raise answer
+        failed = sorted({repr(answer) for answer in answers if _unexpected(answer)})
+        if failed and failed != self._unwell:  # logged when it changes, not at every probe
+            log.warning("health: %s", "; ".join(failed))
+        self._unwell = failed
         return answers[0] is True, [number for number, answer in enumerate(answers[1:]) if answer is not True]
 
     def tell(self) -> None:
@@ -333,6 +337,13 @@ class Gateway:
         for place, (query, hits, owners, scores) in enumerate(later):
             documents = {shard: iter(parts[shard][place]) for shard in owning}
             query.answer([next(documents[owner]) for owner in owners.tolist()], hits, scores)
+
+
+def _unexpected(answer: object) -> bool:
+    """Whether a probe has failed otherwise than by the absence of the replica."""
+    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+        raise answer
+    return isinstance(answer, Exception) and not isinstance(answer, (Problem, TimeoutError))
 
 
 async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI, Request
@@ -24,6 +24,7 @@ from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.origin import allowed_hosts
 from texthash.service.problems import Problem
+from texthash.service.release_watcher import Follower
 from texthash.service.request_limits import Checks
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
@@ -39,7 +40,7 @@ def make_app(
     gateway: Gateway,
     search: Search | None = None,
     editor: Editor | None = None,
-    alongside: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    follower: Follower | None = None,
     service: ServiceConfig | None = None,
     ledger: Ledger | None = None,
 ) -> FastAPI:
@@ -49,7 +50,7 @@ def make_app(
         gateway: Answers from one release at a time.
         search: Answers one request; None: the gateway, without waiting for others to share the call.
         editor: Writes; None: there are no routes that write.
-        alongside: What runs as long as the application does.
+        follower: Follows the pointer as long as the application runs; None: it stays with its release.
         service: Where it listens, and who may call it; None: programs in this process, by any name.
         ledger: Of the memory that bodies and answers take, where others look at it too.
 
@@ -59,11 +60,8 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if alongside is None:
+        async with follower.running() if follower is not None else nullcontext():
             yield
-        else:
-            async with alongside():
-                yield
 
     keys = Keys.of_environment()
     app = FastAPI(
@@ -87,7 +85,7 @@ def make_app(
     _explain_invalid(app)
     documentation.install(app, gateway, checks, keyed=bool(keys))
     _add_pages(app)
-    add_state(app, gateway, checks, editor)
+    add_state(app, gateway, checks, editor=editor, follower=follower)
     add_metrics(app)
     add_search(app, checks, search or _alone(gateway))
     add_encode(app, gateway, checks)

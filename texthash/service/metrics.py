@@ -99,6 +99,31 @@ class ReleaseMetrics:
         self._build.set(1, tags={**tags, "bits": str(release.bits)})
 
 
+class FollowerMetrics:
+    """How one ingress keeps up with the pointer to the current release."""
+
+    def __init__(self) -> None:
+        self._lag = Gauge(
+            "texthash_release_lag_seconds", "Time since the release that answers was last known to be the current one."
+        )
+        self._age = Gauge("texthash_pointer_age_seconds", "Time since the pointer to the current release was read.")
+        self._failures = Counter("texthash_follow_failures_total", "Attempts to follow the pointer that failed.")
+
+    def record(self, lag: float, age: float) -> None:
+        """Call every few seconds.
+
+        Args:
+            lag: Seconds since the release that answers was last known to be current.
+            age: Seconds since the pointer was last read.
+        """
+        self._lag.set(lag)
+        self._age.set(age)
+
+    def failed(self) -> None:
+        """Count one failed attempt."""
+        self._failures.inc()
+
+
 class ShardMetrics:
     """What one replica of a shard does and holds."""
 

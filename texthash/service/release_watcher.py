@@ -4,63 +4,141 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from texthash.errors import TexthashError
 from texthash.index.releases.release import current_name, read_release
 from texthash.paths import Home
 from texthash.service.coordinator import Gateway
+from texthash.service.metrics import FollowerMetrics
 from texthash.service.problems import Problem
 
 log = logging.getLogger("texthash.service")
 POLL_S = 0.2
 # After this long every ingress has looked at the pointer and moved.
 SETTLE_S = 2 * POLL_S
+# Storage that fails is tried again ever more rarely, but often enough that it is followed soon after it works again.
+_LONGEST_WAIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How far a service is behind the pointer.
+
+    Attributes:
+        alive: Whether the task that follows still runs.
+        lag_s: Seconds since the served release was last known to be the current one.
+        max_lag_s: Seconds from which the service counts as stale.
+        reason: Why it does not follow; None while it does.
+    """
+
+    alive: bool
+    lag_s: float
+    max_lag_s: float
+    reason: str | None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is served is, as far as is known, what is current."""
+        return self.alive and self.lag_s <= self.max_lag_s
 
 
 class Follower:
-    """Moves a gateway to the current release.
+    """Moves a gateway to the current release. An error of whatever kind delays it and never ends it.
 
     Args:
         home: State directory.
-        gateway: That is moved.
+        gateway: The gateway to move.
+        max_lag_s: Seconds that the served release may be behind, or not known to be current.
     """
 
-    def __init__(self, home: Home, gateway: Gateway) -> None:
+    def __init__(self, home: Home, gateway: Gateway, max_lag_s: float) -> None:
         self._home = home
         self._gateway = gateway
-        self._refused: str | None = None
+        self._max_lag_s = max_lag_s
+        self._metrics = FollowerMetrics()
+        self._task: asyncio.Task[None] | None = None
+        self._reason: str | None = None
+        self._failures = 0  # since the last success
+        self._confirmed = time.monotonic()
+        self._read = self._confirmed
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow for as long as the block lasts."""
-        task = asyncio.create_task(self._follow())
+        self._confirmed = self._read = time.monotonic()
+        self._task = asyncio.create_task(self._follow())
         try:
             yield
         finally:
-            task.cancel()
+            self._task.cancel()
             with suppress(asyncio.CancelledError):
-                await task
+                await self._task
+
+    def freshness(self) -> Freshness:
+        """How far the gateway is behind the pointer now."""
+        alive = self._task is not None and not self._task.done()
+        return Freshness(alive, time.monotonic() - self._confirmed, self._max_lag_s, self._reason)
+
+    def report(self) -> None:
+        """Set the gauges, which are forgotten unless this is repeated every few seconds.
+
+        Raises:
+            RuntimeError: the task that follows has ended, and this process with it is of no use any more.
+        """
+        now = time.monotonic()
+        self._metrics.record(now - self._confirmed, now - self._read)
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            raise RuntimeError(f"the task that follows the pointer has ended: {self._task.exception()!r}")
 
     async def step(self) -> None:
-        """Look at the pointer once, and move if it has."""
+        """Look at the pointer once, and move if it has moved. Errors are counted, and logged when they change."""
         try:
-            name = await asyncio.to_thread(current_name, self._home)
-            if name is not None and name != self._gateway.release.name:
-                await self._gateway.follow(await asyncio.to_thread(read_release, self._home, name))
-        except (Problem, TexthashError) as error:
-            reason = error.detail if isinstance(error, Problem) else error.problem
-            if reason != self._refused:  # said once, not five times a second
-                log.warning("release %s goes on: %s", self._gateway.release.name, reason)
-            self._refused = reason
+            await self._move()
+        except Exception as error:  # noqa: BLE001  (storage and remote parts raise anything, and none may end the task)
+            self._failed(error)
         else:
-            self._refused = None
+            if self._reason is not None:
+                log.warning("following again: release %s, after %d failures", self._served, self._failures)
+            self._reason, self._failures = None, 0
+
+    async def _move(self) -> None:
+        began = time.monotonic()
+        name = await asyncio.to_thread(current_name, self._home)
+        if name is None:
+            raise TexthashError(f"the pointer to the current release is missing in {self._home.root}.")
+        self._read = began
+        if name != self._served:
+            await self._gateway.follow(await asyncio.to_thread(read_release, self._home, name))
+        self._confirmed = began
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._metrics.failed()
+        reason = _in_words(error)
+        if reason != self._reason:  # logged once, not at every attempt
+            log.warning("release %s stays: %s", self._served, reason)
+        self._reason = reason
+
+    @property
+    def _served(self) -> str:
+        return self._gateway.release.name
 
     async def _follow(self) -> None:
         while True:
             await self.step()
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(min(POLL_S * 2 ** min(self._failures, 10), _LONGEST_WAIT_S))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, Problem):
+        return error.detail
+    if isinstance(error, TexthashError):
+        return error.problem
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 async def settled() -> None:

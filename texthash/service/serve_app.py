@@ -178,7 +178,7 @@ class _Ingress:
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
         self._config = config
         self._gateway = Gateway(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
-        self._follower = Follower(place, self._gateway) if writer is not None else None
+        self._follower = Follower(place, self._gateway, config.max_lag_s) if writer is not None else None
         self._editor = None
         if writer is not None:
             settle = settled if config.ingress_replicas > 1 else None
@@ -187,8 +187,7 @@ class _Ingress:
         self._passes = Passes(self._gateway, self._ledger, config.batch_wait_ms / 1000)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        alongside = self._follower.running if self._follower is not None else None
-        app = make_app(self._gateway, self._passes.answer, self._editor, alongside, self._config, self._ledger)
+        app = make_app(self._gateway, self._passes.answer, self._editor, self._follower, self._config, self._ledger)
         self._calls = Calls(app)
         return app
 
@@ -201,8 +200,10 @@ class _Ingress:
         return await self._calls.answer("Search", request, grpc_context)
 
     async def check_health(self) -> None:
-        """Called by Serve every few seconds."""
+        """Called by Serve every few seconds: fails where this ingress has stopped to follow the pointer."""
         self._gateway.tell()
+        if self._follower is not None:
+            self._follower.report()
         flush_log()
 
 

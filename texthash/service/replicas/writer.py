@@ -95,6 +95,7 @@ class WriterServer:
         self._least_free = least_free
         self._writer: IndexWriter | None = None
         self._lock = asyncio.Lock()
+        self._unreadable = ""
 
     async def write_many(self, writes: Sequence[Write]) -> list[Done | Problem]:
         """Make writes durable, in their order; neighbouring upserts share one commit. One that fails does not stop the
@@ -109,13 +110,23 @@ class WriterServer:
         return answers
 
     async def let_go(self) -> None:
-        """Let others write to an index that is not current any more; asked for again and again."""
+        """Let others write to an index that is not current any more; called every few seconds.
+
+        Storage that cannot be read now is logged and tried again at the next call.
+        """
         if self._writer is None or self._lock.locked():  # the write that is under way will see to it
             return
         async with self._lock:
-            current = await asyncio.to_thread(read_release, self._home)
-            if self._writer is not None and self._writer.release.index_uri != current.index_uri:
-                self._drop()
+            try:
+                current = await asyncio.to_thread(read_release, self._home)
+                if self._writer is not None and self._writer.release.index_uri != current.index_uri:
+                    self._drop()
+            except (TexthashError, OSError) as error:
+                if str(error) != self._unreadable:  # logged once, not at every call
+                    log.warning("the current release cannot be read: %s", error)
+                self._unreadable = str(error)
+            else:
+                self._unreadable = ""
 
     def _open(self) -> IndexWriter:
         """The writer of the index that is current; another than before if a release of another index was published."""

@@ -12,6 +12,7 @@ from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
 from texthash.service.coordinator import Gateway
 from texthash.service.index_writes import Editor
+from texthash.service.release_watcher import Follower
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
@@ -19,7 +20,14 @@ _PING_S = 2.0
 _TAG = "service"
 
 
-def add_state(app: FastAPI, gateway: Gateway, checks: Checks, editor: Editor | None = None) -> None:
+def add_state(
+    app: FastAPI,
+    gateway: Gateway,
+    checks: Checks,
+    *,
+    editor: Editor | None = None,
+    follower: Follower | None = None,
+) -> None:
     """Add ``GET /v1/info`` and the probes of health."""
 
     @app.get(
@@ -42,24 +50,35 @@ def add_state(app: FastAPI, gateway: Gateway, checks: Checks, editor: Editor | N
         tags=[_TAG],
         summary="Whether searches can be answered",
         responses={
-            503: {"description": "The encoder or a shard does not answer; `missing` names it.", "model": Health}
+            503: {
+                "description": "The encoder or a shard does not answer, or the served release lags behind the current "
+                "one; `missing` names it.",
+                "model": Health,
+            }
         },
     )
     @app.get("/health", tags=[_TAG], summary="The same as /health/ready", include_in_schema=False)
     async def ready(response: Response) -> Health:
-        """200 when the encoder and every shard answered just now. `writes` says whether there is space for writes."""
+        """200 when the encoder and every shard answered just now, and what is served is what is current. `writes` says
+        whether there is space for writes."""
         encoder, missing = await gateway.ready(_PING_S)
         refusal = None if editor is None else await editor.refusal()
+        freshness = follower.freshness() if follower is not None else None
         total = len(gateway.release.shards)
-        whole = encoder and not missing
+        away = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
+        away += ["follower"] if freshness is not None and not freshness.fresh else []
+        whole = not away
         response.status_code = 200 if whole else 503
         return Health(
             status="ok" if whole else "unavailable",
             encoder=encoder,
             shards={"ready": total - len(missing), "total": total},
-            missing=([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing],
+            missing=away,
             writes=None if editor is None else "refused" if refusal else "accepted",
             writes_refused=refusal,
+            release=gateway.release.name,
+            lag_s=round(freshness.lag_s, 3) if freshness is not None else None,
+            reason=freshness.reason if freshness is not None else None,
         )
 
 
