@@ -413,6 +413,11 @@ def test_readiness_names_what_is_away(halved: Asked) -> None:
         "encoder": True,
         "shards": {"ready": 1, "total": 2},
         "missing": ["shard-1"],
+        "writes": None,
+        "writes_refused": None,
+        "release": "r000001",
+        "lag_s": None,
+        "reason": None,
     }
 
 
