@@ -47,7 +47,8 @@ def pods(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def test_every_manifest_is_there() -> None:
-    assert set(manifests()) == {"RayService", "RayJob", "PersistentVolumeClaim", "ConfigMap", "Kustomization"}
+    others = {"PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Kustomization"}
+    assert set(manifests()) == {"RayService", "RayJob", *others}
     assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 4
 
 
@@ -97,9 +98,73 @@ def test_the_application_is_that_of_the_configuration_file() -> None:
 def test_pods_are_confined_bounded_and_watched(kind: str) -> None:
     for spec, container in pods(kind):
         assert spec["securityContext"]["runAsNonRoot"] is True
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert spec["automountServiceAccountToken"] is False
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert all(container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_what_is_written_lies_on_volumes(kind: str) -> None:
+    settings = manifests()["ConfigMap"]["data"]
+    written = {settings[name] for name in ("TEXTHASH_HOME", "TEXTHASH_CACHE", "HOME")} | {"/tmp"}
+    for spec, container in pods(kind):
+        mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert written <= set(mounted)
+        assert {volume["name"] for volume in spec["volumes"]} == set(mounted.values())
+        numba = re.search(r"NUMBA_CACHE_DIR=(\S+)", (ROOT / "deploy" / "Dockerfile").read_text())
+        assert numba
+        assert any(Path(numba[1]).is_relative_to(place) for place in mounted)
+
+
+OPERATOR, PROMETHEUS = {"app.kubernetes.io/name": "kuberay-operator"}, {"app.kubernetes.io/name": "prometheus"}
+SUBMITTER, OURS = {"batch.kubernetes.io/job-name": "texthash-full-x"}, {"app.kubernetes.io/name": "texthash"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "near", "allowed"),
+    [
+        ({}, False, {8000}),
+        ({}, True, {8000}),
+        (OURS, True, {8000, 8265, 52365, 8080, 6379, 10001, 30000}),
+        (OURS, False, {8000}),
+        (OPERATOR, False, {8000, 8265, 52365}),
+        (SUBMITTER, True, {8000, 8265}),
+        (SUBMITTER, False, {8000}),
+        (PROMETHEUS, False, {8000, 8080}),
+    ],
+)
+def test_the_network_policy_lets_in_whom_it_says(labels: dict[str, str], near: bool, allowed: set[int]) -> None:
+    spec = manifests()["NetworkPolicy"]["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    ports = {8000, 8265, 52365, 8080, 6379, 10001, 30000}
+    assert {port for port in ports if any(_lets_in(rule, labels, near, port) for rule in spec["ingress"])} == allowed
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_the_network_policy_is_that_of_all_pods(kind: str) -> None:
+    selected = manifests()["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items()
+    for group in (cluster(kind)["headGroupSpec"], *cluster(kind)["workerGroupSpecs"]):
+        assert selected <= group["template"]["metadata"]["labels"].items()
+
+
+def _lets_in(rule: dict[str, Any], labels: dict[str, str], near: bool, port: int) -> bool:
+    """Whether a rule of a NetworkPolicy lets a pod reach a port; ``near``: it is in the same namespace."""
+    if "ports" in rule and port not in {item["port"] for item in rule["ports"]}:
+        return False
+    return "from" not in rule or any(_is_peer(peer, labels, near) for peer in rule["from"])
+
+
+def _is_peer(peer: dict[str, Any], labels: dict[str, str], near: bool) -> bool:
+    selector = peer["podSelector"]
+    assert peer.get("namespaceSelector", {}) == {}
+    assert all(wanted["operator"] == "Exists" for wanted in selector.get("matchExpressions", ()))
+    named = all(wanted["key"] in labels for wanted in selector.get("matchExpressions", ()))
+    return (near or "namespaceSelector" in peer) and named and selector.get("matchLabels", {}).items() <= labels.items()
 
 
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
@@ -142,4 +207,4 @@ def test_kustomize_puts_them_together() -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]
-    assert sorted(kinds) == ["ConfigMap", "PersistentVolumeClaim", "RayService"]
+    assert sorted(kinds) == ["ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "RayService"]
