@@ -19,6 +19,7 @@ import numpy as np
 
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits
+from texthash.io.atomic import write_text
 
 if TYPE_CHECKING:
     from texthash.paths import Home
@@ -204,11 +205,9 @@ def kept_rates(home: Home, bits: int) -> Rates | None:
 
 def keep_rates(home: Home, rates: Rates) -> None:
     """Keep measured rates for later plans."""
+    home.make()
     path = _path(home, rates.bits)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(rates), indent=2), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(asdict(rates), indent=2))
 
 
 def _check(demand: Demand, rates: Rates) -> None:

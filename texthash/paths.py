@@ -35,6 +35,11 @@ class Home:
     root: Path
     store_name: str | None = None
 
+    def make(self) -> None:
+        """Make the state directory, for its user alone; one that is there keeps its mode."""
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
+
     @property
     def store(self) -> Path:
         """Where prepared corpora and indexes are; see :func:`place`."""

@@ -88,7 +88,8 @@ def corpora_fetch(
     from texthash.corpora.download import fetch
 
     record = find(name)
-    folder = data_dir.expanduser().absolute() if data_dir else resolve_home().downloads
+    home = resolve_home()
+    folder = data_dir.expanduser().absolute() if data_dir else home.downloads
     if record.embedded:
         say(f"{name} needs no files: it is made of {record.source}")
         return

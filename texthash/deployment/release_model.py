@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from texthash.errors import ModelMismatchError
 from texthash.experiments.experiment import Study
 from texthash.experiments.trained_models import TrainedModel
+from texthash.io.atomic import exclusive
 from texthash.progress import say
 from texthash.tracking import StoreAwayError
 
@@ -53,6 +54,12 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
         version: In the registry, from :func:`register`; None: not registered, and released whatever the champion.
         distributed: Build the index on the Ray cluster of this process rather than in this process.
     """
+    # Of two that compete at once each would beat the same champion, and the worse one could be served in the end.
+    with exclusive(study.home.root / "locks" / "release.lock"):
+        return _make_release(study, model, version, distributed)
+
+
+def _make_release(study: Study, model: TrainedModel, version: str | None, distributed: bool) -> Release:
     from texthash.index.releases.publish import publish
     from texthash.index.releases.release import current_name, read_release
     from texthash.index.storage.shard_format import kind_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import UsageError
 from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, SHORT, Measure
+from texthash.io.atomic import whole_directory
 
 FORMAT_VERSION = 1
 _RECORD = "evaluation.json"
@@ -131,13 +131,10 @@ class Evaluation:
         directory = Path(directory)
         if directory.exists():
             raise UsageError(f"{directory} exists.", "an evaluation is never overwritten: name a new directory.")
-        partial = directory.with_name(f".{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name in _ARRAYS:
-            np.save(partial / f"{name}.npy", getattr(self, name))
-        (partial / _RECORD).write_text(self.to_json(), encoding="utf-8")
-        partial.rename(directory)
+        with whole_directory(directory) as partial:
+            for name in _ARRAYS:
+                np.save(partial / f"{name}.npy", getattr(self, name))
+            (partial / _RECORD).write_text(self.to_json(), encoding="utf-8")
         return directory
 
     @classmethod

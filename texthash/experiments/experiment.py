@@ -16,6 +16,7 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.experiments.trained_models import EpochNotes, TrainedModel, is_model, make_report
+from texthash.io.atomic import claimed
 from texthash.methods.registry import as_printed, decisive, resolved
 from texthash.paths import Home
 from texthash.progress import say
@@ -24,7 +25,7 @@ from texthash.tracking import Run, Tracker, commit, data_digest
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
     from texthash.training.loop import TrainingResult
-    from texthash.tuning.sweep import SweepResult
+    from texthash.tuning.sweep import Sweep, SweepResult
 
 
 class Study:
@@ -76,8 +77,8 @@ class Study:
         trials have all ended, with what they found. It is unfinished until :func:`texthash.deployment.finish.finish`
         has trained the final models.
         """
-        from texthash.tuning.spaces import check_sweep, free_space
-        from texthash.tuning.sweep import open_sweep, run_sweep
+        from texthash.tuning.spaces import check_sweep
+        from texthash.tuning.sweep import open_sweep
 
         check_sweep(self.config)
         if not self.measurable:
@@ -87,6 +88,13 @@ class Study:
                 "set tuning.trials=0.",
             )
         sweep = open_sweep(self.config, self.corpus, self.home)
+        with sweep.held():
+            return self._search(sweep)
+
+    def _search(self, sweep: Sweep) -> tuple[Run, SweepResult]:
+        from texthash.tuning.spaces import free_space
+        from texthash.tuning.sweep import run_sweep
+
         if sweep.study:
             run = self.tracker.take_up(sweep.study, self.metric)
         else:
@@ -126,16 +134,25 @@ class Study:
             seed: Of initial weights, order and noise.
             parent: The study's run.
             distributed: Train on the Ray cluster of this process rather than in this process.
-        """
-        from texthash.models.hasher import Hasher
 
+        Raises:
+            InUseError: another process trains the same at this moment.
+        """
         config = self.run_config(seed)
-        training = config.training
         name = f"{config.method.name}-{self.label}-s{seed}"
         if config.method.preset == "paper":
             say(f"train {name}: {as_printed(config.method)}")
-        key = f"{name}-{self._identity(config)}"
-        checkpoints = self.home.runs / "checkpoints" / key
+        checkpoints = self.home.runs / "checkpoints" / f"{name}-{self._identity(config)}"
+        lock = checkpoints.with_name(f".{checkpoints.name}.lock")
+        with claimed(lock, f"the training {name}", "wait until it ends, or train with another seed or configuration."):
+            return self._train(config, name, checkpoints, parent, distributed)
+
+    def _train(
+        self, config: Config, name: str, checkpoints: Path, parent: Run | None, distributed: bool
+    ) -> TrainedModel:
+        from texthash.models.hasher import Hasher
+
+        training, key, seed = config.training, checkpoints.name, config.training.seed
         run = self.tracker.find(key, self.metric) if checkpoints.exists() and training.resume else None
         if run is None:
             shutil.rmtree(checkpoints, ignore_errors=True)

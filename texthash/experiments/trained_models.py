@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
+from texthash.io.atomic import write_text
 from texthash.paths import Home
 from texthash.progress import say
 from texthash.tracking import Run
@@ -70,9 +71,7 @@ class TrainedModel:
             "run": asdict(self.run),
             "history": [asdict(report) for report in self.history],
         }
-        partial = self.directory / f".{_RECORD}.partial"
-        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        partial.rename(self.directory / _RECORD)
+        write_text(self.directory / _RECORD, json.dumps(record, indent=1))
 
     @classmethod
     def read(cls, directory: str | Path) -> TrainedModel:

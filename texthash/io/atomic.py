@@ -11,10 +11,13 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -23,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from texthash.errors import TexthashError
 from texthash.progress import say
 
 _REQUESTS = 32
@@ -43,7 +47,8 @@ def whole(path: Path) -> Iterator[Path]:
     It lies beside ``path``; for one in an object store in the node's temporary directory, from where it is sent.
     """
     if is_local(path):
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        # Unlike a process number, this is its own for each thread, and for each node that shares the directory.
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
@@ -139,6 +144,10 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
             yield from pool.map(function, items[start : start + _REQUESTS])
 
 
+class InUseError(TexthashError):
+    """Another process does the same at this moment."""
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock file, which is there only meanwhile; wait for another process that holds it.
@@ -146,24 +155,81 @@ def exclusive(path: Path) -> Iterator[None]:
     The system frees it when a process dies, and the next one takes and removes the file that was left. In an object
     store nothing is locked: writers of the same object have to write the same bytes there.
     """
-    if not is_local(path):
+
+    def wait(file: IO[str]) -> None:
+        say(f"waiting for another process that holds {path}")
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+    with _locked(path, wait):
         yield
+
+
+@contextmanager
+def claimed(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Hold a lock file as :func:`exclusive` does, but refuse where another process holds it.
+
+    Args:
+        path: The lock file.
+        what: What is done under it, for the message.
+        remedy: What the person can do instead.
+
+    Raises:
+        InUseError: another process holds it; says which.
+    """
+
+    def refuse(file: IO[str]) -> None:
+        file.seek(0)
+        holder = file.read() or "another process"  # it has the lock and has not signed yet
+        raise InUseError(f"{what} is being done by {holder}.", remedy)
+
+    with _locked(path, refuse) as file:
+        if file is not None:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now}")
+            file.flush()
+        yield
+
+
+@contextmanager
+def _locked(path: Path, busy: Callable[[IO[str]], None]) -> Iterator[IO[str] | None]:
+    """The lock file, held; ``busy`` waits for it or raises where another process holds it. None in an object store."""
+    if not is_local(path):
+        yield None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"waiting for another process that holds {path}")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                busy(file)
             if not _is_still(path, file):  # removed by who held it before: others lock a new file of this name
                 continue
             try:
-                yield
+                yield file
             finally:
                 path.unlink(missing_ok=True)  # while it is held, so that it is ours
             return
+
+
+@contextmanager
+def whole_directory(target: Path) -> Iterator[Path]:
+    """A temporary directory to fill; it becomes ``target`` if the block ends well, else it is removed.
+
+    Of two processes that make the same one the second keeps what the first has made.
+    """
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _is_still(path: Path, file: IO[str]) -> bool:

@@ -16,6 +16,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,11 @@ class Outbox:
 
     def waiting(self) -> dict[str, int]:
         """Runs with something to send, in the order in which they began to wait, and how many entries each."""
-        return {
-            folder.name: sum(1 for _ in (folder / _ENTRIES).open(encoding="utf-8"))
-            for folder in self._folders()
-            if (folder / _ENTRIES).is_file()
-        }
+        found = {}
+        for folder in self._folders():
+            with suppress(FileNotFoundError):  # sent, or removed, by another process meanwhile
+                found[folder.name] = len((folder / _ENTRIES).read_text(encoding="utf-8").splitlines())
+        return found
 
     def uri(self, run_id: str) -> str:
         """Server of a run that waits."""
@@ -154,7 +155,8 @@ class Outbox:
         """
         sent = {}
         for run_id in self.waiting():
-            if uri in (None, self.uri(run_id)):
+            known = self._record(run_id)
+            if known is not None and uri in (None, known.uri):  # else another process has sent it meanwhile
                 sent[run_id] = self._send(run_id)
         return sent
 
@@ -245,14 +247,17 @@ class Outbox:
         return (self.root / run_id / _ENTRIES).is_file()
 
     def _folders(self) -> list[Path]:
-        found = self.root.glob(f"*/{_RECORD}") if self.root.is_dir() else ()
-        return [path.parent for path in sorted(found, key=lambda path: path.parent.stat().st_ctime)]
+        found: list[tuple[float, Path]] = []
+        for path in self.root.glob(f"*/{_RECORD}") if self.root.is_dir() else ():
+            with suppress(FileNotFoundError):  # removed by another process meanwhile
+                found.append((path.parent.stat().st_ctime, path.parent))
+        return [folder for _, folder in sorted(found)]
 
     def _record(self, run_id: str) -> Waiting | None:
-        path = self.root / run_id / _RECORD
-        if not path.is_file():
+        try:
+            values: dict[str, Any] = read_json(self.root / run_id / _RECORD)
+        except FileNotFoundError:
             return None
-        values: dict[str, Any] = read_json(path)
         start = values.pop("start")
         return Waiting(**values, start=Start(**start) if start else None)
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
+from texthash.io.atomic import exclusive
 from texthash.paths import Home
 from texthash.tracking.address import StoreAddress, full_address
 from texthash.uri import scrubbed, without_secrets
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+_SQLITE = "sqlite:///"
 _PROBE_SECONDS = 3.0
 _CANNOT_NOW = 500  # and above: statuses by which a server says that it is at fault itself
 
@@ -114,8 +116,23 @@ def _client_of(uri: str, full: str) -> MlflowClient:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs as an error it also raises
-    with explained_store(uri, "connecting"):
-        return cast("MlflowClient", _Client(MlflowClient(tracking_uri=full, registry_uri=full), uri))
+    with explained_store(uri, "connecting"), _alone_in(uri):
+        client = MlflowClient(tracking_uri=full, registry_uri=full)
+        if uri.startswith(_SQLITE):  # each of these makes its part of the schema where it is missing
+            client.search_experiments(max_results=1)
+            client.search_registered_models(max_results=1)
+        return cast("MlflowClient", _Client(client, uri))
+
+
+@contextmanager
+def _alone_in(uri: str) -> Iterator[None]:
+    """Hold a SQLite store: of two processes that make its schema at once one would fail. A server makes its own."""
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or not path.parent.is_dir():
+        yield
+        return
+    with exclusive(path.with_name(f".{path.name}.lock")):
+        yield
 
 
 def check_store(config: TrackingConfig, home: Home) -> str:
@@ -129,7 +146,7 @@ def check_store(config: TrackingConfig, home: Home) -> str:
     from sqlalchemy.exc import SQLAlchemyError
 
     uri = address_of(config, home)
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.make()
     try:
         if uri.startswith("http"):
             _probe(uri, 10).raise_for_status()
@@ -190,9 +207,8 @@ def as_text(value: Any) -> str:
 
 def _absolute(uri: str) -> str:
     """The same address for every process, whatever its working directory."""
-    prefix = "sqlite:///"
-    if uri.startswith(prefix):
-        return prefix + str(Path(uri.removeprefix(prefix)).expanduser().absolute())
+    if uri.startswith(_SQLITE):
+        return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).expanduser().absolute())
     if "://" not in uri:
-        return f"{prefix}{Path(uri).expanduser().absolute()}" if uri.endswith(".db") else Path(uri).absolute().as_uri()
+        return f"{_SQLITE}{Path(uri).expanduser().absolute()}" if uri.endswith(".db") else Path(uri).absolute().as_uri()
     return uri

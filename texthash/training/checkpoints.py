@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+
+from texthash.io.atomic import whole
 
 State = dict[str, Any]
 
@@ -40,10 +41,8 @@ class LocalCheckpointer:
 
 def write_state(state: State, path: Path) -> None:
     """Write a state under a temporary name and rename it, so that a reader never sees half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        torch.save(state, partial)
 
 
 def read_state(path: Path) -> State:

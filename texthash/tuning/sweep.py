@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
+from texthash.io.atomic import claimed, write_text
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build, decisive, resolve
 from texthash.paths import Home
@@ -87,11 +89,21 @@ class Sweep:
         """Where trials keep what they go on from; not below ``directory``, which is Ray Tune's."""
         return self.directory.with_name(f".{self.directory.name}.states")
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the sweep while its trials run.
+
+        Raises:
+            InUseError: another process runs it.
+        """
+        lock = self.directory.with_name(f".{self.directory.name}.lock")
+        remedy = "wait until it ends, or start another sweep with tuning.resume=false."
+        with claimed(lock, f"the sweep {self.directory.name}", remedy):
+            yield
+
     def write(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        partial = self.directory / f".{_RECORD}.partial"
-        partial.write_text(json.dumps({**asdict(self), "directory": str(self.directory)}, indent=1), encoding="utf-8")
-        partial.rename(self.directory / _RECORD)
+        record = {**asdict(self), "directory": str(self.directory)}
+        write_text(self.directory / _RECORD, json.dumps(record, indent=1))
 
     @property
     def result(self) -> SweepResult | None:

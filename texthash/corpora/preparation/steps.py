@@ -70,6 +70,7 @@ def prepare_locally(config: CorpusConfig, home: Home) -> Path:
 def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
     """The order of the steps; ``spread`` says who does them. What an earlier run finished is not done again."""
     config = resolve(config)
+    home.make()
     target = home.corpus(config.name, config.edition.name)
     source = open_source(config, home)
     with _explained(target), exclusive(target.with_name(f".{target.name}.lock")):

@@ -11,7 +11,6 @@ runs/studies/<name>/
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from texthash.evaluation.relevance import collection
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.experiments.grid.plan import Cell, Plan
-from texthash.io.atomic import read_json, write_json
+from texthash.io.atomic import claimed, read_json, whole_directory, write_json
 from texthash.paths import Home
 from texthash.tracking import Run, data_digest
 
@@ -178,15 +177,9 @@ class StudyFolder:
         """Hold the study while it runs; the system frees it when the process dies.
 
         Raises:
-            TexthashError: another process holds it.
+            InUseError: another process holds it.
         """
-        with (self.path / ".lock").open("w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TexthashError(
-                    f"another process runs the study {self.name}.", "wait for it, or end it; then run it again."
-                ) from None
+        with claimed(self.path / ".lock", f"the study {self.name}", "wait for it, or end it; then run it again."):
             yield
 
     # -- relevance --------------------------------------------------------------------------------------------
@@ -198,14 +191,11 @@ class StudyFolder:
             if place.is_dir():
                 continue
             asked = collection(corpus, split)
-            partial = place.with_name(f".{split}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
             arrays = (*asked.relevance.queries, *asked.relevance.database)
-            for name, array in zip(_SETS, arrays, strict=True):
-                np.save(partial / f"{name}.npy", np.asarray(array))
-            write_json(partial / "relevance.json", {"measure": asked.measure, "documents": asked.documents})
-            partial.rename(place)
+            with whole_directory(place) as partial:
+                for name, array in zip(_SETS, arrays, strict=True):
+                    np.save(partial / f"{name}.npy", np.asarray(array))
+                write_json(partial / "relevance.json", {"measure": asked.measure, "documents": asked.documents})
 
     def relevance(self, corpus: str, split: str) -> tuple[Relevance, Measure]:
         """What :meth:`keep_relevance` kept of a corpus, by the name of :func:`corpus_key`.

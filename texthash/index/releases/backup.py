@@ -71,6 +71,7 @@ def restore_backup(home: Home, source: str) -> Release:
     Raises:
         TexthashError: there is no whole backup.
     """
+    home.make()
     root = place(source)
     if not (root / _RECORD).exists():
         raise TexthashError(f"there is no whole backup in {source}.", f"name the place that holds {_RECORD}.")
