@@ -21,6 +21,10 @@ import httpx
 import processes
 from probes import HOST, Failure, answers, answers_port, fresh, require_free, say, tool, wait
 
+from texthash.cluster import LOOPBACK
+from texthash.errors import TexthashError
+from texthash.paths import Home
+from texthash.private import use_token
 from texthash.service import haproxy
 from texthash.service.ports import free_port
 from texthash.tracking import commit
@@ -75,6 +79,7 @@ class Local:
         self.logs = home / "run" / "logs"
         # Sockets lie below it, and HAProxy takes a name of at most 97 bytes, 69 of which follow Serve's directory.
         self.scratch = Path(f"/tmp/th{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:6]}")
+        self.sessions = self.scratch / "r"  # Ray opens its directory to all users; the one above keeps them out
 
     def environment(self) -> dict[str, str]:
         """For Ray, its command line and the job: token authentication, no usage statistics, these tools."""
@@ -82,7 +87,8 @@ class Local:
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
-            "RAY_AUTH_MODE": "token",
+            **use_token(),
+            **LOOPBACK,
             "RAY_USAGE_STATS_ENABLED": "0",
             "TEXTHASH_HOME": str(self.home),
         }
@@ -99,10 +105,8 @@ class Local:
         for port, option in ((self.port, "--port"), (self.mlflow_port, "--mlflow-port")):
             require_free(port, option)
         say("Ray head: starting")
+        Home(self.home).make()
         self._prepare_scratch()
-        subprocess.run(
-            [tool("ray"), "get-auth-token", "--generate"], env=self.environment(), check=True, capture_output=True
-        )
         mark = f"quickstart-{uuid.uuid4().hex}"
         dashboard_port = free_port()
         log = fresh(self.logs / "ray.log")
@@ -194,7 +198,7 @@ class Local:
             lambda: answers(f"http://{HOST}:{self.port}/health/ready"),
             lambda: running.alive(running.ray),
             "search service",
-            self.scratch / "session_latest" / "logs" / "serve",
+            self.sessions / "session_latest" / "logs" / "serve",
             seconds=180,
         )
 
@@ -223,6 +227,7 @@ class Local:
         try:
             self.scratch.mkdir(mode=0o700)
             (self.scratch / "h").mkdir()
+            self.sessions.mkdir()
         except OSError as error:
             raise Failure(f"{self.scratch} cannot be made ({error.strerror}); have it removed.") from None
 
@@ -236,7 +241,7 @@ class Local:
             *(
                 f"--num-cpus={max(2, cores)}",
                 f"--object-store-memory={OBJECT_STORE_BYTES}",
-                f"--temp-dir={self.scratch}",
+                f"--temp-dir={self.sessions}",
             ),
         ]
 
@@ -308,7 +313,7 @@ def main() -> int:
         running = local.start_mlflow(running)
         local.wait_ready(running)
         hits = ask(options.port, options.query)
-    except Failure as failure:
+    except (Failure, TexthashError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

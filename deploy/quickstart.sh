@@ -17,7 +17,7 @@ usage: bash deploy/quickstart.sh [options]
   --stop               end the service, the MLflow UI and the Ray head that this script started, and nothing else
   --help
 
-Everything listens on 127.0.0.1. State, logs and process ids lie under TEXTHASH_HOME (.texthash in the repository).
+Service, MLflow and Ray listen on 127.0.0.1; ports of replicas, which take a token, do not. State, logs and process ids lie under TEXTHASH_HOME (.texthash in the repository).
 Run again, it uses the running cluster and submits the job anew.
 TEXT
 }

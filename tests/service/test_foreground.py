@@ -10,7 +10,9 @@ import pytest
 
 URL = "http://127.0.0.1:1"
 PROGRAM = f"""
+from texthash.logging import show
 from texthash.service.foreground import foreground
+show()
 with foreground({URL!r}, wait={{wait}}):
     print({URL!r}, flush=True)
 print("in order", flush=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -77,9 +78,44 @@ def test_there_are_as_many_connections_as_files_allow(tmp_path: Path) -> None:
     script = (
         "import resource, pathlib; resource.setrlimit(resource.RLIMIT_NOFILE, (2200, 2200));"
         "from texthash.service.haproxy import of_one_machine;"
-        "print(of_one_machine(pathlib.Path('/tmp'))['RAY_SERVE_HAPROXY_MAXCONN'])"
+        f"print(of_one_machine(pathlib.Path({str(tmp_path)!r}))['RAY_SERVE_HAPROXY_MAXCONN'])"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"800"
+
+
+def test_haproxy_is_launched_on_loopback_and_ends_with_its_parent(tmp_path: Path) -> None:
+    """A HAProxy of the environment's, here a script that tells what it was given and stays."""
+    real = tmp_path / "real"
+    real.write_text('#!/bin/sh\necho "$@"\ncat "$3"\nexec sleep 300\n')
+    real.chmod(0o700)
+    settings = {"RAY_SERVE_HAPROXY_BINARY_PATH": str(real)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*next(iter(settings.items())))
+        made = of_one_machine(tmp_path)
+    stats, metrics = made["RAY_SERVE_HAPROXY_STATS_PORT"], made["RAY_SERVE_HAPROXY_METRICS_PORT"]
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(
+        f"frontend a\n    bind :{metrics}\nfrontend b\n    bind *:8000\nlisten c\n  bind *:{stats}\n"
+    )
+    parent = (
+        "import subprocess, sys, time;"
+        "p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True);"
+        "print(p.pid, *[p.stdout.readline().strip() for _ in range(7)], sep='\\n', flush=True); time.sleep(300)"
+    )
+    command = [made["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(configuration), "-sf", "1"]
+    with subprocess.Popen([sys.executable, "-c", parent, *command], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        child, given, *lines = [program.stdout.readline().strip() for _ in range(8)]
+        proxy = psutil.Process(int(child))
+        program.kill()
+    assert given == f"-db -f {configuration} -sf 1"
+    assert [line for line in lines if line.startswith("bind")] == [
+        f"bind 127.0.0.1:{metrics}",
+        "bind *:8000",
+        f"bind 127.0.0.1:{stats}",
+    ]
+    gone, _ = psutil.wait_procs([proxy], timeout=30)
+    assert gone
 
 
 def test_nothing_of_ray_is_imported_before_it_reads_its_settings() -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
+
+import psutil
 
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
+from texthash.processes import command_of, end, listener
+from texthash.progress import warn
+
+# The configuration of such a HAProxy, in the directory of texthash.service.haproxy or of the quickstart.
+_OURS = re.compile(r"/tmp/th[\w-]+/.*haproxy\.cfg$")
 
 
 def free_port() -> int:
@@ -17,10 +25,10 @@ def free_port() -> int:
 
 
 def check_ports(service: ServiceConfig) -> None:
-    """Check that the service can listen where it is told to.
+    """Check that the service can listen where it is told to. A HAProxy that an earlier service left behind is ended.
 
     Raises:
-        TexthashError: it cannot; says why, and which setting to change.
+        TexthashError: it cannot; says why, which process listens there, and which setting to change.
     """
     _check(service.host, service.port, "service.port")
     if service.grpc_port is not None:
@@ -28,6 +36,11 @@ def check_ports(service: ServiceConfig) -> None:
 
 
 def _check(host: str, port: int, setting: str) -> None:
+    holder = listener(port)
+    if holder is not None and _left_behind(holder):
+        warn(f"port {port}: ending process {holder.pid}, the HAProxy of a service that has died")
+        end([holder])
+        holder = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as probe:
@@ -37,4 +50,16 @@ def _check(host: str, port: int, setting: str) -> None:
         remedy = f"choose another {setting}, or end what listens there."
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             remedy = "set service.host to an address of this machine; 0.0.0.0 means all of them."
-        raise TexthashError(f"{host}:{port} cannot be listened on: {error.strerror}.", remedy) from None
+        by = f" by process {holder.pid} ({' '.join(command_of(holder))[:100]})" if holder is not None else ""
+        raise TexthashError(f"{host}:{port} cannot be listened on: {error.strerror}{by}.", remedy) from None
+
+
+def _left_behind(process: psutil.Process) -> bool:
+    """Whether a process is the HAProxy of a service of one machine, and the process of Ray that started it has died."""
+    if not any(_OURS.match(word) for word in command_of(process)):
+        return False
+    try:
+        parent = process.parent()
+        return process.name() == "haproxy" and not (parent and command_of(parent)[:1][0].startswith("ray::"))
+    except (psutil.NoSuchProcess, IndexError):
+        return False

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 from ray import serve
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from ray.serve.context import _get_global_client
 
@@ -14,7 +18,7 @@ from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import Home
-from texthash.progress import say
+from texthash.progress import say, warn
 from texthash.service.logs import SERVE_LOGGER
 from texthash.service.ports import check_ports
 from texthash.service.rpc import SERVICER
@@ -58,15 +62,11 @@ def serve_release(
     settings = service.model_dump()
     application = build({"home": str(home.root), "release": release, "service": settings})
     logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)  # what it would say is said below
-    _start_serve(service)
-    say(f"service: release {name_of_release} on {service.host}:{service.port}")
-    try:
+    _check_token()
+    with _explained(name, name_of_release):
+        _start_serve(service)
+        say(f"service: release {name_of_release} on {service.host}:{service.port}")
         serve.run(application, name=name, route_prefix=service.route_prefix)
-    except RuntimeError as error:
-        raise TexthashError(
-            f"the service of release {name_of_release} did not start: {_reason(name) or error}",
-            "see the Serve logs of the Ray cluster (ray list actors; /tmp/ray/session_latest/logs/serve).",
-        ) from error
     _wait_until_ready(url, timeout_s)
     return url
 
@@ -115,9 +115,33 @@ def _start_serve(service: ServiceConfig) -> None:
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, grpc_options=grpc)
 
 
+@contextmanager
+def _explained(name: str, release: str) -> Iterator[None]:
+    """Raise what Serve and Ray raise where a service does not start as :class:`TexthashError`."""
+    try:
+        yield
+    except (RuntimeError, TimeoutError, RayError) as error:
+        raise TexthashError(
+            f"the service of release {release} did not start: {_reason(name) or error}",
+            "see session_latest/logs/serve in the directory of the Ray cluster: /tmp/th<uid>/ray, or its --temp-dir.",
+        ) from error
+
+
+def _check_token() -> None:
+    """Say where whoever reaches the replicas can run programs there: a cluster of this program's own has a token."""
+    if not is_token_auth_enabled():
+        warn(
+            "this Ray cluster takes calls without a token: everybody who reaches its ports can run programs "
+            "there. Set RAY_AUTH_MODE=token before `ray start` on each node."
+        )
+
+
 def _reason(name: str) -> str:
     """The last line of what the parts of an application that did not start have to say."""
-    application = serve.status().applications.get(name)
+    try:
+        application = serve.status().applications.get(name)
+    except RayError:
+        return ""  # Serve itself has not started, or has died
     messages = [deployment.message for deployment in application.deployments.values()] if application else []
     lines = [message.strip().splitlines()[-1] for message in messages if message.strip()]
     return "; ".join(dict.fromkeys(lines))

@@ -1,0 +1,85 @@
+"""Processes that a program starts, directly or through others, and how it ends all of them. Linux, where it can."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterable
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE_S = 3.0
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parent dies, so that it can still find and end them.
+
+    Elsewhere than on Linux they become children of the system, and are only found while their parents live.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def descendants() -> set[psutil.Process]:
+    """All living processes below this one."""
+    return {process for process in psutil.Process().children(recursive=True) if alive(process)}
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that waits to be collected by its parent does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """The command line of a process; empty where it has ended or may not be seen."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def has_open(process: psutil.Process, directories: tuple[str, ...]) -> bool:
+    """Whether a process of this user has a file open below one of some directories, each with a slash at its end."""
+    try:
+        return process.uids().real == os.getuid() and any(
+            file.path.startswith(directories) for file in process.open_files()
+        )
+    except psutil.Error:
+        return False
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
+    """End processes by SIGTERM, and after some seconds by SIGKILL."""
+    waiting = [process for process in processes if alive(process)]
+    for process in waiting:
+        _quietly(process.terminate)
+    _, left = psutil.wait_procs(waiting, timeout=grace_s)
+    for process in left:
+        _quietly(process.kill)
+    psutil.wait_procs(left, timeout=grace_s)
+
+
+def listener(port: int) -> psutil.Process | None:
+    """A process of this user that listens on a TCP port; None where none is found."""
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real != os.getuid():
+                continue
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        if any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections):
+            return process
+    return None
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except psutil.NoSuchProcess:
+        return  # it was faster

@@ -1,0 +1,37 @@
+"""Start HAProxy for Ray Serve: its statistics and metrics on 127.0.0.1, and no longer than its parent lives.
+
+    python -I -S haproxy_launcher.py HAPROXY STATS_PORT METRICS_PORT [ARGUMENT]...
+
+Serve has no setting for the address of these two ports, which HAProxy opens on all interfaces, without a key. It leaves
+HAProxy behind where the cluster dies: on its port, answering errors. Standard library only: it runs at each reload.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def on_loopback(configuration: str, ports: list[str]) -> str:
+    """The configuration with the ``bind`` of some ports on 127.0.0.1, where it was on all addresses."""
+    return re.sub(rf"(?m)^(\s*bind )\*?:({'|'.join(ports)})$", r"\g<1>127.0.0.1:\g<2>", configuration)
+
+
+def main(arguments: list[str]) -> None:
+    """Replace this process by HAProxy."""
+    binary, stats, metrics, *passed = arguments
+    file = Path(passed[passed.index("-f") + 1])
+    file.write_text(on_loopback(file.read_text(encoding="utf-8"), [stats, metrics]), encoding="utf-8")
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    os.execv(binary, [binary, *passed])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
