@@ -24,6 +24,7 @@ import numpy as np
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
+from texthash.progress import say
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -213,6 +214,19 @@ def list_releases(home: Home) -> list[Release]:
             except TexthashError:
                 if path.exists():  # else it was dropped a moment ago
                     raise
+    return sorted(found, key=lambda release: release.version)
+
+
+def readable_releases(home: Home) -> list[Release]:
+    """All releases but those whose record is broken, which are named; oldest first."""
+    found = []
+    for path in releases_path(home).glob("r*.json"):
+        if RELEASE_NAME.fullmatch(path.stem):
+            try:
+                found.append(read_release(home, path.stem))
+            except TexthashError as error:
+                if path.exists():
+                    say(f"warning: {error.problem}")
     return sorted(found, key=lambda release: release.version)
 
 

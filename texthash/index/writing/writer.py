@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
 from texthash.index.releases.publish import ReleaseMovedError, advance, prune
-from texthash.index.releases.release import Release, ShardState, list_releases, read_release
+from texthash.index.releases.release import Release, ShardState, list_releases, read_release, readable_releases
 from texthash.index.releases.snapshots import snapshot_releases
 from texthash.index.storage.arrow_schema import schema
 from texthash.index.storage.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
@@ -323,7 +323,7 @@ class IndexWriter:
 def _next_number(home: Home, release: Release) -> int:
     """The number of the next new document. No release of the index has given it, nor one that was left by going back to
     an earlier one."""
-    alike = [found.next_number for found in list_releases(home) if found.index_uri == release.index_uri]
+    alike = [found.next_number for found in readable_releases(home) if found.index_uri == release.index_uri]
     return max([release.next_number, *alike])
 
 
