@@ -19,7 +19,7 @@ import psutil
 
 from texthash.errors import TexthashError
 from texthash.private import scratch, use_token
-from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open
+from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, name_of
 from texthash.progress import say, warn
 
 _OBJECT_STORE_BYTES = 500_000_000
@@ -185,7 +185,7 @@ class _Watch:
         self.lost = ""
         self._earlier = earlier
         self._stopped, self._ended = threading.Event(), threading.Event()
-        self._vital = {process: process.name() for process in descendants() - earlier if process.name() in _VITAL}
+        self._vital = {process: name for process in descendants() - earlier if (name := name_of(process)) in _VITAL}
         threading.Thread(target=self._run, name="texthash-cluster-watch", daemon=True).start()
 
     def stop(self) -> None:

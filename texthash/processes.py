@@ -33,6 +33,16 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        return True
+
+
+def name_of(process: psutil.Process) -> str:
+    """The name of a process; empty where it has ended."""
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def command_of(process: psutil.Process) -> list[str]:

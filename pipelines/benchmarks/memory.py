@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,8 +157,8 @@ def _train(path: Path, method: str, bits: int, hidden: int, limit_mib: int) -> d
         while not ended.wait(_SAMPLE_SECONDS):
             peak[0] = max(peak[0], _anonymous())
 
-    sampler = threading.Thread(target=sample)
-    sampler.start()
+    pool = ThreadPoolExecutor(1)
+    sampling = pool.submit(sample)
     started = time.perf_counter()
     try:
         mapped = sum(array.nbytes for array in (*corpus.train.counts, *corpus.train.tokens, *corpus.train.label_ids))
@@ -171,7 +172,7 @@ def _train(path: Path, method: str, bits: int, hidden: int, limit_mib: int) -> d
         seconds = time.perf_counter() - started
     finally:
         ended.set()
-        sampler.join()
+        sampling.result()  # raises what has ended the sampling, without which the peak would be too low
     try:
         corpus.train.matrix()
         binds = False

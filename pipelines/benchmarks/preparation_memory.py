@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -105,13 +106,13 @@ def _watch() -> Iterator[dict[str, int]]:
             for name, size in _memory().items():
                 peak[name] = max(peak[name], size - before[name])
 
-    sampler = threading.Thread(target=sample)
-    sampler.start()
+    pool = ThreadPoolExecutor(1)
+    sampling = pool.submit(sample)
     try:
         yield peak
     finally:
         ended.set()
-        sampler.join()
+        sampling.result()  # raises what has ended the sampling, without which the peak would be too low
 
 
 def _memory() -> dict[str, int]:

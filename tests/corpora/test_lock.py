@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.io.atomic import exclusive
+from texthash.io.atomic import InUseError, claimed, exclusive, whole, whole_directory
 
 HOLDER = """
 import sys, time
@@ -57,3 +57,45 @@ def test_what_a_killed_process_leaves_is_taken_by_the_next(tmp_path: Path) -> No
     with exclusive(lock):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+CLAIMER = HOLDER.replace("exclusive", "claimed").replace("Path(sys.argv[1])", "Path(sys.argv[1]), 'the work', 'wait.'")
+
+
+def test_a_claim_is_refused_with_the_process_that_has_it_until_that_dies(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with subprocess.Popen([sys.executable, "-c", CLAIMER, lock], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        for _ in range(2):  # who is refused leaves the claim as it is
+            refused = pytest.raises(InUseError, match=f"the work is being done by process {holder.pid} on ")
+            with refused, claimed(lock, "the work", "wait."):
+                pass
+        holder.kill()
+    with claimed(lock, "the work", "wait."):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_write_one_file_at_once_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+
+    def write(number: int) -> None:
+        with whole(target) as partial:
+            partial.write_text(str(number) * 1000, encoding="utf-8")
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert len(set(target.read_text(encoding="utf-8"))) == 1
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_of_two_that_make_a_directory_the_first_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with whole_directory(target) as second:
+        (second / "by").write_text("second", encoding="utf-8")
+        with whole_directory(target) as first:
+            (first / "by").write_text("first", encoding="utf-8")
+    assert (target / "by").read_text(encoding="utf-8") == "first"
+    assert list(tmp_path.iterdir()) == [target]
