@@ -13,7 +13,20 @@ import typer
 
 from texthash.cli.running import run_app
 
-COMMANDS = ("codes", "faults", "live", "memory", "neighbours", "prepare", "search", "serve", "swap", "train", "tune")
+COMMANDS = (
+    "codes",
+    "faults",
+    "live",
+    "memory",
+    "neighbours",
+    "prepare",
+    "search",
+    "selection",
+    "serve",
+    "swap",
+    "train",
+    "tune",
+)
 
 
 def main() -> int:

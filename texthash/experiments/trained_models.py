@@ -107,7 +107,7 @@ class TrainedModel:
 
 def _completed(config: Config, saved: Path) -> Config:
     """The configuration with the hyper-parameters that it leaves out, as the saved model has them."""
-    params = json.loads(saved.read_text())["params"] if saved.is_file() else {}
+    params = json.loads(saved.read_text(encoding="utf-8"))["params"] if saved.is_file() else {}
     return config.derive(method={"params": {**params, **config.method.params}})
 
 
