@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -82,13 +83,87 @@ def test_codes_go_out_and_come_back(cli, home: Home, tmp_path: Path) -> None:
     assert (status, "codes without ids" in said) == (1, True)
 
 
-def test_a_wrong_row_is_named_and_what_came_before_it_stays_whole(cli, home: Home, tmp_path: Path) -> None:
+WORDS = "sort the values of an array"
+
+
+@pytest.mark.parametrize("apart", [1, 999, 2_300])
+def test_an_id_twice_is_refused_whole_however_far_apart(cli, home: Home, tmp_path: Path, apart: int) -> None:
     release = read_release(home)
-    file = rows(tmp_path / "more.jsonl", {"id": "1", "text": "fine"}, {"id": "2", "text": " "})
+    documents = [{"id": f"new/{number}", "text": WORDS} for number in range(2_500)]
+    documents[100 + apart]["id"] = documents[100]["id"]
+    status, _, said = cli("index", "upsert", rows(tmp_path / "more.jsonl", *documents))
+    assert status == 1
+    assert f"more.jsonl:{101 + apart}: the id 'new/100' occurs twice (first: " in said
+    assert "more.jsonl:101)" in said
+    assert "Nothing was written" in said
+    assert read_release(home) == release
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"text": " "}, "the document 'new/2200' has no text"),
+        ({"id": "x" * 513}, "id has 513 characters, at most 512"),
+        ({"id": True}, "id is the boolean True"),
+        ({"title": "x" * 10_001}, "title: String should have at most 10000 characters"),
+        ({"labels": [str(number) for number in range(257)]}, "labels: List should have at most 256 items"),
+        ({"labels": ["x" * 513]}, "labels.0: String should have at most 512 characters"),
+        ({"text": "\u00e9" * 32_769}, "has 65,538 bytes in UTF-8, at most 65,536 are taken"),
+        ({"text": "\ud800"}, "text holds half a character"),
+        ({"split": ["train"]}, "split is a list"),
+    ],
+)
+def test_a_wrong_row_anywhere_is_named_and_nothing_is_written(
+    cli, home: Home, tmp_path: Path, change: dict, says: str
+) -> None:
+    release = read_release(home)
+    documents = [{"id": f"new/{number}", "text": WORDS} for number in range(2_300)]
+    documents[2_200] |= change
+    status, _, said = cli("index", "upsert", rows(tmp_path / "more.jsonl", *documents))
+    assert status == 1
+    assert "more.jsonl:2201: " in said
+    assert says in said
+    assert "Nothing was written" in said
+    assert read_release(home) == release
+
+
+def test_a_writing_that_ends_early_says_how_far_it_came_and_can_be_repeated(
+    cli, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_release(home).documents
+    file = rows(tmp_path / "more.jsonl", *({"id": f"new/{number}", "text": WORDS} for number in range(1_300)))
+    upsert, calls = IndexWriter.upsert, []
+
+    def fails_once(self: IndexWriter, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return upsert(self, *arguments, **options)
+
+    monkeypatch.setattr(IndexWriter, "upsert", fails_once)
     status, _, said = cli("index", "upsert", file)
     assert status == 1
-    assert "more.jsonl:2: the document '2' has no text" in said
-    assert read_release(home) == release
+    assert f"1,000 rows of {file} are written, up to {file}:1000; the others are not" in said
+    status, out, _ = cli("index", "upsert", file)
+    assert status == 0
+    done = json.loads(out)
+    assert (done["upserted"], done["new"], done["documents"]) == (1_300, 300, before + 1_300)
+
+
+def test_the_columns_of_the_text_are_chosen_as_for_the_corpus(cli, home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "more.tsv"
+    file.write_text("key\ttitle\tbody\nmine\tEigenvalues\tof a sparse matrix\n")
+    columns = ["--text-column", "title", "--text-column", "body", "--id-column", "key"]
+    assert cli("index", "upsert", str(file), *columns)[0] == 0
+    hits = json.loads(cli("search", "eigenvalues of a sparse matrix", "--limit", "1", "--json")[1])["hits"]
+    assert hits[0]["id"] == "mine"
+    assert hits[0]["document"] == {
+        "title": "Eigenvalues",
+        "text": "Eigenvalues\nof a sparse matrix",
+        "labels": [],
+    }
+    shown = cli("search", "eigenvalues of a sparse matrix", "--limit", "1")[1]
+    assert shown.count("Eigenvalues") == 1, "the title is shown once"
 
 
 def test_a_held_index_is_not_written_to(cli, home: Home) -> None:

@@ -132,6 +132,14 @@ def test_the_command_line_writes_through_the_service(
     put = cli("upsert", str(file))
     assert (put["upserted"], put["documents"] - before) == (300, put["new"])
     assert client.count(labels=["cli"]).count == 300
+    documents = [{**document(n), "id": f"twice/{n % 600}"} for n in range(601)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in documents))
+    with pytest.raises(SystemExit) as ended:
+        main(["index", "upsert", str(file)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"{file}:601: the id 'twice/0' occurs twice (first: {file}:1)" in said
+    assert client.count().count == put["documents"]
     cli("snapshot", "cli")
     assert cli("delete", *[f"new/{n}" for n in range(290)])["deleted"] == 290
     assert cli("delete", "--label", "cli")["documents"] == put["documents"] - 300

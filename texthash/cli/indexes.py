@@ -107,8 +107,14 @@ def search(
     if not answer["known_words"]:
         say("no word of the query is in the vocabulary of the model, so nothing is like it")
         return
-    rows = [{**hit, **hit["document"]} for hit in answer["hits"]]
+    rows = [{**hit, **_shown(hit["document"])} for hit in answer["hits"]]
     show(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
+
+
+def _shown(document: dict[str, Any]) -> dict[str, Any]:
+    """A document for a table: where the title is part of the text, it is shown once."""
+    title, text = document["title"], document["text"]
+    return {**document, "text": text.removeprefix(f"{title}\n") if title else text}
 
 
 def _search_here(

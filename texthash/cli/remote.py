@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.errors import TexthashError
@@ -14,6 +13,7 @@ from texthash.progress import say, track
 if TYPE_CHECKING:
     from texthash.client import Client
     from texthash.corpora.document import Document
+    from texthash.corpora.readers.rows import Table
 
 # What the braces and commas around the documents of a request take at most, beside the documents.
 _AROUND_BYTES = 100
@@ -66,17 +66,20 @@ def search(
     }
 
 
-def upsert_file(client: Client, path: Path) -> dict[str, Any]:
-    """Put the documents of a file in, as many in a request as the service takes."""
-    from texthash.corpora.readers import rows
-    from texthash.deployment.index_files import with_text
+def upsert_file(client: Client, table: Table) -> dict[str, Any]:
+    """Put the documents of a file in, as many in a request as the service takes, after a look at the whole file."""
+    from texthash.corpora.readers.rows import documents
+    from texthash.deployment.row_files import Written, check_rows
 
     limits = client.info().limits
-    requests = _requests(with_text(rows.documents(path)), limits.max_batch, limits.max_body_bytes)
+    check_rows(table, limits.max_text_bytes)
+    requests = _requests(documents(table), limits.max_batch, limits.max_body_bytes)
     done = new = 0
-    for some in track(requests, "upserting (requests)"):
-        reply = client.upsert(some, wait=True)
-        done, new = done + reply.upserted, new + reply.new
+    with Written(table.path) as written:
+        for some in track(requests, "upserting (requests)"):
+            reply = client.upsert([_body(document) for document in some], wait=True)
+            written.add(some)
+            done, new = done + reply.upserted, new + reply.new
     return {"upserted": done, "new": new, **state(client)}
 
 
@@ -92,21 +95,22 @@ def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:
     return {"deleted": deleted, **state(client)}
 
 
-def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    some: list[dict[str, Any]] = []
+def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iterator[list[Document]]:
+    some: list[Document] = []
     size = _AROUND_BYTES
-    ids: set[str] = set()
-    for found in documents:
-        row = {"id": found.id, "text": found.text, "title": found.title, "labels": list(found.labels)}
-        more = len(json.dumps(row).encode()) + 2
-        if some and (len(some) == most or size + more > most_bytes or found.id in ids):
+    for document in documents:
+        more = len(json.dumps(_body(document)).encode()) + 2
+        if some and (len(some) == most or size + more > most_bytes):
             yield some
-            some, size, ids = [], _AROUND_BYTES, set()
-        some.append(row)
+            some, size = [], _AROUND_BYTES
+        some.append(document)
         size += more
-        ids.add(found.id)
     if some:
         yield some
+
+
+def _body(document: Document) -> dict[str, Any]:
+    return {"id": document.id, "text": document.text, "title": document.title, "labels": list(document.labels)}
 
 
 def state(client: Client) -> dict[str, Any]:

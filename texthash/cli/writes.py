@@ -19,22 +19,35 @@ from texthash.progress import say
 if TYPE_CHECKING:
     from texthash.index.releases.release import Release
 
-Rows = Annotated[Path, typer.Argument(help="JSONL, CSV or Parquet: id, text, and title and labels if any.")]
+Rows = Annotated[
+    Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet: id, text, and title and labels if any; an id once.")
+]
+TextColumn = Annotated[
+    list[str] | None,
+    typer.Option("--text-column", help="Column of the text; several are joined, as corpus.text of the model."),
+]
+IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the id.")]
 Codes = Annotated[Path, typer.Argument(help="The suffix tells the form: .npy .parquet .faiss .tsv .tsv.gz")]
 Place = Annotated[str, typer.Argument(help="Directory, or address of an object store.")]
 SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 
 
 @index_app.command("upsert")
-def index_upsert(rows: Rows) -> None:
-    """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`"""
+def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn = "id") -> None:
+    """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`
+
+    The whole file is checked before any of it is written, and a writing that ends early can be repeated.
+    """
+    from texthash.corpora.readers.rows import Columns, Table
     from texthash.deployment.index_files import upsert_file
 
+    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column))
+
     def here() -> dict[str, Any]:
-        release, documents, new = upsert_file(resolve_home(), rows)
+        release, documents, new = upsert_file(resolve_home(), table)
         return {"upserted": documents, "new": new, **_state(release)}
 
-    emit(remote.here_or_there(here, lambda client: remote.upsert_file(client, rows)))
+    emit(remote.here_or_there(here, lambda client: remote.upsert_file(client, table)))
 
 
 @index_app.command("delete")

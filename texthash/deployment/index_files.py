@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from texthash.errors import CorpusError, TexthashError
+from texthash.config import LimitsConfig
+from texthash.errors import TexthashError
 from texthash.index.releases.release import Release, open_release, read_release
 from texthash.index.storage.shard_format import kind_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
@@ -17,34 +18,40 @@ from texthash.progress import track
 
 if TYPE_CHECKING:
     from texthash.corpora.document import Document
+    from texthash.corpora.readers.rows import Table
     from texthash.paths import Home
 
 AT_ONCE = 1_000
 
 
-def upsert_file(home: Home, path: Path) -> tuple[Release, int, int]:
-    """Put the documents of a JSONL, CSV or Parquet file into the index; the model of the release encodes them.
+def upsert_file(home: Home, table: Table) -> tuple[Release, int, int]:
+    """Put the documents of a file of rows into the index; the model of the release encodes them.
 
-    Each batch of 1,000 is durable and visible when the next begins; a file that ends in an error leaves those before.
+    The file is checked whole before its first row is written. Each batch of 1,000 is durable and visible when the next
+    begins; where the writing ends early, it is said up to which row.
 
     Returns:
         The release that holds all of them, their number, and how many of them are new.
 
     Raises:
         IndexHeldError: somebody else writes to the index.
-        CorpusError: naming file and line; a document without text has no code.
+        CorpusError: naming file and line, as :func:`~texthash.deployment.row_files.check_rows` does.
     """
-    from texthash.corpora.readers import rows
+    from texthash.corpora.readers.rows import documents
+    from texthash.deployment.row_files import Written, check_rows
 
     release = read_release(home)
     hasher = release.open_hasher(home)
     done = new = 0
     with IndexWriter.open(home) as writer:
-        for some in track(_batches(with_text(rows.documents(path))), "upserting (thousands)"):
-            read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
-            made = [IndexDocument(document.id, document.text, document.title, document.labels) for document in some]
-            written = writer.upsert(made, hasher.cut(read.values), read.vectors)
-            done, new = done + written.documents, new + written.new
+        check_rows(table, LimitsConfig().max_text_bytes)
+        with Written(table.path) as written:
+            for some in track(_batches(documents(table)), "upserting (thousands)"):
+                read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
+                made = [IndexDocument(d.id, d.text, d.title, d.labels) for d in some]
+                result = writer.upsert(made, hasher.cut(read.values), read.vectors)
+                written.add(some)
+                done, new = done + result.documents, new + result.new
         return writer.release, done, new
 
 
@@ -85,14 +92,6 @@ def export_codes(home: Home, path: Path, release: str = "current") -> int:
     packed = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, opened.release.bits // 8)
     write_codes(path, packed[order], [ids[row] for row in order])
     return len(ids)
-
-
-def with_text(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents; raises :class:`CorpusError` at one without text, for which a model has no code."""
-    for document in documents:
-        if not document.text.strip():
-            raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
-        yield document
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
