@@ -72,8 +72,16 @@ def test_a_card_holds_all_counts_and_reads_as_lines(small_corpus: PreparedCorpus
     first, *rest = render(own).splitlines()
     assert first.startswith("small/random60: ")
     assert first.endswith("2,000 words, 8 labels")
+    assert rest.pop(0).startswith("  encoded: text; titles are shown")
     assert rest == ["  left out: 2 (empty)", "  kept with a remark: 4 (no title)", "  warning: labels are few."]
 
     known = card(PreparedCorpus(small_corpus.path, noted), record(5000, 8))
     assert known["canonical"] == {"documents": 5000, "labels": 8, "splits": {}}
     assert "  the source holds only" in render(known)
+
+
+def test_a_card_says_what_is_encoded(manifest: Manifest, small_corpus: PreparedCorpus) -> None:
+    assert "encoded: text; titles are shown and never encoded" in render(card(small_corpus, None))
+    config = type(manifest.config).model_validate({**manifest.config.model_dump(), "text": ["title", "text"]})
+    facts = card(small_corpus, None) | {"encoded": list(config.text)}
+    assert "encoded: title, text\n" in render(facts) + "\n"

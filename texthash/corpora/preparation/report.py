@@ -20,8 +20,9 @@ def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
 
     Returns:
         ``edition``, ``path``, ``documents`` by split, ``queries`` by split (of pair corpora), ``vocabulary`` and
-        ``labels`` (numbers), ``multi_label``, ``dropped`` and ``remarks`` by reason, ``warnings``, ``canonical`` (the
-        counts of the record; None without) and ``explanation``, a list of sentences.
+        ``labels`` (numbers), ``multi_label``, ``dropped`` and ``remarks`` by reason, ``encoded``
+        (columns of the text, of a corpus of one's own), ``warnings``, ``canonical`` (the counts of the record; None
+        without) and ``explanation``, a list of sentences.
     """
     manifest = corpus.manifest
     known = record is not None and record.documents is not None
@@ -36,6 +37,7 @@ def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
         "multi_label": manifest.multi_label,
         "dropped": manifest.dropped,
         "remarks": manifest.remarks,
+        "encoded": list(manifest.config.text) if manifest.config.path is not None else [],
         "warnings": manifest.warnings,
         "canonical": canonical(record) if record is not None and known else None,
         "explanation": explain(manifest, record) if record is not None and known else [],
@@ -81,12 +83,20 @@ def render(facts: Mapping[str, Any]) -> str:
     ]
     if facts["queries"]:
         lines.append(f"  questions: {_splits(facts['queries'])}")
+    lines += [_encoded(facts["encoded"])] if facts["encoded"] else []
     lines += [f"  {sentence}" for sentence in facts["explanation"]]
     if facts["canonical"] is None:
         lines += [f"  left out: {reason}" for reason in _reasons(facts["dropped"])]
     lines += [f"  kept with a remark: {remark}" for remark in _reasons(facts["remarks"])]
     lines += [f"  warning: {warning}" for warning in facts["warnings"]]
     return "\n".join(lines)
+
+
+def _encoded(columns: list[str]) -> str:
+    titles = (
+        "" if "title" in columns else "; titles are shown and never encoded (corpus.text=[title,text] encodes them)"
+    )
+    return f"  encoded: {', '.join(columns)}{titles}"
 
 
 def _splits(counts: Mapping[str, int]) -> str:
