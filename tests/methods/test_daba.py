@@ -56,5 +56,5 @@ def test_distance_alone_balances_the_bits_of_real_documents(small_corpus, distan
 
 
 def test_an_unknown_distance_is_refused(small_corpus):
-    with pytest.raises(UsageError, match=r"no distance 'asigned'.*did you mean 'assigned'"):
+    with pytest.raises(UsageError, match=r"distance='asigned': .*did you mean 'assigned'"):
         build("daba", small_corpus.shape, 16, {"distance": "asigned"})

@@ -120,6 +120,8 @@ def test_a_length_that_no_code_has_is_refused(bits, small_corpus):
 def test_values_that_contradict_each_other_are_refused_before_any_work():
     with pytest.raises(UsageError, match="prior_order=1 is below posterior_order=2"):
         resolve("ammi", {"prior_order": 1, "posterior_order": 2})
+    with pytest.raises(UsageError, match=r"reconstruction_steps=0: a round of daba has no steps"):
+        resolve("daba", {"reconstruction_steps": 0, "distance_steps": 0})
     with pytest.raises(UsageError, match=r"window=4: .* odd"):
         resolve("daba", {"window": 4})
 

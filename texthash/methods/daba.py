@@ -87,7 +87,7 @@ class DABA(GenerativeMethod):
     distance: Distance = Field(
         "assigned", description="L_W by the optimal assignment; sliced and componentwise are cheaper."
     )
-    reconstruction_steps: int = Field(5, ge=1, description="Steps of L_rec in a round.")
+    reconstruction_steps: int = Field(5, ge=0, description="Steps of L_rec in a round.")
     distance_steps: int = Field(1, ge=0, description="Steps of L_W that follow them.")
     distance_weight: float = Field(
         0.1, ge=0, description="Learning rate of the steps of L_W, relative to that of the others."
@@ -99,6 +99,11 @@ class DABA(GenerativeMethod):
 
     @classmethod
     def check_together(cls, values: Mapping[str, Any]) -> None:
+        if values["reconstruction_steps"] + values["distance_steps"] == 0:
+            raise UsageError(
+                "method.params.reconstruction_steps=0: a round of daba has no steps, as distance_steps is 0 too.",
+                "set one of them to 1 or more.",
+            )
         if values["window"] % 2 == 0:
             raise UsageError(
                 f"method.params.window={values['window']}: window of daba has to be an odd number.",
