@@ -64,5 +64,5 @@ def test_the_decoder_sees_bits(small_corpus):
 
 
 def test_an_unknown_divergence_is_answered_with_the_nearest(small_corpus):
-    with pytest.raises(UsageError, match="divergence='sinkhorm':  \\(did you mean 'sinkhorn'"):
+    with pytest.raises(UsageError, match=r"divergence='sinkhorm': .*did you mean 'sinkhorn'"):
         build("dwae", small_corpus.shape, BITS, {"divergence": "sinkhorm"})
