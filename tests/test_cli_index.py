@@ -47,7 +47,14 @@ def test_documents_go_in_are_found_and_go_out(cli, home: Home, tmp_path: Path) -
     status, out, _ = cli("index", "upsert", file)
     assert (status, json.loads(out)) == (
         0,
-        {"upserted": 2, "new": 2, "release": "r000002", "index_version": 2, "documents": before + 2},
+        {
+            "upserted": 2,
+            "new": 2,
+            "without_known_words": 0,
+            "release": "r000002",
+            "index_version": 2,
+            "documents": before + 2,
+        },
     )
     status, out, _ = cli("search", "compute the eigenvalues of a sparse matrix", "--limit", "1", "--json")
     assert json.loads(out)["hits"][0]["id"] == "mine"
@@ -79,6 +86,7 @@ def test_codes_go_out_and_come_back(cli, home: Home, tmp_path: Path) -> None:
     assert checksums[0] == checksums[1]
     assert cli("index", "export", str(tmp_path / "codes.txt"))[0] == 2
     cli("index", "export", str(tmp_path / "codes.npy"))
+    (tmp_path / "codes.npy.ids.parquet").unlink()
     status, _, said = cli("index", "import", str(tmp_path / "codes.npy"))
     assert (status, "codes without ids" in said) == (1, True)
 

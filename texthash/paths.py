@@ -46,7 +46,13 @@ class Home:
         return place(self.store_name) if self.store_name else self.root
 
     def path(self, name: str) -> Path:
-        """The place that a record names: an address, an absolute path, or one relative to the state directory."""
+        """The place that a record names: an address, an absolute path, or one relative to the state directory.
+
+        Raises:
+            UsageError: a name that leads upwards.
+        """
+        if ".." in Path(name).parts:
+            raise UsageError(f"{name} leads out of the directory in which it has to be.", "name a place below it.")
         return place(name) if is_address(name) else self.root / name
 
     @property

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, open_release
-from texthash.index.storage.arrow_schema import codes_column, schema
+from texthash.index.storage.arrow_schema import Coded, with_codes
 from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
 from texthash.paths import Home
 from texthash.progress import say
@@ -71,6 +71,5 @@ def _rounds(rows: pa.Table, bits: int, documents: int) -> Iterator[pa.RecordBatc
             codes = codes ^ flips
             ids = pa.array([f"{name}#{turn}" for name in table["id"].to_pylist()])
         columns = {name: table[name] for name in ("title", "text", "labels")}
-        columns |= {"number": np.arange(start, start + len(codes)), "id": ids, "code": codes_column(codes)}
-        wanted = schema(bits)
-        yield from pa.table({name: columns[name] for name in wanted.names}).cast(wanted).to_batches(_ROWS)
+        columns |= {"number": np.arange(start, start + len(codes)), "id": ids}
+        yield from with_codes(pa.table(columns), Coded(codes)).to_batches(_ROWS)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.index.test_writer import built, codes, contents, documents, home
+from tests.index.test_writer import built, codes, contents, documents, home, rewrite
 from texthash.errors import TexthashError
 from texthash.index.releases import backup
 from texthash.index.releases.backup import back_up, restore_backup
-from texthash.index.releases.release import read_release
+from texthash.index.releases.release import open_release, read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexWriter
 from texthash.paths import Home
@@ -52,3 +52,108 @@ def test_an_interrupted_backup_is_none_and_goes_on(home: Home, tmp_path: Path, m
     back_up(home, str(target))
     assert (target / "shard-0000" / "manifest.json").stat().st_mtime_ns == written
     assert restore_backup(Home(tmp_path / "other"), str(target)).documents == read_release(home).documents
+
+
+def outside(root: Path, inside: Path) -> set[Path]:
+    return {path for path in root.rglob("*") if not path.is_relative_to(inside)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "../../../escaped"},
+        {"model": "/tmp/escaped"},
+        {"model": "..", "model_digest": "../../escaped"},
+        {"model": "a/b"},
+        {"model": ".hidden"},
+        {"model": "a\x00b"},
+        {"model": "a\n"},
+        {"model_digest": "../../escap"},
+        {"model_digest": "/" * 64},
+        {"model_digest": 7},
+        {"index_uri": "../../escaped"},
+        {"model_uri": "models/../../../escaped"},
+        {"corpus": "../escaped"},
+        {"edition": "../escaped"},
+        {"name": "../r000001"},
+        {"shards": []},
+        {"shards": [{"uri": "../x", "version": 1, "documents": 1, "checksum": "0" * 16}]},
+        {"shards": [{"uri": "x", "version": 1, "documents": 1, "checksum": "../../../escaped"}]},
+        {"shards": [{"uri": "x", "version": "1", "documents": 1, "checksum": "0" * 16}]},
+    ],
+)
+def test_a_backup_cannot_name_a_place_to_write_to(home: Home, tmp_path: Path, changes: dict) -> None:
+    """Also not by somebody who knows how records are sealed."""
+    source = tmp_path / "deep" / "backup"
+    back_up(home, str(source))
+    rewrite(source / "backup.json", **changes)
+    other = Home(tmp_path / "deep" / "er" / "other")
+    before = outside(tmp_path, other.root)
+    with pytest.raises(TexthashError, match=r"backup\.json"):
+        restore_backup(other, str(source))
+    assert outside(tmp_path, other.root) == before
+    assert not other.root.exists()
+
+
+@pytest.mark.parametrize("changes", [{"shard": "../1"}, {"shard": 1}, {"shards": 1}, {"shards": 10**9}, {"bits": 64}])
+def test_a_shard_of_a_backup_cannot_name_a_place_to_write_to(home: Home, tmp_path: Path, changes: dict) -> None:
+    back_up(home, str(tmp_path / "backup"))
+    rewrite(tmp_path / "backup" / "shard-0000" / "manifest.json", **changes)
+    with pytest.raises(TexthashError):
+        restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("place", ["model/hasher.json", "model", "shard-0000/documents.lance", "shard-0001"])
+def test_links_in_a_backup_are_refused(home: Home, tmp_path: Path, place: str) -> None:
+    back_up(home, str(tmp_path / "backup"))
+    linked = tmp_path / "backup" / place
+    linked.rename(tmp_path / "elsewhere")
+    linked.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TexthashError, match="is a link"):
+        restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_only_the_files_of_a_model_are_restored(home: Home, tmp_path: Path) -> None:
+    back_up(home, str(tmp_path / "backup"))
+    (tmp_path / "backup" / "model" / "extra.sh").write_text("#!/bin/sh\n")
+    other = Home(tmp_path / "other")
+    release = restore_backup(other, str(tmp_path / "backup"))
+    found = {path.name for path in other.path(release.model_uri).iterdir()}
+    assert found == {"hasher.json", "vocabulary.json", "model.safetensors"}
+
+
+def test_a_link_in_the_state_directory_does_not_lead_a_restore_out_of_it(home: Home, tmp_path: Path) -> None:
+    saved = back_up(home, str(tmp_path / "backup"))
+    other, elsewhere = Home(tmp_path / "other"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (other.root / "models").mkdir(parents=True)
+    (other.root / "models" / f"{saved.model}-{saved.model_digest[:12]}").symlink_to(elsewhere)
+    with pytest.raises(TexthashError, match=r"leads to .*elsewhere"):
+        restore_backup(other, str(tmp_path / "backup"))
+    assert list(elsewhere.iterdir()) == []
+    assert not other.index.exists()
+
+
+@pytest.mark.parametrize("wrong", ["../../escaped", "/", "index/../../escaped"])
+@pytest.mark.parametrize("member", ["index_uri", "shards", "model_uri"])
+def test_a_release_cannot_name_a_place_outside(home: Home, member: str, wrong: str) -> None:
+    release = read_release(home)
+    states = [{**vars(state), "uri": wrong} for state in release.shards]
+    rewrite(home.root / "releases" / f"{release.name}.json", **{member: states if member == "shards" else wrong})
+    if (member, wrong) == ("model_uri", "/"):  # a model is only read, and has to have its digest
+        with pytest.raises(TexthashError, match="model of release"):
+            open_release(home)
+    else:
+        with pytest.raises(TexthashError, match=rf"{release.name}\.json"):
+            read_release(home)
+
+
+def test_a_backup_of_another_release_is_not_gone_on_with(home: Home, tmp_path: Path) -> None:
+    back_up(home, str(tmp_path / "backup"))
+    (tmp_path / "backup" / "backup.json").unlink()
+    with IndexWriter.open(home) as writer:
+        writer.upsert(documents(*(f"n{row}" for row in range(20))), codes(20, 9))
+    with pytest.raises(TexthashError, match=r"shard-0000 holds .* the release has"):
+        back_up(home, str(tmp_path / "backup"))

@@ -19,7 +19,7 @@ from lance import LanceDataset
 from lance.dataset import DatasetOptimizer
 from lance.fragment import LanceFragment
 
-from tests.index.test_writer import documents
+from tests.index.test_writer import documents, rewrite
 from tests.small_disk import PAGE, SmallDisk, small_disk
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -30,7 +30,7 @@ from texthash.index.releases.publish import prune, publish, rollback
 from texthash.index.releases.release import Release, list_releases, open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots, read_snapshot, take_snapshot
 from texthash.index.releases.verify import verify
-from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.arrow_schema import Coded, schema
 from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.storage.mutations import table_of
 from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
@@ -59,7 +59,7 @@ def home(disk: SmallDisk, small_hasher: Path) -> Home:
     home = Home(disk.path / "home")
     hasher = Hasher.load(small_hasher)
     texts = [{"id": f"old{n}", "title": "", "text": f"sort the array {n}", "labels": ["old"]} for n in range(40)]
-    table = table_of(texts, range(40), np.zeros((40, 4), np.uint8))
+    table = table_of(texts, range(40), Coded(np.zeros((40, 4), np.uint8)))
     for shard in range(SHARDS):
         identity = ShardIdentity(
             shard=shard,
@@ -362,7 +362,7 @@ def test_rolling_back_mends(home: Home, broken: str) -> None:
     elif broken == "record":
         record.write_text("{}")
     else:
-        record.write_text(record.read_text().replace('"documents": ', '"documents": 1'))
+        rewrite(record, shards=[{**vars(state), "documents": 1000} for state in last.shards])
         with pytest.raises(TexthashError, match=r"holds .* documents in version"):
             IndexWriter.open(home, least_free=0)
     assert rollback(home) == kept == read_release(home)

@@ -43,6 +43,7 @@ def rows(
         "text": [f"text of {name}" for name in ids],
         "labels": pa.array(labels, pa.list_(pa.string())),
         "code": pa.array([row.tobytes() for row in codes], pa.binary(width)),
+        "known_words": pa.array([None] * count, pa.bool_()),
     }
     if vectors is None:
         return pa.table(columns).cast(schema(8 * width))
@@ -136,7 +137,7 @@ def test_documents_that_are_not_there_are_refused(shard: Shard) -> None:
 
 
 def test_stored_codes_are_found_by_id(shard: Shard) -> None:
-    assert shard.codes_of(["doc '3'", "unknown"]) == {"doc '3'": bytes([12, 13, 14, 15])}
+    assert shard.codes_of(["doc '3'", "unknown"]) == {"doc '3'": (bytes([12, 13, 14, 15]), True)}
 
 
 def test_a_shard_without_documents_answers(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_damaged_file_is_named(shard: Shard, tmp_path: Path, kept: int) -> Non
     copy = Path(shutil.copytree(shard.uri, tmp_path / "copy"))
     for file in (copy / "documents.lance" / "data").glob("*.lance"):
         file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(TexthashError, match=r"copy cannot be read: .*\n.*from a backup"):
+    with pytest.raises(TexthashError, match=r"copy is damaged: .* bytes instead of .*\n.*restore a backup"):
         Shard.open(copy)
 
 

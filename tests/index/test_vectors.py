@@ -236,6 +236,7 @@ def test_an_index_without_vectors_stays_readable_as_it_was_written_before(
     for path in [home.root / "releases" / f"{release.name}.json", *index.glob("*/manifest.json")]:
         record = json.loads(path.read_text())
         assert record.pop("vectors") is None
+        del record["digest"]
         path.write_text(json.dumps({**record, "format": 2}))
     with IndexWriter.open(home) as writer:
         writer.upsert([IndexDocument("a", "text")], np.zeros((1, 4), np.uint8))

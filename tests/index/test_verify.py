@@ -36,8 +36,9 @@ def test_a_whole_index_passes_before_and_after_writes(home: Home) -> None:
     assert failed(home) == {}
     names = [finding.check for finding in verify(home)]
     assert names == [
+        "records",
         "model",
-        *(f"shard {shard}: {part}" for shard in range(2) for part in ("files", "rows", "codes")),
+        *(f"shard {shard}: {part}" for shard in range(2) for part in ("files", "rows", "ids", "codes")),
         "document numbers",
     ]
 

@@ -172,6 +172,9 @@ class UpsertReply(BaseModel):
 
     upserted: int
     new: int = Field(description="How many the index did not hold before.")
+    without_known_words: int = Field(
+        0, description="Of how many the model knows no word: they are kept, but are near to nothing in a search."
+    )
     release: str = Field(description="The release that holds it.")
     index_version: int = Field(description="Its number: answers from this one on see the write.")
 
@@ -192,6 +195,9 @@ class StoredDocument(BaseModel):
     text: str
     labels: list[str]
     code: str = Field(description="Hexadecimal digits, most significant bit first.")
+    known_words: bool = Field(
+        True, description="Whether the model knows a word of it; without one no search finds it by its meaning."
+    )
     index_version: int
 
 

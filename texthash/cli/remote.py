@@ -74,13 +74,14 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     limits = client.info().limits
     check_rows(table, limits.max_text_bytes)
     requests = _requests(documents(table), limits.max_batch, limits.max_body_bytes)
-    done = new = 0
+    done = new = unknown = 0
     with Written(table.path) as written:
         for some in track(requests, "upserting (requests)"):
             reply = client.upsert([_body(document) for document in some], wait=True)
             written.add(some)
             done, new = done + reply.upserted, new + reply.new
-    return {"upserted": done, "new": new, **state(client)}
+            unknown += reply.without_known_words
+    return {"upserted": done, "new": new, "without_known_words": unknown, **state(client)}
 
 
 def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:

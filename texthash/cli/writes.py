@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,8 +45,9 @@ def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn
     table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column))
 
     def here() -> dict[str, Any]:
-        release, documents, new = upsert_file(resolve_home(), table)
-        return {"upserted": documents, "new": new, **_state(release)}
+        done = upsert_file(resolve_home(), table)
+        counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
+        return {**counts, **_state(done.release)}
 
     emit(remote.here_or_there(here, lambda client: remote.upsert_file(client, table)))
 
@@ -82,18 +84,23 @@ def index_compact() -> None:
 def index_verify(
     release: ReleaseName = "current",
     sample: Annotated[int, typer.Option(min=0, help="Documents that are encoded again.")] = 1_000,
+    add_checksums: Annotated[
+        bool, typer.Option("--add-checksums", help="If all is well, record checksums of files that have none.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check files, counts, checksums, ids and codes of a release; exit 1 if something is wrong.
+    """Check every file, count, checksum, id and some codes of a release; exit 1 if something is wrong.
 
     Example: `texthash index verify`
     """
-    from texthash.index.releases.verify import verify
+    from texthash.index.releases import verify as verifying
 
-    findings = verify(resolve_home(), release, sample)
+    findings = verifying.verify(resolve_home(), release, sample)
     show([asdict(finding) for finding in findings], as_json)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+    if add_checksums:
+        say(f"checksums of {verifying.add_checksums(resolve_home(), release)} files were added")
 
 
 @index_app.command("snapshot")
@@ -169,21 +176,29 @@ def index_rollback() -> None:
 @index_app.command("export")
 def index_export(codes: Codes, release: ReleaseName = "current") -> None:
     """Write ids and codes for another system. Example: `texthash index export codes.parquet`"""
-    from texthash.deployment.index_files import export_codes
+    from texthash.deployment.code_exchange import export_codes
 
     emit({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
 
 
 @index_app.command("import")
-def index_import(codes: Codes) -> None:
+def index_import(
+    codes: Codes,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to replacing titles, texts and labels.")] = False,
+) -> None:
     """Put ready codes of the same model into the index, while no service holds it.
 
-    Example: `texthash index import codes.parquet`
+    Titles, texts and labels stay, unless the file has them too. Example: `texthash index import codes.parquet`
     """
-    from texthash.deployment.index_files import upsert_codes
+    from texthash.deployment.code_exchange import import_codes
 
-    release, documents, new = upsert_codes(resolve_home(), codes)
-    emit({"upserted": documents, "new": new, **_state(release)})
+    def agreed(what: str) -> bool:
+        say(what)
+        return yes or (sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Replace them?", err=True))
+
+    done = import_codes(resolve_home(), codes, agreed)
+    counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
+    emit({**counts, **_state(done.release)})
 
 
 def plan(

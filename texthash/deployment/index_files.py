@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from texthash.config import LimitsConfig
-from texthash.errors import TexthashError
-from texthash.index.releases.release import Release, open_release, read_release
+from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.shard_format import kind_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.progress import track
@@ -24,14 +20,27 @@ if TYPE_CHECKING:
 AT_ONCE = 1_000
 
 
-def upsert_file(home: Home, table: Table) -> tuple[Release, int, int]:
+class Upserted(NamedTuple):
+    """What putting a file into the index did.
+
+    Attributes:
+        release: Release that holds all of it.
+        documents: How many documents were written.
+        new: How many of them the index did not hold before.
+        unknown: Of how many of them the model knows no word; they are near to nothing in a search.
+    """
+
+    release: Release
+    documents: int
+    new: int
+    unknown: int = 0
+
+
+def upsert_file(home: Home, table: Table) -> Upserted:
     """Put the documents of a file of rows into the index; the model of the release encodes them.
 
     The file is checked whole before its first row is written. Each batch of 1,000 is durable and visible when the next
     begins; where the writing ends early, it is said up to which row.
-
-    Returns:
-        The release that holds all of them, their number, and how many of them are new.
 
     Raises:
         IndexHeldError: somebody else writes to the index.
@@ -42,56 +51,18 @@ def upsert_file(home: Home, table: Table) -> tuple[Release, int, int]:
 
     release = read_release(home)
     hasher = release.open_hasher(home)
-    done = new = 0
+    done = new = unknown = 0
     with IndexWriter.open(home) as writer:
         check_rows(table, LimitsConfig().max_text_bytes)
         with Written(table.path) as written:
             for some in track(_batches(documents(table)), "upserting (thousands)"):
                 read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
                 made = [IndexDocument(d.id, d.text, d.title, d.labels) for d in some]
-                result = writer.upsert(made, hasher.cut(read.values), read.vectors)
+                result = writer.upsert(made, hasher.cut(read.values), read.vectors, known=read.known)
                 written.add(some)
                 done, new = done + result.documents, new + result.new
-        return writer.release, done, new
-
-
-def upsert_codes(home: Home, path: Path) -> tuple[Release, int, int]:
-    """Put ready codes into the index: a Parquet or text file of ids and codes that the model of the release made.
-
-    The documents have no text; one that is there already loses its own. Returns as :func:`upsert_file`.
-
-    Raises:
-        ModelMismatchError: codes of another width. That they are of the same model cannot be told from them.
-        TexthashError: a file without ids.
-    """
-    from texthash.hamming.interop import read_codes
-
-    codes, ids = read_codes(path)
-    if ids is None:
-        raise TexthashError(f"{path} holds codes without ids.", "give a .parquet or .tsv file, which has ids.")
-    new = 0
-    with IndexWriter.open(home) as writer:
-        for first in track(range(0, len(ids), AT_ONCE), "importing (thousands)"):
-            some = [IndexDocument(id_, "") for id_ in ids[first : first + AT_ONCE]]
-            new += writer.upsert(some, codes[first : first + AT_ONCE]).new
-        return writer.release, len(ids), new
-
-
-def export_codes(home: Home, path: Path, release: str = "current") -> int:
-    """Write ids and codes of a release to a file whose suffix tells the form, by document number. Returns how many."""
-    from texthash.hamming.interop import write_codes
-
-    opened = open_release(home, release)
-    numbers, ids, codes = [], [], []
-    for shard in track(opened.shards, "reading shards"):
-        found = shard.documents(shard.numbers, ["code"])
-        numbers.append(shard.numbers)
-        ids += [row["id"] for row in found]
-        codes += [row["code"] for row in found]
-    order = np.argsort(np.concatenate(numbers))
-    packed = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, opened.release.bits // 8)
-    write_codes(path, packed[order], [ids[row] for row in order])
-    return len(ids)
+                unknown += len(some) - int(read.known.sum())
+        return Upserted(writer.release, done, new, unknown)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

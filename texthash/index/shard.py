@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +18,25 @@ from texthash.hamming.kernels import pack_allow, warm
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.memory.multi_index import MultiIndex, join_plans
-from texthash.index.storage.arrow_schema import VECTOR, codes_of, vectors_of
+from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
+from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
+from texthash.index.storage.lance_errors import REMEDY, reading
 from texthash.index.storage.row_addresses import StoredRows, difference
-from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest, reading
+from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
 from texthash.paths import place
 
 _MASKS_KEPT = 64
 # Up to so many rows, or this share of all, are followed from one version to the next without reading everything.
 _FEW_ROWS = 65_536
 _FEW_OF = 8
+
+
+class StoredCode(NamedTuple):
+    """Code of a document, and whether the model knows a word of it: without one there is nothing like it."""
+
+    code: bytes
+    known: bool
 
 
 class Shard:
@@ -48,18 +59,29 @@ class Shard:
 
     @classmethod
     def open(
-        cls, path: str | Path, version: int | None = None, *, bits: int | None = None, model: str | None = None
+        cls,
+        path: str | Path,
+        version: int | None = None,
+        *,
+        bits: int | None = None,
+        model: str | None = None,
+        checksum: str | None = None,
     ) -> Shard:
         """Read the codes and numbers of a shard into memory.
+
+        Damage is looked for where that costs little: the digests of its manifests and lists of deleted rows, the sizes
+        of all other files, and the checksum of what is read.
 
         Args:
             path: Directory or address of the shard.
             version: Lance version; None for the newest.
             bits: Width that its codes have to have, if that matters.
             model: Digest of the model that has to have made them, if that matters.
+            checksum: Which numbers and codes have to have, if that is known:
+                :class:`texthash.index.storage.checksum.Checksum`.
 
         Raises:
-            TexthashError: the shard or that version is missing, broken or of a later format.
+            TexthashError: the shard or that version is missing, damaged or of a later format.
             ModelMismatchError: other bits, or another model.
         """
         path = place(path)
@@ -74,9 +96,14 @@ class Shard:
                 f"{path} was made by model {manifest.model[:12]}, not by {model[:12]}.",
                 "use the model that made the index, or build an index with this one.",
             )
+        digests = recorded(path) if version is None else check_manifest(path, version)
         with reading(str(path)):
-            rows, numbers, codes = StoredRows.read(open_documents(path, version, manifest.bits))
-        return cls(str(path), manifest, rows, MultiIndex(codes_of(codes, manifest.bits), numbers))
+            dataset = open_documents(path, version, manifest.bits)
+            check_opened(path, dataset, digests)
+            rows, table = StoredRows.read(dataset)
+        if checksum is not None:
+            _check_checksum(str(path), table, manifest.bits, checksum)
+        return cls(str(path), manifest, rows, _index_of(table, manifest.bits))
 
     def advanced(self, version: int) -> Shard:
         """The shard in another version. Only what differs is read, and tables are kept, as long as that is little.
@@ -89,17 +116,17 @@ class Shard:
             dataset = self._rows.dataset.checkout_version(version)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
             if change is None:
-                rows, numbers, codes = StoredRows.read(dataset)
+                rows, table = StoredRows.read(dataset)
         if change is None:
-            return Shard(self.uri, self.manifest, rows, MultiIndex(codes_of(codes, self.manifest.bits), numbers))
-        came = change.added["number"].to_numpy()
+            return Shard(self.uri, self.manifest, rows, _index_of(table, self.manifest.bits))
         index = self._index.without(change.removed)
+        came = change.added.filter(pa.array(known_of(change.added)))
         if len(came):
-            index = index.added(codes_of(change.added["code"], self.manifest.bits), came)
+            index = index.added(codes_of(came["code"], self.manifest.bits), came["number"].to_numpy())
         return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._rows.count
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -115,7 +142,8 @@ class Shard:
         """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
         warm(self.manifest.bits)
         self._index.prepare()
-        self._rows.prepare()
+        with self._reading():
+            self._rows.prepare()
 
     def search(
         self,
@@ -127,7 +155,8 @@ class Shard:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
-        """The nearest documents of each query, by (distance, number), and how they were found.
+        """The nearest documents of each query, by (distance, number), and how they were found. A document without a
+        known word is near to nothing: it has no place among them.
 
         Args:
             codes: Query codes, uint8 [Q, bits / 8].
@@ -171,6 +200,14 @@ class Shard:
         found: list[dict[str, Any]] = self._take(wanted, ["id", *fields]).to_pylist()
         return found
 
+    def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> pa.Table:
+        """Columns of documents, with ``known_words`` and vectors where the shard has them: of some ids, or of all."""
+        dataset = self._rows.dataset
+        wanted = [*columns, *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
+        condition = None if ids is None else pc.field("id").isin(pa.array(ids, pa.string()))
+        with self._reading():
+            return dataset.to_table(columns=wanted, filter=condition)
+
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of documents of this shard, from memory: uint8 [N, bits / 8], in the order of their numbers."""
         return self._index.codes(numbers)
@@ -188,19 +225,22 @@ class Shard:
         return vectors_of(self._take(numbers, [VECTOR])[VECTOR])
 
     def document(self, document_id: str) -> dict[str, Any] | None:
-        """A document by id, with all fields and its code; None if there is none."""
-        columns = ["id", *DOCUMENT_FIELDS, "code"]
-        found = self._rows.dataset.to_table(columns=columns, filter=pc.field("id") == document_id).to_pylist()
+        """A document by id, with all fields, its code and whether the model knows a word of it (``known_words``); None
+        if there is none."""
+        table = self._with_ids([document_id], [*DOCUMENT_FIELDS, "code"])
+        known = pa.array(known_of(table))
+        found = table.select(["id", *DOCUMENT_FIELDS, "code"]).append_column(KNOWN, known).to_pylist()
         return found[0] if found else None
 
     def count(self, labels: Iterable[str] | None = None) -> int:
         """Number of documents; with labels, of those that have one of them."""
-        return len(self) if labels is None else len(self._rows.labelled(labels))
+        return len(self) if labels is None else len(self._labelled(labels))
 
-    def codes_of(self, ids: Sequence[str]) -> dict[str, bytes]:
+    def codes_of(self, ids: Sequence[str]) -> dict[str, StoredCode]:
         """Stored codes of those documents that this shard holds, by id."""
-        table = self._with_ids(ids, "code")
-        return dict(zip(table["id"].to_pylist(), table["code"].to_pylist(), strict=True))
+        table = self._with_ids(ids, ["code"])
+        codes = map(StoredCode, table["code"].to_pylist(), known_of(table).tolist())
+        return dict(zip(table["id"].to_pylist(), codes, strict=True))
 
     def vectors_of(self, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
         """Stored vectors [width] of those documents that this shard holds, by id.
@@ -209,23 +249,34 @@ class Shard:
             ModelMismatchError: the index keeps none.
         """
         self._vector_width()
-        table = self._with_ids(ids, VECTOR)
+        table = self._with_ids(ids, [VECTOR])
         return dict(zip(table["id"].to_pylist(), vectors_of(table[VECTOR]), strict=True))
 
-    def _with_ids(self, ids: Sequence[str], column: str) -> pa.Table:
+    def _with_ids(self, ids: Sequence[str], columns: list[str]) -> pa.Table:
+        """Id, some columns, and ``known_words`` if there is such a column, of documents by id."""
+        dataset = self._rows.dataset
+        wanted = ["id", *columns, *([KNOWN] if KNOWN in dataset.schema.names else [])]
         if not ids:
-            return self._rows.dataset.schema.empty_table().select(["id", column])
-        condition = pc.field("id").isin(list(set(ids)))
-        return self._rows.dataset.to_table(columns=["id", column], filter=condition)
+            return dataset.schema.empty_table().select(wanted)
+        with self._reading():
+            return dataset.to_table(columns=wanted, filter=pc.field("id").isin(list(set(ids))))
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(f"version {self.version} of {self.uri}")
 
     def _take(self, numbers: NDArray[np.int64], columns: list[str]) -> pa.Table:
-        table = self._rows.take(numbers, columns)
+        with self._reading():
+            table = self._rows.take(numbers, columns)
         if table is None:
             raise TexthashError(
                 f"shard {self.manifest.shard} does not hold all of the documents {numbers[:5].tolist()}.",
                 "ask the shard that found them.",
             )
         return table
+
+    def _labelled(self, labels: Iterable[str]) -> NDArray[np.int64]:
+        with self._reading():
+            return self._rows.labelled(labels)
 
     def _vector_width(self) -> int:
         if self.manifest.vectors is None:
@@ -243,12 +294,27 @@ class Shard:
         mask = self._masks.pop(key, None)
         if mask is None:
             numbers = self._index.numbers
-            allowed = np.isin(numbers, self._rows.labelled(key))
+            allowed = np.isin(numbers, self._labelled(key))
             mask = pack_allow(allowed)
         self._masks[key] = mask
         if len(self._masks) > _MASKS_KEPT:
             self._masks.popitem(last=False)
         return mask
+
+
+def _index_of(rows: pa.Table, bits: int) -> MultiIndex:
+    """What is searched: the rows of which a word is known."""
+    rows = rows.filter(pa.array(known_of(rows)))
+    return MultiIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
+
+
+def _check_checksum(what: str, rows: pa.Table, bits: int, wanted: str) -> None:
+    found = Checksum()
+    found.add(rows["number"].to_numpy(), codes_of(rows["code"], bits), known_of(rows))
+    if str(found) != wanted:
+        raise TexthashError(
+            f"{what} is damaged: its rows have the checksum {found}, those that were released {wanted}.", REMEDY
+        )
 
 
 def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, list[NDArray[np.int64]]]:

@@ -28,6 +28,7 @@ from texthash.progress import say
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+MODEL_FILES = (_RECORD, _VOCABULARY, _WEIGHTS)
 
 
 class TextActivations(NamedTuple):
@@ -227,7 +228,7 @@ def _untrained(directory: Path, record: dict[str, Any]) -> HashMethod:
 def digest(directory: str | Path) -> str:
     """Fingerprint of a saved model: sha256 over its files. Two models with one digest give the same codes."""
     total = hashlib.sha256()
-    for name in (_RECORD, _VOCABULARY, _WEIGHTS):
+    for name in MODEL_FILES:
         total.update(hashlib.sha256((Path(directory) / name).read_bytes()).digest())
     return total.hexdigest()
 

@@ -16,6 +16,7 @@ from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import Release
+from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
@@ -49,7 +50,7 @@ class ShardClient(Protocol):
         self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
     ) -> list[list[dict]]: ...
 
-    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]: ...
+    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]: ...
 
     async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]: ...
 
@@ -251,7 +252,9 @@ class Gateway:
             self._stored(release, near, lambda shard: shard.vectors_of),
         )
         for place, query, document_id in ids:
-            query.code = stored.get(document_id)
+            if document_id in stored:
+                query.code, query.known = stored[document_id]
+                query.searched = query.known
             if document_id in vectors and query.request.rescore.kind == "float":
                 query.values = vectors[document_id].astype(np.float32)
             shard = shard_of(document_id, len(self._shards))

@@ -59,7 +59,7 @@ class Editor:
         for attempt in range(_ATTEMPTS):
             release, encoded = await self._gateway.encode([d.text for d in documents], "document", vectors=True)
             try:
-                upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.vectors)
+                upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.known, encoded.vectors)
                 done = await self._writer.write(upsert)
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:

@@ -26,6 +26,7 @@ from ray.serve.schema import ReplicaState
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
+from texthash.index.shard import StoredCode
 from texthash.paths import resolve_home
 from texthash.service.batching import MOST_REQUESTS, Passes
 from texthash.service.coordinator import Gateway
@@ -312,7 +313,7 @@ class _RemoteShard(_Remote):
     ) -> list[list[dict[str, Any]]]:
         return await self._call("documents", release, wanted)
 
-    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]:
+    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
         return await self._call("codes_of", release, ids)
 
     async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:

@@ -3,41 +3,52 @@
 <target>/
   shard-0000/ ...   the shards, written anew: without deleted rows and older versions
   model/            the model's files
-  backup.json       the release; sent last, so a backup with one is whole
+  backup.json       the release, sealed; sent last, so a backup with one is whole
+
+What is copied is compared with its digests and checksums, on the way out and on the way in. Nothing in a backup decides
+by itself where something is written: names have a form that is no path, and links are not followed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from texthash.errors import TexthashError
+from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.publish import publish
-from texthash.index.releases.release import Release, read_release
-from texthash.index.storage.arrow_schema import schema
+from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
+from texthash.index.storage.arrow_schema import KNOWN, schema
+from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import (
+    ShardManifest,
+    check_version,
     is_written,
-    open_documents,
     read_index,
     read_manifest,
     shard_path,
     width_of,
     write_shard,
 )
-from texthash.io.atomic import whole, write_text
+from texthash.io.atomic import is_local, whole, write_text
+from texthash.io.records import read_record
+from texthash.models.hasher import MODEL_FILES, digest
 from texthash.paths import place
 from texthash.progress import track
 
 if TYPE_CHECKING:
+    import lance
+
     from texthash.paths import Home
 
 _RECORD, _MODEL = "backup.json", "model"
 _ROWS = 8_192
+_REMEDY = "take another backup; this one cannot be used."
 
 
 def back_up(home: Home, target: str, release: str = "current") -> Release:
@@ -49,7 +60,7 @@ def back_up(home: Home, target: str, release: str = "current") -> Release:
         release: Name of a release, or ``"current"``.
 
     Raises:
-        TexthashError: the target holds another backup, or a part of the release is missing.
+        TexthashError: the target holds another backup, or a part of the release is missing or damaged.
     """
     record = read_release(home, release)
     record.check(home)
@@ -58,56 +69,127 @@ def back_up(home: Home, target: str, release: str = "current") -> Release:
         raise TexthashError(f"{target} holds a backup already.", "name another place for this one.")
     for number, state in track(list(enumerate(record.shards)), "backing up shards"):
         source = home.path(state.uri)
-        _copy_shard(source, state.version, shard_path(root, number), record.next_number)
-    for file in home.path(record.model_uri).iterdir():
-        _copy_file(file, root / _MODEL / file.name)
-    write_text(root / _RECORD, json.dumps(asdict(record), indent=2))
+        _copy_shard(source, state, shard_path(root, number), record.next_number)
+    _copy_model(home.path(record.model_uri), root / _MODEL, record.model_digest)
+    write_text(root / _RECORD, json.dumps(record_of(record), indent=2))
     return record
 
 
 def restore_backup(home: Home, source: str) -> Release:
     """Bring a backup into this state directory, and make it the release that is served.
 
+    All of it is checked before anything is written.
+
     Raises:
-        TexthashError: there is no whole backup.
+        TexthashError: there is no whole backup, it is damaged, or names in it would lead elsewhere.
     """
     home.make()
     root = place(source)
-    if not (root / _RECORD).exists():
+    file = root / _RECORD
+    if not file.exists():
         raise TexthashError(f"there is no whole backup in {source}.", f"name the place that holds {_RECORD}.")
-    record = json.loads((root / _RECORD).read_text(encoding="utf-8"))
+    record = release_of(read_record(file, _REMEDY), file)
+    _check_no_links(root)
+    manifests = _whole_shards(root, record, file)
+    _check_model(root / _MODEL, record.model_digest)
+    fingerprint = "".join(state.checksum[:4] for state in record.shards)[:12]
+    index = home.index / f"{record.model}-restored-{fingerprint}-{len(manifests)}"
+    model = home.root / "models" / f"{record.model}-{record.model_digest[:12]}"
+    targets = [shard_path(index, number) for number in range(len(manifests))]
+    for target in (index, model, *targets, *(model / name for name in MODEL_FILES)):
+        _check_inside(target, home.index if target in (index, *targets) else home.root / "models")
+    states = [
+        replace(state, version=manifest.lance_version) for state, manifest in zip(record.shards, manifests, strict=True)
+    ]
+    for number, state in track(list(enumerate(states)), "restoring shards"):
+        _copy_shard(shard_path(root, number), state, targets[number], record.next_number)
+    _copy_model(root / _MODEL, model, record.model_digest)
+    return publish(
+        home,
+        model,
+        index,
+        model=record.model,
+        model_version=record.model_version,
+        run=record.run,
+        commit=record.commit,
+    )
+
+
+def _whole_shards(root: Path, record: Release, file: Path) -> list[ShardManifest]:
+    """Manifests of the shards of a backup, which are whole and those of the release."""
     manifests = read_index(root)
-    fingerprint = "".join(manifest.checksum[:4] for manifest in manifests)[:12]
-    index = home.index / f"{record['model']}-restored-{fingerprint}-{len(manifests)}"
-    for manifest in track(manifests, "restoring shards"):
-        target = shard_path(index, manifest.shard)
-        if not is_written(target):
-            _copy_shard(shard_path(root, manifest.shard), manifest.lance_version, target, manifest.next_number)
-    model = home.root / "models" / f"{record['model']}-{record['model_digest'][:12]}"
-    for file in (root / _MODEL).iterdir():
-        _copy_file(file, model / file.name)
-    facts = {name: record[name] for name in ("model", "model_version", "run", "commit")}
-    return publish(home, model, index, **facts)
+    found = [(manifest.documents, manifest.checksum) for manifest in manifests]
+    if found != [(state.documents, state.checksum) for state in record.shards] or any(
+        manifest.content != record.content for manifest in manifests
+    ):
+        raise ModelMismatchError(f"the shards in {root} are not those of release {record.name} in {file}.", _REMEDY)
+    for number, manifest in enumerate(manifests):
+        check_version(shard_path(root, number), manifest.lance_version, manifest.bits)
+    return manifests
 
 
-def _copy_shard(source: Path, version: int, target: Path, next_number: int) -> None:
-    """Write a version of a shard anew, in the order of its numbers; what is there already stays."""
-    if is_written(target):
-        return
+def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int) -> None:
+    """Write a version of a shard anew, in the order of its numbers; what is there already stays, if it is the same."""
     manifest = read_manifest(source)
-    dataset = open_documents(source, version, manifest.bits)
-    columns = schema(manifest.bits, width_of(manifest.vectors))
+    if not is_written(target):
+        dataset = check_version(source, state.version, manifest.bits)
+        written = write_shard(target, _rows(dataset, manifest), manifest, next_number)
+    else:
+        written = read_manifest(target)
+        check_version(target, written.lance_version, manifest.bits)
+    if (written.documents, written.checksum, written.content) != (state.documents, state.checksum, manifest.content):
+        raise TexthashError(
+            f"{target} holds {written.documents} documents with checksum {written.checksum}, the release has "
+            f"{state.documents} with {state.checksum}.",
+            f"`texthash index verify` shows whether the release is whole; delete {target.parent} and start again.",
+        )
 
-    def rows() -> Iterator[pa.RecordBatch]:
+
+def _rows(dataset: lance.LanceDataset, manifest: ShardManifest) -> Iterator[pa.RecordBatch]:
+    columns = schema(manifest.bits, width_of(manifest.vectors))
+    names = [name for name in columns.names if name in dataset.schema.names]
+    with reading(f"version {dataset.version} of {dataset.uri}"):
         numbers = dataset.to_table(columns=["number"])["number"].to_numpy()
         order = numbers.argsort(kind="stable")
         for first in range(0, len(order), _ROWS):
-            table = dataset.take(order[first : first + _ROWS], columns=columns.names)
-            yield from table.cast(columns).combine_chunks().to_batches()
+            table = dataset.take(order[first : first + _ROWS], columns=names)
+            if KNOWN not in names:
+                table = table.append_column(KNOWN, pa.nulls(len(table), pa.bool_()))
+            yield from table.select(columns.names).cast(columns).combine_chunks().to_batches()
 
-    write_shard(target, rows(), manifest, next_number)
+
+def _copy_model(source: Path, target: Path, wanted: str) -> None:
+    for name in MODEL_FILES:
+        with whole(target / name) as partial:
+            partial.write_bytes((source / name).read_bytes())
+    _check_model(target, wanted)
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    with whole(target) as partial:
-        partial.write_bytes(source.read_bytes())
+def _check_model(directory: Path, wanted: str) -> None:
+    try:
+        found = digest(directory)
+    except FileNotFoundError as error:
+        raise TexthashError(f"the model in {directory} is not whole: {error}", _REMEDY) from None
+    if found != wanted:
+        raise TexthashError(
+            f"the model in {directory} is damaged: it has digest {found[:12]}, not {wanted[:12]}.", _REMEDY
+        )
+
+
+def _check_no_links(root: Path) -> None:
+    """Refuse links below a backup, which would bring in files from elsewhere."""
+    if not is_local(root):
+        return
+    for parent, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink():
+                raise TexthashError(f"{path} is a link; a backup has none.", _REMEDY)
+
+
+def _check_inside(target: Path, room: Path) -> None:
+    """Refuse a target that a link leads out of its room. The room itself may lie elsewhere, as its owner chose."""
+    if is_local(target) and not target.resolve().is_relative_to(room.resolve()):
+        raise TexthashError(
+            f"{target} leads to {target.resolve()}, which is not in {room}.", "remove the link, then restore again."
+        )

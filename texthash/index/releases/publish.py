@@ -6,7 +6,7 @@ import fcntl
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.release import (
     CURRENT,
+    FORMAT_VERSION,
     RELEASE_NAME,
     Release,
     ShardState,
     read_pointer,
     read_release,
+    record_of,
     releases_path,
 )
 from texthash.index.storage.shard_format import ShardManifest, read_index, shard_path
 from texthash.io.atomic import is_local
 from texthash.io.fsync import replace_durably, write_once
+from texthash.io.records import sealed
 from texthash.progress import say
 
 if TYPE_CHECKING:
@@ -328,9 +331,9 @@ def _record(home: Home, base: dict[str, Any]) -> Release:
     version = max((int(name[0][1:]) for name in taken if name), default=0)
     while True:
         version += 1
-        release = Release(name=f"r{version:06d}", version=version, **base)
+        release = Release(**{**base, "name": f"r{version:06d}", "version": version, "format": FORMAT_VERSION})
         target = directory / f"{release.name}.json"
-        if write_once(target, asdict(release)):
+        if write_once(target, record_of(release)):
             return release
 
 
@@ -346,4 +349,4 @@ def _withdrawn_unless_current(home: Home, release: Release) -> Iterator[None]:
 
 
 def _point_to(home: Home, name: str, previous: str | None) -> None:
-    replace_durably(releases_path(home) / CURRENT, {"release": name, "previous": previous})
+    replace_durably(releases_path(home) / CURRENT, sealed({"release": name, "previous": previous}))

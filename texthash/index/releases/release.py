@@ -4,6 +4,8 @@
       r000001.json   a release; never changed once written
       current        {"release": "r000002", "previous": "r000001"}; replaced in one step
 
+Both are sealed (:mod:`texthash.io.records`).
+
 A reader that holds a release can answer from it for as long as it likes: it names the model's files, the shards and the
 Lance version of each. Publishing writes a record, switching moves the pointer, rolling back moves it to the release
 that was served before. Each write to an index makes a release too, whose ``parent`` is the one it changed; those that
@@ -12,28 +14,34 @@ nobody serves any more are dropped after a while, unless a snapshot names them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import MinLen
+from pydantic import StringConstraints
 
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
+from texthash.io.atomic import is_local
+from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_record, sealed, typed
+from texthash.paths import STORE_VARIABLE
 from texthash.progress import say
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
-FORMAT_VERSION = 3
-# Format 2 is that of releases of indexes without vectors.
-READABLE = (2, FORMAT_VERSION)
+FORMAT_VERSION = 4
+# Format 2 is that of releases of indexes without vectors; up to 3 records were not sealed.
+READABLE = (2, 3, FORMAT_VERSION)
 CURRENT = "current"
+_REMEDY = "restore it from a copy, or publish again."
+_REPOINT = 'write {"release": "<name>", "previous": null} into it, with the name of a release.'
 RELEASE_NAME = re.compile(r"r\d{6,}")
 
 
@@ -48,10 +56,10 @@ class ShardState:
         checksum: Of their numbers and codes: :class:`texthash.index.storage.checksum.Checksum`.
     """
 
-    uri: str
+    uri: Location
     version: int
     documents: int
-    checksum: str
+    checksum: RowChecksum
 
 
 @dataclass(frozen=True)
@@ -81,21 +89,21 @@ class Release:
         format: Version of this record.
     """
 
-    name: str
+    name: Annotated[str, StringConstraints(pattern=r"^r\d{6,}$")]
     version: int
     created: str
-    model: str
+    model: FileName
     model_version: str | None
-    model_uri: str
-    model_digest: str
+    model_uri: Location
+    model_digest: Sha256
     run: str | None
     method: str
     bits: int
-    corpus: str
-    edition: str
+    corpus: FileName
+    edition: FileName
     vocabulary_hash: str
-    index_uri: str
-    shards: tuple[ShardState, ...]
+    index_uri: Location
+    shards: Annotated[tuple[ShardState, ...], MinLen(1)]
     next_number: int
     parent: str | None
     commit: str | None
@@ -172,7 +180,7 @@ class Release:
         if opened is not None and opened.uri == str(path):
             shard = opened.advanced(state.version)
         else:
-            shard = Shard.open(path, state.version)
+            shard = Shard.open(path, state.version, checksum=state.checksum)
         if len(shard) != state.documents:
             raise TexthashError(
                 f"{path} holds {len(shard)} documents in version {state.version}, release {self.name} has "
@@ -193,6 +201,12 @@ class Release:
                 f"{self.next_number}.",
                 "`texthash index rollback` goes to the newest release that can be opened.",
             )
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    release: str | None
+    previous: str | None
 
 
 @dataclass(frozen=True)
@@ -256,20 +270,47 @@ def read_release(home: Home, name: str = CURRENT) -> Release:
         known = [found.stem for found in releases_path(home).glob("r*.json")]
         hint = nearest_name(resolved, known) if known else "there is none"
         raise TexthashError(f"there is no release {resolved!r} in {home.root} ({hint}).", "name one that exists.")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = record.get("format")
-        if found in READABLE:
-            record["shards"] = tuple(ShardState(**shard) for shard in record["shards"])
-            record["vectors"] = Vectors.of_record(record.get("vectors"))
-            return Release(**record)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TexthashError(f"{path} is broken: {error}", "restore it from a copy, or publish again.") from None
+    release = release_of(read_record(path, _REMEDY), path)
+    if release.name != resolved:
+        raise TexthashError(f"{path} is broken: it is the record of release {release.name}.", _REMEDY)
+    _check_places(home, release, path)
+    return release
+
+
+def record_of(release: Release) -> dict[str, Any]:
+    """The sealed record of a release."""
+    return sealed(asdict(release))
+
+
+def release_of(members: dict[str, Any], path: Path) -> Release:
+    """A release from what :func:`texthash.io.records.read_record` gives of its record in ``path``.
+
+    Raises:
+        TexthashError: a record that is broken or of a later version.
+    """
+    found = members.get("format")
+    if found in READABLE:
+        return typed(Release, members, path, _REMEDY)
     newer = isinstance(found, int) and found > FORMAT_VERSION
     raise TexthashError(
         f"{path} has release format {found!r}, this version reads {FORMAT_VERSION}.",
         "upgrade texthash." if newer else "build the index again: `texthash index build`.",
     )
+
+
+def _check_places(home: Home, release: Release, path: Path) -> None:
+    """Check that what may be written to lies in the state directory or the store, also where links lead elsewhere."""
+    roots = [root.resolve() for root in (home.root, home.store) if is_local(root)]
+    for name in (release.index_uri, *(state.uri for state in release.shards)):
+        place = home.path(name)
+        if is_local(place) and not any(
+            place.absolute().is_relative_to(root) or place.resolve().is_relative_to(root)
+            for root in (*roots, home.root.absolute())
+        ):
+            raise TexthashError(
+                f"{path} names {name}, which is neither in {home.root} nor in {home.store}.",
+                f"move the index there, or set {STORE_VARIABLE} to the directory above it.",
+            )
 
 
 def open_release(home: Home, name: str = CURRENT) -> OpenRelease:
@@ -293,9 +334,7 @@ def read_pointer(home: Home) -> dict[str, str | None]:
     """The pointer: names of the current ``release`` and of the ``previous`` one, None where there is none."""
     path = releases_path(home) / CURRENT
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {"release": found["release"], "previous": found["previous"]}
+        found = typed(_Pointer, read_record(path, _REPOINT), path, _REPOINT)
     except FileNotFoundError:
         return {"release": None, "previous": None}
-    except (ValueError, TypeError, KeyError) as error:
-        raise TexthashError(f"{path} is broken: {error!r}", "write the name of a release into it.") from None
+    return {"release": found.release, "previous": found.previous}

@@ -7,7 +7,6 @@ A snapshot copies nothing: it holds on to a release, and with it to the Lance ve
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,9 +18,12 @@ from texthash.errors import TexthashError, UsageError, nearest_name
 from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.free_space import explaining_full_disk
 from texthash.io.fsync import write_once
+from texthash.io.records import read_record, sealed, typed
 
 if TYPE_CHECKING:
     from texthash.paths import Home
+
+_REMEDY = "restore it from a copy, or delete it; the documents of the index are not in it."
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
     path = _path(home, name)
     with explaining_full_disk(str(path.parent)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = write_once(path, asdict(snapshot))
+        written = write_once(path, sealed(asdict(snapshot)))
     if not written:
         raise TexthashError(f"there is a snapshot {name!r} already.", "choose another name, or drop that one.")
     return snapshot
@@ -64,7 +66,10 @@ def list_snapshots(home: Home) -> list[Snapshot]:
     found = []
     for path in _path(home, "x").parent.glob("*.json"):
         with suppress(FileNotFoundError):  # dropped a moment ago
-            found.append(Snapshot(**json.loads(path.read_text(encoding="utf-8"))))
+            snapshot = typed(Snapshot, read_record(path, _REMEDY), path, _REMEDY)
+            if snapshot.name != path.stem:
+                raise TexthashError(f"{path} is broken: it is of the snapshot {snapshot.name!r}.", _REMEDY)
+            found.append(snapshot)
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from texthash.errors import TexthashError
-from texthash.index.releases.release import Release, read_release
-from texthash.index.storage.arrow_schema import VECTOR, codes_of, vectors_of
+from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
+from texthash.index.releases.snapshots import snapshot_releases
+from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
 from texthash.index.storage.checksum import Checksum
-from texthash.index.storage.shard_format import kind_of, open_documents, reading, shard_of
+from texthash.index.storage.file_digests import add_missing, check_files, check_manifest, files_of
+from texthash.index.storage.lance_errors import reading
+from texthash.index.storage.shard_format import kind_of, open_documents, shard_of
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 1_000
 _ROWS = 65_536
+_LOOKED_UP = 8_192
 # Half precision of components of at most 1, and sums that depend a little on what is encoded with a text.
 _TOLERANCE = 1e-3
 
@@ -46,9 +51,10 @@ class Finding:
 
 
 def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
-    """Check a release: model, shards, numbers, ids, codes, vectors.
+    """Check a release: records, model, files, numbers, ids, codes, vectors.
 
-    Reads all ids and codes once; memory grows with the number of documents by 8 bytes each.
+    Reads every file of it once, and all ids and codes again; looks every id up. Memory grows with the number of
+    documents by some 8 bytes each. Rows of a shard whose files are damaged are not read: that may end the process.
 
     Args:
         home: State directory.
@@ -75,10 +81,15 @@ def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int
 
     hashers: list[Hasher] = []
     numbers: list[np.ndarray] = []
+    check("records", partial(_records, home))
     check("model", partial(_model, home, record, hashers))
     for shard in track(range(len(record.shards)), "verifying shards"):
         check(f"shard {shard}: files", partial(_files, home, record, shard))
+        if not findings[-1].ok:
+            findings.append(Finding(f"shard {shard}: rows", False, "cannot be read before the files are whole"))
+            continue
         check(f"shard {shard}: rows", partial(_rows, home, record, shard, numbers))
+        check(f"shard {shard}: ids", partial(_ids, home, record, shard))
         if hashers:
             check(f"shard {shard}: codes", partial(_codes, home, record, shard, hashers[0], share, seed))
             if record.vectors is not None:
@@ -92,19 +103,53 @@ def _model(home: Home, record: Release, hashers: list[Hasher]) -> str:
     return f"{record.model_uri}: {record.method}, {record.bits} bits, digest {record.model_digest[:12]}"
 
 
+def add_checksums(home: Home, release: str = "current") -> int:
+    """Record size and SHA-256 of those files of a release that have none yet, as they are now; gives how many.
+
+    Raises:
+        TexthashError: no such release, or files that cannot be opened.
+    """
+    record = read_release(home, release)
+    return sum(
+        add_missing(home.path(state.uri), _open(home, record, shard)) for shard, state in enumerate(record.shards)
+    )
+
+
+def _records(home: Home) -> str:
+    read_pointer(home)
+    releases, snapshots = list_releases(home), snapshot_releases(home)
+    return f"the pointer, {len(releases)} releases, {len(snapshots)} of them held by snapshots"
+
+
 def _files(home: Home, record: Release, shard: int) -> str:
     record.check_shard(home, shard)
+    path, version = home.path(record.shards[shard].uri), record.shards[shard].version
+    known = check_manifest(path, version)
     dataset = _open(home, record, shard)
-    return f"version {dataset.version} of {record.shards[shard].uri}, codes of {record.bits} bits"
+    files = files_of(dataset)
+    # Those of other versions too, which releases, snapshots and the next writer need.
+    others = [name for name in known if name not in files and (path / name).exists()]
+    unknown = check_files(path, [*files, *others], known)
+    found = f"version {version} of {record.shards[shard].uri}, codes of {record.bits} bits, "
+    if not unknown:
+        return found + f"{len(files)} files as they were written"
+    return found + (
+        f"{len(files) - unknown} files as they were written; {unknown} were written by an earlier version, without "
+        f"checksums, so damage to texts, titles and labels in them is not found: "
+        f"`texthash index verify --add-checksums` adds them"
+    )
 
 
 def _rows(home: Home, record: Release, shard: int, numbers: list[np.ndarray]) -> str:
     state, dataset, checksum = record.shards[shard], _open(home, record, shard), Checksum()
     ids: Counter[int] = Counter()
     found, strange = [], 0
-    for batch in _read(dataset, ["number", "id", "code"]):
+    unknown = 0
+    for batch in _read(dataset, ["number", "id", "code", *([KNOWN] if KNOWN in dataset.schema.names else [])]):
         found.append(batch.column("number").to_numpy())
-        checksum.add(found[-1], codes_of(batch.column("code"), record.bits))
+        known = known_of(batch)
+        unknown += int((~known).sum())
+        checksum.add(found[-1], codes_of(batch.column("code"), record.bits), known)
         names = batch.column("id").to_pylist()
         strange += sum(shard_of(name, len(record.shards)) != shard for name in names)
         ids.update(map(hash, names))
@@ -119,7 +164,25 @@ def _rows(home: Home, record: Release, shard: int, numbers: list[np.ndarray]) ->
     wrong = [text for is_wrong, text in problems if is_wrong]
     if wrong:
         raise TexthashError("; ".join(wrong))
-    return f"{len(mine)} documents, checksum {checksum}"
+    near = f", {unknown} without a known word" if unknown else ""
+    return f"{len(mine)} documents{near}, checksum {checksum}"
+
+
+def _ids(home: Home, record: Release, shard: int) -> str:
+    """Look every id up as a read of the document does, by the index of ids."""
+    dataset = _open(home, record, shard)
+    count = wrong = 0
+    first = ""
+    for batch in dataset.to_batches(columns=["number", "id"], batch_size=_LOOKED_UP):
+        ids, numbers = batch.column("id").to_pylist(), batch.column("number").to_pylist()
+        found = dataset.to_table(columns=["number", "id"], filter=pc.field("id").isin(ids))
+        rows = Counter(zip(found["id"].to_pylist(), found["number"].to_pylist(), strict=True))
+        lost = [id_ for id_, number in zip(ids, numbers, strict=True) if rows[id_, number] != 1]
+        first = first or (lost[0] if lost else "")
+        count, wrong = count + len(ids), wrong + len(lost)
+    if wrong:
+        raise TexthashError(f"{wrong} of {count} ids are not found by a look-up (first: {first!r})")
+    return f"{count} ids are found by a look-up"
 
 
 def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
@@ -128,16 +191,22 @@ def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int,
     dataset = _open(home, record, shard)
     # A method may give its training documents codes of their own, which no encoding of the text repeats.
     own = type(hasher.method).database_codes is not HashMethod.database_codes
-    condition = f"number >= {hasher.method.shape.documents}" if own else None
+    condition = "text != ''" + (f" AND number >= {hasher.method.shape.documents}" if own else "")
     table = _sample(dataset, "code", sample, seed, condition)
     if not len(table):
         return "no document whose code its text gives"
-    kept, made = codes_of(table["code"], record.bits), hasher.encode(table["text"].to_pylist())
-    return _alike(table, (kept != made).any(axis=1), "code")
+    read = hasher.read(table["text"].to_pylist())
+    kept, made = codes_of(table["code"], record.bits), hasher.cut(read.values)
+    # Where nothing says whether a word is known, the document was written before that was asked.
+    asked = KNOWN in table.schema.names and np.asarray(table[KNOWN].is_valid().to_numpy(), np.bool_)
+    other = asked & (known_of(table) != read.known)
+    found = _alike(table, (kept != made).any(axis=1), "code")
+    _alike(table, other, "answer to whether the model knows a word of them")
+    return found
 
 
 def _vectors(home: Home, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
-    table = _sample(_open(home, record, shard), VECTOR, sample, seed)
+    table = _sample(_open(home, record, shard), VECTOR, sample, seed, "text != ''")
     if not len(table):
         return "no document"
     kept = vectors_of(table[VECTOR]).astype(np.float32)
@@ -148,11 +217,11 @@ def _vectors(home: Home, record: Release, shard: int, hasher: Hasher, sample: in
     return _alike(table, np.abs(kept - made).max(axis=1) > _TOLERANCE, "vector")
 
 
-def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str | None = None) -> pa.Table:
+def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str) -> pa.Table:
     """Id, text and a column of some documents."""
     numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
     chosen = ", ".join(map(str, np.random.default_rng(seed).permutation(numbers)[:size]))
-    columns = ["id", "text", column]
+    columns = ["id", "text", column, *([KNOWN] if KNOWN in dataset.schema.names else [])]
     return dataset.to_table(columns=columns, filter=f"number IN ({chosen})" if chosen else "false")
 
 

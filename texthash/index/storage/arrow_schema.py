@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 VECTOR = "vector"
+# Whether the model knows a word of the document; without one it is no neighbour of anything. Null, as in an index that
+# was built before there was this column: it counts as known.
+KNOWN = "known_words"
 # What a row holds beside what a model makes of it.
 CONTENT = pa.schema(
     [
@@ -22,23 +27,54 @@ CONTENT = pa.schema(
 def schema(bits: int, vector_width: int = 0) -> pa.Schema:
     """Columns of the dataset of a shard; without vectors where these have no width."""
     columns = CONTENT.append(pa.field("code", pa.binary(bits // 8), nullable=False))
+    columns = columns.append(pa.field(KNOWN, pa.bool_()))
     if vector_width:
         columns = columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
     return columns
 
 
-def with_codes(content: pa.Table, codes: NDArray[np.uint8], vectors: NDArray[np.float16] | None = None) -> pa.Table:
+@dataclass(frozen=True)
+class Coded:
+    """What a model makes of N documents.
+
+    Attributes:
+        codes: Codes, uint8 [N, bits / 8].
+        known: Whether the model knows a word of each document, bool [N]; None: of all of them.
+        vectors: Vectors, float16 [N, width]; None in an index without them.
+    """
+
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_] | None = None
+    vectors: NDArray[np.float16] | None = None
+
+    def at(self, rows: list[int] | slice) -> Coded:
+        """Some of them."""
+        known, vectors = self.known, self.vectors
+        return Coded(
+            self.codes[rows], None if known is None else known[rows], None if vectors is None else vectors[rows]
+        )
+
+
+def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
     """Documents as rows of a shard, in the form of :func:`schema`.
 
     Args:
         content: The columns of :data:`CONTENT`, N rows.
-        codes: uint8 [N, bits / 8].
-        vectors: float16 [N, width]; None in an index without them.
+        coded: What the model made of them.
     """
-    rows = content.select(CONTENT.names).append_column("code", codes_column(codes))
-    if vectors is not None:
-        rows = rows.append_column(VECTOR, vectors_column(vectors))
-    return rows.cast(schema(8 * codes.shape[1], 0 if vectors is None else vectors.shape[1]))
+    known = np.ones(len(coded.codes), np.bool_) if coded.known is None else coded.known
+    rows = content.select(CONTENT.names).append_column("code", codes_column(coded.codes))
+    rows = rows.append_column(KNOWN, pa.array(known, pa.bool_()))
+    if coded.vectors is not None:
+        rows = rows.append_column(VECTOR, vectors_column(coded.vectors))
+    return rows.cast(schema(8 * coded.codes.shape[1], 0 if coded.vectors is None else coded.vectors.shape[1]))
+
+
+def known_of(rows: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
+    """Whether the model knows a word of each document, bool [N], also where the rows do not say."""
+    if KNOWN not in rows.schema.names:
+        return np.ones(rows.num_rows, np.bool_)
+    return np.asarray(rows.column(KNOWN).fill_null(True).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:

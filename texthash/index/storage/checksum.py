@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from texthash.hamming.codes import to_words
 
+_UNKNOWN = np.uint64(0xA5A5A5A55A5A5A5A)
+
 
 class Checksum:
-    """Digest of a set of (number, code) pairs that does not depend on their order and follows each change.
+    """Digest of a set of rows (number, code, whether a word is known) in any order, that follows each change.
 
-    The sum, modulo 2**64, of a hash of each pair (the finaliser of splitmix64 over the number and the 64-bit words of
+    The sum, modulo 2**64, of a hash of each row (the finaliser of splitmix64 over the number and the 64-bit words of
     the code): a row that is added or removed adds or subtracts its hash. It finds damage, not malice.
 
     Args:
@@ -21,20 +23,21 @@ class Checksum:
     def __init__(self, value: str = "0") -> None:
         self._sum = int(value, 16)
 
-    def add(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
-        """Count in some rows: numbers int64 [N], codes uint8 [N, bits / 8]."""
-        self._sum = (self._sum + _hash_sum(numbers, codes)) % 2**64
+    def add(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> None:
+        """Count in some rows: numbers int64 [N], codes uint8 [N, bits / 8], whether a word is known bool [N]."""
+        self._sum = (self._sum + _hash_sum(numbers, codes, known)) % 2**64
 
-    def remove(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
+    def remove(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> None:
         """Count out some rows that were counted in."""
-        self._sum = (self._sum - _hash_sum(numbers, codes)) % 2**64
+        self._sum = (self._sum - _hash_sum(numbers, codes, known)) % 2**64
 
     def __str__(self) -> str:
         return f"{self._sum:016x}"
 
 
-def _hash_sum(numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> int:
+def _hash_sum(numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> int:
     mixed = _mixed(numbers.astype(np.uint64))
+    mixed[~known] ^= _UNKNOWN  # rows with a known word have the hash that they had before there were others
     for word in to_words(codes):
         mixed = _mixed(mixed ^ word)
     return int(mixed.sum(dtype=np.uint64))

@@ -6,7 +6,7 @@ names it. A commit that no release ever named (its writer died) is undone by :fu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.index.releases.release import ShardState
-from texthash.index.storage.arrow_schema import CONTENT, codes_of, with_codes
+from texthash.index.storage.arrow_schema import CONTENT, KNOWN, Coded, codes_of, known_of, with_codes
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.file_digests import files_of, record_added, tidy
+from texthash.index.storage.lance_errors import naming_dataset, reading
 from texthash.index.storage.shard_format import open_documents
+from texthash.paths import place
 
 if TYPE_CHECKING:
     import lance
@@ -40,12 +43,14 @@ class Rows:
         ids: Document ids.
         numbers: Document numbers, int64 [N].
         codes: uint8 [N, bits / 8].
+        known: Whether the model knows a word of each, bool [N].
         addresses: Where Lance keeps each, uint64 [N].
     """
 
     ids: list[str]
     numbers: NDArray[np.int64]
     codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
     addresses: NDArray[np.uint64]
 
     def __len__(self) -> int:
@@ -71,9 +76,9 @@ class Change:
     def follow(self, state: ShardState) -> ShardState:
         """The state after the change, but for the version."""
         checksum = Checksum(state.checksum)
-        checksum.remove(self.removed.numbers, self.removed.codes)
+        checksum.remove(self.removed.numbers, self.removed.codes, self.removed.known)
         bits = 8 * self.added.schema.field("code").type.byte_width
-        checksum.add(self.added["number"].to_numpy(), codes_of(self.added["code"], bits))
+        checksum.add(self.added["number"].to_numpy(), codes_of(self.added["code"], bits), known_of(self.added))
         count = state.documents - len(self.removed) + len(self.added)
         return replace(state, documents=count, checksum=str(checksum))
 
@@ -89,6 +94,7 @@ def rows_by_label(dataset: lance.LanceDataset, labels: Sequence[str]) -> Rows:
     return _rows(dataset, f"array_has_any(labels, [{quoted}])")
 
 
+@naming_dataset
 def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance.LanceDataset:
     """Take some rows out and put others in, in one commit.
 
@@ -107,6 +113,8 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
     from lance.commit import CommitConflictError
     from lance.fragment import write_fragments
 
+    before = files_of(dataset)
+    added = _fitting(dataset, added)
     emptied, thinned = [], []
     fragments = removed.addresses >> _OFFSET_BITS
     for fragment in np.unique(fragments):
@@ -126,25 +134,52 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
         raise _fenced(dataset) from error
     if changed.version != dataset.version + 1:  # a commit of somebody else that Lance could join with this one
         raise _fenced(dataset)
+    record_added(before, changed)
     return changed
 
 
+def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
+    """Rows in the form of a dataset. One that was built before there was a column for documents without a known word
+    gets it with the first such document."""
+    if KNOWN not in dataset.schema.names and not known_of(added).all():
+        dataset.add_columns(pa.field(KNOWN, pa.bool_()))
+    return added.select(dataset.schema.names) if len(added) else added
+
+
+@naming_dataset
 def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
     """Write rows of small and thinned fragments together, and bring the index of ids up to date."""
+    before = files_of(dataset)
     dataset.optimize.compact_files()
     dataset.optimize.optimize_indices()
-    return dataset
+    return _recorded(before, dataset)
 
 
+@naming_dataset
 def merge_tail(dataset: lance.LanceDataset) -> lance.LanceDataset:
     """Write the small pieces that single writes left together; large ones stay where they are, so the cost does not
     depend on the size of the shard. The index of ids follows when it lacks a good part of the rows."""
+    before = files_of(dataset)
     dataset.optimize.compact_files(target_rows_per_fragment=_TAIL_ROWS, materialize_deletions=False)
     for index in dataset.list_indices():
         found = dataset.stats.index_stats(index["name"])
         if found["num_unindexed_rows"] > max(_TAIL_ROWS, found["num_indexed_rows"] // 8):
             dataset.optimize.optimize_indices()
+    return _recorded(before, dataset)
+
+
+def _recorded(before: set[str], dataset: lance.LanceDataset) -> lance.LanceDataset:
+    record_added(before, dataset)
+    tidy(place(dataset.uri).parent, dataset.version)
     return dataset
+
+
+@naming_dataset
+def drop_versions(dataset: lance.LanceDataset, kept: Collection[int]) -> None:
+    """Free what only versions need that are not to be kept."""
+    dropped = {found["version"] for found in dataset.versions()} - set(kept)
+    if dropped:
+        dataset.cleanup_old_versions(versions=sorted(dropped), delete_unverified=True)
 
 
 def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
@@ -152,29 +187,36 @@ def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
     newest = open_documents(path, None, bits)
     if newest.version == version:
         return newest
-    open_documents(path, version, bits).restore()
-    return open_documents(path, None, bits)
+    wanted = open_documents(path, version, bits)
+    before = files_of(wanted)
+    with reading(str(path)):
+        wanted.restore()
+    restored = open_documents(path, None, bits)
+    record_added(before, restored)
+    return restored
 
 
 def table_of(
     documents: Sequence[dict[str, object]],
     numbers: Sequence[int],
-    codes: NDArray[np.uint8],
-    vectors: NDArray[np.float16] | None = None,
+    coded: Coded,
 ) -> pa.Table:
-    """Documents, their numbers, codes, and vectors if the index keeps some, as rows of a shard."""
+    """Documents, their numbers, and what the model made of them, as rows of a shard."""
     columns = {name: [document[name] for document in documents] for name in CONTENT.names if name != "number"}
-    return with_codes(pa.table({"number": numbers, **columns}, schema=CONTENT), codes, vectors)
+    return with_codes(pa.table({"number": numbers, **columns}, schema=CONTENT), coded)
 
 
+@naming_dataset
 def _rows(dataset: lance.LanceDataset, condition: pc.Expression | str) -> Rows:
-    scanner = dataset.scanner(columns=["id", "number", "code"], filter=condition, with_row_address=True)
+    columns = ["id", "number", "code", *([KNOWN] if KNOWN in dataset.schema.names else [])]
+    scanner = dataset.scanner(columns=columns, filter=condition, with_row_address=True)
     table = scanner.to_table()
     bits = 8 * table.schema.field("code").type.byte_width
     return Rows(
         table["id"].to_pylist(),
         table["number"].to_numpy(),
         codes_of(table["code"], bits),
+        known_of(table),
         table["_rowaddr"].to_numpy().astype(np.uint64),
     )
 

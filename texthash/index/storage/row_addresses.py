@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from texthash.index.storage.arrow_schema import KNOWN
+
 if TYPE_CHECKING:
     import lance
 
 Numbers = NDArray[np.int64]
 Addresses = NDArray[np.uint64]
-_COLUMNS = ["number", "code", "labels"]
+_COLUMNS = ["number", "code", "labels", KNOWN]
 _TAIL = pa.schema({"number": pa.int64(), "labels": pa.list_(pa.string()), "_rowaddr": pa.uint64()})
 
 
@@ -31,7 +33,8 @@ class Difference:
 
     Attributes:
         removed: Numbers of the documents that are gone or were replaced, int64.
-        added: The rows that came, with ``number``, ``code``, ``labels`` and ``_rowaddr``.
+        added: The rows that came, with ``number``, ``code``, ``labels``, ``_rowaddr`` and, if there is such a column,
+            ``known_words``.
     """
 
     removed: Numbers
@@ -65,12 +68,16 @@ def difference(old: lance.LanceDataset, new: lance.LanceDataset, most: int) -> D
             if len(back):
                 rows = _read(new, [after[number]])
                 added.append(rows.filter(pa.array(np.isin(rows["number"].to_numpy(), back))))
-    empty = new.schema.empty_table().select(_COLUMNS).append_column("_rowaddr", pa.array([], pa.uint64()))
+    empty = new.schema.empty_table().select(_columns(new)).append_column("_rowaddr", pa.array([], pa.uint64()))
     return Difference(np.concatenate([*removed, np.empty(0, np.int64)]), pa.concat_tables([empty, *added]))
 
 
 def _read(dataset: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> pa.Table:
-    return dataset.scanner(columns=_COLUMNS, fragments=fragments, with_row_address=True).to_table()
+    return dataset.scanner(columns=_columns(dataset), fragments=fragments, with_row_address=True).to_table()
+
+
+def _columns(dataset: lance.LanceDataset) -> list[str]:
+    return [name for name in _COLUMNS if name in dataset.schema.names]
 
 
 class Postings:
@@ -108,6 +115,7 @@ class StoredRows:
         postings: Of the version that was read whole.
         numbers: Numbers that this version holds, int64, ascending.
         addresses: Address of each, uint64.
+        count: How many documents this version holds.
         touched: Numbers that were removed, replaced or added since, int64, ascending.
         tail: Rows that came since: ``number``, ``labels`` and ``_rowaddr``, by number.
     """
@@ -116,20 +124,22 @@ class StoredRows:
     postings: Postings
     numbers: Numbers
     addresses: Addresses
+    count: int
     touched: Numbers
     tail: pa.Table
 
     @classmethod
-    def read(cls, dataset: lance.LanceDataset) -> tuple[StoredRows, Numbers, pa.ChunkedArray]:
-        """Read a version; gives also the numbers and codes of its rows, in its order."""
-        table = dataset.scanner(columns=["number", "code"], with_row_address=True).to_table()
+    def read(cls, dataset: lance.LanceDataset) -> tuple[StoredRows, pa.Table]:
+        """Read a version; gives also ``number``, ``code`` and, if there is such a column, ``known_words`` of its rows,
+        in its order."""
+        columns = [name for name in _columns(dataset) if name != "labels"]
+        table = dataset.scanner(columns=columns, with_row_address=True).to_table()
         numbers = table["number"].to_numpy()
         order = np.argsort(numbers, kind="stable")
         addresses = table["_rowaddr"].to_numpy().astype(np.uint64)
-        rows = cls(
-            dataset, Postings(dataset), numbers[order], addresses[order], np.empty(0, np.int64), _TAIL.empty_table()
-        )
-        return rows, numbers, table["code"]
+        postings, nothing = Postings(dataset), np.empty(0, np.int64)
+        rows = cls(dataset, postings, numbers[order], addresses[order], len(numbers), nothing, _TAIL.empty_table())
+        return rows, table
 
     def advanced(self, dataset: lance.LanceDataset, change: Difference) -> StoredRows:
         """The documents of the version that ``change`` leads to."""
@@ -137,7 +147,13 @@ class StoredRows:
         gone = np.concatenate([change.removed, came])
         kept = self.tail.filter(pa.array(~np.isin(self.tail["number"].to_numpy(), gone)))
         tail = pa.concat_tables([kept, change.added.select(_TAIL.names).cast(_TAIL)]).sort_by("number")
-        return replace(self, dataset=dataset, touched=np.union1d(self.touched, gone), tail=tail.combine_chunks())
+        return replace(
+            self,
+            dataset=dataset,
+            count=self.count - len(change.removed) + len(came),
+            touched=np.union1d(self.touched, gone),
+            tail=tail.combine_chunks(),
+        )
 
     @property
     def changes(self) -> int:

@@ -2,8 +2,10 @@
 
     shard-0000/
       manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
+      digests/           size and SHA-256 of each file: see :mod:`texthash.index.storage.file_digests`
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
-                         and, in an index that keeps vectors, vector fixed-size list of float16 [width]
+                         known_words bool, and, in an index that keeps vectors, vector fixed-size list of float16
+                         [width]
 
 A document is dealt to a shard by a hash of its id, not by its number: whoever holds an id (a read, an upsert, a delete)
 then knows its shard without asking the others, and an id can never stand in two shards. Its number is given once, from
@@ -16,7 +18,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,20 +26,22 @@ import pyarrow as pa
 
 from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.index.storage.arrow_schema import codes_of, schema
+from texthash.index.storage.arrow_schema import KNOWN, codes_of, known_of, schema
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
+from texthash.index.storage.lance_errors import REMEDY, is_panic
 from texthash.io.atomic import is_local, is_published, remove_directory, write_text
 from texthash.io.fsync import Synced, sync
+from texthash.io.records import RowChecksum, read_record, sealed, typed
 
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 3
-# Format 2 is that of an index without vectors.
-READABLE = (2, FORMAT_VERSION)
+FORMAT_VERSION = 4
+# Format 2 is that of an index without vectors; up to 3 there are no digests, and every document is a neighbour.
+READABLE = (2, 3, FORMAT_VERSION)
+MANIFEST = "manifest.json"
 DOCUMENT_FIELDS = ("title", "text", "labels")
-DOCUMENTS = "documents.lance"
-_MANIFEST = "manifest.json"
 _INDEX_CACHE = 256 * 2**20
 _METADATA_CACHE = 16 * 2**20
 
@@ -102,9 +105,14 @@ class ShardManifest(ShardIdentity):
     """
 
     documents: int
-    checksum: str
+    checksum: RowChecksum
     next_number: int
     lance_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record(ShardManifest):
+    format: int
 
 
 def described(bits: int, vectors: Vectors | None, model: str) -> str:
@@ -132,17 +140,6 @@ def shard_of(document_id: str, shards: int) -> int:
 def shard_path(index: Path, shard: int) -> Path:
     """Directory of one shard of an index."""
     return index / f"shard-{shard:04d}"
-
-
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Raise what Lance finds wrong with a file as a TexthashError that names the shard."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise TexthashError(
-            f"{what} cannot be read: {error}", "restore the shard from a backup, or build the index again."
-        ) from error
 
 
 def storage_options(path: Path) -> dict[str, str] | None:
@@ -181,7 +178,8 @@ def write_shard(
 
     def counted() -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            checksum.add(batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits))
+            numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
+            checksum.add(numbers, codes, known_of(batch))
             yield batch
 
     try:
@@ -198,12 +196,16 @@ def write_shard(
             next_number=next_number,
             lance_version=dataset.version,
         )
-        write_text(partial / _MANIFEST, json.dumps({"format": FORMAT_VERSION, **asdict(manifest)}, indent=2))
+        record(partial, files_of(dataset), dataset.version)
+        members = {"format": FORMAT_VERSION, **asdict(manifest)}
+        write_text(partial / MANIFEST, json.dumps(sealed(members), indent=2))
         if is_local(path):
             Synced(partial).sync()
             partial.rename(path)
             sync(path.parent)
-    except OSError as error:
+    except BaseException as error:
+        if not isinstance(error, OSError) and not is_panic(error):
+            raise
         raise TexthashError(f"{path} could not be written: {error}", "make room or give access, then again.") from error
     finally:
         if partial != path:
@@ -213,7 +215,7 @@ def write_shard(
 
 def is_written(path: Path) -> bool:
     """Whether a whole shard is there."""
-    return is_published(path, _MANIFEST)
+    return is_published(path, MANIFEST)
 
 
 def read_manifest(path: Path) -> ShardManifest:
@@ -222,30 +224,20 @@ def read_manifest(path: Path) -> ShardManifest:
     Raises:
         TexthashError: no shard there, a manifest that is broken, or of a later version of texthash.
     """
+    file, remedy = path / MANIFEST, "restore it from a copy, or build again."
     try:
-        record = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        record = read_record(file, remedy)
     except FileNotFoundError:
         raise TexthashError(f"there is no shard at {path}.", "restore it, or build the index again.") from None
-    except ValueError as error:
-        raise TexthashError(
-            f"{path / _MANIFEST} is broken: {error}", "restore it from a copy, or build again."
-        ) from None
-    found = record.get("format") if isinstance(record, dict) else None
+    found = record.get("format")
     if found not in READABLE:
         newer = isinstance(found, int) and found > FORMAT_VERSION
         raise TexthashError(
             f"{path} has index format {found!r}, this version reads {FORMAT_VERSION}.",
             "upgrade texthash." if newer else "build the index again.",
         )
-    del record["format"]
-    names = {field.name for field in fields(ShardManifest)} - ({"vectors"} if found < FORMAT_VERSION else set())
-    if set(record) != names:
-        raise TexthashError(
-            f"{path / _MANIFEST} does not have the fields of format {found}: "
-            f"{', '.join(sorted(names ^ set(record)))} missing or unknown.",
-            "restore it from a copy, or build again.",
-        )
-    return ShardManifest(**{**record, "vectors": Vectors.of_record(record.get("vectors"))})
+    made = typed(_Record, record, file, remedy)
+    return ShardManifest(**{field.name: getattr(made, field.name) for field in fields(ShardManifest)})
 
 
 def read_index(index: Path) -> list[ShardManifest]:
@@ -286,12 +278,12 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
         session = lance.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
         options = storage_options(path)
         dataset = lance.dataset(str(path / DOCUMENTS), version=version, session=session, storage_options=options)
-    except (ValueError, OSError) as error:
+    except BaseException as error:
+        if not (isinstance(error, (ValueError, OSError, RuntimeError, pa.ArrowException)) or is_panic(error)):
+            raise
         what = "" if version is None else f" in version {version}"
-        raise TexthashError(
-            f"{path / DOCUMENTS} cannot be opened{what}: {error}", "restore the shard, or build the index again."
-        ) from None
-    missing = [field.name for field in schema(bits) if field.name not in dataset.schema.names]
+        raise TexthashError(f"{path / DOCUMENTS} cannot be opened{what}: {error}", REMEDY) from error
+    missing = [field.name for field in schema(bits) if field.name not in (KNOWN, *dataset.schema.names)]
     if missing:
         raise TexthashError(f"{path} has no column {', '.join(missing)}.", "build the index again.")
     kind = dataset.schema.field("code").type
@@ -299,6 +291,18 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
         raise ModelMismatchError(
             f"{path} holds codes of type {kind}, its manifest says {bits} bits.", "restore the shard, or build again."
         )
+    return dataset
+
+
+def check_version(path: Path, version: int, bits: int) -> lance.LanceDataset:
+    """Open a version of a shard whose files all have the digests that are recorded of them.
+
+    Raises:
+        TexthashError: naming what is missing or damaged.
+    """
+    known = check_manifest(path, version)
+    dataset = open_documents(path, version, bits)
+    check_files(path, files_of(dataset), known)
     return dataset
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
-from texthash.index.storage.arrow_schema import CONTENT, with_codes
+from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
 from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
@@ -183,8 +183,9 @@ def _rows(corpus: PreparedCorpus, index: Path, bits: int, vectors: Vectors | Non
             here = slice(row, row + table.num_rows)
             numbers = pa.array(np.arange(number, number + table.num_rows))
             content = table.select(CONTENT.names[1:]).add_column(0, "number", numbers)
-            coded = with_codes(content, codes[here], None if kept is None else kept[here])
-            yield from coded.combine_chunks().to_batches()
+            # Preparation leaves documents without a known word out.
+            coded = Coded(codes[here], vectors=None if kept is None else kept[here])
+            yield from with_codes(content, coded).combine_chunks().to_batches()
             row += table.num_rows
             number += table.num_rows
         _check_whole(split, row)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
-from texthash.index.storage.arrow_schema import CONTENT, with_codes
+from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
+from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
 from texthash.index.storage.row_addresses import difference, rows_at
 from texthash.index.storage.shard_format import (
@@ -42,7 +42,7 @@ from texthash.progress import track
 if TYPE_CHECKING:
     import lance
 
-    from texthash.index.releases.release import Release
+    from texthash.index.releases.release import Release, ShardState
     from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
@@ -85,8 +85,8 @@ class Coder:
                     self._own[id_] = (_digest(text), codes[row].tobytes())
                     row += 1
 
-    def code(self, ids: list[str], texts: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.float16] | None]:
-        """Codes of documents, uint8 [N, bits / 8], and vectors, float16 [N, width], if there are to be some.
+    def code(self, ids: list[str], texts: list[str]) -> Coded:
+        """What the model makes of documents, with vectors if there are to be some.
 
         Raises:
             TexthashError: a document without text, which was put in as a code.
@@ -98,12 +98,13 @@ class Coder:
                 "put it in with its text, or take it out.",
             )
         read = self._hasher.read(texts, vectors=kind_of(self.vectors))
-        codes = self._hasher.cut(read.values)
+        codes, known = self._hasher.cut(read.values), read.known.copy()
         for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
             digest, own = self._own.get(id_, (b"", b""))
             if own and digest == _digest(text):
                 codes[row] = np.frombuffer(own, np.uint8)
-        return codes, None if read.vectors is None else read.vectors.astype(np.float16)
+                known[row] = True
+        return Coded(codes, known, None if read.vectors is None else read.vectors.astype(np.float16))
 
 
 def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder: Coder) -> Path:
@@ -144,10 +145,11 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
 
 
 def _recoded(dataset: lance.LanceDataset, coder: Coder, bits: int) -> Iterator[pa.RecordBatch]:
-    for batch in dataset.to_batches(columns=CONTENT.names, batch_size=_ROWS):
-        if batch.num_rows:
-            codes, vectors = coder.code(batch.column("id").to_pylist(), batch.column("text").to_pylist())
-            yield from with_codes(pa.Table.from_batches([batch]), codes, vectors).to_batches()
+    with reading(f"version {dataset.version} of {dataset.uri}"):
+        for batch in dataset.to_batches(columns=CONTENT.names, batch_size=_ROWS):
+            if batch.num_rows:
+                coded = coder.code(batch.column("id").to_pylist(), batch.column("text").to_pylist())
+                yield from with_codes(pa.Table.from_batches([batch]), coded).to_batches()
 
 
 @dataclass
@@ -220,6 +222,10 @@ class Transfer:
         before, after = self._source.shards[shard], current.shards[shard]
         if before == after:
             return _Written({}, [])
+        with reading(f"version {after.version} of {after.uri}"):
+            return self._changed(before, after, current)
+
+    def _changed(self, before: ShardState, after: ShardState, current: Release) -> _Written:
         old = open_documents(self._home.path(before.uri), before.version, current.bits)
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
@@ -256,7 +262,7 @@ class Transfer:
         for found, old in zip(written, held, strict=True):
             coded = self._coder.code([row["id"] for row in found.came], [row["text"] for row in found.came])
             given = [numbers[row["id"]] for row in found.came]
-            changes.append(Change(old, table_of(found.came, given, *coded)))
+            changes.append(Change(old, table_of(found.came, given, coded)))
         states = shards.change(changes, self._target, following)
         self._target = replace(self._target, shards=tuple(states), next_number=following)
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from texthash.errors import TexthashError
 from texthash.index.releases.release import Release, ShardState
 from texthash.index.storage.free_space import DiskFullError
+from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, rewind
-from texthash.index.storage.shard_format import open_documents, reading
+from texthash.index.storage.shard_format import open_documents
 from texthash.io.fsync import Synced
 
 if TYPE_CHECKING:

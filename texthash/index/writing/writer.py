@@ -25,9 +25,17 @@ from texthash.hamming.codes import check_codes
 from texthash.index.releases.publish import ReleaseMovedError, advance, prune
 from texthash.index.releases.release import Release, ShardState, list_releases, read_release, readable_releases
 from texthash.index.releases.snapshots import snapshot_releases
-from texthash.index.storage.arrow_schema import schema
+from texthash.index.storage.arrow_schema import Coded, schema
 from texthash.index.storage.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
-from texthash.index.storage.mutations import Change, compact, merge_tail, rows_by_id, rows_by_label, table_of
+from texthash.index.storage.mutations import (
+    Change,
+    compact,
+    drop_versions,
+    merge_tail,
+    rows_by_id,
+    rows_by_label,
+    table_of,
+)
 from texthash.index.storage.shard_format import shard_of, width_of
 from texthash.index.writing.writable_shards import WritableShards
 from texthash.index.writing.writer_lock import Fence
@@ -136,6 +144,8 @@ class IndexWriter:
         documents: Sequence[IndexDocument],
         codes: NDArray[np.uint8],
         vectors: NDArray[np.floating] | None = None,
+        *,
+        known: NDArray[np.bool_] | None = None,
     ) -> Written:
         """Put documents in; one whose id is there replaces the old one and keeps its number.
 
@@ -143,6 +153,8 @@ class IndexWriter:
             documents: With ids that are all different.
             codes: Their codes by the model of the release, uint8 [N, bits / 8].
             vectors: Those that the index keeps, [N, width], of length 1; None where it keeps none.
+            known: Whether the model knows a word of each document, bool [N]; None: of all of them. Without one a
+                document is kept, and is no neighbour of anything.
 
         Raises:
             ModelMismatchError: codes or vectors of another width, or none where the index keeps them.
@@ -151,7 +163,7 @@ class IndexWriter:
             TexthashError: an id twice; or the write failed, and nothing of it is to be seen.
         """
         check_codes(codes, self.release.bits)
-        kept = self._checked(vectors, len(documents))
+        coded = Coded(codes, known, self._checked(vectors, len(documents)))
         _check_documents(documents, len(codes))
         shards = len(self.release.shards)
         mine: list[list[int]] = [[] for _ in range(shards)]
@@ -172,8 +184,7 @@ class IndexWriter:
             def rows_of(shard: int) -> pa.Table:
                 chosen = [documents[row] for row in mine[shard]]
                 given = [numbers[document.id] for document in chosen]
-                some = None if kept is None else kept[mine[shard]]
-                return table_of([asdict(document) for document in chosen], given, codes[mine[shard]], some)
+                return table_of([asdict(document) for document in chosen], given, coded.at(mine[shard]))
 
             self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
             return Written(self.release, len(documents), new_ids)
@@ -313,9 +324,7 @@ class IndexWriter:
                     named[shard].add(state.version)
 
         def free(shard: int, dataset: lance.LanceDataset) -> None:
-            unnamed = {found["version"] for found in dataset.versions()} - named[shard]
-            if unnamed:
-                dataset.cleanup_old_versions(versions=sorted(unnamed), delete_unverified=True)
+            drop_versions(dataset, named[shard])
 
         self._shards.each(free)
 

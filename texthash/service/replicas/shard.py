@@ -15,7 +15,7 @@ from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import CURRENT, list_releases, read_release
 from texthash.index.rescoring import Rescoring, scores_of
-from texthash.index.shard import Shard
+from texthash.index.shard import Shard, StoredCode
 from texthash.paths import Home, resolve_home
 from texthash.service.metrics import ShardMetrics
 from texthash.service.replicas.release_cache import Pinned
@@ -102,7 +102,7 @@ class ShardServer:
         shard = await self._shards.get(release)
         return await asyncio.to_thread(lambda: [shard.documents(numbers, fields) for numbers, fields in wanted])
 
-    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, bytes]:
+    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
         """Stored codes of those ids that this shard holds."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.codes_of, ids)

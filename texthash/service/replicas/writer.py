@@ -33,12 +33,14 @@ class Upsert:
         content: Of the release for which they were encoded; one of another has no use for them.
         documents: With ids that are all different.
         codes: uint8 [N, bits / 8].
+        known: Whether the model knows a word of each, bool [N].
         vectors: float32 [N, width], if the index keeps some.
     """
 
     content: Content
     documents: tuple[IndexDocument, ...]
     codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
     vectors: NDArray[np.float32] | None = None
 
 
@@ -73,11 +75,13 @@ class Done:
         release: Name of the release that holds it.
         documents: How many it wrote or deleted.
         new: How many of them the index did not hold before.
+        unknown: Of how many of them the model knows no word.
     """
 
     release: str
     documents: int
     new: int = 0
+    unknown: int = 0
 
 
 class WriterServer:
@@ -181,10 +185,16 @@ class WriterServer:
             documents,
             np.concatenate([upsert.codes for upsert in upserts]),
             np.concatenate(vectors) if vectors else None,
+            known=np.concatenate([upsert.known for upsert in upserts]),
         )
         return [
-            Done(written.release.name, len(u.documents), sum(d.id in written.new_ids for d in u.documents))
-            for u in upserts
+            Done(
+                written.release.name,
+                len(upsert.documents),
+                sum(document.id in written.new_ids for document in upsert.documents),
+                int((~upsert.known).sum()),
+            )
+            for upsert in upserts
         ]
 
 

@@ -53,14 +53,21 @@ def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
         responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed"),
     )
     async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
-        """A document whose id is there is replaced. The answer comes when the write is on disk; searches see it at most
+        """A document whose id is there is replaced. One without a word that the model knows is kept and counted, and no
+        search finds it until it has such a word. The answer comes when the write is on disk; searches see it at most
         half a second later, or before the answer with `?wait=true`."""
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
         made = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
         done, release = await editor.upsert(made, wait)
         audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
-        return UpsertReply(upserted=done.documents, new=done.new, release=release.name, index_version=release.version)
+        return UpsertReply(
+            upserted=done.documents,
+            new=done.new,
+            without_known_words=done.unknown,
+            release=release.name,
+            index_version=release.version,
+        )
 
     @app.post(
         "/v1/documents/delete",

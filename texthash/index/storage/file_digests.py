@@ -1,0 +1,227 @@
+"""Size and SHA-256 of every file of a shard, kept beside them, so that damage is found wherever it is.
+
+    shard-0000/digests/
+      00000000000000000007.json   {"format": 1, "files": {"documents.lance/data/x.lance": [2228, "ab.."], ...}, ...}
+
+Files of a shard never change once they are written. Each commit adds a record of the files that it added, named after
+the version; when the shard is tidied, one record of the files that are left takes the place of all. A shard that was
+written by an earlier version of texthash has no records, or only those of its newer files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from texthash.errors import TexthashError
+from texthash.index.storage.lance_errors import reading
+from texthash.io.atomic import side_by_side, write_text
+from texthash.io.records import read_record, sealed, typed
+from texthash.paths import place
+
+if TYPE_CHECKING:
+    import lance
+
+DOCUMENTS = "documents.lance"
+_FOLDER = "digests"
+_FORMAT = 1
+_REMEDY = "restore a backup, or `texthash index rollback` to a release that is whole."
+_BLOCK = 2**20
+
+
+class FileDigest(NamedTuple):
+    """Size in bytes, and SHA-256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+Digests = Mapping[str, FileDigest]
+
+
+@dataclass(frozen=True)
+class _Record:
+    format: int
+    files: dict[str, FileDigest]
+
+
+def files_of(dataset: lance.LanceDataset) -> set[str]:
+    """The files that a version of a shard consists of, relative to the directory of the shard.
+
+    Not among them are Lance's own notes on past commits, from which nothing is read, and the shard's
+    ``manifest.json``, which is sealed.
+    """
+    with reading(f"version {dataset.version} of {dataset.uri}"):
+        found = {manifest_of(dataset.version)}
+        for fragment in dataset.get_fragments():
+            found.update(f"{DOCUMENTS}/data/{file.path}" for file in fragment.metadata.files)
+            deletions = fragment.deletion_file()
+            if deletions is not None:
+                found.add(f"{DOCUMENTS}/{deletions}")
+        root = _shard_of(dataset)
+        for index in dataset.list_indices():
+            folder = f"{DOCUMENTS}/_indices/{index['uuid']}"
+            found.update(f"{folder}/{file.name}" for file in (root / folder).iterdir())
+    return found
+
+
+def manifest_of(version: int) -> str:
+    """Where Lance keeps the manifest of a version: the newest comes first by name."""
+    return f"{DOCUMENTS}/_versions/{2**64 - 1 - version:020d}.manifest"
+
+
+def record_added(before: set[str], after: lance.LanceDataset) -> None:
+    """Record the files that a commit added to those that :func:`files_of` gave before it."""
+    record(_shard_of(after), files_of(after) - before, after.version)
+
+
+def record(shard: Path, files: Collection[str], version: int) -> None:
+    """Keep size and digest of files that were just written under the name of a version."""
+    _write(shard, {name: _measured(shard / name) for name in sorted(files)}, version)
+
+
+def add_missing(shard: Path, dataset: lance.LanceDataset) -> int:
+    """Record files of a version that have no digest yet, as they are now; gives how many."""
+    known = recorded(shard)
+    missing = files_of(dataset) - known.keys()
+    if missing:
+        measured = {name: _measured(shard / name) for name in sorted(missing)}
+        _write(shard, {**known, **measured}, dataset.version)
+    return len(missing)
+
+
+def tidy(shard: Path, version: int) -> None:
+    """Join the records into one, of the files that are still there."""
+    records = _records(shard)
+    if len(records) < 2:
+        return
+    there = {name: digest for name, digest in recorded(shard).items() if (shard / name).exists()}
+    _write(shard, there, version)
+    for path in records:
+        if path.name != _name(version):
+            path.unlink(missing_ok=True)
+
+
+def recorded(shard: Path) -> dict[str, FileDigest]:
+    """What is known of the files of a shard, by name; nothing for one without records.
+
+    Raises:
+        TexthashError: a record is damaged.
+    """
+    while True:
+        try:
+            parts = list(side_by_side(_read, _records(shard)))
+        except FileNotFoundError:  # its writer has joined the records meanwhile
+            continue
+        return {name: digest for part in parts for name, digest in part.items()}
+
+
+def check_files(shard: Path, files: Iterable[str], known: Digests) -> int:
+    """Compare files with what is recorded of them; gives how many have no record.
+
+    Raises:
+        TexthashError: naming files that are missing or damaged.
+    """
+    names = sorted(files)
+    problems = side_by_side(lambda name: _problem(shard / name, known.get(name)), names)
+    _refuse(shard, [f"{name} {problem}" for name, problem in zip(names, problems, strict=True) if problem])
+    return sum(name not in known for name in names)
+
+
+def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
+    """Compare only the sizes, without reading. Errors as :func:`check_files`."""
+    names = sorted(name for name in files if name in known)
+    sizes = side_by_side(lambda name: _size(shard / name), names)
+    _refuse(
+        shard,
+        [
+            f"{name} {'is missing' if size is None else f'has {size} bytes instead of {known[name].bytes}'}"
+            for name, size in zip(names, sizes, strict=True)
+            if size != known[name].bytes
+        ],
+    )
+
+
+def check_manifest(shard: Path, version: int) -> Digests:
+    """Before a version is opened, compare its manifest, which is read first; gives all that is recorded.
+
+    Errors as :func:`check_files`.
+    """
+    known = recorded(shard)
+    check_files(shard, {manifest_of(version)} & known.keys(), known)
+    return known
+
+
+def check_opened(shard: Path, dataset: lance.LanceDataset, known: Digests) -> None:
+    """Compare the sizes of all files of a version, and the bytes of those that say which rows are deleted.
+
+    Errors as :func:`check_files`.
+    """
+    files = files_of(dataset) & known.keys()
+    check_sizes(shard, files, known)
+    check_files(shard, [name for name in files if name.startswith(f"{DOCUMENTS}/_deletions/")], known)
+
+
+def _refuse(shard: Path, damaged: list[str]) -> None:
+    if damaged:
+        more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        raise TexthashError(f"{shard} is damaged: {', '.join(damaged[:3])}{more}.", _REMEDY)
+
+
+def _problem(path: Path, known: FileDigest | None) -> str:
+    try:
+        if known is None:
+            return "" if path.exists() else "is missing"
+        found = _measured(path)
+    except FileNotFoundError:
+        return "is missing"
+    if found.bytes != known.bytes:
+        return f"has {found.bytes} bytes instead of {known.bytes}"
+    return "" if found == known else "has other bytes than were written"
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return int(path.stat().st_size)
+    except FileNotFoundError:
+        return None
+
+
+def _measured(path: Path) -> FileDigest:
+    size, total = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            size += len(block)
+            total.update(block)
+    return FileDigest(size, total.hexdigest())
+
+
+def _shard_of(dataset: lance.LanceDataset) -> Path:
+    uri = dataset.uri
+    return place(uri.removeprefix("file://")).parent
+
+
+def _name(version: int) -> str:
+    return f"{version:020d}.json"
+
+
+def _records(shard: Path) -> list[Path]:
+    return sorted((shard / _FOLDER).glob("*.json"), key=str)
+
+
+def _read(path: Path) -> dict[str, FileDigest]:
+    found = typed(_Record, read_record(path, _REMEDY), path, _REMEDY)
+    if found.format != _FORMAT:
+        raise TexthashError(f"{path} has format {found.format}, this version reads {_FORMAT}.", "upgrade texthash.")
+    return found.files
+
+
+def _write(shard: Path, files: Digests, version: int) -> None:
+    if not files:
+        return
+    path = shard / _FOLDER / _name(version)
+    write_text(path, json.dumps(sealed({"format": _FORMAT, "files": {n: list(d) for n, d in files.items()}})))

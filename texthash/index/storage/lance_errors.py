@@ -1,0 +1,60 @@
+"""Errors of Lance as errors of texthash, which name the dataset."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import pyarrow as pa
+
+from texthash.errors import TexthashError
+
+if TYPE_CHECKING:
+    import lance
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# Lance gives the number of an operating system's error in its text alone.
+_NO_SPACE = re.compile(rf"\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)")
+REMEDY = "`texthash index verify` names what is damaged; restore the index from a backup, or build it again."
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise what Lance finds wrong with a file as a TexthashError that names the dataset.
+
+    A full or closed disk stays the OSError that it is. Damage may also make Lance panic: that exception derives from
+    BaseException, so it would pass every handler.
+    """
+    try:
+        yield
+    except TexthashError:
+        raise
+    except BaseException as error:
+        if not (isinstance(error, (OSError, ValueError, RuntimeError, pa.ArrowException)) or is_panic(error)):
+            raise
+        if isinstance(error, OSError) and (error.errno is not None or _NO_SPACE.search(str(error))):
+            raise
+        raise TexthashError(f"{what} cannot be read: {error}", REMEDY) from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an exception is a panic of Rust code, whose class cannot be imported."""
+    return any((kind.__module__, kind.__name__) == ("pyo3_runtime", "PanicException") for kind in type(error).__mro__)
+
+
+def naming_dataset(
+    function: Callable[Concatenate[lance.LanceDataset, P], T],
+) -> Callable[Concatenate[lance.LanceDataset, P], T]:
+    """Decorate a function of a dataset so that its errors are those of :func:`reading`."""
+
+    @wraps(function)
+    def named(dataset: lance.LanceDataset, *args: P.args, **kwargs: P.kwargs) -> T:
+        with reading(f"version {dataset.version} of {dataset.uri}"):
+            return function(dataset, *args, **kwargs)
+
+    return named
