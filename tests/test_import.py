@@ -1,4 +1,4 @@
-"""Importing the package is light, and so is each of its first rooms."""
+"""Importing the package is light, and so is each of its first rooms, the client, and the help of the command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,56 @@ import lance
 import pytest
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "matplotlib", "numba")
+# What a client needs no part of: it runs where the other dependencies of texthash may be missing.
+# (rich is not among them: httpx imports it where it is installed.)
+OF_A_SERVER = (
+    *HEAVY,
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "lance",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "omegaconf",
+    "typer",
+)
+
+
+def loaded(code: str) -> set[str]:
+    """Names of all modules that a program has loaded when it ends."""
+    ending = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    done = subprocess.run([sys.executable, "-c", f"{ending}\n{code}"], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("module", ["texthash", "texthash.config", "texthash.paths", "texthash.progress"])
-def test_nothing_heavy_is_imported(module):
-    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_nothing_heavy_is_imported(module: str) -> None:
+    assert loaded(f"import {module}").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("code", ["import texthash", "from texthash.client import Client, AsyncClient"])
+def test_a_client_needs_nothing_of_a_server(code: str) -> None:
+    assert loaded(code).isdisjoint(OF_A_SERVER)
+
+
+def test_a_client_imports_three_rooms() -> None:
+    rooms = {
+        name.split(".")[1] for name in loaded("from texthash.client import Client") if name.startswith("texthash.")
+    }
+    assert rooms == {"api", "client", "errors"}
+
+
+def test_wire_types_import_pydantic_alone() -> None:
+    found = loaded("import texthash.api.requests, texthash.api.answers, texthash.api.problems")
+    assert {name.split(".")[1] for name in found if name.startswith("texthash.")} == {"api"}
+    assert found.isdisjoint((*OF_A_SERVER, "httpx"))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["search", "--help"], ["index", "--help"]])
+def test_help_is_light(words: list[str]) -> None:
+    code = f"from texthash.cli import main; main({words!r})"
+    assert loaded(code).isdisjoint((*HEAVY, "numpy", "scipy", "pyarrow", "lance", "fastapi", "httpx"))
 
 
 def test_no_private_call_of_lance():

@@ -31,7 +31,15 @@ Rescore = Annotated[
     ),
 ]
 Oversample = Annotated[int, typer.Option(min=1, max=100, help="How many times the limit are ordered again.")]
-Service = Annotated[str | None, typer.Option("--service", help="URL of a service to ask; none: this process searches.")]
+Service = Annotated[
+    str | None,
+    typer.Option(
+        "--service",
+        metavar="URL|none",
+        help="Service that searches; none: this process. Default: the service that serves this state directory, if one "
+        "answers, else this process.",
+    ),
+]
 
 
 @index_app.command("build")
@@ -90,17 +98,19 @@ def search(
 ) -> None:
     """Search what is released. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`
 
-    In this process or through a service; both answer alike, with --json in the form of the service: a query without a
-    known word has no hits.
+    Through a service or in this process, which loads the model first; both answer alike, with --json in the form of the
+    service: a query without a known word has no hits.
     """
-    if service is None:
-        answer = _search_here(query, limit, release, plan, rescore, oversample)
+    from texthash.cli import remote
+
+    wanted = remote.Wanted(query, limit, plan, rescore, oversample)
+    if service in (None, "none"):
+        found = remote.search_nearby(resolve_home(), wanted) if service is None and release == "current" else None
+        answer = _search_here(query, limit, release, plan, rescore, oversample) if found is None else found
     elif release != "current":
         raise UsageError(f"--release {release} and --service were given.", "a service answers from what it serves.")
     else:
-        from texthash.cli.remote import search as search_there
-
-        answer = search_there(service, query, limit, plan, rescore, oversample)
+        answer = remote.search(service, wanted)
     if as_json:
         emit(answer)
         return
@@ -156,8 +166,22 @@ def _found(
         rescored = search_rescored(opened.shards, code, values, limit, kind=rescore, oversample=oversample, plan=plan)
         found, shards = rescored.hits, rescored.shards
         scores = [{"score": float(score)} for score in rescored.scores[0]]
-    hits = []
-    for distance, number, shard, score in zip(found.distances[0], found.numbers[0], shards[0], scores, strict=True):
-        document = opened.shards[int(shard)].documents([int(number)], ["title", "text", "labels"])[0]
-        hits.append({"id": document.pop("id"), "distance": int(distance), **score, "document": document})
+    places = [(int(shard), int(number)) for shard, number in zip(shards[0], found.numbers[0], strict=True)]
+    documents = _documents(opened, places)
+    hits = [
+        {"id": document.pop("id"), "distance": int(distance), **score, "document": document}
+        for distance, score, document in zip(found.distances[0], scores, documents, strict=True)
+    ]
     return {"plan": found.plans[0], "candidates": int(found.candidates[0]), "hits": hits}
+
+
+def _documents(opened: OpenRelease, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Documents by shard and number, in this order; each shard is read once."""
+    numbers: dict[int, list[int]] = {}
+    for shard, number in places:
+        numbers.setdefault(shard, []).append(number)
+    read = {
+        shard: iter(opened.shards[shard].documents(wanted, ["title", "text", "labels"]))
+        for shard, wanted in numbers.items()
+    }
+    return [next(read[shard]) for shard, _ in places]

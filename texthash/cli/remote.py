@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.errors import TexthashError
@@ -11,12 +12,15 @@ from texthash.index.writing.writer_lock import IndexHeldError
 from texthash.progress import say, track
 
 if TYPE_CHECKING:
+    from texthash.api.answers import Info
     from texthash.client import Client
     from texthash.corpora.document import Document
     from texthash.corpora.readers.rows import Table
+    from texthash.paths import Home
 
 # What the braces and commas around the documents of a request take at most, beside the documents.
 _AROUND_BYTES = 100
+_NEARBY_TIMEOUT_S = 10.0
 
 
 def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
@@ -38,26 +42,75 @@ def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], 
             return there(client)
 
 
-def search(
-    url: str,
-    query: str,
-    limit: int,
-    plan: Literal["auto", "flat", "mih"],
-    rescore: Literal["none", "asymmetric", "float"],
-    oversample: int,
-) -> dict[str, Any]:
-    """The answer of a service to one text."""
+@dataclass(frozen=True)
+class Wanted:
+    """A search of the command line; members as those of :meth:`texthash.client.Client.search`."""
+
+    query: str
+    limit: int
+    plan: Literal["auto", "flat", "mih"]
+    rescore: Literal["none", "asymmetric", "float"]
+    oversample: int
+
+
+def search(url: str, wanted: Wanted) -> dict[str, Any]:
+    """Search through a service.
+
+    Raises:
+        ServiceError: the service refused.
+        TexthashError: no service answers there.
+    """
     from texthash.client import Client
 
     with Client(url) as client:
-        reply = client.search(
-            query,
-            limit=limit,
-            fields=("title", "text", "labels"),
-            plan=plan,
-            rescore=rescore,
-            oversample=oversample,
-        )
+        return _answer(client, wanted)
+
+
+def search_nearby(home: Home, wanted: Wanted) -> dict[str, Any] | None:
+    """Search through the service that serves a state directory.
+
+    Returns:
+        None where there is no such service, or it does not answer or refuses; it is said why if one was expected.
+    """
+    from texthash.index.releases.release import read_release
+    from texthash.index.writing.writer_lock import service_of
+
+    address = service_of(home, read_release(home).index_uri)
+    if address is None:
+        return None
+    from texthash.client import Client
+
+    try:
+        with Client(address, timeout_s=_NEARBY_TIMEOUT_S, retries=0) as client:
+            if not _is_ours(home, client.info()):
+                say(f"the service at {address} serves another index; searching in this process")
+                return None
+            return _answer(client, wanted)
+    except TexthashError as error:
+        say(f"{error.problem.rstrip('.')}; searching in this process")
+        return None
+
+
+def _is_ours(home: Home, served: Info) -> bool:
+    """Whether a service serves a release of this state directory: another may have taken the port of one that ended."""
+    from texthash.index.releases.release import read_release
+
+    try:
+        ours = read_release(home, served.release.name)
+    except TexthashError:  # the name is that of another directory's release, or it was dropped since
+        return False
+    return (ours.created, ours.model_digest) == (served.release.created, served.model.digest)
+
+
+def _answer(client: Client, wanted: Wanted) -> dict[str, Any]:
+    reply = client.search(
+        wanted.query,
+        limit=wanted.limit,
+        fields=("title", "text", "labels"),
+        plan=wanted.plan,
+        rescore=wanted.rescore,
+        oversample=wanted.oversample,
+    )
     (found,) = reply.results
     searched = {"plan", "candidates"} if found.known_words else set()
     return {

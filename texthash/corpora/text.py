@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.config import Edition
+from texthash.corpora.stop_words import ENGLISH
 from texthash.errors import CorpusError, UsageError
 from texthash.io.ragged import filtered, indptr_of
 
@@ -113,11 +114,7 @@ class Analyzer:
 
     @cached_property
     def _stop_set(self) -> frozenset[str]:
-        if self.stop_words is None:
-            return frozenset()
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        return frozenset(ENGLISH_STOP_WORDS)
+        return frozenset() if self.stop_words is None else ENGLISH
 
     @cached_property
     def _stem(self) -> Callable[[str], str] | None:

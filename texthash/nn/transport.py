@@ -14,7 +14,6 @@ A loss over several workers passes gathered codes and a prior batch that all of 
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from texthash.nn.matching import squared_distances
@@ -31,6 +30,8 @@ def assigned_distance(codes: Tensor, prior: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and needed in training alone
+
     cost = squared_distances(codes.detach().float(), prior.detach().float())
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     matched = prior[torch.from_numpy(columns).to(prior.device)]

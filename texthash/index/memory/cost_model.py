@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from texthash.hamming import kernels
 from texthash.hamming._threads import worth
@@ -97,6 +96,8 @@ class CostModel:
     @classmethod
     def measure(cls, tables: Tables, bits: int) -> CostModel:
         """Measure the costs of an index, in well under a second for 10 million codes."""
+        from scipy.optimize import nnls  # a fifth of a second to import, which one search alone does not need
+
         words = tables.words
         rows = words.shape[1]
         sample = np.linspace(0, rows - 1, min(_SAMPLE, rows)).astype(np.int64)

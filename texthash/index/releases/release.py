@@ -25,7 +25,6 @@ from annotated_types import MinLen
 from pydantic import StringConstraints
 
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
-from texthash.index.shard import Shard
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
 from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_record, sealed, typed
@@ -33,6 +32,7 @@ from texthash.paths import STORE_VARIABLE
 from texthash.progress import say
 
 if TYPE_CHECKING:
+    from texthash.index.shard import Shard
     from texthash.models.hasher import Hasher
     from texthash.paths import Home
 
@@ -174,6 +174,8 @@ class Release:
             number: Which shard.
             opened: A shard that is open; if it is this one in another version, only what differs is read.
         """
+        from texthash.index.shard import Shard  # and with it the kernels, which one who reads a record does not need
+
         self.check_shard(home, number)
         state = self.shards[number]
         path = home.path(state.uri)

@@ -28,6 +28,25 @@ class IndexHeldError(TexthashError):
         self.address = address
 
 
+def service_of(home: Home, index: str) -> str | None:
+    """URL of the service that signed as writer of an index last; it may have ended since. None: there was none.
+
+    Args:
+        home: State directory.
+        index: Directory or URI of the index, as its release names it.
+    """
+    try:
+        signed = json.loads(_lock_file(home, index).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # nobody wrote yet, or somebody is about to sign
+        return None
+    address = signed.get("address") if isinstance(signed, dict) else None
+    return address if isinstance(address, str) else None
+
+
+def _lock_file(home: Home, index: str) -> Path:
+    return home.root / "locks" / f"{Path(index).name}.writer"
+
+
 class Fence:
     """The right to write to an index, held from :meth:`take` to :meth:`leave`.
 
@@ -37,7 +56,7 @@ class Fence:
     """
 
     def __init__(self, home: Home, index: str) -> None:
-        self._path = home.root / "locks" / f"{Path(index).name}.writer"
+        self._path = _lock_file(home, index)
         self._descriptor: int | None = None
 
     def take(self, address: str | None = None) -> None:
