@@ -77,7 +77,7 @@ def _ensure_token(path: Path) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
         os.link(partial, path)
     except FileExistsError:
