@@ -23,7 +23,7 @@ from probes import HOST, Failure, answers, answers_port, fresh, require_free, sa
 
 from texthash.cluster import LOOPBACK
 from texthash.errors import TexthashError
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.private import use_token
 from texthash.service import haproxy
 from texthash.service.ports import free_port
@@ -105,7 +105,7 @@ class Local:
         for port, option in ((self.port, "--port"), (self.mlflow_port, "--mlflow-port")):
             require_free(port, option)
         say("Ray head: starting")
-        Home(self.home).make()
+        StateDir(self.home).make()
         self._prepare_scratch()
         mark = f"quickstart-{uuid.uuid4().hex}"
         dashboard_port = free_port()

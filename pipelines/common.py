@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from texthash.cli.output import present
-from texthash.cli.running import tell
+from texthash.cli.output import print_auto
+from texthash.cli.running import report_error
 from texthash.cli.utf8 import ensure_utf8
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
 from texthash.logging import show
 from texthash.methods.registry import resolved
-from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, Home, is_address, resolve_home
-from texthash.progress import say
+from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, StateDir, is_address, resolve_home
+from texthash.progress import log_line
 
 # Set by Ray for the entry point of a submitted job, whose working directory is a throw-away copy.
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -42,7 +42,7 @@ def bare_parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Config, Home], Any]) -> int:
+def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Config, StateDir], Any]) -> int:
     """Parse, read the configuration, and go on as :func:`finish`."""
     arguments = options.parse_intermixed_args()
 
@@ -65,19 +65,19 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
     try:
         result = main()
     except KeyboardInterrupt:
-        say("interrupted; the same command goes on where this one ended")
+        log_line("interrupted; the same command goes on where this one ended")
         return 130
     except Exception as error:
-        failed = tell(error, verbose)
+        failed = report_error(error, verbose)
         if failed is None:
             raise
         return failed
     if result is not None:
-        present(result)
+        print_auto(result)
     return 0
 
 
-def state(named: str | None) -> Home:
+def state(named: str | None) -> StateDir:
     """The state directory. A job has no directory that a person started it in, so there the default is another.
 
     Raises:
@@ -93,14 +93,14 @@ def state(named: str | None) -> Home:
                 )
         if not chosen:
             chosen = str(Path.home() / ".texthash")
-            say(f"{HOME_VARIABLE} is not set for this job: state goes to {chosen}")
+            log_line(f"{HOME_VARIABLE} is not set for this job: state goes to {chosen}")
     return resolve_home(chosen)
 
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
     """Say when a step begins, and how long it took."""
-    say(f"== {name}")
+    log_line(f"== {name}")
     started = time.monotonic()
     yield
-    say(f"== {name}: {time.monotonic() - started:.1f} s")
+    log_line(f"== {name}: {time.monotonic() - started:.1f} s")

@@ -14,14 +14,14 @@ from typing import Any
 from common import parser, run, step
 
 from texthash.config import Config
-from texthash.experiments.experiment import Study, corpus_of
+from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import find_model
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     model = find_model(home, arguments.model)
-    study = Study(model.config, home, corpus_of(model, home))
+    study = Experiment(model.config, home, corpus_of(model, home))
     with step(f"evaluate {model.name}"):
         found = study.evaluate(model, test=arguments.test)
         page = study.report([model], model.run)

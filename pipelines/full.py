@@ -22,11 +22,11 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.finish import finish
-from texthash.experiments.experiment import Study, prepare
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.experiments.experiment import Experiment, prepare
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.service.foreground import foreground
-from texthash.service.haproxy import fast_form
+from texthash.service.haproxy import haproxy_environment
 from texthash.tracking import open_store
 from texthash.tracking.links import runs_page
 
@@ -34,10 +34,10 @@ STDOUT = sys.stdout
 _SERVER = "http://127.0.0.1:5000"  # where the command that is printed, and deploy/quickstart.sh, put MLflow by default
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> None:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
     started = time.monotonic()
     open_store(config.tracking, home)
-    with fast_form(), cluster() as local:
+    with haproxy_environment(), cluster() as local:
         check_shared(home.root, home.store)
         if not arguments.no_serve:
             # Serve reads its settings when it is imported, which is now.
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> None:
             check_address(config.service)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
-        study = Study(config, home, corpus)
+        study = Experiment(config, home, corpus)
         found = None
         if config.tuning.trials:
             with step("search"):
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> None:
         if not arguments.no_serve and local:
             with foreground(summary["url"]):
                 _print(summary, arguments.json)
-                say(f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
+                log_line(f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
         else:
             _print(summary, arguments.json)
 

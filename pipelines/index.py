@@ -17,15 +17,15 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.release_model import make_release, register
-from texthash.experiments.experiment import Study, corpus_of
+from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import find_model
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     model = find_model(home, arguments.model)
     merged = model.config.derive(tracking=config.tracking, index=config.index)
-    study = Study(merged, home, corpus_of(model, home))
+    study = Experiment(merged, home, corpus_of(model, home))
     with cluster(), step(f"index {model.name}"):
         check_shared(home.root, home.store)
         return asdict(make_release(study, model, register(study, model)))

@@ -16,10 +16,10 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.experiments.experiment import prepare
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     with cluster(), step("prepare"):
         check_shared(home.store)
         corpus = prepare(config, home, distributed=True)

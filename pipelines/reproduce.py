@@ -31,9 +31,9 @@ from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
-from texthash.experiments.experiment import Study, prepare
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.experiments.experiment import Experiment, prepare
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import commit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,14 +111,14 @@ def _main(arguments: argparse.Namespace) -> None:
         left = [cell for cell in cells(arguments.table) if cell.key in rows and not rows[cell.key][VALIDATION]]
     else:
         left = [cell for cell in cells(arguments.table) if cell.key not in rows]
-    say(f"{len(left)} cells to run, {len(rows)} rows in {RESULTS.name}")
+    log_line(f"{len(left)} cells to run, {len(rows)} rows in {RESULTS.name}")
     if arguments.dry_run:
         for cell in left:
             print(*cell.key)
         return
     home, corpora = state(arguments.home), dict[tuple[str, str], PreparedCorpus]()
     for number, cell in enumerate(left, start=1):
-        say(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
+        log_line(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
         edition = cell.key[:2]
         if edition not in corpora:
             corpora[edition] = prepare(cell.config, home, distributed=False)
@@ -126,8 +126,8 @@ def _main(arguments: argparse.Namespace) -> None:
         _write(cell.key, figures(cell, home, corpora[edition], test=not arguments.validation))
 
 
-def _figures(cell: Cell, home: Home, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
-    study = Study(cell.config, home, corpus)
+def _figures(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
+    study = Experiment(cell.config, home, corpus)
     model = study.train(cell.seed)
     found = study.evaluate(model, test=test)
     validation = {VALIDATION: f"{found['validation'].metrics['p_at_100']:.4f}"}
@@ -145,7 +145,7 @@ def _figures(cell: Cell, home: Home, corpus: PreparedCorpus, *, test: bool) -> d
     }
 
 
-def _reference(cell: Cell, home: Home, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
+def _reference(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
     k = cell.config.evaluation.k
     validation = {VALIDATION: f"{float_cosine_reference(corpus, k, 'validation'):.4f}"}
     if not test:

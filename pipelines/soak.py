@@ -27,8 +27,8 @@ from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release, releases_path
-from texthash.paths import Home
-from texthash.service.haproxy import fast_form
+from texthash.paths import StateDir
+from texthash.service.haproxy import haproxy_environment
 
 _REPLICA = "ServeReplica:texthash:"
 _QUERIES = 500
@@ -36,12 +36,12 @@ _WORDS = 8
 _MIB = 2**20
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     release = read_release(home)
     shard = release.open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _QUERIES)][:_QUERIES]
     queries = [" ".join(found["text"].split()[:_WORDS]) for found in shard.documents(numbers, ["text"])]
-    with fast_form(), cluster():
+    with haproxy_environment(), cluster():
         from texthash.service.run import serve_release  # Serve reads its settings when it is imported
 
         url = serve_release(home, config.service)

@@ -15,18 +15,18 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.experiments.experiment import Study, prepare
-from texthash.paths import Home
+from texthash.experiments.experiment import Experiment, prepare
+from texthash.paths import StateDir
 from texthash.tracking import open_store
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     open_store(config.tracking, home)
     with cluster():
         check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
-        study = Study(config, home, corpus)
+        study = Experiment(config, home, corpus)
         models = []
         with study.start("train") as parent, step("train"):
             for seed in config.seeds:

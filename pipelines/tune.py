@@ -19,14 +19,14 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.finish import finish
-from texthash.experiments.experiment import Study, prepare
-from texthash.paths import Home
+from texthash.experiments.experiment import Experiment, prepare
+from texthash.paths import StateDir
 from texthash.tracking import open_store
 from texthash.tuning.cost_estimate import cost
 from texthash.tuning.spaces import check_sweep, describe
 
 
-def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     check_sweep(config)
     if arguments.dry_run:
         space = describe(config)
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace, config: Config, home: Home) -> dict[str,
         check_shared(home.root, home.store)
         with step("prepare"):
             corpus = prepare(config, home, distributed=True)
-        study = Study(config, home, corpus)
+        study = Experiment(config, home, corpus)
         with step("search"):
             parent, found = study.search()
         with step("train, evaluate, release"):

@@ -21,7 +21,7 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.logging import show
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 pytest_plugins = ("tests.time_limits",)
 
@@ -87,7 +87,7 @@ def small_config(small_rows: Path) -> CorpusConfig:
 @pytest.fixture(scope="session")
 def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
-    return PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path_factory.mktemp("home"))))
+    return PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path_factory.mktemp("home"))))
 
 
 @pytest.fixture(scope="session")

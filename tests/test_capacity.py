@@ -8,7 +8,7 @@ import pytest
 
 from texthash.capacity import Demand, Rates, calibrate, keep_rates, kept_rates, plan
 from texthash.errors import TexthashError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 RATES = Rates(bits=64, scan_ns=0.5, batch_ns=0.1, machine="a test", measured="2026-01-01")
 DEMAND = Demand(documents=1_000_000_000, qps=1000, replicas=2, latency_ms=110, node_memory_gib=64, node_cores=16)
@@ -59,7 +59,7 @@ def test_what_cannot_be_is_refused(change: dict, message: str) -> None:
 
 def test_this_machine_is_measured_and_remembered(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("texthash.capacity._PROBE_BYTES", 1 << 22)
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     assert kept_rates(home, 64) is None
     rates = calibrate(64)
     assert min(rates.batch_ns, rates.scan_ns) > 0

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from texthash.cli.output import show
+from texthash.cli.output import print_table
 from texthash.config import Config
 from texthash.doctor import examine
 from texthash.experiments.trained_models import EpochNotes
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def test_corpora_as_json_have_the_fields_that_others_rely_on(cli):
 
 
 def test_a_table_gives_counts_whole_and_marks_what_it_cuts(capsys):
-    show([{"figure": "documents", "count": 26856.0, "share": 0.123456, "text": "words " * 40}], as_json=False)
-    show([{"check": "corpora", "found": "name " * 200}], as_json=False)
+    print_table([{"figure": "documents", "count": 26856.0, "share": 0.123456, "text": "words " * 40}], as_json=False)
+    print_table([{"check": "corpora", "found": "name " * 200}], as_json=False)
     _, row, _, finding = capsys.readouterr().out.splitlines()
     assert row.split()[:3] == ["documents", "26856", "0.1235"]
     assert row.rstrip().endswith("words words…")
@@ -305,7 +305,7 @@ def test_doctor_finds_this_machine_well(cli):
 
 def test_doctor_names_what_is_wrong_and_the_remedy(tmp_path):
     config = Config.model_validate({"tracking": {"uri": "http://127.0.0.1:9"}, "corpus": {"data_dir": "/nowhere"}})
-    wrong = {finding.check: finding for finding in examine(config, Home(tmp_path)) if finding.state == "wrong"}
+    wrong = {finding.check: finding for finding in examine(config, StateDir(tmp_path)) if finding.state == "wrong"}
     assert set(wrong) == {"mlflow store", "corpora"}
     assert all(finding.remedy for finding in wrong.values())
 

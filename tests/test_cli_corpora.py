@@ -20,7 +20,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import Download
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.readers import agnews
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 CONTENT = b"what is fetched" * 1000
 Cli = Callable[..., tuple[int, str, str]]
@@ -32,12 +32,12 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
+def home(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")
 
 
 @pytest.fixture
-def cli(home: Home, monkeypatch: pytest.MonkeyPatch, run_cli) -> Cli:
+def cli(home: StateDir, monkeypatch: pytest.MonkeyPatch, run_cli) -> Cli:
     """Runs one command; gives its exit status, stdout and stderr."""
     for name in ("TEXTHASH_DATA", "TEXTHASH_STORE"):
         monkeypatch.delenv(name, raising=False)
@@ -70,7 +70,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Downl
     thread.join()
 
 
-def test_show_says_all_that_is_known_before_a_file_is_there(cli: Cli, home: Home) -> None:
+def test_show_says_all_that_is_known_before_a_file_is_there(cli: Cli, home: StateDir) -> None:
     status, out, _ = cli("show", "reuters", "--json")
     facts = json.loads(out)
     assert status == 0
@@ -96,7 +96,7 @@ def test_show_names_the_files_at_hand(cli: Cli, tmp_path: Path) -> None:
     assert json.loads(out)["files"] == [{"path": str(tmp_path / "agnews_part.jsonl.gz"), "bytes": 200_000}]
 
 
-def test_show_has_the_card_of_each_prepared_edition(cli: Cli, home: Home, small_config: CorpusConfig) -> None:
+def test_show_has_the_card_of_each_prepared_edition(cli: Cli, home: StateDir, small_config: CorpusConfig) -> None:
     path = prepare_locally(small_config, home)
     (home.corpus("small", "broken")).mkdir()
     (home.corpus("small", "broken") / "manifest.json").write_text("{")
@@ -135,7 +135,7 @@ def test_errors_say_what_to_do(cli: Cli, arguments: list[str], status: int, says
 
 
 def test_terms_are_shown_and_agreed_to_before_anything_is_fetched(
-    cli: Cli, home: Home, published: Download, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, home: StateDir, published: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     status, out, err = cli("fetch", "agnews")

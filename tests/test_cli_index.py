@@ -14,19 +14,19 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture
-def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path) -> Home:
-    found = Home(tmp_path / "home")
+def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path) -> StateDir:
+    found = StateDir(tmp_path / "home")
     model = Path(shutil.copytree(small_hasher, found.root / "models" / "itq"))
     publish(found, model, build_index(model, small_corpus.path, found, shards=2))
     return found
 
 
 @pytest.fixture
-def cli(home: Home, monkeypatch: pytest.MonkeyPatch, run_cli):
+def cli(home: StateDir, monkeypatch: pytest.MonkeyPatch, run_cli):
     """Runs one command; gives its exit status, stdout and stderr."""
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
     return run_cli
@@ -37,7 +37,7 @@ def rows(path: Path, *documents: dict) -> str:
     return str(path)
 
 
-def test_documents_go_in_are_found_and_go_out(cli, home: Home, tmp_path: Path) -> None:
+def test_documents_go_in_are_found_and_go_out(cli, home: StateDir, tmp_path: Path) -> None:
     before = read_release(home).documents
     file = rows(
         tmp_path / "more.jsonl",
@@ -64,7 +64,7 @@ def test_documents_go_in_are_found_and_go_out(cli, home: Home, tmp_path: Path) -
     assert json.loads(cli("index", "compact")[1])["documents"] == before
 
 
-def test_a_snapshot_is_taken_restored_and_dropped(cli, home: Home) -> None:
+def test_a_snapshot_is_taken_restored_and_dropped(cli, home: StateDir) -> None:
     some = json.loads(cli("search", "sparse matrix", "--limit", "1", "--json")[1])["hits"][0]["id"]
     assert json.loads(cli("index", "snapshot", "all")[1])["release"] == "r000001"
     cli("index", "delete", some)
@@ -76,7 +76,7 @@ def test_a_snapshot_is_taken_restored_and_dropped(cli, home: Home) -> None:
     assert json.loads(cli("index", "snapshots", "--json")[1]) == []
 
 
-def test_codes_go_out_and_come_back(cli, home: Home, tmp_path: Path) -> None:
+def test_codes_go_out_and_come_back(cli, home: StateDir, tmp_path: Path) -> None:
     file = str(tmp_path / "codes.parquet")
     exported = json.loads(cli("index", "export", file)[1])["exported"]
     assert exported == read_release(home).documents
@@ -95,7 +95,7 @@ WORDS = "sort the values of an array"
 
 
 @pytest.mark.parametrize("apart", [1, 999, 2_300])
-def test_an_id_twice_is_refused_whole_however_far_apart(cli, home: Home, tmp_path: Path, apart: int) -> None:
+def test_an_id_twice_is_refused_whole_however_far_apart(cli, home: StateDir, tmp_path: Path, apart: int) -> None:
     release = read_release(home)
     documents = [{"id": f"new/{number}", "text": WORDS} for number in range(2_500)]
     documents[100 + apart]["id"] = documents[100]["id"]
@@ -122,7 +122,7 @@ def test_an_id_twice_is_refused_whole_however_far_apart(cli, home: Home, tmp_pat
     ],
 )
 def test_a_wrong_row_anywhere_is_named_and_nothing_is_written(
-    cli, home: Home, tmp_path: Path, change: dict, says: str
+    cli, home: StateDir, tmp_path: Path, change: dict, says: str
 ) -> None:
     release = read_release(home)
     documents = [{"id": f"new/{number}", "text": WORDS} for number in range(2_300)]
@@ -136,7 +136,7 @@ def test_a_wrong_row_anywhere_is_named_and_nothing_is_written(
 
 
 def test_a_writing_that_ends_early_says_how_far_it_came_and_can_be_repeated(
-    cli, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli, home: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = read_release(home).documents
     file = rows(tmp_path / "more.jsonl", *({"id": f"new/{number}", "text": WORDS} for number in range(1_300)))
@@ -158,7 +158,7 @@ def test_a_writing_that_ends_early_says_how_far_it_came_and_can_be_repeated(
     assert (done["upserted"], done["new"], done["documents"]) == (1_300, 300, before + 1_300)
 
 
-def test_the_columns_of_the_text_are_chosen_as_for_the_corpus(cli, home: Home, tmp_path: Path) -> None:
+def test_the_columns_of_the_text_are_chosen_as_for_the_corpus(cli, home: StateDir, tmp_path: Path) -> None:
     file = tmp_path / "more.tsv"
     file.write_text("key\ttitle\tbody\nmine\tEigenvalues\tof a sparse matrix\n")
     columns = ["--text-column", "title", "--text-column", "body", "--id-column", "key"]
@@ -174,7 +174,7 @@ def test_the_columns_of_the_text_are_chosen_as_for_the_corpus(cli, home: Home, t
     assert shown.count("Eigenvalues") == 1, "the title is shown once"
 
 
-def test_a_held_index_is_not_written_to(cli, home: Home) -> None:
+def test_a_held_index_is_not_written_to(cli, home: StateDir) -> None:
     with IndexWriter.open(home):
         status, _, said = cli("index", "delete", "x")
     assert status == 1

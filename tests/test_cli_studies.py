@@ -104,8 +104,8 @@ def test_a_sweep_that_cannot_be_is_refused_before_anything_is_made(cli, tmp_path
     sweep = ("tune", "nash", "--trials", "3", "--dry-run")
     for words, message in (
         (("tuning.space.learning_rate.log=[0.1,0.01]",), "tuning.space.learning_rate"),
-        (("evaluation.choose_by=mapp",), "did you mean 'map'?"),
-        (("evaluation.choose_by=ndcg_at_7",), "ndcg_at_100"),
+        (("evaluation.selection_metric=mapp",), "did you mean 'map'?"),
+        (("evaluation.selection_metric=ndcg_at_7",), "ndcg_at_100"),
         (("tuning.trials=0",), "searches nothing"),
         (("tuning.scheduler=ashah",), "tuning.scheduler"),
     ):
@@ -123,7 +123,7 @@ def test_a_sweep_that_cannot_be_is_refused_before_anything_is_made(cli, tmp_path
 def test_a_study_cannot_choose_by_a_metric_that_does_not_exist(cli, file):
     values = yaml.safe_load(file.read_text())
     other = file.with_name("metric.yaml")
-    other.write_text(yaml.safe_dump({**values, "settings": {"evaluation": {"choose_by": "presicion"}}}))
+    other.write_text(yaml.safe_dump({**values, "settings": {"evaluation": {"selection_metric": "presicion"}}}))
     status, _, err = cli("study", "run", str(other))
     assert status == 2
-    assert "evaluation.choose_by=presicion: there is no such metric" in err
+    assert "evaluation.selection_metric=presicion: there is no such metric" in err

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from texthash.errors import CorpusError, UsageError, exit_status, explained, nearest_name
+from texthash.errors import CorpusError, UsageError, as_user_error, exit_status, nearest_name
 
 
 def test_a_full_disk_is_explained_however_deep_it_lies():
@@ -14,7 +14,7 @@ def test_a_full_disk_is_explained_however_deep_it_lies():
         except OSError as inner:
             raise RuntimeError("writing failed") from inner
     except RuntimeError as outer:
-        known = explained(outer)
+        known = as_user_error(outer)
     assert known is not None
     assert "the disk is full" in known.problem
     assert known.remedy
@@ -22,7 +22,7 @@ def test_a_full_disk_is_explained_however_deep_it_lies():
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_place_that_cannot_be_written_is_explained(number):
-    known = explained(OSError(number, "closed", "/data/x"))
+    known = as_user_error(OSError(number, "closed", "/data/x"))
     assert known is not None
     assert "/data/x" in known.problem
     assert "TEXTHASH_HOME" in known.remedy
@@ -30,9 +30,9 @@ def test_a_place_that_cannot_be_written_is_explained(number):
 
 def test_the_projects_own_error_is_itself_and_a_fault_of_ours_is_not_explained():
     own = CorpusError("a", "b")
-    assert explained(own) is own
-    assert explained(ValueError("x")) is None
-    assert explained(OSError(errno.ENOENT, "no such file")) is None
+    assert as_user_error(own) is own
+    assert as_user_error(ValueError("x")) is None
+    assert as_user_error(OSError(errno.ENOENT, "no such file")) is None
 
 
 def test_wrong_use_has_a_status_of_its_own():

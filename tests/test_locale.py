@@ -17,21 +17,21 @@ from pathlib import Path
 from texthash.config import CorpusConfig, TrainingConfig, EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.preparation.steps import prepare_locally
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import fit
 
 assert sys.getfilesystemencoding() == "ascii"
 root = Path(sys.argv[1])
-corpus = PreparedCorpus.open(prepare_locally(CorpusConfig(name="cjk", path=str(root / "rows.jsonl")), Home(root)))
+corpus = PreparedCorpus.open(prepare_locally(CorpusConfig(name="cjk", path=str(root / "rows.jsonl")), StateDir(root)))
 hasher = Hasher.of(fit(build("lsh", corpus.shape, 8), corpus.train, TrainingConfig()).method, corpus)
 again = Hasher.load(hasher.save(root / "model"))
 assert (again.encode_split(corpus.validation) == hasher.encode_split(corpus.validation)).all()
-evaluation = Protocol(corpus, EvaluationConfig(k=2)).evaluate_validation(hasher)
+evaluation = EvaluationProtocol(corpus, EvaluationConfig(k=2)).evaluate_validation(hasher)
 report([ReportedRun("lsh", Evaluation.load(evaluation.save(root / "evaluation")))]).save(root / "report")
 print(ascii(sorted(again.vocabulary.terms)))
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.cli.output import present
+from texthash.cli.output import print_auto
 
 FIGURES = {f"p_at_{k}": k / 16 for k in range(1, 13)}
 SUMMARY = {
@@ -34,13 +34,13 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "80")
     file = Terminal()
-    present(SUMMARY, file)
+    print_auto(SUMMARY, file)
     return [line.split() for line in file.getvalue().splitlines()]
 
 
 def test_another_program_reads_json() -> None:
     file = io.StringIO()
-    present(SUMMARY, file)
+    print_auto(SUMMARY, file)
     assert json.loads(file.getvalue()) == json.loads(json.dumps(SUMMARY, default=str))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 Start = Callable[..., subprocess.Popen[str]]
 TRAIN = ("train", "itq", "--bits", "16")
@@ -86,5 +86,5 @@ def test_the_state_directory_is_closed_to_others(start: Start, tmp_path: Path) -
 def test_a_state_directory_that_was_made_by_the_person_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir(mode=0o755)
     (tmp_path / "home").chmod(0o755)
-    Home(tmp_path / "home").make()
+    StateDir(tmp_path / "home").make()
     assert (tmp_path / "home").stat().st_mode & 0o777 == 0o755

@@ -22,7 +22,7 @@ from texthash.hamming.codes import check_bits
 from texthash.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _PROBE_BYTES = 1 << 27  # more than any cache
 _PROBE_BATCH = 64
@@ -166,10 +166,10 @@ def plan(demand: Demand, rates: Rates) -> Plan:
 def calibrate(bits: int) -> Rates:
     """Measure the rates of this machine; takes a few seconds and 300 MB."""
     from texthash.hamming.codes import to_words
-    from texthash.hamming.kernels import top_k, warm
+    from texthash.hamming.kernels import top_k, warmup
 
     check_bits(bits)
-    warm(bits)
+    warmup(bits)
     width = bits // 8
     rng = np.random.default_rng(0)
     rows = _PROBE_BYTES // (8 * math.ceil(bits / 64))
@@ -192,7 +192,7 @@ def calibrate(bits: int) -> Rates:
     )
 
 
-def kept_rates(home: Home, bits: int) -> Rates | None:
+def kept_rates(home: StateDir, bits: int) -> Rates | None:
     """What :func:`keep_rates` kept for codes of this width; None if nothing."""
     path = _path(home, bits)
     try:
@@ -203,7 +203,7 @@ def kept_rates(home: Home, bits: int) -> Rates | None:
         raise TexthashError(f"{path} is broken: {error}", "measure again with --calibrate.") from None
 
 
-def keep_rates(home: Home, rates: Rates) -> None:
+def keep_rates(home: StateDir, rates: Rates) -> None:
     """Keep measured rates for later plans."""
     home.make()
     path = _path(home, rates.bits)
@@ -237,5 +237,5 @@ def _machine() -> str:
         return platform.processor() or platform.machine()
 
 
-def _path(home: Home, bits: int) -> Path:
+def _path(home: StateDir, bits: int) -> Path:
     return home.root / "calibration" / f"{bits}.json"

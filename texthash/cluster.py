@@ -20,7 +20,7 @@ import psutil
 from texthash.errors import TexthashError
 from texthash.private import scratch, use_token
 from texthash.processes import adopt_orphans, alive, command_of, descendants, end, has_open, name_of
-from texthash.progress import say, warn
+from texthash.progress import log_line, warn
 
 _OBJECT_STORE_BYTES = 500_000_000
 _ADDRESS = "RAY_ADDRESS"
@@ -152,7 +152,7 @@ def _start_local(earlier: set[psutil.Process]) -> str:
             f"run it again when the machine is less busy; see that memory, open files (ulimit -n) and {temporary} have "
             f"room. {temporary}/session_latest/logs says more.",
         ) from error
-    say(f"ray: started a local cluster of {max(2, cores)} CPUs")
+    log_line(f"ray: started a local cluster of {max(2, cores)} CPUs")
     return str(started.address_info["session_dir"])
 
 
@@ -170,7 +170,7 @@ def _end_leftovers(temporary: Path) -> None:
         if "".join(command_of(process)[:1]).startswith("ray::") and has_open(process, dead)
     ]
     if left:
-        say(f"ray: ending {len(left)} processes of a cluster whose program was killed")
+        log_line(f"ray: ending {len(left)} processes of a cluster whose program was killed")
         end(left)
 
 

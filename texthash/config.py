@@ -35,7 +35,7 @@ from pydantic import (
 
 from texthash.api.answers import VectorKind
 from texthash.errors import UsageError, nearest_name
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.uri import without_secrets
 
 S = TypeVar("S", bound="Section")
@@ -259,7 +259,7 @@ class EvaluationConfig(Section):
         min_length=1,
         description="cuts at which the main figure is drawn; those beyond the number of documents are left out",
     )
-    choose_by: str | None = Field(
+    selection_metric: str | None = Field(
         None,
         description="the metric on validation by which epochs, trials and champions are chosen, such as map or "
         "ndcg_at_100; null: p_at_<k>, in a pair corpus recall_at_<k>",
@@ -288,7 +288,7 @@ class TrackingConfig(Section):
     def _one_spelling(cls, value: Any) -> Any:
         if value != "better":
             return value
-        say("tracking.promote=better is written tracking.promote=if_better")
+        log_line("tracking.promote=better is written tracking.promote=if_better")
         return "if_better"
 
 

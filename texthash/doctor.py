@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from texthash.config import Config
-from texthash.errors import TexthashError, explained
-from texthash.paths import Home
+from texthash.errors import TexthashError, as_user_error
+from texthash.paths import StateDir
 
 State = Literal["ok", "warning", "wrong"]
 _DISK_GIB = 5.0
@@ -33,7 +33,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(config: Config, home: Home) -> list[Finding]:
+def examine(config: Config, home: StateDir) -> list[Finding]:
     """All checks, in the order in which a person would mend things."""
     checks: list[Callable[[], list[Finding]]] = [
         _python,
@@ -101,7 +101,7 @@ def _memory() -> list[Finding]:
     return [Finding("memory", state, f"{free:.1f} GiB free", "" if state == "ok" else "end other programs.")]
 
 
-def _disk(home: Home) -> list[Finding]:
+def _disk(home: StateDir) -> list[Finding]:
     place = next(path for path in (home.root, *home.root.parents) if path.exists())
     free = shutil.disk_usage(place).free / 2**30
     if not os.access(place, os.W_OK):
@@ -111,7 +111,7 @@ def _disk(home: Home) -> list[Finding]:
     return [Finding("disk", state, f"{free:.0f} GiB free for {home.root}", remedy)]
 
 
-def _store(home: Home) -> list[Finding]:
+def _store(home: StateDir) -> list[Finding]:
     """Whether prepared corpora can be written where they lie apart from the state directory."""
     if home.store_name is None:
         return []
@@ -127,7 +127,7 @@ def _store(home: Home) -> list[Finding]:
 
 def _wrong(check: str, error: Exception) -> Finding:
     """What a person can mend; a fault of ours is raised again."""
-    known = explained(error)
+    known = as_user_error(error)
     if known is None and isinstance(error, OSError):
         known = TexthashError(str(error), "make the directory or bucket, or give access to it.")
     if known is None:
@@ -162,7 +162,7 @@ def _ray() -> list[Finding]:
     return [Finding("cluster", "ok", found)]
 
 
-def _tracking(config: Config, home: Home) -> list[Finding]:
+def _tracking(config: Config, home: StateDir) -> list[Finding]:
     from texthash.tracking import check_store
 
     if config.tracking.uri is None and not home.root.exists():
@@ -173,7 +173,7 @@ def _tracking(config: Config, home: Home) -> list[Finding]:
         return [Finding("mlflow store", "wrong", error.problem, error.remedy)]
 
 
-def _unsent(home: Home) -> list[Finding]:
+def _unsent(home: StateDir) -> list[Finding]:
     """Runs that wait for a tracking server; nothing to say where there are none."""
     from texthash.tracking import Outbox
 
@@ -184,11 +184,11 @@ def _unsent(home: Home) -> list[Finding]:
     return [Finding("unsent runs", "warning", found, "start the MLflow server, then `texthash sync`.")]
 
 
-def _corpora(config: Config, home: Home) -> list[Finding]:
-    from texthash.corpora.catalog import at_hand, records
+def _corpora(config: Config, home: StateDir) -> list[Finding]:
+    from texthash.corpora.catalog import available, records
 
     try:
-        there = [name for name in records() if at_hand(name, config.corpus.data_dir, home)]
+        there = [name for name in records() if available(name, config.corpus.data_dir, home)]
         prepared = sorted("/".join(path.parts[-3:-1]) for path in _manifests(home))
     except Exception as error:  # noqa: BLE001  (raised again unless a person can mend it)
         return [_wrong("corpora", error)]
@@ -197,11 +197,11 @@ def _corpora(config: Config, home: Home) -> list[Finding]:
     return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]
 
 
-def _manifests(home: Home) -> list[Path]:
+def _manifests(home: StateDir) -> list[Path]:
     return list((home.store / "corpora").glob("*/[!.]*/manifest.json"))
 
 
-def _release(home: Home) -> list[Finding]:
+def _release(home: StateDir) -> list[Finding]:
     from texthash.index.releases.release import current_name, read_release
 
     try:

@@ -48,7 +48,7 @@ def exit_status(error: TexthashError) -> int:
     return 2 if isinstance(error, UsageError) else 1
 
 
-def explained(error: BaseException) -> TexthashError | None:
+def as_user_error(error: BaseException) -> TexthashError | None:
     """The error that a person is meant to read: this one, or a disk or store behind it that is full, closed or out
     of reach; None for a fault of ours."""
     cause: BaseException | None = error

@@ -21,7 +21,7 @@ CACHE_VARIABLE = "TEXTHASH_CACHE"
 
 
 @dataclass(frozen=True)
-class Home:
+class StateDir:
     """The layout of the state.
 
     Both places are always absolute, so that a job on another node, whose working directory is a throw-away copy, finds
@@ -42,8 +42,8 @@ class Home:
 
     @property
     def store(self) -> Path:
-        """Where prepared corpora and indexes are; see :func:`place`."""
-        return place(self.store_name) if self.store_name else self.root
+        """Where prepared corpora and indexes are; see :func:`as_path`."""
+        return as_path(self.store_name) if self.store_name else self.root
 
     def path(self, name: str) -> Path:
         """The place that a record names: an address, an absolute path, or one relative to the state directory.
@@ -53,7 +53,7 @@ class Home:
         """
         if ".." in Path(name).parts:
             raise UsageError(f"{name} leads out of the directory in which it has to be.", "name a place below it.")
-        return place(name) if is_address(name) else self.root / name
+        return as_path(name) if is_address(name) else self.root / name
 
     @property
     def downloads(self) -> Path:
@@ -81,7 +81,7 @@ class Home:
         return self.store / "corpora" / name / edition
 
 
-def resolve_home(root: str | Path | None = None) -> Home:
+def resolve_home(root: str | Path | None = None) -> StateDir:
     """Find the state directory: the argument, else TEXTHASH_HOME, else ``.texthash`` where the person started.
 
     TEXTHASH_STORE names the store, if it is apart. An object-store address as state directory stands for the store;
@@ -94,14 +94,14 @@ def resolve_home(root: str | Path | None = None) -> Home:
     chosen = root or os.environ.get(HOME_VARIABLE) or ".texthash"
     store = os.environ.get(STORE_VARIABLE)
     if is_address(chosen):
-        address = str(place(chosen))
-        if store and str(place(store)) != address:
+        address = str(as_path(chosen))
+        if store and str(as_path(store)) != address:
             raise UsageError(
                 f"{HOME_VARIABLE}={chosen} and {STORE_VARIABLE}={store} are two stores.",
                 f"name the store in {STORE_VARIABLE} alone, and a directory in {HOME_VARIABLE}.",
             )
-        return Home(Path.home() / ".texthash" / "stores" / _as_name(address), address)
-    return Home(_directory(chosen, HOME_VARIABLE), str(_directory(store, STORE_VARIABLE)) if store else None)
+        return StateDir(Path.home() / ".texthash" / "stores" / _as_name(address), address)
+    return StateDir(_directory(chosen, HOME_VARIABLE), str(_directory(store, STORE_VARIABLE)) if store else None)
 
 
 def node_cache() -> Path:
@@ -112,7 +112,7 @@ def node_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "texthash"
 
 
-def place(name: str | Path) -> Path:
+def as_path(name: str | Path) -> Path:
     """A directory or file, made absolute; or, for an address, its ``UPath``.
 
     ``UPath`` (of universal_pathlib) is no :class:`pathlib.Path`, but has the same methods: ``path / "name"``,
@@ -149,7 +149,7 @@ def is_address(name: str | Path) -> bool:
 
 
 def _directory(chosen: str | Path, variable: str) -> Path:
-    path = place(chosen)
+    path = as_path(chosen)
     if isinstance(path, Path) and path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file, not a directory.", f"set {variable} to a directory.")
     return path

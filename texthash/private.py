@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from texthash.errors import TexthashError, UsageError
-from texthash.progress import say
+from texthash.progress import log_line
 
 AUTH_MODE = "RAY_AUTH_MODE"
 _TOKEN, _TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
@@ -69,7 +69,7 @@ def _ensure_token(path: Path) -> None:
         found = path.stat()
         if found.st_mode & _OTHERS and found.st_uid == os.getuid():
             path.chmod(0o600)
-            say(f"{path} could be read by other users; it is now closed to them")
+            log_line(f"{path} could be read by other users; it is now closed to them")
         return
     except FileNotFoundError:
         pass

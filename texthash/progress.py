@@ -17,7 +17,7 @@ T = TypeVar("T")
 _LINE_EVERY_SECONDS = 5.0
 
 
-def say(message: str) -> None:
+def log_line(message: str) -> None:
     """Report one line of progress."""
     logger.info("%s", message)
 
@@ -54,7 +54,7 @@ def track(
         if (now := time.monotonic()) - last >= _LINE_EVERY_SECONDS:
             last = now
             many = f", {counted:,} documents" if documents else ""
-            say(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({_speed(counted, now - begin)})")
+            log_line(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({_speed(counted, now - begin)})")
 
 
 def _on_terminal(
@@ -120,7 +120,7 @@ def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | No
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
             of = f" of {megabytes(total)}" if total else ""
-            say(f"{label}: {megabytes(done)}{of}, {megabytes((done - before) / (now - begin))}/s")
+            log_line(f"{label}: {megabytes(done)}{of}, {megabytes((done - before) / (now - begin))}/s")
 
 
 def megabytes(count: float) -> str:

@@ -32,8 +32,8 @@ from probes import HOST, tool  # noqa: E402
 
 from tests.service.browser import Page, browse, chromium_path  # noqa: E402
 from texthash.errors import TexthashError  # noqa: E402
-from texthash.paths import Home, resolve_home  # noqa: E402
-from texthash.progress import say  # noqa: E402
+from texthash.paths import StateDir, resolve_home  # noqa: E402
+from texthash.progress import log_line  # noqa: E402
 from texthash.service.ports import free_port  # noqa: E402
 
 WIDTH, HEIGHT = 1280, 720
@@ -58,7 +58,7 @@ def main() -> int:
     arguments = options.parse_args()
     executable = chromium_path()
     if executable is None:
-        say("error: there is no Chromium; install it (apt-get install chromium) and run this again.")
+        log_line("error: there is no Chromium; install it (apt-get install chromium) and run this again.")
         return 1
     try:
         arguments.into.mkdir(parents=True, exist_ok=True)
@@ -71,12 +71,12 @@ def main() -> int:
         with _server(home) as address, browse(executable) as page:
             _take(page, address, experiment, study, model, arguments.into)
     except (TexthashError, AssertionError) as error:
-        say(f"error: {error}")
+        log_line(f"error: {error}")
         return 1
     return 0
 
 
-def _subjects(home: Home) -> tuple[str, str, str]:
+def _subjects(home: StateDir) -> tuple[str, str, str]:
     """The experiment and the run of the newest finished search, and the name under which its model is registered."""
     client = MlflowClient(home.tracking_uri, home.tracking_uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
@@ -95,7 +95,7 @@ def _subjects(home: Home) -> tuple[str, str, str]:
 
 
 @contextmanager
-def _server(home: Home) -> Iterator[str]:
+def _server(home: StateDir) -> Iterator[str]:
     """MLflow over the store of a state directory."""
     port = free_port()
     command = [tool("mlflow"), "server", "--host", HOST, "--port", str(port), "--workers", "1"]
@@ -217,7 +217,7 @@ def _picture(page: Page, path: Path, expected: str) -> None:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise TexthashError(f"{path} has {size:,} bytes.", f"take fewer than {COLOURS} colours.")
-    say(f"{path}: {size / 1000:.0f} kB")
+    log_line(f"{path}: {size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

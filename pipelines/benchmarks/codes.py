@@ -18,7 +18,7 @@ from texthash.io.atomic import write_array
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.training.loop import EpochReport, fit
 
 
@@ -64,7 +64,7 @@ def _prepared(source: Path, limit: int | None) -> PreparedCorpus:
 
 def _learned(prepared: PreparedCorpus, method: str, bits: int, epochs: int) -> Hasher:
     def tell(report: EpochReport) -> None:
-        say(f"{method}, {bits} bits: epoch {report.epoch} of {report.epochs}, {report.seconds:.0f} s")
+        log_line(f"{method}, {bits} bits: epoch {report.epoch} of {report.epochs}, {report.seconds:.0f} s")
 
     untrained = build(method, prepared.shape, bits)
     return Hasher.of(fit(untrained, prepared.train, TrainingConfig(epochs=epochs), on_epoch=tell).method, prepared)
@@ -74,4 +74,4 @@ def _write(hasher: Hasher, prepared: PreparedCorpus, out: Path) -> None:
     codes = np.concatenate([hasher.encode_split(prepared.split(name)) for name in SPLITS])
     write_array(out, codes)
     different = len(np.unique(codes, axis=0))
-    say(f"{len(codes):,} codes of {hasher.bits} bits in {out}, {different:,} of them different")
+    log_line(f"{len(codes):,} codes of {hasher.bits} bits in {out}, {different:,} of them different")

@@ -13,14 +13,14 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, open_release
 from texthash.index.storage.arrow_schema import Coded, with_codes
 from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 
 _FLIPPED = 0.05
 _ROWS = 8192
 
 
-def enlarge(home: Home, release: Release, documents: int, place: Path) -> Home:
+def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> StateDir:
     """Make a state directory with a release of so many documents, by the same model and in as many shards.
 
     The first ones are those of the release as they are. Each further round has them once more, under ids of its own, a
@@ -32,10 +32,10 @@ def enlarge(home: Home, release: Release, documents: int, place: Path) -> Home:
         documents: How many there are to be.
         place: Directory for the new state.
     """
-    made, shards = Home(place), len(release.shards)
+    made, shards = StateDir(place), len(release.shards)
     model = Path(shutil.copytree(home.path(release.model_uri), made.root / "models" / "enlarged"))
     rows = _rows(home, release)
-    say(f"enlarge: {rows.num_rows:,} documents to {documents:,}")
+    log_line(f"enlarge: {rows.num_rows:,} documents to {documents:,}")
     index = made.index / f"enlarged-{documents}"
     for shard in range(shards):
         identity = ShardIdentity(
@@ -51,7 +51,7 @@ def enlarge(home: Home, release: Release, documents: int, place: Path) -> Home:
     return made
 
 
-def _rows(home: Home, release: Release) -> pa.Table:
+def _rows(home: StateDir, release: Release) -> pa.Table:
     """All documents of a release with their codes, without numbers."""
     found = []
     for shard in open_release(home, release.name).shards:

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from texthash.index.releases.release import open_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 class Search(BaseModel):
@@ -28,7 +28,7 @@ class Search(BaseModel):
     fields: list[str]
 
 
-def make_app(home: Home, release: str) -> FastAPI:
+def make_app(home: StateDir, release: str) -> FastAPI:
     """All documents in memory, in the order of their numbers."""
     opened = open_release(home, release)
     documents: list[tuple[int, dict[str, Any]]] = []
@@ -62,4 +62,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     place, name, port = sys.argv[1:]
-    uvicorn.run(make_app(Home(Path(place)), name), host="127.0.0.1", port=int(port), log_level="warning")
+    uvicorn.run(make_app(StateDir(Path(place)), name), host="127.0.0.1", port=int(port), log_level="warning")

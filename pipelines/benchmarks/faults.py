@@ -20,7 +20,7 @@ from benchmarks.serving import served
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import read_release
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 # The part by the title of its process.
 PARTS = {
@@ -83,7 +83,7 @@ async def _measure(port: int, parts: list[str]) -> list[dict[str, Any]]:
 
 async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
     """Kill one part under load, go on until all is well again, and look for the writes that were acknowledged."""
-    say(f"{part}: killed under load")
+    log_line(f"{part}: killed under load")
     load = _Load(client, part)
     async with asyncio.TaskGroup() as requests:
         victim: int | None = _process(part)

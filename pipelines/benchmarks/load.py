@@ -22,7 +22,7 @@ import numpy as np
 
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 _WARM_UP_S = 2.0
 _AROUND_S = 3.0  # what is watched of the time before and after an event
@@ -31,7 +31,7 @@ _WORDS = 8
 _BODIES = 500
 
 
-def search_bodies(home: Home, release: str) -> str:
+def search_bodies(home: StateDir, release: str) -> str:
     """Searches for the first words of documents, one JSON object a line."""
     shard = read_release(home, release).open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]

@@ -32,7 +32,7 @@ from texthash.corpora.prepared.manifest import MANIFEST, Manifest, SplitCounts
 from texthash.corpora.text import Vocabulary
 from texthash.errors import TexthashError
 from texthash.io.ragged import from_arrow, indptr_of, to_arrow
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 
 _MIB = 2**20
 _ROWS = 8192
@@ -127,7 +127,7 @@ def measured(corpus: Path, method: str, bits: int, hidden: int, limit_mib: int) 
     Raises:
         TexthashError: it failed, for instance because it needed more than the limit.
     """
-    say(f"training {method} under a limit of {limit_mib} MiB")
+    log_line(f"training {method} under a limit of {limit_mib} MiB")
     child = [sys.executable, "-m", "benchmarks.memory", str(corpus), method, str(bits), str(hidden), str(limit_mib)]
     ended = subprocess.run(
         child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
@@ -141,7 +141,7 @@ def measured(corpus: Path, method: str, bits: int, hidden: int, limit_mib: int) 
 def _train(path: Path, method: str, bits: int, hidden: int, limit_mib: int) -> dict[str, Any]:
     import torch
 
-    from texthash.evaluation.protocol import Protocol
+    from texthash.evaluation.protocol import EvaluationProtocol
     from texthash.methods.registry import build
     from texthash.training.loop import fit
 
@@ -167,7 +167,7 @@ def _train(path: Path, method: str, bits: int, hidden: int, limit_mib: int) -> d
             untrained,
             corpus.train,
             TrainingConfig(epochs=1),
-            validate=Protocol(corpus, EvaluationConfig()).validator(),
+            validate=EvaluationProtocol(corpus, EvaluationConfig()).validator(),
         )
         seconds = time.perf_counter() - started
     finally:

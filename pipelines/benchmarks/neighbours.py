@@ -26,7 +26,7 @@ from texthash.corpora.catalog import open_source
 from texthash.corpora.prepared.neighbours.cosine import nearest_by_cosine
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 Weights = NDArray[np.floating[Any]]
 Engine = Callable[[csr_matrix, int, int], Weights]
@@ -46,7 +46,7 @@ def command(
     texts = list(islice(cycle(read), documents))
     matrix = TfidfVectorizer(stop_words="english", max_features=words, dtype=np.float32).fit_transform(texts)
     work = int((np.bincount(matrix.indices).astype(np.int64) ** 2).sum())
-    say(f"{documents:,} documents, {matrix.nnz:,} words in them, {work:,} multiply-adds")
+    log_line(f"{documents:,} documents, {matrix.nnz:,} words in them, {work:,} multiply-adds")
     rows: list[dict[str, Any]] = []
     for number in threads or [2]:
         found: dict[str, Weights] = {}

@@ -35,7 +35,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import rows as tables
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 
 def command(
@@ -94,7 +94,7 @@ class _Measured:
 
     def write(self, texts: Iterator[str]) -> None:
         """The rows; two stand for validation and test."""
-        say(f"writing {self.name}")
+        log_line(f"writing {self.name}")
         with self.file.open("w", encoding="utf-8") as file:
             for number, text in enumerate(texts):
                 split = ("validation", "test", "train")[min(number, 2)]
@@ -105,7 +105,7 @@ class _Measured:
     def rows(self, workers: list[int], rounds: int, peer: bool) -> list[dict[str, Any]]:
         """One for each engine and number of workers."""
         seconds = self._timed(workers, rounds, peer)
-        say(f"{self.name}: watching memory")
+        log_line(f"{self.name}: watching memory")
         return [
             {
                 "engine": engine,
@@ -130,10 +130,10 @@ class _Measured:
             with cluster(n):
                 self._ours(n)  # processes start and import
                 for turn in range(rounds):
-                    say(f"{self.name}, round {turn + 1} of {rounds}: {self.documents:,} documents, {n} workers")
+                    log_line(f"{self.name}, round {turn + 1} of {rounds}: {self.documents:,} documents, {n} workers")
                     seconds["texthash", n].append(_seconds(partial(self._ours, n)))
                     if peer:
-                        say(f"{self.name}, round {turn + 1} of {rounds}: scikit-learn")
+                        log_line(f"{self.name}, round {turn + 1} of {rounds}: scikit-learn")
                         seconds["scikit_learn", 1].append(_seconds(theirs))
         return seconds
 

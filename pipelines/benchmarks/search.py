@@ -22,7 +22,7 @@ from benchmarks.search_plot import plot as draw
 from texthash.errors import UsageError, nearest_name
 from texthash.hamming._threads import side_by_side
 from texthash.hamming.codes import check_bits, to_words
-from texthash.progress import say
+from texthash.progress import log_line
 
 _DOCUMENTS = 10_000_000
 # Queries of which an answer is compared with that of the scan; of the scan itself, with numpy's.
@@ -87,7 +87,7 @@ def _chosen(names: list[str] | None) -> list[str]:
     for name in names or BY_DEFAULT:
         package = PACKAGES.get(name)
         if package and not find_spec(package):
-            say(f"{name} is left out: {package} is not installed (pip install 'texthash[bench]')")
+            log_line(f"{name} is left out: {package} is not installed (pip install 'texthash[bench]')")
         else:
             chosen.append(name)
     return chosen
@@ -98,7 +98,7 @@ def _measure(
 ) -> list[dict[str, Any]]:
     engines = {}
     for name in names:
-        say(f"{searched.bits} bits: preparing {name}")
+        log_line(f"{searched.bits} bits: preparing {name}")
         engines[name] = ENGINES[name](searched.codes)
     words = to_words(searched.codes).reshape(-1)
     truth = ENGINES["texthash_flat"](searched.codes)
@@ -107,7 +107,7 @@ def _measure(
         judged = {name: _judged(engine, truth, searched, k) for name, engine in engines.items()}
         for count in batches:
             for used in threads:
-                say(f"{searched.bits} bits, k = {k}, {count} queries a call, {used} threads: {rounds} rounds")
+                log_line(f"{searched.bits} bits, k = {k}, {count} queries a call, {used} threads: {rounds} rounds")
                 calls: dict[str, Callable[[], Any]] = {"read_once": partial(_read_on, words, used)}
                 calls |= {
                     name: partial(_next, engine, _blocks(searched.queries, count), k, used)

@@ -15,13 +15,13 @@ import typer
 from benchmarks.reporting import JsonOption, report
 from texthash.config import Config, CorpusConfig, EvaluationConfig, TrainingConfig, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.scoring import HALVES
 from texthash.experiments.experiment import prepare
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.training.loop import fit
 
 
@@ -43,7 +43,7 @@ def command(
         for name in method or ["nash", "vdsh"]:
             curve = _curve(corpus, name, bits, TrainingConfig(epochs=epochs, patience=None, seed=seed))
             rows.append({"corpus": corpus.manifest.name, "method": name, "bits": bits, **summary(curve)})
-            say(str(rows[-1]))
+            log_line(str(rows[-1]))
     report("epochs chosen without labels", rows, json)
 
 
@@ -63,8 +63,8 @@ def summary(curve: list[tuple[float, float]]) -> dict[str, Any]:
 
 
 def _curve(corpus: PreparedCorpus, name: str, bits: int, training: TrainingConfig) -> list[tuple[float, float]]:
-    by_labels = Protocol(corpus, EvaluationConfig()).validator()
-    without = Protocol(corpus, EvaluationConfig(choose_by=HALVES)).validator()
+    by_labels = EvaluationProtocol(corpus, EvaluationConfig()).validator()
+    without = EvaluationProtocol(corpus, EvaluationConfig(selection_metric=HALVES)).validator()
     curve: list[tuple[float, float]] = []
 
     def validate(method: HashMethod) -> float:

@@ -20,8 +20,8 @@ from benchmarks.reporting import JsonOption, report
 from benchmarks.serving import served
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release
-from texthash.paths import Home, resolve_home
-from texthash.progress import say
+from texthash.paths import StateDir, resolve_home
+from texthash.progress import log_line
 from texthash.service.ports import free_port
 
 _START_S = 120.0
@@ -50,7 +50,13 @@ def command(
 
 
 def _measure(
-    home: Home, name: str, engine: list[str] | None, proxy: str, clients: list[int], seconds: float, json: str | None
+    home: StateDir,
+    name: str,
+    engine: list[str] | None,
+    proxy: str,
+    clients: list[int],
+    seconds: float,
+    json: str | None,
 ) -> None:
     bodies = search_bodies(home, name)
     rows: list[dict[str, Any]] = []
@@ -60,7 +66,7 @@ def _measure(
             raise typer.BadParameter(f"there is no engine {chosen!r}; there are {', '.join(engines)}.")
         with engines[chosen](home, name, proxy) as port:
             for count in clients:
-                say(f"{chosen}: {count} clients")
+                log_line(f"{chosen}: {count} clients")
                 rows.append({"engine": chosen, "clients": count, **search_load(port, count, seconds, bodies)})
     found = read_release(home, name)
     report(
@@ -68,12 +74,12 @@ def _measure(
     )
 
 
-def _texthash(home: Home, release: str, proxy: str) -> AbstractContextManager[int]:
+def _texthash(home: StateDir, release: str, proxy: str) -> AbstractContextManager[int]:
     return served(home, release, proxy == "haproxy")
 
 
 @contextmanager
-def _faiss(home: Home, release: str, proxy: str) -> Iterator[int]:
+def _faiss(home: StateDir, release: str, proxy: str) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:

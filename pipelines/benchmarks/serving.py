@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 from texthash.cluster import cluster
 from texthash.config import ServiceConfig
-from texthash.paths import Home
-from texthash.service.haproxy import fast_form
+from texthash.paths import StateDir
+from texthash.service.haproxy import haproxy_environment
 from texthash.service.ports import free_port
 
 
 @contextmanager
-def served(home: Home, release: str = "current", haproxy: bool = True) -> Iterator[int]:
+def served(home: StateDir, release: str = "current", haproxy: bool = True) -> Iterator[int]:
     """Serve a release on 127.0.0.1 for the block; gives the port."""
     service = ServiceConfig(port=free_port())
-    with fast_form(haproxy), cluster():
+    with haproxy_environment(haproxy), cluster():
         from ray import serve
 
         from texthash.service.run import serve_release  # Serve reads its settings when it is imported

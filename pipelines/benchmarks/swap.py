@@ -19,7 +19,7 @@ from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
 from texthash.models.hasher import digest
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 
 def command(
@@ -44,10 +44,10 @@ def command(
         bodies = search_bodies(home, "current")
         rows: list[dict[str, Any]] = []
         with served(home) as port:
-            say(f"{clients} clients search")
+            log_line(f"{clients} clients search")
             rows.append({"event": "none", **search_load(port, clients, seconds, bodies)})
             for name, event in {"promote": lambda: promote(home, hasher), "rollback": lambda: roll_back(home)}.items():
-                say(f"{clients} clients search: {name}")
+                log_line(f"{clients} clients search: {name}")
                 rows.append({"event": name, **search_load_during(port, clients, bodies, event)})
     title = f"model exchanged under load, {documents:,} documents, {current.bits} bits, {len(current.shards)} shards"
     report(title, rows, json)

@@ -28,7 +28,7 @@ from texthash.nn.estimators import gaussian_sample, straight_through_bernoulli
 from texthash.nn.priors import bernoulli_kl, gaussian_kl
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.workers import Workers
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.training.memory import keep_freed_memory
 
 Loss = Callable[[HashMethod, Tensor, Progress], Tensor]
@@ -55,7 +55,7 @@ def command(
     rows: list[dict[str, Any]] = []
     for name in names:
         _check_same_loss(name, build(name, prepared.shape, bits, _params(hidden)), prepared.train, batch_size)
-        say(f"{name}: timing {rounds} rounds of {documents} documents")
+        log_line(f"{name}: timing {rounds} rounds of {documents} documents")
         setting = Setting(corpus, name, bits, documents, hidden, batch_size, threads)
         times = _alternate(setting, rounds)
         for engine, seconds in times.items():

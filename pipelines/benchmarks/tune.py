@@ -21,10 +21,10 @@ from benchmarks.reporting import JsonOption, report
 from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.experiments.experiment import Study, prepare
+from texthash.experiments.experiment import Experiment, prepare
 from texthash.methods.registry import build, hyperparameters
-from texthash.paths import Home, resolve_home
-from texthash.progress import say
+from texthash.paths import StateDir, resolve_home
+from texthash.progress import log_line
 from texthash.training.loop import fit
 from texthash.tuning.spaces import free_space
 
@@ -66,12 +66,12 @@ def _settings(config: Path, trials: int, epochs: int) -> Config:
     return given.derive(method={"params": {**fixed, **given.method.params}})
 
 
-def _sweep(settings: Config, home: Home, corpus: PreparedCorpus, at_a_time: int) -> float:
+def _sweep(settings: Config, home: StateDir, corpus: PreparedCorpus, at_a_time: int) -> float:
     """Seconds of a sweep, whose runs are kept in a directory of their own."""
-    say(f"sweep of {settings.tuning.trials} trials, {at_a_time} at a time")
+    log_line(f"sweep of {settings.tuning.trials} trials, {at_a_time} at a time")
     settings = settings.derive(tuning={"concurrent": at_a_time, "resume": False})
     with tempfile.TemporaryDirectory(prefix="texthash-sweep-") as scratch:
-        study = Study(settings, Home(Path(scratch), str(home.store)), corpus)
+        study = Experiment(settings, StateDir(Path(scratch), str(home.store)), corpus)
         started = time.perf_counter()
         parent, _ = study.search()
         seconds = time.perf_counter() - started
@@ -81,11 +81,11 @@ def _sweep(settings: Config, home: Home, corpus: PreparedCorpus, at_a_time: int)
 
 def _loop(settings: Config, corpus: PreparedCorpus, threads: int) -> float:
     """Seconds of the same trials in this process."""
-    say(f"plain loop over {settings.tuning.trials} trials, {threads} threads")
+    log_line(f"plain loop over {settings.tuning.trials} trials, {threads} threads")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     training = settings.training.derive(epochs=settings.tuning.epochs)
-    validate = Study(settings, resolve_home(), corpus).protocol.validator()
+    validate = Experiment(settings, resolve_home(), corpus).protocol.validator()
     started = time.perf_counter()
     for trial in range(settings.tuning.trials):
         params = {**settings.method.params, _SEARCHED: 1e-3 * (1 + trial / settings.tuning.trials)}

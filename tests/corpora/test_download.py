@@ -21,8 +21,8 @@ from texthash.corpora.catalog import open_source, records
 from texthash.corpora.corpus_record import Download
 from texthash.corpora.download import fetch, retry_after
 from texthash.corpora.readers import newsgroups20
-from texthash.errors import CorpusError, explained
-from texthash.paths import DATA_VARIABLE, Home
+from texthash.errors import CorpusError, as_user_error
+from texthash.paths import DATA_VARIABLE, StateDir
 
 CONTENT = bytes(range(256)) * 4000
 OTHER = CONTENT[::-1]
@@ -342,7 +342,7 @@ def test_a_disk_that_fills_up_keeps_what_came(
         full.setattr(module, "transfer", filling)
         with pytest.raises(OSError, match="No space left") as caught:
             fetch(wanted, tmp_path)
-    assert "the disk is full" in str(explained(caught.value))
+    assert "the disk is full" in str(as_user_error(caught.value))
     assert fetch(wanted, tmp_path).read_bytes() == CONTENT
     assert server.asked[1][0] is not None, "it goes on where the disk was full"
 
@@ -389,6 +389,6 @@ def test_what_is_not_at_hand_is_fetched_unless_it_has_terms(
     wanted = replace(wanted, file=newsgroups20.ARCHIVE)
     record = replace(newsgroups20.record, downloads=(wanted,), terms=terms)
     monkeypatch.setattr(newsgroups20, "record", record)
-    source = open_source(CorpusConfig(name="20newsgroups"), Home(tmp_path))
+    source = open_source(CorpusConfig(name="20newsgroups"), StateDir(tmp_path))
     assert [file.name for file in source.files()] == ([] if terms else [newsgroups20.ARCHIVE])
     assert len(server.asked) == (0 if terms else 1)

@@ -8,7 +8,7 @@ import pytest
 
 from texthash.config import CorpusConfig
 from texthash.corpora.find_files import find_files
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 FORMS = [("a.txt", "b.txt"), ("inner/all.csv",)]
 
@@ -21,7 +21,9 @@ def put(folder: Path, *names: str) -> None:
 
 def found(folder: Path) -> list[str]:
     config = CorpusConfig(name="news", data_dir=str(folder))
-    return [path.relative_to(folder).as_posix() for path in find_files("news", FORMS, config, Home(folder / "home"))]
+    return [
+        path.relative_to(folder).as_posix() for path in find_files("news", FORMS, config, StateDir(folder / "home"))
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,16 @@ from sklearn.datasets._twenty_newsgroups import (
 )
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.catalog import at_hand, records
+from texthash.corpora.catalog import available, records
 from texthash.corpora.document import Document
 from texthash.corpora.readers import newsgroups20
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def read(folder: Path, **edition: object) -> list[Document]:
     config = CorpusConfig(name="20newsgroups", data_dir=str(folder), edition=Edition.model_validate(edition))
-    return list(newsgroups20.read(config, Home(folder)))
+    return list(newsgroups20.read(config, StateDir(folder)))
 
 
 def write(path: Path, messages: list[Document]) -> None:
@@ -53,7 +53,7 @@ def test_counts_are_the_canonical_ones(messages: list[Document]) -> None:
 
 def test_the_archive_gives_the_same_documents(messages: list[Document], tmp_path: Path) -> None:
     write(tmp_path / newsgroups20.ARCHIVE, messages[::-1])
-    assert at_hand("20newsgroups", str(tmp_path))
+    assert available("20newsgroups", str(tmp_path))
     again = read(tmp_path)
     assert [(d.id, d.text, d.labels, d.split) for d in again] == [(d.id, d.text, d.labels, d.split) for d in messages]
 
@@ -103,7 +103,7 @@ def test_what_is_not_at_hand_is_named_with_its_place(tmp_path: Path) -> None:
         CorpusError, match=r"(?s)neither 20news-bydate\.tar\.gz nor .*texthash corpora fetch 20newsgroups"
     ):
         read(tmp_path)
-    assert not at_hand("20newsgroups", str(tmp_path), Home(tmp_path))
+    assert not available("20newsgroups", str(tmp_path), StateDir(tmp_path))
 
 
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

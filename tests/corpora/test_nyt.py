@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.catalog import at_hand, open_source, records
+from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import nyt
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 FINE = sorted(nyt.PARENTS)
 META = "".join(f"{number}: {name}\n" for number, name in enumerate(FINE, start=1)) + "#train: 9221 #val: 1152 #cat: 26"
@@ -30,7 +30,7 @@ def config(folder: Path, label_set: str | None = None, kind: str = "random") -> 
 
 
 def read(folder: Path, label_set: str | None = None) -> list[Document]:
-    return list(open_source(config(folder, label_set), Home(folder / "home")).documents())
+    return list(open_source(config(folder, label_set), StateDir(folder / "home")).documents())
 
 
 def write_split(folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_edition_of_the_hashing_papers(split: Path) -> None:
 
 def test_the_tree_is_in_the_manifest(split: Path, tmp_path: Path) -> None:
     for label_set, names, parents in (("fine", FINE, nyt.PARENTS), ("coarse", sorted(set(nyt.PARENTS.values())), {})):
-        manifest = Manifest.read(prepare_locally(config(split, label_set, "given"), Home(tmp_path / label_set)))
+        manifest = Manifest.read(prepare_locally(config(split, label_set, "given"), StateDir(tmp_path / label_set)))
         assert manifest.documents == {"train": 9_221, "validation": 1_152, "test": 1_154}
         assert manifest.label_names == names
         assert manifest.label_parents == parents
@@ -157,7 +157,7 @@ def test_broken_lines_name_file_and_line(tmp_path: Path, texts: bytes, labels: b
 
 
 def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
-    assert not at_hand("nyt", str(tmp_path), Home(tmp_path))
+    assert not available("nyt", str(tmp_path), StateDir(tmp_path))
     with pytest.raises(CorpusError, match=r"(?s)nyt is not at hand.*train\.csv.*J-zin/DHIM.*WeSHClass"):
         read(tmp_path)
     assert not records()["nyt"].downloads

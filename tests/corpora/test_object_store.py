@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.catalog import at_hand, open_source
+from texthash.corpora.catalog import available, open_source
 from texthash.corpora.find_files import find_files
 from texthash.corpora.preparation.steps import prepare_locally, run
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.errors import CorpusError, explained
+from texthash.errors import CorpusError, as_user_error
 from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
-from texthash.paths import Home, place
+from texthash.paths import StateDir, as_path
 
 Contents = Callable[[Path], dict[str, str]]
 _KILLED = """
@@ -33,7 +33,7 @@ import os, signal, sys
 from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.preparation.steps import run
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 def spread(function, tasks):
     for task in tasks:
@@ -41,7 +41,7 @@ def spread(function, tasks):
         if sys.argv[1] in str(function):
             os.kill(os.getpid(), signal.SIGKILL)
 
-run(CorpusConfig.model_validate_json(sys.argv[2]), Home(Path(sys.argv[3]), sys.argv[4]), spread)
+run(CorpusConfig.model_validate_json(sys.argv[2]), StateDir(Path(sys.argv[3]), sys.argv[4]), spread)
 """
 
 
@@ -69,7 +69,7 @@ def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of an empty bucket; what this node keeps of it is kept apart."""
     monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "node"))
     address = f"s3://bucket-{uuid.uuid4().hex[:12]}"
-    place(address).mkdir()
+    as_path(address).mkdir()
     return address
 
 
@@ -82,11 +82,11 @@ def remote_contents(path: Path) -> dict[str, str]:
 def test_bytes_are_those_of_a_directory_and_nothing_else_is_left(
     bucket: str, small_corpus: PreparedCorpus, small_config: CorpusConfig, tmp_path: Path, contents: Contents
 ) -> None:
-    home = Home(tmp_path / "root", f"{bucket}/state")
+    home = StateDir(tmp_path / "root", f"{bucket}/state")
     target = prepare_locally(small_config, home)
     assert str(target) == f"{bucket}/state/corpora/small/random60"
     assert remote_contents(target) == contents(small_corpus.path)
-    everything = {str(path) for path in place(bucket).rglob("*") if path.is_file()}
+    everything = {str(path) for path in as_path(bucket).rglob("*") if path.is_file()}
     assert len(everything) == len(contents(small_corpus.path))
     assert prepare_locally(small_config, home) == target
 
@@ -103,11 +103,11 @@ def test_a_preparation_that_is_killed_goes_on_where_it_was(
     command = [sys.executable, "-c", _KILLED, during, small_config.model_dump_json(), str(tmp_path / "root"), bucket]
     ended = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=120)
     assert ended.returncode == -signal.SIGKILL
-    home = Home(tmp_path / "another-node", bucket)
+    home = StateDir(tmp_path / "another-node", bucket)
     target = home.corpus("small", "random60")
     with pytest.raises(CorpusError, match="is not a prepared corpus"):
         PreparedCorpus.open(target)
-    kept = remote_contents(place(bucket))
+    kept = remote_contents(as_path(bucket))
     asked: list[dict[str, Any]] = []
 
     def spread(function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterable[Any]:
@@ -131,7 +131,7 @@ def test_training_maps_arrays_that_this_node_keeps(
     from texthash.methods.registry import build
     from texthash.training.loop import fit
 
-    prepare_locally(small_config, Home(tmp_path / "root", bucket))
+    prepare_locally(small_config, StateDir(tmp_path / "root", bucket))
     corpus = PreparedCorpus.open(f"{bucket}/corpora/small/random60")
     assert corpus.cache.is_relative_to(tmp_path / "node")
     assert isinstance(corpus.train.counts[1], np.memmap)
@@ -154,10 +154,10 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
 ) -> None:
     lines = small_rows.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, part in enumerate((lines[:800], lines[800:])):
-        write_text(place(f"{bucket}/raw/part{number}.jsonl"), "".join(part))
-    write_text(place(f"{bucket}/raw/.hidden/note.jsonl"), "no row")
+        write_text(as_path(f"{bucket}/raw/part{number}.jsonl"), "".join(part))
+    write_text(as_path(f"{bucket}/raw/.hidden/note.jsonl"), "no row")
     config = small_config.model_copy(update={"path": f"{bucket}/raw"})
-    home = Home(tmp_path / "root")
+    home = StateDir(tmp_path / "root")
     corpus = PreparedCorpus.open(prepare_locally(config, home))
     assert sum(corpus.manifest.documents.values()) > 1000
     assert [file.name for file in corpus.manifest.source_files] == ["part0.jsonl", "part1.jsonl"]
@@ -170,12 +170,12 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     assert prepare_locally(config, home) == corpus.path
 
     changed = lines[0].replace(first.text[:3], first.text[:3].swapcase(), 1)
-    write_text(place(f"{bucket}/raw/part0.jsonl"), "".join([changed, *lines[1:800]]))
+    write_text(as_path(f"{bucket}/raw/part0.jsonl"), "".join([changed, *lines[1:800]]))
     assert len(changed) == len(lines[0])
     open_source(config, home).files()
     assert fetched[0].read_text(encoding="utf-8").startswith(changed)
     assert fetched[1].stat().st_mtime_ns == times[1]
-    write_text(place(f"{bucket}/raw/part1.jsonl"), "".join(lines[801:]))
+    write_text(as_path(f"{bucket}/raw/part1.jsonl"), "".join(lines[801:]))
     with pytest.raises(CorpusError, match=r"part1\.jsonl changed since"):
         prepare_locally(config, home)
 
@@ -183,12 +183,12 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
 def test_official_files_are_found_and_fetched_only_to_be_read(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Home(tmp_path / "root")
-    with place(f"{bucket}/raw/agnews.jsonl.gz").open("wb") as file:
+    home = StateDir(tmp_path / "root")
+    with as_path(f"{bucket}/raw/agnews.jsonl.gz").open("wb") as file:
         file.write(gzip.compress(b"{}"))
     monkeypatch.setenv("TEXTHASH_DATA", f"{bucket}/raw")
-    assert at_hand("agnews", home=home)
-    assert not at_hand("dbpedia", home=home)
+    assert available("agnews", home=home)
+    assert not available("dbpedia", home=home)
     assert not home.downloads.exists()
     (found,) = find_files("agnews", (), CorpusConfig(name="agnews"), home)
     assert gzip.decompress(found.read_bytes()) == b"{}"
@@ -197,7 +197,7 @@ def test_official_files_are_found_and_fetched_only_to_be_read(
 
 
 def test_an_object_appears_whole_or_not_at_all(bucket: str) -> None:
-    path = place(f"{bucket}/a/array.npy")
+    path = as_path(f"{bucket}/a/array.npy")
     write_array(path, np.arange(5))
 
     def fail() -> None:
@@ -211,7 +211,7 @@ def test_an_object_appears_whole_or_not_at_all(bucket: str) -> None:
 
 
 def test_a_directory_is_published_by_its_last_file_and_without_what_another_left(bucket: str) -> None:
-    staged, target = place(f"{bucket}/staged"), place(f"{bucket}/target")
+    staged, target = as_path(f"{bucket}/staged"), as_path(f"{bucket}/target")
     for path in (staged / "x" / "a", staged / "last", target / "x" / "left"):
         write_text(path, path.name)
     publish_directory(staged, target, "last")
@@ -224,13 +224,13 @@ def test_what_is_not_there_is_named(bucket: str, address: str, tmp_path: Path) -
     with pytest.raises(CorpusError, match="is not a prepared corpus"):
         PreparedCorpus.open(f"{address}/corpora/x/y")
     with pytest.raises(CorpusError, match="does not exist, or is empty"):
-        prepare_locally(CorpusConfig(name="own", path=address), Home(tmp_path))
+        prepare_locally(CorpusConfig(name="own", path=address), StateDir(tmp_path))
 
 
 def test_a_store_that_cannot_be_reached_is_named() -> None:
     from botocore.exceptions import EndpointConnectionError
 
-    told = explained(EndpointConnectionError(endpoint_url="http://127.0.0.1:9/bucket"))
+    told = as_user_error(EndpointConnectionError(endpoint_url="http://127.0.0.1:9/bucket"))
     assert told is not None
     assert "http://127.0.0.1:9/bucket" in str(told)
     assert "AWS_ENDPOINT_URL" in told.remedy
@@ -243,10 +243,10 @@ def test_the_doctor_looks_at_the_store(
     from texthash.doctor import examine
 
     monkeypatch.delenv("TEXTHASH_DATA", raising=False)
-    prepare_locally(small_config, Home(tmp_path / "root", bucket))
-    findings = {finding.check: finding for finding in examine(Config(), Home(tmp_path / "root", bucket))}
+    prepare_locally(small_config, StateDir(tmp_path / "root", bucket))
+    findings = {finding.check: finding for finding in examine(Config(), StateDir(tmp_path / "root", bucket))}
     assert findings["store"].state == "ok"
     assert "prepared: small/random60" in findings["corpora"].found
-    findings = {finding.check: finding for finding in examine(Config(), Home(tmp_path, "s3://no-such-bucket-here"))}
+    findings = {finding.check: finding for finding in examine(Config(), StateDir(tmp_path, "s3://no-such-bucket-here"))}
     assert findings["store"].state == "wrong"
     assert "bucket does not exist" in findings["store"].found

@@ -14,7 +14,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.preparation.on_ray import prepare
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.errors import CorpusError, UsageError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 pytestmark = pytest.mark.ray
 
@@ -28,9 +28,9 @@ def test_bytes_are_those_of_one_process(
         lines = (json.dumps(row) + "\n" for row in rows[number::7])
         (tmp_path / "rows" / f"{number}.jsonl").write_text("".join(lines))
     config = CorpusConfig(name="own", path=str(tmp_path / "rows"), edition=Edition(vocabulary_size=500), shards=3)
-    alone = contents(prepare_locally(config, Home(tmp_path / "alone")))
+    alone = contents(prepare_locally(config, StateDir(tmp_path / "alone")))
     for workers in (1, 2):
-        assert contents(prepare(config, Home(tmp_path / str(workers)), workers)) == alone
+        assert contents(prepare(config, StateDir(tmp_path / str(workers)), workers)) == alone
 
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, tmp_path: Path
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(token_pattern="(a"))
     with pytest.raises(UsageError, match="token_pattern"):
-        prepare(config, Home(tmp_path / "home"))
+        prepare(config, StateDir(tmp_path / "home"))
     config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(min_df=50))
     with pytest.raises(CorpusError, match="no word"):
-        prepare(config, Home(tmp_path / "home"))
-    assert not Home(tmp_path / "home").corpus("own", "random60").exists()
+        prepare(config, StateDir(tmp_path / "home"))
+    assert not StateDir(tmp_path / "home").corpus("own", "random60").exists()

@@ -15,7 +15,7 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.own import notes
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def put(root: Path, *names: str) -> Path:
@@ -27,12 +27,12 @@ def put(root: Path, *names: str) -> Path:
 
 
 def read(root: Path) -> dict[str, Document]:
-    source = open_source(CorpusConfig(name="mine", path=str(root)), Home(root.parent / "home"))
+    source = open_source(CorpusConfig(name="mine", path=str(root)), StateDir(root.parent / "home"))
     return {document.id: document for document in source.documents()}
 
 
 def said(root: Path) -> list[str]:
-    return notes(CorpusConfig(name="mine", path=str(root)), Home(root.parent))
+    return notes(CorpusConfig(name="mine", path=str(root)), StateDir(root.parent))
 
 
 def test_linked_folders_are_followed_and_each_is_read_once(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_texts_beside_a_table_are_counted_and_named(tmp_path: Path) -> None:
     (root / "rows.csv").write_text("id,text,label\n" + "".join(f"{n},word w{n % 3} text,l{n % 2}\n" for n in range(20)))
     edition = Edition(name="v1", stop_words=None)
     config = CorpusConfig(name="mine", path=str(root), edition=edition, shards=1)
-    corpus = PreparedCorpus.open(prepare_locally(config, Home(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
     warnings = corpus.manifest.warnings
     assert any("12 left out" in w and "cook/00.txt" in w and "and 2 more" in w for w in warnings), warnings
     assert any("1 left out" in w and "hidden" in w and ".hidden" in w for w in warnings), warnings
@@ -152,6 +152,6 @@ def test_files_beside_questions_are_named(tmp_path: Path) -> None:
     root.mkdir()
     (root / "nq-train.json").write_text('[{"question": "q?", "positive_ctxs": [{"text": "a"}]}]')
     (root / "read.me").write_text("x")
-    source = open_source(CorpusConfig(name="mine", path=str(root), format="dpr"), Home(tmp_path / "home"))
+    source = open_source(CorpusConfig(name="mine", path=str(root), format="dpr"), StateDir(tmp_path / "home"))
     assert [d.split for d in source.documents()] == ["train"]
     assert "read.me" in source.notes()[0]

@@ -15,11 +15,11 @@ from texthash.corpora.catalog import open_source
 from texthash.corpora.document import Document
 from texthash.corpora.readers import formats, own, pairing
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def read(path: Path, **settings: Any) -> dict[str, Document]:
-    source = open_source(CorpusConfig(name="mine", path=str(path), **settings), Home(path.parent / "home"))
+    source = open_source(CorpusConfig(name="mine", path=str(path), **settings), StateDir(path.parent / "home"))
     return {document.id: document for document in source.documents()}
 
 
@@ -132,7 +132,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             item["positive_ctxs"][0]["text"] = f"{n} " * 2000
             file.write(("," if n else "[") + json.dumps(item))
         file.write("]")
-    source = open_source(CorpusConfig(name="mine", path=str(path)), Home(tmp_path))
+    source = open_source(CorpusConfig(name="mine", path=str(path)), StateDir(tmp_path))
     tracemalloc.start()
     assert sum(1 for _ in source.documents()) == questions + 1
     _, most = tracemalloc.get_traced_memory()

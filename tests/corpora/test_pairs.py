@@ -20,7 +20,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.pairs import question_numbers
 from texthash.errors import CorpusError, UsageError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 WORDS = ["apple", "bread", "cloud", "drink", "earth", "flame", "grass", "house", "ivory", "jelly"]
 
@@ -30,7 +30,7 @@ def prepared(rows: list[dict[str, Any]], folder: Path, **edition: Any) -> Prepar
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     rule = SplitRule(kind="given")
     config = CorpusConfig(name="made", path=str(path), edition=Edition(name="e", split=rule, **edition), shards=3)
-    return PreparedCorpus.open(prepare_locally(config, Home(folder / "home")))
+    return PreparedCorpus.open(prepare_locally(config, StateDir(folder / "home")))
 
 
 def random_rows(count: int = 90) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.readers import pycode
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 SAYS = "Add the first number to the second one and"
 MODULE = f'''
@@ -124,10 +124,10 @@ def test_the_record_says_that_it_is_a_pair_corpus(tmp_path: Path) -> None:
     assert isinstance(pycode.record, CorpusRecord)
     assert pycode.record.pairs
     assert pycode.record.embedded
-    assert pycode.files(CorpusConfig(), Home(tmp_path)) == []
+    assert pycode.files(CorpusConfig(), StateDir(tmp_path)) == []
 
 
 @pytest.mark.slow
 def test_all_packages_make_a_corpus_of_the_expected_size(tmp_path: Path) -> None:
-    documents = list(pycode.read(CorpusConfig(name="pycode"), Home(tmp_path)))
+    documents = list(pycode.read(CorpusConfig(name="pycode"), StateDir(tmp_path)))
     assert 20_000 <= len(documents) <= 120_000

@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 from texthash.config import CorpusConfig
 from texthash.corpora.readers import pydoc
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 PROSE = "This function does a number of things that take more than fifteen words to say in full"
 
@@ -63,7 +63,7 @@ def test_a_real_package_gives_what_the_module_says_and_always_the_same() -> None
 
 @pytest.mark.slow
 def test_all_packages_make_a_corpus_of_the_expected_size(tmp_path: Path) -> None:
-    documents = list(pydoc.read(CorpusConfig(), Home(tmp_path)))
+    documents = list(pydoc.read(CorpusConfig(), StateDir(tmp_path)))
     assert 20_000 <= len(documents) <= 120_000
     assert len({d.labels for d in documents}) >= 30
     assert len({d.id for d in documents}) == len(documents)

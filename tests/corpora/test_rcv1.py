@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.catalog import at_hand, open_source, records
+from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import rcv1
 from texthash.corpora.readers.rcv1_topics import PARENTS, TOPICS
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 # Number, lines of words and topics of each story, by file.
 STORIES = {
@@ -69,12 +69,12 @@ def config(place: Path, **edition: object) -> CorpusConfig:
 
 
 def read(place: Path, **edition: object) -> list[Document]:
-    return list(chain.from_iterable(part() for part in open_source(config(place, **edition), Home(place)).parts()))
+    return list(chain.from_iterable(part() for part in open_source(config(place, **edition), StateDir(place)).parts()))
 
 
 def test_words_and_topics_of_all_files(tmp_path: Path) -> None:
     put_tokens(tmp_path)
-    assert at_hand("rcv1", str(tmp_path))
+    assert available("rcv1", str(tmp_path))
     documents = read(tmp_path)
     expected = [
         (str(number), " ".join(lines), set(topics), text[:5] if text == "train" else "test")
@@ -84,7 +84,7 @@ def test_words_and_topics_of_all_files(tmp_path: Path) -> None:
     assert [(d.id, d.text, set(d.labels), d.split) for d in documents] == expected
     assert documents[1].origin.endswith("lyrl2004_tokens_train.dat:6")
     assert not any(d.remark for d in documents)
-    assert len(open_source(config(tmp_path), Home(tmp_path)).parts()) == len(STORIES)
+    assert len(open_source(config(tmp_path), StateDir(tmp_path)).parts()) == len(STORIES)
 
 
 def test_vectors_become_the_numbers_of_their_terms_and_say_so(tmp_path: Path) -> None:
@@ -101,16 +101,16 @@ def test_the_roots_alone(tmp_path: Path) -> None:
     put_tokens(tmp_path)
     documents = read(tmp_path, label_set="top4")
     assert [sorted(d.labels) for d in documents[:4]] == [["ECAT", "MCAT"], ["CCAT"], ["GCAT"], ["CCAT", "MCAT"]]
-    assert open_source(config(tmp_path, label_set="top4"), Home(tmp_path)).label_parents() == {}
+    assert open_source(config(tmp_path, label_set="top4"), StateDir(tmp_path)).label_parents() == {}
 
 
 def test_the_tree_is_read_where_it_is_at_hand_and_known_where_it_is_not(tmp_path: Path) -> None:
     put_tokens(tmp_path)
-    known = open_source(config(tmp_path), Home(tmp_path)).label_parents()
+    known = open_source(config(tmp_path), StateDir(tmp_path)).label_parents()
     assert set(known) == set(TOPICS) - {"CCAT", "ECAT", "GCAT", "MCAT"}
     assert len(TOPICS) == records()["rcv1"].labels
     (tmp_path / "rcv1.topics.hier.orig").write_text(TREE)
-    source = open_source(config(tmp_path), Home(tmp_path))
+    source = open_source(config(tmp_path), StateDir(tmp_path))
     assert source.label_parents() == {"C15": "CCAT", "C151": "C15"}
     assert source.label_parents().items() <= PARENTS.items()
     assert "rcv1.topics.hier.orig" in [file.name for file in source.files()]
@@ -129,7 +129,7 @@ def test_what_is_published_is_what_the_reader_looks_for() -> None:
 def test_a_prepared_corpus_has_the_tree_and_the_remarks(tmp_path: Path) -> None:
     put_vectors(tmp_path)
     edition = {"name": "tiny", "split": SplitRule(kind="random", train=0.5, validation=0.25), "min_tokens": 0}
-    corpus = PreparedCorpus.open(prepare_locally(config(tmp_path, **edition), Home(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_locally(config(tmp_path, **edition), StateDir(tmp_path / "home")))
     manifest = corpus.manifest
     assert manifest.remarks == {rcv1.TERMS_ONLY: 6}
     assert manifest.label_parents["C1511"] == "C151"
@@ -203,12 +203,12 @@ def test_a_file_cut_off_and_a_story_twice(harm: Callable[[Path], None], message:
     put_tokens(tmp_path)
     harm(tmp_path / "lyrl2004_tokens_test_pt0.dat")
     with pytest.raises(CorpusError, match=message):
-        prepare_locally(config(tmp_path), Home(tmp_path / "home"))
+        prepare_locally(config(tmp_path), StateDir(tmp_path / "home"))
 
 
 def test_a_corpus_that_is_not_at_hand_says_what_to_get(tmp_path: Path) -> None:
     put_tokens(tmp_path)
     (tmp_path / "lyrl2004_tokens_test_pt3.dat").unlink()
-    assert not at_hand("rcv1", str(tmp_path), Home(tmp_path / "home"))
+    assert not available("rcv1", str(tmp_path), StateDir(tmp_path / "home"))
     with pytest.raises(CorpusError, match=r"rcv1 is not at hand: .*lyrl2004_tokens_train\.dat\.gz"):
         read(tmp_path)

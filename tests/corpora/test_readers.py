@@ -15,13 +15,13 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import own, rows, tables
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 EXPECTED = [("1", "one, two", ("a", "b"), "train"), ("2", 'three\n"four"', ("a",), "test"), ("3", "five", (), "")]
 
 
 def read(path: Path) -> list[Document]:
-    parts = own.parts(CorpusConfig(name="own", path=str(path)), Home(path.parent))
+    parts = own.parts(CorpusConfig(name="own", path=str(path)), StateDir(path.parent))
     return [document for part in parts for document in part()]
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.catalog import at_hand, open_source, records
+from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import reuters
 from texthash.corpora.readers.reuters_sgml import ARTICLES, NO_BODY, UNDIVIDED
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def config(folder: Path, label_set: str | None = None) -> CorpusConfig:
@@ -29,7 +29,7 @@ def config(folder: Path, label_set: str | None = None) -> CorpusConfig:
 
 
 def read(folder: Path, label_set: str | None = None) -> list[Document]:
-    return list(open_source(config(folder, label_set), Home(folder / "home")).documents())
+    return list(open_source(config(folder, label_set), StateDir(folder / "home")).documents())
 
 
 def kept(documents: list[Document]) -> list[Document]:
@@ -105,7 +105,7 @@ def test_canonical_rows_give_the_same_documents(
 
 
 def test_prepared_edition_is_multi_label_and_counts_what_is_left_out(corpora_at_hand: Path, tmp_path: Path) -> None:
-    manifest = Manifest.read(prepare_locally(config(corpora_at_hand), Home(tmp_path)))
+    manifest = Manifest.read(prepare_locally(config(corpora_at_hand), StateDir(tmp_path)))
     assert manifest.multi_label
     assert len(manifest.label_names) == 90
     assert manifest.documents["train"] == 7_770
@@ -247,7 +247,10 @@ def test_the_folder_of_nltk_and_its_zip(tmp_path: Path, nltk: dict[str, bytes]) 
     assert "&lt;" not in "".join(d.text for d in zipped)
     with zipfile.ZipFile(tmp_path / "reuters.zip") as archive:
         archive.extractall(tmp_path)
-    assert len(open_source(config(tmp_path), Home(tmp_path)).reader.files(config(tmp_path), Home(tmp_path))) == 10_789
+    assert (
+        len(open_source(config(tmp_path), StateDir(tmp_path)).reader.files(config(tmp_path), StateDir(tmp_path)))
+        == 10_789
+    )
     assert [(d.id, d.text, d.labels) for d in read(tmp_path)] == [(d.id, d.text, d.labels) for d in zipped]
     (tmp_path / "reuters" / "training" / "5").unlink()
     with pytest.raises(CorpusError, match=r"reuters/cats\.txt:\d+: there is no text 'training/5'"):
@@ -267,6 +270,6 @@ def test_half_of_nltks_corpus_is_not_taken_for_the_whole(tmp_path: Path) -> None
 
 
 def test_a_corpus_that_is_not_at_hand_says_where_it_is_to_be_had(tmp_path: Path) -> None:
-    assert not at_hand("reuters", str(tmp_path), Home(tmp_path))
+    assert not available("reuters", str(tmp_path), StateDir(tmp_path))
     with pytest.raises(CorpusError, match=r"(?s)reuters is not at hand.*reuters21578\.tar\.gz"):
         read(tmp_path)

@@ -25,7 +25,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.readers import fields, rows
 from texthash.corpora.readers.rows import Columns, Table
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -228,12 +228,12 @@ def test_a_mark_is_no_text_in_lines_and_questions(tmp_path: Path) -> None:
 
     for encoding in ("utf-8-sig", "utf-16"):
         write(tmp_path / "a.txt", "one\ntwo\n".encode(encoding))
-        found = [d.text for part in open_texts(str(tmp_path / "a.txt"), Home(tmp_path)).parts for d in part()]
+        found = [d.text for part in open_texts(str(tmp_path / "a.txt"), StateDir(tmp_path)).parts for d in part()]
         assert found == ["one", "two"]
         row = json.dumps([{"question": "q?", "positive_ctxs": [{"text": "a"}]}])
         write(tmp_path / "q.json", row.encode(encoding))
         config = CorpusConfig(name="q", path=str(tmp_path / "q.json"))
-        assert [d.queries for d in open_source(config, Home(tmp_path)).documents()] == [("q?",)]
+        assert [d.queries for d in open_source(config, StateDir(tmp_path)).documents()] == [("q?",)]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_list_is_read_in_pieces(tmp_path: Path) -> None:
 def test_the_columns_of_the_text_are_chosen(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "id,title,body\n1,Stew,cook it\n2,,boil\n")
     config = CorpusConfig(name="mine", path=str(path), text=("title", "body"))
-    found = list(open_source(config, Home(tmp_path)).documents())
+    found = list(open_source(config, StateDir(tmp_path)).documents())
     assert [(d.text, d.title) for d in found] == [("Stew\ncook it", "Stew"), ("boil", "")]
     assert CorpusConfig(text="body").text == ("body",)
     with pytest.raises(CorpusError, match=r"a\.csv:1: there is no column 'text'.*"):

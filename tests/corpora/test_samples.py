@@ -14,7 +14,7 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.splits import NONE, assign
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ROWS = [
     {"id": str(number), "text": f"common word{number}", "label": "ab"[number % 2], "split": SPLITS[number % 3]}
@@ -31,7 +31,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepare(path: Path, home: Path, sample: int | None, **rule: object) -> PreparedCorpus:
     edition = Edition(name="sampled", split=SplitRule.model_validate(rule), sample=sample)
-    return PreparedCorpus.open(prepare_locally(CorpusConfig(name="own", path=str(path), edition=edition), Home(home)))
+    return PreparedCorpus.open(
+        prepare_locally(CorpusConfig(name="own", path=str(path), edition=edition), StateDir(home))
+    )
 
 
 def ids(corpus: PreparedCorpus) -> dict[str, list[str]]:
@@ -71,15 +73,15 @@ def test_a_part_of_a_known_corpus_is_told_from_the_whole(tmp_path: Path) -> None
     (tmp_path / "agnews_partial.jsonl.gz").write_bytes(gzip.compress(content.encode()))
     edition = Edition(sample=60)
     config = CorpusConfig(name="agnews", data_dir=str(tmp_path), edition=edition)
-    manifest = PreparedCorpus.open(prepare_locally(config, Home(tmp_path / "home"))).manifest
+    manifest = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home"))).manifest
     assert manifest.dropped == {"empty": 1, "not in the sample": 30}
     assert manifest.warnings == ["91 of 127,600 documents: what is at hand is a part of the corpus."]
     limited = config.model_copy(update={"limit": 60})
-    assert PreparedCorpus.open(prepare_locally(limited, Home(tmp_path / "home"))).manifest.warnings == []
+    assert PreparedCorpus.open(prepare_locally(limited, StateDir(tmp_path / "home"))).manifest.warnings == []
 
 
 def test_more_of_a_known_corpus_than_was_prepared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, home = tmp_path / "data", Home(tmp_path / "home")
+    data, home = tmp_path / "data", StateDir(tmp_path / "home")
     data.mkdir()
     part = data / "agnews_part.jsonl.gz"
     part.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode()))

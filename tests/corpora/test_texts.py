@@ -13,7 +13,7 @@ import pytest
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.texts import Columns, Texts, open_texts
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ROWS = [("a", "sort the values"), ("b", "plot, a figure"), ("c", "")]
 
@@ -33,20 +33,20 @@ def test_every_form_gives_the_same_documents_in_order(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("id,text\n" + "".join(f'{id_},"{text}"\n' for id_, text in ROWS))
     pq.write_table(pa.table({"id": [r[0] for r in ROWS], "text": [r[1] for r in ROWS]}), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.jsonl.gz", "rows.csv", "rows.parquet"):
-        assert read(open_texts(str(tmp_path / name), Home(tmp_path))) == ROWS, name
+        assert read(open_texts(str(tmp_path / name), StateDir(tmp_path))) == ROWS, name
     (tmp_path / "lines.txt").write_text("".join(f"{text}\n" for _, text in ROWS))
     lines = [(f"lines.txt:{number}", text) for number, (_, text) in enumerate(ROWS, 1)]
-    assert read(open_texts(str(tmp_path / "lines.txt"), Home(tmp_path))) == lines
+    assert read(open_texts(str(tmp_path / "lines.txt"), StateDir(tmp_path))) == lines
 
 
 def test_large_files_are_parts_that_give_all_lines_once(tmp_path: Path) -> None:
     rows = [(str(number), f"{number} " + "word " * 200) for number in range(8000)]
     (tmp_path / "rows.jsonl").write_text(jsonl(rows))
     (tmp_path / "lines.txt").write_text("".join(f"{text}\n" for _, text in rows))
-    found = open_texts(str(tmp_path / "rows.jsonl"), Home(tmp_path))
+    found = open_texts(str(tmp_path / "rows.jsonl"), StateDir(tmp_path))
     assert len(found.parts) > 1
     assert read(found) == rows
-    found = open_texts(str(tmp_path / "lines.txt"), Home(tmp_path))
+    found = open_texts(str(tmp_path / "lines.txt"), StateDir(tmp_path))
     assert len(found.parts) > 1
     assert read(found) == [(f"lines.txt:{number}", text) for number, (_, text) in enumerate(rows, 1)]
 
@@ -56,10 +56,10 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": [r[0] for r in ROWS], "body": [r[1] for r in ROWS]}), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.parquet"):
         path = tmp_path / name
-        assert read(open_texts(str(path), Home(tmp_path), Columns(("body",), "key"))) == ROWS
+        assert read(open_texts(str(path), StateDir(tmp_path), Columns(("body",), "key"))) == ROWS
         for columns, missing in ((Columns(), "text"), (Columns(("body",), "number"), "number")):
             with pytest.raises(CorpusError, match=rf"{name}(:1)?: there is no column '{missing}'.*body") as raised:
-                read(open_texts(str(path), Home(tmp_path), columns))
+                read(open_texts(str(path), StateDir(tmp_path), columns))
             assert "--text-column" in raised.value.remedy
 
 
@@ -75,11 +75,11 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, line: str, says: st
     path = tmp_path / "rows.jsonl"
     path.write_text(jsonl(ROWS) + line + "\n")
     with pytest.raises(CorpusError, match=rf"rows.jsonl:4: {says}"):
-        read(open_texts(str(path), Home(tmp_path)))
+        read(open_texts(str(path), StateDir(tmp_path)))
 
 
 def test_a_prepared_corpus_by_name_and_by_directory(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
-    home = Home(small_corpus.path.parents[2])
+    home = StateDir(small_corpus.path.parents[2])
     by_name, by_path = open_texts("small/random60", home), open_texts(str(small_corpus.path), home)
     assert by_name.version == by_path.version
     ids = [id_ for split in ("train", "validation", "test") for id_ in small_corpus.split(split).ids]
@@ -91,8 +91,8 @@ def test_a_prepared_corpus_by_name_and_by_directory(small_corpus: PreparedCorpus
 def test_the_version_changes_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(jsonl(ROWS))
-    before = open_texts(str(path), Home(tmp_path)).version
-    assert open_texts(str(path), Home(tmp_path)).version == before
-    assert open_texts(str(path), Home(tmp_path), Columns(("body",))).version != before
+    before = open_texts(str(path), StateDir(tmp_path)).version
+    assert open_texts(str(path), StateDir(tmp_path)).version == before
+    assert open_texts(str(path), StateDir(tmp_path), Columns(("body",))).version != before
     path.write_text(jsonl(ROWS[:2]))
-    assert open_texts(str(path), Home(tmp_path)).version != before
+    assert open_texts(str(path), StateDir(tmp_path)).version != before

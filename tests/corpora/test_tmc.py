@@ -13,13 +13,13 @@ from texthash.corpora.catalog import open_source, records
 from texthash.corpora.document import Document
 from texthash.corpora.readers import tmc
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 NAMES = ("TrainingData.txt", "TrainCategoryMatrix.csv", "TestData.txt", "TestTruth.csv")
 
 
 def read(folder: Path) -> list[Document]:
-    return list(open_source(CorpusConfig(name="tmc", data_dir=str(folder)), Home(folder / "home")).documents())
+    return list(open_source(CorpusConfig(name="tmc", data_dir=str(folder)), StateDir(folder / "home")).documents())
 
 
 def essence(documents: list[Document]) -> list[tuple[str, frozenset[str], tuple[str, ...]]]:
@@ -43,7 +43,7 @@ def test_counts_are_the_canonical_ones(documents: list[Document]) -> None:
 def test_the_test_part_beside_the_corpus_is_not_mixed_in(corpora_at_hand: Path, tmp_path: Path) -> None:
     test_part = corpora_at_hand / "tmc2007_test_rawtext.jsonl.gz"
     assert test_part.is_file()
-    found = tmc.files(CorpusConfig(name="tmc", data_dir=str(corpora_at_hand)), Home(tmp_path))
+    found = tmc.files(CorpusConfig(name="tmc", data_dir=str(corpora_at_hand)), StateDir(tmp_path))
     assert [path.name for path in found] == ["tmc2007_500_bow.jsonl.gz"]
     (tmp_path / test_part.name).symlink_to(test_part)
     with pytest.raises(CorpusError, match=r"rawtext\.jsonl\.gz has 7077 test documents, not 21519 train, 7077 test"):
@@ -111,7 +111,7 @@ def arff(folder: Path, content: str) -> list[Document]:
     documents: list[Document] = []
 
     def all_read() -> None:
-        documents.extend(tmc.read(CorpusConfig(name="tmc", data_dir=str(folder)), Home(folder)))
+        documents.extend(tmc.read(CorpusConfig(name="tmc", data_dir=str(folder)), StateDir(folder)))
 
     with pytest.raises(CorpusError, match=r"tmc2007\.arff has \d+ documents, not 21519 train, 7077 test or 28596"):
         all_read()

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from texthash.config import CorpusConfig
-from texthash.corpora.catalog import at_hand, open_source, readers, records
+from texthash.corpora.catalog import available, open_source, readers, records
 from texthash.corpora.document import Document
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 NAMES = ("agnews", "dbpedia", "yahoo_answers")
 # Class number from 1, then the columns of text, as they stand between the quotes.
@@ -117,7 +117,7 @@ def put_parquet(name: str, place: Path) -> None:
 
 
 def read(name: str, place: Path) -> list[Document]:
-    source = open_source(CorpusConfig(name=name, data_dir=str(place)), Home(place / "home"))
+    source = open_source(CorpusConfig(name=name, data_dir=str(place)), StateDir(place / "home"))
     return list(chain.from_iterable(part() for part in source.parts()))
 
 
@@ -125,7 +125,7 @@ def read(name: str, place: Path) -> list[Document]:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_form_gives_the_same_documents(name: str, put, tmp_path: Path) -> None:
     put(name, tmp_path)
-    assert at_hand(name, str(tmp_path))
+    assert available(name, str(tmp_path))
     documents = read(name, tmp_path)
     assert [(d.id, d.text, *d.labels) for d in documents] == EXPECTED[name]
     assert [d.split for d in documents] == [d.id.split("/")[0] for d in documents]
@@ -235,7 +235,7 @@ def test_bad_parquet_names_file_and_row(columns: dict[str, list[object]], messag
 
 
 def test_a_corpus_that_is_not_at_hand_says_what_to_get(tmp_path: Path) -> None:
-    assert not at_hand("yahoo_answers", str(tmp_path), Home(tmp_path))
+    assert not available("yahoo_answers", str(tmp_path), StateDir(tmp_path))
     with pytest.raises(CorpusError, match=r"yahoo_answers is not at hand: .*yahoo_answers_csv\.tgz"):
         read("yahoo_answers", tmp_path)
 

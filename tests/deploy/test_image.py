@@ -25,7 +25,7 @@ from packaging.specifiers import SpecifierSet
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -156,7 +156,7 @@ def test_the_command_of_the_image_serves(
     installed: Path, small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
 ) -> None:
     """The command and the health check of the image, with its settings, until it is told to stop."""
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     publish(home, model, build_index(model, small_corpus.path, home, shards=2))
     with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as scratch:  # socket paths have to be short

@@ -15,12 +15,12 @@ from tests.index.test_writer import built, home
 from texthash.index.releases.release import open_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 
 
-def everything(home: Home) -> dict[str, dict[str, Any]]:
+def everything(home: StateDir) -> dict[str, dict[str, Any]]:
     rows = [
         row
         for shard in open_release(home).shards
@@ -31,7 +31,7 @@ def everything(home: Home) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["c.parquet", "c.tsv", "c.tsv.gz", "c.npy", "c.faiss"])
 def test_an_export_comes_back_and_changes_nothing(
-    home: Home, tmp_path: Path, name: str, run_cli: Callable[..., tuple[int, str, str]]
+    home: StateDir, tmp_path: Path, name: str, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
     put_in(home, odd=UNKNOWN)
     before, file = everything(home), str(tmp_path / name)
@@ -44,7 +44,7 @@ def test_an_export_comes_back_and_changes_nothing(
 
 
 def test_a_parquet_export_brings_back_what_was_deleted(
-    home: Home, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
+    home: StateDir, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
     put_in(home, odd=UNKNOWN)
     before, file = everything(home), str(tmp_path / "c.parquet")
@@ -57,7 +57,7 @@ def test_a_parquet_export_brings_back_what_was_deleted(
 
 
 def test_replacing_fields_needs_agreement(
-    home: Home, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
+    home: StateDir, tmp_path: Path, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
     file = str(tmp_path / "c.parquet")
     run_cli("--home", str(home.root), "index", "export", file)

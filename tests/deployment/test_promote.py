@@ -18,7 +18,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.promote import promote, roll_back
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import ReleaseMovedError, publish
 from texthash.index.releases.release import OpenRelease, list_releases, open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots
@@ -28,7 +28,7 @@ from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 
@@ -44,9 +44,9 @@ def models(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: p
 
 
 @pytest.fixture
-def home(models: Path, small_corpus: PreparedCorpus, tmp_path: Path) -> Home:
+def home(models: Path, small_corpus: PreparedCorpus, tmp_path: Path) -> StateDir:
     """A released index in which some prepared documents are replaced or deleted and others were put in."""
-    found = Home(tmp_path / "home")
+    found = StateDir(tmp_path / "home")
     shutil.copytree(small_corpus.path, found.corpus("small", "random60"))
     shutil.copytree(models, found.root / "models")
     model = found.root / "models" / "itq"
@@ -60,7 +60,9 @@ def document(id_: str, text: str) -> IndexDocument:
     return IndexDocument(id_, text, f"title of {id_}", ("own", "it's"))
 
 
-def write(home: Home, put: list[str] | None = None, out: list[str] | None = None, text: str = "sort rows of") -> None:
+def write(
+    home: StateDir, put: list[str] | None = None, out: list[str] | None = None, text: str = "sort rows of"
+) -> None:
     hasher = read_release(home).open_hasher(home)
     with IndexWriter.open(home) as writer:
         if put:
@@ -83,7 +85,7 @@ def codes(opened: OpenRelease) -> dict[str, bytes]:
     return {row["id"]: row["code"] for shard in opened.shards for row in shard.documents(shard.numbers, ["code"])}
 
 
-def assert_recoded(home: Home, expected: dict[str, tuple], method: str) -> OpenRelease:
+def assert_recoded(home: StateDir, expected: dict[str, tuple], method: str) -> OpenRelease:
     """What is current holds these documents, with the codes that its model gives their texts, and nothing is left."""
     opened = open_release(home)
     assert opened.release.method == method
@@ -97,7 +99,7 @@ def assert_recoded(home: Home, expected: dict[str, tuple], method: str) -> OpenR
     return opened
 
 
-def test_the_new_index_holds_exactly_the_live_documents(home: Home) -> None:
+def test_the_new_index_holds_exactly_the_live_documents(home: StateDir) -> None:
     expected = contents(open_release(home))
     release = promote(home, home.root / "models" / "lsh", version=None)
     assert_recoded(home, expected, "lsh")
@@ -106,7 +108,7 @@ def test_the_new_index_holds_exactly_the_live_documents(home: Home) -> None:
 
 
 def test_codes_of_the_methods_own_are_kept_for_unchanged_train_documents(
-    home: Home, small_corpus: PreparedCorpus
+    home: StateDir, small_corpus: PreparedCorpus
 ) -> None:
     promote(home, home.root / "models" / "sth")
     opened = open_release(home)
@@ -141,7 +143,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, where: tuple[object, str], *write
 
 
 def test_writes_that_come_meanwhile_are_in_the_new_index(
-    home: Home, small_corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
+    home: StateDir, small_corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = small_corpus.train.ids
 
@@ -155,7 +157,7 @@ def test_writes_that_come_meanwhile_are_in_the_new_index(
 
     with (
         meanwhile(monkeypatch, (transfers, "recode_index"), first),
-        meanwhile(monkeypatch, (transfers.Transfer, "catch_up"), second),
+        meanwhile(monkeypatch, (transfers.IndexMigration, "catch_up"), second),
     ):
         promote(home, home.root / "models" / "lsh")
     before = max((r for r in list_releases(home) if r.method == "itq"), key=lambda r: r.version)
@@ -165,7 +167,7 @@ def test_writes_that_come_meanwhile_are_in_the_new_index(
 
 
 def test_rollback_takes_what_was_written_since_along_and_a_second_one_comes_back(
-    home: Home, small_corpus: PreparedCorpus
+    home: StateDir, small_corpus: PreparedCorpus
 ) -> None:
     ids = small_corpus.train.ids
     promote(home, home.root / "models" / "lsh")
@@ -183,7 +185,7 @@ def test_rollback_takes_what_was_written_since_along_and_a_second_one_comes_back
     assert_recoded(home, expected, "itq")
 
 
-def test_a_write_on_its_way_is_refused_by_name(home: Home) -> None:
+def test_a_write_on_its_way_is_refused_by_name(home: StateDir) -> None:
     hasher = read_release(home).open_hasher(home)
     with IndexWriter.open(home) as writer:
         promote(home, home.root / "models" / "lsh")
@@ -192,7 +194,7 @@ def test_a_write_on_its_way_is_refused_by_name(home: Home) -> None:
     assert "late" not in contents(open_release(home))
 
 
-def test_a_model_that_does_not_compete_is_refused(home: Home) -> None:
+def test_a_model_that_does_not_compete_is_refused(home: StateDir) -> None:
     before = read_release(home)
     with pytest.raises(ModelMismatchError, match=r"random60-16, what is served is .*random60-32"):
         promote(home, home.root / "models" / "narrow")
@@ -201,21 +203,23 @@ def test_a_model_that_does_not_compete_is_refused(home: Home) -> None:
     assert read_release(home) == before
 
 
-def test_an_index_that_is_not_as_it_should_be_does_not_take_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_is_not_as_it_should_be_does_not_take_over(
+    home: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = list_releases(home)
-    original = transfers.Coder.code
+    original = transfers.Encode.code
 
-    def inverted(coder: transfers.Coder, ids: list[str], texts: list[str]) -> tuple:
+    def inverted(coder: transfers.Encode, ids: list[str], texts: list[str]) -> tuple:
         codes, vectors = original(coder, ids, texts)
         return ~codes, vectors
 
-    monkeypatch.setattr(transfers.Coder, "code", inverted)
+    monkeypatch.setattr(transfers.Encode, "code", inverted)
     with pytest.raises(TexthashError, match="texts have another code now"):
         promote(home, home.root / "models" / "lsh")
     assert list_releases(home) == before
 
 
-def test_a_document_without_text_stops_a_promotion(home: Home) -> None:
+def test_a_document_without_text_stops_a_promotion(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert([IndexDocument("bare", "")], np.zeros((1, 4), np.uint8))
         before = writer.release
@@ -224,7 +228,7 @@ def test_a_document_without_text_stops_a_promotion(home: Home) -> None:
     assert read_release(home) == before
 
 
-def test_an_interrupted_promotion_goes_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_promotion_goes_on(home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
     original = transfers.write_shard
 
@@ -246,7 +250,7 @@ def test_an_interrupted_promotion_goes_on(home: Home, monkeypatch: pytest.Monkey
     assert_recoded(home, contents(open_release(home, held.name)), "lsh")
 
 
-def test_writers_wait_only_for_the_last_round(home: Home) -> None:
+def test_writers_wait_only_for_the_last_round(home: StateDir) -> None:
     """Another thread writes all the while: no write that returned is lost, whichever index took it."""
     stop, returned = threading.Event(), []
 
@@ -280,11 +284,11 @@ def test_the_commands_move_the_champion(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     corpus = PreparedCorpus.open(shutil.copytree(small_corpus.path, home.corpus("small", "random60")))
     source = small_corpus.manifest.config.model_dump(mode="json")
     studies = [
-        Study(parse_config({"corpus": source, "method": {"name": name, "bits": 16}}), home, corpus)
+        Experiment(parse_config({"corpus": source, "method": {"name": name, "bits": 16}}), home, corpus)
         for name in ("itq", "lsh")
     ]
     itq, lsh = (study.train(0) for study in studies)

@@ -89,9 +89,9 @@ def test_codes_as_few_as_the_labels_are_no_collapse_of_a_method_that_learned_the
     warning = collapse_warning(diagnostics, 32, 2000)
     assert warning is not None
     assert "25% of the documents share one code" in warning
-    assert collapse_warning(diagnostics, 32, 2000, coarse=True) is None
+    assert collapse_warning(diagnostics, 32, 2000, allow_few_codes=True) is None
     stuck = diagnose(np.zeros((2000, 4), np.uint8))
-    assert collapse_warning(stuck, 32, 2000, coarse=True) is not None
+    assert collapse_warning(stuck, 32, 2000, allow_few_codes=True) is not None
 
 
 def test_sound_codes_are_not_warned_about():
@@ -100,9 +100,9 @@ def test_sound_codes_are_not_warned_about():
 
 
 @pytest.mark.parametrize("documents", [3, 10, 99, 100])
-@pytest.mark.parametrize("coarse", [False, True])
-def test_codes_that_are_all_equal_are_a_collapse_of_a_small_corpus_too(documents, coarse):
-    warning = collapse_warning(diagnose(np.zeros((documents, 4), np.uint8)), 32, documents, coarse)
+@pytest.mark.parametrize("allow_few_codes", [False, True])
+def test_codes_that_are_all_equal_are_a_collapse_of_a_small_corpus_too(documents, allow_few_codes):
+    warning = collapse_warning(diagnose(np.zeros((documents, 4), np.uint8)), 32, documents, allow_few_codes)
     assert warning is not None
     assert "Lower the learning rate" in warning
 

@@ -9,9 +9,9 @@ from texthash.config import EvaluationConfig
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.baselines.cosine import float_cosine, float_cosine_reference
 from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
-from texthash.evaluation.cross_corpus import TextCodes
+from texthash.evaluation.cross_corpus import RawTextEncoder
 from texthash.evaluation.hard_queries import worst_queries
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.hamming.codes import unpack
 from texthash.models.hasher import Hasher
 
@@ -61,7 +61,7 @@ def test_the_cosine_of_vectors_is_above_their_codes(small_corpus, vectors):
     own = small_corpus.validation.labels.argmax(axis=1).A1
     hits = small_corpus.train.labels.argmax(axis=1).A1[nearest] == own[:, None]
     np.testing.assert_allclose(found, hits.mean(axis=1))
-    protocol = Protocol(small_corpus, config)
+    protocol = EvaluationProtocol(small_corpus, config)
     figures = [
         protocol.validate(PosthocCodes(small_corpus, "made", cut, bits))["p_at_20"]
         for cut, bits in (("centred_sign", None), ("itq", 8), ("prefix", 8))
@@ -77,7 +77,7 @@ def test_vectors_that_were_not_made_are_named(small_corpus):
 
 def test_a_model_reads_its_own_corpus_as_raw_text_alike(small_corpus, small_hasher):
     hasher = Hasher.load(small_hasher)
-    codes = TextCodes(hasher)
+    codes = RawTextEncoder(hasher)
     split = small_corpus.validation
     same = (codes.encode_split(split) == hasher.encode_split(split)).all(axis=1).mean()
     assert same > 0.99
@@ -86,7 +86,7 @@ def test_a_model_reads_its_own_corpus_as_raw_text_alike(small_corpus, small_hash
 
 def test_worst_queries_are_the_lowest_with_their_nearest_documents(small_corpus, small_hasher):
     hasher = Hasher.load(small_hasher)
-    found = Protocol(small_corpus, EvaluationConfig(k=20, curve=(20,))).evaluate_validation(hasher)
+    found = EvaluationProtocol(small_corpus, EvaluationConfig(k=20, curve=(20,))).evaluate_validation(hasher)
     answers = worst_queries(found, small_corpus, count=3, hits=4)
     assert [answer.figure for answer in answers] == sorted(found.per_query)[:3]
     ids = small_corpus.validation.ids

@@ -10,7 +10,7 @@ import pytest
 from texthash.config import EvaluationConfig, load_config
 from texthash.errors import UsageError
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Relevance, score
 from texthash.hamming.codes import MAX_BITS, MIN_BITS
@@ -103,5 +103,5 @@ def test_a_curve_or_cut_that_cannot_be_is_one_error_before_any_work(small_corpus
             load_config(None, [f"evaluation.{wrong}"])
     size = len(small_corpus.train)
     with pytest.raises(UsageError, match=rf"evaluation.curve=\[{size + 1}\] has no cut within the {size} documents"):
-        Protocol(small_corpus, EvaluationConfig(curve=(size + 1,)))
-    Protocol(small_corpus, EvaluationConfig(curve=(size, size + 1)))
+        EvaluationProtocol(small_corpus, EvaluationConfig(curve=(size + 1,)))
+    EvaluationProtocol(small_corpus, EvaluationConfig(curve=(size, size + 1)))

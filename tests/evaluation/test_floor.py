@@ -10,11 +10,11 @@ from texthash.evaluation.baselines import floor
 from texthash.evaluation.baselines.cosine import float_cosine
 from texthash.evaluation.baselines.floor import beside_floor
 from texthash.evaluation.metrics import mean
-from texthash.evaluation.protocol import Protocol
-from texthash.experiments.experiment import Study
+from texthash.evaluation.protocol import EvaluationProtocol
+from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 CONFIG = EvaluationConfig(k=20)
@@ -27,7 +27,7 @@ def hasher_of(name, corpus, bits=16, **training):
 
 def test_the_floor_is_what_each_method_reaches_by_itself(small_corpus):
     hasher = hasher_of("itq", small_corpus)
-    plain = Protocol(small_corpus, CONFIG).evaluate_validation(hasher)
+    plain = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher)
     found = beside_floor(plain, small_corpus, hasher).references
     assert list(found) == ["random", "tfidf cosine", "sublinear_tfidf cosine", "bm25 cosine", "itq 16"]
     shares = np.asarray(small_corpus.train.labels.mean(axis=0)).ravel()
@@ -43,7 +43,7 @@ def test_the_floor_is_what_each_method_reaches_by_itself(small_corpus):
 
 
 def test_a_model_below_the_floor_is_warned_about_and_one_above_is_not(small_corpus):
-    protocol = Protocol(small_corpus, CONFIG)
+    protocol = EvaluationProtocol(small_corpus, CONFIG)
     for hasher, warned in (
         (hasher_of("nash", small_corpus, epochs=1), True),
         (hasher_of("itq", small_corpus), False),
@@ -59,7 +59,9 @@ def test_a_model_below_the_floor_is_warned_about_and_one_above_is_not(small_corp
 def test_a_sample_of_the_queries_is_said_and_the_model_is_compared_on_it(small_corpus, monkeypatch):
     monkeypatch.setattr(floor, "QUERIES", 50)
     hasher = hasher_of("itq", small_corpus)
-    evaluation = beside_floor(Protocol(small_corpus, CONFIG).evaluate_validation(hasher), small_corpus, hasher)
+    evaluation = beside_floor(
+        EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher), small_corpus, hasher
+    )
     assert f"50 of {len(small_corpus.validation)} queries" in " ".join(evaluation.warnings)
     own = evaluation.references["itq 16"]
     assert f"on these the model has p_at_20 {own:.4f}" in " ".join(evaluation.warnings)
@@ -67,7 +69,7 @@ def test_a_sample_of_the_queries_is_said_and_the_model_is_compared_on_it(small_c
 
 def test_train_logs_and_reports_the_floor(small_config, small_corpus, tmp_path):
     config = Config(corpus=small_config, method=MethodConfig(name="lsh", bits=16), evaluation=CONFIG)
-    study = Study(config, Home(tmp_path), small_corpus)
+    study = Experiment(config, StateDir(tmp_path), small_corpus)
     model = study.train(0)
     found = study.evaluate(model, test=False)["validation"]
     logged = model.run._client.get_run(model.run.server_id).data.metrics
@@ -81,7 +83,7 @@ def test_train_logs_and_reports_the_floor(small_config, small_corpus, tmp_path):
 
 def test_a_width_that_itq_cannot_have_is_left_out(small_corpus):
     hasher = hasher_of("lsh", small_corpus, bits=1024)
-    evaluation = Protocol(small_corpus, CONFIG).evaluate_validation(hasher)
+    evaluation = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher)
     assert list(beside_floor(evaluation, small_corpus, hasher).references) == [
         "random",
         "tfidf cosine",

@@ -13,11 +13,11 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.halves import halves
 from texthash.errors import UsageError
-from texthash.evaluation.protocol import Protocol
-from texthash.experiments.experiment import Study
+from texthash.evaluation.protocol import EvaluationProtocol
+from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 
@@ -33,7 +33,7 @@ def bare_config(small_rows, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare_corpus(bare_config, tmp_path_factory):
-    return PreparedCorpus.open(prepare_locally(bare_config, Home(tmp_path_factory.mktemp("home"))))
+    return PreparedCorpus.open(prepare_locally(bare_config, StateDir(tmp_path_factory.mktemp("home"))))
 
 
 def words_of(split, row):
@@ -68,7 +68,7 @@ def test_the_figure_is_the_chance_of_the_other_half_to_be_among_ten(bare_corpus)
     own = near[np.arange(len(queries)), len(bare_corpus.train) + np.arange(len(queries))][:, None]
     nearer, tied = (near < own).sum(axis=1), (near == own).sum(axis=1)
     expected = np.clip((10 - nearer) / tied, 0, 1).mean()
-    protocol = Protocol(bare_corpus)
+    protocol = EvaluationProtocol(bare_corpus)
     assert protocol.metric == "halves_hit_at_10"
     validator = pickle.loads(pickle.dumps(protocol.validator()))
     assert validator(method) == pytest.approx(expected, abs=1e-9)
@@ -77,19 +77,19 @@ def test_the_figure_is_the_chance_of_the_other_half_to_be_among_ten(bare_corpus)
 
 
 def test_it_can_be_chosen_where_there_are_labels_and_only_it_where_there_are_none(small_corpus, bare_corpus):
-    config = EvaluationConfig(choose_by="halves_hit_at_10")
+    config = EvaluationConfig(selection_metric="halves_hit_at_10")
     method = fit(build("lsh", small_corpus.shape, 16), small_corpus.train, TrainingConfig()).method
-    labelled = Protocol(small_corpus, config)
+    labelled = EvaluationProtocol(small_corpus, config)
     assert labelled.metric == "halves_hit_at_10"
     assert 0 < labelled.validator()(method) < 1
-    with pytest.raises(UsageError, match=r"choose_by=map: there is no such metric.*\n.*halves_hit_at_10"):
-        Protocol(bare_corpus, EvaluationConfig(choose_by="map"))
+    with pytest.raises(UsageError, match=r"selection_metric=map: there is no such metric.*\n.*halves_hit_at_10"):
+        EvaluationProtocol(bare_corpus, EvaluationConfig(selection_metric="map"))
 
 
 def test_the_best_epoch_is_kept_logged_and_reported_without_labels(bare_config, bare_corpus, tmp_path):
     training = TrainingConfig(epochs=4, batch_size=64)
     config = Config(corpus=bare_config, method=MethodConfig(name="nash", bits=16), training=training)
-    study = Study(config, Home(tmp_path), bare_corpus)
+    study = Experiment(config, StateDir(tmp_path), bare_corpus)
     model = study.train(0)
     figures = [epoch.validation for epoch in model.history if epoch.terms]
     assert len(figures) == 4

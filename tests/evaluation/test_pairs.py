@@ -13,12 +13,12 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import pycode
 from texthash.evaluation.baselines.cosine import float_cosine_reference
-from texthash.evaluation.protocol import Protocol
-from texthash.evaluation.relevance import collection
+from texthash.evaluation.protocol import EvaluationProtocol
+from texthash.evaluation.relevance import judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.reporting.plots import precision_figure
 from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import fit
@@ -41,11 +41,11 @@ def pair_corpus(tmp_path_factory):
             file.write(json.dumps(row) + "\n")
     edition = Edition(split=SplitRule(kind="random"), vocabulary_size=2000, token_pattern=r"(?u)[^\W\d_]{2,}")
     config = CorpusConfig(name="functions", path=str(rows), edition=edition, shards=2)
-    return PreparedCorpus.open(prepare_locally(config, Home(folder / "home")))
+    return PreparedCorpus.open(prepare_locally(config, StateDir(folder / "home")))
 
 
 def fitted(corpus, name, bits, **training):
-    protocol = Protocol(corpus, CONFIG)
+    protocol = EvaluationProtocol(corpus, CONFIG)
     result = fit(
         build(name, corpus.shape, bits), corpus.train, TrainingConfig(**training), validate=protocol.validator()
     )
@@ -54,7 +54,7 @@ def fitted(corpus, name, bits, **training):
 
 @pytest.mark.parametrize(("name", "training"), [("lsh", {}), ("itq", {}), ("nash", {"epochs": 2})])
 def test_a_method_trains_on_documents_and_is_judged_by_questions(pair_corpus, name, training):
-    protocol = Protocol(pair_corpus, CONFIG)
+    protocol = EvaluationProtocol(pair_corpus, CONFIG)
     result, hasher = fitted(pair_corpus, name, 64, **training)
     found = protocol.evaluate_validation(hasher)
     assert protocol.metric == found.main == "recall_at_100"
@@ -66,7 +66,7 @@ def test_a_method_trains_on_documents_and_is_judged_by_questions(pair_corpus, na
     for metric in names:
         low, middle, high = (found.metrics[metric + edge] for edge in ("_worst", "", "_best"))
         assert 0 <= low <= middle <= high <= 1
-    assert protocol.release_test(hasher, name).split == "test"
+    assert protocol.evaluate_test_once(hasher, name).split == "test"
 
 
 def test_who_asks_what_of_whom(pair_corpus):
@@ -77,7 +77,7 @@ def test_who_asks_what_of_whom(pair_corpus):
         for row in asked[split.name]:
             texts.setdefault(row["text"], []).append(row["id"])
     for name, earlier in (("validation", ["train"]), ("test", ["train", "validation"])):
-        found = collection(pair_corpus, name)
+        found = judged_queries(pair_corpus, name)
         known = {row["text"] for split in earlier for row in asked[split]}
         wanted = list(dict.fromkeys(row["text"] for row in asked[name] if row["text"] not in known))
         assert [asked[name][row]["text"] for row in found.asked] == wanted
@@ -86,7 +86,7 @@ def test_who_asks_what_of_whom(pair_corpus):
         indptr, relevant = found.relevance.queries
         for place, text in enumerate(wanted):
             assert {ids[i] for i in relevant[indptr[place] : indptr[place + 1]]} == set(texts[text])
-    train = collection(pair_corpus, "train")
+    train = judged_queries(pair_corpus, "train")
     whatever = [asked["train"][row]["text"] for row in train.asked].index("Whatever this does.")
     indptr, relevant = train.relevance.queries
     assert {ids[i] for i in relevant[indptr[whatever] : indptr[whatever + 1]]} == set(texts["Whatever this does."])
@@ -96,7 +96,7 @@ def test_who_asks_what_of_whom(pair_corpus):
 def test_figures_equal_a_plain_count_of_ranks(pair_corpus):
     """8-bit codes are all ties: every rank of a question's bucket is equally likely."""
     _, hasher = fitted(pair_corpus, "itq", 8)
-    found = Protocol(pair_corpus, CONFIG).evaluate_validation(hasher)
+    found = EvaluationProtocol(pair_corpus, CONFIG).evaluate_validation(hasher)
     database = np.concatenate([hasher.encode_split(pair_corpus.split(name)) for name in SPLITS])
     ids = [id_ for name in SPLITS for id_ in pair_corpus.split(name).ids]
     rows = [row for table in pair_corpus.validation.queries.documents() for row in table.to_pylist()]
@@ -127,19 +127,19 @@ def test_both_roles_are_asked_for(pair_corpus):
             asked.append((split.name, role, len(split)))
             return hasher.encode_split(split, role)
 
-    Protocol(pair_corpus, CONFIG).validate(Spy())
+    EvaluationProtocol(pair_corpus, CONFIG).validate(Spy())
     documents = [(name, "document", len(pair_corpus.split(name))) for name in SPLITS]
     assert sorted(asked) == sorted([("validation-queries", "query", len(pair_corpus.validation.queries)), *documents])
 
 
 def test_the_validator_travels(pair_corpus):
     result, _ = fitted(pair_corpus, "lsh", 16)
-    validator = pickle.loads(pickle.dumps(Protocol(pair_corpus, CONFIG).validator()))
+    validator = pickle.loads(pickle.dumps(EvaluationProtocol(pair_corpus, CONFIG).validator()))
     assert validator(result.method) == pytest.approx(result.best_validation, abs=1e-12)
 
 
 def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
-    protocol = Protocol(pair_corpus, CONFIG)
+    protocol = EvaluationProtocol(pair_corpus, CONFIG)
     evaluations = [protocol.evaluate_validation(fitted(pair_corpus, "lsh", bits)[1]) for bits in (8, 16)]
     saved = Evaluation.load(evaluations[0].save(tmp_path / "evaluation"))
     assert saved == evaluations[0]
@@ -159,7 +159,7 @@ def test_an_evaluation_is_kept_and_reported(pair_corpus, tmp_path):
 
 def test_the_float_reference_is_recall_too(pair_corpus, monkeypatch):
     monkeypatch.setattr("texthash.evaluation.baselines.cosine._CELLS", 20_000)  # several blocks
-    found = collection(pair_corpus, "validation")
+    found = judged_queries(pair_corpus, "validation")
     database = np.concatenate([split.matrix().toarray() for split in found.database])
     similarity = found.queries.matrix()[found.asked].toarray() @ database.T
     indptr, relevant = found.relevance.queries

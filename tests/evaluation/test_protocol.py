@@ -14,11 +14,11 @@ from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 CONFIG = EvaluationConfig(k=20, curve=(1, 5, 20, 100))
@@ -32,7 +32,7 @@ def hasher(small_corpus):
 
 @pytest.fixture(scope="module")
 def evaluation(small_corpus, hasher):
-    return Protocol(small_corpus, CONFIG).evaluate_validation(hasher)
+    return EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher)
 
 
 def test_validation_queries_against_train(small_corpus, evaluation):
@@ -68,7 +68,7 @@ def test_float_reference_equals_a_plain_ranking(small_corpus, monkeypatch):
 
 
 def test_validator_is_the_validation_figure_and_travels(small_corpus, hasher, evaluation):
-    validator = Protocol(small_corpus, CONFIG).validator()
+    validator = EvaluationProtocol(small_corpus, CONFIG).validator()
     expected = evaluation.metrics["p_at_20"]
     assert validator(hasher.method) == pytest.approx(expected, abs=1e-12)
     sent = pickle.dumps(validator)
@@ -78,11 +78,11 @@ def test_validator_is_the_validation_figure_and_travels(small_corpus, hasher, ev
 
 def test_models_can_be_chosen_by_another_figure(small_corpus, hasher, evaluation):
     for name in ("map", "ndcg_at_20", "mrr", "radius2_precision"):
-        protocol = Protocol(small_corpus, EvaluationConfig(k=20, choose_by=name))
+        protocol = EvaluationProtocol(small_corpus, EvaluationConfig(k=20, selection_metric=name))
         assert protocol.metric == name
         assert protocol.validator()(hasher.method) == pytest.approx(evaluation.metrics[name])
-    with pytest.raises(UsageError, match=r"choose_by=maps: there is no such metric.*\n.*did you mean 'map'"):
-        Protocol(small_corpus, EvaluationConfig(choose_by="maps"))
+    with pytest.raises(UsageError, match=r"selection_metric=maps: there is no such metric.*\n.*did you mean 'map'"):
+        EvaluationProtocol(small_corpus, EvaluationConfig(selection_metric="maps"))
 
 
 def test_training_does_not_begin_to_select_where_nothing_is_relevant(small_documents, tmp_path):
@@ -91,24 +91,24 @@ def test_training_does_not_begin_to_select_where_nothing_is_relevant(small_docum
         for number, document in enumerate(small_documents[::10]):  # no label is in two documents
             file.write(json.dumps({"text": document.text, "label": f"label-{number}"}) + "\n")
     config = CorpusConfig(name="apart", path=str(rows), edition=Edition(vocabulary_size=100))
-    corpus = PreparedCorpus.open(prepare_locally(config, Home(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
     method = build("lsh", corpus.shape, 16)
     with pytest.raises(UsageError, match="queries has a relevant document"):
-        fit(method, corpus.train, TrainingConfig(), validate=Protocol(corpus, CONFIG).validator())
+        fit(method, corpus.train, TrainingConfig(), validate=EvaluationProtocol(corpus, CONFIG).validator())
 
 
 def test_validate_gives_the_metrics(small_corpus, hasher, evaluation):
-    assert Protocol(small_corpus, CONFIG).validate(hasher) == evaluation.metrics
+    assert EvaluationProtocol(small_corpus, CONFIG).validate(hasher) == evaluation.metrics
 
 
 def test_test_is_released_once_per_study(small_corpus, hasher):
-    protocol = Protocol(small_corpus, CONFIG)
-    first = protocol.release_test(hasher, "itq-16-s0")
+    protocol = EvaluationProtocol(small_corpus, CONFIG)
+    first = protocol.evaluate_test_once(hasher, "itq-16-s0")
     assert first.split == "test"
     assert len(first.query_codes) == len(small_corpus.split("test"))
     with pytest.raises(UsageError, match="already released for the study 'itq-16-s0'"):
-        protocol.release_test(hasher, "itq-16-s0")
-    again = protocol.release_test(hasher, "itq-16-s1")
+        protocol.evaluate_test_once(hasher, "itq-16-s0")
+    again = protocol.evaluate_test_once(hasher, "itq-16-s1")
     assert again.metrics == first.metrics
 
 
@@ -117,10 +117,10 @@ def test_a_failed_release_spends_nothing(small_corpus, hasher):
         def encode_split(self, split, role="document"):
             raise RuntimeError("out of memory")
 
-    protocol = Protocol(small_corpus, CONFIG)
+    protocol = EvaluationProtocol(small_corpus, CONFIG)
     with pytest.raises(RuntimeError, match="out of memory"):
-        protocol.release_test(Broken(), "study")
-    assert protocol.release_test(hasher, "study").split == "test"
+        protocol.evaluate_test_once(Broken(), "study")
+    assert protocol.evaluate_test_once(hasher, "study").split == "test"
 
 
 def test_both_roles_are_asked_for(small_corpus, hasher):
@@ -131,7 +131,7 @@ def test_both_roles_are_asked_for(small_corpus, hasher):
             asked.append((split.name, role))
             return hasher.encode_split(split, role)
 
-    Protocol(small_corpus, CONFIG).validate(Spy())
+    EvaluationProtocol(small_corpus, CONFIG).validate(Spy())
     assert sorted(asked) == [("train", "document"), ("validation", "query")]
 
 
@@ -140,7 +140,7 @@ def test_collapsed_codes_are_warned_about(small_corpus):
         def encode_split(self, split, role="document"):
             return np.zeros((len(split), 4), np.uint8)
 
-    found = Protocol(small_corpus, CONFIG).evaluate_validation(Constant())
+    found = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(Constant())
     assert found.collapse in found.warnings
     assert "collapsed" in found.collapse
 
@@ -151,18 +151,18 @@ def test_collapse_is_judged_by_the_queries_which_training_has_not_seen(small_cor
             codes = hasher.encode_split(split, role)
             return codes if split.name == "train" else np.zeros_like(codes)
 
-    found = Protocol(small_corpus, CONFIG).evaluate_validation(Memory())
+    found = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(Memory())
     assert found.collapse is not None
     assert found.diagnostics["entropy"] > 0.5
-    assert Protocol(small_corpus, CONFIG).evaluate_validation(hasher).collapse is None
+    assert EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher).collapse is None
 
 
 def test_more_hits_than_documents_are_warned_about(small_corpus, hasher):
     n = len(small_corpus.train)
-    found = Protocol(small_corpus, EvaluationConfig(k=n + 1)).evaluate_validation(hasher)
+    found = EvaluationProtocol(small_corpus, EvaluationConfig(k=n + 1)).evaluate_validation(hasher)
     assert any(f"k={n + 1} of {n} documents" in warning for warning in found.warnings)
     assert found.metrics[f"p_at_{n + 1}"] < 1
-    exact = Protocol(small_corpus, EvaluationConfig(k=n)).evaluate_validation(hasher)
+    exact = EvaluationProtocol(small_corpus, EvaluationConfig(k=n)).evaluate_validation(hasher)
     assert not any("documents: those" in warning for warning in exact.warnings)
 
 

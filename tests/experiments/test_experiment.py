@@ -13,10 +13,10 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.experiments.compare import compare
-from texthash.experiments.experiment import EpochNotes, Study, corpus_of, prepare
+from texthash.experiments.experiment import EpochNotes, Experiment, corpus_of, prepare
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def _config(corpus, **changes):
@@ -31,12 +31,12 @@ def _config(corpus, **changes):
 
 
 def _study(corpus, home, **changes):
-    return Study(_config(corpus, **changes), home, corpus)
+    return Experiment(_config(corpus, **changes), home, corpus)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return Home(tmp_path_factory.mktemp("study"))
+    return StateDir(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_an_interrupted_training_goes_on_in_its_own_run(small_corpus, home, inte
 
 
 def test_a_model_that_could_not_be_logged_is_not_trained_again(small_corpus, tmp_path, monkeypatch):
-    study = _study(small_corpus, Home(tmp_path))
+    study = _study(small_corpus, StateDir(tmp_path))
 
     def away(*arguments):
         raise OSError("the store is away")
@@ -94,10 +94,10 @@ def test_a_model_that_could_not_be_logged_is_not_trained_again(small_corpus, tmp
 
 
 def test_another_configuration_does_not_take_up_a_checkpoint(small_corpus, tmp_path, interrupted):
-    one, shorter = _study(small_corpus, Home(tmp_path / "one")), {"epochs": 2, "batch_size": 32}
+    one, shorter = _study(small_corpus, StateDir(tmp_path / "one")), {"epochs": 2, "batch_size": 32}
     checkpoint = interrupted(one)
     beside = _study(small_corpus, one.home, training=shorter).train(0)
-    alone = _study(small_corpus, Home(tmp_path / "alone"), training=shorter).train(0)
+    alone = _study(small_corpus, StateDir(tmp_path / "alone"), training=shorter).train(0)
     assert [report.terms for report in beside.history] == [report.terms for report in alone.history]
     assert checkpoint.is_dir(), "it waits for its own configuration"
 
@@ -115,8 +115,8 @@ def test_what_was_trained_is_found_again_whole(small_corpus, home):
 
 
 def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tmp_path):
-    small_corpus = PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path)))
-    study = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16})
+    small_corpus = PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path)))
+    study = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16})
     model = study.train(0)
     expected = {"iterations": 50, "weighting": "tfidf"}
     logged = MlflowClient(study.tracker.uri).get_run(model.run.run_id).data.params
@@ -129,26 +129,26 @@ def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tm
     assert saved["params"] == model.config.method.params == TrainedModel.read(model.directory).config.method.params
     assert saved["params"] == expected
     study.evaluate(model, test=False)
-    written_out = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16, "params": expected})
+    written_out = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16, "params": expected})
     assert written_out.run_config(0) == study.run_config(0)
     again = written_out.train(0)
     written_out.evaluate(again, test=False)
-    assert compare(Home(tmp_path), model.name, again.name).config == {}
+    assert compare(StateDir(tmp_path), model.name, again.name).config == {}
 
 
 def test_a_record_of_an_earlier_version_has_the_hyper_parameters_of_its_saved_model(small_corpus, tmp_path):
-    study = _study(small_corpus, Home(tmp_path), method={"name": "itq", "bits": 16, "params": {"iterations": 3}})
+    study = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16, "params": {"iterations": 3}})
     model = study.train(0)
     record = json.loads((model.directory / "run.json").read_text())
     assert record["config"]["method"].pop("preset") == "default"
     record["config"]["method"]["params"] = {}  # as one that gave none was written
     (model.directory / "run.json").write_text(json.dumps(record))
     assert TrainedModel.read(model.directory).config == model.config
-    assert find_model(Home(tmp_path), model.name).config.method.params["iterations"] == 3, "not today's default"
+    assert find_model(StateDir(tmp_path), model.name).config.method.params["iterations"] == 3, "not today's default"
 
 
 def test_a_run_as_published_is_trained_with_what_was_printed(small_corpus, tmp_path, capsys):
-    study = _study(small_corpus, Home(tmp_path), method={"name": "sth", "bits": 16, "preset": "paper"})
+    study = _study(small_corpus, StateDir(tmp_path), method={"name": "sth", "bits": 16, "preset": "paper"})
     model = study.train(0)
     assert model.config.method.params["neighbours"] == 25
     assert model.config.method.preset == "paper"
@@ -158,12 +158,12 @@ def test_a_run_as_published_is_trained_with_what_was_printed(small_corpus, tmp_p
 
 
 def test_a_damaged_record_is_named(small_corpus, tmp_path):
-    model = _study(small_corpus, Home(tmp_path)).train(0)
+    model = _study(small_corpus, StateDir(tmp_path)).train(0)
     record = model.directory / "run.json"
     for content in (record.read_text()[:100], "[]", "{}"):
         record.write_text(content)
         with pytest.raises(TexthashError, match=r"run\.json is damaged"):
-            find_model(Home(tmp_path), "latest")
+            find_model(StateDir(tmp_path), "latest")
 
 
 def test_test_is_looked_at_once_for_a_model(small_corpus, home):
@@ -196,7 +196,7 @@ def test_training_on_several_workers_needs_a_cluster(small_corpus, home):
 
 
 def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     strong = _study(small_corpus, home)
     first = strong.train(0)
     release = make_release(strong, first, register(strong, first), distributed=False)
@@ -216,13 +216,13 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
 
 
 def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small_corpus, small_config, tmp_path):
-    home, method = Home(tmp_path), {"name": "lsh", "bits": 16}
+    home, method = StateDir(tmp_path), {"name": "lsh", "bits": 16}
     before = _study(small_corpus, home, method=method)
     champion = before.train(0)
     before.tracker.registry.promote(before.model_name, register(before, champion))
 
     smaller = small_config.edition.model_copy(update={"vocabulary_size": 1000})
-    changed = prepare_locally(small_config.model_copy(update={"edition": smaller}), Home(tmp_path / "changed"))
+    changed = prepare_locally(small_config.model_copy(update={"edition": smaller}), StateDir(tmp_path / "changed"))
     after = _study(PreparedCorpus.open(changed), home, method=method)
     model = after.train(0)
     with pytest.raises(ModelMismatchError, match=r"the champion, .* version 1, does not fit the corpus") as refused:
@@ -235,7 +235,7 @@ def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small
 def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_own(small_documents, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": document.text}) + "\n" for document in small_documents[::4]))
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     config = parse_config(
         {
             "corpus": {"name": "bare", "path": str(rows), "edition": {"vocabulary_size": 500}},
@@ -243,7 +243,7 @@ def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_
             "training": {"epochs": 2},
         }
     )
-    study = Study(config, home, prepare(config, home, distributed=False))
+    study = Experiment(config, home, prepare(config, home, distributed=False))
     model = study.train(0)
     assert model.validation is not None
     assert [report.epoch for report in model.history if report.terms] == [1, 2]
@@ -259,7 +259,7 @@ def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_
 def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": f"word{n % 9}"}) + "\n" for n in range(60)), encoding="utf-8")
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     config = parse_config(
         {
             "corpus": {"name": "words", "path": str(rows)},
@@ -267,7 +267,7 @@ def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
             "training": {"epochs": 1},
         }
     )
-    study = Study(config, home, prepare(config, home, distributed=False))
+    study = Experiment(config, home, prepare(config, home, distributed=False))
     model = study.train(0)
     assert model.validation is None
     assert study.evaluate(model, test=True) == {}
@@ -276,14 +276,14 @@ def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
     other = study.train(1)
     newer = make_release(study, other, register(study, other), distributed=False)
     assert (released.model_version, newer.model_version) == ("1", "2"), "without figures the newer one is taken"
-    searching = Study(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
+    searching = Experiment(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
     with pytest.raises(UsageError, match="trials cannot be told apart"):
         searching.search()
 
 
 def test_a_corpus_that_changed_under_a_model_is_noticed(small_corpus, home, monkeypatch):
     model = _study(small_corpus, home).train(0)
-    monkeypatch.setattr(Home, "corpus", lambda self, name, edition: small_corpus.path)
+    monkeypatch.setattr(StateDir, "corpus", lambda self, name, edition: small_corpus.path)
     assert corpus_of(model, home).path == small_corpus.path
     other = TrainedModel(**{**vars(model), "data": "0" * 16})
     with pytest.raises(ModelMismatchError, match="was trained on data 0000"):
@@ -303,8 +303,8 @@ def test_a_pair_corpus_is_chosen_and_reported_by_recall(small_documents, tmp_pat
             "evaluation": {"k": 20, "curve": [1, 20]},
         }
     )
-    home = Home(tmp_path / "home")
-    study = Study(config, home, prepare(config, home, distributed=False))
+    home = StateDir(tmp_path / "home")
+    study = Experiment(config, home, prepare(config, home, distributed=False))
     with study.start() as run:
         model = study.train(0, parent=run)
         found = study.evaluate(model, test=True)

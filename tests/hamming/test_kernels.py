@@ -277,7 +277,7 @@ from texthash.hamming.multi_index import BitOrder, Tables
 
 codes = np.random.default_rng(0).integers(0, 256, (5000, {bits} // 8), np.uint8)
 with event.install_recorder("numba:compile") as compiled:
-    kernels.warm({bits})
+    kernels.warmup({bits})
     before = len(compiled.buffer)
     words = to_words(codes)
     for queries in (words[:, :1], words[:, :40]):

@@ -28,7 +28,7 @@ from texthash.index.releases.release import open_release, read_release
 from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import width_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 _ROOT = Path(__file__).parents[2]
 _IDS = 60
@@ -36,7 +36,7 @@ _LONGEST_S = 1.2
 _LARGEST_DISK = 2**30
 
 
-def write(home: Home, seed: int) -> None:
+def write(home: StateDir, seed: int) -> None:
     """Upsert and delete sets of documents for ever. Every document of a set carries the number of its write as title,
     in its code and in its vector, if the index keeps some, so that half a write would show. An intention is printed
     before a write, the fact after it, also that the disk was full."""
@@ -56,7 +56,7 @@ def write(home: Home, seed: int) -> None:
                 print(json.dumps({"event": "done", **record}), flush=True)
 
 
-def _opened(home: Home) -> IndexWriter:
+def _opened(home: StateDir) -> IndexWriter:
     while True:
         try:
             return IndexWriter.open(home, least_free=0)
@@ -100,7 +100,7 @@ def filling(disk: SmallDisk, seed: int) -> Iterator[None]:
             disk.empty()
 
 
-def check_after_kill(home: Home, seed: int, disk: SmallDisk | None = None) -> Counter[str]:
+def check_after_kill(home: StateDir, seed: int, disk: SmallDisk | None = None) -> Counter[str]:
     """One round: start a writer, kill it at a random moment, open what it left.
 
     Args:
@@ -115,7 +115,7 @@ def check_after_kill(home: Home, seed: int, disk: SmallDisk | None = None) -> Co
         return _check_after_kill(home, seed)
 
 
-def _check_after_kill(home: Home, seed: int) -> Counter[str]:
+def _check_after_kill(home: StateDir, seed: int) -> Counter[str]:
     expected = _marks(home)
     untouched = read_release(home).documents - len(expected)
     command = [sys.executable, "-m", "tests.index.killed_writer", "write", str(home.root), str(seed)]
@@ -149,7 +149,7 @@ def _apply(state: dict[str, str], record: dict[str, Any]) -> None:
             state.pop(id_, None)
 
 
-def _marks(home: Home) -> dict[str, str]:
+def _marks(home: StateDir) -> dict[str, str]:
     """The mark of every document that such a writer wrote; its code and its vector have to be of the same write."""
     found: dict[str, str] = {}
     for shard in open_release(home).shards:
@@ -168,11 +168,11 @@ def _marks(home: Home) -> dict[str, str]:
 def main() -> None:
     command, home, number = sys.argv[1:]
     if command == "write":
-        write(Home(Path(home)), int(number))
+        write(StateDir(Path(home)), int(number))
     else:
         disk = SmallDisk(_mount(Path(home))) if command == "full" else None
         for seed in range(int(number)):
-            counts = check_after_kill(Home(Path(home)), seed, disk)
+            counts = check_after_kill(StateDir(Path(home)), seed, disk)
             print(f"round {seed}: {counts['done']} writes acknowledged, all there; {counts['refused']} refused")
 
 

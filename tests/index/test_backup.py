@@ -13,12 +13,12 @@ from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 
 
-def test_a_backup_comes_back_elsewhere(home: Home, tmp_path: Path) -> None:
+def test_a_backup_comes_back_elsewhere(home: StateDir, tmp_path: Path) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a", "b"), codes(2, 9))
         writer.delete(ids=["a"])
@@ -27,7 +27,7 @@ def test_a_backup_comes_back_elsewhere(home: Home, tmp_path: Path) -> None:
     with pytest.raises(TexthashError, match="holds a backup already"):
         back_up(home, target)
 
-    other = Home(tmp_path / "other")
+    other = StateDir(tmp_path / "other")
     restored = restore_backup(other, target)
     assert contents(other) == contents(home)
     assert [state.checksum for state in restored.shards] == [state.checksum for state in saved.shards]
@@ -38,7 +38,9 @@ def test_a_backup_comes_back_elsewhere(home: Home, tmp_path: Path) -> None:
     assert wrong == []
 
 
-def test_an_interrupted_backup_is_none_and_goes_on(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_backup_is_none_and_goes_on(
+    home: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "backup"
     whole = backup.write_shard
     with monkeypatch.context() as patch:
@@ -47,11 +49,11 @@ def test_an_interrupted_backup_is_none_and_goes_on(home: Home, tmp_path: Path, m
         with pytest.raises(OSError, match="network"):
             back_up(home, str(target))
     with pytest.raises(TexthashError, match="no whole backup"):
-        restore_backup(Home(tmp_path / "other"), str(target))
+        restore_backup(StateDir(tmp_path / "other"), str(target))
     written = (target / "shard-0000" / "manifest.json").stat().st_mtime_ns
     back_up(home, str(target))
     assert (target / "shard-0000" / "manifest.json").stat().st_mtime_ns == written
-    assert restore_backup(Home(tmp_path / "other"), str(target)).documents == read_release(home).documents
+    assert restore_backup(StateDir(tmp_path / "other"), str(target)).documents == read_release(home).documents
 
 
 def outside(root: Path, inside: Path) -> set[Path]:
@@ -82,12 +84,12 @@ def outside(root: Path, inside: Path) -> set[Path]:
         {"shards": [{"uri": "x", "version": "1", "documents": 1, "checksum": "0" * 16}]},
     ],
 )
-def test_a_backup_cannot_name_a_place_to_write_to(home: Home, tmp_path: Path, changes: dict) -> None:
+def test_a_backup_cannot_name_a_place_to_write_to(home: StateDir, tmp_path: Path, changes: dict) -> None:
     """Also not by somebody who knows how records are sealed."""
     source = tmp_path / "deep" / "backup"
     back_up(home, str(source))
     rewrite(source / "backup.json", **changes)
-    other = Home(tmp_path / "deep" / "er" / "other")
+    other = StateDir(tmp_path / "deep" / "er" / "other")
     before = outside(tmp_path, other.root)
     with pytest.raises(TexthashError, match=r"backup\.json"):
         restore_backup(other, str(source))
@@ -96,37 +98,37 @@ def test_a_backup_cannot_name_a_place_to_write_to(home: Home, tmp_path: Path, ch
 
 
 @pytest.mark.parametrize("changes", [{"shard": "../1"}, {"shard": 1}, {"shards": 1}, {"shards": 10**9}, {"bits": 64}])
-def test_a_shard_of_a_backup_cannot_name_a_place_to_write_to(home: Home, tmp_path: Path, changes: dict) -> None:
+def test_a_shard_of_a_backup_cannot_name_a_place_to_write_to(home: StateDir, tmp_path: Path, changes: dict) -> None:
     back_up(home, str(tmp_path / "backup"))
     rewrite(tmp_path / "backup" / "shard-0000" / "manifest.json", **changes)
     with pytest.raises(TexthashError):
-        restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup"))
+        restore_backup(StateDir(tmp_path / "other"), str(tmp_path / "backup"))
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("place", ["model/hasher.json", "model", "shard-0000/documents.lance", "shard-0001"])
-def test_links_in_a_backup_are_refused(home: Home, tmp_path: Path, place: str) -> None:
+def test_links_in_a_backup_are_refused(home: StateDir, tmp_path: Path, place: str) -> None:
     back_up(home, str(tmp_path / "backup"))
     linked = tmp_path / "backup" / place
     linked.rename(tmp_path / "elsewhere")
     linked.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(TexthashError, match="is a link"):
-        restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup"))
+        restore_backup(StateDir(tmp_path / "other"), str(tmp_path / "backup"))
     assert not (tmp_path / "other").exists()
 
 
-def test_only_the_files_of_a_model_are_restored(home: Home, tmp_path: Path) -> None:
+def test_only_the_files_of_a_model_are_restored(home: StateDir, tmp_path: Path) -> None:
     back_up(home, str(tmp_path / "backup"))
     (tmp_path / "backup" / "model" / "extra.sh").write_text("#!/bin/sh\n")
-    other = Home(tmp_path / "other")
+    other = StateDir(tmp_path / "other")
     release = restore_backup(other, str(tmp_path / "backup"))
     found = {path.name for path in other.path(release.model_uri).iterdir()}
     assert found == {"hasher.json", "vocabulary.json", "model.safetensors"}
 
 
-def test_a_link_in_the_state_directory_does_not_lead_a_restore_out_of_it(home: Home, tmp_path: Path) -> None:
+def test_a_link_in_the_state_directory_does_not_lead_a_restore_out_of_it(home: StateDir, tmp_path: Path) -> None:
     saved = back_up(home, str(tmp_path / "backup"))
-    other, elsewhere = Home(tmp_path / "other"), tmp_path / "elsewhere"
+    other, elsewhere = StateDir(tmp_path / "other"), tmp_path / "elsewhere"
     elsewhere.mkdir()
     (other.root / "models").mkdir(parents=True)
     (other.root / "models" / f"{saved.model}-{saved.model_digest[:12]}").symlink_to(elsewhere)
@@ -138,7 +140,7 @@ def test_a_link_in_the_state_directory_does_not_lead_a_restore_out_of_it(home: H
 
 @pytest.mark.parametrize("wrong", ["../../escaped", "/", "index/../../escaped"])
 @pytest.mark.parametrize("member", ["index_uri", "shards", "model_uri"])
-def test_a_release_cannot_name_a_place_outside(home: Home, member: str, wrong: str) -> None:
+def test_a_release_cannot_name_a_place_outside(home: StateDir, member: str, wrong: str) -> None:
     release = read_release(home)
     states = [{**vars(state), "uri": wrong} for state in release.shards]
     rewrite(home.root / "releases" / f"{release.name}.json", **{member: states if member == "shards" else wrong})
@@ -150,7 +152,7 @@ def test_a_release_cannot_name_a_place_outside(home: Home, member: str, wrong: s
             read_release(home)
 
 
-def test_a_backup_of_another_release_is_not_gone_on_with(home: Home, tmp_path: Path) -> None:
+def test_a_backup_of_another_release_is_not_gone_on_with(home: StateDir, tmp_path: Path) -> None:
     back_up(home, str(tmp_path / "backup"))
     (tmp_path / "backup" / "backup.json").unlink()
     with IndexWriter.open(home) as writer:

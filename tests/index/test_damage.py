@@ -24,15 +24,15 @@ from texthash.index.releases.verify import verify
 from texthash.index.shard import merge
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 FLIPS = 3
 
 
 @pytest.fixture(scope="module")
-def written(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def written(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
     """A state directory with an index of 1 shard that was built, written to and deleted from."""
-    home = Home(tmp_path_factory.mktemp("written"))
+    home = StateDir(tmp_path_factory.mktemp("written"))
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     release = publish(home, model, build_index(model, small_corpus.path, home, shards=1))
     hasher = release.open_hasher(home)
@@ -40,18 +40,18 @@ def written(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: 
         texts = ["kernel density estimation", "qwrtz blorf", "sparse matrix"]
         read = hasher.read(texts)
         made = [IndexDocument(f"w{row}", text, "title", ("new",)) for row, text in enumerate(texts)]
-        writer.upsert(made, hasher.cut(read.values), known=read.known)
+        writer.upsert(made, hasher.binarize(read.values), known=read.known)
         writer.delete(ids=["w2"])
     take_snapshot(home, "kept")
     return home
 
 
 @pytest.fixture
-def home(written: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(written.root, tmp_path / "home")))
+def home(written: StateDir, tmp_path: Path) -> StateDir:
+    return StateDir(Path(shutil.copytree(written.root, tmp_path / "home")))
 
 
-def answers(home: Home) -> Any:
+def answers(home: StateDir) -> Any:
     """All that can be asked for: every document by number and by id, searches, filters, snapshots."""
     opened = open_release(home)
     (shard,) = opened.shards
@@ -64,7 +64,7 @@ def answers(home: Home) -> Any:
     return rows, shard.codes_of(ids), near, shard.count(["new"]), asdict(opened.release), list_snapshots(home)
 
 
-def found_wrong(home: Home) -> bool:
+def found_wrong(home: StateDir) -> bool:
     try:
         return not all(finding.ok for finding in verify(home, sample=5))
     except TexthashError:
@@ -77,7 +77,7 @@ def flip(path: Path, place: int, bit: int) -> None:
     path.write_bytes(content)
 
 
-def test_every_flipped_bit_is_found_or_without_effect(home: Home) -> None:
+def test_every_flipped_bit_is_found_or_without_effect(home: StateDir) -> None:
     whole, rng = answers(home), random.Random(0)
     assert not found_wrong(home)
     files = sorted(path for path in home.root.rglob("*") if path.is_file() and path.parent.name != "locks")
@@ -98,12 +98,12 @@ def test_every_flipped_bit_is_found_or_without_effect(home: Home) -> None:
     assert answers(home) == whole
 
 
-def lance_files(home: Home, folder: str) -> list[Path]:
+def lance_files(home: StateDir, folder: str) -> list[Path]:
     return sorted((home.path(read_release(home).shards[0].uri) / "documents.lance" / folder).rglob("*.*"))
 
 
 @pytest.mark.parametrize("folder", ["data", "_deletions", "_indices", "_versions"])
-def test_damage_to_the_files_of_a_shard_is_named_and_not_backed_up(home: Home, tmp_path: Path, folder: str) -> None:
+def test_damage_to_the_files_of_a_shard_is_named_and_not_backed_up(home: StateDir, tmp_path: Path, folder: str) -> None:
     path = next(file for file in lance_files(home, folder) if file.suffix != ".json")
     flip(path, path.stat().st_size // 2, 3)
     (finding,) = [f for f in verify(home) if f.check == "shard 0: files"]
@@ -117,36 +117,38 @@ def test_damage_to_the_files_of_a_shard_is_named_and_not_backed_up(home: Home, t
 
 
 @pytest.mark.parametrize("folder", ["_deletions", "_versions"])
-def test_opening_finds_damage_to_what_says_which_rows_there_are(home: Home, folder: str) -> None:
+def test_opening_finds_damage_to_what_says_which_rows_there_are(home: StateDir, folder: str) -> None:
     path = lance_files(home, folder)[0]
     flip(path, path.stat().st_size // 2, 3)
     with pytest.raises(TexthashError, match=rf"is damaged: .*{path.name} has other bytes"):
         open_release(home)
 
 
-def test_opening_finds_a_file_that_was_cut(home: Home) -> None:
+def test_opening_finds_a_file_that_was_cut(home: StateDir) -> None:
     path = lance_files(home, "data")[0]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(TexthashError, match=r"is damaged: .* bytes instead of"):
         open_release(home)
 
 
-def test_a_backup_that_was_damaged_is_not_restored(home: Home, tmp_path: Path) -> None:
+def test_a_backup_that_was_damaged_is_not_restored(home: StateDir, tmp_path: Path) -> None:
     back_up(home, str(tmp_path / "backup"))
     for file in sorted(path for path in (tmp_path / "backup").rglob("*") if path.is_file()):
         if "_transactions" in file.parts or file.name == "latest_version_hint.json" or "_versions" in file.parts:
             continue
         kept = file.read_bytes()
         flip(file, len(kept) // 2, 1)
-        other = Home(tmp_path / "other")
+        other = StateDir(tmp_path / "other")
         with pytest.raises(TexthashError):
             restore_backup(other, str(tmp_path / "backup"))
         assert not other.root.exists(), f"{file} was found too late"
         file.write_bytes(kept)
-    assert restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup")).documents == read_release(home).documents
+    assert (
+        restore_backup(StateDir(tmp_path / "other"), str(tmp_path / "backup")).documents == read_release(home).documents
+    )
 
 
-def without_digests(home: Home) -> None:
+def without_digests(home: StateDir) -> None:
     """Make of an index one that an earlier version wrote."""
     for release in (home.root / "releases").glob("r*.json"):
         _unseal(release, format=3)
@@ -162,7 +164,7 @@ def _unseal(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({**record, **changes}))
 
 
-def test_an_index_without_checksums_opens_and_gets_them(home: Home, run_cli: Callable[..., Any]) -> None:
+def test_an_index_without_checksums_opens_and_gets_them(home: StateDir, run_cli: Callable[..., Any]) -> None:
     whole = answers(home)
     without_digests(home)
     assert answers(home)[:4] == whole[:4]
@@ -177,7 +179,7 @@ def test_an_index_without_checksums_opens_and_gets_them(home: Home, run_cli: Cal
     assert found_wrong(home)
 
 
-def test_what_is_written_to_an_index_without_checksums_has_them(home: Home) -> None:
+def test_what_is_written_to_an_index_without_checksums_has_them(home: StateDir) -> None:
     without_digests(home)
     with IndexWriter.open(home) as writer:
         before = set(lance_files(home, "data"))
@@ -187,7 +189,7 @@ def test_what_is_written_to_an_index_without_checksums_has_them(home: Home) -> N
     assert found_wrong(home)
 
 
-def test_checksums_follow_many_writes_and_compaction(home: Home) -> None:
+def test_checksums_follow_many_writes_and_compaction(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         for turn in range(60):
             writer.upsert(documents(f"d{turn % 7}"), codes(1, turn))

@@ -14,7 +14,7 @@ from texthash.index import shard as shards
 from texthash.index.releases.release import list_releases, read_release
 from texthash.index.shard import Shard
 from texthash.index.writing.writer import IndexDocument, IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 _LABELS = ("red", "green", "it's")
@@ -44,7 +44,7 @@ def assert_same(followed: Shard, opened: Shard) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_following_is_opening(home: Home, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_is_opening(home: StateDir, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_FEW_ROWS", 120 if seed % 2 else 65_536)  # some changes are too many to follow
     rng = random.Random(seed)
     states = [read_release(home).shards[0]]
@@ -73,7 +73,7 @@ def test_following_is_opening(home: Home, seed: int, monkeypatch: pytest.MonkeyP
             assert_same(first, Shard.open(home.path(take.uri), take.version))
 
 
-def test_an_older_version_is_reached_too(home: Home) -> None:
+def test_an_older_version_is_reached_too(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         for round_ in range(4):
             writer.upsert(documents("a", f"b{round_}", *[f"c{i}" for i in range(6)]), codes(8, round_))
@@ -84,13 +84,13 @@ def test_an_older_version_is_reached_too(home: Home) -> None:
         assert_same(newest, release.open_shard(home, 1))
 
 
-def test_a_shard_is_not_taken_for_another(home: Home) -> None:
+def test_a_shard_is_not_taken_for_another(home: StateDir) -> None:
     release = read_release(home)
     other = release.open_shard(home, 0)
     assert_same(release.open_shard(home, 1, other), release.open_shard(home, 1))
 
 
-def test_a_deleted_document_is_gone(home: Home) -> None:
+def test_a_deleted_document_is_gone(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a"), codes(1))
         before = [release.open_shard(home, shard) for release in [writer.release] for shard in range(2)]

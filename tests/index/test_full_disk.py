@@ -36,10 +36,10 @@ from texthash.index.storage.mutations import table_of
 from texthash.index.storage.shard_format import ShardIdentity, deal, shard_path, write_shard
 from texthash.index.writing import writer as writing
 from texthash.index.writing.writer import IndexWriter
-from texthash.io.fsync import Synced
+from texthash.io.fsync import FsyncTracker
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher, digest
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 SHARDS = 2
@@ -54,9 +54,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def home(disk: SmallDisk, small_hasher: Path) -> Home:
+def home(disk: SmallDisk, small_hasher: Path) -> StateDir:
     """A released index of 40 documents in 2 shards on the small disk; the model is on another one."""
-    home = Home(disk.path / "home")
+    home = StateDir(disk.path / "home")
     hasher = Hasher.load(small_hasher)
     texts = [{"id": f"old{n}", "title": "", "text": f"sort the array {n}", "labels": ["old"]} for n in range(40)]
     table = table_of(texts, range(40), Coded(np.zeros((40, 4), np.uint8)))
@@ -82,7 +82,7 @@ def codes(number: int, value: int) -> np.ndarray:
 class Journal:
     """What was acknowledged: the value of the code of each document, by id."""
 
-    home: Home
+    home: StateDir
     writer: IndexWriter
     expected: dict[str, int] = field(default_factory=dict)
     writes: int = 0
@@ -108,7 +108,7 @@ class Journal:
 
 
 @pytest.fixture
-def journal(home: Home) -> Iterator[Journal]:
+def journal(home: StateDir) -> Iterator[Journal]:
     made = Journal(home, IndexWriter.open(home, least_free=0), {f"old{n}": 0 for n in range(40)})
     yield made
     made.writer.close()
@@ -214,7 +214,7 @@ def test_publishing_a_release(disk: SmallDisk, journal: Journal, small_hasher: P
     assert failed > 0
 
 
-def test_a_release_that_is_not_to_be_served_yet_is_no_way_back(home: Home, small_hasher: Path) -> None:
+def test_a_release_that_is_not_to_be_served_yet_is_no_way_back(home: StateDir, small_hasher: Path) -> None:
     left = publish(home, small_hasher, home.index / "small", source=read_release(home).name, switch=False)
     with IndexWriter.open(home, least_free=0) as writer:
         writer.upsert(documents("a"), codes(1, 1))
@@ -260,7 +260,7 @@ def test_another_model(
 
 
 def test_writes_are_refused_before_the_disk_is_full(
-    disk: SmallDisk, home: Home, monkeypatch: pytest.MonkeyPatch
+    disk: SmallDisk, home: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXTHASH_MIN_FREE_BYTES", str(1000 * PAGE))
     with IndexWriter.open(home) as writer:
@@ -300,7 +300,7 @@ def test_compaction_frees_what_it_can_on_a_full_disk(
     journal.check()
 
 
-def test_the_error_of_a_wrong_setting(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_wrong_setting(home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTHASH_MIN_FREE_BYTES", "much")
     with pytest.raises(UsageError, match="TEXTHASH_MIN_FREE_BYTES='much'"):
         IndexWriter.open(home)
@@ -308,7 +308,7 @@ def test_the_error_of_a_wrong_setting(home: Home, monkeypatch: pytest.MonkeyPatc
     IndexWriter.open(home).close()
 
 
-def test_numbers_are_not_given_again_after_a_rollback(home: Home, small_hasher: Path) -> None:
+def test_numbers_are_not_given_again_after_a_rollback(home: StateDir, small_hasher: Path) -> None:
     """Going back leaves a release whose numbers were given to other documents, and readers that know them."""
     again = publish(home, small_hasher, home.index / "small")
     with IndexWriter.open(home, least_free=0) as writer:
@@ -324,7 +324,7 @@ def test_numbers_are_not_given_again_after_a_rollback(home: Home, small_hasher: 
     assert "a" not in numbers
 
 
-def damage(home: Home, release: Release, earlier: Release) -> None:
+def damage(home: StateDir, release: Release, earlier: Release) -> None:
     """Take away the Lance versions that a release names and an earlier one does not."""
     for state, before in zip(release.shards, earlier.shards, strict=True):
         if state.version != before.version:
@@ -333,7 +333,7 @@ def damage(home: Home, release: Release, earlier: Release) -> None:
 
 
 def test_rolling_back_leads_to_the_newest_release_that_opens(
-    home: Home, small_hasher: Path, run_cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    home: StateDir, small_hasher: Path, run_cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
     with IndexWriter.open(home, least_free=0) as writer:
@@ -351,7 +351,7 @@ def test_rolling_back_leads_to_the_newest_release_that_opens(
 
 
 @pytest.mark.parametrize("broken", ["pointer", "record", "count"])
-def test_rolling_back_mends(home: Home, broken: str) -> None:
+def test_rolling_back_mends(home: StateDir, broken: str) -> None:
     with IndexWriter.open(home, least_free=0) as writer:
         kept = writer.upsert(documents("a"), codes(1, 1)).release
         last = writer.upsert(documents("b"), codes(1, 1)).release
@@ -369,7 +369,7 @@ def test_rolling_back_mends(home: Home, broken: str) -> None:
     IndexWriter.open(home, least_free=0).close()
 
 
-def test_rolling_back_names_what_is_in_its_way(home: Home, small_hasher: Path) -> None:
+def test_rolling_back_names_what_is_in_its_way(home: StateDir, small_hasher: Path) -> None:
     first = read_release(home)
     served = publish(home, small_hasher, home.index / "small")
     record = home.root / "releases" / f"{first.name}.json"
@@ -385,7 +385,7 @@ def test_rolling_back_names_what_is_in_its_way(home: Home, small_hasher: Path) -
     assert rollback(home) == first
 
 
-def test_nothing_acknowledged_is_lost_when_the_writer_is_killed_on_a_full_disk(disk: SmallDisk, home: Home) -> None:
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed_on_a_full_disk(disk: SmallDisk, home: StateDir) -> None:
     from tests.index.killed_writer import check_after_kill
 
     counts: Counter[str] = Counter()
@@ -400,7 +400,7 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed_on_a_full_disk(d
 
 @pytest.mark.parametrize("command", [("delete", "old1"), ("compact",), ("upsert", "ROWS"), ("restore", "held")])
 def test_the_command_line_says_what_to_do(
-    home: Home,
+    home: StateDir,
     command: tuple[str, ...],
     tmp_path: Path,
     run_cli: Callable[..., tuple[int, str, str]],
@@ -424,7 +424,7 @@ STEPS = {
     "commit": (LanceDataset, "commit"),
     "compaction": (DatasetOptimizer, "compact_files"),
     "index of ids": (DatasetOptimizer, "optimize_indices"),
-    "sync": (Synced, "sync"),
+    "sync": (FsyncTracker, "sync"),
     "record": (publishing, "write_once"),
     "pointer": (publishing, "replace_durably"),
 }
@@ -463,7 +463,7 @@ def test_a_disk_that_is_full_for_one_step_only(
     assert [found for found in verify(journal.home, sample=0) if not found.ok] == []
 
 
-def test_a_broken_record_that_is_not_current_stops_no_write(home: Home) -> None:
+def test_a_broken_record_that_is_not_current_stops_no_write(home: StateDir) -> None:
     with IndexWriter.open(home, least_free=0) as writer:
         earlier = writer.upsert(documents("a"), codes(1, 1)).release
         writer.upsert(documents("b"), codes(1, 1))

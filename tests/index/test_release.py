@@ -18,28 +18,28 @@ from texthash.index.storage.shard_format import shard_path
 from texthash.index.writing.build import SPLITS, build_index
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture(scope="module")
-def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory) -> tuple[Home, Path, Path]:
+def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory) -> tuple[StateDir, Path, Path]:
     """A state directory with a model and its index of 3 shards."""
-    home = Home(tmp_path_factory.mktemp("built"))
+    home = StateDir(tmp_path_factory.mktemp("built"))
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     return home, model, build_index(model, small_corpus.path, home, shards=3)
 
 
 @pytest.fixture
-def home(built: tuple[Home, Path, Path], tmp_path: Path) -> Home:
+def home(built: tuple[StateDir, Path, Path], tmp_path: Path) -> StateDir:
     """A copy that a test may spoil."""
-    return Home(Path(shutil.copytree(built[0].root, tmp_path / "home")))
+    return StateDir(Path(shutil.copytree(built[0].root, tmp_path / "home")))
 
 
-def paths(home: Home) -> tuple[Path, Path]:
+def paths(home: StateDir) -> tuple[Path, Path]:
     return home.root / "models" / "itq", next(home.index.iterdir())
 
 
-def test_every_document_of_every_split_is_found(home: Home, small_corpus: PreparedCorpus) -> None:
+def test_every_document_of_every_split_is_found(home: StateDir, small_corpus: PreparedCorpus) -> None:
     publish(home, *paths(home))
     opened = open_release(home)
     ids = [name for split in SPLITS for name in small_corpus.split(split).ids]
@@ -59,7 +59,7 @@ def test_every_document_of_every_split_is_found(home: Home, small_corpus: Prepar
     assert owner.documents(hits.numbers[0][:1], ["code"]) == [{"id": ids[0], "code": codes[0].tobytes()}]
 
 
-def test_shards_divide_the_documents(home: Home) -> None:
+def test_shards_divide_the_documents(home: StateDir) -> None:
     release = publish(home, *paths(home))
     sizes = [state.documents for state in release.shards]
     assert len(sizes) == 3
@@ -67,7 +67,7 @@ def test_shards_divide_the_documents(home: Home) -> None:
 
 
 def test_a_build_resumes_with_the_shards_that_are_missing(
-    home: Home, small_corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
+    home: StateDir, small_corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, index = paths(home)
     kept = shard_path(index, 0) / "manifest.json"
@@ -82,7 +82,7 @@ def test_a_build_resumes_with_the_shards_that_are_missing(
     assert sorted(path.name for path in index.iterdir()) == ["shard-0000", "shard-0001", "shard-0002"]
 
 
-def test_the_pointer_goes_forward_and_back(home: Home) -> None:
+def test_the_pointer_goes_forward_and_back(home: StateDir) -> None:
     with pytest.raises(TexthashError, match="nothing has been released"):
         read_release(home)
     first = publish(home, *paths(home), model_version="7", run="abc", commit="c0ffee")
@@ -99,27 +99,27 @@ def test_the_pointer_goes_forward_and_back(home: Home) -> None:
     assert switch_to(home, third.name) == third
 
 
-def test_there_is_nothing_before_the_first_release(home: Home) -> None:
+def test_there_is_nothing_before_the_first_release(home: StateDir) -> None:
     publish(home, *paths(home))
     with pytest.raises(TexthashError, match="no earlier release"):
         rollback(home)
 
 
-def test_an_unknown_release_is_answered_with_the_nearest(home: Home) -> None:
+def test_an_unknown_release_is_answered_with_the_nearest(home: StateDir) -> None:
     publish(home, *paths(home))
     for name in ("r000002", "../r000001", "nonsense"):
         with pytest.raises(TexthashError, match="no release"):
             read_release(home, name)
 
 
-def test_a_state_directory_can_be_moved(home: Home, tmp_path: Path) -> None:
+def test_a_state_directory_can_be_moved(home: StateDir, tmp_path: Path) -> None:
     publish(home, *paths(home))
-    moved = Home(home.root.rename(tmp_path / "moved"))
+    moved = StateDir(home.root.rename(tmp_path / "moved"))
     assert open_release(moved).release.documents > 0
 
 
 def test_a_model_that_did_not_make_the_index_is_refused(
-    home: Home, small_corpus: PreparedCorpus, tmp_path: Path
+    home: StateDir, small_corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     for bits in (32, 64):
         other = Hasher.of(build("lsh", small_corpus.shape, bits), small_corpus).save(tmp_path / f"lsh-{bits}")
@@ -129,7 +129,9 @@ def test_a_model_that_did_not_make_the_index_is_refused(
     assert current_name(home) is None
 
 
-def test_a_model_of_another_vocabulary_cannot_build(home: Home, small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+def test_a_model_of_another_vocabulary_cannot_build(
+    home: StateDir, small_corpus: PreparedCorpus, tmp_path: Path
+) -> None:
     model = tmp_path / "other"
     shutil.copytree(paths(home)[0], model)
     vocabulary = json.loads((model / "vocabulary.json").read_text())
@@ -145,7 +147,7 @@ def test_a_model_of_another_vocabulary_cannot_build(home: Home, small_corpus: Pr
 
 
 @pytest.mark.parametrize("part", ["model", "shard", "manifest", "record"])
-def test_a_release_whose_parts_were_changed_is_refused(home: Home, part: str) -> None:
+def test_a_release_whose_parts_were_changed_is_refused(home: StateDir, part: str) -> None:
     release = publish(home, *paths(home))
     if part == "model":
         weights = home.root / release.model_uri / "model.safetensors"
@@ -161,17 +163,19 @@ def test_a_release_whose_parts_were_changed_is_refused(home: Home, part: str) ->
         open_release(home)
 
 
-def test_an_index_cannot_have_no_shards(home: Home, small_corpus: PreparedCorpus) -> None:
+def test_an_index_cannot_have_no_shards(home: StateDir, small_corpus: PreparedCorpus) -> None:
     with pytest.raises(TexthashError, match="0 shards"):
         build_index(paths(home)[0], small_corpus.path, home, shards=0)
 
 
 @pytest.mark.ray
-def test_ray_builds_the_same_index(ray_cluster, built: tuple[Home, Path, Path], small_corpus, tmp_path: Path) -> None:
+def test_ray_builds_the_same_index(
+    ray_cluster, built: tuple[StateDir, Path, Path], small_corpus, tmp_path: Path
+) -> None:
     from texthash.index.writing.on_ray import build_index as build_on_ray
 
     _, model, index = built
-    elsewhere = build_on_ray(model, small_corpus.path, Home(tmp_path), shards=3)
+    elsewhere = build_on_ray(model, small_corpus.path, StateDir(tmp_path), shards=3)
 
     assert elsewhere.name == index.name
     for number in range(3):

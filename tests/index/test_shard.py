@@ -142,7 +142,7 @@ def test_stored_codes_are_found_by_id(shard: Shard) -> None:
 
 def test_a_shard_without_documents_answers(tmp_path: Path) -> None:
     empty = write(tmp_path, rows(np.empty((0, 4), np.uint8), []), 1)[0]
-    empty.warm()
+    empty.warmup()
     query = np.zeros((2, 4), np.uint8)
     assert [len(numbers) for numbers in empty.search(query, 5, labels=["a"]).numbers] == [0, 0]
     assert empty.codes_of(["a"]) == {}

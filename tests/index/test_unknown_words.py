@@ -16,20 +16,20 @@ from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.release import OpenRelease, open_release, read_release
 from texthash.index.releases.verify import verify
 from texthash.index.shard import merge
-from texthash.index.writing.writer import IndexDocument, IndexWriter, Written
+from texthash.index.writing.writer import IndexDocument, IndexWriter, WriteResult
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 UNKNOWN = "qwrtz blorf"
 
 
-def put_in(home: Home, **texts: str) -> Written:
+def put_in(home: StateDir, **texts: str) -> WriteResult:
     read = read_release(home).open_hasher(home).read(list(texts.values()))
     with IndexWriter.open(home) as writer:
         hasher = read_release(home).open_hasher(home)
         made = [IndexDocument(id_, text, "Zzyzx", ("odd",)) for id_, text in texts.items()]
-        return writer.upsert(made, hasher.cut(read.values), known=read.known)
+        return writer.upsert(made, hasher.binarize(read.values), known=read.known)
 
 
 def near(opened: OpenRelease, plan: Plan = "flat", labels: list[str] | None = None, radius: int | None = None) -> set:
@@ -44,7 +44,7 @@ def near(opened: OpenRelease, plan: Plan = "flat", labels: list[str] | None = No
     return set(found)
 
 
-def is_apart(home: Home, id_: str) -> bool:
+def is_apart(home: StateDir, id_: str) -> bool:
     """Whether a document is stored, counted, found by id and label, and found by no search."""
     opened = open_release(home)
     (stored,) = [found for shard in opened.shards if (found := shard.document(id_)) is not None]
@@ -59,7 +59,7 @@ def is_apart(home: Home, id_: str) -> bool:
     return not any(id_ in ids for ids in found) and totals < opened.release.documents
 
 
-def test_it_is_kept_and_no_neighbour_until_it_has_a_known_word(home: Home) -> None:
+def test_it_is_kept_and_no_neighbour_until_it_has_a_known_word(home: StateDir) -> None:
     put_in(home, odd=UNKNOWN, even="kernel density estimation")
     assert is_apart(home, "odd")
     assert "even" in near(open_release(home))
@@ -71,7 +71,7 @@ def test_it_is_kept_and_no_neighbour_until_it_has_a_known_word(home: Home) -> No
     assert [finding for finding in verify(home, sample=5_000) if not finding.ok] == []
 
 
-def test_following_a_release_keeps_it_apart(home: Home) -> None:
+def test_following_a_release_keeps_it_apart(home: StateDir) -> None:
     before = open_release(home)
     put_in(home, odd=UNKNOWN, even="kernel density")
     release = read_release(home)
@@ -86,17 +86,17 @@ def test_following_a_release_keeps_it_apart(home: Home) -> None:
     assert sum(len(shard) for shard in later) == release.documents
 
 
-def test_compaction_backup_and_restore_keep_it_apart(home: Home, tmp_path: Path) -> None:
+def test_compaction_backup_and_restore_keep_it_apart(home: StateDir, tmp_path: Path) -> None:
     put_in(home, odd=UNKNOWN)
     with IndexWriter.open(home) as writer:
         writer.compact()
     assert is_apart(home, "odd")
     back_up(home, str(tmp_path / "backup"))
-    restore_backup(Home(tmp_path / "other"), str(tmp_path / "backup"))
-    assert is_apart(Home(tmp_path / "other"), "odd")
+    restore_backup(StateDir(tmp_path / "other"), str(tmp_path / "backup"))
+    assert is_apart(StateDir(tmp_path / "other"), "odd")
 
 
-def test_an_index_without_the_column_gets_it_with_the_first_such_document(home: Home) -> None:
+def test_an_index_without_the_column_gets_it_with_the_first_such_document(home: StateDir) -> None:
     import lance
 
     release = read_release(home)
@@ -118,7 +118,7 @@ def test_an_index_without_the_column_gets_it_with_the_first_such_document(home: 
     assert near(open_release(home)) == everything | {"even"}
 
 
-def test_an_upsert_of_a_file_says_how_many(home: Home, tmp_path: Path, run_cli: Callable[..., Any]) -> None:
+def test_an_upsert_of_a_file_says_how_many(home: StateDir, tmp_path: Path, run_cli: Callable[..., Any]) -> None:
     rows = tmp_path / "more.jsonl"
     rows.write_text(
         "".join(json.dumps({"id": id_, "text": text}) + "\n" for id_, text in (("a", UNKNOWN), ("b", "array")))
@@ -129,7 +129,7 @@ def test_an_upsert_of_a_file_says_how_many(home: Home, tmp_path: Path, run_cli: 
     assert json.loads(out)["upserted"] == 2
 
 
-def test_a_code_is_enough_to_be_near(home: Home) -> None:
+def test_a_code_is_enough_to_be_near(home: StateDir) -> None:
     """Documents that come as ready codes have no text of which a word could be known."""
     with IndexWriter.open(home) as writer:
         writer.upsert([IndexDocument("bare", "")], np.zeros((1, 4), np.uint8))
@@ -137,7 +137,7 @@ def test_a_code_is_enough_to_be_near(home: Home) -> None:
 
 
 @pytest.mark.parametrize("known", [[True, False], None])
-def test_whether_a_word_is_known_is_part_of_the_checksum(home: Home, known: list[bool] | None) -> None:
+def test_whether_a_word_is_known_is_part_of_the_checksum(home: StateDir, known: list[bool] | None) -> None:
     with IndexWriter.open(home) as writer:
         both = [IndexDocument("x", "kernel"), IndexDocument("y", UNKNOWN)]
         hasher: Hasher = read_release(home).open_hasher(home)

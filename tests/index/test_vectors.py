@@ -28,7 +28,7 @@ from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 __all__ = ["tiny_encoder"]  # fixture
@@ -104,21 +104,21 @@ def featured(small_corpus: PreparedCorpus, tiny_encoder: Path, tmp_path_factory:
 
 
 @pytest.fixture(params=["activations", "features"])
-def home(request: pytest.FixtureRequest, small_corpus: PreparedCorpus, tmp_path: Path) -> Home:
+def home(request: pytest.FixtureRequest, small_corpus: PreparedCorpus, tmp_path: Path) -> StateDir:
     """A released index of 2 shards that keeps vectors."""
     saved: Path = request.getfixturevalue({"activations": "small_hasher", "features": "featured"}[request.param])
-    found = Home(tmp_path / "home")
+    found = StateDir(tmp_path / "home")
     model = Path(shutil.copytree(saved, found.root / "models" / "model"))
     publish(found, model, build_index(model, small_corpus.path, found, shards=2, vectors=request.param))
     return found
 
 
-def put(home: Home, texts: dict[str, str]) -> None:
+def put(home: StateDir, texts: dict[str, str]) -> None:
     release = read_release(home)
     assert release.vectors is not None
     read = release.open_hasher(home).read(list(texts.values()), vectors=release.vectors.kind)
     with IndexWriter.open(home) as writer:
-        codes = np.packbits(release.open_hasher(home).margins(read.values) > 0, axis=1)
+        codes = np.packbits(release.open_hasher(home).pre_threshold_margins(read.values) > 0, axis=1)
         writer.upsert([IndexDocument(id_, text) for id_, text in texts.items()], codes, read.vectors)
 
 
@@ -132,7 +132,7 @@ def kept(opened: OpenRelease) -> dict[str, list[float]]:
     return found
 
 
-def check(home: Home) -> dict[str, list[float]]:
+def check(home: StateDir) -> dict[str, list[float]]:
     """Documents have the vectors that their texts give: some of those that were built, all that were put in. Returns
     the vectors of all."""
     opened = open_release(home)
@@ -149,7 +149,7 @@ def check(home: Home) -> dict[str, list[float]]:
     return found
 
 
-def test_vectors_live_through_every_change_of_the_index(home: Home, tmp_path: Path) -> None:
+def test_vectors_live_through_every_change_of_the_index(home: StateDir, tmp_path: Path) -> None:
     before = check(home)
     old = next(iter(before))
     take_snapshot(home, "before")
@@ -164,13 +164,13 @@ def test_vectors_live_through_every_change_of_the_index(home: Home, tmp_path: Pa
         back_up(home, str(tmp_path / "backup"))
         writer.restore(read_release(home, read_snapshot(home, "before").release))
     assert check(home) == before
-    elsewhere = Home(tmp_path / "elsewhere")
+    elsewhere = StateDir(tmp_path / "elsewhere")
     restored = restore_backup(elsewhere, str(tmp_path / "backup"))
     assert restored.vectors == read_release(home).vectors
     assert check(elsewhere).keys() == before.keys() | {"new/2"}
 
 
-def test_a_reader_that_follows_has_the_vectors_of_its_version(home: Home) -> None:
+def test_a_reader_that_follows_has_the_vectors_of_its_version(home: StateDir) -> None:
     opened = open_release(home)
     put(home, TEXTS)
     release = read_release(home)
@@ -181,13 +181,13 @@ def test_a_reader_that_follows_has_the_vectors_of_its_version(home: Home) -> Non
     assert by_id == {id_: kept(open_release(home))[id_] for id_ in TEXTS}
 
 
-def test_vectors_are_of_the_write_that_was_acknowledged_when_the_writer_is_killed(home: Home) -> None:
+def test_vectors_are_of_the_write_that_was_acknowledged_when_the_writer_is_killed(home: StateDir) -> None:
     from tests.index.killed_writer import check_after_kill
 
     check_after_kill(home, seed=3)
 
 
-def test_a_write_without_its_vectors_is_refused(home: Home) -> None:
+def test_a_write_without_its_vectors_is_refused(home: StateDir) -> None:
     document, code = [IndexDocument("a", "text")], np.zeros((1, 4), np.uint8)
     release = read_release(home)
     with IndexWriter.open(home) as writer:
@@ -198,7 +198,7 @@ def test_a_write_without_its_vectors_is_refused(home: Home) -> None:
     assert read_release(home) == release
 
 
-def test_other_vectors_than_the_model_makes_are_found(home: Home) -> None:
+def test_other_vectors_than_the_model_makes_are_found(home: StateDir) -> None:
     release = read_release(home)
     text = TEXTS["new/1"]
     read = release.open_hasher(home).read([text], vectors=release.vectors and release.vectors.kind)
@@ -210,7 +210,7 @@ def test_other_vectors_than_the_model_makes_are_found(home: Home) -> None:
     assert "another vector now (first: 'new/1')" in wrong.found
 
 
-def test_another_model_brings_its_own_vectors(home: Home, small_corpus: PreparedCorpus) -> None:
+def test_another_model_brings_its_own_vectors(home: StateDir, small_corpus: PreparedCorpus) -> None:
     kind = (read_release(home).vectors or pytest.fail("no vectors")).kind
     put(home, TEXTS)
     shutil.copytree(small_corpus.path, home.corpus("small", "random60"))
@@ -230,7 +230,7 @@ def test_another_model_brings_its_own_vectors(home: Home, small_corpus: Prepared
 def test_an_index_without_vectors_stays_readable_as_it_was_written_before(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
 ) -> None:
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     index = build_index(small_hasher, small_corpus.path, home, shards=2)
     release = publish(home, small_hasher, index)
     for path in [home.root / "releases" / f"{release.name}.json", *index.glob("*/manifest.json")]:
@@ -247,7 +247,7 @@ def test_an_index_without_vectors_stays_readable_as_it_was_written_before(
 def test_an_index_with_and_one_without_do_not_mix(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
 ) -> None:
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     bare, full = (
         build_index(small_hasher, small_corpus.path, home, shards=2, vectors=kind) for kind in (None, "activations")
     )

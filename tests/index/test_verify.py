@@ -15,16 +15,16 @@ from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.index.storage.shard_format import DOCUMENTS
 from texthash.index.writing.writer import IndexWriter
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 
 
-def failed(home: Home) -> dict[str, str]:
+def failed(home: StateDir) -> dict[str, str]:
     return {finding.check: finding.found for finding in verify(home, sample=10_000) if not finding.ok}
 
 
-def test_a_whole_index_passes_before_and_after_writes(home: Home) -> None:
+def test_a_whole_index_passes_before_and_after_writes(home: StateDir) -> None:
     assert failed(home) == {}
     with IndexWriter.open(home) as writer:
         fresh = documents("a", "b", text="sparse matrix factorisation")
@@ -43,7 +43,7 @@ def test_a_whole_index_passes_before_and_after_writes(home: Home) -> None:
     ]
 
 
-def test_codes_that_the_model_does_not_make_are_found(home: Home) -> None:
+def test_codes_that_the_model_does_not_make_are_found(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a", text="kernel density"), codes(1, 0b10101010))
     (found,) = failed(home).values()
@@ -51,7 +51,7 @@ def test_codes_that_the_model_does_not_make_are_found(home: Home) -> None:
     assert found.startswith("1 of ")
 
 
-def _drop_rows(home: Home) -> None:
+def _drop_rows(home: StateDir) -> None:
     """Publish, by hand, a version of shard 0 that lacks rows."""
     release = read_release(home)
     path = home.path(release.shards[0].uri) / DOCUMENTS
@@ -60,12 +60,12 @@ def _drop_rows(home: Home) -> None:
     _rewrite(home, 0, version=dataset.version)
 
 
-def _truncate(home: Home) -> None:
+def _truncate(home: StateDir) -> None:
     for file in (home.path(read_release(home).shards[0].uri) / DOCUMENTS / "data").glob("*.lance"):
         file.write_bytes(file.read_bytes()[:-100])
 
 
-def _rewrite(home: Home, shard: int, **changes: object) -> None:
+def _rewrite(home: StateDir, shard: int, **changes: object) -> None:
     release = read_release(home)
     states = list(release.shards)
     states[shard] = replace(states[shard], **changes)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def _rewrite(home: Home, shard: int, **changes: object) -> None:
         ),
     ],
 )
-def test_damage_is_found_and_named(home: Home, damage, check: str, message: str) -> None:
+def test_damage_is_found_and_named(home: StateDir, damage, check: str, message: str) -> None:
     damage(home)
     found = failed(home)
     assert re.search(message, found[check])

@@ -21,24 +21,24 @@ from texthash.index.storage.shard_format import open_documents
 from texthash.index.writing import writer as writing
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
-from texthash.index.writing.writer_lock import IndexHeldError
+from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.io.records import sealed
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture(scope="module")
-def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def built(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
     """A state directory with a released index of 2 shards."""
-    home = Home(tmp_path_factory.mktemp("built"))
+    home = StateDir(tmp_path_factory.mktemp("built"))
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     publish(home, model, build_index(model, small_corpus.path, home, shards=2))
     return home
 
 
 @pytest.fixture
-def home(built: Home, tmp_path: Path) -> Home:
+def home(built: StateDir, tmp_path: Path) -> StateDir:
     """A copy that a test may change."""
-    return Home(Path(shutil.copytree(built.root, tmp_path / "home")))
+    return StateDir(Path(shutil.copytree(built.root, tmp_path / "home")))
 
 
 def documents(*ids: str, text: str = "text", labels: tuple[str, ...] = ("new",)) -> list[IndexDocument]:
@@ -56,7 +56,7 @@ def rewrite(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(sealed(record)))
 
 
-def contents(home: Home, release: str = "current") -> dict[str, tuple[int, bytes]]:
+def contents(home: StateDir, release: str = "current") -> dict[str, tuple[int, bytes]]:
     """Number and code of every document, by id, as a search for everything gives them."""
     opened = open_release(home, release)
     found: dict[str, tuple[int, bytes]] = {}
@@ -68,7 +68,7 @@ def contents(home: Home, release: str = "current") -> dict[str, tuple[int, bytes
     return found
 
 
-def test_an_upsert_adds_and_replaces_and_keeps_numbers(home: Home) -> None:
+def test_an_upsert_adds_and_replaces_and_keeps_numbers(home: StateDir) -> None:
     before = contents(home)
     old = next(iter(before))
     first = read_release(home)
@@ -86,7 +86,7 @@ def test_an_upsert_adds_and_replaces_and_keeps_numbers(home: Home) -> None:
     assert contents(home, first.name) == before  # who holds the older release sees what it was
 
 
-def test_what_is_written_is_found(home: Home) -> None:
+def test_what_is_written_is_found(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("x", labels=("a", "it's")), codes(1, 255))
     opened = open_release(home)
@@ -98,7 +98,7 @@ def test_what_is_written_is_found(home: Home) -> None:
         assert hits.distances[0].tolist() == [0]
 
 
-def test_a_delete_takes_out_by_id_or_by_label(home: Home) -> None:
+def test_a_delete_takes_out_by_id_or_by_label(home: StateDir) -> None:
     before = contents(home)
     ids = list(before)[:3]
     with IndexWriter.open(home) as writer:
@@ -114,7 +114,7 @@ def test_a_delete_takes_out_by_id_or_by_label(home: Home) -> None:
     assert after[ids[0]][0] == len(before) + 2  # a number is never given twice
 
 
-def test_everything_can_be_deleted_and_written_again(home: Home) -> None:
+def test_everything_can_be_deleted_and_written_again(home: StateDir) -> None:
     before = list(contents(home))
     with IndexWriter.open(home) as writer:
         assert writer.delete(ids=before).documents == len(before)
@@ -132,23 +132,23 @@ def test_everything_can_be_deleted_and_written_again(home: Home) -> None:
         (documents("a"), 4, "1 documents came with 2 codes"),
     ],
 )
-def test_a_wrong_write_changes_nothing(home: Home, wrong: list[IndexDocument], width: int, message: str) -> None:
+def test_a_wrong_write_changes_nothing(home: StateDir, wrong: list[IndexDocument], width: int, message: str) -> None:
     release = read_release(home)
     with IndexWriter.open(home) as writer, pytest.raises(TexthashError, match=message):
         writer.upsert(wrong, np.zeros((2, width), np.uint8))
     assert read_release(home) == release
 
 
-def test_there_is_one_writer(home: Home) -> None:
+def test_there_is_one_writer(home: StateDir) -> None:
     with IndexWriter.open(home, address="http://127.0.0.1:8000"):
-        with pytest.raises(IndexHeldError, match=rf"process {os.getpid()} on .* the service at http") as held:
+        with pytest.raises(IndexLockedError, match=rf"process {os.getpid()} on .* the service at http") as held:
             IndexWriter.open(home)
         assert held.value.address == "http://127.0.0.1:8000"
     IndexWriter.open(home).close()
 
 
 def test_a_write_that_fails_half_way_is_not_seen_and_the_next_one_works(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(home)
     with IndexWriter.open(home) as writer:
@@ -161,7 +161,7 @@ def test_a_write_that_fails_half_way_is_not_seen_and_the_next_one_works(
     assert contents(home).keys() == before.keys() | {"d"}
 
 
-def test_a_writer_whose_index_was_replaced_is_refused(home: Home, small_corpus: PreparedCorpus) -> None:
+def test_a_writer_whose_index_was_replaced_is_refused(home: StateDir, small_corpus: PreparedCorpus) -> None:
     with IndexWriter.open(home) as writer:
         model = home.root / "models" / "itq"
         other = publish(home, model, build_index(model, small_corpus.path, home, shards=3))
@@ -170,9 +170,9 @@ def test_a_writer_whose_index_was_replaced_is_refused(home: Home, small_corpus: 
     assert read_release(home) == other
 
 
-def test_two_writers_that_both_think_they_are_alone_cannot_mix(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_that_both_think_they_are_alone_cannot_mix(home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock can fail (a file system that does not know it): the versions of the shards still tell."""
-    monkeypatch.setattr(writing.Fence, "take", lambda *_: None)
+    monkeypatch.setattr(writing.WriterLock, "acquire", lambda *_: None)
     first, second = IndexWriter.open(home), IndexWriter.open(home)
     first.upsert(documents("from first"), codes(1))
     with pytest.raises(TexthashError, match=r"somebody else|is current now"):
@@ -180,7 +180,7 @@ def test_two_writers_that_both_think_they_are_alone_cannot_mix(home: Home, monke
     assert "from second" not in contents(home)
 
 
-def test_a_snapshot_keeps_a_state_that_compaction_would_free(home: Home) -> None:
+def test_a_snapshot_keeps_a_state_that_compaction_would_free(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a", "b"), codes(2))
         snapshot = take_snapshot(home, "before")
@@ -209,7 +209,7 @@ def test_a_snapshot_keeps_a_state_that_compaction_would_free(home: Home) -> None
 
 
 def test_rolling_back_leads_to_the_model_before_not_to_the_write_before(
-    home: Home, small_corpus: PreparedCorpus
+    home: StateDir, small_corpus: PreparedCorpus
 ) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a"), codes(1))
@@ -220,7 +220,7 @@ def test_rolling_back_leads_to_the_model_before_not_to_the_write_before(
     assert {"a", "b"} <= contents(home).keys()
 
 
-def test_codes_of_another_model_are_refused(home: Home) -> None:
+def test_codes_of_another_model_are_refused(home: StateDir) -> None:
     release = read_release(home)
     record = home.path(release.shards[1].uri) / "manifest.json"
     rewrite(record, model="0" * 64)
@@ -231,13 +231,13 @@ def test_codes_of_another_model_are_refused(home: Home) -> None:
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(home: Home, round_: int) -> None:
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(home: StateDir, round_: int) -> None:
     from tests.index.killed_writer import check_after_kill
 
     check_after_kill(home, seed=round_)
 
 
-def test_many_writes_leave_few_pieces_and_versions(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_writes_leave_few_pieces_and_versions(home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """What single writes leave is written together, and what nobody can read any more is freed."""
     monkeypatch.setattr(writing, "_TIDY_EVERY", 5)
     monkeypatch.setattr(writing, "_FREE_EVERY", 2)

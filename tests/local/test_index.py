@@ -75,9 +75,9 @@ def test_ids_and_labels_that_do_not_fit_are_refused(model, arguments, message):
 def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monkeypatch):
     from texthash.index.releases.publish import publish
     from texthash.index.writing.build import build_index
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     publish(home, small_hasher, build_index(small_hasher, small_corpus.path, home, 2))
     monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path))
     opened = texthash.Index.open()

@@ -39,7 +39,7 @@ def test_a_variant_has_the_tags_of_its_entry_and_says_what_it_adds(name):
     own = LESS.get(name, tags).split() + (["SFC"] if card.supervision == "labels" else [])
     assert card.tags == tuple(own)
     assert card.venue == OF_SURVEY[main].venue
-    assert ("labels" in card.needs) == (card.supervision == "labels")
+    assert ("labels" in card.inputs_needed) == (card.supervision == "labels")
 
 
 @pytest.mark.parametrize("name", OF_SURVEY)

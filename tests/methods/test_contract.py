@@ -66,11 +66,11 @@ class Adversarial(HashMethod):
         codes = progress.workers.gather(torch.tanh(self.encoder(batch)))
         fair = torch.randint(0, 2, codes.shape, generator=progress.generator).float() * 2 - 1
         told = F.softplus(-self.critic(fair)).mean() + F.softplus(self.critic(codes.detach())).mean()
-        progress.workers.minimise(told, optimizers["critic"], clip=1.0)
+        progress.workers.optimizer_step(told, optimizers["critic"], clip=1.0)
         deceived = F.softplus(-self.critic(codes)).mean()
         logits = torch.log_softmax(self.decoder(torch.tanh(self.encoder(batch))), dim=1)
         words = -logits[batch.document, batch.indices].sum() / len(batch)
-        progress.workers.minimise(words + deceived, optimizers["coder"])
+        progress.workers.optimizer_step(words + deceived, optimizers["coder"])
         return {"critic": told, "deceived": deceived, "words": words}
 
     def activations(self, batch, role="document"):
@@ -105,7 +105,7 @@ class TwoEncoders(HashMethod):
 class FewNeighboursOfShortTexts(HashMethod):
     """Asks for tokens and neighbours, and says how many."""
 
-    card = _card("few", needs=frozenset({"tokens", "neighbours"}))
+    card = _card("few", inputs_needed=frozenset({"tokens", "neighbours"}))
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits)
@@ -130,7 +130,7 @@ class FewNeighboursOfShortTexts(HashMethod):
 class GuessesLabels(NASH):
     """A head tells classes from the features, and its guesses, of all documents, say whose codes are to be near."""
 
-    card = _card("guesses", needs=frozenset({"labels"}), supervision="labels")
+    card = _card("guesses", inputs_needed=frozenset({"labels"}), supervision="labels")
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits, hidden=64)
@@ -152,13 +152,13 @@ class GuessesLabels(NASH):
 class Remembers(NASH):
     """Codes of documents as they were last seen, and a table of a decoder to neighbours with a row a document."""
 
-    card = _card("remembers", needs=frozenset({"neighbours"}))
+    card = _card("remembers", inputs_needed=frozenset({"neighbours"}))
     training_only = frozenset({"memory", "neighbour_table"})
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits, hidden=64)
 
-    def attach(self, train):
+    def setup(self, train):
         self.register_buffer("memory", torch.zeros(len(train), self.bits))
         self.neighbour_table = nn.Embedding(len(train), self.bits)
 
@@ -186,7 +186,7 @@ def test_what_only_training_needs_is_learned_and_not_saved(small_corpus):
     assert near[-1] < near[0]
     assert int(method.memory.any(dim=1).sum()) > 0.9 * len(small_corpus.train)
     assert "neighbour_table.weight" in method.state_dict()
-    assert not [key for key in method.learned() if key.split(".")[0] in method.training_only]
+    assert not [key for key in method.inference_state_dict() if key.split(".")[0] in method.training_only]
 
 
 def test_a_method_says_how_many_neighbours_and_words_it_is_given(small_corpus):

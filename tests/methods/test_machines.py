@@ -102,7 +102,7 @@ def test_unrolling_starts_the_decoder_at_the_machines(small_corpus):
 def test_noise_is_of_the_document_and_not_of_the_epoch(small_corpus):
     method = build("stacked_rbm", small_corpus.shape, 16, SMALL)
     method.choose_words(small_corpus.train)
-    method.attach(small_corpus.train)
+    method.setup(small_corpus.train)
     batch = next(iter(batches(small_corpus.train, 64, Inputs("counts"))))
     losses = [float(method.loss(batch, Progress(step, 10))["reconstruction"].detach()) for step in (0, 5)]
     assert losses[0] == losses[1]

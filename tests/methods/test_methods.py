@@ -159,7 +159,7 @@ class TestEveryMethod:
         word = small_corpus.vocabulary.terms[0]
         values, known, _ = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
         assert known.tolist() == [False, False, True, False]
-        codes = hasher.cut(values)
+        codes = hasher.binarize(values)
         assert np.array_equal(codes[0], codes[1])
         assert np.array_equal(codes[0], codes[3])
 

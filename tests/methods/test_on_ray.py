@@ -12,14 +12,14 @@ import pytest
 from tests.methods.test_methods import BITS, ITERATIVE, NAMES
 from tests.methods.two_processes import in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import open_release
 from texthash.index.shard import merge
 from texthash.index.writing.build import build_index
 from texthash.methods.registry import build, get_method, hyperparameters
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed
@@ -85,7 +85,7 @@ def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, 
         training=TrainingConfig(batch_size=64, seed=3),
         tuning=TuningConfig(trials=2, epochs=1, grace_epochs=1, cpus_per_trial=0.8),
     )
-    study = Study(config, Home(tmp_path), small_corpus)
+    study = Experiment(config, StateDir(tmp_path), small_corpus)
     run, found = study.search()
     with run:
         assert [trial.fate for trial in found.trials] == ["completed", "completed"]
@@ -106,7 +106,7 @@ def served(ray_cluster, service, tmp_path_factory):
     """Publishes a model over the corpus under a running service, and gives a client of that."""
     from ray import serve
 
-    home, url = Home(tmp_path_factory.mktemp("served")), None
+    home, url = StateDir(tmp_path_factory.mktemp("served")), None
 
     def publish_model(hasher, name, corpus):
         nonlocal url

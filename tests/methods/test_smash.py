@@ -21,7 +21,7 @@ EARLY, LATE = Progress(0, 100), Progress(90, 100)
 @pytest.fixture
 def method(small_corpus):
     made = build("mash", small_corpus.shape, BITS).eval()
-    made.attach(small_corpus.train)
+    made.setup(small_corpus.train)
     return made
 
 
@@ -54,7 +54,7 @@ def test_the_memory_holds_the_signs_of_the_documents_seen(method, batch):
 
 def test_the_noisy_copies_hold_some_words_and_tell_the_clean_ones(small_corpus, batch):
     method = build("smash", small_corpus.shape, BITS, {"noise": 0.6}).eval()
-    method.attach(small_corpus.train)
+    method.setup(small_corpus.train)
     masked = method.masked(batch, Progress(0, 100))
     left = masked.values > 0
     assert torch.equal(masked.values[left], batch.values[left])
@@ -64,7 +64,7 @@ def test_the_noisy_copies_hold_some_words_and_tell_the_clean_ones(small_corpus, 
 
 def test_copies_that_are_all_alike_weigh_the_same(small_corpus, batch, monkeypatch):
     method = build("smash", small_corpus.shape, BITS).eval()
-    method.attach(small_corpus.train)
+    method.setup(small_corpus.train)
     monkeypatch.setattr(method, "masked", lambda batch, progress: batch)
     terms = method.loss(batch, EARLY)
     torch.testing.assert_close(terms["denoising"], terms["reconstruction"] / 3)
@@ -73,7 +73,7 @@ def test_copies_that_are_all_alike_weigh_the_same(small_corpus, batch, monkeypat
 def test_a_copy_weighs_by_its_likeness_to_its_own_document(small_corpus, batch, monkeypatch):
     """The code lays the copies of a batch out in the wrong order, and so mixes up documents and features."""
     method = build("smash", small_corpus.shape, BITS).eval()
-    method.attach(small_corpus.train)
+    method.setup(small_corpus.train)
     with torch.no_grad():
         method.long.weight.mul_(3.0)  # copies that are unlike
     copies = [replace(batch, values=batch.values * (batch.indices % divisor > 0)) for divisor in (2, 3, 5)]

@@ -78,7 +78,7 @@ def _steps(case, corpus, rank=0, workers=1):
     """Of two global batches in each gradient stage: the terms, and the averaged gradients; no weight moves."""
     train = corpus.train.partly_labelled(0.3, seed=0)  # how many of them have labels differs between the workers
     method, found = _build(case, corpus), {}
-    method.attach(train)
+    method.setup(train)
     for stage in method.stages():
         if not isinstance(stage, GradientStage):
             stage.fit(train)

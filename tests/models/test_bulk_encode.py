@@ -16,9 +16,9 @@ from texthash.corpora.preparation import reading
 from texthash.corpora.texts import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.hamming.interop import read_codes
-from texthash.models.bulk_encode import Job, Piece, encode_piece, encode_texts, here
+from texthash.models.bulk_encode import Job, WorkUnit, encode_piece, encode_texts, here
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def texts(small_documents: list[Document], tmp_path: Path, monkeypatch: pytest.M
     for number in range(3):
         lines = (json.dumps(row) + "\n" for row in rows[200 * number : 200 * (number + 1)])
         (folder / f"{number}.jsonl").write_text("".join(lines))
-    return open_texts(str(folder), Home(tmp_path))
+    return open_texts(str(folder), StateDir(tmp_path))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -52,7 +52,7 @@ def test_codes_are_those_of_the_texts_one_by_one(small_hasher: Path, texts: Text
     assert [row for row, known in enumerate(table["known_words"].to_pylist()) if not known] == [70]
     values = hasher.read([document.text for document in given]).values
     codes = np.stack([np.frombuffer(code, np.uint8) for code in table["code"].to_pylist()])
-    np.testing.assert_array_equal(codes, hasher.cut(values))
+    np.testing.assert_array_equal(codes, hasher.binarize(values))
     np.testing.assert_allclose(np.stack(table["activations"].to_numpy()), values.numpy(), rtol=1e-5, atol=1e-6)
 
     encode_texts(small_hasher, texts, tmp_path / "codes.npy")
@@ -71,7 +71,7 @@ def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
     encode_texts(small_hasher, texts, tmp_path / "whole")
     output = tmp_path / "codes"
 
-    def interrupted(job: Job, pieces: list[Piece]) -> Iterator[int]:
+    def interrupted(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
         for count, done in enumerate(here(job, pieces)):
             if count == 5:
                 raise KeyboardInterrupt
@@ -83,7 +83,7 @@ def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".codes.partial" / "parts").iterdir()}
     assert len(kept) == 6
 
-    def check_kept(job: Job, pieces: list[Piece]) -> Iterable[int]:
+    def check_kept(job: Job, pieces: list[WorkUnit]) -> Iterable[int]:
         assert [piece.number for piece in pieces] == [1, 2], "the first part is done"
         yield from here(job, pieces)
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -100,7 +100,7 @@ def test_workers_that_share_a_part_leave_the_same_bytes(small_hasher: Path, text
     encode_texts(small_hasher, texts, tmp_path / "alone")
     hasher = Hasher.load(small_hasher)
 
-    def backwards(job: Job, pieces: list[Piece]) -> Iterator[int]:
+    def backwards(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
         assert {piece.turns for piece in pieces} == {4}
         for piece in reversed(pieces):
             yield sum(encode_piece(job, hasher, piece))
@@ -115,7 +115,7 @@ def test_codes_of_another_model_are_never_added_to(small_hasher: Path, texts: Te
     record = json.loads((other / "hasher.json").read_text())
     (other / "hasher.json").write_text(json.dumps(record))  # the same values, other bytes: another digest
 
-    def interrupted(job: Job, pieces: list[Piece]) -> Iterator[int]:
+    def interrupted(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
         yield next(here(job, pieces))
         raise KeyboardInterrupt
 
@@ -147,7 +147,7 @@ def test_a_bad_row_ends_it_and_what_was_done_before_stays(small_hasher: Path, te
     lines = bad.read_text().splitlines(keepends=True)
     for wrong, says in (("{\n", "2.jsonl:151: not JSON"), ('{"text": "\\ud800"}\n', "2.jsonl:151: .*half a character")):
         bad.write_text("".join([*lines[:150], wrong, *lines[151:]]))
-        given = open_texts(str(tmp_path / "rows"), Home(tmp_path))
+        given = open_texts(str(tmp_path / "rows"), StateDir(tmp_path))
         output = tmp_path / f"codes{len(wrong)}"
         with pytest.raises(CorpusError, match=says):
             encode_texts(small_hasher, given, output)
@@ -158,4 +158,4 @@ def test_a_bad_row_ends_it_and_what_was_done_before_stays(small_hasher: Path, te
 def test_nothing_to_encode_is_an_error(small_hasher: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(CorpusError, match="no document"):
-        encode_texts(small_hasher, open_texts(str(tmp_path / "empty.jsonl"), Home(tmp_path)), tmp_path / "codes")
+        encode_texts(small_hasher, open_texts(str(tmp_path / "empty.jsonl"), StateDir(tmp_path)), tmp_path / "codes")

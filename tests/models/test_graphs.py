@@ -20,7 +20,7 @@ from texthash.errors import UsageError
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
 from texthash.models.graphs import ensure_codes, ensure_graph
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 
@@ -57,7 +57,7 @@ class NeighboursByCodes(FewNeighboursOfShortTexts):
 
 
 def test_training_makes_the_graph_that_a_method_asks_for(small_config: CorpusConfig, tmp_path: Path) -> None:
-    corpus = PreparedCorpus.open(prepare_locally(small_config, Home(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path)))
     method = NeighboursByCodes(corpus.shape, 8)
     fit(method, corpus.train, TrainingConfig())
     assert method.seen == {(5, 3)}

@@ -14,7 +14,7 @@ from texthash.corpora.texts import open_texts
 from texthash.errors import CorpusError
 from texthash.models.bulk_encode import encode_texts
 from texthash.models.on_ray import encode_on_ray, most_workers
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 pytestmark = pytest.mark.ray
 
@@ -26,7 +26,7 @@ def test_bytes_are_those_of_one_process(
     for number in range(5):  # each file is a part
         lines = (json.dumps({"id": d.id, "text": d.text}) + "\n" for d in small_documents[number::5])
         (tmp_path / "rows" / f"{number}.jsonl").write_text("".join(lines))
-    texts, written = open_texts(str(tmp_path / "rows"), Home(tmp_path)), {}
+    texts, written = open_texts(str(tmp_path / "rows"), StateDir(tmp_path)), {}
     for name, workers in (("alone", 0), ("one", 1), ("two", 2)):
         spread = partial(encode_on_ray, workers) if workers else None
         found = encode_texts(small_hasher, texts, tmp_path / name, workers=max(1, workers), spread=spread)
@@ -37,7 +37,7 @@ def test_bytes_are_those_of_one_process(
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, small_hasher: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "sort"}\n{"text": 3}\n')
-    texts = open_texts(str(tmp_path / "rows.jsonl"), Home(tmp_path))
+    texts = open_texts(str(tmp_path / "rows.jsonl"), StateDir(tmp_path))
     with pytest.raises(CorpusError, match=r"rows\.jsonl:2: text is a int"):
         encode_texts(small_hasher, texts, tmp_path / "codes", spread=partial(encode_on_ray, 1))
     assert most_workers(None) == most_workers(99) == 2

@@ -14,7 +14,7 @@ from pipelines.test_reproduce import program
 
 from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.release import open_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking import Tracker
 
 pytestmark = pytest.mark.ray
@@ -83,12 +83,12 @@ def test_the_summary_for_people_is_some_lines_with_the_figures_and_where_things_
 
 def test_the_release_answers_and_its_model_is_the_champion(done):
     home, summary, _ = done
-    opened = open_release(Home(home))
+    opened = open_release(StateDir(home))
     assert opened.release.name == summary["release"]["name"]
     assert sum(len(shard) for shard in opened.shards) == summary["release"]["documents"]
     code = opened.hasher.encode(["fit a linear model"], role="query")
     assert opened.shards[0].search(code, 3).distances[0].shape == (3,)
-    tracker = Tracker(TrainedModel.read(summary["models"][0]["directory"]).config.tracking, Home(home))
+    tracker = Tracker(TrainedModel.read(summary["models"][0]["directory"]).config.tracking, StateDir(home))
     assert tracker.registry.champion("texthash-small-random60-16")[1] == "1"
 
 

@@ -82,7 +82,7 @@ def test_a_missing_validation_figure_is_added_without_a_look_at_test(reproduce, 
         writer = csv.DictWriter(file, list(old[0]))
         writer.writeheader()
         writer.writerows(old)
-    monkeypatch.setattr(reproduce.Study, "evaluate", validation_only(reproduce.Study.evaluate))
+    monkeypatch.setattr(reproduce.Experiment, "evaluate", validation_only(reproduce.Experiment.evaluate))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", str(table), "--validation"])
     assert reproduce.main() == 0
     assert reproduce.RESULTS.read_text(encoding="utf-8") == whole

@@ -18,7 +18,7 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.build import build_index
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
 
@@ -33,7 +33,7 @@ _WARM_MIB = 32.0
 def test_nothing_fails_and_everything_is_found(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path, minutes: float
 ) -> None:
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
     with socket.socket() as probe:
@@ -70,7 +70,7 @@ def test_nothing_is_lost_while_the_disk_fills_up_and_empties(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path
 ) -> None:
     with small_disk(tmp_path / "disk", 96) as disk:
-        home = Home(disk.path / "home")
+        home = StateDir(disk.path / "home")
         model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
         before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
         with socket.socket() as probe:

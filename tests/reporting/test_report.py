@@ -15,7 +15,7 @@ import pytest
 
 from texthash.config import Config, EvaluationConfig
 from texthash.errors import UsageError
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.hamming.codes import pack
 from texthash.reporting import plots
 from texthash.reporting.pareto import Costs
@@ -37,7 +37,7 @@ class Projection:
 
 @pytest.fixture(scope="module")
 def evaluate(small_corpus):
-    protocol = Protocol(small_corpus, EvaluationConfig(k=20, curve=(1, 5, 20, 100)))
+    protocol = EvaluationProtocol(small_corpus, EvaluationConfig(k=20, curve=(1, 5, 20, 100)))
     return lambda bits, seed=0: protocol.evaluate_validation(Projection(bits, seed))
 
 

@@ -1,4 +1,4 @@
-"""A release of the small corpus, and the service over it without Ray: the same gateway, called in this process."""
+"""A release of the small corpus, and the service over it without Ray: the same coordinator, called in this process."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import OpenRelease, open_release
 from texthash.index.writing.build import build_index
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
 from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
 from texthash.service.replicas.shard import ShardServer
-from texthash.service.replicas.writer import Done, Write, WriterServer
+from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 
 SHARDS = 2
 _BENCHMARK = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
@@ -39,7 +39,7 @@ class LocalEncoder(EncoderServer):
 class LocalWriter(WriterServer):
     """The writer in this process, one write at a time."""
 
-    async def write(self, write: Write) -> Done:
+    async def write(self, write: Write) -> WriteAck:
         (done,) = await self.write_many([write])
         if isinstance(done, Problem):
             raise done
@@ -53,7 +53,7 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 def benchmark_of() -> Program:
     """Runs ``pipelines/benchmark.py`` over a state directory: ``benchmark_of(home, "live", "--json", "-")``."""
 
-    def run(home: Home, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(home: StateDir, *words: str | Path) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "TEXTHASH_HOME": str(home.root)}
         return subprocess.run(
             [sys.executable, _BENCHMARK, *words], env=environment, capture_output=True, text=True, check=False
@@ -63,9 +63,9 @@ def benchmark_of() -> Program:
 
 
 @pytest.fixture(scope="session")
-def released(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def released(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
     """A state directory with two releases of one model, over 2 shards; the first is current."""
-    home = Home(tmp_path_factory.mktemp("released"))
+    home = StateDir(tmp_path_factory.mktemp("released"))
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     index = build_index(model, small_corpus.path, home, shards=SHARDS)
     publish(home, model, index, model_version="1", run="0123abcd", commit="c0ffee")
@@ -74,24 +74,26 @@ def released(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory:
 
 
 @pytest.fixture(scope="session")
-def opened(released: Home) -> OpenRelease:
+def opened(released: StateDir) -> OpenRelease:
     return open_release(released)
 
 
 @pytest.fixture(scope="session")
-def encoder(released: Home, opened: OpenRelease) -> LocalEncoder:
+def encoder(released: StateDir, opened: OpenRelease) -> LocalEncoder:
     return LocalEncoder(str(released.root), opened.release.name)
 
 
 @pytest.fixture(scope="session")
-def shards(released: Home, opened: OpenRelease) -> list[ShardServer]:
+def shards(released: StateDir, opened: OpenRelease) -> list[ShardServer]:
     return [ShardServer(str(released.root), opened.release.name, number) for number in range(SHARDS)]
 
 
 @pytest.fixture(scope="session")
-def gateway(opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]) -> Callable[[LimitsConfig], Gateway]:
+def coordinator(
+    opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]
+) -> Callable[[LimitsConfig], Coordinator]:
     """Makes gateways that share one encoder and one set of shards."""
-    return lambda limits: Gateway(opened.release, limits, encoder, shards)
+    return lambda limits: Coordinator(opened.release, limits, encoder, shards)
 
 
 class Asked:
@@ -118,5 +120,5 @@ class Asked:
 
 
 @pytest.fixture(scope="session")
-def asked(gateway: Callable[[LimitsConfig], Gateway]) -> Asked:
-    return Asked(make_app(gateway(LimitsConfig())))
+def asked(coordinator: Callable[[LimitsConfig], Coordinator]) -> Asked:
+    return Asked(make_app(coordinator(LimitsConfig())))

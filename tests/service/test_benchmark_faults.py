@@ -11,13 +11,13 @@ import pytest
 from tests.service.conftest import Program
 from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_rows_of_a_shard_and_the_writer(released: Home, benchmark_of: Program, tmp_path: Path) -> None:
-    home = Home(Path(shutil.copytree(released.root, tmp_path / "home")))
+def test_rows_of_a_shard_and_the_writer(released: StateDir, benchmark_of: Program, tmp_path: Path) -> None:
+    home = StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
     before = read_release(home)
     done = benchmark_of(home, "faults", "--part", "shard", "--part", "writer", "--json", "-")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -31,7 +31,7 @@ def test_rows_of_a_shard_and_the_writer(released: Home, benchmark_of: Program, t
     assert [finding for finding in verify(home) if not finding.ok] == []
 
 
-def test_a_part_that_does_not_exist_is_wrong_use(released: Home, benchmark_of: Program) -> None:
+def test_a_part_that_does_not_exist_is_wrong_use(released: StateDir, benchmark_of: Program) -> None:
     done = benchmark_of(released, "faults", "--part", "heart")
     assert done.returncode == 2
     assert "there is no part 'heart'" in done.stderr

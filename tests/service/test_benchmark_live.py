@@ -6,10 +6,10 @@ import json
 
 from tests.service.conftest import Program
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
-def test_rows_of_each_step(released: Home, benchmark_of: Program) -> None:
+def test_rows_of_each_step(released: StateDir, benchmark_of: Program) -> None:
     before = read_release(released)
     sizes = ["--documents", str(before.documents + 7), "--written", "20", "--rounds", "2"]
     done = benchmark_of(released, "live", *sizes, "--json", "-")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import Program
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
-def test_rows_of_the_peer(released: Home, benchmark_of: Program, tmp_path: Path) -> None:
+def test_rows_of_the_peer(released: StateDir, benchmark_of: Program, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     options = ["--engine", "fastapi_faiss", "--clients", "1", "--clients", "4", "--seconds", "0.5"]
     options += ["--documents", "5000"]

@@ -11,22 +11,24 @@ import pytest
 from tests.service.conftest import Program
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture(scope="module")
-def trained(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, list[TrainedModel]]:
+def trained(
+    small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StateDir, list[TrainedModel]]:
     """A state directory with two trained models, of which the first is released."""
-    home = Home(tmp_path_factory.mktemp("swap"))
+    home = StateDir(tmp_path_factory.mktemp("swap"))
     models = []
     for name in ("itq", "lsh"):
         config = Config.model_validate({"corpus": {"name": "small"}, "method": {"name": name, "bits": 32}})
-        models.append(Study(config, home, small_corpus).train(0))
+        models.append(Experiment(config, home, small_corpus).train(0))
     model = Path(shutil.copytree(models[0].hasher, home.root / "models" / "released"))
     publish(home, model, build_index(model, small_corpus.path, home, shards=2))
     return home, models
@@ -35,7 +37,7 @@ def trained(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.slow
 @pytest.mark.ray
 def test_no_search_fails_and_no_release_gives_two_answers(
-    trained: tuple[Home, list[TrainedModel]], benchmark_of: Program
+    trained: tuple[StateDir, list[TrainedModel]], benchmark_of: Program
 ) -> None:
     home, (_, other) = trained
     before = read_release(home)
@@ -51,7 +53,7 @@ def test_no_search_fails_and_no_release_gives_two_answers(
 
 
 def test_the_released_model_is_nothing_to_change_to(
-    trained: tuple[Home, list[TrainedModel]], benchmark_of: Program
+    trained: tuple[StateDir, list[TrainedModel]], benchmark_of: Program
 ) -> None:
     home, (released, _) = trained
     done = benchmark_of(home, "swap", "--model", released.name)

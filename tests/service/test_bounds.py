@@ -137,10 +137,10 @@ def test_every_list_of_a_request_has_a_maximum_in_the_document(app: FastAPI) -> 
     assert [where for where, schema in found if "maxItems" not in schema] == []
 
 
-def test_the_document_is_made_once_for_a_release(gateway) -> None:
+def test_the_document_is_made_once_for_a_release(coordinator) -> None:
 
     class Counted:
-        """A gateway that counts how often it is asked for the example of a document."""
+        """A coordinator that counts how often it is asked for the example of a document."""
 
         examples = 0
 
@@ -154,7 +154,7 @@ def test_the_document_is_made_once_for_a_release(gateway) -> None:
             self.examples += 1
             return await self._inner.example()
 
-    counted = Counted(gateway(LimitsConfig()))
+    counted = Counted(coordinator(LimitsConfig()))
     asked = Asked(make_app(counted))  # type: ignore[arg-type]
 
     async def many() -> set[bytes]:

@@ -19,11 +19,11 @@ from texthash.client import AsyncClient, ServiceError
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.writing import writer as writing
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.service import problems
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.problems import Problem
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Delete
@@ -39,20 +39,22 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def home(disk: SmallDisk, released: Home) -> Home:
-    return Home(Path(shutil.copytree(released.root, disk.path / "home")))
+def home(disk: SmallDisk, released: StateDir) -> StateDir:
+    return StateDir(Path(shutil.copytree(released.root, disk.path / "home")))
 
 
 @pytest.fixture
-def service(home: Home) -> Callable[[int], Asked]:
+def service(home: StateDir) -> Callable[[int], Asked]:
     """Makes a service that keeps so many bytes free."""
 
     def make(least_free: int) -> Asked:
         root, release = str(home.root), read_release(home)
         shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-        gateway = Gateway(release, LimitsConfig(min_free_bytes=least_free), LocalEncoder(root, release.name), shards)
+        coordinator = Coordinator(
+            release, LimitsConfig(min_free_bytes=least_free), LocalEncoder(root, release.name), shards
+        )
         writer = LocalWriter(root, "http://test", least_free)
-        return Asked(make_app(gateway, editor=Editor(home, gateway, writer)))
+        return Asked(make_app(coordinator, index_writes=IndexWriteService(home, coordinator, writer)))
 
     return make
 
@@ -89,7 +91,7 @@ def test_writes_are_refused_while_too_little_is_free(disk: SmallDisk, service: C
 
 
 def test_nothing_acknowledged_is_lost_when_the_disk_is_full(
-    disk: SmallDisk, home: Home, service: Callable[[int], Asked]
+    disk: SmallDisk, home: StateDir, service: Callable[[int], Asked]
 ) -> None:
     """Without a reserve, as where another program takes the last of it in the middle of a write."""
     asked = service(0)
@@ -115,7 +117,7 @@ def test_nothing_acknowledged_is_lost_when_the_disk_is_full(
 
 
 def test_a_writer_that_fails_unexpectedly_is_opened_anew(
-    home: Home, service: Callable[[int], Asked], monkeypatch: pytest.MonkeyPatch
+    home: StateDir, service: Callable[[int], Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such thing was ever thought of")

@@ -20,10 +20,10 @@ from texthash.client import AsyncClient, Client, ServiceError
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.replicas.shard import ShardServer
 
 AWKWARD = [
@@ -72,13 +72,15 @@ Answer = tuple[int, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def url(released: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The whole service with a writer over a copy of the small index, behind a real server."""
-    home = Home(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("ids") / "home")))
+    home = StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("ids") / "home")))
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-    gateway = Gateway(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
-    with listening(make_app(gateway, editor=Editor(home, gateway, LocalWriter(root, "http://test")))) as address:
+    coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
+    with listening(
+        make_app(coordinator, index_writes=IndexWriteService(home, coordinator, LocalWriter(root, "http://test")))
+    ) as address:
         yield address
 
 

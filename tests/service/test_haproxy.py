@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from texthash.service.haproxy import FAST, SWITCH, fast_form, of_one_machine
+from texthash.service.haproxy import FAST, SWITCH, haproxy_environment, of_one_machine
 
 ROOT = Path(__file__).parents[2]
 SOCKET_BYTES = 97 - 69
@@ -29,7 +29,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cluster_that_is_started_inside_has_ports_and_files_of_its_own() -> None:
     before = dict(os.environ)
-    with fast_form():
+    with haproxy_environment():
         assert {name: os.environ[name] for name in FAST} == FAST
         place = Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
         assert place.is_dir()
@@ -45,7 +45,7 @@ def test_a_cluster_that_is_started_inside_has_ports_and_files_of_its_own() -> No
 
 def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_SERVE_HAPROXY_NBTHREAD", "4")
-    with fast_form():
+    with haproxy_environment():
         assert (os.environ["RAY_SERVE_HAPROXY_NBTHREAD"], os.environ[SWITCH]) == ("4", "1")
     assert os.environ["RAY_SERVE_HAPROXY_NBTHREAD"] == "4"
 
@@ -54,7 +54,7 @@ def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_other_proxy_is_to_be_had(monkeypatch: pytest.MonkeyPatch, wanted: bool, variable: str | None) -> None:
     if variable is not None:
         monkeypatch.setenv(SWITCH, variable)
-    with fast_form(wanted):
+    with haproxy_environment(wanted):
         assert os.environ[SWITCH] == "0"
         assert "RAY_SERVE_THROUGHPUT_OPTIMIZED" not in os.environ
         assert os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] == "1"
@@ -67,7 +67,7 @@ def test_a_cluster_that_runs_keeps_its_settings(monkeypatch: pytest.MonkeyPatch,
     if address is None:
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     before = dict(os.environ)
-    with fast_form(address=address):
+    with haproxy_environment(address=address):
         assert dict(os.environ) == before
 
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from tests.service.conftest import Asked
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import UsageError
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 
 KEY = "a-key-of-the-test"
@@ -24,15 +24,15 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
-def closed(gateway: Callable[[LimitsConfig], Gateway], monkeypatch: pytest.MonkeyPatch) -> Asked:
+def closed(coordinator: Callable[[LimitsConfig], Coordinator], monkeypatch: pytest.MonkeyPatch) -> Asked:
     monkeypatch.setenv("TEXTHASH_API_KEY", KEY)
-    return Asked(make_app(gateway(LimitsConfig())))
+    return Asked(make_app(coordinator(LimitsConfig())))
 
 
-def called_as(host: str, gateway: Callable[[LimitsConfig], Gateway], **settings: object) -> FastAPI:
+def called_as(host: str, coordinator: Callable[[LimitsConfig], Coordinator], **settings: object) -> FastAPI:
     """The application of a service of which ``host`` is a name."""
     service = ServiceConfig.model_validate({"allowed_hosts": [host], "limits": {}, **settings})
-    return make_app(gateway(service.limits), service=service)
+    return make_app(coordinator(service.limits), service=service)
 
 
 def kind(reply: httpx.Response) -> tuple[int, str]:
@@ -73,16 +73,16 @@ def test_the_documentation_has_a_place_for_the_key_only_where_there_is_one(close
 
 
 @pytest.mark.parametrize("key", ["", "with space", "ä"])
-def test_a_key_that_is_none_does_not_leave_the_service_open(gateway, monkeypatch, key: str) -> None:
+def test_a_key_that_is_none_does_not_leave_the_service_open(coordinator, monkeypatch, key: str) -> None:
     monkeypatch.setenv("TEXTHASH_API_KEY", key)
     with pytest.raises(UsageError, match="TEXTHASH_API_KEY"):
-        make_app(gateway(LimitsConfig()))
+        make_app(coordinator(LimitsConfig()))
 
 
-def test_other_origins_may_call_only_where_they_are_listed(gateway, asked: Asked) -> None:
+def test_other_origins_may_call_only_where_they_are_listed(coordinator, asked: Asked) -> None:
     origin = {"origin": "https://example.org"}
     assert "access-control-allow-origin" not in asked.get("/v1/info", headers=origin).headers
-    opened = Asked(called_as("test", gateway, cors_origins=["https://example.org"]))
+    opened = Asked(called_as("test", coordinator, cors_origins=["https://example.org"]))
     for path in ("/v1/info", "/v1/nothing"):
         reply = opened.get(path, headers=origin)
         assert reply.headers["access-control-allow-origin"] == "https://example.org"
@@ -157,8 +157,8 @@ def test_of_a_member_that_occurs_twice_the_last_counts(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(("ends", "expected"), [(True, 400), (False, 408)])
-def test_half_a_body(gateway, ends: bool, expected: int) -> None:
-    app = make_app(gateway(LimitsConfig(request_timeout_s=0.1)))
+def test_half_a_body(coordinator, ends: bool, expected: int) -> None:
+    app = make_app(coordinator(LimitsConfig(request_timeout_s=0.1)))
     messages = [{"type": "http.request", "body": b'{"quer', "more_body": True}]
     sent = []
 

@@ -21,7 +21,7 @@ from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.index.releases.release import OpenRelease
 from texthash.index.storage.shard_format import shard_of
 from texthash.index.writing.build import SPLITS
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
 from texthash.service.replicas.shard import ShardServer
@@ -31,9 +31,9 @@ SMALL = LimitsConfig(max_batch=2, max_text_bytes=50, max_body_bytes=400, max_lim
 
 
 @pytest.fixture(scope="module")
-def limited(gateway: Callable[[LimitsConfig], Gateway]) -> Asked:
+def limited(coordinator: Callable[[LimitsConfig], Coordinator]) -> Asked:
     """A service with tight limits."""
-    return Asked(make_app(gateway(SMALL)))
+    return Asked(make_app(coordinator(SMALL)))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_an_answer_names_its_release_and_where_the_time_went(asked: Asked, opene
     assert re.fullmatch(r"(encode|search|merge|total);dur=[\d.]+(, \w+;dur=[\d.]+){3}", reply.headers["server-timing"])
 
 
-def test_requests_that_share_a_batch_are_answered_apart(gateway, opened) -> None:
+def test_requests_that_share_a_batch_are_answered_apart(coordinator, opened) -> None:
     from texthash.api.requests import SearchRequest
 
     requests = [
@@ -149,7 +149,7 @@ def test_requests_that_share_a_batch_are_answered_apart(gateway, opened) -> None
             {"queries": [{"text": TEXT}, {"code": "00000000"}], "limit": 1, "fields": ["labels"]},
         )
     ]
-    first, second, third = asyncio.run(gateway(LimitsConfig()).search(requests))
+    first, second, third = asyncio.run(coordinator(LimitsConfig()).search(requests))
     assert [len(result["hits"]) for result in first.results] == [2]
     assert isinstance(second, Problem)
     assert second.kind == "unknown-document"
@@ -284,7 +284,7 @@ def test_encode_has_the_same_limits(limited: Asked) -> None:
     problem(limited.post("/v1/encode", {"inputs": "a", "format": "octal"}), "invalid-field")
 
 
-def test_a_full_service_says_so_and_still_answers_probes(gateway) -> None:
+def test_a_full_service_says_so_and_still_answers_probes(coordinator) -> None:
     limits = LimitsConfig(max_ongoing_requests=1, max_queued_requests=1)
     held = asyncio.Event()
 
@@ -292,7 +292,7 @@ def test_a_full_service_says_so_and_still_answers_probes(gateway) -> None:
         await held.wait()
         raise Problem("timeout", "was only waiting")
 
-    app = Asked(make_app(gateway(limits), slowly))
+    app = Asked(make_app(coordinator(limits), slowly))
 
     async def crowd() -> list[httpx.Response]:
         waiting = [asyncio.ensure_future(app.send("POST", "/v1/search", json=QUERY)) for _ in range(2)]
@@ -309,19 +309,19 @@ def test_a_full_service_says_so_and_still_answers_probes(gateway) -> None:
     assert [reply.status_code for reply in admitted] == [504, 504]
 
 
-def test_an_answer_that_takes_too_long(gateway) -> None:
+def test_an_answer_that_takes_too_long(coordinator) -> None:
     async def never(request):
         await asyncio.sleep(60)
 
-    app = Asked(make_app(gateway(LimitsConfig(request_timeout_s=0.1)), never))
+    app = Asked(make_app(coordinator(LimitsConfig(request_timeout_s=0.1)), never))
     assert "0.1 seconds" in problem(app.search({"text": TEXT}), "timeout")["detail"]
 
 
-def test_a_failure_nobody_thought_of_shows_no_trace(gateway) -> None:
+def test_a_failure_nobody_thought_of_shows_no_trace(coordinator) -> None:
     async def broken(request):
         raise ZeroDivisionError("secret")
 
-    reply = Asked(make_app(gateway(LimitsConfig()), broken)).search({"text": TEXT})
+    reply = Asked(make_app(coordinator(LimitsConfig()), broken)).search({"text": TEXT})
     problem(reply, "internal")
     assert "secret" not in reply.text
 
@@ -369,13 +369,13 @@ class Away:
 
 
 @pytest.fixture
-def broken(opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]) -> Gateway:
+def broken(opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]) -> Coordinator:
     """The way of a request to two shards, of which one is away."""
-    return Gateway(opened.release, LimitsConfig(), encoder, [shards[0], Away()])
+    return Coordinator(opened.release, LimitsConfig(), encoder, [shards[0], Away()])
 
 
 @pytest.fixture
-def halved(broken: Gateway) -> Asked:
+def halved(broken: Coordinator) -> Asked:
     return Asked(make_app(broken))
 
 
@@ -398,7 +398,7 @@ def test_partial_answers_are_given_to_those_who_take_them(halved: Asked, asked: 
     assert (unknown.status_code, unknown.json()["shard"]) == (503, 1), "its code cannot be had"
 
 
-def test_one_who_takes_a_partial_answer_changes_nothing_for_others(broken: Gateway) -> None:
+def test_one_who_takes_a_partial_answer_changes_nothing_for_others(broken: Coordinator) -> None:
     requests = [SearchRequest(queries=[{"text": TEXT}], allow_partial=allow) for allow in (True, False)]
     given, refused = asyncio.run(broken.search(requests))
     assert given.missing == [1]

@@ -18,10 +18,10 @@ from tests.service.test_hardening import kind
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.auth import KEY_VARIABLE, READ_KEY_VARIABLE, Keys
 from texthash.service.replicas.shard import ShardServer
 
@@ -30,16 +30,18 @@ DOCUMENTS = {"documents": [{"id": "mine/1", "text": "sort an array", "labels": [
 
 
 @pytest.fixture(scope="module")
-def written(released: Home, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+def written(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Asked:
     """A service with a writer and two keys."""
-    home = Home(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("keyed") / "home")))
+    home = StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("keyed") / "home")))
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-    gateway = Gateway(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
+    coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(KEY_VARIABLE, WRITE)
         patch.setenv(READ_KEY_VARIABLE, READ)
-        return Asked(make_app(gateway, editor=Editor(home, gateway, LocalWriter(root, "http://test"))))
+        return Asked(
+            make_app(coordinator, index_writes=IndexWriteService(home, coordinator, LocalWriter(root, "http://test")))
+        )
 
 
 def by(asked: Asked, key: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -147,12 +149,12 @@ def test_every_write_leaves_a_line_that_says_who_what_and_how_many(
     assert "audit/1" not in everything
 
 
-def test_a_write_without_keys_is_nobodys(gateway: Callable[[LimitsConfig], Gateway], caplog) -> None:
+def test_a_write_without_keys_is_nobodys(coordinator: Callable[[LimitsConfig], Coordinator], caplog) -> None:
     class Refusing:
         async def compact(self) -> None:
             raise RuntimeError("broken")
 
-    asked = Asked(make_app(gateway(LimitsConfig()), editor=Refusing()))  # type: ignore[arg-type]
+    asked = Asked(make_app(coordinator(LimitsConfig()), index_writes=Refusing()))  # type: ignore[arg-type]
     with caplog.at_level(logging.INFO, "texthash.service.requests"):
         assert asked.post("/v1/compact", {}).status_code == 500
     (line,) = [vars(record) for record in caplog.records if record.getMessage() == "write"]

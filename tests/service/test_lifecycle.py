@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.service.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -61,7 +61,7 @@ def port() -> int:
 
 
 @pytest.fixture
-def start(released: Home, port: int, tmp_path: Path) -> Iterator[Start]:
+def start(released: StateDir, port: int, tmp_path: Path) -> Iterator[Start]:
     """Starts the service as a background job of a shell, where SIGINT is ignored; with a home directory of its own."""
     started: list[subprocess.Popen[str]] = []
 
@@ -154,7 +154,7 @@ def assert_nothing_left(tree: list[psutil.Process], service: Running) -> None:
     assert not service.answers()
 
 
-def test_without_a_token_nothing_is_started(released: Home) -> None:
+def test_without_a_token_nothing_is_started(released: StateDir) -> None:
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "TEXTHASH_HOME": str(released.root)}
     environment.pop("RAY_ADDRESS", None)
     command = [sys.executable, "-m", "texthash", "serve", f"service.port={free_port()}"]
@@ -164,7 +164,7 @@ def test_without_a_token_nothing_is_started(released: Home) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_cluster_that_cannot_be_started_is_an_error_with_a_remedy(released: Home) -> None:
+def test_a_cluster_that_cannot_be_started_is_an_error_with_a_remedy(released: StateDir) -> None:
     """So few open files that Ray's own processes end while they start."""
     environment = {**os.environ, "TEXTHASH_HOME": str(released.root)}
     environment.pop("RAY_ADDRESS", None)

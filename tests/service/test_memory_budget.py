@@ -13,10 +13,10 @@ from tests.service.conftest import Asked
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
-from texthash.service.batching import MOST_REQUESTS, Passes
-from texthash.service.coordinator import Answer, Gateway
+from texthash.service.batching import MOST_REQUESTS, RequestBatcher
+from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.memory_budget import Ledger
+from texthash.service.memory_budget import MemoryBudget
 from texthash.service.problems import Problem
 
 JSON = (b"content-type", b"application/json")
@@ -32,8 +32,8 @@ async def call(app: Any, path: str, receive: Callable[[], Awaitable[Any]], send:
     await app(scope, receive, send)
 
 
-def test_all_queries_of_a_request_share_a_bound_of_hits(gateway: Callable[[LimitsConfig], Gateway]) -> None:
-    app = Asked(make_app(gateway(LimitsConfig(max_hits=40))))
+def test_all_queries_of_a_request_share_a_bound_of_hits(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
+    app = Asked(make_app(coordinator(LimitsConfig(max_hits=40))))
     assert app.search({"text": TEXT}, {"text": TEXT}, limit=20).status_code == 200
     for members in ({"limit": 21}, {"limit": 20, "offset": 1}, {"limit": 7, "rescore": {"kind": "asymmetric"}}):
         reply = app.search({"text": TEXT}, {"text": TEXT}, **members)
@@ -43,8 +43,8 @@ def test_all_queries_of_a_request_share_a_bound_of_hits(gateway: Callable[[Limit
     assert (limits["max_hits"], limits["max_window"]) == (40, 40)
 
 
-def test_bodies_that_are_on_their_way_are_counted_together(gateway: Callable[[LimitsConfig], Gateway]) -> None:
-    app = make_app(gateway(LimitsConfig(max_body_bytes=1_000, max_pending_bytes=2_500)))
+def test_bodies_that_are_on_their_way_are_counted_together(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
+    app = make_app(coordinator(LimitsConfig(max_body_bytes=1_000, max_pending_bytes=2_500)))
     statuses: list[int] = []
     go_on = asyncio.Event()
 
@@ -76,9 +76,11 @@ def test_bodies_that_are_on_their_way_are_counted_together(gateway: Callable[[Li
     assert Asked(app).search({"text": TEXT}, limit=1).status_code == 200
 
 
-def test_an_answer_that_nobody_reads_counts_until_it_is_sent(gateway: Callable[[LimitsConfig], Gateway]) -> None:
-    ledger = Ledger(100_000)
-    app = make_app(gateway(LimitsConfig()), ledger=ledger)
+def test_an_answer_that_nobody_reads_counts_until_it_is_sent(
+    coordinator: Callable[[LimitsConfig], Coordinator],
+) -> None:
+    budget = MemoryBudget(100_000)
+    app = make_app(coordinator(LimitsConfig()), budget=budget)
     body = json.dumps({"queries": [{"text": TEXT}] * 100, "limit": 100, "fields": ["title", "text"]}).encode()
     parts: list[bytes] = []
     read = asyncio.Event()
@@ -95,7 +97,7 @@ def test_an_answer_that_nobody_reads_counts_until_it_is_sent(gateway: Callable[[
         waiting = asyncio.ensure_future(call(app, "/v1/search", receive, send))
         while len(parts) < 3:
             await asyncio.sleep(0.01)
-        assert ledger.held > 1_000_000
+        assert budget.held > 1_000_000
         refused = await Asked(app).send("POST", "/v1/search", json={"queries": [{"text": TEXT}]})
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert (await Asked(app).send("GET", "/health/live")).status_code == 200
@@ -103,13 +105,13 @@ def test_an_answer_that_nobody_reads_counts_until_it_is_sent(gateway: Callable[[
         await waiting
 
     asyncio.run(slowly())
-    assert ledger.held == 0
+    assert budget.held == 0
     assert max(map(len, parts)) <= 2**18
     assert len(json.loads(b"".join(parts))["results"]) == 100
 
 
 class Counted:
-    """A gateway in front of nothing, which counts what each pass has."""
+    """A coordinator in front of nothing, which counts what each pass has."""
 
     def __init__(self, limits: LimitsConfig) -> None:
         self.limits = limits
@@ -121,7 +123,7 @@ class Counted:
 
 
 def test_a_pass_is_full_by_requests_or_by_their_hits() -> None:
-    passes = Passes(Counted(LimitsConfig(max_hits=6_400)), Ledger(1), 0.0)  # type: ignore[arg-type]
+    passes = RequestBatcher(Counted(LimitsConfig(max_hits=6_400)), MemoryBudget(1), 0.0)  # type: ignore[arg-type]
     assert passes.weight([request()] * MOST_REQUESTS) == passes.most
     assert passes.weight([request(10, 100)] * 6) <= passes.most < passes.weight([request(10, 100)] * 7)
     assert passes.weight([request(64, 100)]) == passes.most
@@ -129,19 +131,19 @@ def test_a_pass_is_full_by_requests_or_by_their_hits() -> None:
 
 
 def test_what_waited_for_a_pass_is_refused_when_the_memory_is_full() -> None:
-    ledger, counted = Ledger(10), Counted(LimitsConfig())
-    passes = Passes(counted, ledger, 0.0)  # type: ignore[arg-type]
+    budget, counted = MemoryBudget(10), Counted(LimitsConfig())
+    passes = RequestBatcher(counted, budget, 0.0)  # type: ignore[arg-type]
 
     async def answered() -> list[str]:
         answers = await passes.together([request(limit=1), request(limit=2)])
         return [answer.detail for answer in answers if isinstance(answer, Problem)]
 
     assert asyncio.run(answered()) == ["1", "2"]
-    with ledger.account() as account:
-        account.put(11)
+    with budget.reservation() as reservation:
+        reservation.set_size(11)
         assert all("11 bytes" in detail for detail in asyncio.run(answered()))
     assert counted.sizes == [2]
-    assert ledger.held == 0
+    assert budget.held == 0
 
 
 def test_a_budget_without_room_for_one_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from texthash.config import LimitsConfig
-from texthash.service.memory_budget import Ledger
+from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
@@ -22,7 +22,7 @@ def _sent(app):
     async def receive():
         await asyncio.Event().wait()
 
-    for middleware in reversed(stack(LimitsConfig(request_timeout_s=0.05), Ledger(1_000), keys=Keys())):
+    for middleware in reversed(stack(LimitsConfig(request_timeout_s=0.05), MemoryBudget(1_000), keys=Keys())):
         app = middleware.cls(app, **middleware.kwargs)
     try:
         asyncio.run(app(dict(SCOPE), receive, send))
@@ -52,7 +52,7 @@ def test_requests_that_arrive_at_once_are_looked_at_in_different_rounds_of_the_e
         (looked_at if scope["method"] == "POST" else probed).append(rounds)
 
     app = inner
-    for middleware in reversed(stack(LimitsConfig(), Ledger(1_000_000), keys=Keys())):
+    for middleware in reversed(stack(LimitsConfig(), MemoryBudget(1_000_000), keys=Keys())):
         app = middleware.cls(app, **middleware.kwargs)
 
     async def ask(method, path):

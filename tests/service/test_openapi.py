@@ -19,10 +19,10 @@ from schemathesis.engine import events, from_schema
 from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.replicas.shard import ShardServer
 
@@ -31,16 +31,16 @@ RIGHT = {"Authorization": f"Bearer {KEY}"}
 
 
 @pytest.fixture(scope="module")
-def app(released: Home, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+def app(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     """The whole service, with a writer and a key, over a copy of the small index."""
-    home = Home(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("fuzzed") / "home")))
+    home = StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("fuzzed") / "home")))
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-    gateway = Gateway(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
-    editor = Editor(home, gateway, LocalWriter(root, "http://test"))
+    coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
+    index_writes = IndexWriteService(home, coordinator, LocalWriter(root, "http://test"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(KEY_VARIABLE, KEY)
-        return make_app(gateway, editor=editor)
+        return make_app(coordinator, index_writes=index_writes)
 
 
 ROUTES = 14

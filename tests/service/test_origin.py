@@ -11,11 +11,11 @@ from tests.service.conftest import Asked
 from tests.service.test_hardening import KEY, called_as, kind
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import UsageError
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.middleware.origin import allowed_hosts
 
-MakeGateway = Callable[[LimitsConfig], Gateway]
+MakeGateway = Callable[[LimitsConfig], Coordinator]
 QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 1}
 UNSAFE = ["/v1/search", "/v1/encode", "/v1/documents/count", "/v1/documents/delete", "/v1/compact", "/v1/nothing"]
 
@@ -64,8 +64,8 @@ def test_reading_needs_no_origin_since_a_foreign_page_cannot_see_the_answer(aske
     assert asked.get("/v1/info", headers={"sec-fetch-site": "cross-site", "origin": "http://a.example"}).is_success
 
 
-def test_configured_origins_may_write(gateway: MakeGateway) -> None:
-    opened = Asked(called_as("test", gateway, cors_origins=["https://friend.example"]))
+def test_configured_origins_may_write(coordinator: MakeGateway) -> None:
+    opened = Asked(called_as("test", coordinator, cors_origins=["https://friend.example"]))
     friend = {"origin": "https://friend.example", "sec-fetch-site": "cross-site"}
     assert opened.post("/v1/search", QUERY, headers=friend).status_code == 200
     for origin in ("http://friend.example", "https://friend.example:8443", "https://friend.example.evil"):
@@ -94,17 +94,17 @@ def test_configured_origins_may_write(gateway: MakeGateway) -> None:
     ],
 )
 def test_without_a_key_a_loopback_service_answers_to_known_names_only(
-    gateway: MakeGateway, host: str, known: bool, path: str
+    coordinator: MakeGateway, host: str, known: bool, path: str
 ) -> None:
     service = ServiceConfig(host="127.0.0.2", limits=LimitsConfig())
-    reply = Asked(make_app(gateway(service.limits), service=service)).get(path, headers={"host": host})
+    reply = Asked(make_app(coordinator(service.limits), service=service)).get(path, headers={"host": host})
     assert (reply.status_code == 421) == (not known)
     if not known:
         assert kind(reply) == (421, "unknown-host")
 
 
-def test_two_names_at_once_are_none(gateway: MakeGateway) -> None:
-    app, sent = make_app(gateway(LimitsConfig()), service=ServiceConfig()), []
+def test_two_names_at_once_are_none(coordinator: MakeGateway) -> None:
+    app, sent = make_app(coordinator(LimitsConfig()), service=ServiceConfig()), []
 
     async def send(message: dict) -> None:
         sent.append(message)
@@ -115,7 +115,7 @@ def test_two_names_at_once_are_none(gateway: MakeGateway) -> None:
     assert sent[0]["status"] == 421
 
 
-def test_a_key_or_another_address_lets_any_name_in_unless_names_are_configured(gateway, monkeypatch) -> None:
+def test_a_key_or_another_address_lets_any_name_in_unless_names_are_configured(coordinator, monkeypatch) -> None:
     assert allowed_hosts(ServiceConfig(), keyed=True) is None
     assert allowed_hosts(ServiceConfig(host="0.0.0.0"), keyed=False) is None
     assert allowed_hosts(ServiceConfig(allowed_hosts=("*",)), keyed=False) is None
@@ -123,7 +123,7 @@ def test_a_key_or_another_address_lets_any_name_in_unless_names_are_configured(g
     for keyed in (True, False):
         assert allowed_hosts(named, keyed) == {"localhost", "127.0.0.1", "::1", "0.0.0.0", "search.example"}
     monkeypatch.setenv("TEXTHASH_API_KEY", KEY)
-    keyed = Asked(make_app(gateway(LimitsConfig()), service=ServiceConfig()))
+    keyed = Asked(make_app(coordinator(LimitsConfig()), service=ServiceConfig()))
     assert keyed.get("/v1/info", headers={"host": "any.example", "authorization": f"Bearer {KEY}"}).is_success
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from texthash.cli.app import main
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_port_in_use(
     words: str,
     setting: str,
     host: str,
-    released: Home,
+    released: StateDir,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -18,11 +18,11 @@ import pytest
 from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import open_release, releases_path
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
-from texthash.service.release_watcher import Follower
+from texthash.service.index_writes import IndexWriteService
+from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.replicas.shard import ShardServer
 
 MAX_LAG_S = 0.6
@@ -32,14 +32,20 @@ _PATIENCE_S = 60.0
 class Service:
     """The service in this process, over a state directory of its own."""
 
-    def __init__(self, home: Home, max_lag_s: float = MAX_LAG_S) -> None:
+    def __init__(self, home: StateDir, max_lag_s: float = MAX_LAG_S) -> None:
         root, release = str(home.root), open_release(home).release
         self.home = home
         self.shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-        self.gateway = Gateway(release, LimitsConfig(), LocalEncoder(root, release.name), self.shards)
-        self.follower = Follower(home, self.gateway, max_lag_s)
+        self.coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), self.shards)
+        self.release_watcher = ReleaseWatcher(home, self.coordinator, max_lag_s)
         writer = LocalWriter(root, "http://test")
-        self.asked = Asked(make_app(self.gateway, editor=Editor(home, self.gateway, writer), follower=self.follower))
+        self.asked = Asked(
+            make_app(
+                self.coordinator,
+                index_writes=IndexWriteService(home, self.coordinator, writer),
+                release_watcher=self.release_watcher,
+            )
+        )
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
         reply = await self.asked.send("GET", "/health/ready")
@@ -54,8 +60,8 @@ class Service:
 
 
 @pytest.fixture
-def service(released: Home, tmp_path: Path) -> Service:
-    return Service(Home(Path(shutil.copytree(released.root, tmp_path / "home"))))
+def service(released: StateDir, tmp_path: Path) -> Service:
+    return Service(StateDir(Path(shutil.copytree(released.root, tmp_path / "home"))))
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> bool:
@@ -99,7 +105,7 @@ def test_a_broken_pointer_delays_following_and_readiness_says_so(
     pointer = releases_path(service.home) / "current"
 
     async def use() -> None:
-        async with service.follower.running():
+        async with service.release_watcher.running():
             assert (await service.ready())[0] == 200
             with moved_away(pointer), caplog.at_level(logging.WARNING, "texthash.service"):
                 broken(pointer)
@@ -109,7 +115,7 @@ def test_a_broken_pointer_delays_following_and_readiness_says_so(
 
                 assert await until(refused)
                 _, health = await service.ready()
-                assert (health["status"], health["missing"]) == ("unavailable", ["follower"])
+                assert (health["status"], health["missing"]) == ("unavailable", ["release_watcher"])
                 assert health["lag_s"] > MAX_LAG_S
                 assert health["reason"]
                 await asyncio.sleep(1.0)  # several attempts that fail alike
@@ -136,22 +142,22 @@ def test_a_broken_pointer_delays_following_and_readiness_says_so(
 
 def test_a_release_that_cannot_be_opened_leaves_the_old_one_and_is_not_ready(service: Service) -> None:
     async def use() -> None:
-        async with service.follower.running():
+        async with service.release_watcher.running():
             written = await service.put("new")
             assert await until(lambda: service.found("new"))
-            old = service.gateway.release.name
+            old = service.coordinator.release.name
             record = releases_path(service.home) / f"{written.json()['release']}.json"
             second = await service.put("newer")
             newest = releases_path(service.home) / f"{second.json()['release']}.json"
             with moved_away(newest):
                 newest.write_text("{")
-                service.gateway.release = replace(service.gateway.release, name=record.stem)
+                service.coordinator.release = replace(service.coordinator.release, name=record.stem)
 
                 async def refused() -> bool:
                     return (await service.ready())[0] == 503
 
                 assert await until(refused)
-                assert service.gateway.release.name == old
+                assert service.coordinator.release.name == old
             assert await until(lambda: service.found("newer"))
 
     asyncio.run(use())
@@ -159,16 +165,16 @@ def test_a_release_that_cannot_be_opened_leaves_the_old_one_and_is_not_ready(ser
 
 def test_a_follower_that_is_dead_is_not_ready_and_fails_the_check_of_its_process(service: Service) -> None:
     async def use() -> None:
-        async with service.follower.running():
-            service.follower.report()
-            task = service.follower._task
+        async with service.release_watcher.running():
+            service.release_watcher.report()
+            task = service.release_watcher._task
             assert task is not None
             task.get_coro().close()  # type: ignore[union-attr]
             assert await until(lambda: _done(task))
             status, health = await service.ready()
-            assert (status, health["missing"]) == (503, ["follower"])
+            assert (status, health["missing"]) == (503, ["release_watcher"])
             with pytest.raises(RuntimeError, match="has ended"):
-                service.follower.report()
+                service.release_watcher.report()
 
     with pytest.raises(RuntimeError):  # what ended it is raised where the service ends
         asyncio.run(use())
@@ -185,7 +191,7 @@ def test_a_shard_that_fails_in_an_unknown_way_is_named_by_readiness(service: Ser
     service.shards[1].ping = broken  # type: ignore[method-assign]
 
     async def use() -> None:
-        async with service.follower.running():
+        async with service.release_watcher.running():
             status, health = await service.ready()
             assert (status, health["missing"]) == (503, ["shard-1"])
 

@@ -21,10 +21,10 @@ from texthash.hamming.codes import from_hex
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import OpenRelease, open_release
 from texthash.index.writing.build import build_index
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.replicas.shard import ShardServer
 
 TEXTS = ("sort the values of an array", "plot a figure")
@@ -35,25 +35,27 @@ def by_cosine(oversample: int = 4) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    found = Home(tmp_path_factory.mktemp("vectors"))
+def home(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    found = StateDir(tmp_path_factory.mktemp("vectors"))
     model = Path(shutil.copytree(small_hasher, found.root / "models" / "itq"))
     publish(found, model, build_index(model, small_corpus.path, found, shards=SHARDS, vectors="activations"))
     return found
 
 
 @pytest.fixture(scope="module")
-def opened_with(home: Home) -> OpenRelease:
+def opened_with(home: StateDir) -> OpenRelease:
     return open_release(home)
 
 
 @pytest.fixture(scope="module")
-def with_vectors(home: Home, opened_with: OpenRelease) -> Asked:
+def with_vectors(home: StateDir, opened_with: OpenRelease) -> Asked:
     """The service over an index that keeps vectors; it takes writes."""
     root, name = str(home.root), opened_with.release.name
     shards = [ShardServer(root, name, number) for number in range(SHARDS)]
-    gateway = Gateway(opened_with.release, LimitsConfig(), LocalEncoder(root, name), shards)
-    return Asked(make_app(gateway, editor=Editor(home, gateway, LocalWriter(root, "http://test"))))
+    coordinator = Coordinator(opened_with.release, LimitsConfig(), LocalEncoder(root, name), shards)
+    return Asked(
+        make_app(coordinator, index_writes=IndexWriteService(home, coordinator, LocalWriter(root, "http://test")))
+    )
 
 
 @pytest.mark.parametrize("more", [{}, {"radius": 10}, {"offset": 3}])
@@ -65,7 +67,7 @@ def test_answers_are_those_of_the_library(
     assert read.vectors is not None
     reply = with_vectors.search(*({"text": t} for t in TEXTS), limit=limit, rescore=by_cosine(oversample), **more)
     assert reply.status_code == 200, reply.text
-    codes = opened_with.hasher.cut(read.values)
+    codes = opened_with.hasher.binarize(read.values)
     how = {"limit": limit, "oversample": oversample, "kind": "float", **more}
     assert [hits(result) for result in reply.json()["results"]] == expected(opened_with, codes, read.vectors, **how)
     for result in reply.json()["results"]:
@@ -113,7 +115,7 @@ def test_info_says_what_is_kept(with_vectors: Asked, asked: Asked) -> None:
 
 
 def test_the_client_and_the_command_line_ask_for_it(
-    with_vectors: Asked, home: Home, monkeypatch: pytest.MonkeyPatch, run_cli: Any
+    with_vectors: Asked, home: StateDir, monkeypatch: pytest.MonkeyPatch, run_cli: Any
 ) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         sent = with_vectors.post(request.url.path, content=request.content, headers=dict(request.headers))
@@ -129,7 +131,9 @@ def test_the_client_and_the_command_line_ask_for_it(
     assert (status, hits(json.loads(out))) == (0, hits(direct))
 
 
-def test_the_command_line_says_what_is_missing(released: Home, monkeypatch: pytest.MonkeyPatch, run_cli: Any) -> None:
+def test_the_command_line_says_what_is_missing(
+    released: StateDir, monkeypatch: pytest.MonkeyPatch, run_cli: Any
+) -> None:
     monkeypatch.setenv("TEXTHASH_HOME", str(released.root))
     status, _, err = run_cli("search", TEXTS[0], "--rescore", "float")
     assert status == 1

@@ -19,8 +19,8 @@ from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored, signs_of
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 
 TEXTS = ("sort the values of an array", "plot a figure")
@@ -58,7 +58,12 @@ def test_answers_are_those_of_the_library(
     reply = asked.search(*({"text": t} for t in TEXTS), limit=limit, rescore=asymmetric(oversample), **members)
     assert reply.status_code == 200, reply.text
     wanted = expected(
-        opened, opened.hasher.cut(values), opened.hasher.margins(values), limit=limit, oversample=oversample, **how
+        opened,
+        opened.hasher.binarize(values),
+        opened.hasher.pre_threshold_margins(values),
+        limit=limit,
+        oversample=oversample,
+        **how,
     )
     assert [hits(result) for result in reply.json()["results"]] == wanted
     assert all(wanted)
@@ -90,7 +95,7 @@ def test_of_a_code_and_an_id_the_order_is_that_of_the_distance(asked: Asked, ope
     assert [hit[2] for hit in hits(by_code)] == [opened.release.bits - 2 * hit["distance"] for hit in plain]
 
 
-def test_requests_that_share_a_batch_are_answered_apart(gateway: Callable[[LimitsConfig], Gateway]) -> None:
+def test_requests_that_share_a_batch_are_answered_apart(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
     requests = [
         SearchRequest.model_validate({"queries": [{"text": TEXTS[0]}], **members})
         for members in (
@@ -100,7 +105,7 @@ def test_requests_that_share_a_batch_are_answered_apart(gateway: Callable[[Limit
             {"limit": 4, "offset": 1, "rescore": {"kind": "none", "oversample": 5}},
         )
     ]
-    one = gateway(LimitsConfig())
+    one = coordinator(LimitsConfig())
     together = [answer.results for answer in asyncio.run(one.search(requests))]
     alone = [asyncio.run(one.search([request]))[0].results for request in requests]
     assert together == alone
@@ -108,8 +113,8 @@ def test_requests_that_share_a_batch_are_answered_apart(gateway: Callable[[Limit
     assert together[1][0]["hits"] == together[2][0]["hits"][:5]
 
 
-def test_activations_travel_only_when_asked_for(gateway: Callable[[LimitsConfig], Gateway]) -> None:
-    one = gateway(LimitsConfig())
+def test_activations_travel_only_when_asked_for(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
+    one = coordinator(LimitsConfig())
     plain, asked = (asyncio.run(one.encode(TEXTS, "query", margins=margins))[1] for margins in (False, True))
     assert (plain.margins, plain.logits, asked.logits) == (None, None, None)
     assert np.array_equal(np.packbits(asked.margins > 0, axis=1), asked.codes)
@@ -125,21 +130,21 @@ def test_activations_travel_only_when_asked_for(gateway: Callable[[LimitsConfig]
     ],
 )
 def test_oversampling_has_a_limit(
-    gateway: Callable[[LimitsConfig], Gateway], members: dict[str, object], most: int | None
+    coordinator: Callable[[LimitsConfig], Coordinator], members: dict[str, object], most: int | None
 ) -> None:
-    small = Asked(make_app(gateway(LimitsConfig(max_limit=20, max_oversample=8))))
+    small = Asked(make_app(coordinator(LimitsConfig(max_limit=20, max_oversample=8))))
     reply = small.search({"text": TEXTS[0]}, **members)
     assert reply.status_code == (200 if most is None else 422)
     if most is not None:
         (error,) = reply.json()["errors"]
         assert (error["loc"], error["max"]) == (["body", "rescore", "oversample"], most)
-    least = Asked(make_app(gateway(LimitsConfig(max_oversample=1))))
+    least = Asked(make_app(coordinator(LimitsConfig(max_oversample=1))))
     assert least.search({"text": TEXTS[0]}).status_code == 200
     assert small.get("/v1/info").json()["limits"]["max_oversample"] == 8
 
 
-def test_as_many_candidates_as_a_window_has(gateway: Callable[[LimitsConfig], Gateway]) -> None:
-    small = Asked(make_app(gateway(LimitsConfig(max_limit=20))))
+def test_as_many_candidates_as_a_window_has(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
+    small = Asked(make_app(coordinator(LimitsConfig(max_limit=20))))
     reply = small.search({"text": TEXTS[0]}, limit=20, rescore=asymmetric(11))
     assert (reply.status_code, reply.json()["errors"][0]["max"]) == (422, 10)
     assert small.search({"text": TEXTS[0]}, limit=20, rescore=asymmetric(10)).status_code == 200
@@ -164,7 +169,7 @@ def transport(asked: Asked) -> httpx.MockTransport:
 @pytest.mark.parametrize("how", [[], ["--rescore", "asymmetric", "--oversample", "8", "--plan", "mih"]])
 @pytest.mark.parametrize("text", [TEXTS[0], "qqqzzz xqxq"])
 def test_the_command_line_has_the_same_answer_from_a_service(
-    released: Home,
+    released: StateDir,
     transport: httpx.MockTransport,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

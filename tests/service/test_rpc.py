@@ -15,7 +15,7 @@ import pytest
 
 from tests.service.conftest import Asked
 from texthash.config import LimitsConfig
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import COMPILED, METHODS, PROBLEM, Calls, add_texthash_to_server, message
@@ -32,12 +32,12 @@ class Servicer:
         return await self._calls.answer("Search", request, context)
 
 
-def call(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = (), **members: Any) -> Any:
+def call(coordinator: Coordinator, method: str, metadata: tuple[tuple[str, str], ...] = (), **members: Any) -> Any:
     """One call to a server of its own."""
 
     async def run() -> Any:
         server = grpc.aio.server()
-        add_texthash_to_server(Servicer(Calls(make_app(gateway))), server)
+        add_texthash_to_server(Servicer(Calls(make_app(coordinator))), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         _, asked, answered = METHODS[method]
@@ -56,11 +56,11 @@ def call(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = 
 
 
 @pytest.fixture
-def served(gateway: Callable[[LimitsConfig], Gateway]) -> Gateway:
-    return gateway(LimitsConfig())
+def served(coordinator: Callable[[LimitsConfig], Coordinator]) -> Coordinator:
+    return coordinator(LimitsConfig())
 
 
-def test_answers_are_those_of_http(served: Gateway, asked: Asked) -> None:
+def test_answers_are_those_of_http(served: Coordinator, asked: Asked) -> None:
     found = call(
         served, "Search", queries=[{"text": "plot a figure"}], limit=7, fields=["title", "labels"], include_code=True
     )
@@ -86,7 +86,7 @@ def test_answers_are_those_of_http(served: Gateway, asked: Asked) -> None:
     assert codes.model.digest == http["model"]["digest"]
 
 
-def test_rescoring_gives_the_scores_of_http(served: Gateway, asked: Asked) -> None:
+def test_rescoring_gives_the_scores_of_http(served: Coordinator, asked: Asked) -> None:
     members: dict[str, Any] = {"rescore": {"kind": "asymmetric", "oversample": 3}, "limit": 5}
     found = call(served, "Search", queries=[{"text": "plot a figure"}], **members).results[0]
     wanted = asked.search({"text": "plot a figure"}, **members).json()["results"][0]
@@ -112,7 +112,7 @@ def test_rescoring_gives_the_scores_of_http(served: Gateway, asked: Asked) -> No
         ({"queries": [{"code": "00"}]}, "FAILED_PRECONDITION", "wrong-code-width", "8 bits"),
     ],
 )
-def test_problems_are_statuses(served: Gateway, members: dict[str, Any], code: str, kind: str, says: str) -> None:
+def test_problems_are_statuses(served: Coordinator, members: dict[str, Any], code: str, kind: str, says: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         call(served, "Search", **members)
     error = raised.value
@@ -120,7 +120,7 @@ def test_problems_are_statuses(served: Gateway, members: dict[str, Any], code: s
     assert says in error.details()
 
 
-def test_a_key_is_asked_for(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_asked_for(served: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "secret")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         call(served, "Encode", inputs=["x"])

@@ -16,9 +16,9 @@ from tests.service.live import listening
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.index.shard import Shard
-from texthash.index.writing.writer_lock import Fence
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.index.writing.writer_lock import WriterLock
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.ports import free_port
 from texthash.service.replicas.shard import ShardServer
@@ -28,25 +28,25 @@ QUERY = "sort an array"
 
 
 @pytest.fixture
-def home(released: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(released: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     """A copy of the state directory of the small index, which commands use."""
     monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
-    return Home(Path(shutil.copytree(released.root, tmp_path / "home")))
+    return StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
 
 
 @pytest.fixture
-def url(home: Home) -> Iterator[str]:
+def url(home: StateDir) -> Iterator[str]:
     """A service over it."""
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-    with listening(make_app(Gateway(release, LimitsConfig(), LocalEncoder(root, release.name), shards))) as address:
+    with listening(make_app(Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards))) as address:
         yield address
 
 
-def sign(home: Home, address: str) -> Fence:
+def sign(home: StateDir, address: str) -> WriterLock:
     """What the writer of a service does when it starts."""
-    fence = Fence(home, read_release(home).index_uri)
-    fence.take(address)
+    fence = WriterLock(home, read_release(home).index_uri)
+    fence.acquire(address)
     return fence
 
 
@@ -57,18 +57,18 @@ def answer(run_cli: Cli, *words: str) -> tuple[dict[str, Any], str]:
 
 
 @pytest.mark.parametrize("more", [(), ("--rescore", "asymmetric"), ("--plan", "flat", "--limit", "500")])
-def test_both_answer_alike(run_cli: Cli, home: Home, url: str, more: tuple[str, ...]) -> None:
+def test_both_answer_alike(run_cli: Cli, home: StateDir, url: str, more: tuple[str, ...]) -> None:
     here, _ = answer(run_cli, "--service", "none", *more)
     fence = sign(home, url)
     shutil.move(home.root / "models", home.root / "gone")  # in this process there is no search now
     there, said = answer(run_cli, *more)
-    fence.leave()
+    fence.release()
     assert [hit["id"] for hit in there["hits"]] == [hit["id"] for hit in here["hits"]]
     assert there == here
     assert said == ""
 
 
-def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: Home) -> None:
+def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: StateDir) -> None:
     expected, _ = answer(run_cli, "--service", "none")
     port = free_port()
     sign(home, f"http://127.0.0.1:{port}").leave()
@@ -78,7 +78,7 @@ def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: Home) ->
     assert "searching in this process" in said
 
 
-def test_a_service_of_another_index_is_not_asked(run_cli: Cli, home: Home, url: str) -> None:
+def test_a_service_of_another_index_is_not_asked(run_cli: Cli, home: StateDir, url: str) -> None:
     path = home.root / "releases" / f"{read_release(home).name}.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "created": "2020-01-01T00:00:00+00:00"}))
@@ -87,14 +87,14 @@ def test_a_service_of_another_index_is_not_asked(run_cli: Cli, home: Home, url: 
     assert "serves another index" in said
 
 
-def test_what_a_service_refuses_is_searched_here(run_cli: Cli, home: Home, url: str) -> None:
+def test_what_a_service_refuses_is_searched_here(run_cli: Cli, home: StateDir, url: str) -> None:
     sign(home, url).leave()
     found, said = answer(run_cli, "--limit", "1200")
     assert len(found["hits"]) == 1200
     assert "limit=1200" in said
 
 
-def test_a_service_that_was_named_has_to_answer(run_cli: Cli, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_was_named_has_to_answer(run_cli: Cli, home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("texthash.client.clients._FIRST_WAIT_S", 0.001)
     status, out, err = run_cli("search", QUERY, "--service", f"http://127.0.0.1:{free_port()}")
     assert (status, out) == (1, "")
@@ -104,7 +104,7 @@ def test_a_service_that_was_named_has_to_answer(run_cli: Cli, home: Home, monkey
     assert "not the URL of a service" in err
 
 
-def test_each_shard_is_read_once(run_cli: Cli, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_shard_is_read_once(run_cli: Cli, home: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: Counter[str] = Counter()
     documents = Shard.documents
 

@@ -27,7 +27,7 @@ from texthash.errors import TexthashError
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored
 from texthash.index.shard import merge
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import PROBLEM, message
 
@@ -52,7 +52,7 @@ def service() -> ServiceConfig:
     )
 
 
-def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
+def start(home: StateDir, service: ServiceConfig, release: str = "current") -> str:
     """Serve a release from a task that has the key in its environment, as a job has that is given it."""
     import ray
 
@@ -63,7 +63,7 @@ def start(home: Home, service: ServiceConfig, release: str = "current") -> str:
 
 
 @pytest.fixture(scope="module")
-def url(ray_cluster, released: Home, service: ServiceConfig) -> Iterator[str]:
+def url(ray_cluster, released: StateDir, service: ServiceConfig) -> Iterator[str]:
     from ray import serve
 
     yield start(released, service)
@@ -186,7 +186,7 @@ def test_key_numbers_and_log_of_a_few_requests(
 def test_rescored_hits_are_those_of_the_library(http: httpx.Client, opened: OpenRelease) -> None:
     texts = ["sort the values of an array", "plot a figure"]
     values = opened.hasher.read(texts, role="query").values
-    codes, margins = opened.hasher.cut(values), opened.hasher.margins(values)
+    codes, margins = opened.hasher.binarize(values), opened.hasher.pre_threshold_margins(values)
     expected = search_rescored(opened.shards, codes, margins, 5, oversample=8)
     body = {"queries": [{"text": text} for text in texts], "limit": 5}
     reply = http.post("/v1/search", json={**body, "rescore": {"kind": "asymmetric", "oversample": 8}})
@@ -277,7 +277,7 @@ def test_only_loopback_is_listened_on(http: httpx.Client, service: ServiceConfig
     assert hosts == {"0100007F"}
 
 
-def test_a_port_that_is_not_serves_own_is_refused(url: str, released: Home, service: ServiceConfig) -> None:
+def test_a_port_that_is_not_serves_own_is_refused(url: str, released: StateDir, service: ServiceConfig) -> None:
     from texthash.service.run import serve_release
 
     with pytest.raises(TexthashError, match="already listens"):
@@ -380,7 +380,7 @@ def replica_pid(deployment: str) -> int:
 
 
 def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
-    http: httpx.Client, released: Home, service: ServiceConfig, opened: OpenRelease
+    http: httpx.Client, released: StateDir, service: ServiceConfig, opened: OpenRelease
 ) -> None:
     stop = threading.Event()
     answers: list[tuple[int, str]] = []

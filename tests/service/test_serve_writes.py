@@ -25,10 +25,10 @@ from texthash.errors import TexthashError
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexWriter
-from texthash.index.writing.writer_lock import IndexHeldError
+from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.training.loop import fit
 
 pytestmark = pytest.mark.ray
@@ -37,12 +37,12 @@ _BACK_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def home(released: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("writes") / "home")))
+def home(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    return StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("writes") / "home")))
 
 
 @pytest.fixture(scope="module")
-def url(ray_cluster, home: Home) -> Iterator[str]:
+def url(ray_cluster, home: StateDir) -> Iterator[str]:
     from ray import serve
 
     from texthash.service.run import serve_release
@@ -103,16 +103,16 @@ def test_a_snapshot_is_taken_and_restored(client: Client) -> None:
         client.restore_snapshot("thirty")
 
 
-def test_the_service_is_the_writer(client: Client, url: str, home: Home) -> None:
+def test_the_service_is_the_writer(client: Client, url: str, home: StateDir) -> None:
     client.upsert([document("held")])
-    with pytest.raises(IndexHeldError) as held:
+    with pytest.raises(IndexLockedError) as held:
         IndexWriter.open(home)
     assert held.value.address == url
 
 
 def test_the_command_line_writes_through_the_service(
     client: Client,
-    home: Home,
+    home: StateDir,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -184,7 +184,7 @@ def replica_pids(part: str) -> list[int]:
     return [pid for pid, title in titles.items() if f"ServeReplica:texthash:{part}" in title]
 
 
-def test_what_was_acknowledged_is_on_disk(client: Client, home: Home) -> None:
+def test_what_was_acknowledged_is_on_disk(client: Client, home: StateDir) -> None:
     expected = client.count().count
     opened = open_release(home)
     assert sum(len(shard) for shard in opened.shards) == expected == read_release(home).documents
@@ -193,13 +193,13 @@ def test_what_was_acknowledged_is_on_disk(client: Client, home: Home) -> None:
 
 
 @pytest.fixture(scope="module")
-def other_model(small_corpus: PreparedCorpus, home: Home) -> Path:
+def other_model(small_corpus: PreparedCorpus, home: StateDir) -> Path:
     method = fit(build("lsh", small_corpus.shape, 32), small_corpus.train, TrainingConfig()).method
     return Hasher.of(method, small_corpus).save(home.root / "models" / "lsh")
 
 
 def test_models_are_exchanged_without_a_failed_or_mixed_answer_and_without_a_lost_write(
-    client: Client, url: str, home: Home, other_model: Path
+    client: Client, url: str, home: StateDir, other_model: Path
 ) -> None:
     """Readers and writers go on while another model takes over, and while it is taken back."""
     stop = threading.Event()

@@ -16,11 +16,11 @@ import pytest
 
 from texthash.config import TrackingConfig, parse_config
 from texthash.deployment.release_model import register
-from texthash.experiments.experiment import EpochNotes, Study
+from texthash.experiments.experiment import EpochNotes, Experiment
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
-from texthash.tracking import StoreAwayError, Tracker, offline
+from texthash.paths import StateDir
+from texthash.tracking import StoreUnavailableError, Tracker, offline
 from texthash.training.loop import EpochReport
 
 
@@ -84,7 +84,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
             "tracking": {"uri": server.uri},
         }
     )
-    study = Study(config, Home(tmp_path / "home"), small_corpus)
+    study = Experiment(config, StateDir(tmp_path / "home"), small_corpus)
     log = EpochNotes.__call__
 
     def die_after_the_second(notes, report):
@@ -102,7 +102,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
     assert "texthash sync" in told
     assert model.hasher.is_dir()
     assert page.is_file()
-    with pytest.raises(StoreAwayError, match=r"cannot be registered.*is trained, and kept in"):
+    with pytest.raises(StoreUnavailableError, match=r"cannot be registered.*is trained, and kept in"):
         register(study, model)
 
     server.start()
@@ -125,7 +125,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
 def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
     server, small_corpus, tmp_path, monkeypatch, run_cli
 ):
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
     tracker = Tracker(TrackingConfig(uri=server.uri), home, "texthash-away")
     method = build("lsh", small_corpus.shape, 16)
@@ -167,7 +167,7 @@ def test_runs_that_begin_without_the_server_nest_when_they_are_sent(
 
 def test_what_the_server_refuses_is_set_aside_and_does_not_block_the_rest(server, tmp_path, capsys):
     server.start()
-    tracker = Tracker(TrackingConfig(uri=server.uri), Home(tmp_path / "home"), "texthash-refused")
+    tracker = Tracker(TrackingConfig(uri=server.uri), StateDir(tmp_path / "home"), "texthash-refused")
     run = tracker.start("refused", params={"a": 1})
     server.kill()
     run.params({"a": 2})

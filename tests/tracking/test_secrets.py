@@ -11,7 +11,7 @@ import pytest
 
 from tests.tracking.test_outbox import Server, server  # noqa: F401  (server is a fixture)
 from texthash.config import Config, TrackingConfig, parse_config
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking import Tracker, check_store
 from texthash.tracking.address import PASSWORD_VARIABLE, full_address
 from texthash.tracking.store import StoreError, address_of
@@ -30,16 +30,16 @@ def test_a_configuration_is_written_without_the_password_and_used_with_it(tmp_pa
     for written in (config.to_yaml(), json.dumps(config.flat()), config.model_dump_json(), repr(config), str(config)):
         assert SECRET not in written
     assert config.flat()["tracking.uri"] == "postgresql://me@db.example/runs"
-    address = address_of(config.tracking, Home(tmp_path))
+    address = address_of(config.tracking, StateDir(tmp_path))
     assert SECRET not in f"{address} {address!r} {json.dumps([address])}"
     assert full_address(pickle.loads(pickle.dumps(address))) == uri
     again = Config.model_validate_json(config.model_dump_json())  # as one that a folder of results keeps
-    assert full_address(address_of(again.tracking, Home(tmp_path))) == uri
+    assert full_address(address_of(again.tracking, StateDir(tmp_path))) == uri
 
 
 def test_the_environment_gives_the_password_of_an_address_without_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "p@ss")
-    address = address_of(TrackingConfig(uri="postgresql://you@db.example/runs"), Home(tmp_path))
+    address = address_of(TrackingConfig(uri="postgresql://you@db.example/runs"), StateDir(tmp_path))
     assert (str(address), full_address(address)) == (
         "postgresql://you@db.example/runs",
         "postgresql://you:p%40ss@db.example/runs",
@@ -51,7 +51,7 @@ def test_no_error_repeats_the_password(scheme: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = f"{scheme}://me:{SECRET}@127.0.0.1:1/runs"
     with pytest.raises(StoreError) as raised:
-        check_store(TrackingConfig(uri=uri), Home(tmp_path))
+        check_store(TrackingConfig(uri=uri), StateDir(tmp_path))
     assert SECRET not in str(raised.value)
     assert f"{scheme}://{'' if scheme == 'http' else 'me@'}127.0.0.1:1/runs" in str(raised.value)
 
@@ -63,7 +63,7 @@ def test_runs_on_a_server_that_comes_and_goes_leave_the_password_nowhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     uri = server.uri.replace("://", f"://me:{SECRET}@")
-    home, config = Home(tmp_path / "home"), parse_config({"tracking": {"uri": uri}})
+    home, config = StateDir(tmp_path / "home"), parse_config({"tracking": {"uri": uri}})
     with caplog.at_level(logging.DEBUG):
         server.start()
         tracker = Tracker(config.tracking, home)

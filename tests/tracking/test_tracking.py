@@ -14,7 +14,7 @@ from texthash.errors import TexthashError
 from texthash.hamming.codes import to_hex
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking import Run, Tracker, check_store, data_digest
 from texthash.tracking.store import StoreError
 from texthash.training.loop import EpochReport
@@ -24,7 +24,7 @@ NAME = "texthash-small-random60-16"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return Home(tmp_path_factory.mktemp("tracking"))
+    return StateDir(tmp_path_factory.mktemp("tracking"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 
 from texthash.config import EvaluationConfig, MethodConfig, TrainingConfig
 from texthash.errors import TexthashError
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.methods.registry import build
 from texthash.training.loop import EpochReport, fit
 from texthash.training.on_ray import train_distributed
@@ -40,13 +40,13 @@ def _die_once(marker: Path, epoch: int):
 @pytest.fixture(scope="module")
 def alone(small_corpus):
     """What one process makes of the same configuration."""
-    validate = Protocol(small_corpus, EvaluationConfig()).validator()
+    validate = EvaluationProtocol(small_corpus, EvaluationConfig()).validator()
     method = build(PLAIN.name, small_corpus.shape, PLAIN.bits, PLAIN.params, TRAINING.seed)
     return fit(method, small_corpus.train, TRAINING, validate=validate)
 
 
 def _train(corpus, storage, **settings):
-    settings = {"validate": Protocol(corpus, EvaluationConfig()).validator(), "name": "run"} | settings
+    settings = {"validate": EvaluationProtocol(corpus, EvaluationConfig()).validator(), "name": "run"} | settings
     return train_distributed(PLAIN, corpus.path, settings.pop("training", TRAINING), storage=storage, **settings)
 
 

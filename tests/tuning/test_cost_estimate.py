@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from texthash.config import parse_config
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tuning.cost_estimate import cost
 
 
@@ -29,16 +29,16 @@ def _trained(home, bits, seconds, method="nash"):
 
 
 def test_epochs_without_anything_trained(tmp_path):
-    found = cost(_config(), Home(tmp_path))
+    found = cost(_config(), StateDir(tmp_path))
     assert (found["epochs_at_most"], found["epochs_of_final_models"]) == (81, 24)
     assert found["epochs_at_least"] == 9 * 1 + 3 * 2 + 1 * 6
     assert found["seconds_at_most"] is None
-    whole = cost(_config(grace_epochs=20, epochs=None), Home(tmp_path))
+    whole = cost(_config(grace_epochs=20, epochs=None), StateDir(tmp_path))
     assert (whole["epochs_of_a_trial"], whole["epochs_at_least"], whole["epochs_at_most"]) == (12, 108, 108)
 
 
 def test_seconds_are_those_of_the_nearest_width_of_the_same_method(tmp_path):
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     _trained(home, 128, 8.0)
     _trained(home, 64, 2.0)
     _trained(home, 32, 5.0, method="nash_n")

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from texthash.config import parse_config
 from texthash.errors import UsageError
-from texthash.experiments.experiment import Study
-from texthash.paths import Home
+from texthash.experiments.experiment import Experiment
+from texthash.paths import StateDir
 from texthash.tuning.population import changeable, scheduler
 from texthash.tuning.spaces import free_space
 
@@ -43,7 +43,7 @@ def test_what_decides_the_size_of_the_weights_is_not_changed_in_mid_training(sma
 def test_a_poor_trial_goes_on_from_a_good_one(ray_cluster, small_corpus, tmp_path):
     # Two learning rates of which one learns nothing: its trials are the ones to be replaced.
     space = {"learning_rate": {"choice": [1e-9, 1e-2]}, "dropout": {"uniform": [0.0, 0.3]}}
-    study = Study(_config(small_corpus, space=space, seed=3), Home(tmp_path), small_corpus)
+    study = Experiment(_config(small_corpus, space=space, seed=3), StateDir(tmp_path), small_corpus)
     parent, found = study.search()
     assert len(found.trials) == 4
     assert {trial.fate for trial in found.trials} == {"completed"}

@@ -13,11 +13,11 @@ from mlflow import MlflowClient
 
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import hyperparameters
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tuning.sweep import close_sweep, open_sweep
-from texthash.tuning.trial import fate_of
+from texthash.tuning.trial import outcome_of
 
 pytestmark = pytest.mark.ray
 FIXED = {"hidden": 32, "kl_weight": 0.1, "batch_size": 64, "stochastic": True}
@@ -41,7 +41,7 @@ def _trials(study, parent):
 
 def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, small_corpus, tmp_path):
     config = _config(small_corpus)
-    study = Study(config, Home(tmp_path), small_corpus)
+    study = Experiment(config, StateDir(tmp_path), small_corpus)
     parent, found = study.search()
     assert len(found.trials) == 3
     figures = [trial.validation for trial in found.trials]
@@ -58,18 +58,18 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
         assert "method.params.learning_rate" in run.data.params
         assert MlflowClient(study.tracker.uri).get_metric_history(run.info.run_id, "val/p_at_100")
     assert study.with_params(found.params).config.method.params.items() >= found.params.items()
-    again = Study(_config(small_corpus, resume=True), Home(tmp_path), small_corpus)
+    again = Experiment(_config(small_corpus, resume=True), StateDir(tmp_path), small_corpus)
     assert again.search() == (parent, found), "until final models are made it is gone on with, without a new trial"
     assert len(_trials(study, parent)) == 3
     close_sweep(found)
     with pytest.raises(UsageError, match="no unfinished sweep"):
-        open_sweep(_config(small_corpus, resume=True), small_corpus, Home(tmp_path))
+        open_sweep(_config(small_corpus, resume=True), small_corpus, StateDir(tmp_path))
 
 
 def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_path):
     broken = _config(small_corpus, trials=1)
     broken = broken.derive(method={"params": {**FIXED, "kl_weight": 1e300}})  # more than the arithmetic holds
-    study = Study(broken, Home(tmp_path), small_corpus)
+    study = Experiment(broken, StateDir(tmp_path), small_corpus)
     with pytest.raises(TexthashError, match=r"none of the 1 trials.*failed: the loss term"):
         study.search()
 
@@ -77,7 +77,7 @@ def test_a_sweep_without_a_usable_trial_says_why(ray_cluster, small_corpus, tmp_
 def test_pretraining_is_not_judged(ray_cluster, small_corpus, tmp_path):
     method = {"name": "stacked_rbm", "bits": 16, "params": {"hidden": 16, "words": 500, "pretraining_epochs": 1}}
     config = parse_config({**_config(small_corpus, trials=2, epochs=3).model_dump(mode="json"), "method": method})
-    run, found = Study(config, Home(tmp_path), small_corpus).search()
+    run, found = Experiment(config, StateDir(tmp_path), small_corpus).search()
     with run:
         assert all(1 <= trial.epochs <= 3 and trial.validation is not None for trial in found.trials)
         assert all(trial.fate.startswith(("completed", "stopped by ASHA after epoch")) for trial in found.trials)
@@ -85,7 +85,7 @@ def test_pretraining_is_not_judged(ray_cluster, small_corpus, tmp_path):
 
 
 def test_a_trial_that_fits_on_no_node_is_refused(ray_cluster, small_corpus, tmp_path):
-    study = Study(_config(small_corpus, cpus_per_trial=64), Home(tmp_path), small_corpus)
+    study = Experiment(_config(small_corpus, cpus_per_trial=64), StateDir(tmp_path), small_corpus)
     with pytest.raises(TexthashError, match="needs 64 CPUs"):
         study.search()
 
@@ -95,20 +95,20 @@ import sys
 import ray
 from texthash.config import parse_config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.methods.registry import hyperparameters
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 
 address, home, corpus, config = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
-Study(load_config(config), Home(__import__("pathlib").Path(home)), PreparedCorpus.open(corpus)).search()
+Experiment(load_config(config), StateDir(__import__("pathlib").Path(home)), PreparedCorpus.open(corpus)).search()
 """
 
 
 def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_path):
     config = _config(small_corpus, trials=2, epochs=60, grace_epochs=60)
     (tmp_path / "config.yaml").write_text(config.to_yaml())
-    home = Home(tmp_path / "home")
+    home = StateDir(tmp_path / "home")
     address = ray_cluster.get_runtime_context().gcs_address
     driver = subprocess.Popen(
         [sys.executable, "-c", _DRIVER, address, str(home.root), str(small_corpus.path), str(tmp_path / "config.yaml")],
@@ -125,7 +125,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.communicate()
-    study = Study(_config(small_corpus, trials=2, epochs=60, grace_epochs=60, resume=True), home, small_corpus)
+    study = Experiment(_config(small_corpus, trials=2, epochs=60, grace_epochs=60, resume=True), home, small_corpus)
     parent, found = study.search()
     assert [trial.fate for trial in found.trials] == ["completed", "completed"]
     runs = _trials(study, parent)
@@ -148,4 +148,4 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     ],
 )
 def test_the_fate_of_a_trial(last, error, fate, counts):
-    assert fate_of(last, error) == (fate, counts)
+    assert outcome_of(last, error) == (fate, counts)

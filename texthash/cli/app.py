@@ -15,7 +15,7 @@ from texthash.cli import corpora, encoding, indexes, listings, methods, models, 
 from texthash.cli.running import run_app
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE
-from texthash.progress import say
+from texthash.progress import log_line
 
 app = typer.Typer(
     name="texthash",
@@ -73,5 +73,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ensure_utf8()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:
-        say("interrupted; the same command goes on where this one ended")
+        log_line("interrupted; the same command goes on where this one ended")
     sys.exit(status)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.cli.options import Json
-from texthash.cli.output import emit, show
+from texthash.cli.output import print_json, print_table
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.paths import DATA_VARIABLE, Home, resolve_home
-from texthash.progress import megabytes, say
+from texthash.paths import DATA_VARIABLE, StateDir, resolve_home
+from texthash.progress import log_line, megabytes
 
 if TYPE_CHECKING:
     from texthash.corpora.corpus_record import CorpusRecord
@@ -33,7 +33,7 @@ def corpora(context: typer.Context, as_json: Json = False, data_dir: DataDir = N
                 f"--json and --data-dir before {context.invoked_subcommand} are of the list.", "put them after it."
             )
         return
-    from texthash.corpora.catalog import at_hand, records
+    from texthash.corpora.catalog import available, records
 
     home = resolve_home()
     rows = [
@@ -43,11 +43,11 @@ def corpora(context: typer.Context, as_json: Json = False, data_dir: DataDir = N
             "labels": record.labels,
             "multi_label": record.multi_label,
             "licence": record.licence,
-            "at_hand": at_hand(record.name, data_dir, home),
+            "at_hand": available(record.name, data_dir, home),
         }
         for record in records().values()
     ]
-    show(rows, as_json)
+    print_table(rows, as_json)
 
 
 @corpora_app.command("show")
@@ -68,7 +68,7 @@ def corpora_show(name: Name, data_dir: DataDir = None, as_json: Json = False) ->
         facts |= {"files": _files(record, data_dir, home), "editions": editions}
         facts |= {"at_hand": record.embedded or bool(facts["files"]), "looked_for_in": _places(data_dir, home)}
     if as_json:
-        emit(facts)
+        print_json(facts)
     else:
         print(_page(facts))
 
@@ -91,15 +91,15 @@ def corpora_fetch(
     home = resolve_home()
     folder = data_dir.expanduser().absolute() if data_dir else home.downloads
     if record.embedded:
-        say(f"{name} needs no files: it is made of {record.source}")
+        log_line(f"{name} needs no files: it is made of {record.source}")
         return
     if not record.downloads:
         raise CorpusError(
             f"texthash fetches no files of {name}. {record.terms}".rstrip(),
-            f"{record.obtain or f'it comes from {record.source}.'} Put the files into {folder}.",
+            f"{record.how_to_get or f'it comes from {record.source}.'} Put the files into {folder}.",
         )
     _agree(record, accept_terms)
-    emit({"name": name, "files": [str(fetch(download, folder)) for download in record.downloads]})
+    print_json({"name": name, "files": [str(fetch(download, folder)) for download in record.downloads]})
 
 
 def _agree(record: CorpusRecord, accepted: bool) -> None:
@@ -107,10 +107,10 @@ def _agree(record: CorpusRecord, accepted: bool) -> None:
     sizes = [download.bytes for download in record.downloads]
     known = sum(size for size in sizes if size is not None)
     size = ("at least " if None in sizes else "") + megabytes(known) if known else "of unknown size"
-    say(f"{record.title}: {len(sizes)} file{'s' * (len(sizes) > 1)}, {size}\nlicence: {record.licence}")
+    log_line(f"{record.title}: {len(sizes)} file{'s' * (len(sizes) > 1)}, {size}\nlicence: {record.licence}")
     if not record.terms:
         return
-    say(f"terms: {record.terms}")
+    log_line(f"terms: {record.terms}")
     if accepted:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -122,7 +122,7 @@ def _agree(record: CorpusRecord, accepted: bool) -> None:
         raise CorpusError(f"{record.name} was not fetched: its terms were not agreed to.")
 
 
-def _files(record: CorpusRecord, data_dir: str | None, home: Home) -> list[dict[str, Any]]:
+def _files(record: CorpusRecord, data_dir: str | None, home: StateDir) -> list[dict[str, Any]]:
     from texthash.config import CorpusConfig
     from texthash.corpora.catalog import readers
     from texthash.io import object_store_cache
@@ -132,13 +132,13 @@ def _files(record: CorpusRecord, data_dir: str | None, home: Home) -> list[dict[
         return [{"path": str(path), "bytes": path.stat().st_size} for path in found]
 
 
-def _places(data_dir: str | None, home: Home) -> list[str]:
+def _places(data_dir: str | None, home: StateDir) -> list[str]:
     from texthash.corpora.find_files import folders
 
     return [str(place) for place in folders(data_dir, home)]
 
 
-def _editions(name: str, home: Home) -> list[dict[str, Any]]:
+def _editions(name: str, home: StateDir) -> list[dict[str, Any]]:
     """The card of each prepared edition, or what is wrong with it."""
     from texthash.corpora.catalog import records
     from texthash.corpora.preparation.report import card

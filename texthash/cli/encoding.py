@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from texthash.cli.options import Address, Json, on_ray
-from texthash.cli.output import emit
+from texthash.cli.output import print_json
 from texthash.errors import UsageError
-from texthash.paths import place, resolve_home
-from texthash.progress import say, warn
+from texthash.paths import as_path, resolve_home
+from texthash.progress import log_line, warn
 
 _FORMS = ("hex", "bits")
 _ROLES = ("document", "query")
@@ -67,10 +67,10 @@ def encode(
         summary = _encode_corpus(source, output, model, columns, role, activations, workers if distributed else 0)
     seconds = time.monotonic() - begin
     if as_json:
-        emit({**summary, "seconds": round(seconds, 3)})
+        print_json({**summary, "seconds": round(seconds, 3)})
         return
     print(summary["output"])
-    say(
+    log_line(
         f"encoded {summary['encoded']:,} documents ({summary['documents']:,} in all, {summary['unknown']:,} without a "
         f"known word) in {seconds:,.1f} s"
     )
@@ -82,14 +82,14 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     from texthash.models.hasher import Hasher
 
     if not texts:
-        say("there is no text to encode")
+        log_line("there is no text to encode")
         return
     hasher = Hasher.load(saved_hasher(resolve_home(), model))
     values, known, _ = hasher.read(texts, role)
     for text, is_known in zip(texts, known, strict=True):
         if not is_known:
             warn(f"no word of {text[:40]!r} is in the vocabulary: this is the code of an empty document")
-    codes = hasher.cut(values)
+    codes = hasher.binarize(values)
     print("\n".join(to_hex(codes) if form == "hex" else to_bitstring(codes)))
 
 
@@ -107,7 +107,7 @@ def _encode_corpus(
     from texthash.deployment.model_refs import saved_hasher
     from texthash.models.bulk_encode import encode_texts
 
-    home, target = resolve_home(), place(output)
+    home, target = resolve_home(), as_path(output)
     hasher = saved_hasher(home, model)
     texts = open_texts(source, home, Columns(**columns))
     options: dict[str, Any] = {"role": role, "activations": activations}

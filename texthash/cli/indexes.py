@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
-from texthash.cli.output import emit, show
+from texthash.cli.output import print_json, print_table
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.index.releases.release import OpenRelease, Release
@@ -51,16 +51,16 @@ def index_build(
     With index.vectors=activations, or features, the index keeps what `texthash search --rescore float` orders by.
     """
     from texthash.deployment.release_model import make_release, register
-    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.experiment import Experiment, corpus_of
     from texthash.experiments.trained_models import find_model
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     trained = find_model(home, model)
     merged = trained.config.derive(tracking=settings.tracking, index=settings.index)
-    study = Study(merged, home, corpus_of(trained, home))
+    study = Experiment(merged, home, corpus_of(trained, home))
     with on_ray(address) as distributed:
         made = make_release(study, trained, register(study, trained), distributed=distributed)
-    emit(asdict(made))
+    print_json(asdict(made))
 
 
 @index_app.command("info")
@@ -82,7 +82,7 @@ def index_info(as_json: Json = False) -> None:
         }
         for release in list_releases(home)
     ]
-    show(rows, as_json)
+    print_table(rows, as_json)
 
 
 @index_app.command()
@@ -112,13 +112,13 @@ def search(
     else:
         answer = remote.search(service, wanted)
     if as_json:
-        emit(answer)
+        print_json(answer)
         return
     if not answer["known_words"]:
-        say("no word of the query is in the vocabulary of the model, so nothing is like it")
+        log_line("no word of the query is in the vocabulary of the model, so nothing is like it")
         return
     rows = [{**hit, **_shown(hit["document"])} for hit in answer["hits"]]
-    show(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
+    print_table(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
 
 
 def _shown(document: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _search_here(
     kind = _kept(opened.release) if rescore == "float" else None
     read = opened.hasher.read([query], role="query", vectors=kind)
     found = _found(opened, read, limit, plan, rescore, oversample) if read.known[0] else {"hits": []}
-    answer = {"code": to_hex(opened.hasher.cut(read.values))[0], "known_words": bool(read.known[0])}
+    answer = {"code": to_hex(opened.hasher.binarize(read.values))[0], "known_words": bool(read.known[0])}
     return {"index_version": opened.release.version, **answer, **found}
 
 
@@ -157,12 +157,12 @@ def _found(
     from texthash.index.rescoring import search_rescored
     from texthash.index.shard import merge
 
-    code = opened.hasher.cut(read.values)
+    code = opened.hasher.binarize(read.values)
     if rescore == "none":
         found, shards = merge([shard.search(code, limit, plan=plan) for shard in opened.shards], limit)
         scores: list[dict[str, float]] = [{} for _ in found.numbers[0]]
     else:
-        values = opened.hasher.margins(read.values) if read.vectors is None else read.vectors
+        values = opened.hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
         rescored = search_rescored(opened.shards, code, values, limit, kind=rescore, oversample=oversample, plan=plan)
         found, shards = rescored.hits, rescored.shards
         scores = [{"score": float(score)} for score in rescored.scores[0]]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from texthash.cli.options import ConfigFile, Json, Overrides
-from texthash.cli.output import show
+from texthash.cli.output import print_table
 from texthash.config import load_config
 from texthash.paths import resolve_home
 
@@ -17,7 +17,7 @@ def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json
     from texthash.doctor import examine
 
     findings = examine(load_config(config, overrides or []), resolve_home())
-    show([asdict(finding) for finding in findings], as_json)
+    print_table([asdict(finding) for finding in findings], as_json)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 
@@ -28,4 +28,4 @@ def sync(as_json: Json = False) -> None:
 
     outbox = Outbox.of(resolve_home())
     sent = outbox.send_all()
-    show([{"run": outbox.server_id(run), "entries": count} for run, count in sent.items()], as_json)
+    print_table([{"run": outbox.server_id(run), "entries": count} for run, count in sent.items()], as_json)

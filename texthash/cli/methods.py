@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.cli.options import Json
-from texthash.cli.output import emit, show
+from texthash.cli.output import print_json, print_table
 from texthash.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     from texthash.methods.registry import methods as registered
 
     rows = [_facts(method.card) for method in registered().values()]
-    show(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
+    print_table(rows, as_json, ["name", "survey_entry", "venue", "supervision", "fidelity", "title"])
 
 
 @methods_app.command("show")
@@ -43,10 +43,10 @@ def methods_show(
     paper = card.paper.source if card.paper else None
     if as_json:
         facts = {**_facts(card), "citation": card.citation, "deviations": list(card.deviations)}
-        emit({**facts, "paper": paper, "hyperparameters": rows})
+        print_json({**facts, "paper": paper, "hyperparameters": rows})
         return
     print(f"{card.name}: {card.title} ({card.venue}; {card.citation})\n")
-    show([{key: "" if value is None else value for key, value in row.items()} for row in rows], False)
+    print_table([{key: "" if value is None else value for key, value in row.items()} for row in rows], False)
     print(f"\npaper: {paper or 'no printed hyper-parameters are known'}")
     for deviation in card.deviations:
         print(f"deviation: {deviation}")
@@ -60,6 +60,6 @@ def _facts(card: Card) -> dict[str, Any]:
         "survey_entry": card.survey_entry,
         "tags": list(card.tags),
         "supervision": card.supervision,
-        "inputs": ["words", *sorted(card.needs)],
+        "inputs": ["words", *sorted(card.inputs_needed)],
         "fidelity": card.fidelity,
     }

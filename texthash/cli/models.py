@@ -22,11 +22,11 @@ from texthash.cli.options import (
     settings_of,
     study_of,
 )
-from texthash.cli.output import emit, present, show
+from texthash.cli.output import print_auto, print_json, print_table
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 
 def prepare(
@@ -39,8 +39,10 @@ def prepare(
     settings = settings_of(config, overrides, corpus=corpus)
     with on_ray(address, store_only=True) as distributed:
         prepared = prepared_corpus(settings, resolve_home(), distributed)
-    say(render(card(prepared, records().get(settings.corpus.name))))
-    emit({"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped})
+    log_line(render(card(prepared, records().get(settings.corpus.name))))
+    print_json(
+        {"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped}
+    )
 
 
 def train(
@@ -61,7 +63,7 @@ def train(
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
     figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
-    present({"model": str(model.directory), "run": model.run.run_id, **figures})
+    print_auto({"model": str(model.directory), "run": model.run.run_id, **figures})
 
 
 def tune(
@@ -102,12 +104,14 @@ def tune(
 
         space, expected = describe(settings), cost(settings, resolve_home())
         if as_json:
-            emit({"space": space, "cost": expected})
+            print_json({"space": space, "cost": expected})
         else:
-            show(space, False)
-            show([{"cost": name.replace("_", " "), "": value} for name, value in expected.items()], False)
+            print_table(space, False)
+            print_table([{"cost": name.replace("_", " "), "": value} for name, value in expected.items()], False)
             if expected["measured_on"] is None:
-                say("seconds are not known yet: they are those of a model of the method trained on the corpus before")
+                log_line(
+                    "seconds are not known yet: they are those of a model of the method trained on the corpus before"
+                )
         return
     from texthash.deployment.finish import finish
 
@@ -117,9 +121,9 @@ def tune(
         parent, found = study.search()
         summary = finish(study.with_params(found.params), parent, found)
     if as_json:
-        emit(summary)
+        print_json(summary)
     else:
-        show([asdict(trial) for trial in found.trials], False)
+        print_table([asdict(trial) for trial in found.trials], False)
 
 
 def evaluate(
@@ -133,12 +137,12 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """All figures of a trained model. Example: `texthash evaluate latest --json`"""
-    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.experiment import Experiment, corpus_of
     from texthash.experiments.trained_models import find_model
 
     home = resolve_home()
     if rescore is not None:
-        emit(rescored(rescore, k))
+        print_json(rescored(rescore, k))
         return
     if k is not None:
         raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
@@ -151,19 +155,19 @@ def evaluate(
         found, unknown = evaluate_elsewhere(
             trained, prepared_corpus(settings, home, False), trained.config.evaluation, splits
         )
-        say(f"share of documents without a word that the model knows: {unknown:.1%}")
+        log_line(f"share of documents without a word that the model knows: {unknown:.1%}")
     else:
-        study = Study(trained.config, home, corpus_of(trained, home))
+        study = Experiment(trained.config, home, corpus_of(trained, home))
         found = study.evaluate(trained, test=test)
         page = study.report([trained], trained.run)
         if page:
-            say(f"report: {page}")
+            log_line(f"report: {page}")
     if as_json:
-        emit({split: evaluation.to_dict() for split, evaluation in found.items()})
+        print_json({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:
         figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
         names = figures.get("validation", {})
-        show([{"figure": name, **{split: figures[split][name] for split in figures}} for name in names], False)
+        print_table([{"figure": name, **{split: figures[split][name] for split in figures}} for name in names], False)
 
 
 def report(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.config import Config, load_config
-from texthash.paths import Home, resolve_home
+from texthash.paths import StateDir, resolve_home
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.experiments.experiment import Study
+    from texthash.experiments.experiment import Experiment
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
@@ -56,16 +56,16 @@ def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
         yield True
 
 
-def study_of(settings: Config, home: Home, distributed: bool) -> Study:
+def study_of(settings: Config, home: StateDir, distributed: bool) -> Experiment:
     """The study of a configuration, its corpus prepared; the tracking store is asked first."""
-    from texthash.experiments.experiment import Study
+    from texthash.experiments.experiment import Experiment
     from texthash.tracking import open_store
 
     open_store(settings.tracking, home)
-    return Study(settings, home, prepared_corpus(settings, home, distributed))
+    return Experiment(settings, home, prepared_corpus(settings, home, distributed))
 
 
-def prepared_corpus(settings: Config, home: Home, distributed: bool) -> PreparedCorpus:
+def prepared_corpus(settings: Config, home: StateDir, distributed: bool) -> PreparedCorpus:
     """The prepared corpus of a configuration; prepared first if need be."""
     from texthash.experiments.experiment import prepare as prepare_corpus
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from texthash.progress import say
+from texthash.progress import log_line
 
 _WIDE = 10_000
 _SHORTENED = {"title", "text"}
@@ -15,23 +15,23 @@ _LONG = 120
 _FEW = 10  # numbers that are read in one line
 
 
-def emit(value: Any) -> None:
+def print_json(value: Any) -> None:
     """A value as JSON on stdout."""
     print(json.dumps(value, indent=2, default=str))
 
 
-def show(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
+def print_table(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
     """Rows as JSON, or as a table of the given columns, in which long titles and texts end in an ellipsis."""
     if as_json:
-        emit(list(rows))
+        print_json(list(rows))
         return
     if not rows:
-        say("there are none")
+        log_line("there are none")
         return
     _print(rows, list(columns or rows[0]))
 
 
-def present(summary: Mapping[str, Any], file: TextIO | None = None) -> None:
+def print_auto(summary: Mapping[str, Any], file: TextIO | None = None) -> None:
     """What a program has done: as JSON, or on a terminal as tables.
 
     Args:

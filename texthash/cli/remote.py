@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.errors import TexthashError
-from texthash.index.writing.writer_lock import IndexHeldError
-from texthash.progress import say, track
+from texthash.index.writing.writer_lock import IndexLockedError
+from texthash.progress import log_line, track
 
 if TYPE_CHECKING:
     from texthash.api.answers import Info
     from texthash.client import Client
     from texthash.corpora.document import Document
     from texthash.corpora.readers.rows import Table
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 # What the braces and commas around the documents of a request take at most, beside the documents.
 _AROUND_BYTES = 100
@@ -27,17 +27,17 @@ def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], 
     """Write in this process, or, where a service is the writer of the index, through that.
 
     Raises:
-        IndexHeldError: another program is the writer.
+        IndexLockedError: another program is the writer.
         ServiceError: the service refused.
     """
     try:
         return here()
-    except IndexHeldError as held:
+    except IndexLockedError as held:
         if held.address is None:
             raise
         from texthash.client import Client
 
-        say(f"writing through the service at {held.address}")
+        log_line(f"writing through the service at {held.address}")
         with Client(held.address) as client:
             return there(client)
 
@@ -66,7 +66,7 @@ def search(url: str, wanted: Wanted) -> dict[str, Any]:
         return _answer(client, wanted)
 
 
-def search_nearby(home: Home, wanted: Wanted) -> dict[str, Any] | None:
+def search_nearby(home: StateDir, wanted: Wanted) -> dict[str, Any] | None:
     """Search through the service that serves a state directory.
 
     Returns:
@@ -83,15 +83,15 @@ def search_nearby(home: Home, wanted: Wanted) -> dict[str, Any] | None:
     try:
         with Client(address, timeout_s=_NEARBY_TIMEOUT_S, retries=0) as client:
             if not _is_ours(home, client.info()):
-                say(f"the service at {address} serves another index; searching in this process")
+                log_line(f"the service at {address} serves another index; searching in this process")
                 return None
             return _answer(client, wanted)
     except TexthashError as error:
-        say(f"{error.problem.rstrip('.')}; searching in this process")
+        log_line(f"{error.problem.rstrip('.')}; searching in this process")
         return None
 
 
-def _is_ours(home: Home, served: Info) -> bool:
+def _is_ours(home: StateDir, served: Info) -> bool:
     """Whether a service serves a release of this state directory: another may have taken the port of one that ended."""
     from texthash.index.releases.release import read_release
 

@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from texthash.errors import UsageError, exit_status, explained
+from texthash.errors import UsageError, as_user_error, exit_status
 from texthash.logging import show
-from texthash.progress import say
+from texthash.progress import log_line
 
 _HELP = "NoArgsIsHelpError"  # whose message is the help, which needs no remedy
 _WRONG_USE = 2
 
 
-def tell(error: Exception, verbose: bool = False) -> int | None:
+def report_error(error: Exception, verbose: bool = False) -> int | None:
     """Say what went wrong, with its traceback if wanted, and return the exit status.
 
     None, and nothing is said, if it is nothing that a user can do something about.
     """
-    known = explained(error)
+    known = as_user_error(error)
     if known is None:
         return None
     if verbose:
         traceback.print_exception(error)
-    say(f"error: {known}")
+    log_line(f"error: {known}")
     return exit_status(known)
 
 
@@ -43,7 +43,7 @@ def run_app(
     try:
         status = app(arguments, standalone_mode=False)
     except Exception as error:
-        failed = _told_by_typer(error) or tell(error, verbose())
+        failed = _told_by_typer(error) or report_error(error, verbose())
         if failed is None:
             raise
         return failed
@@ -61,4 +61,4 @@ def _told_by_typer(error: Exception) -> int | None:
         error.show()
         return _WRONG_USE
     context = getattr(error, "ctx", None)
-    return tell(UsageError(error.format_message(), f"see {context.command_path} --help." if context else ""))
+    return report_error(UsageError(error.format_message(), f"see {context.command_path} --help." if context else ""))

@@ -13,9 +13,9 @@ from typer.core import TyperGroup
 
 from texthash.cli.indexes import ReleaseName
 from texthash.cli.options import Address, ConfigFile, Overrides
-from texthash.cli.output import emit
+from texthash.cli.output import print_json
 from texthash.config import Config, load_config
-from texthash.paths import Home, resolve_home
+from texthash.paths import StateDir, resolve_home
 
 if TYPE_CHECKING:
     from texthash.tracking.registry import Registry
@@ -57,7 +57,7 @@ def serve(
     from texthash.cluster import cluster
     from texthash.index.releases.release import read_release
     from texthash.service.foreground import foreground, interrupt_on_signals
-    from texthash.service.haproxy import fast_form
+    from texthash.service.haproxy import haproxy_environment
     from texthash.service.ports import check_ports
 
     given = {"port": port, "grpc_port": grpc_port}
@@ -67,7 +67,7 @@ def serve(
     if not (address or os.environ.get("RAY_ADDRESS")):
         check_ports(settings.service)
     stdout = sys.stdout
-    with fast_form(not python_proxy, address), cluster(address) as local:
+    with haproxy_environment(not python_proxy, address), cluster(address) as local:
         from texthash.service.run import serve_release
 
         if local:
@@ -84,7 +84,7 @@ def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigF
 
     home, settings = resolve_home(), load_config(config, overrides or [])
     hasher, known = _registered(home, settings, model)
-    emit(asdict(promote(home, hasher, **known)))
+    print_json(asdict(promote(home, hasher, **known)))
 
 
 @serve_app.command("rollback")
@@ -93,10 +93,10 @@ def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> No
     from texthash.deployment.promote import roll_back
 
     home, settings = resolve_home(), load_config(config, overrides or [])
-    emit(asdict(roll_back(home, _registry(home, settings))))
+    print_json(asdict(roll_back(home, _registry(home, settings))))
 
 
-def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[str, Any]]:
+def _registered(home: StateDir, settings: Config, model: str) -> tuple[Path, dict[str, Any]]:
     """The saved hasher of a model, and what is known of it; a trained one is registered first."""
     from texthash.index.releases.release import read_release
 
@@ -104,11 +104,11 @@ def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[st
         registry = _registry(home, settings)
         return registry.fetch(read_release(home).model, model), {"version": model, "registry": registry}
     from texthash.deployment.release_model import register
-    from texthash.experiments.experiment import Study, corpus_of
+    from texthash.experiments.experiment import Experiment, corpus_of
     from texthash.experiments.trained_models import find_model
 
     trained = find_model(home, model)
-    study = Study(trained.config.derive(tracking=settings.tracking), home, corpus_of(trained, home))
+    study = Experiment(trained.config.derive(tracking=settings.tracking), home, corpus_of(trained, home))
     known = {
         "version": register(study, trained),
         "run": trained.run.run_id,
@@ -118,7 +118,7 @@ def _registered(home: Home, settings: Config, model: str) -> tuple[Path, dict[st
     return trained.hasher, known
 
 
-def _registry(home: Home, settings: Config) -> Registry:
+def _registry(home: StateDir, settings: Config) -> Registry:
     from texthash.tracking import check_store
     from texthash.tracking.registry import Registry
 

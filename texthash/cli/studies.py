@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from texthash.cli.options import Address, Json, on_ray
-from texthash.cli.output import emit, present, show
+from texthash.cli.output import print_auto, print_json, print_table
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 study_app = typer.Typer(help="Corpora x methods x bits x seeds from one file.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a study, or its directory.")]
@@ -34,12 +34,12 @@ def run(
     if dry_run:
         found = forecast(plan, home)
         if as_json:
-            emit(found)
+            print_json(found)
             return
         print("\n".join(found["to_do"]))
         seconds = found["training_seconds"]
         estimate = f"; about {seconds:,.0f} s of training, as the done ones took" if seconds is not None else ""
-        say(f"{len(found['to_do'])} of {found['cells']} cells to do{estimate}")
+        log_line(f"{len(found['to_do'])} of {found['cells']} cells to do{estimate}")
         return
     with on_ray(address) as distributed:
         spread = one_by_one
@@ -50,8 +50,8 @@ def run(
         outcome = run_study(plan, home, extend=extend, spread=spread, distributed=distributed)
     summary: dict[str, Any] = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
     summary |= {"done": outcome.done, "skipped": outcome.skipped, "cells": status(outcome.folder)}
-    emit(summary) if as_json else present(summary)
-    say(f"one page about it: texthash report {plan.name}")
+    print_json(summary) if as_json else print_auto(summary)
+    log_line(f"one page about it: texthash report {plan.name}")
 
 
 @study_app.command("list")
@@ -65,7 +65,7 @@ def listed(as_json: Json = False) -> None:
         folder = StudyFolder.open(home, name)
         done = sum(map(folder.finished, folder.plan.cells))
         rows.append({"study": name, "cells": len(folder.plan.cells), "done": done, "directory": str(folder.path)})
-    show(rows, as_json)
+    print_table(rows, as_json)
 
 
 @study_app.command("show")
@@ -74,7 +74,7 @@ def shown(name: Name, as_json: Json = False) -> None:
     from texthash.experiments.grid.folder import StudyFolder
     from texthash.experiments.grid.run import status
 
-    show(status(StudyFolder.open(resolve_home(), name)), as_json)
+    print_table(status(StudyFolder.open(resolve_home(), name)), as_json)
 
 
 def is_study(name: str) -> bool:
@@ -117,11 +117,11 @@ def compare(
 
     found = compared(resolve_home(), first, second, queries)
     if as_json:
-        emit(found.to_dict())
+        print_json(found.to_dict())
         return
-    say(f"A: {found.a}\nB: {found.b}\nqueries of {found.split}")
-    show([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in found.config.items()], False)
-    show(
+    log_line(f"A: {found.a}\nB: {found.b}\nqueries of {found.split}")
+    print_table([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in found.config.items()], False)
+    print_table(
         [
             {
                 "metric": one.metric,
@@ -135,9 +135,9 @@ def compare(
         ],
         False,
     )
-    say(f"{found.main}: {found.better} queries better with B, {found.worse} worse, {found.equal} equal")
+    log_line(f"{found.main}: {found.better} queries better with B, {found.worse} worse, {found.equal} equal")
     changed = [("gained", one) for one in found.gained] + [("lost", one) for one in found.lost]
-    show(
+    print_table(
         [
             {"query": one.id, "": kind, "A": one.a, "B": one.b, "labels": ", ".join(one.labels), "text": one.text}
             for kind, one in changed

@@ -12,10 +12,10 @@ import typer
 from texthash.cli import remote
 from texthash.cli.indexes import ReleaseName, index_app
 from texthash.cli.options import Json
-from texthash.cli.output import emit, show
+from texthash.cli.output import print_json, print_table
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.index.releases.release import Release
@@ -49,7 +49,7 @@ def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn
         counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
         return {**counts, **_state(done.release)}
 
-    emit(remote.here_or_there(here, lambda client: remote.upsert_file(client, table)))
+    print_json(remote.here_or_there(here, lambda client: remote.upsert_file(client, table)))
 
 
 @index_app.command("delete")
@@ -65,7 +65,7 @@ def index_delete(
             written = writer.delete(ids=ids or (), labels=label or ())
         return {"deleted": written.documents, **_state(written.release)}
 
-    emit(remote.here_or_there(here, lambda client: remote.delete(client, ids or [], label or [])))
+    print_json(remote.here_or_there(here, lambda client: remote.delete(client, ids or [], label or [])))
 
 
 @index_app.command("compact")
@@ -77,7 +77,7 @@ def index_compact() -> None:
         with IndexWriter.open(resolve_home()) as writer:
             return _state(writer.compact())
 
-    emit(remote.here_or_there(here, lambda client: client.compact().model_dump()))
+    print_json(remote.here_or_there(here, lambda client: client.compact().model_dump()))
 
 
 @index_app.command("verify")
@@ -96,11 +96,11 @@ def index_verify(
     from texthash.index.releases import verify as verifying
 
     findings = verifying.verify(resolve_home(), release, sample)
-    show([asdict(finding) for finding in findings], as_json)
+    print_table([asdict(finding) for finding in findings], as_json)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
     if add_checksums:
-        say(f"checksums of {verifying.add_checksums(resolve_home(), release)} files were added")
+        log_line(f"checksums of {verifying.add_checksums(resolve_home(), release)} files were added")
 
 
 @index_app.command("snapshot")
@@ -108,7 +108,7 @@ def index_snapshot(name: SnapshotName) -> None:
     """Keep what is served now under a name. Example: `texthash index snapshot before-cleaning`"""
     from texthash.index.releases.snapshots import take_snapshot
 
-    emit(asdict(take_snapshot(resolve_home(), name)))
+    print_json(asdict(take_snapshot(resolve_home(), name)))
 
 
 @index_app.command("snapshots")
@@ -116,7 +116,7 @@ def index_snapshots(as_json: Json = False) -> None:
     """List the snapshots. Example: `texthash index snapshots`"""
     from texthash.index.releases.snapshots import list_snapshots
 
-    show([asdict(snapshot) for snapshot in list_snapshots(resolve_home())], as_json)
+    print_table([asdict(snapshot) for snapshot in list_snapshots(resolve_home())], as_json)
 
 
 @index_app.command("drop-snapshot")
@@ -125,7 +125,7 @@ def index_drop_snapshot(name: SnapshotName) -> None:
     from texthash.index.releases.snapshots import drop_snapshot
 
     drop_snapshot(resolve_home(), name)
-    say(f"dropped; `texthash index compact` frees the space of {name}")
+    log_line(f"dropped; `texthash index compact` frees the space of {name}")
 
 
 @index_app.command("restore")
@@ -144,9 +144,9 @@ def index_restore(name: SnapshotName) -> None:
             with IndexWriter.open(home) as writer:
                 return _state(writer.restore(wanted))
 
-        emit(remote.here_or_there(here, lambda client: client.restore_snapshot(name).model_dump()))
+        print_json(remote.here_or_there(here, lambda client: client.restore_snapshot(name).model_dump()))
     else:
-        emit(_state(switch_to(home, wanted.name)))
+        print_json(_state(switch_to(home, wanted.name)))
 
 
 @index_app.command("backup")
@@ -154,7 +154,7 @@ def index_backup(target: Place, release: ReleaseName = "current") -> None:
     """Copy a release with its model elsewhere. Example: `texthash index backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import back_up
 
-    emit(_state(back_up(resolve_home(), target, release)))
+    print_json(_state(back_up(resolve_home(), target, release)))
 
 
 @index_app.command("restore-backup")
@@ -162,7 +162,7 @@ def index_restore_backup(source: Place) -> None:
     """Bring a backup in and serve it. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import restore_backup
 
-    emit(_state(restore_backup(resolve_home(), source)))
+    print_json(_state(restore_backup(resolve_home(), source)))
 
 
 @index_app.command("rollback")
@@ -170,7 +170,7 @@ def index_rollback() -> None:
     """Go back to the model and index that were released before. Example: `texthash index rollback`"""
     from texthash.index.releases.publish import rollback
 
-    emit(_state(rollback(resolve_home())))
+    print_json(_state(rollback(resolve_home())))
 
 
 @index_app.command("export")
@@ -178,7 +178,7 @@ def index_export(codes: Codes, release: ReleaseName = "current") -> None:
     """Write ids and codes for another system. Example: `texthash index export codes.parquet`"""
     from texthash.deployment.code_exchange import export_codes
 
-    emit({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
+    print_json({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
 
 
 @index_app.command("import")
@@ -193,12 +193,12 @@ def index_import(
     from texthash.deployment.code_exchange import import_codes
 
     def agreed(what: str) -> bool:
-        say(what)
+        log_line(what)
         return yes or (sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Replace them?", err=True))
 
     done = import_codes(resolve_home(), codes, agreed)
     counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
-    emit({**counts, **_state(done.release)})
+    print_json({**counts, **_state(done.release)})
 
 
 def plan(
@@ -221,18 +221,18 @@ def plan(
         raise TexthashError(f"documents={documents:g} is no whole number.", "give one, such as 1e9.")
     rates = None if calibrate else capacity.kept_rates(home, bits)
     if rates is None:
-        say("measuring this machine")
+        log_line("measuring this machine")
         rates = capacity.calibrate(bits)
         capacity.keep_rates(home, rates)
     demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
     made = asdict(capacity.plan(demand, rates))
     if as_json:
-        emit({"demand": asdict(demand), "rates": asdict(rates), "plan": made})
+        print_json({"demand": asdict(demand), "rates": asdict(rates), "plan": made})
         return
     assumptions = made.pop("assumptions")
-    show([{"what": name, "value": value} for name, value in made.items() if value is not None], False)
+    print_table([{"what": name, "value": value} for name, value in made.items() if value is not None], False)
     for text in assumptions:
-        say(f"assumed: {text}")
+        log_line(f"assumed: {text}")
 
 
 def _state(release: Release) -> dict[str, Any]:

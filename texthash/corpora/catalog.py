@@ -22,8 +22,8 @@ from texthash.corpora.readers import formats
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import side_by_side
-from texthash.paths import DATA_VARIABLE, Home, is_address, place, resolve_home
-from texthash.progress import say
+from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address, resolve_home
+from texthash.progress import log_line
 
 Part = Callable[[], Iterator[Document]]
 """A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
@@ -59,7 +59,7 @@ def find(name: str) -> CorpusRecord:
     return known[name]
 
 
-def at_hand(name: str, data_dir: str | None = None, home: Home | None = None) -> bool:
+def available(name: str, data_dir: str | None = None, home: StateDir | None = None) -> bool:
     """Whether a corpus can be read without a download."""
     record = find(name)
     if record.embedded:
@@ -73,7 +73,7 @@ class Source:
     """The documents that a configuration names."""
 
     config: CorpusConfig
-    home: Home
+    home: StateDir
 
     @cached_property
     def reader(self) -> ModuleType:
@@ -155,7 +155,7 @@ class Source:
         target = self.home.corpus(manifest.name, manifest.edition)
         changed = self._changed_since(manifest)
         if changed and self.config.path is None:
-            say(
+            log_line(
                 f"warning: {target} was prepared from other files than those at hand ({', '.join(changed[:5])}); "
                 "delete it to prepare it from these."
             )
@@ -176,14 +176,14 @@ class Source:
             except (CorpusError, OSError):  # what was prepared needs none of its files any more
                 return []
             return sorted({name for name, _ in here ^ prepared}) if here else []
-        if not place(self.config.path).exists():
+        if not as_path(self.config.path).exists():
             return []
         if is_address(self.config.path):
             return sorted(name for name, _ in prepared - object_store_cache.sizes(self.config.path))
         return sorted({file.name for file in {*self.files()} ^ {*manifest.source_files}})
 
 
-def open_source(config: CorpusConfig, home: Home) -> Source:
+def open_source(config: CorpusConfig, home: StateDir) -> Source:
     """Find who reads a corpus.
 
     Raises:
@@ -206,11 +206,11 @@ def open_source(config: CorpusConfig, home: Home) -> Source:
 
 
 @lru_cache(maxsize=1)
-def _source(config: str, home: Home) -> Source:
+def _source(config: str, home: StateDir) -> Source:
     return open_source(CorpusConfig.model_validate_json(config), home)
 
 
-def _part(config: CorpusConfig, home: Home, number: int) -> Iterator[Document]:
+def _part(config: CorpusConfig, home: StateDir, number: int) -> Iterator[Document]:
     """The documents of a part of a corpus in an object store, whose files are fetched to this node if need be."""
     return _source(config.model_dump_json(), home)._parts_here[number]()
 

@@ -40,9 +40,9 @@ class CorpusRecord:
         splits: Number of documents in each published split.
         label_sets: Names that ``corpus.edition.label_set`` may take, the default first; empty if there is no choice.
         downloads: Files that may be fetched; together they are the corpus, in one form that the reader knows.
-        outside: Reasons for leaving documents out (``Document.excluded``) of those that ``documents`` does not count.
+        excluded_reasons: Reasons for leaving documents out (``Document.excluded``) of those that ``documents`` does not count.
         terms: Limits of use or redistribution, shown before a download.
-        obtain: How a person gets the files, where no program may fetch them.
+        how_to_get: How a person gets the files, where no program may fetch them.
         embedded: Whether it needs no file.
         pairs: Whether it is a pair corpus, of queries and the documents that answer them.
     """
@@ -59,8 +59,8 @@ class CorpusRecord:
     splits: Mapping[str, int] = field(default_factory=dict)
     label_sets: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
-    outside: tuple[str, ...] = ()
+    excluded_reasons: tuple[str, ...] = ()
     terms: str = ""
-    obtain: str = ""
+    how_to_get: str = ""
     embedded: bool = False
     pairs: bool = False

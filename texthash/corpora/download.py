@@ -23,7 +23,7 @@ from texthash import __version__
 from texthash.corpora.corpus_record import Download
 from texthash.errors import CorpusError
 from texthash.io.atomic import exclusive, read_json, whole, write_json
-from texthash.progress import megabytes, say, transfer
+from texthash.progress import log_line, megabytes, transfer
 
 ATTEMPTS, WITHOUT_CONNECTION = 6, 3
 """How often in a row nothing may come before it is given up; and how often, if there is no connection at all."""
@@ -66,7 +66,7 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
         if target.exists():
             if wrong := _difference(target, download):
                 raise CorpusError(f"{target} {wrong}.", f"move it away and fetch it again, from {download.url}.")
-            say(f"{target} is there already")
+            log_line(f"{target} is there already")
             return target
         part = _Part(target)
         _complete(part, download, wait)
@@ -81,7 +81,7 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
             _note(target, part.path)
         part.path.replace(target)
         part.discard()
-    say(f"fetched {target}: {megabytes(target.stat().st_size)}")
+    log_line(f"fetched {target}: {megabytes(target.stat().st_size)}")
     return target
 
 
@@ -166,7 +166,7 @@ def _complete(part: _Part, download: Download, wait: Callable[[float], None]) ->
                         f"fetch it again later, which goes on from there, or {_by_hand(part)}.",
                     ) from error
                 pause = min(max(_FIRST_WAIT * 2 ** (failures - 1), getattr(error, "wait", 0.0)), LONGEST_WAIT)
-                say(f"fetching {download.file}: {reason}; going on in {pause:.0f} s")
+                log_line(f"fetching {download.file}: {reason}; going on in {pause:.0f} s")
                 wait(pause)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise CorpusError(
@@ -182,7 +182,7 @@ def _receive(client: httpx.Client, download: Download, part: _Part) -> None:
             raise _Busy(response)
         if status == 200:
             if part.size:
-                say(f"fetching {download.file}: the server gives no rest of the same version; starting anew")
+                log_line(f"fetching {download.file}: the server gives no rest of the same version; starting anew")
             _check_answer(response, download, part)
             part.begin(response)
         elif not asked or status not in (206, 416):
@@ -193,7 +193,7 @@ def _receive(client: httpx.Client, download: Download, part: _Part) -> None:
         if status == 200 or part.continues(response):
             _write(response, download, part)
             return
-    say(f"fetching {download.file}: it changed where it comes from; starting anew")
+    log_line(f"fetching {download.file}: it changed where it comes from; starting anew")
     part.discard()
     _receive(client, download, part)
 
@@ -263,4 +263,4 @@ def _note(target: Path, content: Path) -> None:
     digest = _digest(content, "sha256")
     with whole(_noted(target)) as partial:
         partial.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-    say(f"nobody states a checksum of {target.name}; found sha256:{digest}, noted in {_noted(target).name}")
+    log_line(f"nobody states a checksum of {target.name}; found sha256:{digest}, noted in {_noted(target).name}")

@@ -10,11 +10,11 @@ from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.errors import CorpusError
 from texthash.io.object_store_cache import mirrored
-from texthash.paths import DATA_VARIABLE, Home, place
+from texthash.paths import DATA_VARIABLE, StateDir, as_path
 
 
 def find_files(
-    name: str, official: tuple[str, ...] | list[tuple[str, ...]], config: CorpusConfig, home: Home
+    name: str, official: tuple[str, ...] | list[tuple[str, ...]], config: CorpusConfig, home: StateDir
 ) -> list[Path]:
     """The first place that has something: its official files, else ``<name>*.jsonl.gz`` in the canonical row form.
 
@@ -47,18 +47,18 @@ def _plain_or_gzipped(path: Path) -> Path:
     return path if path.is_file() else path.with_name(f"{path.name}.gz")
 
 
-def folders(data_dir: str | None, home: Home) -> list[Path]:
+def folders(data_dir: str | None, home: StateDir) -> list[Path]:
     named = data_dir or os.environ.get(DATA_VARIABLE)
     if not named:
         return [home.downloads]
-    folder = place(named)
+    folder = as_path(named)
     if not folder.is_dir():
         origin = "corpus.data_dir" if data_dir else DATA_VARIABLE
         raise CorpusError(f"{origin}={named} is not a folder.", "name the folder that holds the official files.")
     return [folder, home.downloads]
 
 
-def missing(record: CorpusRecord, config: CorpusConfig, home: Home) -> CorpusError:
+def missing(record: CorpusRecord, config: CorpusConfig, home: StateDir) -> CorpusError:
     """What a reader raises where its corpus is not at hand: which files, where from, and where they are looked for."""
     places = folders(config.data_dir, home)
     files = ", ".join(download.file for download in record.downloads) or "official files"
@@ -68,6 +68,6 @@ def missing(record: CorpusRecord, config: CorpusConfig, home: Home) -> CorpusErr
     )
     by_hand = f"put the files into {places[0]}, or into the folder that corpus.data_dir or {DATA_VARIABLE} names"
     if not record.downloads:
-        return CorpusError(problem, f"{record.obtain or f'they come from {record.source}'} Then {by_hand}.")
+        return CorpusError(problem, f"{record.how_to_get or f'they come from {record.source}'} Then {by_hand}.")
     urls = ", ".join(f"{download.file} from {download.url}" for download in record.downloads)
     return CorpusError(problem, f"run `texthash corpora fetch {record.name}`; or get {urls}, and {by_hand}.")

@@ -19,8 +19,8 @@ from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import read_parquet
-from texthash.paths import Home, is_address, place
-from texthash.progress import say
+from texthash.paths import StateDir, as_path, is_address
+from texthash.progress import log_line
 
 LINE_SUFFIXES = (".txt", ".txt.gz")
 _PIECE_BYTES = 3_000_000
@@ -42,7 +42,7 @@ class Texts:
     parts: list[Part]
 
 
-def open_texts(name: str, home: Home, columns: Columns | None = None) -> Texts:
+def open_texts(name: str, home: StateDir, columns: Columns | None = None) -> Texts:
     """Find the texts that a name stands for.
 
     Args:
@@ -55,7 +55,7 @@ def open_texts(name: str, home: Home, columns: Columns | None = None) -> Texts:
     Raises:
         CorpusError: there is nothing of that name, or nothing to read in it.
     """
-    path = place(name)
+    path = as_path(name)
     if (path / MANIFEST).is_file():
         return _prepared(path)
     if is_address(name) or path.exists():
@@ -69,7 +69,7 @@ def open_texts(name: str, home: Home, columns: Columns | None = None) -> Texts:
     )
 
 
-def _manifests(home: Home) -> list[Path]:
+def _manifests(home: StateDir) -> list[Path]:
     return list((home.store / "corpora").glob(f"*/*/{MANIFEST}"))
 
 
@@ -86,12 +86,12 @@ def _shard(path: Path) -> Iterator[Document]:
             yield Document(id_, text)
 
 
-def _own(config: CorpusConfig, home: Home, columns: Columns) -> Texts:
+def _own(config: CorpusConfig, home: StateDir, columns: Columns) -> Texts:
     here = object_store_cache.here(config, home)
     facts = [(path.name, path.stat()) for path in _files(here, home)]
     version = _digest(repr(columns), *(f"{name}:{fact.st_size}:{fact.st_mtime_ns}" for name, fact in facts))
     for note in formats.reader_of(here).notes(here, home):
-        say(f"warning: {note}")
+        log_line(f"warning: {note}")
     parts = _parts(here, home, columns)
     if object_store_cache.is_remote(config):
         settings = config.model_dump_json()
@@ -99,12 +99,12 @@ def _own(config: CorpusConfig, home: Home, columns: Columns) -> Texts:
     return Texts(str(config.path), version, parts)
 
 
-def _files(here: CorpusConfig, home: Home) -> list[Path]:
+def _files(here: CorpusConfig, home: StateDir) -> list[Path]:
     found: list[Path] = formats.reader_of(here).files(here, home)
     return found
 
 
-def _parts(here: CorpusConfig, home: Home, columns: Columns) -> list[Part]:
+def _parts(here: CorpusConfig, home: StateDir, columns: Columns) -> list[Part]:
     files = _files(here, home)
     if files == [Path(str(here.path))] and files[0].name.lower().endswith(LINE_SUFFIXES):
         return [partial(_lines, files[0], span) for span in tables.spans(files[0], _PIECE_BYTES)]
@@ -115,12 +115,12 @@ def _parts(here: CorpusConfig, home: Home, columns: Columns) -> list[Part]:
 
 
 @lru_cache(maxsize=1)
-def _fetched(settings: str, home: Home, columns: Columns) -> list[Part]:
+def _fetched(settings: str, home: StateDir, columns: Columns) -> list[Part]:
     config = CorpusConfig.model_validate_json(settings)
     return _parts(object_store_cache.here(config, home), home, columns)
 
 
-def _fetched_part(settings: str, home: Home, columns: Columns, number: int) -> Iterator[Document]:
+def _fetched_part(settings: str, home: StateDir, columns: Columns, number: int) -> Iterator[Document]:
     """The documents of a part in an object store, whose files are fetched to this node if need be."""
     return _fetched(settings, home, columns)[number]()
 

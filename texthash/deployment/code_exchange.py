@@ -22,14 +22,14 @@ from texthash.io.atomic import whole
 from texthash.progress import track
 
 if TYPE_CHECKING:
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _MODEL = b"texthash.model"
 _IDS = ".ids.parquet"
 _EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": []}
 
 
-def export_codes(home: Home, path: Path, release: str = "current") -> int:
+def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
     """Write a release to a file whose suffix tells the form, by document number; gives how many documents.
 
     ``.parquet`` holds all of each document; ``.tsv`` ids and codes; ``.npy`` and ``.faiss`` codes, with the ids in a
@@ -54,7 +54,7 @@ def export_codes(home: Home, path: Path, release: str = "current") -> int:
     return len(ids)
 
 
-def import_codes(home: Home, path: Path, agreed: Callable[[str], bool]) -> Upserted:
+def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> Upserted:
     """Put ready codes into the index: a file of ids and codes that the model of the release made.
 
     Title, text and labels of a document that is there stay, unless the file has them too.

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from texthash.deployment.release_model import make_release, register
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
 from texthash.tracking import Run
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from texthash.tuning.sweep import SweepResult
 
 
-def finish(study: Study, parent: Run, found: SweepResult | None) -> dict[str, Any]:
+def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
     """Train the final models on Ray Train, one a seed, test each once, and release the best by validation.
 
     Models that an interrupted call has made for the same run are not made again.

@@ -15,7 +15,7 @@ from texthash.progress import track
 if TYPE_CHECKING:
     from texthash.corpora.document import Document
     from texthash.corpora.readers.rows import Table
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 AT_ONCE = 1_000
 
@@ -36,14 +36,14 @@ class Upserted(NamedTuple):
     unknown: int = 0
 
 
-def upsert_file(home: Home, table: Table) -> Upserted:
+def upsert_file(home: StateDir, table: Table) -> Upserted:
     """Put the documents of a file of rows into the index; the model of the release encodes them.
 
     The file is checked whole before its first row is written. Each batch of 1,000 is durable and visible when the next
     begins; where the writing ends early, it is said up to which row.
 
     Raises:
-        IndexHeldError: somebody else writes to the index.
+        IndexLockedError: somebody else writes to the index.
         CorpusError: naming file and line, as :func:`~texthash.deployment.row_files.check_rows` does.
     """
     from texthash.corpora.readers.rows import documents
@@ -58,7 +58,7 @@ def upsert_file(home: Home, table: Table) -> Upserted:
             for some in track(_batches(documents(table)), "upserting (thousands)"):
                 read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
                 made = [IndexDocument(d.id, d.text, d.title, d.labels) for d in some]
-                result = writer.upsert(made, hasher.cut(read.values), read.vectors, known=read.known)
+                result = writer.upsert(made, hasher.binarize(read.values), read.vectors, known=read.known)
                 written.add(some)
                 done, new = done + result.documents, new + result.new
                 unknown += len(some) - int(read.known.sum())

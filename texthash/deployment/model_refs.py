@@ -7,13 +7,13 @@ from pathlib import Path
 from texthash.config import TrackingConfig
 from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking.registry import CHAMPION
 
 RELEASED = "released"
 
 
-def saved_hasher(home: Home, name: str, tracking: TrackingConfig | None = None) -> Path:
+def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = None) -> Path:
     """The directory of a saved model.
 
     Args:
@@ -38,7 +38,7 @@ def saved_hasher(home: Home, name: str, tracking: TrackingConfig | None = None) 
     return find_model(home, name).hasher
 
 
-def _registered(home: Home, name: str, version: str, tracking: TrackingConfig) -> Path:
+def _registered(home: StateDir, name: str, version: str, tracking: TrackingConfig) -> Path:
     from texthash.tracking import check_store
     from texthash.tracking.registry import Registry
 

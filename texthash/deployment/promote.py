@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
 from texthash.index.storage.shard_format import kind_of
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
-    from texthash.index.writing.reencode import Transfer
+    from texthash.index.writing.reencode import IndexMigration
     from texthash.models.hasher import Hasher
-    from texthash.paths import Home
+    from texthash.paths import StateDir
     from texthash.tracking.registry import Registry
 
 # Rounds of catching up before the last one, for which writers wait; it is short when the one before had so few.
@@ -23,7 +23,7 @@ _FEW = 64
 
 
 def promote(
-    home: Home,
+    home: StateDir,
     hasher_dir: Path,
     *,
     version: str | None = None,
@@ -57,18 +57,18 @@ def promote(
     """
     from texthash.index.releases.publish import publish, withdraw
     from texthash.index.releases.verify import verify
-    from texthash.index.writing.reencode import Coder, Transfer, recode_index
+    from texthash.index.writing.reencode import Encode, IndexMigration, recode_index
     from texthash.models.hasher import Hasher, digest
 
     current, hasher, fingerprint = read_release(home), Hasher.load(hasher_dir), digest(hasher_dir)
     _check(hasher, current)
     if fingerprint == current.model_digest:
-        say(f"promote: release {current.name} serves this model already")
+        log_line(f"promote: release {current.name} serves this model already")
         _move_alias(registry, current)
         return current
     start = f"promote-{fingerprint[:12]}"
     source = _begun(home, start, current)
-    coder = Coder(hasher, home, kind_of(current.vectors))
+    coder = Encode(hasher, home, kind_of(current.vectors))
     index = recode_index(home, source, fingerprint, hasher, coder)
     built = publish(
         home,
@@ -88,17 +88,19 @@ def promote(
                 f"the index {index} is not fit to be served: {wrong[0].check}: {wrong[0].found}.",
                 "delete its directory and promote again.",
             )
-        with Transfer(home, source, built, coder) as transfer:
+        with IndexMigration(home, source, built, coder) as transfer:
             release = _take_over(home, transfer, start)
     finally:
         withdraw(home, built)
     _let_go(home, start)
-    say(f"promote: release {release.name}, {release.documents} documents, by {release.method} {version or ''}".rstrip())
+    log_line(
+        f"promote: release {release.name}, {release.documents} documents, by {release.method} {version or ''}".rstrip()
+    )
     _move_alias(registry, release)
     return release
 
 
-def roll_back(home: Home, registry: Registry | None = None) -> Release:
+def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
     """Go back to the model that was served before, with the documents that are live now: what was written since is
     taken over into its index. A second call comes back.
 
@@ -109,9 +111,9 @@ def roll_back(home: Home, registry: Registry | None = None) -> Release:
     Raises:
         ModelMismatchError: what was served before has other shards, or a model of another corpus, edition or width.
         TexthashError: there is no earlier release of another index.
-        IndexHeldError: somebody writes to the earlier index.
+        IndexLockedError: somebody writes to the earlier index.
     """
-    from texthash.index.writing.reencode import Coder, Transfer
+    from texthash.index.writing.reencode import Encode, IndexMigration
 
     current, earlier = read_release(home), read_pointer(home)["previous"]
     if earlier is None:
@@ -132,10 +134,10 @@ def roll_back(home: Home, registry: Registry | None = None) -> Release:
         )
     # The two indexes were alike when the current one took over, or was built.
     alike = [r for r in list_releases(home) if r.index_uri == current.index_uri and r.parent is None]
-    coder = Coder(hasher, home, kind_of(target.vectors))
-    with Transfer(home, alike[-1], target, coder) as transfer:
+    coder = Encode(hasher, home, kind_of(target.vectors))
+    with IndexMigration(home, alike[-1], target, coder) as transfer:
         release = _take_over(home, transfer, f"rollback-{target.model_digest[:12]}")
-    say(f"rollback: release {release.name}, {release.documents} documents, by {release.method}")
+    log_line(f"rollback: release {release.name}, {release.documents} documents, by {release.method}")
     _move_alias(registry, release)
     return release
 
@@ -149,7 +151,7 @@ def _check(hasher: Hasher, current: Release) -> None:
         )
 
 
-def _begun(home: Home, name: str, current: Release) -> Release:
+def _begun(home: StateDir, name: str, current: Release) -> Release:
     """The release from which the new index is made: held by a snapshot, so that it can be gone on with."""
     from texthash.index.releases.snapshots import list_snapshots
 
@@ -161,7 +163,7 @@ def _begun(home: Home, name: str, current: Release) -> Release:
     return _hold(home, name)
 
 
-def _hold(home: Home, name: str) -> Release:
+def _hold(home: StateDir, name: str) -> Release:
     """Keep what is current readable until it is let go."""
     from texthash.index.releases.snapshots import take_snapshot
 
@@ -169,14 +171,14 @@ def _hold(home: Home, name: str) -> Release:
     return read_release(home, take_snapshot(home, name).release)
 
 
-def _let_go(home: Home, name: str) -> None:
+def _let_go(home: StateDir, name: str) -> None:
     from texthash.index.releases.snapshots import drop_snapshot, list_snapshots
 
     if name in {snapshot.name for snapshot in list_snapshots(home)}:
         drop_snapshot(home, name)
 
 
-def _take_over(home: Home, transfer: Transfer, name: str) -> Release:
+def _take_over(home: StateDir, transfer: IndexMigration, name: str) -> Release:
     from texthash.index.releases.publish import hand_over
 
     held = [f"{name}-{turn}" for turn in range(_ROUNDS)]
@@ -196,4 +198,4 @@ def _take_over(home: Home, transfer: Transfer, name: str) -> Release:
 def _move_alias(registry: Registry | None, release: Release) -> None:
     if registry is not None and release.model_version is not None:
         registry.promote(release.model, release.model_version)
-        say(f"promote: {release.model} version {release.model_version} is the champion")
+        log_line(f"promote: {release.model} version {release.model_version} is the champion")

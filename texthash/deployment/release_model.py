@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from texthash.errors import ModelMismatchError
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
 from texthash.io.atomic import exclusive
-from texthash.progress import say
-from texthash.tracking import StoreAwayError
+from texthash.progress import log_line
+from texthash.tracking import StoreUnavailableError
 
 if TYPE_CHECKING:
     from texthash.index.releases.release import Release
 
 
-def register(study: Study, model: TrainedModel) -> str:
+def register(study: Experiment, model: TrainedModel) -> str:
     """Register a model; gives the version.
 
     Raises:
-        StoreAwayError: the tracking server has been away since the model was logged; it is complete on disk.
+        StoreUnavailableError: the tracking server has been away since the model was logged; it is complete on disk.
     """
     name = study.model_name
     study.tracker.outbox.settle(study.tracker.uri)
     model_id = model.model_id or model.run.model_id
     if model_id is None:
-        raise StoreAwayError(
+        raise StoreUnavailableError(
             f"{model.name} cannot be registered: {study.tracker.uri} does not answer. It is trained, and kept in "
             f"{model.directory}.",
             f"start the server; then `texthash sync` and `texthash index build {model.name}`.",
@@ -38,11 +38,11 @@ def register(study: Study, model: TrainedModel) -> str:
         data=model.data,
         note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.figure(model)}",
     )
-    say(f"register: {name} version {version}")
+    log_line(f"register: {name} version {version}")
     return version
 
 
-def make_release(study: Study, model: TrainedModel, version: str | None, *, distributed: bool = True) -> Release:
+def make_release(study: Experiment, model: TrainedModel, version: str | None, *, distributed: bool = True) -> Release:
     """Make the model the one that is served, if it deserves it: build its index, publish, move the alias.
 
     A registered model competes with the champion of its name (``tracking.promote``); where it loses, the champion
@@ -59,7 +59,7 @@ def make_release(study: Study, model: TrainedModel, version: str | None, *, dist
         return _make_release(study, model, version, distributed)
 
 
-def _make_release(study: Study, model: TrainedModel, version: str | None, distributed: bool) -> Release:
+def _make_release(study: Experiment, model: TrainedModel, version: str | None, distributed: bool) -> Release:
     from texthash.index.releases.publish import publish
     from texthash.index.releases.release import current_name, read_release
     from texthash.index.storage.shard_format import kind_of
@@ -92,16 +92,16 @@ def _make_release(study: Study, model: TrainedModel, version: str | None, distri
     release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
     if promote and version is not None:
         study.tracker.registry.promote(name, version)
-        say(f"promote: {name} version {version} is the champion")
-    say(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
+        log_line(f"promote: {name} version {version} is the champion")
+    log_line(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
     return release
 
 
-def _deserves(study: Study, name: str, version: str) -> bool:
+def _deserves(study: Experiment, name: str, version: str) -> bool:
     rule = study.config.tracking.promote
     if rule != "if_better":
-        say(f"promote: tracking.promote={rule}")
+        log_line(f"promote: tracking.promote={rule}")
         return rule == "always"
     better, why = study.tracker.registry.is_better(name, version)
-    say(f"promote: {why}")
+    log_line(f"promote: {why}")
     return better

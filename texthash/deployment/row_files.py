@@ -19,7 +19,7 @@ from texthash.api.requests import NewDocument
 from texthash.corpora.document import Document
 from texthash.corpora.readers.rows import Table, documents
 from texthash.errors import CorpusError
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 
 _HASH_BYTES = 8
 _ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
@@ -69,12 +69,12 @@ class Written:
         if error is None:
             return
         if self._rows:
-            say(
+            log_line(
                 f"{self._rows:,} rows of {self._path} are written, up to {self._last}; the others are not. "
                 "Run the command again: a document that is there is replaced by itself."
             )
         else:
-            say(f"no row of {self._path} is written.")
+            log_line(f"no row of {self._path} is written.")
 
 
 def _check(document: Document, max_text_bytes: int) -> None:

@@ -14,7 +14,7 @@ from texthash.models.hasher import Hasher
 _TEXTS = 1024
 
 
-class TextCodes:
+class RawTextEncoder:
     """Encodes splits of any corpus from their raw text, as the service would.
 
     Words and their weights are those that the model was trained with, so a text may hold few that it knows: the share
@@ -41,4 +41,4 @@ class TextCodes:
             values, known, _ = self.hasher.read(table["text"].to_pylist(), role)
             self.documents += len(known)
             self.unknown += int((~known).sum())
-            yield self.hasher.cut(values)
+            yield self.hasher.binarize(values)

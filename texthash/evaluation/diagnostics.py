@@ -74,7 +74,9 @@ def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, coarse: bool = False) -> str | None:
+def collapse_warning(
+    diagnostics: dict[str, float], bits: int, documents: int, allow_few_codes: bool = False
+) -> str | None:
     """One sentence when the codes have lost most of their capacity, else None.
 
     Judged by four signs. Two are of single bits: their mean entropy is below 0.5 bits, or a quarter of them is dead.
@@ -86,9 +88,9 @@ def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, c
         diagnostics: From :func:`diagnose`, of documents that training has not seen.
         bits: Width of the codes.
         documents: How many were diagnosed. Of fewer than 100 it is only judged whether nearly all share one code.
-        coarse: The method learned from labels. Its codes may be as few as these, so only single bits are judged.
+        allow_few_codes: The method learned from labels. Its codes may be as few as these, so only single bits are judged.
     """
-    signs = _signs(diagnostics, bits, documents, coarse)
+    signs = _signs(diagnostics, bits, documents, allow_few_codes)
     if not signs:
         return None
     return (
@@ -99,18 +101,18 @@ def collapse_warning(diagnostics: dict[str, float], bits: int, documents: int, c
     )
 
 
-def _signs(diagnostics: dict[str, float], bits: int, documents: int, coarse: bool) -> list[str]:
+def _signs(diagnostics: dict[str, float], bits: int, documents: int, allow_few_codes: bool) -> list[str]:
     """Return what of codes shows that they have collapsed, in words."""
     if documents < FEWEST_DOCUMENTS:
         share = diagnostics["largest_bucket"]
-        equal = share == 1 if coarse else share >= NEARLY_ALL
+        equal = share == 1 if allow_few_codes else share >= NEARLY_ALL
         return [f"{share:.0%} of the {documents} documents share one code"] * (equal and documents >= FEWEST_OF_ALL)
     signs = []
     if diagnostics["entropy"] < LEAST_ENTROPY:
         signs.append(f"a bit carries {diagnostics['entropy']:.2f} bits of entropy on average")
     if diagnostics["dead_bits"] >= bits * MOST_DEAD:
         signs.append(f"{diagnostics['dead_bits']:.0f} of {bits} bits are the same in 99% of the documents")
-    if not coarse:
+    if not allow_few_codes:
         if diagnostics["largest_bucket"] >= LARGEST_BUCKET:
             signs.append(f"{diagnostics['largest_bucket']:.0%} of the documents share one code")
         possible = min(bits, math.log2(documents))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.evaluation.relevance import collection
+from texthash.evaluation.relevance import judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
@@ -55,7 +55,7 @@ def worst_queries(evaluation: Evaluation, corpus: PreparedCorpus, count: int = 5
     """
     order = np.argsort(evaluation.per_query, kind="stable")
     chosen = order[~np.isnan(evaluation.per_query[order])][:count]
-    asked = collection(corpus, evaluation.split)
+    asked = judged_queries(corpus, evaluation.split)
     words = to_words(evaluation.database_codes)
     near, rows = kernels.top_k(words, to_words(evaluation.query_codes[chosen]), hits)
     relevant = [

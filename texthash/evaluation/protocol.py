@@ -17,7 +17,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.halves import can_be_halved
 from texthash.errors import UsageError
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
-from texthash.evaluation.relevance import Collection, collection, halves_of, measure_of
+from texthash.evaluation.relevance import JudgedQueries, halves_of, judged_queries, measure_of
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import (
     HALVES,
@@ -41,28 +41,28 @@ class Encoder(Interface):
         ...
 
 
-class Protocol:
+class EvaluationProtocol:
     """How models of one prepared corpus are judged.
 
     Queries are those of the validation split while a study runs and of the test split once at its end. Two documents
     are relevant to each other if they share a label, and the database is always train. In a pair corpus, queries are
     the questions of a split, relevant are the documents that answer them, the database holds the documents of all
     splits, and models are chosen by recall. Without either, one half of a document asks for the other. See
-    :func:`texthash.evaluation.relevance.collection`.
+    :func:`texthash.evaluation.relevance.judged_queries`.
 
     Args:
         corpus: Prepared corpus.
         config: Cuts of the metrics, and the one that models are chosen by.
 
     Raises:
-        UsageError: ``choose_by`` is no metric of such a corpus, or every cut of the curve is beyond its documents.
+        UsageError: ``selection_metric`` is no metric of such a corpus, or every cut of the curve is beyond its documents.
     """
 
     def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:
         self.corpus = corpus
         self.config = config or EvaluationConfig()
-        if self.config.choose_by is not None:
-            check_figure(self.config.choose_by, self.config.k, measure_of(corpus))
+        if self.config.selection_metric is not None:
+            check_figure(self.config.selection_metric, self.config.k, measure_of(corpus))
         documents = corpus.manifest.documents
         size = sum(documents.values()) if corpus.manifest.pairs else documents["train"]
         if min(self.config.curve) > size:
@@ -72,14 +72,14 @@ class Protocol:
             )
         self._released: set[str] = set()
 
-    def evaluate_validation(self, model: Encoder, *, coarse: bool = False) -> Evaluation:
+    def evaluate_validation(self, model: Encoder, *, allow_few_codes: bool = False) -> Evaluation:
         """All figures with the validation split as queries; may be asked for as often as one likes.
 
         Args:
             model: Gives the codes.
-            coarse: It learned from labels, so its codes may be as few as these without having collapsed.
+            allow_few_codes: It learned from labels, so its codes may be as few as these without having collapsed.
         """
-        return self._evaluate(model, "validation", coarse)
+        return self._evaluate(model, "validation", allow_few_codes)
 
     def validate(self, model: Encoder) -> dict[str, float]:
         """The metrics of :meth:`evaluate_validation` by flat name."""
@@ -88,8 +88,8 @@ class Protocol:
     @property
     def metric(self) -> str:
         """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, without
-        labels ``halves_hit_at_10``, unless ``evaluation.choose_by`` names another."""
-        return self.config.choose_by or (self.main if self.judged else HALVES)
+        labels ``halves_hit_at_10``, unless ``evaluation.selection_metric`` names another."""
+        return self.config.selection_metric or (self.main if self.has_relevance else HALVES)
 
     @property
     def main(self) -> str:
@@ -97,7 +97,7 @@ class Protocol:
         return f"{SHORT[measure_of(self.corpus)]}_at_{self.config.k}"
 
     @property
-    def judged(self) -> bool:
+    def has_relevance(self) -> bool:
         """Whether the corpus says what is relevant to what."""
         manifest = self.corpus.manifest
         return bool(manifest.label_names or manifest.pairs)
@@ -105,14 +105,14 @@ class Protocol:
     @property
     def measurable(self) -> bool:
         """Whether models can be told from each other on validation: by what is relevant, or by halves of documents."""
-        return self.judged or can_be_halved(self.corpus.validation)
+        return self.has_relevance or can_be_halved(self.corpus.validation)
 
     def validator(self) -> Validator:
         """What training selects its weights by: the expected :attr:`metric` on validation, as a function of a method.
         Can be pickled."""
         return Validator(self.corpus.path, self.config)
 
-    def release_test(self, model: Encoder, study: str, *, coarse: bool = False) -> Evaluation:
+    def evaluate_test_once(self, model: Encoder, study: str, *, allow_few_codes: bool = False) -> Evaluation:
         """All figures with the test split as queries: once per study, when its model is frozen.
 
         A study is one search that ends in one frozen model, for instance one method at one width with one seed. What
@@ -122,7 +122,7 @@ class Protocol:
         Args:
             model: The final model of the study.
             study: Name of the study.
-            coarse: As for validation.
+            allow_few_codes: As for validation.
 
         Raises:
             UsageError: test was released for this study before.
@@ -132,12 +132,12 @@ class Protocol:
                 f"the test split was already released for the study {study!r}.",
                 "choose by validate(); a model found after looking at test needs a new study, with a name of its own.",
             )
-        evaluation = self._evaluate(model, "test", coarse)
+        evaluation = self._evaluate(model, "test", allow_few_codes)
         self._released.add(study)
         return evaluation
 
-    def _evaluate(self, model: Encoder, split: str, coarse: bool) -> Evaluation:
-        asked, manifest = collection(self.corpus, split), self.corpus.manifest
+    def _evaluate(self, model: Encoder, split: str, allow_few_codes: bool) -> Evaluation:
+        asked, manifest = judged_queries(self.corpus, split), self.corpus.manifest
         query_codes, database_codes = asked.codes(model.encode_split)
         scores = score(
             query_codes, database_codes, asked.relevance, self.config, torch.get_num_threads(), asked.measure
@@ -153,7 +153,7 @@ class Protocol:
             warnings.append(
                 f"k={self.config.k} of {asked.documents} documents: those that do not exist count as irrelevant."
             )
-        collapse = collapse_warning(of_queries, bits, len(unseen), coarse)
+        collapse = collapse_warning(of_queries, bits, len(unseen), allow_few_codes)
         if collapse:
             warnings.append(collapse)
         return Evaluation(
@@ -206,16 +206,16 @@ class Validator:
             HALVES_CUT if of_halves else self.config.k,
             torch.get_num_threads(),
             asked.measure,
-            HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.choose_by,
+            HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.selection_metric,
         )
         if math.isnan(figure):
             raise nothing_relevant(len(queries), len(database))
         return figure
 
     @cached_property
-    def _collection(self) -> Collection:
+    def _collection(self) -> JudgedQueries:
         corpus = PreparedCorpus.open(self.corpus_path)
-        return (halves_of if self.config.choose_by == HALVES else collection)(corpus, "validation")
+        return (halves_of if self.config.selection_metric == HALVES else judged_queries)(corpus, "validation")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"corpus_path": self.corpus_path, "config": self.config}

@@ -14,14 +14,14 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.halves import halves
 from texthash.corpora.prepared.pairs import question_numbers
 from texthash.evaluation.scoring import Measure, Relevance
-from texthash.io.ragged import indptr_of, places
+from texthash.io.ragged import indptr_of, take_rows
 from texthash.methods.base import Role
 
 Encode = Callable[[Split, Role], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Collection:
+class JudgedQueries:
     """Queries, a database, and which documents of it are relevant to which query.
 
     Attributes:
@@ -70,7 +70,7 @@ def measure_of(corpus: PreparedCorpus) -> Measure:
     return "precision" if corpus.manifest.label_names else "halves"
 
 
-def collection(corpus: PreparedCorpus, split: str) -> Collection:
+def judged_queries(corpus: PreparedCorpus, split: str) -> JudgedQueries:
     """What the queries of one split are asked of.
 
     A corpus with labels: the documents of the split against those of train; a label in common makes relevant.
@@ -88,10 +88,10 @@ def collection(corpus: PreparedCorpus, split: str) -> Collection:
         return halves_of(corpus, split)
     queries, database = corpus.split(split), corpus.train
     relevance = Relevance(queries.label_ids, database.label_ids)
-    return Collection(split, queries, None, (database,), relevance, "precision")
+    return JudgedQueries(split, queries, None, (database,), relevance, "precision")
 
 
-def halves_of(corpus: PreparedCorpus, split: str) -> Collection:
+def halves_of(corpus: PreparedCorpus, split: str) -> JudgedQueries:
     """Return what needs no labels: one half of the words of each document of the split (of up to 1,000 of them) asks
     for its other half among the training documents and all such halves."""
     whole = corpus.split(split)
@@ -103,10 +103,10 @@ def halves_of(corpus: PreparedCorpus, split: str) -> Collection:
         "the other half: that says how well codes keep what a text is about, not how well they serve any labels.",
     )
     relevance = Relevance.answers(own, train + count)
-    return Collection(split, queries, None, (corpus.train, others), relevance, "halves", left_out)
+    return JudgedQueries(split, queries, None, (corpus.train, others), relevance, "halves", left_out)
 
 
-def _answers(corpus: PreparedCorpus, split: str) -> Collection:
+def _answers(corpus: PreparedCorpus, split: str) -> JudgedQueries:
     splits = tuple(corpus.split(name) for name in SPLITS)
     numbers = question_numbers(corpus)
     earlier = [numbers[name] for name in takewhile(lambda name: name != split, SPLITS)]
@@ -117,7 +117,7 @@ def _answers(corpus: PreparedCorpus, split: str) -> Collection:
     everywhere = np.concatenate([numbers[name] for name in SPLITS])
     by_question = np.argsort(everywhere, kind="stable")
     starts = indptr_of(np.bincount(everywhere))
-    answers, rows = places(starts, own[fresh])
+    answers, rows = take_rows(starts, own[fresh])
     documents = np.concatenate(list(_documents_of_questions(splits))).astype(np.int32)
     relevance = Relevance.answers((answers, documents[by_question[rows]]), sum(len(one) for one in splits))
     left_out = (
@@ -125,7 +125,7 @@ def _answers(corpus: PreparedCorpus, split: str) -> Collection:
         if len(fresh) < len(asked)
         else ()
     )
-    return Collection(split, corpus.split(split).queries, fresh, splits, relevance, "recall", left_out)
+    return JudgedQueries(split, corpus.split(split).queries, fresh, splits, relevance, "recall", left_out)
 
 
 def _documents_of_questions(splits: tuple[Split, ...]) -> Iterator[NDArray[np.int64]]:

@@ -156,7 +156,7 @@ def check_figure(name: str, k: int, *measures: Measure) -> None:
     known = list(dict.fromkeys(figure for measure in measures for figure in figures(k, measure)))
     if name not in known:
         raise UsageError(
-            f"evaluation.choose_by={name}: there is no such metric with evaluation.k={k}.",
+            f"evaluation.selection_metric={name}: there is no such metric with evaluation.k={k}.",
             f"{nearest_name(name, known)} There are {', '.join(known)}.",
         )
 

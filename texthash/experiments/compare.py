@@ -10,7 +10,7 @@ import numpy as np
 from texthash.errors import TexthashError, UsageError
 from texthash.experiments.experiment import corpus_of
 from texthash.experiments.trained_models import TrainedModel, find_model
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking import Outbox
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Comparison:
         return asdict(self)
 
 
-def compare(home: Home, first: str, second: str, queries: int = 5) -> Comparison:
+def compare(home: StateDir, first: str, second: str, queries: int = 5) -> Comparison:
     """Compare two evaluated models of one corpus and edition.
 
     Args:
@@ -138,7 +138,7 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)}
 
 
-def find_run(home: Home, name: str) -> TrainedModel:
+def find_run(home: StateDir, name: str) -> TrainedModel:
     """A trained model as :func:`find_model` finds it, or by the id of its tracking run (or how that begins)."""
     name = Outbox.of(home).here(name)
     found = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
@@ -160,11 +160,11 @@ def _check_alike(a: TrainedModel, b: TrainedModel) -> None:
 
 def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedModel) -> list[MetricChange]:
     """The main figures of both with the difference B - A, each tested over the queries."""
-    from texthash.evaluation.relevance import collection
+    from texthash.evaluation.relevance import judged_queries
     from texthash.evaluation.scoring import by_query
     from texthash.evaluation.significance import paired
 
-    asked = collection(corpus, ours.split)
+    asked = judged_queries(corpus, ours.split)
     config = model.config.evaluation
     per_query = [
         by_query(one.query_codes, one.database_codes, asked.relevance, config, measure=asked.measure)
@@ -191,9 +191,9 @@ def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedMo
 def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, Shown]:
     """The queries by their number among those that are asked."""
     from texthash.evaluation.hard_queries import shown_documents
-    from texthash.evaluation.relevance import collection
+    from texthash.evaluation.relevance import judged_queries
 
-    asked = collection(corpus, split)
+    asked = judged_queries(corpus, split)
     rows = {q: q if asked.asked is None else int(asked.asked[q]) for q in queries}
     documents = shown_documents([asked.queries], rows.values())
     missing = [q for q, row in rows.items() if row not in documents]

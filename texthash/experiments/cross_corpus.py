@@ -10,7 +10,7 @@ from texthash.config import EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.experiments.trained_models import TrainedModel
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
@@ -37,14 +37,14 @@ def evaluate_elsewhere(
     Raises:
         UsageError: nothing of the corpus says what is relevant.
     """
-    from texthash.evaluation.cross_corpus import TextCodes
-    from texthash.evaluation.protocol import Protocol
+    from texthash.evaluation.cross_corpus import RawTextEncoder
+    from texthash.evaluation.protocol import EvaluationProtocol
     from texthash.evaluation.results import Evaluation
     from texthash.models.hasher import Hasher
 
-    protocol, manifest = Protocol(corpus, config), corpus.manifest
+    protocol, manifest = EvaluationProtocol(corpus, config), corpus.manifest
     key = f"{manifest.name}-{manifest.edition}"
-    if not protocol.judged:
+    if not protocol.has_relevance:
         raise UsageError(f"no document of {key} has a label, so codes of it cannot be judged.", "name another corpus.")
     place = model.directory / "on" / key
     unknown = json.loads((place / _UNKNOWN).read_text(encoding="utf-8")) if (place / _UNKNOWN).is_file() else {}
@@ -53,9 +53,9 @@ def evaluate_elsewhere(
         if (place / split).is_dir():
             found[split] = Evaluation.load(place / split)
             continue
-        codes = TextCodes(Hasher.load(model.hasher))
+        codes = RawTextEncoder(Hasher.load(model.hasher))
         if split == "test":
-            found[split] = protocol.release_test(codes, model.name)
+            found[split] = protocol.evaluate_test_once(codes, model.name)
         else:
             found[split] = protocol.evaluate_validation(codes)
         unknown[split] = codes.unknown / max(1, codes.documents)
@@ -64,7 +64,7 @@ def evaluate_elsewhere(
         found[split].save(place / split)
         model.run.metrics({f"{key}/{split}/{name}": value for name, value in found[split].metrics.items()})
         main = found[split].main
-        say(
+        log_line(
             f"evaluate {model.name} on {key}: {split} {main} {found[split].metrics[main]:.4f}; "
             f"{unknown[split]:.1%} of the documents hold no word that it knows"
         )

@@ -18,8 +18,8 @@ from texthash.errors import ModelMismatchError, UsageError
 from texthash.experiments.trained_models import EpochNotes, TrainedModel, is_model, make_report
 from texthash.io.atomic import claimed
 from texthash.methods.registry import as_printed, decisive, resolved
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit, data_digest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from texthash.tuning.sweep import Sweep, SweepResult
 
 
-class Study:
+class Experiment:
     """One configuration over one prepared corpus.
 
     Args:
@@ -40,14 +40,14 @@ class Study:
         TexthashError: the tracking store cannot be reached.
     """
 
-    def __init__(self, config: Config, home: Home, corpus: PreparedCorpus) -> None:
-        from texthash.evaluation.protocol import Protocol
+    def __init__(self, config: Config, home: StateDir, corpus: PreparedCorpus) -> None:
+        from texthash.evaluation.protocol import EvaluationProtocol
 
         self.config, self.home, self.corpus = config, home, corpus
         manifest = corpus.manifest
         self.label = f"{manifest.name}-{manifest.edition}-{config.method.bits}b"
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
-        self.protocol = Protocol(corpus, config.evaluation)
+        self.protocol = EvaluationProtocol(corpus, config.evaluation)
         self.metric = f"val/{self.protocol.metric}"
         self.measurable = self.protocol.measurable
         self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
@@ -101,7 +101,7 @@ class Study:
             run = self.start(searched=free_space(self.config))
         run.dataset(self.corpus)
         if sweep.result is not None:
-            say(f"tune: all trials of {sweep.directory.name} have ended; going on with what they found")
+            log_line(f"tune: all trials of {sweep.directory.name} have ended; going on with what they found")
             return run, sweep.result
         try:
             found = run_sweep(sweep, self.config, self.corpus, self.tracker, run, self.protocol.validator())
@@ -111,10 +111,10 @@ class Study:
         run.tags({f"best.{name}": value for name, value in found.params.items()})
         run.metrics({self.metric: found.validation})
         run.text(json.dumps([asdict(trial) for trial in found.trials], indent=1), "trials.json")
-        say(f"tune: best {self.metric} {found.validation:.4f} with {found.params}")
+        log_line(f"tune: best {self.metric} {found.validation:.4f} with {found.params}")
         return run, found
 
-    def with_params(self, params: dict[str, Any]) -> Study:
+    def with_params(self, params: dict[str, Any]) -> Experiment:
         """The same study with hyper-parameters that a search has found."""
         other = copy.copy(self)
         other.config = self.config.derive(method={"params": {**self.config.method.params, **params}})
@@ -141,7 +141,7 @@ class Study:
         config = self.run_config(seed)
         name = f"{config.method.name}-{self.label}-s{seed}"
         if config.method.preset == "paper":
-            say(f"train {name}: {as_printed(config.method)}")
+            log_line(f"train {name}: {as_printed(config.method)}")
         checkpoints = self.home.runs / "checkpoints" / f"{name}-{self._identity(config)}"
         lock = checkpoints.with_name(f".{checkpoints.name}.lock")
         with claimed(lock, f"the training {name}", "wait until it ends, or train with another seed or configuration."):
@@ -191,7 +191,7 @@ class Study:
         model.write()
         run.end()
         shutil.rmtree(checkpoints, ignore_errors=True)
-        say(f"train {name}: {self.figure(model)} in {seconds:.1f} s; saved in {directory}")
+        log_line(f"train {name}: {self.figure(model)} in {seconds:.1f} s; saved in {directory}")
         return model
 
     def trained(self, seed: int, parent: Run) -> TrainedModel | None:
@@ -263,7 +263,7 @@ class Study:
             "features": config.corpus.features,
             "method": decisive(config.method),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
-            "judged_by": [config.evaluation.k, config.evaluation.choose_by],
+            "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -285,15 +285,17 @@ class Study:
         hasher = Hasher.load(model.hasher)
         hasher.check_corpus(self.corpus)
         last = model.history[-1].number
-        coarse = hasher.method.card.supervision == "labels"
+        allow_few_codes = hasher.method.card.supervision == "labels"
         if not self.measurable:
             codes = diagnose(hasher.encode_split(self.corpus.train))
             model.run.metrics({f"codes/{k}": v for k, v in codes.items()}, step=last + 1)
-            say(f"evaluate {model.name}: there are no labels or halves of documents to measure by")
+            log_line(f"evaluate {model.name}: there are no labels or halves of documents to measure by")
             unseen = hasher.encode_split(self.corpus.validation)
-            collapse = collapse_warning(diagnose(unseen), hasher.bits, len(unseen), coarse) if len(unseen) else None
+            collapse = (
+                collapse_warning(diagnose(unseen), hasher.bits, len(unseen), allow_few_codes) if len(unseen) else None
+            )
             if collapse:
-                say(f"  warning: {collapse}")
+                log_line(f"  warning: {collapse}")
             model.run.tags(_collapse_tags(collapse))
             return {}
         found: dict[str, Evaluation] = {}
@@ -303,9 +305,11 @@ class Study:
                 found[split] = Evaluation.load(place)
                 continue
             if split == "test":
-                evaluation = self.protocol.release_test(hasher, model.name, coarse=coarse)
+                evaluation = self.protocol.evaluate_test_once(hasher, model.name, allow_few_codes=allow_few_codes)
             else:
-                evaluation = beside_floor(self.protocol.evaluate_validation(hasher, coarse=coarse), self.corpus, hasher)
+                evaluation = beside_floor(
+                    self.protocol.evaluate_validation(hasher, allow_few_codes=allow_few_codes), self.corpus, hasher
+                )
                 model.run.metrics(floor_metrics(evaluation), step=last + 1)
             found[split] = evaluation
             evaluation.save(place)
@@ -314,11 +318,11 @@ class Study:
             figures = {f"{prefix}/{k}": v for k, v in evaluation.named_metrics.items()}
             model.run.metrics(figures, step=last + 1, model_id=model.model_id)
             model.run.artifact(place, "evaluation/" + split)
-            say(f"evaluate {model.name}: {split} {evaluation.headline}")
+            log_line(f"evaluate {model.name}: {split} {evaluation.headline}")
             if evaluation.references:
-                say(f"  beside it: {evaluation.floor_line}")
+                log_line(f"  beside it: {evaluation.floor_line}")
             for warning in evaluation.warnings:
-                say(f"  warning: {warning}")
+                log_line(f"  warning: {warning}")
             if split == "validation":
                 model.run.metrics({f"codes/{k}": v for k, v in evaluation.diagnostics.items()}, step=last + 1)
                 model.run.tags(_collapse_tags(evaluation.collapse))
@@ -339,7 +343,7 @@ class Study:
         return page
 
 
-def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
+def prepare(config: Config, home: StateDir, *, distributed: bool) -> PreparedCorpus:
     """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared; with the vectors
     of ``corpus.features``, where that names a sentence encoder."""
     if distributed:
@@ -358,7 +362,7 @@ def prepare(config: Config, home: Home, *, distributed: bool) -> PreparedCorpus:
     return corpus
 
 
-def corpus_of(model: TrainedModel, home: Home) -> PreparedCorpus:
+def corpus_of(model: TrainedModel, home: StateDir) -> PreparedCorpus:
     """The prepared corpus that a model was trained on.
 
     Raises:

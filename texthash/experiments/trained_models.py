@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config, parse_config
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import write_text
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class EpochNotes:
         self.run.epoch(report)
         loss = f", loss {sum(report.terms.values()):.4f}" if report.terms else ""
         figure = "" if report.validation is None else f", {self.run.validation} {report.validation:.4f}"
-        say(f"{self.label}: {report.stage} {report.epoch}/{report.epochs}{loss}{figure} ({report.seconds:.1f} s)")
+        log_line(f"{self.label}: {report.stage} {report.epoch}/{report.epochs}{loss}{figure} ({report.seconds:.1f} s)")
 
 
 def best_of(models: Sequence[TrainedModel]) -> TrainedModel:
@@ -172,7 +172,7 @@ def make_report(
     return report(runs, title)
 
 
-def find_model(home: Home, name: str) -> TrainedModel:
+def find_model(home: StateDir, name: str) -> TrainedModel:
     """A trained model by directory, by name under ``runs/models``, or the newest one (``latest``)."""
     root = home.runs / "models"
     if Path(name).is_dir():

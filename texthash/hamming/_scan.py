@@ -20,15 +20,15 @@ from texthash.hamming._simd import (
     added,
     below,
     compiled,
-    differing,
     fetch,
     fetch_rows,
     filled,
     inlined,
     lowest,
-    only,
     popcount,
     smaller,
+    where_allowed,
+    xor_popcount,
 )
 
 # Where a query has fewer hits than another: its distance; its row is -1.
@@ -82,9 +82,9 @@ def ask_ahead(words: Any, row: int, count: int) -> None:
 @inlined
 def group_distance(words: Any, queries: Any, query: int, row: int) -> Any:
     """Return the distances of rows row..row+31 as lanes."""
-    total = differing(words, 0, row, queries[query, 0])
+    total = xor_popcount(words, 0, row, queries[query, 0])
     for word in range(1, words.shape[0]):
-        total = added(total, differing(words, word, row, queries[query, word]))
+        total = added(total, xor_popcount(words, word, row, queries[query, word]))
     return total
 
 
@@ -108,20 +108,20 @@ def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int, 
         for row in range(start, stop, LANES):
             if ask:
                 ask_ahead(words, row, 1)
-            least = smaller(least, differing(words, 0, row, q0))
+            least = smaller(least, xor_popcount(words, 0, row, q0))
     elif count == 2:
         q1 = queries[query, 1]
         for row in range(start, stop, LANES):
             if ask:
                 ask_ahead(words, row, 2)
-            least = smaller(least, added(differing(words, 0, row, q0), differing(words, 1, row, q1)))
+            least = smaller(least, added(xor_popcount(words, 0, row, q0), xor_popcount(words, 1, row, q1)))
     elif count == 4:
         q1, q2, q3 = queries[query, 1], queries[query, 2], queries[query, 3]
         for row in range(start, stop, LANES):
             if ask:
                 ask_ahead(words, row, 4)
-            low = added(differing(words, 0, row, q0), differing(words, 1, row, q1))
-            high = added(differing(words, 2, row, q2), differing(words, 3, row, q3))
+            low = added(xor_popcount(words, 0, row, q0), xor_popcount(words, 1, row, q1))
+            high = added(xor_popcount(words, 2, row, q2), xor_popcount(words, 3, row, q3))
             least = smaller(least, added(low, high))
     else:
         for row in range(start, stop, LANES):
@@ -140,12 +140,12 @@ def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int
         for row in range(start, stop, LANES):
             if ask:
                 ask_ahead(words, row, 1)
-            least = smaller(least, only(differing(words, 0, row, q0), allow[row // LANES], _FAR))
+            least = smaller(least, where_allowed(xor_popcount(words, 0, row, q0), allow[row // LANES], _FAR))
     else:
         for row in range(start, stop, LANES):
             if ask:
                 ask_ahead(words, row, words.shape[0])
-            least = smaller(least, only(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
+            least = smaller(least, where_allowed(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
     return least
 
 

@@ -95,8 +95,8 @@ def _rows_of_word(context: Any, builder: Any, words_type: Any, words: Any, word:
 
 
 @_operation
-def differing(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
-    """differing(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
+def xor_popcount(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
+    """xor_popcount(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _rows_of_word(context, builder, signature.args[0], *values[:3])
@@ -163,8 +163,8 @@ def below(typing: Any, a: Any, bound: Any) -> Any:
 
 
 @_operation
-def only(typing: Any, a: Any, mask: Any, other: Any) -> Any:
-    """only(a, mask, other): lane i of a where bit i of the uint32 mask is set, else the value other."""
+def where_allowed(typing: Any, a: Any, mask: Any, other: Any) -> Any:
+    """where_allowed(a, mask, other): lane i of a where bit i of the uint32 mask is set, else the value other."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.select(builder.bitcast(values[1], _MASK), values[0], _splat(builder, values[2]))

@@ -55,23 +55,23 @@ def arguments(
     if radius is not None and radius < 0:
         raise TexthashError(f"the radius is {radius}", "give a number of bits, 0 or more")
     bound = 1 + (longest if radius is None else min(radius, longest))
-    return frozen(words), by_query(query_words), _mask(allow, words.shape[1]), bound
+    return as_readonly(words), by_query(query_words), _mask(allow, words.shape[1]), bound
 
 
 def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
     if allow is None:
-        return frozen(np.empty(0, np.uint32))
+        return as_readonly(np.empty(0, np.uint32))
     if allow.dtype == np.bool_ and allow.shape == (rows,):
-        return frozen(pack_allow(allow.astype(np.bool_, copy=False)))
+        return as_readonly(pack_allow(allow.astype(np.bool_, copy=False)))
     if allow.dtype == np.uint32 and allow.shape == (-(-rows // LANES),):
-        return frozen(allow)
+        return as_readonly(allow)
     raise TexthashError(
         f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
         f"give bool [{rows}], or what pack_allow makes of it",
     )
 
 
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
+def as_readonly(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only contiguous view: arrays that are read-only (shared memory, files) and those that are not are
     two types to Numba, and each would be compiled for."""
     view = np.ascontiguousarray(array).view()
@@ -80,7 +80,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def by_query(query_words: Words) -> Words:
-    return frozen(query_words.T)
+    return as_readonly(query_words.T)
 
 
 def block_rows(words: Words, queries: int) -> int:
@@ -88,7 +88,7 @@ def block_rows(words: Words, queries: int) -> int:
     return size // len(words) // LANES * LANES
 
 
-def worth(threads: int, work: int) -> int:
+def useful_threads(threads: int, work: int) -> int:
     """Return how many of ``threads`` are worth their start for so much work (rows times queries times words)."""
     return max(1, min(threads, work // _WORK_PER_THREAD))
 
@@ -96,7 +96,7 @@ def worth(threads: int, work: int) -> int:
 def over_rows(search: Callable[[int, int], T], words: Words, queries: int, threads: int) -> list[T]:
     """Return ``search(start, stop)`` of contiguous ranges of rows, in their order, at most one per thread."""
     rows = words.shape[1]
-    parts = worth(threads, words.size * queries)
+    parts = useful_threads(threads, words.size * queries)
     size = -(-rows // parts)
     size = max(LANES, -(-size // LANES) * LANES)
     starts = range(0, max(rows, 1), size)

@@ -41,7 +41,7 @@ def push(heap: Any, size: int, key: Any) -> None:
 
 @inlined
 def enter(best: Any, size: int, top: Any, distance: int, row: int) -> Any:
-    """Put a row among the best k, if it belongs there; with k = 0 it is only counted.
+    """Put a row among the best k, if it belongs there; with k = 0 it is where_allowed counted.
 
     Returns:
         (how many there are, the greatest distance that may still enter).

@@ -3,7 +3,7 @@
 All functions take ``words`` uint64 [w, N] and ``query_words`` uint64 [w, Q] as `texthash.hamming.codes.to_words` makes
 them. ``allow`` restricts a search to rows: bool [N], or, for a mask that is used more than once, its form from
 `pack_allow`, which is eight times smaller to read. The first call of a function in a new installation compiles it
-(seconds; `warm` does it beforehand); after that it is loaded from disk.
+(seconds; `warmup` does it beforehand); after that it is loaded from disk.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from texthash.hamming._threads import (
     Mask,
     Words,
     arguments,
+    as_readonly,
     block_rows,
     by_query,
-    frozen,
     merged,
     over_rows,
     pack_allow,
     side_by_side,
-    worth,
+    useful_threads,
 )
 from texthash.hamming.multi_index import BitOrder, Tables
 
@@ -47,7 +47,7 @@ __all__ = [
     "nearest",
     "pack_allow",
     "top_k",
-    "warm",
+    "warmup",
     "within_radius",
 ]
 
@@ -68,7 +68,7 @@ def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[n
     """
     code_forms.check_codes(queries, code_forms.check_codes(codes), "query codes")
     out: NDArray[np.uint16] = _histogram.all_distances(
-        frozen(code_forms.to_words(codes)), by_query(code_forms.to_words(queries))
+        as_readonly(code_forms.to_words(codes)), by_query(code_forms.to_words(queries))
     )
     return out
 
@@ -108,7 +108,7 @@ def nearest(
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
     k = max(1, min(k, words.shape[1]))
     search = functools.partial(_nearest, words, mask, k, bound)
-    threads = worth(threads, words.size * len(queries))
+    threads = useful_threads(threads, words.size * len(queries))
     share = -(-len(queries) // threads)
     if share < _QUERIES_OF_A_THREAD:
         parts = search(queries, threads)
@@ -219,7 +219,7 @@ def graded_histogram(
     return _counts(words, query_words, query_labels, by_label, grades, bits, threads)
 
 
-def warm(bits: int = 64) -> None:
+def warmup(bits: int = 64) -> None:
     """Compile or load every kernel, for codes of ``bits`` bits, so that the first request does not wait for it."""
     codes = np.zeros((2, code_forms.check_bits(bits) // 8), np.uint8)
     words = code_forms.to_words(codes)
@@ -256,15 +256,15 @@ def _counts(
             _histogram.count_grades,
             words,
             queries,
-            frozen(part),
-            frozen(indptr),
-            frozen(indices),
-            frozen(starts),
-            frozen(label_rows),
+            as_readonly(part),
+            as_readonly(indptr),
+            as_readonly(indices),
+            as_readonly(starts),
+            as_readonly(label_rows),
             top_grade,
             out,
         )
-        for part in np.array_split(order, worth(threads, words.size * len(queries)))
+        for part in np.array_split(order, useful_threads(threads, words.size * len(queries)))
     ]
     side_by_side(jobs)
     return out if bits is None else np.ascontiguousarray(out[:, : bits + 1])

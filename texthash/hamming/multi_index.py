@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.hamming import _mih
-from texthash.hamming._threads import Mask, Words, arguments, frozen, side_by_side
+from texthash.hamming._threads import Mask, Words, arguments, as_readonly, side_by_side
 from texthash.hamming.codes import check_bits, check_codes, to_words
 
 # A table has at most so many times as many values as there are rows: more would be mostly empty, and cost memory.
@@ -117,7 +117,7 @@ class Tables:
         offsets = np.zeros(sizes.sum(), np.uint32)
         rows = np.empty((parts, count), np.uint32)
         fragments = np.empty((parts, count if len(words) <= _FRAGMENT_WORDS else 0), np.uint32)
-        words = frozen(words)
+        words = as_readonly(words)
 
         def make(first: int) -> None:
             for part in range(first, parts, threads):
@@ -125,7 +125,7 @@ class Tables:
                 _mih.fill_table(words, int(starts[part]), int(widths[part]), here, rows[part], fragments[part])
 
         side_by_side([functools.partial(make, first) for first in range(min(threads, parts))])
-        return cls(words, *(frozen(array) for array in (starts, widths, bases, offsets, rows, fragments)))
+        return cls(words, *(as_readonly(array) for array in (starts, widths, bases, offsets, rows, fragments)))
 
     @property
     def size_bytes(self) -> int:
@@ -263,7 +263,7 @@ class BitOrder:
     def words(self, codes: NDArray[np.uint8]) -> Words:
         """Return codes as `to_words` does, bit ``order[p]`` of each at bit p from the lowest bit of word 0 on."""
         check_codes(codes, len(self.order))
-        permuted: NDArray[Any] = _mih.permute(frozen(codes), self._patterns)
+        permuted: NDArray[Any] = _mih.permute(as_readonly(codes), self._patterns)
         return to_words(permuted.view(np.uint8))
 
     def codes(self, words: Words) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming.kernels import pack_allow, warm
+from texthash.hamming.kernels import pack_allow, warmup
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.memory.multi_index import MultiIndex, join_plans
@@ -24,7 +24,7 @@ from texthash.index.storage.file_digests import check_manifest, check_opened, re
 from texthash.index.storage.lance_errors import REMEDY, reading
 from texthash.index.storage.row_addresses import StoredRows, difference
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
-from texthash.paths import place
+from texthash.paths import as_path
 
 _MASKS_KEPT = 64
 # Up to so many rows, or this share of all, are followed from one version to the next without reading everything.
@@ -84,7 +84,7 @@ class Shard:
             TexthashError: the shard or that version is missing, damaged or of a later format.
             ModelMismatchError: other bits, or another model.
         """
-        path = place(path)
+        path = as_path(path)
         manifest = read_manifest(path)
         if bits is not None and manifest.bits != bits:
             raise ModelMismatchError(
@@ -138,9 +138,9 @@ class Shard:
         """Memory of codes, document numbers and tables."""
         return self._index.size_bytes
 
-    def warm(self) -> None:
+    def warmup(self) -> None:
         """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
-        warm(self.manifest.bits)
+        warmup(self.manifest.bits)
         self._index.prepare()
         with self._reading():
             self._rows.prepare()
@@ -165,7 +165,7 @@ class Shard:
             radius: Only documents at most so many bits away.
             labels: Only documents with at least one of these labels.
             threads: Threads of one call.
-            plan: flat, mih, or auto: whichever is expected to be faster, once :meth:`warm` was called.
+            plan: flat, mih, or auto: whichever is expected to be faster, once :meth:`warmup` was called.
 
         Raises:
             ModelMismatchError: the query codes have another width.

@@ -1,6 +1,6 @@
 """Files that appear whole or not at all, and one preparation at a time, in a directory or in an object store.
 
-A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.paths.place`). An object store has
+A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.paths.as_path`). An object store has
 no renaming and no locks, and needs neither: an object appears when it has been sent completely, and what consists of
 several becomes visible by one of them, which is sent last.
 """
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.progress import say
+from texthash.progress import log_line
 
 _REQUESTS = 32
 
@@ -157,7 +157,7 @@ def exclusive(path: Path) -> Iterator[None]:
     """
 
     def wait(file: IO[str]) -> None:
-        say(f"waiting for another process that holds {path}")
+        log_line(f"waiting for another process that holds {path}")
         fcntl.flock(file, fcntl.LOCK_EX)
 
     with _locked(path, wait):

@@ -12,7 +12,7 @@ from typing import Any
 from texthash.io.atomic import is_local
 
 
-class Synced:
+class FsyncTracker:
     """Brings what was written below a directory to disk, so that it outlives a loss of power, not only of a process.
 
     It is for files that never change once they are written, as those of Lance: each is synced once, and a directory

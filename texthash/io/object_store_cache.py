@@ -13,8 +13,8 @@ from typing import IO
 from texthash.config import CorpusConfig
 from texthash.errors import CorpusError
 from texthash.io.atomic import exclusive, is_local, read_json, whole, write_json
-from texthash.paths import DATA_VARIABLE, Home, is_address, place
-from texthash.progress import megabytes, say, transfer
+from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address
+from texthash.progress import log_line, megabytes, transfer
 
 _BLOCK = 1 << 24
 _looking = ContextVar("looking", default=False)
@@ -34,7 +34,7 @@ def is_remote(config: CorpusConfig) -> bool:
     return any(is_address(name) for name in names if name)
 
 
-def here(config: CorpusConfig, home: Home) -> CorpusConfig:
+def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
     """The configuration with ``path`` on this node: the object, or all that is below it but what is hidden, fetched.
 
     Raises:
@@ -42,7 +42,7 @@ def here(config: CorpusConfig, home: Home) -> CorpusConfig:
     """
     if config.path is None or not is_address(config.path):
         return config
-    root = place(config.path)
+    root = as_path(config.path)
     for path in _objects(root):
         mirrored(path, home)
     return config.derive(path=str(_target(root, home)))
@@ -50,7 +50,7 @@ def here(config: CorpusConfig, home: Home) -> CorpusConfig:
 
 def sizes(address: str) -> set[tuple[str, int]]:
     """Name and bytes of an object, or of all that is below it but what is hidden; nothing is fetched."""
-    return {(path.name, path.stat().st_size) for path in _objects(place(address))}
+    return {(path.name, path.stat().st_size) for path in _objects(as_path(address))}
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def looking() -> Iterator[None]:
         _looking.reset(token)
 
 
-def mirrored(path: Path, home: Home) -> Path:
+def mirrored(path: Path, home: StateDir) -> Path:
     """The file itself, or the copy of an object in the download cache: fetched if it is not there, or another now.
 
     The copy lies below ``stores/``, under bucket and key. It is the object's if size and ETag are those noted beside.
@@ -81,7 +81,7 @@ def mirrored(path: Path, home: Home) -> Path:
         if there and note.is_file() and read_json(note) == asdict(version):
             return target
         note.unlink(missing_ok=True)
-        say(f"fetching {path} ({megabytes(version.bytes)}) to {target}")
+        log_line(f"fetching {path} ({megabytes(version.bytes)}) to {target}")
         with whole(target) as partial:
             with path.open("rb") as source, partial.open("wb") as file:
                 for block in transfer(_blocks(source), f"fetching {path.name}", total=version.bytes):
@@ -105,7 +105,7 @@ def _objects(root: Path) -> list[Path]:
     return objects
 
 
-def _target(path: Path, home: Home) -> Path:
+def _target(path: Path, home: StateDir) -> Path:
     return home.downloads / "stores" / str(path).partition("://")[2].strip("/")
 
 

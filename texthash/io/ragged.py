@@ -16,7 +16,7 @@ def indptr_of(lengths: Sequence[int] | NDArray) -> NDArray[np.int64]:
     return result
 
 
-def places(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def take_rows(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The ``indptr`` of chosen rows alone, and where their entries lie in the flat array."""
     starts = np.asarray(indptr[rows])
     part = indptr_of(np.asarray(indptr[rows + 1]) - starts)

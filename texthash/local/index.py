@@ -93,7 +93,7 @@ class Index:
         read = model.read(documents)
         kept = as_labels(labels, len(documents)) or [[] for _ in documents]
         self.model = model
-        self._documents: _Documents = _InMemory(names, documents, kept, model.cut(read.values), read.known)
+        self._documents: _Documents = _InMemory(names, documents, kept, model.binarize(read.values), read.known)
 
     @classmethod
     def open(cls, name: str | Path = "current") -> Index:
@@ -168,7 +168,7 @@ class Index:
         several = as_texts([query] if isinstance(query, str) else query, "query")
         wanted = [labels] if isinstance(labels, str) else labels
         read = self.model.read(several, role="query")
-        results = self._documents.search(self.model.cut(read.values), k, radius, wanted, threads)
+        results = self._documents.search(self.model.binarize(read.values), k, radius, wanted, threads)
         found = [result if known else _nothing() for result, known in zip(results, read.known, strict=True)]
         return found[0] if isinstance(query, str) else found
 

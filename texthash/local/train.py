@@ -79,7 +79,7 @@ def train(
     from texthash.corpora.preparation.steps import prepare_locally
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.methods.registry import resolve
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
     documents = as_texts(texts)
     if len(documents) < _LEAST:
@@ -97,19 +97,19 @@ def train(
         held = _held_out(len(documents), validation, seed)
         _write_rows(rows, documents, as_labels(labels, len(documents)), held)
         config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
-        corpus = PreparedCorpus.open(prepare_locally(config, Home(Path(folder))))
+        corpus = PreparedCorpus.open(prepare_locally(config, StateDir(Path(folder))))
         return _fit(chosen, training, corpus, choose=bool(held))
 
 
 def _fit(chosen: MethodConfig, training: TrainingConfig, corpus: PreparedCorpus, choose: bool) -> Hasher:
-    from texthash.evaluation.protocol import Protocol
+    from texthash.evaluation.protocol import EvaluationProtocol
     from texthash.methods.registry import build
     from texthash.models.hasher import Hasher
     from texthash.training.loop import fit
 
     method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, seed=training.seed)
-    protocol = Protocol(corpus, EvaluationConfig(k=min(_K, len(corpus.train)), curve=(1,)))
-    validate = protocol.validator() if choose and protocol.judged else None
+    protocol = EvaluationProtocol(corpus, EvaluationConfig(k=min(_K, len(corpus.train)), curve=(1,)))
+    validate = protocol.validator() if choose and protocol.has_relevance else None
     return Hasher.of(fit(method, corpus.train, training, validate=validate).method, corpus)
 
 

@@ -140,9 +140,9 @@ class AMMI(HashMethod):
         conditional, mixture = self.windows(batch, progress)
         follower = torch.optim.Adam([self.prior], lr=self.prior_rate or self.learning_rate)
         for _ in range(self.prior_steps):
-            progress.workers.minimise(cross_entropy(mixture.detach(), self.prior), follower, self.clip)
+            progress.workers.optimizer_step(cross_entropy(mixture.detach(), self.prior), follower, self.clip)
         terms = self.terms(conditional, mixture)
-        progress.workers.minimise(sum_terms(terms), optimizers["main"], self.clip)
+        progress.workers.optimizer_step(sum_terms(terms), optimizers["main"], self.clip)
         return terms
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:

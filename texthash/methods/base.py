@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["document", "query"]
-Need = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
+InputKind = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
 _BITS = TypeAdapter(Bits, config={"strict": True})
@@ -58,12 +58,12 @@ class Card:
         survey_entry: Number (1-36) in "A Survey on Deep Text Hashing"; None for a classical baseline.
         tags: The survey's tags, for instance ``("Rec", "Prior(G)")``.
         citation: Authors, year and where to find the paper.
-        needs: What a batch has to carry besides the bag of words.
+        inputs_needed: What a batch has to carry besides the bag of words.
         supervision: Whether labels (or pairs) are used.
         fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``reconstructed``: from
             secondary sources.
         deviations: Each way in which this implementation differs from its source.
-        serves: What the service can do with it.
+        serving_mode: What the service can do with it.
         paper: The hyper-parameters that were printed; None where none are known.
     """
 
@@ -73,11 +73,11 @@ class Card:
     survey_entry: int | None
     tags: tuple[str, ...]
     citation: str
-    needs: frozenset[Need] = frozenset()
+    inputs_needed: frozenset[InputKind] = frozenset()
     supervision: Literal["none", "labels", "pairs"] = "none"
     fidelity: Literal["paper", "code", "reconstructed"] = "paper"
     deviations: tuple[str, ...] = ()
-    serves: Serves = "hamming"
+    serving_mode: Serves = "hamming"
     paper: Printed | None = None
 
 
@@ -91,7 +91,7 @@ class Progress:
         epoch: Epochs done in this stage.
         generator: Seeded source of randomness on the batch's device; None means torch's own.
         workers: The processes that train together; losses that couple the documents of a batch act on
-            ``workers.gather(codes)``, and every update goes through ``workers.minimise``.
+            ``workers.gather(codes)``, and every update goes through ``workers.optimizer_step``.
     """
 
     step: int
@@ -164,12 +164,12 @@ class HashMethod(nn.Module):
     :meth:`make_layers`, and either a ``loss`` (gradient methods) or ``stages`` of its own.
 
     Attributes:
-        inputs: What a batch holds of each document: what ``card.needs`` names, as the corpus has it. A method that
+        inputs: What a batch holds of each document: what ``card.inputs_needed`` names, as the corpus has it. A method that
             wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in :meth:`make_layers`.
-            Training makes the graph before anything else; a method that walks on it opens it in :meth:`attach`, by
+            Training makes the graph before anything else; a method that walks on it opens it in :meth:`setup`, by
             ``train.neighbours``.
         clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
-        training_only: Names of buffers and modules, made in :meth:`attach`, on which training depends and no code:
+        training_only: Names of buffers and modules, made in :meth:`setup`, on which training depends and no code:
             memories of the training documents. A checkpoint holds them, a saved model does not.
         hyperparameters: All hyper-parameters, those at their defaults too; each is an attribute as well.
 
@@ -202,7 +202,7 @@ class HashMethod(nn.Module):
         self.hyperparameters = self.resolve(hyperparameters)
         for parameter in declared.parameters_of(type(self)).values():
             setattr(self, parameter.attribute, self.hyperparameters[parameter.name])
-        self.inputs = Inputs(self.weighting, self.card.needs, encoder=shape.encoder)
+        self.inputs = Inputs(self.weighting, self.card.inputs_needed, encoder=shape.encoder)
         self.binarizer = Binarizer(bits)
         self.make_layers()
 
@@ -226,7 +226,7 @@ class HashMethod(nn.Module):
 
     # -- fitting ----------------------------------------------------------------------------------------------
 
-    def attach(self, train: Split) -> None:
+    def setup(self, train: Split) -> None:
         """Called in every process before the first stage, for methods that look training documents up by row
         (memories, walks). Buffers that it makes are named in ``training_only``, and so not part of the saved model."""
 
@@ -241,7 +241,7 @@ class HashMethod(nn.Module):
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
         """One optimisation step. Default: minimise the sum of the terms of :meth:`loss` with the optimiser ``main``."""
         terms = self.loss(batch, progress)
-        progress.workers.minimise(sum_terms(terms), optimizers["main"], self.clip)
+        progress.workers.optimizer_step(sum_terms(terms), optimizers["main"], self.clip)
         return terms
 
     # -- encoding ---------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class HashMethod(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no codes")
 
-    def learned(self) -> dict[str, Tensor]:
+    def inference_state_dict(self) -> dict[str, Tensor]:
         """All that codes depend on: the state dict without what is ``training_only``."""
         return {
             name: tensor for name, tensor in self.state_dict().items() if name.split(".")[0] not in self.training_only

@@ -54,7 +54,7 @@ class DABA(GenerativeMethod):
         survey_entry=18,
         tags=("Rec", "CB", "Quan(Sigmoid)", "Robustness"),
         citation="Doan & Reddy, 2020, doi:10.1145/3366423.3380150",
-        needs=frozenset({"tokens"}),
+        inputs_needed=frozenset({"tokens"}),
         fidelity="reconstructed",
         deviations=(
             "the layers for text, the corruption and all their sizes are ours: no code of the text model is public",
@@ -130,7 +130,7 @@ class DABA(GenerativeMethod):
             name, loss, optimizer = "reconstruction", self.reconstruction(batch, progress), optimizers["main"]
         else:
             name, loss, optimizer = "distance", self.mismatch(batch, progress), optimizers["distance"]
-        progress.workers.minimise(loss, optimizer)
+        progress.workers.optimizer_step(loss, optimizer)
         return {name: loss}
 
     def reconstruction(self, batch: Batch, progress: Progress) -> Tensor:

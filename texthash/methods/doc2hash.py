@@ -119,7 +119,7 @@ class SupervisedDoc2Hash(Supervised, Doc2Hash):
         name="doc2hash_s",
         title=f"{Doc2Hash.card.title} (supervised, Doc2hash-S)",
         tags=(*Doc2Hash.card.tags, "SFC"),
-        needs=frozenset({"labels"}),
+        inputs_needed=frozenset({"labels"}),
         supervision="labels",
         deviations=(
             *Doc2Hash.card.deviations,

@@ -102,7 +102,7 @@ class MASH(BagAutoencoder):
         self.decoder = SoftmaxDecoder(self.bits, self.shape.vocabulary)
         self.binarizer = MedianBinarizer(self.bits)
 
-    def attach(self, train: Split) -> None:
+    def setup(self, train: Split) -> None:
         memory = ExemplarMemory(len(train), self.bits, self.memory_alpha)
         self.memory = memory.to(self.binarizer.thresholds.device)
 

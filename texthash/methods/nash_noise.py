@@ -72,7 +72,7 @@ class SupervisedNASH(Supervised, DataDependentNASH):
         name="nash_dn_s",
         title=f"{NASH.card.title} (supervised, NASH-DN-S)",
         tags=(*NASH.card.tags, "SFC"),
-        needs=frozenset({"labels"}),
+        inputs_needed=frozenset({"labels"}),
         supervision="labels",
         deviations=(*DataDependentNASH.card.deviations, "the paper's weight of the labels is not known: w_y is 50"),
     )

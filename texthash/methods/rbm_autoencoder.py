@@ -127,7 +127,7 @@ class PretrainedAutoencoder(HashMethod):
                     below = self.probabilities(v, number)
                     terms = {"error": (machine.reconstruct(below, progress.generator) - below).square().mean()}
                 loss = machine.contrastive_loss(below, progress.generator)
-            progress.workers.minimise(loss, optimizers["main"])
+            progress.workers.optimizer_step(loss, optimizers["main"])
             return terms
 
         return step

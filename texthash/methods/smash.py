@@ -80,7 +80,7 @@ class SupervisedSMASH(Supervised, SMASH):
         name="smash_s",
         title=f"{SMASH.card.title} (supervised, SMASH-S)",
         tags=(*SMASH.card.tags, "SFC"),
-        needs=frozenset({"labels"}),
+        inputs_needed=frozenset({"labels"}),
         supervision="labels",
         deviations=(
             *SMASH.card.deviations,

@@ -69,7 +69,7 @@ class StackedRBM(PretrainedAutoencoder):
         # sigma(f) > t is f > log(t / (1 - t)), which does not saturate.
         self.binarizer = Binarizer(self.bits, math.log(self.threshold / (1 - self.threshold)))
 
-    def attach(self, train: Split) -> None:
+    def setup(self, train: Split) -> None:
         """Draw the noise of each training document, the same in all epochs and workers."""
         drawn = torch.randn(len(train), self.bits, generator=torch.Generator().manual_seed(0))
         self.register_buffer("noise_of", self.noise * drawn.to(self.places.device), persistent=False)

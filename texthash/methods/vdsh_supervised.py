@@ -30,7 +30,7 @@ class SupervisedVDSH(Supervised, VDSH):
         name="vdsh_s",
         title="Variational Deep Semantic Hashing for Text Documents (supervised, VDSH-S)",
         tags=("Rec", "Prior(G)", "SFC"),
-        needs=frozenset({"labels"}),
+        inputs_needed=frozenset({"labels"}),
         supervision="labels",
         deviations=(
             *VDSH.card.deviations,

@@ -94,7 +94,7 @@ class SupervisedWISH(Supervised, WISH):
         name="wish_s",
         title=f"{WISH.card.title} (supervised, WISH-S)",
         tags=(*WISH.card.tags, "SFC"),
-        needs=frozenset({"labels"}),
+        inputs_needed=frozenset({"labels"}),
         supervision="labels",
         deviations=(
             *WISH.card.deviations,

@@ -48,7 +48,7 @@ from texthash.models.code_files import (
     schema,
 )
 from texthash.models.hasher import Hasher, digest
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 
 _UNKNOWN = b"texthash.unknown"
 
@@ -80,7 +80,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkUnit:
     """The chunks of a part that one worker encodes: of every ``turns`` the one number ``turn``.
 
     Where there are fewer parts than workers (a compressed file is one part), several workers read the same and each
@@ -93,7 +93,7 @@ class Piece:
     turns: int = 1
 
 
-Spread = Callable[[Job, list[Piece]], Iterable[int]]
+Spread = Callable[[Job, list[WorkUnit]], Iterable[int]]
 """Has each piece encoded, anywhere in any order, and gives numbers of documents as they are done."""
 
 
@@ -114,7 +114,7 @@ def encode_texts(
     Args:
         hasher_dir: A model that ``Hasher.save`` wrote.
         texts: From :func:`texthash.corpora.texts.open_texts`.
-        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); see :func:`texthash.paths.place`.
+        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); see :func:`texthash.paths.as_path`.
         role: Which side the texts are on.
         activations: Also write the real-valued codes, float32 [bits].
         workers: Among how many pieces are shared out.
@@ -142,7 +142,7 @@ def encode_texts(
     with exclusive(output.with_name(f".{output.name}.lock")):
         if not (staged / "record.json").exists() and (output.exists() or record_of(output).exists()):
             found = finished(output, record)
-            say(f"{output} is there already")
+            log_line(f"{output} is there already")
             return found
         _begin(staged, record, output)
         job = Job(hasher_dir, staged, role, activations)
@@ -154,7 +154,7 @@ def encode_texts(
         return _publish(job, output, record, before)
 
 
-def here(job: Job, pieces: Iterable[Piece]) -> Iterator[int]:
+def here(job: Job, pieces: Iterable[WorkUnit]) -> Iterator[int]:
     """Encode pieces in this process, with one thread as every worker does."""
     import torch
 
@@ -168,7 +168,7 @@ def here(job: Job, pieces: Iterable[Piece]) -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def encode_piece(job: Job, hasher: Hasher, piece: Piece) -> Iterator[int]:
+def encode_piece(job: Job, hasher: Hasher, piece: WorkUnit) -> Iterator[int]:
     """Write the chunks of a piece that are not there yet; yields the documents of each as it is.
 
     Raises:
@@ -200,7 +200,7 @@ def _encoded(job: Job, hasher: Hasher, documents: list[Document]) -> tuple[pa.Ta
         check_unicode(document.id, document)
         check_unicode(document.text, document)
     values, known, _ = hasher.read([document.text for document in documents], job.role)
-    codes = np.ascontiguousarray(hasher.cut(values))
+    codes = np.ascontiguousarray(hasher.binarize(values))
     form = schema(hasher.bits, job.activations)
     columns = [
         pa.array([document.id for document in documents], pa.string()),
@@ -221,15 +221,15 @@ def _begin(staged: Path, record: Record, output: Path) -> None:
         return
     remove_directory(staged)
     write_json(staged / "record.json", asdict(record))
-    say(f"encoding {record.source} by {record.method}, {record.bits} bits, into {output}")
+    log_line(f"encoding {record.source} by {record.method}, {record.bits} bits, into {output}")
 
 
-def _pieces(job: Job, parts: list[Part], workers: int) -> list[Piece]:
+def _pieces(job: Job, parts: list[Part], workers: int) -> list[WorkUnit]:
     turns = workers if len(parts) < 2 * workers else 1
     waiting = [number for number in range(len(parts)) if not job.is_done(number)]
     if kept := len(parts) - len(waiting):
-        say(f"{kept} of {len(parts)} parts are done already")
-    return [Piece(number, parts[number], turn, turns) for number in waiting for turn in range(turns)]
+        log_line(f"{kept} of {len(parts)} parts are done already")
+    return [WorkUnit(number, parts[number], turn, turns) for number in waiting for turn in range(turns)]
 
 
 def _written(job: Job) -> list[Path]:

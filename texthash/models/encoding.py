@@ -44,12 +44,12 @@ def calibrate(method: HashMethod, train: Split) -> None:
 
 
 @torch.inference_mode()
-def cut(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
+def binarize(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
     """Packed codes, uint8 [N, bits / 8], of activations [N, bits]."""
     return pack(method.binarizer(activations.to(device_of(method))).cpu().numpy())
 
 
-def margins(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
+def pre_threshold_margins(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
     """Activations [N, bits] less the thresholds at which they are cut, float32: bit = margin > 0."""
     return (activations - method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
 
@@ -64,4 +64,4 @@ def encode_split(method: HashMethod, split: Split, role: Role = "document") -> n
         if own is not None:
             return own
     # Cut batch by batch: real values of all documents would take 32 times the memory of their codes.
-    return np.concatenate([cut(method, activations_of(method, [b], role)) for b in split_batches(method, split)])
+    return np.concatenate([binarize(method, activations_of(method, [b], role)) for b in split_batches(method, split)])

@@ -20,7 +20,7 @@ from texthash.io.atomic import exclusive, whole
 from texthash.methods.base import ClosedForm, HashMethod
 from texthash.methods.registry import build
 from texthash.models.encoding import calibrate, encode_split
-from texthash.progress import say
+from texthash.progress import log_line
 
 
 def ensure_views(method: HashMethod, train: Split, spread: Spread = on_threads) -> None:
@@ -84,7 +84,7 @@ def _fitted_codes(train: Split, model: str) -> NDArray[np.uint8]:
                     f"{name} learns by gradients, so graphs are not made of its codes.",
                     "use a method in closed form, such as hamming:sth-64.",
                 )
-            say(f"{model}: {stage.name}")
+            log_line(f"{model}: {stage.name}")
             stage.fit(train)
         calibrate(method, train)
     return encode_split(method, train)

@@ -22,9 +22,9 @@ from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, Role
 from texthash.methods.registry import build, hyperparameters
-from texthash.models.encoding import activations_of, cut, encode_split, margins
+from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
 from texthash.models.vectors import vector_needs, vector_width, vectors_of
-from texthash.progress import say
+from texthash.progress import log_line
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
@@ -117,13 +117,13 @@ class Hasher:
         made = None if vectors is None else vectors_of(method, vectors, values, dense)
         return TextActivations(values, known, made)
 
-    def cut(self, activations: torch.Tensor) -> np.ndarray:
+    def binarize(self, activations: torch.Tensor) -> np.ndarray:
         """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""
-        return cut(self.method, activations)
+        return binarize(self.method, activations)
 
-    def margins(self, activations: torch.Tensor) -> np.ndarray:
+    def pre_threshold_margins(self, activations: torch.Tensor) -> np.ndarray:
         """Real-valued codes less the thresholds at which they are cut, float32 [N, bits]: bit = margin > 0."""
-        return margins(self.method, activations)
+        return pre_threshold_margins(self.method, activations)
 
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
         """Packed codes of raw texts.
@@ -136,7 +136,7 @@ class Hasher:
         Returns:
             uint8 [N, bits / 8], most significant bit first. A text without a known word has the code of an empty one.
         """
-        return self.cut(self.read(texts, role, batch_size).values)
+        return self.binarize(self.read(texts, role, batch_size).values)
 
     def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:
         """Packed codes of a prepared split, in its order; train documents get the method's database codes."""
@@ -168,7 +168,9 @@ class Hasher:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         # Copies, because safetensors refuses tensors that share memory, as tied weights do.
-        weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.method.learned().items()}
+        weights = {
+            name: tensor.cpu().contiguous().clone() for name, tensor in self.method.inference_state_dict().items()
+        }
         save_file(weights, partial / _WEIGHTS)
         (partial / _VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
         record = {
@@ -180,7 +182,7 @@ class Hasher:
             "corpus": self.corpus,
             "edition": self.edition.model_dump(mode="json"),
             "vocabulary_hash": self.vocabulary_hash,
-            "serves": self.method.card.serves,
+            "serves": self.method.card.serving_mode,
         }
         (partial / _RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
         partial.rename(directory)
@@ -217,7 +219,7 @@ def _untrained(directory: Path, record: dict[str, Any]) -> HashMethod:
     try:
         missing = hyperparameters(record["method"]).keys() - record["params"].keys()
         if missing:
-            say(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are taken")
+            log_line(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are taken")
         return build(record["method"], CorpusShape(**record["shape"]), record["bits"], record["params"])
     except UsageError as error:
         raise ModelMismatchError(

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from texthash.corpora.preparation.on_ray import spread_over_actors
-from texthash.models.bulk_encode import Job, Piece, encode_piece
+from texthash.models.bulk_encode import Job, WorkUnit, encode_piece
 from texthash.models.hasher import Hasher
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 
 
-def encode_on_ray(workers: int, job: Job, pieces: list[Piece]) -> Iterator[int]:
+def encode_on_ray(workers: int, job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
     """Encode pieces on the running Ray cluster; numbers of documents come as pieces are done.
 
     Raises:
@@ -29,7 +29,7 @@ def most_workers(wanted: int | None) -> int:
 
     there = max(1, int(ray.cluster_resources().get("CPU", 1)))
     if wanted is not None and wanted > there:
-        say(f"the cluster has {there} CPUs: {there} workers instead of {wanted}")
+        log_line(f"the cluster has {there} CPUs: {there} workers instead of {wanted}")
     return min(wanted or there, there)
 
 
@@ -40,7 +40,7 @@ def _loaded(job: Job) -> Callable[..., int]:
     torch.set_num_threads(1)
     hasher = Hasher.load(job.hasher)
 
-    def encode(piece: Piece) -> int:
+    def encode(piece: WorkUnit) -> int:
         label = f"encoding part {piece.number}"
         return sum(track(encode_piece(job, hasher, piece), label, documents=int))
 

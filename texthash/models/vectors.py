@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from texthash.config import VectorKind
 from texthash.corpora.prepared.corpus import Split
 from texthash.errors import ModelMismatchError
-from texthash.methods.base import HashMethod, Need
-from texthash.models.encoding import activations_of, margins, split_batches
+from texthash.methods.base import HashMethod, InputKind
+from texthash.models.encoding import activations_of, pre_threshold_margins, split_batches
 
 _ROWS = 8192
 
@@ -40,7 +40,7 @@ def vector_width(method: HashMethod, kind: VectorKind) -> int:
     return method.shape.dense
 
 
-def vector_needs(kind: VectorKind | None) -> frozenset[Need]:
+def vector_needs(kind: VectorKind | None) -> frozenset[InputKind]:
     """What a batch has to carry for these vectors beside what the method needs."""
     return frozenset({"dense"}) if kind == "features" else frozenset()
 
@@ -55,7 +55,7 @@ def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, 
         dense: Features of the texts, in as many parts as there are batches; empty where they are not needed.
     """
     if kind == "activations":
-        return unit(margins(method, activations))
+        return unit(pre_threshold_margins(method, activations))
     return unit(np.concatenate([np.empty((0, vector_width(method, kind)), np.float32), *dense]))
 
 
@@ -76,7 +76,7 @@ def split_vectors(method: HashMethod, split: Split, kind: VectorKind) -> Iterato
             yield unit(features[start : start + _ROWS]).astype(np.float16)
         return
     for batch in split_batches(method, split):
-        yield unit(margins(method, activations_of(method, [batch]))).astype(np.float16)
+        yield unit(pre_threshold_margins(method, activations_of(method, [batch]))).astype(np.float16)
 
 
 def unit(vectors: NDArray) -> NDArray[np.float32]:

@@ -40,12 +40,12 @@ class Workers:
     def gather(self, local: Tensor) -> Tensor:
         """Concatenate ``local`` [b, ...] of all workers, in worker order, into [b * size, ...], with gradients.
 
-        Together with the averaging of :meth:`minimise`, a loss over gathered codes has the gradient that a single
+        Together with the averaging of :meth:`optimizer_step`, a loss over gathered codes has the gradient that a single
         process would compute on the whole batch.
         """
         return _Gather.apply(local) if self.size > 1 else local
 
-    def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
+    def optimizer_step(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
         """One update of ``optimizer``: gradients of ``loss``, averaged over the workers, clipped to norm ``clip``."""
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):  # gradients take the precision of the forward pass
@@ -78,7 +78,7 @@ class Workers:
         dist.all_reduce(total)
         return total / self.size
 
-    def share(self, module: nn.Module) -> None:
+    def broadcast(self, module: nn.Module) -> None:
         """Give every worker the parameters and buffers of the first one."""
         if self.size > 1:
             for tensor in module.state_dict().values():

@@ -23,7 +23,7 @@ from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
-from texthash.service.replicas.shard import Found, Group
+from texthash.service.replicas.shard import QueryGroup, ShardResult
 
 log = logging.getLogger("texthash.service")
 # With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
@@ -34,7 +34,7 @@ Stored = Callable[[str, Sequence[str]], Awaitable[dict[str, T]]]
 
 
 class Encoder(Protocol):
-    """The encoder as the gateway sees it."""
+    """The encoder as the coordinator sees it."""
 
     async def encode(self, call: Texts) -> Encoded: ...
 
@@ -42,9 +42,9 @@ class Encoder(Protocol):
 
 
 class ShardClient(Protocol):
-    """A shard as the gateway sees it; each method is that of :class:`~.replicas.shard.ShardServer`."""
+    """A shard as the coordinator sees it; each method is that of :class:`~.replicas.shard.ShardServer`."""
 
-    async def search(self, release: str, groups: Sequence[Group]) -> list[Found]: ...
+    async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]: ...
 
     async def documents(
         self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
@@ -79,7 +79,7 @@ class Answer:
 _Later = tuple[PendingQuery, Hits, NDArray[np.int64], list[float] | None]
 
 
-class Gateway:
+class Coordinator:
     """Answers each request from one release, and moves from one release to the next between requests.
 
     Args:
@@ -293,7 +293,7 @@ class Gateway:
 
     async def _ask(
         self, release: Release, groups: dict[Key, list[PendingQuery]]
-    ) -> tuple[list[list[Found]], dict[int, Problem]]:
+    ) -> tuple[list[list[ShardResult]], dict[int, Problem]]:
         """What every shard found for every group, nothing for those that are away, and why these are."""
         if not groups:
             return [], {}
@@ -303,10 +303,12 @@ class Gateway:
         answered, away = await _answers(calls)
         if not answered:
             raise next(iter(away.values()))
-        nothing = [Found.nothing(group) for group in asked] if away else []
+        nothing = [ShardResult.nothing(group) for group in asked] if away else []
         return [answered.get(number, nothing) for number in calls], away
 
-    async def _merge(self, release: Release, groups: dict[Key, list[PendingQuery]], found: list[list[Found]]) -> None:
+    async def _merge(
+        self, release: Release, groups: dict[Key, list[PendingQuery]], found: list[list[ShardResult]]
+    ) -> None:
         later: list[_Later] = []
         for place, (key, queries) in enumerate(groups.items()):
             parts = [shard[place] for shard in found]

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from texthash.api.problems import MEDIA_TYPE
 from texthash.index.releases.release import Release
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.request_limits import Checks
 
 _ASSETS = "/docs/assets"
@@ -50,17 +50,17 @@ TAGS = [
 ]
 
 
-def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False) -> None:
+def install(app: FastAPI, coordinator: Coordinator, checks: Checks, keyed: bool = False) -> None:
     """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
 
     Args:
         app: The application; its own documentation routes must be off.
-        gateway: Knows the release, and the id of a document, so that examples work.
+        coordinator: Knows the release, and the id of a document, so that examples work.
         checks: Knows what this server allows.
         keyed: Whether the service asks for a key; the pages then have a place to give it.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
-    document = _Document(app, gateway, checks, keyed)
+    document = _Document(app, coordinator, checks, keyed)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi(request: Request) -> Response:
@@ -95,8 +95,8 @@ def install(app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool = False)
 class _Document:
     """The OpenAPI document, made once for each release."""
 
-    def __init__(self, app: FastAPI, gateway: Gateway, checks: Checks, keyed: bool) -> None:
-        self._app, self._gateway, self._checks, self._keyed = app, gateway, checks, keyed
+    def __init__(self, app: FastAPI, coordinator: Coordinator, checks: Checks, keyed: bool) -> None:
+        self._app, self._gateway, self._checks, self._keyed = app, coordinator, checks, keyed
         self._lock = asyncio.Lock()
         self._made: tuple[tuple[str, str], bytes] | None = None
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from texthash.progress import say
+from texthash.progress import log_line
 
 
 def interrupt_on_signals() -> None:
@@ -36,10 +36,10 @@ def foreground(url: str, wait: bool = True) -> Iterator[None]:
         interrupt_on_signals()
     try:
         yield
-        say(f"READY: search page {url}/, HTTP API {url}/docs")
+        log_line(f"READY: search page {url}/, HTTP API {url}/docs")
         if wait:
-            say("Ctrl-C ends the service and its local cluster")
+            log_line("Ctrl-C ends the service and its local cluster")
             threading.Event().wait()
     except KeyboardInterrupt:
         if wait:
-            say("ending")
+            log_line("ending")

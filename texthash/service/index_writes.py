@@ -11,39 +11,43 @@ from texthash.index.releases.release import Release, read_release
 from texthash.index.releases.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
 from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
-from texthash.service.replicas.writer import Compact, Delete, Done, Restore, Upsert, Write
+from texthash.service.replicas.writer import Compact, Delete, Restore, Upsert, Write, WriteAck
 
 _ATTEMPTS = 3
 
 
 class Writer(Protocol):
-    """The writer as the editor sees it."""
+    """The writer as the index_writes sees it."""
 
-    async def write(self, write: Write) -> Done: ...
+    async def write(self, write: Write) -> WriteAck: ...
 
 
-class Editor:
+class IndexWriteService:
     """Writes for requests.
 
     Args:
         home: State directory.
-        gateway: Encodes, and is moved to the release of a write that is waited for.
+        coordinator: Encodes, and is moved to the release of a write that is waited for.
         writer: Makes writes durable.
         settle: Waits until every ingress has followed; None where there is one.
     """
 
     def __init__(
-        self, home: Home, gateway: Gateway, writer: Writer, settle: Callable[[], Awaitable[None]] | None = None
+        self,
+        home: StateDir,
+        coordinator: Coordinator,
+        writer: Writer,
+        settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._home = home
-        self._gateway = gateway
+        self._gateway = coordinator
         self._writer = writer
         self._settle = settle
 
-    async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[Done, Release]:
+    async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[WriteAck, Release]:
         """Put documents in.
 
         Args:
@@ -69,7 +73,7 @@ class Editor:
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
 
-    async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[Done, Release]:
+    async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[WriteAck, Release]:
         """Take documents out. Arguments and errors as :meth:`upsert`."""
         done = await self._writer.write(Delete(tuple(ids), tuple(labels)))
         return done, await self._visible(done, wait)
@@ -99,7 +103,7 @@ class Editor:
         except TexthashError as error:
             raise Problem("snapshot-exists", error.problem) from None
 
-    async def restore(self, name: str) -> tuple[Done, Release]:
+    async def restore(self, name: str) -> tuple[WriteAck, Release]:
         """Bring back the documents of a snapshot; visible when this returns."""
         try:
             read_snapshot(self._home, name)
@@ -112,7 +116,7 @@ class Editor:
         """Write small pieces together and free space; visible when this returns."""
         return await self._visible(await self._writer.write(Compact()), True)
 
-    async def _visible(self, done: Done, wait: bool) -> Release:
+    async def _visible(self, done: WriteAck, wait: bool) -> Release:
         release = read_release(self._home, done.release)
         if wait:
             await self._gateway.follow(release)

@@ -10,7 +10,7 @@ from texthash.service.problems import Problem
 RETRY_AFTER_S = "1"
 
 
-class Ledger:
+class MemoryBudget:
     """Bytes of the bodies and answers that are held now.
 
     Args:
@@ -21,7 +21,7 @@ class Ledger:
         self.most = most
         self.held = 0
 
-    def refusal(self) -> Problem | None:
+    def rejection(self) -> Problem | None:
         """Why nothing more can be taken on now; None: it can."""
         if self.held <= self.most:
             return None
@@ -29,23 +29,23 @@ class Ledger:
         return Problem("overloaded", detail, headers={"Retry-After": RETRY_AFTER_S})
 
     @contextmanager
-    def account(self) -> Iterator[Account]:
+    def reservation(self) -> Iterator[Reservation]:
         """What one request takes; given back at the end of the block."""
-        account = Account(self)
+        reservation = Reservation(self)
         try:
-            yield account
+            yield reservation
         finally:
-            account.put(0)
+            reservation.set_size(0)
 
 
-class Account:
+class Reservation:
     """What one request holds."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.budget = budget
         self._held = 0
 
-    def put(self, size: int) -> None:
+    def set_size(self, size: int) -> None:
         """Hold so many bytes, instead of what was held before."""
-        self.ledger.held += size - self._held
+        self.budget.held += size - self._held
         self._held = size

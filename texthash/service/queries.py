@@ -1,4 +1,4 @@
-"""Queries on their way through the gateway: what is asked of the shards, and what is answered."""
+"""Queries on their way through the coordinator: what is asked of the shards, and what is answered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
-from texthash.service.replicas.shard import Group
+from texthash.service.replicas.shard import QueryGroup
 
 
 class Key(NamedTuple):
@@ -93,7 +93,7 @@ class PendingQuery:
             row["score"] = score
 
 
-def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> Group:
+def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> QueryGroup:
     """What to ask of each shard for queries of one key.
 
     Args:
@@ -108,7 +108,7 @@ def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) ->
         signs = zip(queries, signs_of(codes), strict=True)
         values = np.stack([sign if query.values is None else query.values for query, sign in signs])
     fields = key.fields if key.window <= inline else None
-    return Group(codes, key.window, key.radius, key.labels, key.plan, fields, key.rescoring, values)
+    return QueryGroup(codes, key.window, key.radius, key.labels, key.plan, fields, key.rescoring, values)
 
 
 def hit(document: dict[str, Any], distance: int) -> dict[str, Any]:

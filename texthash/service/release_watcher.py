@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from texthash.errors import TexthashError
 from texthash.index.releases.release import current_name, read_release
-from texthash.paths import Home
-from texthash.service.coordinator import Gateway
+from texthash.paths import StateDir
+from texthash.service.coordinator import Coordinator
 from texthash.service.metrics import FollowerMetrics
 from texthash.service.problems import Problem
 
@@ -46,18 +46,18 @@ class Freshness:
         return self.alive and self.lag_s <= self.max_lag_s
 
 
-class Follower:
-    """Moves a gateway to the current release. An error of whatever kind delays it and never ends it.
+class ReleaseWatcher:
+    """Moves a coordinator to the current release. An error of whatever kind delays it and never ends it.
 
     Args:
         home: State directory.
-        gateway: The gateway to move.
+        coordinator: The coordinator to move.
         max_lag_s: Seconds that the served release may be behind, or not known to be current.
     """
 
-    def __init__(self, home: Home, gateway: Gateway, max_lag_s: float) -> None:
+    def __init__(self, home: StateDir, coordinator: Coordinator, max_lag_s: float) -> None:
         self._home = home
-        self._gateway = gateway
+        self._gateway = coordinator
         self._max_lag_s = max_lag_s
         self._metrics = FollowerMetrics()
         self._task: asyncio.Task[None] | None = None
@@ -79,7 +79,7 @@ class Follower:
                 await self._task
 
     def freshness(self) -> Freshness:
-        """How far the gateway is behind the pointer now."""
+        """How far the coordinator is behind the pointer now."""
         alive = self._task is not None and not self._task.done()
         return Freshness(alive, time.monotonic() - self._confirmed, self._max_lag_s, self._reason)
 
@@ -141,6 +141,6 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-async def settled() -> None:
+async def wait_for_propagation() -> None:
     """Wait until every ingress has followed a release that is published now."""
     await asyncio.sleep(SETTLE_S)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from texthash.api.requests import SearchRequest, UpsertRequest
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
 from texthash.service.validation import check_size
 
@@ -18,10 +18,10 @@ _WINDOW = 10
 class Checks:
     """What is asked, against what this server allows."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.limits = gateway.limits
-        self.bits = gateway.release.bits
-        self.window = min(_WINDOW * gateway.limits.max_limit, gateway.limits.max_hits)
+    def __init__(self, coordinator: Coordinator) -> None:
+        self.limits = coordinator.limits
+        self.bits = coordinator.release.bits
+        self.window = min(_WINDOW * coordinator.limits.max_limit, coordinator.limits.max_hits)
 
     async def body(self, request: Request) -> None:
         """Refuse a body with too many members or items; a dependency of a route, as such before its model is made."""

@@ -17,8 +17,8 @@ from ray.serve.context import _get_global_client
 from texthash.config import ServiceConfig
 from texthash.errors import TexthashError
 from texthash.index.releases.release import CURRENT, read_release
-from texthash.paths import Home
-from texthash.progress import say, warn
+from texthash.paths import StateDir
+from texthash.progress import log_line, warn
 from texthash.service.logs import SERVE_LOGGER
 from texthash.service.ports import check_ports
 from texthash.service.rpc import SERVICER
@@ -30,7 +30,7 @@ _GRACE_S = 5.0
 
 
 def serve_release(
-    home: Home,
+    home: StateDir,
     service: ServiceConfig,
     *,
     release: str = CURRENT,
@@ -65,7 +65,7 @@ def serve_release(
     _check_token()
     with _explained(name, name_of_release):
         _start_serve(service)
-        say(f"service: release {name_of_release} on {service.host}:{service.port}")
+        log_line(f"service: release {name_of_release} on {service.host}:{service.port}")
         serve.run(application, name=name, route_prefix=service.route_prefix)
     _wait_until_ready(url, timeout_s)
     return url
@@ -108,7 +108,7 @@ def _start_serve(service: ServiceConfig) -> None:
     )
     grpc = None
     if service.grpc_port is not None:
-        say(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
+        log_line(f"gRPC on port {service.grpc_port} of all addresses: Serve's proxy takes no host")
         grpc = gRPCOptions(
             port=service.grpc_port, grpc_servicer_functions=[SERVICER], request_timeout_s=options.request_timeout_s
         )

@@ -28,18 +28,18 @@ from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.index.shard import StoredCode
 from texthash.paths import resolve_home
-from texthash.service.batching import MOST_REQUESTS, Passes
-from texthash.service.coordinator import Gateway
+from texthash.service.batching import MOST_REQUESTS, RequestBatcher
+from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
-from texthash.service.memory_budget import Ledger
+from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
-from texthash.service.release_watcher import Follower, settled
+from texthash.service.release_watcher import ReleaseWatcher, wait_for_propagation
 from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
-from texthash.service.replicas.shard import Found, Group, ShardServer
-from texthash.service.replicas.writer import Done, Write, WriterServer
+from texthash.service.replicas.shard import QueryGroup, ShardResult, ShardServer
+from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.rpc import Calls
 
 # How long a call waits for a deployment without a living replica before it is answered 503.
@@ -152,7 +152,7 @@ class _Writer(WriterServer):
         super().__init__(home, address, least_free)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
-    async def write(self, writes: list[Write]) -> list[Done | Problem]:
+    async def write(self, writes: list[Write]) -> list[WriteAck | Problem]:
         """One write, to the caller."""
         return await self.write_many(writes)
 
@@ -178,14 +178,14 @@ class _Ingress:
         place = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
         self._config = config
-        self._gateway = Gateway(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
-        self._follower = Follower(place, self._gateway, config.max_lag_s) if writer is not None else None
+        self._gateway = Coordinator(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
+        self._follower = ReleaseWatcher(place, self._gateway, config.max_lag_s) if writer is not None else None
         self._editor = None
         if writer is not None:
-            settle = settled if config.ingress_replicas > 1 else None
-            self._editor = Editor(place, self._gateway, _RemoteWriter(writer), settle)
-        self._ledger = Ledger(config.limits.max_pending_bytes)
-        self._passes = Passes(self._gateway, self._ledger, config.batch_wait_ms / 1000)
+            settle = wait_for_propagation if config.ingress_replicas > 1 else None
+            self._editor = IndexWriteService(place, self._gateway, _RemoteWriter(writer), settle)
+        self._ledger = MemoryBudget(config.limits.max_pending_bytes)
+        self._passes = RequestBatcher(self._gateway, self._ledger, config.batch_wait_ms / 1000)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = make_app(self._gateway, self._passes.answer, self._editor, self._follower, self._config, self._ledger)
@@ -286,8 +286,8 @@ class _RemoteWriter(_Remote):
             ),
         )
 
-    async def write(self, write: Write) -> Done:
-        done: Done | Problem = await self._call("write", write)
+    async def write(self, write: Write) -> WriteAck:
+        done: WriteAck | Problem = await self._call("write", write)
         if isinstance(done, Problem):
             raise done
         return done
@@ -305,7 +305,7 @@ class _RemoteShard(_Remote):
             ),
         )
 
-    async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
+    async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
         return await self._call("search", release, groups)
 
     async def documents(

@@ -7,7 +7,7 @@ workers) write to one store. Objects here travel to other processes; each opens 
 from texthash.tracking.environment import commit, data_digest
 from texthash.tracking.outbox import Outbox, open_store
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreAwayError, check_store
+from texthash.tracking.store import StoreUnavailableError, check_store
 from texthash.tracking.tracker import Tracker
 
-__all__ = ["Outbox", "Run", "StoreAwayError", "Tracker", "check_store", "commit", "data_digest", "open_store"]
+__all__ = ["Outbox", "Run", "StoreUnavailableError", "Tracker", "check_store", "commit", "data_digest", "open_store"]

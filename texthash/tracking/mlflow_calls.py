@@ -31,7 +31,7 @@ def deliver(client: MlflowClient, run_id: str, entry: Entry) -> str | None:
         Of a model its id there.
 
     Raises:
-        StoreAwayError: the server does not answer; the entry is not logged, or not as a whole: log it again.
+        StoreUnavailableError: the server does not answer; the entry is not logged, or not as a whole: log it again.
         StoreError: the store refuses it.
     """
     log: Callable[..., str | None] = _OPERATIONS[entry["op"]]

@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from texthash.progress import say
-from texthash.tracking.store import StoreAwayError, answers
+from texthash.progress import log_line
+from texthash.tracking.store import StoreUnavailableError, answers
 
 ASK_EVERY_SECONDS = 15.0
 
@@ -35,19 +35,19 @@ def reachable(uri: str) -> bool:
     return False
 
 
-def found_away(uri: str, error: StoreAwayError, kept: Path) -> None:
+def found_away(uri: str, error: StoreUnavailableError, kept: Path) -> None:
     """A server was found away; the person is told where things are kept meanwhile."""
     _silent_since[uri] = time.monotonic()
     tell(uri, kept, error)
 
 
-def tell(uri: str, kept: Path, error: StoreAwayError | None = None) -> None:
+def tell(uri: str, kept: Path, error: StoreUnavailableError | None = None) -> None:
     """Say, once until the server answers, that it is away and where things are kept meanwhile."""
     if uri in _told:
         return
     _told.add(uri)
     why = f": {error.problem}" if error else ""
-    say(
+    log_line(
         f"mlflow: {uri} does not answer{why}\n"
         f"  the work goes on; what is logged is kept in {kept} and sent when the server answers again "
         "(or by `texthash sync`)"

@@ -24,11 +24,11 @@ from typing import Any
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, read_json, write_json
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
 from texthash.tracking.offline import found_away, known_away, reachable, tell
-from texthash.tracking.store import StoreAwayError, StoreError, address_of, check_store, client_of
+from texthash.tracking.store import StoreError, StoreUnavailableError, address_of, check_store, client_of
 
 _RECORD, _ENTRIES, _REFUSED, _FILES = "record.json", "entries.jsonl", "refused.jsonl", "files"
 PARENT = "mlflow.parentRunId"
@@ -73,7 +73,7 @@ class Outbox:
         self.root = root
 
     @classmethod
-    def of(cls, home: Home) -> Outbox:
+    def of(cls, home: StateDir) -> Outbox:
         return cls(home.runs / "unsent")
 
     # -- who is known by which name ---------------------------------------------------------------------------
@@ -135,13 +135,13 @@ class Outbox:
         if not self._waits(run_id) and not known_away(uri):
             try:
                 return deliver(client_of(uri), self.server_id(run_id), self._translated(entry))
-            except StoreAwayError as error:
+            except StoreUnavailableError as error:
                 self.lost(uri, error)
         self._keep(uri, run_id, entry)
         self.settle(uri)
         return None
 
-    def lost(self, uri: str, error: StoreAwayError) -> None:
+    def lost(self, uri: str, error: StoreUnavailableError) -> None:
         """A server was found away; the person is told that things wait here."""
         found_away(uri, error, self.root)
 
@@ -151,7 +151,7 @@ class Outbox:
         """Send what waits, for one server or for all; gives how many entries of each run were sent.
 
         Raises:
-            StoreAwayError: a server does not answer.
+            StoreUnavailableError: a server does not answer.
         """
         sent = {}
         for run_id in self.waiting():
@@ -165,7 +165,7 @@ class Outbox:
         if self.root.is_dir() and self.waiting() and reachable(uri):
             try:
                 self.send_all(uri)
-            except StoreAwayError as error:
+            except StoreUnavailableError as error:
                 self.lost(uri, error)
 
     def _send(self, run_id: str) -> int:
@@ -182,7 +182,7 @@ class Outbox:
                 entry = json.loads(line)
                 try:
                     model = deliver(client, server, self._translated(entry, known.model))
-                except StoreAwayError:
+                except StoreUnavailableError:
                     _write_lines(folder / _ENTRIES, lines[number:])
                     raise
                 except StoreError as error:
@@ -194,9 +194,9 @@ class Outbox:
                     write_json(folder / _RECORD, asdict(known))
             (folder / _ENTRIES).unlink()
             shutil.rmtree(folder / _FILES, ignore_errors=True)
-        say(f"mlflow: {known.uri} answers again: {len(lines) - refused} entries of run {server} were sent")
+        log_line(f"mlflow: {known.uri} answers again: {len(lines) - refused} entries of run {server} were sent")
         if refused:
-            say(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / _REFUSED}")
+            log_line(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / _REFUSED}")
         elif known.start is None and known.model is None:  # else others find the run, or its model, by this record
             with exclusive(self.root / ".lock"):
                 if not (folder / _ENTRIES).is_file():
@@ -281,7 +281,7 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     partial.replace(path)
 
 
-def open_store(config: TrackingConfig, home: Home) -> str:
+def open_store(config: TrackingConfig, home: StateDir) -> str:
     """The address of the store; where its server does not answer the person is told, and runs go to the outbox.
 
     Raises:
@@ -292,6 +292,6 @@ def open_store(config: TrackingConfig, home: Home) -> str:
     if reachable(uri):
         try:
             check_store(config, home)
-        except StoreAwayError as error:
+        except StoreUnavailableError as error:
             outbox.lost(uri, error)
     return uri

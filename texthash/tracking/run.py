@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.progress import say
+from texthash.progress import log_line
 from texthash.tracking.environment import data_digest
 from texthash.tracking.mlflow_calls import deliver
 from texthash.tracking.outbox import Outbox
@@ -139,7 +139,7 @@ class Run:
             else:
                 self.end("KILLED", type(error).__name__)
         except StoreError as second:  # often for the same reason, a full disk; the first error is the one to raise
-            say(f"the end of run {self.run_id} could not be recorded: {second.problem}")
+            log_line(f"the end of run {self.run_id} could not be recorded: {second.problem}")
 
 
 def _now() -> int:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking.address import StoreAddress, full_address
 from texthash.uri import scrubbed, without_secrets
 
@@ -41,7 +41,7 @@ class StoreError(TexthashError):
         self.code = code
 
 
-class StoreAwayError(StoreError):
+class StoreUnavailableError(StoreError):
     """The store's server does not answer, or only says that it cannot now; later it may."""
 
 
@@ -54,7 +54,7 @@ def explained_store(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException) as error:
-        kind = StoreAwayError if _is_away(error) else StoreError
+        kind = StoreUnavailableError if _is_away(error) else StoreError
         raise kind(
             f"the MLflow store {without_secrets(uri)} failed in {what}: {_first_line(error, uri)}",
             "see that it is the right one (tracking.uri), runs, and has room and access; then run the command again.",
@@ -135,11 +135,11 @@ def _alone_in(uri: str) -> Iterator[None]:
         yield
 
 
-def check_store(config: TrackingConfig, home: Home) -> str:
+def check_store(config: TrackingConfig, home: StateDir) -> str:
     """The address of the store, after one call to it; a program asks before hours of work.
 
     Raises:
-        StoreAwayError: its server does not answer.
+        StoreUnavailableError: its server does not answer.
         StoreError: it cannot be used.
     """
     import httpx
@@ -153,7 +153,7 @@ def check_store(config: TrackingConfig, home: Home) -> str:
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
-        kind = StoreAwayError if uri.startswith("http") and _is_away(error) else StoreError
+        kind = StoreUnavailableError if uri.startswith("http") and _is_away(error) else StoreError
         raise kind(
             f"the MLflow store {uri} cannot be used: {_first_line(reason, uri)}",
             _store_remedy(uri),
@@ -195,7 +195,7 @@ def _probe(uri: str, seconds: float) -> httpx.Response:
     return httpx.get(plain.rstrip("/") + "/health", timeout=seconds, auth=auth)
 
 
-def address_of(config: TrackingConfig, home: Home) -> StoreAddress:
+def address_of(config: TrackingConfig, home: StateDir) -> StoreAddress:
     """Of the store that a configuration names, the same for every process."""
     return StoreAddress(full_address(_absolute(config.uri or home.tracking_uri)))
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking.environment import environment_tags
 from texthash.tracking.offline import reachable
 from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreAwayError, StoreError, as_text, client_of
+from texthash.tracking.store import StoreError, StoreUnavailableError, as_text, client_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ class Tracker:
         registry: Of the models in that store.
     """
 
-    def __init__(self, config: TrackingConfig, home: Home, experiment: str = "texthash") -> None:
+    def __init__(self, config: TrackingConfig, home: StateDir, experiment: str = "texthash") -> None:
         self.outbox = Outbox.of(home)
         self.uri = open_store(config, home)
         self.experiment = config.experiment or experiment
@@ -119,7 +119,7 @@ class Tracker:
                 there = {**tags, PARENT: self.outbox.server_id(parent)} if parent else tags
                 made = self._client.create_run(self.experiment_id, start_time=began, tags=there, run_name=name)
                 return str(made.info.run_id)
-            except StoreAwayError as error:
+            except StoreUnavailableError as error:
                 self.outbox.lost(self.uri, error)
         return self.outbox.begin(self.uri, Start(self.experiment, name, tags, began))
 
@@ -139,7 +139,7 @@ class Tracker:
             runs = self._client.search_runs(
                 [self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=["start_time DESC"]
             )
-        except StoreAwayError as error:
+        except StoreUnavailableError as error:
             self.outbox.lost(self.uri, error)
             return None
         return self.take_up(runs[0].info.run_id, validation) if runs else None

@@ -143,7 +143,7 @@ class _Fit:
     def run(self) -> TrainingResult:
         keep_freed_memory()
         ensure_views(self.method, self.train)
-        self.method.attach(self.train)
+        self.method.setup(self.train)
         saved = self.checkpointer.load() if self.checkpointer and self.config.resume else None
         stages = list(self.method.stages())
         first, epochs_done, optimizer_states = 0, 0, None
@@ -167,7 +167,7 @@ class _Fit:
         torch.manual_seed(self._seed(number, 0))
         if self.workers.rank == 0:
             stage.fit(self.train)
-        self.workers.share(self.method)
+        self.workers.broadcast(self.method)
         self._report(EpochReport(stage.name, 1, 1, {}, None, *self._pace(started)))
 
     def _finish_closed_form(self) -> None:
@@ -181,7 +181,7 @@ class _Fit:
         for name, state in (states or {}).items():
             run.optimizers[name].load_state_dict(state)
         if done == 0:
-            self.workers.share(self.method)
+            self.workers.broadcast(self.method)
             self.best, self.best_weights, self.stale = None, None, 0
         for epoch in range(done, run.epochs):
             if self.config.patience and self.stale >= self.config.patience:

@@ -159,7 +159,7 @@ def _work(config: dict[str, Any]) -> None:
         checkpointer=_RayCheckpointer(),
     )
     final = {
-        "method": {name: tensor.cpu() for name, tensor in result.method.learned().items()},
+        "method": {name: tensor.cpu() for name, tensor in result.method.inference_state_dict().items()},
         "history": [asdict(report) for report in result.history],
         "best_validation": result.best_validation,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.methods.registry import build, resolved
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
 
@@ -16,7 +16,7 @@ from texthash.tuning.trial import planned_epochs
 _WORDS, _DOCUMENTS = 2_048, 10_000
 
 
-def cost(config: Config, home: Home) -> dict[str, Any]:
+def cost(config: Config, home: StateDir) -> dict[str, Any]:
     """Epochs and, where a model of the method was trained on the corpus before, seconds of a sweep.
 
     ASHA ends trials early: at the least, each runs its grace period, and a third of those that reach a rung go on to
@@ -60,7 +60,7 @@ def cost(config: Config, home: Home) -> dict[str, Any]:
     }
 
 
-def _seconds_of_an_epoch(config: Config, home: Home) -> tuple[str | None, float | None]:
+def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, float | None]:
     """How long an epoch of the newest model of the method took on the corpus, at the nearest width."""
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []

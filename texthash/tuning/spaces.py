@@ -20,14 +20,14 @@ def check_sweep(config: Config) -> None:
     """Refuse a sweep that cannot be, before anything is prepared or started.
 
     Raises:
-        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or ``evaluation.choose_by`` is
+        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or ``evaluation.selection_metric`` is
             no metric.
     """
     free_space(config)
     if config.tuning.trials < 1:
         raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials (--trials) to 1 or more.")
-    if config.evaluation.choose_by is not None:
-        check_figure(config.evaluation.choose_by, config.evaluation.k, "precision", "recall")
+    if config.evaluation.selection_metric is not None:
+        check_figure(config.evaluation.selection_metric, config.evaluation.k, "precision", "recall")
 
 
 def free_space(config: Config) -> SearchSpace:

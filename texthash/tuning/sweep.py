@@ -20,12 +20,12 @@ from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import claimed, write_text
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build, decisive, resolve
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population
 from texthash.tuning.spaces import free_space, starting_point, to_tune
-from texthash.tuning.trial import METRIC, TrialSetting, fate_of, judged_epochs, run_trial
+from texthash.tuning.trial import METRIC, TrialSetting, judged_epochs, outcome_of, run_trial
 from texthash.tuning.trial_status import FateKeeper
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Sweep:
         return cls(**{**json.loads((directory / _RECORD).read_text(encoding="utf-8")), "directory": directory})
 
 
-def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
+def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
     """The place of a new sweep; with ``tuning.resume``, the latest unfinished one of the same configuration.
 
     Raises:
@@ -139,7 +139,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: Home) -> Sweep:
             )
         return unfinished[-1]
     if unfinished:
-        say(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true would go on with it")
+        log_line(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true would go on with it")
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     return Sweep(root / f"{stem}-{stamp}", identity)
 
@@ -220,7 +220,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
 
     trainable = tune.with_resources(texthash_trial, resources)
     if tune.Tuner.can_restore(str(sweep.directory)):
-        say(f"tune: going on with {sweep.directory.name}")
+        log_line(f"tune: going on with {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
     space = free_space(config)
     starting = starting_point(config.method, space)
@@ -267,7 +267,7 @@ def _records(grid: ResultGrid, setting: TrialSetting) -> list[TrialRecord]:
     records = []
     for result in (grid[number] for number in range(len(grid))):
         last = result.metrics or {}
-        fate, counts = fate_of(last, _last_line(result.error) if result.error else None)
+        fate, counts = outcome_of(last, _last_line(result.error) if result.error else None)
         figure = last.get(METRIC) if counts else None
         records.append(
             TrialRecord(last.get("trial_id", "?"), dict(result.config or {}), figure, int(last.get("epoch", 0)), fate)
@@ -289,7 +289,7 @@ def _identity(config: Config, corpus: PreparedCorpus) -> str:
         "fixed": sorted(config.method.params),
         "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
         "tuning": config.tuning.model_dump(mode="json", exclude={"concurrent", "cpus_per_trial", "seeds", "resume"}),
-        "judged_by": [config.evaluation.k, config.evaluation.choose_by],
+        "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -171,7 +171,7 @@ class _TuneCheckpointer(LocalCheckpointer):
             tune.report(told)
 
 
-def fate_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:
+def outcome_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:
     """What became of a trial, from its last report, in words; and whether its figure counts."""
     if error is not None:
         return f"failed: {error}", False

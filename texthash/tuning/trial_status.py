@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
 
-from texthash.progress import say
-from texthash.tuning.trial import METRIC, TrialSetting, fate_of
+from texthash.progress import log_line
+from texthash.tuning.trial import METRIC, TrialSetting, outcome_of
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -33,11 +33,11 @@ class FateKeeper(Callback):
 
     def _end(self, trials: list[Trial], trial: Trial, error: str | None) -> None:
         last = trial.last_result or {}
-        fate, counts = fate_of(last, error)
+        fate, counts = outcome_of(last, error)
         run = self.setting.run(trial.trial_id, trial.config)
         run.tags({"fate": fate})
         run.end("FINISHED" if counts else "FAILED", None if counts else fate)
         number = 1 + sum(other.is_finished() for other in trials if other is not trial)
         figure = f"{self.setting.study.validation} {last[METRIC]:.4f}, " if counts else ""
         values = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.config.items())
-        say(f"tune: trial {number}/{self.trials} {figure}{fate} ({values})")
+        log_line(f"tune: trial {number}/{self.trials} {figure}{fate} ({values})")

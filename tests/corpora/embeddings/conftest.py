@@ -11,7 +11,7 @@ import pytest
 from texthash.config import CorpusConfig
 from texthash.corpora.preparation.steps import prepare_locally
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def save_encoder(folder: Path, width: int, seed: int) -> Path:
@@ -62,6 +62,6 @@ def corpus_of(small_config: CorpusConfig, tmp_path: Path) -> Callable[[int], Pre
 
     def prepared(documents: int) -> PreparedCorpus:
         config = small_config.model_copy(update={"limit": documents})
-        return PreparedCorpus.open(prepare_locally(config, Home(tmp_path / f"home-{next(number)}")))
+        return PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / f"home-{next(number)}")))
 
     return prepared

@@ -134,7 +134,7 @@ def test_the_encoder_is_no_part_of_the_edition() -> None:
 class OfSentences(HashMethod):
     """A linear layer over sentence vectors."""
 
-    card = Card("of_sentences", "a sketch", "-", None, (), "-", needs=frozenset({"dense"}))
+    card = Card("of_sentences", "a sketch", "-", None, (), "-", inputs_needed=frozenset({"dense"}))
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits)

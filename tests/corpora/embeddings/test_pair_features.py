@@ -15,7 +15,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
 from texthash.corpora.prepared.embeddings.encoder import open_encoder
 from texthash.corpora.prepared.inputs import Inputs
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: P
     rows = [{"text": f"the data of frame {n}", "queries": [f"index a {n}", "array"][: n % 3]} for n in range(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = CorpusConfig(name="asked", path=str(path), edition=Edition(), shards=2)
-    corpus = PreparedCorpus.open(prepare_locally(config, Home(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
     encoder = ensure_features(corpus, str(tiny_encoder))
     queries = corpus.train.queries
     texts = [text for table in queries.documents() for text in table["text"].to_pylist()]

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from texthash.evaluation.protocol import Protocol
+from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.experiments.grid.folder import CellRecord, StudyFolder
 from texthash.experiments.grid.plan import parse_plan
 from texthash.experiments.grid.report import report_study
 from texthash.hamming.codes import pack
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 WIDTHS, SEEDS = (16, 32, 64, 128), range(5)
 ROWS = {f"row{number:02d}": {"method": "lsh"} for number in range(10)}
@@ -33,7 +33,7 @@ class Noisy:
 
 @pytest.fixture(scope="module")
 def folder(small_corpus, tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("many"), str(small_corpus.path.parents[2]))
+    home = StateDir(tmp_path_factory.mktemp("many"), str(small_corpus.path.parents[2]))
     plan = parse_plan(
         {
             "name": "many",
@@ -48,7 +48,7 @@ def folder(small_corpus, tmp_path_factory):
     )
     found = StudyFolder.claim(plan, home)
     found.keep_relevance(small_corpus)
-    protocol = Protocol(small_corpus, plan.corpora[0].evaluation)
+    protocol = EvaluationProtocol(small_corpus, plan.corpora[0].evaluation)
     for number, cell in enumerate(plan.cells):
         codes = Noisy(cell.bits, 1.0 + 0.25 * list(ROWS).index(cell.row), number)
         protocol.evaluate_validation(codes).save(found.place(cell) / "validation")

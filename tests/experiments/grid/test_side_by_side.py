@@ -9,7 +9,7 @@ from texthash.experiments.grid.folder import StudyFolder
 from texthash.experiments.grid.on_ray import side_by_side
 from texthash.experiments.grid.plan import parse_plan
 from texthash.experiments.grid.run import run_study, status
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 pytestmark = pytest.mark.ray
 
@@ -22,7 +22,7 @@ def test_cells_run_side_by_side_and_a_failed_one_is_told(ray_cluster, small_conf
         "methods": {"lsh": {"seeds": [0, 1]}, "broken": {"method": "pcah", "bits": [512]}},
     }
     plan = parse_plan({**values, "corpora": [{"corpus": corpus}]}, tmp_path, "the file")
-    home, alone = Home(tmp_path / "ray"), Home(tmp_path / "alone")
+    home, alone = StateDir(tmp_path / "ray"), StateDir(tmp_path / "alone")
     for place, spread in ((home, {"spread": side_by_side}), (alone, {})):
         with pytest.raises(TexthashError, match=r"1 of 4 cells .*broken 512 seed 0 .*512 principal components"):
             run_study(plan, place, **spread)

@@ -19,7 +19,7 @@ from texthash.experiments.grid.report import report_study
 from texthash.experiments.grid.rescore import rescore
 from texthash.experiments.grid.run import forecast, run_study, status
 from texthash.io.atomic import read_json, write_json
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def _plan(corpora, **changes):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return Home(tmp_path_factory.mktemp("home"))
+    return StateDir(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_all_cells_are_done_once_and_nested_in_one_run(done, corpora, home, monk
     figures = nested[0].data.metrics | nested[-1].data.metrics
     assert {"val/p_at_20", "test/p_at_20", "cost/documents_per_second"} <= set(figures)
 
-    monkeypatch.setattr(cells_of_studies.Study, "train", None)
+    monkeypatch.setattr(cells_of_studies.Experiment, "train", None)
     again = run_study(done.folder.plan, home)
     assert (again.done, again.skipped, again.run.run_id) == (0, 10, done.run.run_id)
     assert forecast(done.folder.plan, home)["to_do"] == []
@@ -155,7 +155,7 @@ def test_the_page_stands_alone_and_tells_all(done, home):
 
 
 def test_a_failed_cell_leaves_the_others_and_is_tried_again(corpora, tmp_path, monkeypatch):
-    home, train = Home(tmp_path), cells_of_studies.Study.train
+    home, train = StateDir(tmp_path), cells_of_studies.Experiment.train
     plan = _plan(corpora[:1], name="failing", methods={"lsh": {}}, references=[])
 
     def broken(study, seed, **more):
@@ -164,7 +164,7 @@ def test_a_failed_cell_leaves_the_others_and_is_tried_again(corpora, tmp_path, m
         return train(study, seed, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cells_of_studies.Study, "train", broken)
+        patch.setattr(cells_of_studies.Experiment, "train", broken)
         with pytest.raises(TexthashError, match=r"1 of 2 cells .* failed; .*lsh 8 seed 0.*the lamp went out"):
             run_study(plan, home)
     folder = StudyFolder.open(home, "failing")
@@ -178,12 +178,12 @@ def test_a_failed_cell_leaves_the_others_and_is_tried_again(corpora, tmp_path, m
 
 
 def test_test_can_be_opened_later_without_training(corpora, tmp_path, monkeypatch):
-    home = Home(tmp_path)
+    home = StateDir(tmp_path)
     settings = {"name": "later", "methods": {"lsh": {}}, "seeds": [0]}
     closed = run_study(_plan(corpora[:1], **settings), home)
     cell = closed.folder.plan.cells[-1]
     assert not (closed.folder.place(cell) / "test").exists()
-    monkeypatch.setattr(cells_of_studies.Study, "train", None)
+    monkeypatch.setattr(cells_of_studies.Experiment, "train", None)
     opened = run_study(_plan(corpora[:1], test=True, **settings), home)
     assert opened.done == 2
     assert (closed.folder.place(cell) / "test").is_dir()
@@ -194,18 +194,18 @@ def test_a_corpus_without_labels_is_refused(small_documents, tmp_path):
     rows.write_text("".join(json.dumps({"text": document.text}) + "\n" for document in small_documents[:60]))
     plan = _plan([{"corpus": {"name": "bare", "path": str(rows)}}], name="bare")
     with pytest.raises(UsageError, match="no document of bare-random60 has a label"):
-        run_study(plan, Home(tmp_path / "home"))
+        run_study(plan, StateDir(tmp_path / "home"))
 
 
 def test_unknown_and_damaged_studies_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"there is no study 'none' .*there: none"):
-        StudyFolder.open(Home(tmp_path), "none")
+        StudyFolder.open(StateDir(tmp_path), "none")
     place = tmp_path / "runs" / "studies" / "broken"
     place.mkdir(parents=True)
     for text in ("{", "{}"):
         (place / "study.json").write_text(text)
         with pytest.raises(TexthashError, match=r"study\.json is damaged"):
-            StudyFolder.open(Home(tmp_path), "broken")
+            StudyFolder.open(StateDir(tmp_path), "broken")
 
 
 def test_two_models_are_compared_by_configuration_figures_and_queries(done, home):

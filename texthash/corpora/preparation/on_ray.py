@@ -16,13 +16,13 @@ import pyarrow as pa
 from texthash.config import CorpusConfig
 from texthash.corpora.preparation.steps import run
 from texthash.errors import TexthashError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 _BLOCKS_A_WORKER = 8
 _MOST_TASKS = 16
 
 
-def prepare(config: CorpusConfig, home: Home, workers: int | None = None) -> Path:
+def prepare(config: CorpusConfig, home: StateDir, workers: int | None = None) -> Path:
     """Prepare a corpus on the running Ray cluster and return its directory; one that is prepared already is reused.
 
     ``home`` has to be on storage that all nodes share.

@@ -52,8 +52,8 @@ def canonical(record: CorpusRecord) -> dict[str, Any]:
 def explain(manifest: Manifest, record: CorpusRecord) -> list[str]:
     """How the counts of an edition follow from the canonical ones; the record has to state these."""
     whole = record.documents or 0
-    outside = {reason: count for reason, count in manifest.dropped.items() if reason in record.outside}
-    left_out = {reason: count for reason, count in manifest.dropped.items() if reason not in record.outside}
+    outside = {reason: count for reason, count in manifest.dropped.items() if reason in record.excluded_reasons}
+    left_out = {reason: count for reason, count in manifest.dropped.items() if reason not in record.excluded_reasons}
     kept = sum(manifest.documents.values())
     counted = kept + sum(left_out.values())
     found = []

@@ -47,8 +47,8 @@ from texthash.io.atomic import (
     write_text,
 )
 from texthash.io.ragged import from_arrow, indptr_of
-from texthash.paths import Home, place
-from texthash.progress import say, track, warn
+from texthash.paths import StateDir, as_path
+from texthash.progress import log_line, track, warn
 
 # Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
 _GROUP, GROUPS = 8, 512
@@ -58,7 +58,7 @@ Spread = Callable[[Callable[..., Any], list[dict[str, Any]]], Iterable[Any]]
 """Calls a function with each of some keyword arguments, anywhere in any order, and gives what it returns."""
 
 
-def prepare_locally(config: CorpusConfig, home: Home) -> Path:
+def prepare_locally(config: CorpusConfig, home: StateDir) -> Path:
     """Prepare a corpus in this process and return its directory; one that is prepared already is reused.
 
     Raises:
@@ -67,7 +67,7 @@ def prepare_locally(config: CorpusConfig, home: Home) -> Path:
     return run(config, home, lambda function, tasks: (function(**task) for task in tasks))
 
 
-def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
+def run(config: CorpusConfig, home: StateDir, spread: Spread) -> Path:
     """The order of the steps; ``spread`` says who does them. What an earlier run finished is not done again."""
     config = resolve(config)
     home.make()
@@ -76,7 +76,7 @@ def run(config: CorpusConfig, home: Home, spread: Spread) -> Path:
     with _explained(target), exclusive(target.with_name(f".{target.name}.lock")):
         if is_published(target, MANIFEST):
             source.check_unchanged(_reusable(target, config))
-            say(f"{target} is prepared already")
+            log_line(f"{target} is prepared already")
             return target
         staging = Staging(target.with_name(f".{target.name}.{config_hash(config)[:16]}"), config)
         files = source.files()
@@ -116,7 +116,7 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
     is never taken for the whole."""
     changes: dict[str, object] = {}
     if config.path is not None:
-        changes["path"] = str(place(config.path))
+        changes["path"] = str(as_path(config.path))
     if config.limit is not None and not config.edition.name.endswith(f"-first{config.limit}"):
         name = f"{config.edition.name}-first{config.limit}"
         changes["edition"] = {"name": name}
@@ -166,7 +166,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
         warn(warning)
     kept = ", ".join(f"{split} {count:,}" for split, count in manifest.documents.items())
     left = "".join(f"; left out {count:,} ({reason})" for reason, count in manifest.dropped.items())
-    say(f"prepared {config.name}/{config.edition.name}: {kept}; {len(vocabulary):,} words{left}")
+    log_line(f"prepared {config.name}/{config.edition.name}: {kept}; {len(vocabulary):,} words{left}")
     return target
 
 

@@ -18,7 +18,7 @@ from texthash.corpora.prepared.pairs import Sides
 from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
-from texthash.io.ragged import indptr_of, places
+from texthash.io.ragged import indptr_of, take_rows
 
 # A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
 SMALLEST_BATCH = 16
@@ -178,18 +178,18 @@ def _take(
     split: Split, rows: NDArray[np.int64], inputs: Inputs, nearest: tuple[NDArray, NDArray] | None = None
 ) -> Batch:
     indptr, indices, counts = split.counts
-    part, entries = places(indptr, rows)
+    part, entries = take_rows(indptr, rows)
     batch = _bag(rows, part, indices[entries], counts[entries], inputs.weighting, split.vocabulary)
     if "tokens" in inputs.needs:
         token_indptr, tokens = split.tokens
-        token_part, token_places = places(token_indptr, rows)
+        token_part, token_places = take_rows(token_indptr, rows)
         padded, mask = _padded(token_part, tokens[token_places], inputs.max_length)
         batch = replace(batch, tokens=padded, mask=mask)
     if "dense" in inputs.needs and inputs.encoder:
         batch = replace(batch, dense=torch.from_numpy(split.dense(inputs.encoder)[rows]))
     if "labels" in inputs.needs:
         label_indptr, label_ids = split.label_ids
-        label_part, label_places = places(label_indptr, rows)
+        label_part, label_places = take_rows(label_indptr, rows)
         lengths = np.diff(label_part)
         hot = torch.zeros(len(rows), len(split.label_names))
         documents = np.repeat(np.arange(len(rows)), lengths)

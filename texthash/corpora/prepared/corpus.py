@@ -23,7 +23,7 @@ from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 from texthash.io.atomic import is_local, read_parquet
-from texthash.paths import node_cache, place
+from texthash.paths import as_path, node_cache
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.pairs import Queries
@@ -267,7 +267,7 @@ class PreparedCorpus:
         Raises:
             CorpusError: if it is not one, is of another schema version or does not fit its manifest.
         """
-        directory = place(path)
+        directory = as_path(path)
         corpus = cls(directory, Manifest.read(directory))
         if corpus.vocabulary.hash != corpus.manifest.vocabulary_hash:
             raise CorpusError(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import Split
-from texthash.io.ragged import indptr_of, places
+from texthash.io.ragged import indptr_of, take_rows
 
 MOST = 1_000
 """Documents that are halved, drawn at random where there are more."""
@@ -55,7 +55,7 @@ class Half(Split):
     def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Those of the whole documents."""
         indptr, indices = self.whole.label_ids
-        part, entries = places(indptr, self.rows)
+        part, entries = take_rows(indptr, self.rows)
         return part, indices[entries]
 
     @cached_property

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.io.ragged import indptr_of, places
+from texthash.io.ragged import indptr_of, take_rows
 
 
 class PartlyLabelled(Split):
@@ -33,7 +33,7 @@ class PartlyLabelled(Split):
         """``indptr`` [N + 1] and label numbers, sorted within a document; none of a document that is not labelled."""
         indptr, indices = super().label_ids
         kept = np.random.default_rng(self._seed).random(len(self)) < self._share
-        _, entries = places(indptr, np.flatnonzero(kept))
+        _, entries = take_rows(indptr, np.flatnonzero(kept))
         return indptr_of(np.where(kept, np.diff(indptr), 0)), np.asarray(indices)[entries]
 
     def __getstate__(self) -> dict[str, object]:

@@ -19,7 +19,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.csr_cache import make_once
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_parquet, readable
-from texthash.io.ragged import from_arrow, indptr_of, places
+from texthash.io.ragged import from_arrow, indptr_of, take_rows
 
 COLUMNS = ("queries", "query_tokens", "negatives")
 _DIGEST = 16  # bytes: two questions that differ never meet in it
@@ -85,7 +85,7 @@ class Queries(Split):
     def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Those of the document of each question."""
         indptr, indices = self.answers.label_ids
-        part, entries = places(indptr, self.documents_of_rows)
+        part, entries = take_rows(indptr, self.documents_of_rows)
         return part, indices[entries]
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:

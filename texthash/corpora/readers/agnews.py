@@ -12,7 +12,7 @@ from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord, Download
 from texthash.corpora.readers import zhang
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 record = CorpusRecord(
     name="agnews",
@@ -47,11 +47,11 @@ TABLE = zhang.Table(
 )
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The first form that is at hand; empty if none is."""
     return zhang.files(record, TABLE, config, home)
 
 
-def parts(config: CorpusConfig, home: Home) -> list[zhang.Part]:
+def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
     """Train, then test; see :func:`zhang.parts`."""
     return zhang.parts(record, TABLE, config, home)

@@ -14,7 +14,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import pairing, tables, text_files
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 SUFFIXES = tables.TAB_SUFFIXES
 _WIKIQA = ("questionid", "question", "documentid", "documenttitle", "sentenceid", "sentence", "label")
@@ -22,12 +22,12 @@ _LABELS = ("0", "1")
 _PLAIN = ("question", "answer", "label")
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The tables of ``config.path``, sorted by name."""
     return pairing.files_with(config, SUFFIXES)
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """Each sentence as one document with the questions that it answers, as :func:`pairing.documents` merges them.
 
     Raises:
@@ -42,7 +42,7 @@ def is_answers(path: Path) -> bool:
     return _header(first) in (_WIKIQA, _PLAIN) or (len(first) == len(_PLAIN) and first[-1].strip() in _LABELS)
 
 
-def notes(config: CorpusConfig, home: Home) -> list[str]:
+def notes(config: CorpusConfig, home: StateDir) -> list[str]:
     """Say which files of the folder are left out."""
     return pairing.left_out(config, SUFFIXES)
 

@@ -15,19 +15,19 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document
 from texthash.corpora.readers import pairing, tables
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 SUFFIXES = (*tables.JSON_SUFFIXES, *tables.JSONL_SUFFIXES)
 _FORM = 'a question looks like {"question": "...", "positive_ctxs": [{"title": "...", "text": "..."}], ...}.'
 _NEGATIVES = ("hard_negative_ctxs", "negative_ctxs")
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The JSON files of ``config.path``, sorted by name."""
     return pairing.files_with(config, SUFFIXES)
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """Each passage as one document with the questions that it answers, as :func:`pairing.documents` merges them.
 
     The name of a file says its split: ``train``, ``dev`` or ``valid``, ``test``. Negatives are the hard ones first.
@@ -47,7 +47,7 @@ def is_dpr(path: Path) -> bool:
     return "positive_ctxs" in first or ("question" in first and "text" not in first)
 
 
-def notes(config: CorpusConfig, home: Home) -> list[str]:
+def notes(config: CorpusConfig, home: StateDir) -> list[str]:
     """Say which files of the folder are left out."""
     return pairing.left_out(config, SUFFIXES)
 

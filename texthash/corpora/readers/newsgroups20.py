@@ -18,7 +18,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ARCHIVE = "20news-bydate.tar.gz"
 COUNTS = {"train": 11_314, "test": 7_532}
@@ -45,12 +45,12 @@ record = CorpusRecord(
 _FOLDERS = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The archive, or the files of canonical rows, where they are at hand; else nothing."""
     return find_files("20newsgroups", (ARCHIVE,), config, home)
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """All messages, train before test, by group and number.
 
     ``config.edition.strip`` removes headers, footers and quotes as scikit-learn does.

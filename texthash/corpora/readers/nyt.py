@@ -25,7 +25,7 @@ from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows, tables, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 SPLIT = ("meta.txt", "train.csv", "val.csv", "test.csv")
 WHOLE = ("dataset.txt", "labels.txt")
@@ -54,26 +54,26 @@ record = CorpusRecord(
     survey="11,527 documents, 26 labels, single-label",
     splits=SPLIT_COUNTS,
     label_sets=("fine", "coarse"),
-    outside=(COARSE_ONLY,),
+    excluded_reasons=(COARSE_ONLY,),
     terms="The articles are The New York Times Company's: no program fetches them.",
-    obtain=f"the authors of DHIM keep {', '.join(SPLIT)} under data/nyt of https://github.com/J-zin/DHIM, those of "
+    how_to_get=f"the authors of DHIM keep {', '.join(SPLIT)} under data/nyt of https://github.com/J-zin/DHIM, those of "
     f"WeSHClass {' and '.join(WHOLE)} under nyt of https://github.com/yumeng5/WeSHClass; whether you may use the "
     "articles is between you and The New York Times Company. Keep them in a folder named nyt.",
 )
 _AGAIN = "fetch the file again, as its authors publish it."
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The first form that is at hand; empty if none is."""
     return find_files("nyt", [SPLIT, WHOLE], config, home)
 
 
-def label_parents(config: CorpusConfig, home: Home) -> dict[str, str]:
+def label_parents(config: CorpusConfig, home: StateDir) -> dict[str, str]:
     """The coarse topic above each fine one; the coarse ones have none."""
     return PARENTS if _fine(config) else {}
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """All articles in the order of the files.
 
     Raises:

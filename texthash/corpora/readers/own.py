@@ -14,7 +14,7 @@ from texthash.corpora.readers import rows, tables, text_files
 from texthash.corpora.readers.folders import Folder, walk
 from texthash.errors import CorpusError
 from texthash.io.atomic import side_by_side
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ReadTable = Callable[[rows.Table, text_files.Span | None], Iterator[Document]]
 
@@ -24,7 +24,7 @@ _FILE_COST = 4096
 _BESIDE_TABLES = "tables lie beside them, which alone are read"
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """Return the files of ``config.path``, sorted by name: its tables if it has any, else all its files that are not
     hidden.
 
@@ -34,12 +34,12 @@ def files(config: CorpusConfig, home: Home) -> list[Path]:
     return _found(config).files
 
 
-def notes(config: CorpusConfig, home: Home) -> list[str]:
+def notes(config: CorpusConfig, home: StateDir) -> list[str]:
     """Say what is left out of a folder, how many and which."""
     return _found(config).notes()
 
 
-def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Document]]]:
+def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
     """Return pieces of all files, in order: ranges of JSONL, row groups of Parquet, whole files of other tables, and
     some files of text together.
 

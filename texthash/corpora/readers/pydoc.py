@@ -29,7 +29,7 @@ from texthash.corpora.readers.installed import (
     uncollected,
 )
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.progress import track
 
 MIN_WORDS = 15
@@ -47,12 +47,12 @@ record = CorpusRecord(
 )
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """None: installed packages are not files to keep."""
     return []
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """All documents, by package, file and place in the file."""
     return documents_in(package_folders())
 

@@ -30,7 +30,7 @@ from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rcv1_topics, rows, text_files
 from texthash.corpora.readers.rcv1_topics import TOP, TOPICS, TREE, Topics
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 TEXTS = ("train", "test_pt0", "test_pt1", "test_pt2", "test_pt3")
 TOKENS, VECTORS = (tuple(f"lyrl2004_{kind}_{text}.dat" for text in TEXTS) for kind in ("tokens", "vectors"))
@@ -62,7 +62,7 @@ record = CorpusRecord(
     ),
     terms="Derived from stories that Reuters gives out for research; public because the text cannot be reconstructed "
     "from these files.",
-    obtain="the text of the stories is given out by NIST to organisations that sign its agreement "
+    how_to_get="the text of the stories is given out by NIST to organisations that sign its agreement "
     "(https://trec.nist.gov/data/reuters/reuters.html); the words and topics that are read here are public.",
 )
 _VECTOR = re.compile(r"(\d{1,9})((?:\s+\d+:[-+.\deE]+)*)\s*")
@@ -72,12 +72,12 @@ _AGAIN = "fetch the file again, as it is published."
 Part = partial[Iterator[Document]]
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """Texts, topics and the tree, if any; empty if no form is at hand."""
     return find_files("rcv1", _FORMS, config, home)
 
 
-def parts(config: CorpusConfig, home: Home) -> list[Part]:
+def parts(config: CorpusConfig, home: StateDir) -> list[Part]:
     """The file of training stories, then those of test stories; of canonical rows, each file.
 
     Raises:
@@ -94,7 +94,7 @@ def parts(config: CorpusConfig, home: Home) -> list[Part]:
     return [partial(_documents, path, qrels, wanted) for path in texts]
 
 
-def label_parents(config: CorpusConfig, home: Home) -> dict[str, str]:
+def label_parents(config: CorpusConfig, home: StateDir) -> dict[str, str]:
     """The topic above each: as the tree's file has it where it is at hand, else as the codes of topics say."""
     if config.edition.label_set == "top4":
         return {}

@@ -27,7 +27,7 @@ from texthash.corpora.readers import rows, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 ARCHIVE = "reuters21578.tar.gz"
 NLTK_FOLDER, NLTK_ZIP = "cats.txt", "reuters.zip"
@@ -64,13 +64,13 @@ record = CorpusRecord(
             checksum="sha256:3bae43c9b14e387f76a61b6d82bf98a4fb5d3ef99ef7e7075ff2ccbcf59f9d30",  # as in scikit-learn
         ),
     ),
-    outside=(OUTSIDE, WITHOUT_TOPIC),
+    excluded_reasons=(OUTSIDE, WITHOUT_TOPIC),
     terms="For research purposes only. Who publishes results acknowledges the use of 'Reuters-21578, Distribution 1.0' "
     "and says where it is to be had.",
 )
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """What is at hand, in the order above; of NLTK's folder all texts."""
     found = find_files("reuters", [tuple(ARTICLES), (ARCHIVE,), (NLTK_FOLDER,), (NLTK_ZIP,)], config, home)
     if found and found[0].name == NLTK_FOLDER:
@@ -78,7 +78,7 @@ def files(config: CorpusConfig, home: Home) -> list[Path]:
     return found
 
 
-def parts(config: CorpusConfig, home: Home) -> list[Callable[[], Iterator[Document]]]:
+def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
     """One for each SGML file; the other forms are read in one piece.
 
     Raises:

@@ -24,7 +24,7 @@ from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows, tables, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 COMPETITION = ("TrainingData.txt", "TrainCategoryMatrix.csv", "TestData.txt", "TestTruth.csv")
 ARFF = [
@@ -48,20 +48,20 @@ record = CorpusRecord(
     "Systems, IEEE Aerospace Conference 2005",
     survey="28,596 documents, 22 labels, multi-label",
     splits=COUNTS,
-    obtain=f"{', '.join(COMPETITION)} are on NASA's DASHlink, https://c3.nasa.gov/dashlink/resources/138/ (catalogue: "
+    how_to_get=f"{', '.join(COMPETITION)} are on NASA's DASHlink, https://c3.nasa.gov/dashlink/resources/138/ (catalogue: "
     "https://catalog.data.gov/dataset/siam-2007-text-mining-competition-dataset).",
 )
 _ATTRIBUTE = re.compile(r"""@attribute\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(\S+))\s+\S""", re.IGNORECASE)
 _AGAIN = "fetch the file again."
 
 
-def files(config: CorpusConfig, home: Home) -> list[Path]:
+def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """The first form that is at hand; empty if none is."""
     found = find_files("tmc", [COMPETITION, *ARFF], config, home)
     return found[:1] if found and found[0].name.endswith(".jsonl.gz") else found
 
 
-def read(config: CorpusConfig, home: Home) -> Iterator[Document]:
+def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """All reports, train before test.
 
     Raises:

@@ -29,7 +29,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.find_files import find_files, missing
 from texthash.corpora.readers import rows, tables, text_files
 from texthash.errors import CorpusError
-from texthash.paths import Home
+from texthash.paths import StateDir
 
 _SPLITS = ("train", "test")
 _ARCHIVES = (".tar.gz", ".tgz")
@@ -63,14 +63,14 @@ class Table:
     line_breaks: bool = False
 
 
-def files(record: CorpusRecord, table: Table, config: CorpusConfig, home: Home) -> list[Path]:
+def files(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Path]:
     """The first form that is at hand; empty if none is."""
     folder = tuple(f"{table.folder}/{split}.csv" for split in _SPLITS)
     archives = [(f"{table.folder}{suffix}",) for suffix in _ARCHIVES]
     return find_files(record.name, [folder, *archives, table.parquet], config, home)
 
 
-def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: Home) -> list[Part]:
+def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Part]:
     """Train, then test; of canonical rows, each file.
 
     Raises:

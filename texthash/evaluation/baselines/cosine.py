@@ -12,7 +12,7 @@ from texthash.config import Weighting
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import UsageError
 from texthash.evaluation.metrics import mean
-from texthash.evaluation.relevance import Collection, collection
+from texthash.evaluation.relevance import JudgedQueries, judged_queries
 from texthash.evaluation.scoring import Relevance
 from texthash.progress import track
 
@@ -40,7 +40,7 @@ def float_cosine(
     expected value over all their orders, which no permutation of the database changes.
 
     Args:
-        corpus: Queries and database are those of :func:`texthash.evaluation.relevance.collection`.
+        corpus: Queries and database are those of :func:`texthash.evaluation.relevance.judged_queries`.
         k: Cut; the denominator of P@k stays k.
         split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
         vectors: A weighting of words such as ``tfidf`` or ``bm25``, or the name of a sentence encoder whose vectors are
@@ -49,11 +49,11 @@ def float_cosine(
     Returns:
         P@k, in a pair corpus recall@k; NaN for a query without a relevant document in the database.
     """
-    return cosine_figures(collection(corpus, split), k, vectors)
+    return cosine_figures(judged_queries(corpus, split), k, vectors)
 
 
 def cosine_figures(
-    asked: Collection, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
+    asked: JudgedQueries, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
     """Return what :func:`float_cosine` does, of the queries ``rows`` of a collection (None: of all)."""
     if k < 1:
@@ -74,7 +74,7 @@ def cosine_figures(
     return np.concatenate(values)
 
 
-def _vectors(asked: Collection, name: str) -> tuple[Any, Any]:
+def _vectors(asked: JudgedQueries, name: str) -> tuple[Any, Any]:
     """Unit vectors of the queries [Q, V], and of the database, transposed [V, N]; sparse where they are of words."""
     if name in get_args(Weighting):
         weighting = cast("Weighting", name)

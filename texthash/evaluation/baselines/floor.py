@@ -22,10 +22,10 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.evaluation.baselines.cosine import cosine_figures
 from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
 from texthash.evaluation.metrics import mean
-from texthash.evaluation.relevance import Collection, Encode, collection
+from texthash.evaluation.relevance import Encode, JudgedQueries, judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import SHORT, Relevance, by_query
-from texthash.io.ragged import places
+from texthash.io.ragged import take_rows
 from texthash.methods.itq import ITQ
 from texthash.methods.registry import build
 from texthash.models.encoding import encode_split
@@ -57,7 +57,7 @@ class _Sample(Split):
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
         """``indptr`` [N + 1], sorted word numbers and their counts [words]."""
         indptr, words, counts = super().counts
-        part, entries = places(indptr, self._rows)
+        part, entries = take_rows(indptr, self._rows)
         return part, words[entries], counts[entries]
 
 
@@ -69,7 +69,7 @@ def beside_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher)
         corpus: The corpus of both.
         hasher: Gives the width, and the input that ITQ is to have.
     """
-    asked = collection(corpus, "validation")
+    asked = judged_queries(corpus, "validation")
     rows = _drawn(len(evaluation.per_query), QUERIES)
     found = floor(corpus, asked, rows, evaluation.k, hasher)
     own = mean(evaluation.per_query[rows])
@@ -91,7 +91,7 @@ def beside_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher)
 
 
 def floor(
-    corpus: PreparedCorpus, asked: Collection, rows: NDArray[np.int64], k: int, hasher: Hasher
+    corpus: PreparedCorpus, asked: JudgedQueries, rows: NDArray[np.int64], k: int, hasher: Hasher
 ) -> dict[str, float]:
     """Return the main figure of methods without learning by name, in the order in which they are shown.
 
@@ -154,7 +154,7 @@ def _figure(
     *,
     relevance: Relevance,
     k: int,
-    asked: Collection,
+    asked: JudgedQueries,
 ) -> float:
     config, threads = EvaluationConfig(k=k, curve=(1,)), torch.get_num_threads()
     values = by_query(query_codes, database_codes, relevance, config, threads, asked.measure)
@@ -163,7 +163,7 @@ def _figure(
 
 def _relevance(whole: Relevance, rows: NDArray[np.int64]) -> Relevance:
     indptr, indices = whole.queries
-    part, entries = places(indptr, rows)
+    part, entries = take_rows(indptr, rows)
     return Relevance((part, np.asarray(indices)[entries]), whole.database)
 
 

@@ -13,18 +13,18 @@ import torch
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.baselines.cosine import TFIDF, float_cosine
-from texthash.evaluation.protocol import Encoder, Protocol
+from texthash.evaluation.protocol import Encoder, EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.experiments.cross_corpus import evaluate_elsewhere
-from texthash.experiments.experiment import Study
+from texthash.experiments.experiment import Experiment
 from texthash.experiments.grid.folder import CellRecord, StudyFolder, corpus_key
 from texthash.experiments.grid.plan import Cell
 from texthash.experiments.trained_models import TrainedModel
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
 from texthash.io.atomic import read_json, write_json
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _QUERIES, _K = 256, 100
 _USED_WITHOUT_TRAINING = ("corpus.", "evaluation.", "tracking.")
 
 
-def run_cell(cell: Cell, folder: StudyFolder, home: Home, parent: Run) -> CellRecord:
+def run_cell(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run) -> CellRecord:
     """Do what is not done yet of a cell, and keep it.
 
     A model that is trained is not trained again, an evaluation that is there is kept: what was interrupted goes on, and
@@ -73,7 +73,7 @@ def experiment(folder: StudyFolder) -> str:
     return f"texthash-study-{folder.name}"
 
 
-def open_corpus(name: str, edition: str, home: Home) -> PreparedCorpus:
+def open_corpus(name: str, edition: str, home: StateDir) -> PreparedCorpus:
     """A prepared corpus of the state directory."""
     return PreparedCorpus.open(home.corpus(name, edition))
 
@@ -81,13 +81,13 @@ def open_corpus(name: str, edition: str, home: Home) -> PreparedCorpus:
 # -- a trained model --------------------------------------------------------------------------------------------------
 
 
-def _model(cell: Cell, folder: StudyFolder, home: Home, parent: Run, corpus: PreparedCorpus) -> CellRecord:
+def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus: PreparedCorpus) -> CellRecord:
     from texthash.models.hasher import Hasher
 
     place = folder.place(cell)
     tracking = cell.config.tracking
     named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment(folder)})
-    study = Study(named, home, corpus)
+    study = Experiment(named, home, corpus)
     model = _trained(place)
     if model is None:
         model = study.train(cell.config.training.seed, parent=parent)
@@ -130,7 +130,7 @@ def _copy(source: Path, target: Path) -> None:
         partial.rename(target)
 
 
-def _across(cell: Cell, folder: StudyFolder, home: Home, model: TrainedModel) -> dict[str, float]:
+def _across(cell: Cell, folder: StudyFolder, home: StateDir, model: TrainedModel) -> dict[str, float]:
     """Evaluate a model on the other corpora; gives the share of documents of each without a known word."""
     unknown = {}
     for config in folder.plan.corpora:
@@ -156,7 +156,7 @@ def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) 
     started = time.monotonic()
     codes = PosthocCodes(corpus, encoder, cell.how, cell.bits)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
-    protocol = Protocol(corpus, cell.config.evaluation)
+    protocol = EvaluationProtocol(corpus, cell.config.evaluation)
     places = {split: folder.place(cell) / split for split in folder.plan.splits}
     evaluate_on(protocol, codes, places, cell.id)
     opened = open_encoder(encoder)
@@ -175,7 +175,7 @@ def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) 
 
 
 def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
-    protocol = Protocol(corpus, cell.config.evaluation)
+    protocol = EvaluationProtocol(corpus, cell.config.evaluation)
     run.dataset(corpus, folder.plan.splits)
     before = folder.record(cell)
     figures = dict(before.figures) if before else {}
@@ -193,19 +193,19 @@ def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus
     return CellRecord(run=run.run_id, commit=commit(), bytes_per_document=size, figures=figures)
 
 
-def evaluate_on(protocol: Protocol, codes: Encoder, places: dict[str, Path], study: str) -> None:
+def evaluate_on(protocol: EvaluationProtocol, codes: Encoder, places: dict[str, Path], study: str) -> None:
     """Evaluate codes on each split and keep what was found, unless it is there."""
     for split, where in places.items():
         if where.is_dir():
             continue
         if split == "test":
-            found = protocol.release_test(codes, study)
+            found = protocol.evaluate_test_once(codes, study)
         else:
             found = protocol.evaluate_validation(codes)
         where.parent.mkdir(parents=True, exist_ok=True)
         found.save(where)
         named = f"{corpus_key(protocol.corpus)}: {split} {found.main} {found.metrics[found.main]:.4f}"
-        say(f"evaluate {study} on {named}")
+        log_line(f"evaluate {study} on {named}")
 
 
 def _log(run: Run, evaluation: Evaluation, split: str) -> None:

@@ -23,12 +23,12 @@ import numpy as np
 from texthash.config import parse_section
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.evaluation.relevance import collection
+from texthash.evaluation.relevance import judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.experiments.grid.plan import Cell, Plan
 from texthash.io.atomic import claimed, read_json, whole_directory, write_json
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.tracking import Run, data_digest
 
 FORMAT_VERSION = 1
@@ -79,7 +79,7 @@ class StudyFolder:
         self.path, self.plan = path, plan
 
     @classmethod
-    def open(cls, home: Home, name: str) -> StudyFolder:
+    def open(cls, home: StateDir, name: str) -> StudyFolder:
         """The study of that name, or in that directory.
 
         Raises:
@@ -103,7 +103,7 @@ class StudyFolder:
             raise TexthashError(f"{path / STUDY} is damaged: {error!r}", "restore it from a copy.") from error
 
     @classmethod
-    def claim(cls, plan: Plan, home: Home, extend: bool = False) -> StudyFolder:
+    def claim(cls, plan: Plan, home: StateDir, extend: bool = False) -> StudyFolder:
         """The directory of a plan, new or gone on with.
 
         Args:
@@ -190,7 +190,7 @@ class StudyFolder:
             place = self.path / "relevance" / corpus_key(corpus) / split
             if place.is_dir():
                 continue
-            asked = collection(corpus, split)
+            asked = judged_queries(corpus, split)
             arrays = (*asked.relevance.queries, *asked.relevance.database)
             with whole_directory(place) as partial:
                 for name, array in zip(_SETS, arrays, strict=True):
@@ -290,6 +290,6 @@ def corpus_key(corpus: PreparedCorpus) -> str:
     return f"{corpus.manifest.name}-{corpus.manifest.edition}"
 
 
-def studies(home: Home) -> list[str]:
+def studies(home: StateDir) -> list[str]:
     """Names of the studies that are there."""
     return sorted(path.parent.name for path in (home.runs / "studies").glob(f"*/{STUDY}"))

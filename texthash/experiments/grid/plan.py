@@ -181,8 +181,8 @@ class Cell:
             "k": config.evaluation.k,
         }
         if self.kind == "model":
-            if config.evaluation.choose_by:
-                decisive["choose_by"] = config.evaluation.choose_by
+            if config.evaluation.selection_metric:
+                decisive["selection_metric"] = config.evaluation.selection_metric
             unlike = {"resume", "max_failures", "cpus_per_worker"}
             decisive["method"] = of_method(config.method)
             decisive["training"] = config.training.model_dump(mode="json", exclude=unlike)
@@ -217,8 +217,8 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
             given[rows] = {name: own or {} for name, own in given[rows].items()}
     plan = parse_section(Plan, given, what)
     for one in plan.corpora:
-        if one.evaluation.choose_by is not None:
-            check_figure(one.evaluation.choose_by, one.evaluation.k, "precision", "recall")
+        if one.evaluation.selection_metric is not None:
+            check_figure(one.evaluation.selection_metric, one.evaluation.k, "precision", "recall")
     # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
     plan = plan.derive(corpora=tuple(one.derive(corpus=with_places(one.corpus)) for one in plan.corpora))
     _ = plan.cells

@@ -17,8 +17,8 @@ from texthash.evaluation.results import Evaluation
 from texthash.experiments.grid.cells import open_corpus
 from texthash.experiments.grid.folder import CellRecord, StudyFolder
 from texthash.experiments.grid.plan import Cell
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.reporting.page import Page
 from texthash.reporting.pareto import Costs
 from texthash.reporting.report import ReportedRun, report
@@ -28,7 +28,7 @@ from texthash.training.loop import EpochReport
 _PICTURES = 3  # of the codes of so many models of a corpus
 
 
-def report_study(folder: StudyFolder, home: Home, output: Path | None = None) -> Path:
+def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None) -> Path:
     """Describe the cells that are done; the page is kept with the study and with its run.
 
     Texts of documents come from the prepared corpora; where one is not there any more, or is another one, the page has
@@ -69,7 +69,7 @@ def report_study(folder: StudyFolder, home: Home, output: Path | None = None) ->
     place = output or folder.path / "report"
     staged = place.with_name(f".{place.name}.partial")
     shutil.rmtree(staged, ignore_errors=True)
-    report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
+    report(runs, f"Experiment {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
     if output is None:
         shutil.rmtree(place, ignore_errors=True)
         staged.rename(place)
@@ -78,7 +78,7 @@ def report_study(folder: StudyFolder, home: Home, output: Path | None = None) ->
         shutil.rmtree(staged)
     if folder.run is not None:
         folder.run.artifact(place, "report")
-    say(f"report of the study {folder.name}: {len(runs)} evaluations")
+    log_line(f"report of the study {folder.name}: {len(runs)} evaluations")
     return place / "report.html"
 
 

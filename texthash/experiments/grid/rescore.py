@@ -12,7 +12,7 @@ from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import score
 from texthash.experiments.grid.folder import StudyFolder
 from texthash.experiments.grid.plan import Cell
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 from texthash.tracking import Run
 
 
@@ -51,7 +51,7 @@ def rescore(folder: StudyFolder, config: EvaluationConfig | None = None) -> int:
                 after = _scored(folder, before, corpus, split, config or cell.config.evaluation)
                 folder.exchange(place, after)
                 _log(folder, cell, corpus, split, after)
-    say(f"rescored {len(todo)} evaluations of the study {folder.name}")
+    log_line(f"rescored {len(todo)} evaluations of the study {folder.name}")
     return len(todo)
 
 

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from texthash.config import Config
-from texthash.errors import TexthashError, UsageError, explained
+from texthash.errors import TexthashError, UsageError, as_user_error
 from texthash.experiments.experiment import prepare
 from texthash.experiments.grid.cells import experiment, run_cell, with_threads
 from texthash.experiments.grid.folder import StudyFolder, corpus_key
 from texthash.experiments.grid.plan import Cell, Plan
-from texthash.paths import Home
-from texthash.progress import say
+from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, open_store
 
 # What does a cell: gives None when it is done, else why it could not be.
@@ -55,7 +55,7 @@ def one_by_one(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[
 
 
 def run_study(
-    plan: Plan, home: Home, *, extend: bool = False, spread: Spread = one_by_one, distributed: bool = False
+    plan: Plan, home: StateDir, *, extend: bool = False, spread: Spread = one_by_one, distributed: bool = False
 ) -> Outcome:
     """Run the cells of a study that are not done yet; the same call goes on where one was interrupted.
 
@@ -77,7 +77,7 @@ def run_study(
     folder = StudyFolder.claim(plan, home, extend)
     with folder.held():
         left = [cell for cell in plan.cells if not folder.finished(cell)]
-        say(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
+        log_line(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
         _prepare(folder, left, home, distributed)
         run = _start(folder, home)
         failed: dict[str, str] = {}
@@ -87,10 +87,10 @@ def run_study(
             for number, (cell, problem) in enumerate(spread(plan, left, work), start=1):
                 if problem is None:
                     done += 1
-                    say(f"study {plan.name}: {number}/{len(left)} {cell.label}")
+                    log_line(f"study {plan.name}: {number}/{len(left)} {cell.label}")
                 else:
                     failed[cell.label] = problem
-                    say(f"study {plan.name}: {number}/{len(left)} {cell.label} failed: {problem}")
+                    log_line(f"study {plan.name}: {number}/{len(left)} {cell.label} failed: {problem}")
             run.text(json.dumps(status(folder), indent=1), "cells.json")
             run.metrics({"cells/done": len(plan.cells) - len(failed), "cells/failed": len(failed)})
             if failed:
@@ -103,12 +103,12 @@ def run_study(
         return Outcome(folder, run, done, len(plan.cells) - len(left), failed)
 
 
-def attempt(cell: Cell, *, folder: StudyFolder, home: Home, parent: Run) -> str | None:
+def attempt(cell: Cell, *, folder: StudyFolder, home: StateDir, parent: Run) -> str | None:
     """Do one cell; gives None, or why it could not be done, which is kept with the cell."""
     try:
         run_cell(cell, folder, home, parent)
     except Exception as error:  # noqa: BLE001  (one cell must not end the others; the reason is kept, told and raised)
-        known = explained(error)
+        known = as_user_error(error)
         problem = known.problem if known else "".join(traceback.format_exception(error)).strip()
         folder.write_failure(cell, problem)
         return problem if known else f"{type(error).__name__}: {error}"
@@ -145,7 +145,7 @@ def status(folder: StudyFolder) -> list[dict[str, Any]]:
     return rows
 
 
-def forecast(plan: Plan, home: Home) -> dict[str, Any]:
+def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
     """What running a study would do: its cells, which are done, and how long the others train, as far as cells of the
     same row, or else of any, that are done can tell."""
     folder = StudyFolder(home.runs / "studies" / plan.name, plan)
@@ -170,7 +170,7 @@ def forecast(plan: Plan, home: Home) -> dict[str, Any]:
     }
 
 
-def _prepare(folder: StudyFolder, left: Sequence[Cell], home: Home, distributed: bool) -> None:
+def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, distributed: bool) -> None:
     """Every corpus of the plan prepared and unchanged, with the vectors that cells ask for."""
     wanted: dict[str, dict[str | None, Config]] = {}
     for config in folder.plan.corpora:
@@ -190,7 +190,7 @@ def _prepare(folder: StudyFolder, left: Sequence[Cell], home: Home, distributed:
         folder.keep_relevance(corpus)
 
 
-def _start(folder: StudyFolder, home: Home) -> Run:
+def _start(folder: StudyFolder, home: StateDir) -> Run:
     tracker = Tracker(folder.plan.corpora[0].tracking, home, experiment(folder))
     before = folder.run
     if before is not None and before.uri == tracker.uri:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.hamming import kernels
-from texthash.hamming._threads import worth
+from texthash.hamming._threads import useful_threads
 from texthash.hamming.multi_index import Costs, Tables
 
 Plan = Literal["auto", "flat", "mih"]
@@ -134,7 +134,7 @@ class CostModel:
 
     def flat(self, call: Call) -> float:
         """Expected nanoseconds of a call by the scan."""
-        threads = worth(call.threads, self.rows * self.words * call.queries)
+        threads = useful_threads(call.threads, self.rows * self.words * call.queries)
         # Few allowed rows are looked up one by one, the others are passed over 32 at a time.
         part = 1.0 if call.share > _SPARSE else _SPARSE_SCAN
         return (self.scan + self.scan_query * call.queries) * part / threads

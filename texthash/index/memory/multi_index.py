@@ -14,7 +14,7 @@ from texthash.hamming.codes import check_codes
 from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 from texthash.index.memory.cost_model import Call, CostModel, Plan
 from texthash.index.memory.flat import Hits, check_window, sorted_by_number
-from texthash.index.memory.segments import Answer, Part, joined_answers, scanned
+from texthash.index.memory.segments import Segment, SegmentHits, joined_hits, scanned
 
 PLANS: tuple[Plan, ...] = ("auto", "flat", "mih")
 # Fewer documents than this are scanned before a table could be opened.
@@ -57,17 +57,17 @@ class MultiIndex:
             sample = codes[:: max(1, len(codes) // _SAMPLE_ROWS)]
             order = bit_order(sample, substrings_for(self.bits, len(codes)))
         self._layout = BitOrder(order)
-        self._set(Part(self._layout.words(codes), numbers), self._none())
+        self._set(Segment(self._layout.words(codes), numbers), self._none())
 
-    def _set(self, base: Part, tail: Part) -> None:
+    def _set(self, base: Segment, tail: Segment) -> None:
         self._base, self._tail = base, tail
         self._packed = None if base.live is None else kernels.pack_allow(base.live)
         self._tables: Tables | None = None
         self._model: CostModel | None = None
         self._preparing = threading.Lock()
 
-    def _none(self) -> Part:
-        return Part(self._layout.words(np.empty((0, self.bits // 8), np.uint8)), np.empty(0, np.int64))
+    def _none(self) -> Segment:
+        return Segment(self._layout.words(np.empty((0, self.bits // 8), np.uint8)), np.empty(0, np.int64))
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ class MultiIndex:
         return codes
 
     def __len__(self) -> int:
-        return self._base.alive + self._tail.alive
+        return self._base.live_count + self._tail.live_count
 
     @property
     def size_bytes(self) -> int:
@@ -122,7 +122,7 @@ class MultiIndex:
         check_codes(codes, self.bits)
         codes, numbers = sorted_by_number(codes, numbers)
         base, tail = (part.without(part.places(numbers)) for part in (self._base, self._tail))
-        return self._changed(base, tail.joined(Part(self._layout.words(codes), numbers)))
+        return self._changed(base, tail.joined(Segment(self._layout.words(codes), numbers)))
 
     def without(self, numbers: NDArray[np.int64]) -> MultiIndex:
         """Return the index without these documents; numbers that are not there are passed over."""
@@ -130,11 +130,11 @@ class MultiIndex:
         base, tail = (part.without(part.places(numbers)) for part in (self._base, self._tail))
         return self._changed(base, tail)
 
-    def _changed(self, base: Part, tail: Part) -> MultiIndex:
+    def _changed(self, base: Segment, tail: Segment) -> MultiIndex:
         changed = object.__new__(MultiIndex)
         changed.bits, changed._layout = self.bits, self._layout
         crowded = len(tail) > max(_TAIL_ROWS, _TAIL_SHARE * len(base))
-        if crowded or len(base) - base.alive > _DEAD_SHARE * len(base):
+        if crowded or len(base) - base.live_count > _DEAD_SHARE * len(base):
             changed._set(base.joined(tail), self._none())
             if self._model is not None:
                 changed.prepare()
@@ -176,7 +176,7 @@ class MultiIndex:
         costs = self._costs(plan, len(query_codes), k, radius, mask, threads)
         found = self._nearest(queries, k, radius, mask, threads, costs)
         if len(self._tail):
-            found = joined_answers(found, scanned(self._tail, queries, offset + limit, radius, tail_mask, threads))
+            found = joined_hits(found, scanned(self._tail, queries, offset + limit, radius, tail_mask, threads))
         window = slice(offset, offset + limit)
         return Hits(
             [distances[window] for distances in found.distances],
@@ -231,12 +231,12 @@ class MultiIndex:
         mask: NDArray[np.uint32] | None,
         threads: int,
         costs: Costs | None,
-    ) -> Answer:
+    ) -> SegmentHits:
         base = self._base
         if costs is None:
             return scanned(base, queries, k, radius, mask, threads)
         near, rows, sizes, work = self._prepared(threads).nearest(queries, k, radius, mask, costs, threads)
-        found = Answer(near, [base.numbers[some] for some in rows], ["mih"] * len(sizes), work[:, 1])
+        found = SegmentHits(near, [base.numbers[some] for some in rows], ["mih"] * len(sizes), work[:, 1])
         lost = np.flatnonzero(sizes < 0)
         if len(lost):
             again = scanned(base, np.ascontiguousarray(queries[:, lost]), k, radius, mask, threads)

@@ -12,7 +12,7 @@ from texthash.hamming import kernels
 from texthash.hamming.codes import empty_words
 
 
-class Answer(NamedTuple):
+class SegmentHits(NamedTuple):
     """What a part of the index found: for each query, distances, document numbers, plan and codes met."""
 
     distances: list[NDArray[np.uint16]]
@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Segment:
     """Rows that are searched together.
 
     Attributes:
@@ -39,7 +39,7 @@ class Part:
         return len(self.numbers)
 
     @property
-    def alive(self) -> int:
+    def live_count(self) -> int:
         return len(self) if self.live is None else int(self.live.sum())
 
     def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -51,14 +51,14 @@ class Part:
         rows = np.asarray(rows, np.int64)
         return rows if self.live is None else rows[self.live[rows]]
 
-    def without(self, rows: NDArray[np.int64]) -> Part:
+    def without(self, rows: NDArray[np.int64]) -> Segment:
         if not len(rows):
             return self
         live = np.ones(len(self), np.bool_) if self.live is None else self.live.copy()
         live[rows] = False
         return replace(self, live=live)
 
-    def joined(self, other: Part) -> Part:
+    def joined(self, other: Segment) -> Segment:
         """The rows of both that are not deleted."""
         kept = [
             (part.words, part.numbers) if part.live is None else (part.words[:, part.live], part.numbers[part.live])
@@ -66,19 +66,19 @@ class Part:
         ]
         words, numbers = (np.concatenate(arrays, axis=-1) for arrays in zip(*kept, strict=True))
         order = np.argsort(numbers, kind="stable")
-        return Part(np.take(words, order, axis=1, out=empty_words(*words.shape), mode="clip"), numbers[order])
+        return Segment(np.take(words, order, axis=1, out=empty_words(*words.shape), mode="clip"), numbers[order])
 
 
 def scanned(
-    part: Part,
+    part: Segment,
     queries: kernels.Words,
     k: int,
     radius: int | None,
     mask: kernels.Mask | None,
     threads: int,
-) -> Answer:
+) -> SegmentHits:
     near, rows, sizes = kernels.nearest(part.words, queries, k, radius, mask, threads)
-    return Answer(
+    return SegmentHits(
         [near[query, :size] for query, size in enumerate(sizes)],
         [part.numbers[rows[query, :size]] for query, size in enumerate(sizes)],
         ["flat"] * len(sizes),
@@ -86,7 +86,7 @@ def scanned(
     )
 
 
-def joined_answers(base: Answer, tail: Answer) -> Answer:
+def joined_hits(base: SegmentHits, tail: SegmentHits) -> SegmentHits:
     """Both answers by (distance, number). The tail is small and always scanned: the plan is that of the base."""
     distances, numbers = [], []
     for query in range(len(base.plans)):
@@ -95,4 +95,4 @@ def joined_answers(base: Answer, tail: Answer) -> Answer:
         order = np.lexsort((which, near))
         distances.append(near[order])
         numbers.append(which[order])
-    return Answer(distances, numbers, base.plans, base.candidates + tail.candidates)
+    return SegmentHits(distances, numbers, base.plans, base.candidates + tail.candidates)

@@ -38,20 +38,20 @@ from texthash.index.storage.shard_format import (
 from texthash.io.atomic import is_local, whole, write_text
 from texthash.io.records import read_record
 from texthash.models.hasher import MODEL_FILES, digest
-from texthash.paths import place
+from texthash.paths import as_path
 from texthash.progress import track
 
 if TYPE_CHECKING:
     import lance
 
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _RECORD, _MODEL = "backup.json", "model"
 _ROWS = 8_192
 _REMEDY = "take another backup; this one cannot be used."
 
 
-def back_up(home: Home, target: str, release: str = "current") -> Release:
+def back_up(home: StateDir, target: str, release: str = "current") -> Release:
     """Copy a release to an empty directory or prefix. One that was interrupted goes on with the next shard.
 
     Args:
@@ -64,7 +64,7 @@ def back_up(home: Home, target: str, release: str = "current") -> Release:
     """
     record = read_release(home, release)
     record.check(home)
-    root = place(target)
+    root = as_path(target)
     if (root / _RECORD).exists():
         raise TexthashError(f"{target} holds a backup already.", "name another place for this one.")
     for number, state in track(list(enumerate(record.shards)), "backing up shards"):
@@ -75,7 +75,7 @@ def back_up(home: Home, target: str, release: str = "current") -> Release:
     return record
 
 
-def restore_backup(home: Home, source: str) -> Release:
+def restore_backup(home: StateDir, source: str) -> Release:
     """Bring a backup into this state directory, and make it the release that is served.
 
     All of it is checked before anything is written.
@@ -84,7 +84,7 @@ def restore_backup(home: Home, source: str) -> Release:
         TexthashError: there is no whole backup, it is damaged, or names in it would lead elsewhere.
     """
     home.make()
-    root = place(source)
+    root = as_path(source)
     file = root / _RECORD
     if not file.exists():
         raise TexthashError(f"there is no whole backup in {source}.", f"name the place that holds {_RECORD}.")

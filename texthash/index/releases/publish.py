@@ -27,11 +27,11 @@ from texthash.index.storage.shard_format import ShardManifest, read_index, shard
 from texthash.io.atomic import is_local
 from texthash.io.fsync import replace_durably, write_once
 from texthash.io.records import sealed
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 KEPT_WRITES = 20
 # Longer than a request may take.
@@ -43,7 +43,7 @@ class ReleaseMovedError(TexthashError):
 
 
 def publish(
-    home: Home,
+    home: StateDir,
     hasher_dir: Path,
     index: Path,
     *,
@@ -120,7 +120,7 @@ def _check_made_by(hasher: Hasher, fingerprint: str, first: ShardManifest, probl
         raise ModelMismatchError(f"{problem}: {'; '.join(differing)}.", "build an index with this model.")
 
 
-def switch_to(home: Home, name: str) -> Release:
+def switch_to(home: StateDir, name: str) -> Release:
     """Make a release the current one, in one atomic step that is on disk when this returns."""
     release = read_release(home, name)
     with _pointer_held(home):
@@ -131,7 +131,7 @@ def switch_to(home: Home, name: str) -> Release:
 
 
 def advance(
-    home: Home, parent: Release, shards: Sequence[ShardState], next_number: int, **others: str | int | None
+    home: StateDir, parent: Release, shards: Sequence[ShardState], next_number: int, **others: str | int | None
 ) -> Release:
     """Publish what a write made of the current release. It is on disk, and current, when this returns.
 
@@ -161,7 +161,7 @@ def advance(
     return release
 
 
-def hand_over(home: Home, successor: Callable[[Release], Release]) -> Release:
+def hand_over(home: StateDir, successor: Callable[[Release], Release]) -> Release:
     """Replace the current release by one over another index, between two writes: none is published meanwhile, and one
     that is on its way ends in a :class:`ReleaseMovedError`.
 
@@ -181,12 +181,12 @@ def hand_over(home: Home, successor: Callable[[Release], Release]) -> Release:
     return release
 
 
-def withdraw(home: Home, release: Release) -> None:
+def withdraw(home: StateDir, release: Release) -> None:
     """Drop the record of a release that never became current."""
     (releases_path(home) / f"{release.name}.json").unlink(missing_ok=True)
 
 
-def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
+def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
     """Drop the records of releases that writes made and that nobody serves any more. Their Lance versions stay until
     the index is compacted.
 
@@ -204,7 +204,7 @@ def prune(home: Home, kept: Collection[str], keep: int = KEPT_WRITES, age_s: flo
             path.unlink()
 
 
-def rollback(home: Home) -> Release:
+def rollback(home: StateDir) -> Release:
     """Go back to the release that was current before; a second call comes back. Where the current one cannot be opened,
     go to the newest that can, among those that were current before or that a snapshot holds.
 
@@ -216,12 +216,12 @@ def rollback(home: Home) -> Release:
     try:
         pointer = read_pointer(home)
     except TexthashError as error:
-        say(f"rollback: {error.problem}")
+        log_line(f"rollback: {error.problem}")
         pointer = {"release": None, "previous": None}
     current, previous = pointer["release"], pointer["previous"]
     fault = None if current is None else _fault(home, current)
     if current is None or fault is not None:
-        say(f"rollback: {current or 'no release'} cannot be opened: {fault or 'the pointer names none'}")
+        log_line(f"rollback: {current or 'no release'} cannot be opened: {fault or 'the pointer names none'}")
         return _newest_that_opens(home, current, previous)
     if previous is None:
         raise TexthashError("there is no earlier release to go back to.", "`texthash index info` lists the releases.")
@@ -234,7 +234,7 @@ def rollback(home: Home) -> Release:
     return switch_to(home, previous)
 
 
-def _newest_that_opens(home: Home, current: str | None, previous: str | None) -> Release:
+def _newest_that_opens(home: StateDir, current: str | None, previous: str | None) -> Release:
     from texthash.index.releases.snapshots import list_snapshots
 
     recorded = {path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)}
@@ -252,13 +252,13 @@ def _newest_that_opens(home: Home, current: str | None, previous: str | None) ->
                     _set_aside_unreadable(home, other)
                 _point_to(home, name, None if previous == name else previous)
             return read_release(home, name)
-        say(f"rollback: {name} cannot be opened either: {fault}")
+        log_line(f"rollback: {name} cannot be opened either: {fault}")
     raise TexthashError(
         f"no release in {home.root} can be opened.", "`texthash index restore-backup` brings back a backup."
     )
 
 
-def _set_aside_unreadable(home: Home, name: str) -> None:
+def _set_aside_unreadable(home: StateDir, name: str) -> None:
     """Rename a record that cannot be read, so that it stands in the way of no write. Its number stays taken."""
     path = releases_path(home) / f"{name}.json"
     try:
@@ -266,10 +266,10 @@ def _set_aside_unreadable(home: Home, name: str) -> None:
     except TexthashError as error:
         if path.exists():
             path.rename(path.with_suffix(".broken.json"))
-            say(f"rollback: set aside as {path.stem}.broken.json: {error.problem}")
+            log_line(f"rollback: set aside as {path.stem}.broken.json: {error.problem}")
 
 
-def _line(home: Home, name: str | None, names: Collection[str]) -> Iterator[str]:
+def _line(home: StateDir, name: str | None, names: Collection[str]) -> Iterator[str]:
     """A release and those that writes turned into it. Where a record is gone or broken, the one before it is next."""
     following = name
     while following is not None:
@@ -286,14 +286,14 @@ def _version(name: str) -> int:
     return int(name[1:])
 
 
-def _built(home: Home, names: Collection[str]) -> Iterator[str]:
+def _built(home: StateDir, names: Collection[str]) -> Iterator[str]:
     for name in names:
         with suppress(TexthashError):  # a record that cannot be read is of no release that opens
             if read_release(home, name).parent is None:
                 yield name
 
 
-def _fault(home: Home, name: str) -> str | None:
+def _fault(home: StateDir, name: str) -> str | None:
     """Why a release cannot be served; None if it can."""
     try:
         read_release(home, name).try_out(home)
@@ -307,7 +307,7 @@ def _now() -> str:
 
 
 @contextmanager
-def _pointer_held(home: Home) -> Iterator[None]:
+def _pointer_held(home: StateDir) -> Iterator[None]:
     """Nobody else moves the pointer meanwhile."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
@@ -316,14 +316,14 @@ def _pointer_held(home: Home) -> Iterator[None]:
         yield
 
 
-def _uri(home: Home, path: Path) -> str:
+def _uri(home: StateDir, path: Path) -> str:
     if not is_local(path):
         return str(path)
     absolute = path.absolute()
     return str(absolute.relative_to(home.root) if absolute.is_relative_to(home.root) else absolute)
 
 
-def _record(home: Home, base: dict[str, Any]) -> Release:
+def _record(home: StateDir, base: dict[str, Any]) -> Release:
     """Write the record under the next free version; two publishers at once get two versions."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
@@ -338,7 +338,7 @@ def _record(home: Home, base: dict[str, Any]) -> Release:
 
 
 @contextmanager
-def _withdrawn_unless_current(home: Home, release: Release) -> Iterator[None]:
+def _withdrawn_unless_current(home: StateDir, release: Release) -> Iterator[None]:
     """Drop the record of a release if the block, which makes it the current one, fails before it is."""
     try:
         yield
@@ -348,5 +348,5 @@ def _withdrawn_unless_current(home: Home, release: Release) -> Iterator[None]:
         raise
 
 
-def _point_to(home: Home, name: str, previous: str | None) -> None:
+def _point_to(home: StateDir, name: str, previous: str | None) -> None:
     replace_durably(releases_path(home) / CURRENT, sealed({"release": name, "previous": previous}))

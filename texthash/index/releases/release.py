@@ -29,12 +29,12 @@ from texthash.index.storage.shard_format import Content, Vectors, described, rea
 from texthash.io.atomic import is_local
 from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_record, sealed, typed
 from texthash.paths import STORE_VARIABLE
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.index.shard import Shard
     from texthash.models.hasher import Hasher
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 FORMAT_VERSION = 4
 # Format 2 is that of releases of indexes without vectors; up to 3 records were not sealed.
@@ -120,7 +120,7 @@ class Release:
         """Number of documents in all shards."""
         return sum(shard.documents for shard in self.shards)
 
-    def check(self, home: Home) -> None:
+    def check(self, home: StateDir) -> None:
         """Check that model and shards are there and belong together, without opening them.
 
         Raises:
@@ -131,14 +131,14 @@ class Release:
         for number in range(len(self.shards)):
             self.check_shard(home, number)
 
-    def open_hasher(self, home: Home) -> Hasher:
+    def open_hasher(self, home: StateDir) -> Hasher:
         """Load the model of this release. Errors as :meth:`check`."""
         from texthash.models.hasher import Hasher
 
         self.check_model(home)
         return Hasher.load(home.path(self.model_uri))
 
-    def check_model(self, home: Home) -> None:
+    def check_model(self, home: StateDir) -> None:
         """Check that the saved model is there and is the one that was released. Errors as :meth:`check`."""
         from texthash.models.hasher import digest
 
@@ -156,7 +156,7 @@ class Release:
                 "restore the model's directory, or publish a new release.",
             )
 
-    def check_shard(self, home: Home, number: int) -> None:
+    def check_shard(self, home: StateDir, number: int) -> None:
         """Check that one shard is of the model of this release. Errors as :meth:`check`."""
         path = home.path(self.shards[number].uri)
         manifest = read_manifest(path)
@@ -166,7 +166,7 @@ class Release:
                 "restore the shard, or publish a release whose model made the index.",
             )
 
-    def open_shard(self, home: Home, number: int, opened: Shard | None = None) -> Shard:
+    def open_shard(self, home: StateDir, number: int, opened: Shard | None = None) -> Shard:
         """Open one shard in the version of this release. Errors as :meth:`check`.
 
         Args:
@@ -191,7 +191,7 @@ class Release:
             )
         return shard
 
-    def try_out(self, home: Home) -> None:
+    def try_out(self, home: StateDir) -> None:
         """Open model and shards, one after the other, and let them go again. Errors as :meth:`check`; also where a
         document number is given twice, or is still to be given."""
         self.open_hasher(home)
@@ -220,7 +220,7 @@ class OpenRelease:
     shards: Sequence[Shard]
 
 
-def list_releases(home: Home) -> list[Release]:
+def list_releases(home: StateDir) -> list[Release]:
     """All releases, oldest first."""
     found = []
     for path in releases_path(home).glob("r*.json"):
@@ -233,7 +233,7 @@ def list_releases(home: Home) -> list[Release]:
     return sorted(found, key=lambda release: release.version)
 
 
-def readable_releases(home: Home) -> list[Release]:
+def readable_releases(home: StateDir) -> list[Release]:
     """All releases but those whose record is broken, which are named; oldest first."""
     found = []
     for path in releases_path(home).glob("r*.json"):
@@ -242,16 +242,16 @@ def readable_releases(home: Home) -> list[Release]:
                 found.append(read_release(home, path.stem))
             except TexthashError as error:
                 if path.exists():
-                    say(f"warning: {error.problem}")
+                    log_line(f"warning: {error.problem}")
     return sorted(found, key=lambda release: release.version)
 
 
-def current_name(home: Home) -> str | None:
+def current_name(home: StateDir) -> str | None:
     """Name of the release that is served; None before the first."""
     return read_pointer(home)["release"]
 
 
-def read_release(home: Home, name: str = CURRENT) -> Release:
+def read_release(home: StateDir, name: str = CURRENT) -> Release:
     """Read the record of a release.
 
     Args:
@@ -300,7 +300,7 @@ def release_of(members: dict[str, Any], path: Path) -> Release:
     )
 
 
-def _check_places(home: Home, release: Release, path: Path) -> None:
+def _check_places(home: StateDir, release: Release, path: Path) -> None:
     """Check that what may be written to lies in the state directory or the store, also where links lead elsewhere."""
     roots = [root.resolve() for root in (home.root, home.store) if is_local(root)]
     for name in (release.index_uri, *(state.uri for state in release.shards)):
@@ -315,7 +315,7 @@ def _check_places(home: Home, release: Release, path: Path) -> None:
             )
 
 
-def open_release(home: Home, name: str = CURRENT) -> OpenRelease:
+def open_release(home: StateDir, name: str = CURRENT) -> OpenRelease:
     """Open a release: its model and all of its shards.
 
     Raises:
@@ -327,12 +327,12 @@ def open_release(home: Home, name: str = CURRENT) -> OpenRelease:
     return OpenRelease(release, release.open_hasher(home), shards)
 
 
-def releases_path(home: Home) -> Path:
+def releases_path(home: StateDir) -> Path:
     """Directory of the records and of the pointer."""
     return home.root / "releases"
 
 
-def read_pointer(home: Home) -> dict[str, str | None]:
+def read_pointer(home: StateDir) -> dict[str, str | None]:
     """The pointer: names of the current ``release`` and of the ``previous`` one, None where there is none."""
     path = releases_path(home) / CURRENT
     try:

@@ -21,7 +21,7 @@ from texthash.io.fsync import write_once
 from texthash.io.records import read_record, sealed, typed
 
 if TYPE_CHECKING:
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _REMEDY = "restore it from a copy, or delete it; the documents of the index are not in it."
 
@@ -41,7 +41,7 @@ class Snapshot:
     created: str
 
 
-def take_snapshot(home: Home, name: str) -> Snapshot:
+def take_snapshot(home: StateDir, name: str) -> Snapshot:
     """Hold on to what is served now.
 
     Raises:
@@ -61,7 +61,7 @@ def take_snapshot(home: Home, name: str) -> Snapshot:
     return snapshot
 
 
-def list_snapshots(home: Home) -> list[Snapshot]:
+def list_snapshots(home: StateDir) -> list[Snapshot]:
     """All snapshots, oldest first."""
     found = []
     for path in _path(home, "x").parent.glob("*.json"):
@@ -73,7 +73,7 @@ def list_snapshots(home: Home) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 
-def read_snapshot(home: Home, name: str) -> Snapshot:
+def read_snapshot(home: StateDir, name: str) -> Snapshot:
     """Read a snapshot; raises :class:`TexthashError` naming the nearest if there is none of that name."""
     for snapshot in (snapshots := list_snapshots(home)):
         if snapshot.name == name:
@@ -82,15 +82,15 @@ def read_snapshot(home: Home, name: str) -> Snapshot:
     raise TexthashError(f"there is no snapshot {name!r} ({hint}).", "`texthash index snapshots` lists them.")
 
 
-def drop_snapshot(home: Home, name: str) -> None:
+def drop_snapshot(home: StateDir, name: str) -> None:
     """Let go of a state; its space is freed when the index is compacted."""
     _path(home, read_snapshot(home, name).name).unlink()
 
 
-def snapshot_releases(home: Home) -> dict[str, Release]:
+def snapshot_releases(home: StateDir) -> dict[str, Release]:
     """The releases that snapshots hold, by name."""
     return {snapshot.release: read_release(home, snapshot.release) for snapshot in list_snapshots(home)}
 
 
-def _path(home: Home, name: str) -> Path:
+def _path(home: StateDir, name: str) -> Path:
     return home.root / "snapshots" / f"{name}.json"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import lance
 
     from texthash.models.hasher import Hasher
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 SAMPLE = 1_000
 _ROWS = 65_536
@@ -50,7 +50,7 @@ class Finding:
     found: str
 
 
-def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
+def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
     """Check a release: records, model, files, numbers, ids, codes, vectors.
 
     Reads every file of it once, and all ids and codes again; looks every id up. Memory grows with the number of
@@ -98,12 +98,12 @@ def verify(home: Home, release: str = "current", sample: int = SAMPLE, seed: int
     return findings
 
 
-def _model(home: Home, record: Release, hashers: list[Hasher]) -> str:
+def _model(home: StateDir, record: Release, hashers: list[Hasher]) -> str:
     hashers.append(record.open_hasher(home))
     return f"{record.model_uri}: {record.method}, {record.bits} bits, digest {record.model_digest[:12]}"
 
 
-def add_checksums(home: Home, release: str = "current") -> int:
+def add_checksums(home: StateDir, release: str = "current") -> int:
     """Record size and SHA-256 of those files of a release that have none yet, as they are now; gives how many.
 
     Raises:
@@ -115,13 +115,13 @@ def add_checksums(home: Home, release: str = "current") -> int:
     )
 
 
-def _records(home: Home) -> str:
+def _records(home: StateDir) -> str:
     read_pointer(home)
     releases, snapshots = list_releases(home), snapshot_releases(home)
     return f"the pointer, {len(releases)} releases, {len(snapshots)} of them held by snapshots"
 
 
-def _files(home: Home, record: Release, shard: int) -> str:
+def _files(home: StateDir, record: Release, shard: int) -> str:
     record.check_shard(home, shard)
     path, version = home.path(record.shards[shard].uri), record.shards[shard].version
     known = check_manifest(path, version)
@@ -140,7 +140,7 @@ def _files(home: Home, record: Release, shard: int) -> str:
     )
 
 
-def _rows(home: Home, record: Release, shard: int, numbers: list[np.ndarray]) -> str:
+def _rows(home: StateDir, record: Release, shard: int, numbers: list[np.ndarray]) -> str:
     state, dataset, checksum = record.shards[shard], _open(home, record, shard), Checksum()
     ids: Counter[int] = Counter()
     found, strange = [], 0
@@ -168,7 +168,7 @@ def _rows(home: Home, record: Release, shard: int, numbers: list[np.ndarray]) ->
     return f"{len(mine)} documents{near}, checksum {checksum}"
 
 
-def _ids(home: Home, record: Release, shard: int) -> str:
+def _ids(home: StateDir, record: Release, shard: int) -> str:
     """Look every id up as a read of the document does, by the index of ids."""
     dataset = _open(home, record, shard)
     count = wrong = 0
@@ -185,7 +185,7 @@ def _ids(home: Home, record: Release, shard: int) -> str:
     return f"{count} ids are found by a look-up"
 
 
-def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
     from texthash.methods.base import HashMethod
 
     dataset = _open(home, record, shard)
@@ -196,7 +196,7 @@ def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int,
     if not len(table):
         return "no document whose code its text gives"
     read = hasher.read(table["text"].to_pylist())
-    kept, made = codes_of(table["code"], record.bits), hasher.cut(read.values)
+    kept, made = codes_of(table["code"], record.bits), hasher.binarize(read.values)
     # Where nothing says whether a word is known, the document was written before that was asked.
     asked = KNOWN in table.schema.names and np.asarray(table[KNOWN].is_valid().to_numpy(), np.bool_)
     other = asked & (known_of(table) != read.known)
@@ -205,7 +205,7 @@ def _codes(home: Home, record: Release, shard: int, hasher: Hasher, sample: int,
     return found
 
 
-def _vectors(home: Home, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
     table = _sample(_open(home, record, shard), VECTOR, sample, seed, "text != ''")
     if not len(table):
         return "no document"
@@ -242,7 +242,7 @@ def _numbers(record: Release, numbers: list[np.ndarray]) -> str:
     return f"all different, below {record.next_number}"
 
 
-def _open(home: Home, record: Release, shard: int) -> lance.LanceDataset:
+def _open(home: StateDir, record: Release, shard: int) -> lance.LanceDataset:
     state = record.shards[shard]
     return open_documents(home.path(state.uri), state.version, record.bits)
 

@@ -21,7 +21,7 @@ from texthash.errors import TexthashError
 from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import side_by_side, write_text
 from texthash.io.records import read_record, sealed, typed
-from texthash.paths import place
+from texthash.paths import as_path
 
 if TYPE_CHECKING:
     import lance
@@ -202,7 +202,7 @@ def _measured(path: Path) -> FileDigest:
 
 def _shard_of(dataset: lance.LanceDataset) -> Path:
     uri = dataset.uri
-    return place(uri.removeprefix("file://")).parent
+    return as_path(uri.removeprefix("file://")).parent
 
 
 def _name(version: int) -> str:

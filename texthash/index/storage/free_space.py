@@ -18,7 +18,7 @@ from texthash.io.atomic import is_local
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 # Deleting, compacting and going back to a snapshot lead out of a full disk, so they get along with less.
 LEAST_SHARE = 0.5
@@ -38,7 +38,7 @@ class FreeSpace:
         least: Bytes that have to be free for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
     """
 
-    def __init__(self, home: Home, index: str, least: int | None = None) -> None:
+    def __init__(self, home: StateDir, index: str, least: int | None = None) -> None:
         places = (home.root, home.path(index))
         self._places: list[Path] = [place for place in places if is_local(place)]
         self._least = _configured() if least is None else least

@@ -23,7 +23,7 @@ from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.file_digests import files_of, record_added, tidy
 from texthash.index.storage.lance_errors import naming_dataset, reading
 from texthash.index.storage.shard_format import open_documents
-from texthash.paths import place
+from texthash.paths import as_path
 
 if TYPE_CHECKING:
     import lance
@@ -170,7 +170,7 @@ def merge_tail(dataset: lance.LanceDataset) -> lance.LanceDataset:
 
 def _recorded(before: set[str], dataset: lance.LanceDataset) -> lance.LanceDataset:
     record_added(before, dataset)
-    tidy(place(dataset.uri).parent, dataset.version)
+    tidy(as_path(dataset.uri).parent, dataset.version)
     return dataset
 
 

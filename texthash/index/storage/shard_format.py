@@ -31,7 +31,7 @@ from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
 from texthash.index.storage.lance_errors import REMEDY, is_panic
 from texthash.io.atomic import is_local, is_published, remove_directory, write_text
-from texthash.io.fsync import Synced, sync
+from texthash.io.fsync import FsyncTracker, sync
 from texthash.io.records import RowChecksum, read_record, sealed, typed
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def write_shard(
         members = {"format": FORMAT_VERSION, **asdict(manifest)}
         write_text(partial / MANIFEST, json.dumps(sealed(members), indent=2))
         if is_local(path):
-            Synced(partial).sync()
+            FsyncTracker(partial).sync()
             partial.rename(path)
             sync(path.parent)
     except BaseException as error:

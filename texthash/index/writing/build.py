@@ -34,18 +34,20 @@ from texthash.index.storage.shard_format import (
     write_shard,
 )
 from texthash.io.atomic import read_array, remove_directory, whole, write_array
-from texthash.progress import say
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 SPLITS = ("train", "validation", "test")
 _ROWS = 4096
 _CODES = ".codes"
 
 
-def index_path(hasher_dir: Path, corpus_path: Path, home: Home, shards: int, vectors: VectorKind | None = None) -> Path:
+def index_path(
+    hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int, vectors: VectorKind | None = None
+) -> Path:
     """Where the index of a model over a corpus belongs. The name holds a fingerprint of both, so what lies there was
     made from exactly these.
 
@@ -133,12 +135,12 @@ def finish(index: Path) -> Path:
     manifests = read_index(index)
     remove_directory(index / _CODES)
     total = sum(manifest.documents for manifest in manifests)
-    say(f"index: {total} documents, {manifests[0].bits} bits, {len(manifests)} shards in {index}")
+    log_line(f"index: {total} documents, {manifests[0].bits} bits, {len(manifests)} shards in {index}")
     return index
 
 
 def build_index(
-    hasher_dir: Path, corpus_path: Path, home: Home, shards: int = 1, vectors: VectorKind | None = None
+    hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int = 1, vectors: VectorKind | None = None
 ) -> Path:
     """Build an index in this process; resumes, and returns at once when it exists.
 

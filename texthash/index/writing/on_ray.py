@@ -8,14 +8,14 @@ import ray
 
 from texthash.config import VectorKind
 from texthash.index.writing.build import SPLITS, build_shard, encode_codes, finish, index_path, is_built
-from texthash.paths import Home
+from texthash.paths import StateDir
 from texthash.progress import track
 
 
 def build_index(
     hasher_dir: Path,
     corpus_path: Path,
-    home: Home,
+    home: StateDir,
     shards: int = 1,
     vectors: VectorKind | None = None,
     cpus_per_task: float = 0.9,

@@ -36,7 +36,7 @@ from texthash.index.storage.shard_format import (
     write_shard,
 )
 from texthash.index.writing.writable_shards import WritableShards
-from texthash.index.writing.writer_lock import Fence
+from texthash.index.writing.writer_lock import WriterLock
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
     from texthash.index.releases.release import Release, ShardState
     from texthash.models.hasher import Hasher
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _ROWS = 4_096
 _ALL_ROWS = 2**63
 
 
-class Coder:
+class Encode:
     """Codes of stored documents by a model: of their text, or, for unchanged training documents, those that the method
     defines for its database; and vectors of their text.
 
@@ -67,7 +67,7 @@ class Coder:
         vectors: What an index of its documents keeps.
     """
 
-    def __init__(self, hasher: Hasher, home: Home, kind: VectorKind | None = None) -> None:
+    def __init__(self, hasher: Hasher, home: StateDir, kind: VectorKind | None = None) -> None:
         from texthash.models.vectors import vector_width
 
         self._hasher = hasher
@@ -98,7 +98,7 @@ class Coder:
                 "put it in with its text, or take it out.",
             )
         read = self._hasher.read(texts, vectors=kind_of(self.vectors))
-        codes, known = self._hasher.cut(read.values), read.known.copy()
+        codes, known = self._hasher.binarize(read.values), read.known.copy()
         for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
             digest, own = self._own.get(id_, (b"", b""))
             if own and digest == _digest(text):
@@ -107,7 +107,7 @@ class Coder:
         return Coded(codes, known, None if read.vectors is None else read.vectors.astype(np.float16))
 
 
-def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder: Coder) -> Path:
+def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, coder: Encode) -> Path:
     """Build an index that holds exactly the documents of a release, under their numbers, with codes of another model.
 
     Resumes: shards that are written stay.
@@ -144,7 +144,7 @@ def recode_index(home: Home, release: Release, model: str, hasher: Hasher, coder
     return index
 
 
-def _recoded(dataset: lance.LanceDataset, coder: Coder, bits: int) -> Iterator[pa.RecordBatch]:
+def _recoded(dataset: lance.LanceDataset, coder: Encode, bits: int) -> Iterator[pa.RecordBatch]:
     with reading(f"version {dataset.version} of {dataset.uri}"):
         for batch in dataset.to_batches(columns=CONTENT.names, batch_size=_ROWS):
             if batch.num_rows:
@@ -160,7 +160,7 @@ class _Written:
     came: list[dict[str, Any]]
 
 
-class Transfer:
+class IndexMigration:
     """Takes what is written to one index over to another.
 
     Documents are matched by id. One that was replaced keeps its number in the other index; a new one has the same
@@ -173,16 +173,16 @@ class Transfer:
         coder: Codes, and vectors as ``target`` keeps them, by the model of ``target``.
     """
 
-    def __init__(self, home: Home, source: Release, target: Release, coder: Coder) -> None:
+    def __init__(self, home: StateDir, source: Release, target: Release, coder: Encode) -> None:
         self._home = home
         self._source = source
         self._target = target
         self._coder = coder
-        self._fence = Fence(home, target.index_uri)
+        self._writer_lock = WriterLock(home, target.index_uri)
         self._space = FreeSpace(home, target.index_uri)
         self._shards: WritableShards | None = None
 
-    def __enter__(self) -> Transfer:
+    def __enter__(self) -> IndexMigration:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,7 +192,7 @@ class Transfer:
         """Take over what was written up to a release of the source; gives how many documents it touched.
 
         Raises:
-            IndexHeldError: somebody else writes to the target.
+            IndexLockedError: somebody else writes to the target.
             DiskFullError: too little space is free, or the disk became full meanwhile.
         TexthashError: the target could not be written to, or a document cannot be coded.
         """
@@ -216,7 +216,7 @@ class Transfer:
         if self._shards is not None:
             self._shards.close()
             self._shards = None
-        self._fence.leave()
+        self._writer_lock.release()
 
     def _written(self, shard: int, current: Release) -> _Written:
         before, after = self._source.shards[shard], current.shards[shard]
@@ -245,7 +245,7 @@ class Transfer:
         try:
             with explaining_full_disk(self._target.index_uri):
                 if self._shards is None:
-                    self._fence.take()
+                    self._writer_lock.acquire()
                     self._shards = WritableShards(self._home, self._target)
                 self._change(self._shards, written)
         except BaseException:

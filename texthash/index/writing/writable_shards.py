@@ -17,12 +17,12 @@ from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, rewind
 from texthash.index.storage.shard_format import open_documents
-from texthash.io.fsync import Synced
+from texthash.io.fsync import FsyncTracker
 
 if TYPE_CHECKING:
     import lance
 
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 _T = TypeVar("_T")
 # The fragments of a shard, and how many of the rows of each are deleted.
@@ -45,9 +45,9 @@ class WritableShards:
         datasets: The newest version of each shard.
     """
 
-    def __init__(self, home: Home, release: Release) -> None:
+    def __init__(self, home: StateDir, release: Release) -> None:
         self._paths = [home.path(state.uri) for state in release.shards]
-        self._synced = [Synced(path, known=True) for path in self._paths]
+        self._synced = [FsyncTracker(path, known=True) for path in self._paths]
         self.datasets = [rewind(home.path(s.uri), s.version, release.bits) for s in release.shards]
         for state, dataset in zip(release.shards, self.datasets, strict=True):
             _check_rows(state, dataset, "release " + release.name)
@@ -90,7 +90,7 @@ class WritableShards:
         self.datasets = self.each(lambda _, data: how(data))
         return self._durable(release.shards, before)
 
-    def restore(self, home: Home, release: Release) -> list[ShardState]:
+    def restore(self, home: StateDir, release: Release) -> list[ShardState]:
         """Bring an earlier release back, durably; returns as :meth:`change`."""
         states, before = release.shards, self._pieces()
         self.datasets = self.each(

@@ -38,12 +38,12 @@ from texthash.index.storage.mutations import (
 )
 from texthash.index.storage.shard_format import shard_of, width_of
 from texthash.index.writing.writable_shards import WritableShards
-from texthash.index.writing.writer_lock import Fence
+from texthash.index.writing.writer_lock import WriterLock
 
 if TYPE_CHECKING:
     import lance
 
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 # Each write leaves a piece of its own in the shards that it touches, and a version of each.
 _TIDY_EVERY = 50
@@ -62,7 +62,7 @@ class IndexDocument:
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """What a write did.
 
     Attributes:
@@ -88,17 +88,17 @@ class IndexWriter:
         release: The newest release, which holds every write that returned.
     """
 
-    def __init__(self, home: Home, release: Release, fence: Fence, space: FreeSpace) -> None:
+    def __init__(self, home: StateDir, release: Release, fence: WriterLock, space: FreeSpace) -> None:
         self.release = release
         self._home = home
-        self._fence = fence
+        self._writer_lock = fence
         self._space = space
         self._lock = Lock()
         self._open_shards()
         self._writes = self._tidied = 0
 
     @classmethod
-    def open(cls, home: Home, address: str | None = None, *, least_free: int | None = None) -> IndexWriter:
+    def open(cls, home: StateDir, address: str | None = None, *, least_free: int | None = None) -> IndexWriter:
         """Become the writer of the current index, and undo what a writer that died left unfinished.
 
         Args:
@@ -107,19 +107,19 @@ class IndexWriter:
             least_free: Bytes that have to be free for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
 
         Raises:
-            IndexHeldError: somebody else is the writer.
+            IndexLockedError: somebody else is the writer.
             DiskFullError: there is something to undo, and no space for it.
             TexthashError: nothing is released, or a shard is broken.
         """
         release = read_release(home)
-        fence = Fence(home, release.index_uri)
+        fence = WriterLock(home, release.index_uri)
         with explaining_full_disk(str(home.root)):
-            fence.take(address)
+            fence.acquire(address)
         try:
             release.check(home)
             return cls(home, read_release(home), fence, FreeSpace(home, release.index_uri, least_free))
         except BaseException:
-            fence.leave()
+            fence.release()
             raise
 
     def __enter__(self) -> IndexWriter:
@@ -137,7 +137,7 @@ class IndexWriter:
         """Let another become the writer, after the write that is under way."""
         with self._lock:
             self._shards.close()
-            self._fence.leave()
+            self._writer_lock.release()
 
     def upsert(
         self,
@@ -146,7 +146,7 @@ class IndexWriter:
         vectors: NDArray[np.floating] | None = None,
         *,
         known: NDArray[np.bool_] | None = None,
-    ) -> Written:
+    ) -> WriteResult:
         """Put documents in; one whose id is there replaces the old one and keeps its number.
 
         Args:
@@ -187,9 +187,9 @@ class IndexWriter:
                 return table_of([asdict(document) for document in chosen], given, coded.at(mine[shard]))
 
             self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
-            return Written(self.release, len(documents), new_ids)
+            return WriteResult(self.release, len(documents), new_ids)
 
-    def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> Written:
+    def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> WriteResult:
         """Take documents out: those with these ids, or those with one of these labels. Ids that are not there count
         for nothing. Errors as :meth:`upsert`."""
         if bool(ids) == bool(labels):
@@ -209,7 +209,7 @@ class IndexWriter:
             if count:
                 nothing = schema(self.release.bits).empty_table()
                 self._publish([Change(part, nothing) for part in old], self._next_number)
-            return Written(self.release, count)
+            return WriteResult(self.release, count)
 
     def compact(self) -> Release:
         """Write thinned and small pieces together, and free what no release or snapshot names any more. Errors as
@@ -329,7 +329,7 @@ class IndexWriter:
         self._shards.each(free)
 
 
-def _next_number(home: Home, release: Release) -> int:
+def _next_number(home: StateDir, release: Release) -> int:
     """The number of the next new document. No release of the index has given it, nor one that was left by going back to
     an earlier one."""
     alike = [found.next_number for found in readable_releases(home) if found.index_uri == release.index_uri]

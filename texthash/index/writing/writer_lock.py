@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from texthash.errors import TexthashError
 
 if TYPE_CHECKING:
-    from texthash.paths import Home
+    from texthash.paths import StateDir
 
 
-class IndexHeldError(TexthashError):
+class IndexLockedError(TexthashError):
     """Somebody else writes to the index.
 
     Attributes:
@@ -28,7 +28,7 @@ class IndexHeldError(TexthashError):
         self.address = address
 
 
-def service_of(home: Home, index: str) -> str | None:
+def service_of(home: StateDir, index: str) -> str | None:
     """URL of the service that signed as writer of an index last; it may have ended since. None: there was none.
 
     Args:
@@ -43,30 +43,30 @@ def service_of(home: Home, index: str) -> str | None:
     return address if isinstance(address, str) else None
 
 
-def _lock_file(home: Home, index: str) -> Path:
+def _lock_file(home: StateDir, index: str) -> Path:
     return home.root / "locks" / f"{Path(index).name}.writer"
 
 
-class Fence:
-    """The right to write to an index, held from :meth:`take` to :meth:`leave`.
+class WriterLock:
+    """The right to write to an index, held from :meth:`acquire` to :meth:`release`.
 
     Args:
         home: State directory; all writers of an index share it.
         index: Directory or URI of the index, as its release names it.
     """
 
-    def __init__(self, home: Home, index: str) -> None:
+    def __init__(self, home: StateDir, index: str) -> None:
         self._path = _lock_file(home, index)
         self._descriptor: int | None = None
 
-    def take(self, address: str | None = None) -> None:
+    def acquire(self, address: str | None = None) -> None:
         """Become the writer.
 
         Args:
             address: URL under which this process takes the writes of others.
 
         Raises:
-            IndexHeldError: another process is the writer; it is named.
+            IndexLockedError: another process is the writer; it is named.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -81,20 +81,20 @@ class Fence:
             raise
         self._descriptor = descriptor
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let another become the writer. Does nothing if this is not the writer."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _held(self) -> IndexHeldError:
+    def _held(self) -> IndexLockedError:
         try:
             holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except ValueError:  # it has the lock and has not signed yet
             holder = {}
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}, since {holder.get('since', 'now')}"
         address = holder.get("address")
-        return IndexHeldError(
+        return IndexLockedError(
             f"the index has a writer already: {who}{f', the service at {address}' if address else ''}.",
             f"write through {address}." if address else "wait until it ends.",
             address,

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from texthash.config import LimitsConfig
-from texthash.service.memory_budget import Ledger
+from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.admission import Admission
 from texthash.service.middleware.auth import Auth, Keys
 from texthash.service.middleware.body import WholeBody
@@ -23,7 +23,7 @@ from texthash.service.middleware.response_budget import ResponseBudget
 
 def stack(
     limits: LimitsConfig,
-    ledger: Ledger,
+    budget: MemoryBudget,
     *,
     keys: Keys,
     hosts: frozenset[str] | None = None,
@@ -33,7 +33,7 @@ def stack(
 
     Args:
         limits: Limits of the service.
-        ledger: Account of the memory that bodies and answers take.
+        budget: Reservation of the memory that bodies and answers take.
         keys: Keys that open the service; without one it is open.
         hosts: Names by which the service may be called; None: any.
         cors_origins: Origins whose pages may call the service, beside its own.
@@ -49,12 +49,12 @@ def stack(
         Middleware(SecurityHeaders),
         *([cors] if cors_origins else []),  # outside of what refuses, so that a page can read why it was refused
         Middleware(RequestLog),
-        Middleware(ResponseBudget, ledger=ledger),
+        Middleware(ResponseBudget, budget=budget),
         Middleware(Head),
         Middleware(Failures),
         Middleware(Origins, hosts=hosts, origins=cors_origins),
         Middleware(Auth, keys=keys),
-        Middleware(Admission, limits=limits, ledger=ledger),
+        Middleware(Admission, limits=limits, budget=budget),
         Middleware(Deadline, seconds=limits.request_timeout_s),
-        Middleware(WholeBody, most=limits.max_body_bytes, ledger=ledger),
+        Middleware(WholeBody, most=limits.max_body_bytes, budget=budget),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from texthash.config import LimitsConfig
-from texthash.service.memory_budget import RETRY_AFTER_S, Ledger
+from texthash.service.memory_budget import RETRY_AFTER_S, MemoryBudget
 from texthash.service.middleware.scope import is_probe
 from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
@@ -17,13 +17,13 @@ class Admission:
     Args:
         app: Application behind.
         limits: Limits of the service.
-        ledger: Account of the memory that bodies and answers take.
+        budget: Reservation of the memory that bodies and answers take.
     """
 
-    def __init__(self, app: Any, limits: LimitsConfig, ledger: Ledger) -> None:
+    def __init__(self, app: Any, limits: LimitsConfig, budget: MemoryBudget) -> None:
         self._app = app
         self._room = limits.max_ongoing_requests + limits.max_queued_requests
-        self._ledger = ledger
+        self._ledger = budget
         self._inside = 0
         self._turns = Turns()
 
@@ -47,5 +47,5 @@ class Admission:
                 f"{self._inside} requests are being answered or waiting, this server takes {self._room}.",
                 headers={"Retry-After": RETRY_AFTER_S},
             )
-        if refusal := self._ledger.refusal():
-            raise refusal
+        if rejection := self._ledger.rejection():
+            raise rejection

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from texthash.service.memory_budget import Account, Ledger
+from texthash.service.memory_budget import MemoryBudget, Reservation
 from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
@@ -21,13 +21,13 @@ class WholeBody:
     Args:
         app: Application behind.
         most: Bytes of a body.
-        ledger: Account of the memory that bodies and answers take.
+        budget: Reservation of the memory that bodies and answers take.
     """
 
-    def __init__(self, app: Any, most: int, ledger: Ledger) -> None:
+    def __init__(self, app: Any, most: int, budget: MemoryBudget) -> None:
         self._app = app
         self._most = most
-        self._ledger = ledger
+        self._ledger = budget
         self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -35,14 +35,14 @@ class WholeBody:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        with self._ledger.account() as account:
+        with self._ledger.reservation() as reservation:
             scope["state"][READING] = True
-            body = await self._read(headers, receive, account)
+            body = await self._read(headers, receive, reservation)
             scope["state"][READING] = False
             await self._turns.take()  # parsing and validation are one step, which a large body makes a long one
             await self._app(scope, _replay(body), send)
 
-    async def _read(self, headers: Headers, receive: Any, account: Account) -> bytes:
+    async def _read(self, headers: Headers, receive: Any, reservation: Reservation) -> bytes:
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):  # nothing is inflated, so that a small body stays small
             raise Problem("unsupported-media-type", f"the body has Content-Encoding {encoding!r}; send it as it is.")
@@ -57,9 +57,9 @@ class WholeBody:
             body += message.get("body", b"")
             if len(body) > self._most:
                 raise Problem("body-too-large", f"the body has more than {self._most} bytes.")
-            account.put(len(body))
-            if refusal := self._ledger.refusal():
-                raise refusal
+            reservation.set_size(len(body))
+            if rejection := self._ledger.rejection():
+                raise rejection
             if not message.get("more_body", False):
                 return bytes(body)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from texthash.service.memory_budget import Ledger
+from texthash.service.memory_budget import MemoryBudget
 
 _PIECE = 2**18
 
 
 class ResponseBudget:
-    """Account for each part of an answer until it is on its way, since a client may read slowly.
+    """Reservation for each part of an answer until it is on its way, since a client may read slowly.
 
     Args:
         app: Application behind.
-        ledger: Account of the memory that bodies and answers take.
+        budget: Reservation of the memory that bodies and answers take.
     """
 
-    def __init__(self, app: Any, ledger: Ledger) -> None:
+    def __init__(self, app: Any, budget: MemoryBudget) -> None:
         self._app = app
-        self._ledger = ledger
+        self._ledger = budget
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -28,8 +28,8 @@ class ResponseBudget:
             return
 
         async def accounted(message: Any) -> None:
-            with self._ledger.account() as account:
-                account.put(len(message.get("body", b"")))
+            with self._ledger.reservation() as reservation:
+                reservation.set_size(len(message.get("body", b"")))
                 for piece in _pieces(message):
                     await send(piece)
 

@@ -14,7 +14,7 @@ from texthash.index.releases.release import read_release
 from texthash.methods.base import Role
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.paths import resolve_home
-from texthash.service.replicas.release_cache import Pinned
+from texthash.service.replicas.release_cache import ReleaseCache
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class EncoderServer:
 
         torch.set_num_threads(threads)
         self._home = resolve_home(home)
-        self._hashers = Pinned(self._open, read_release(self._home, release).name)
+        self._hashers = ReleaseCache(self._open, read_release(self._home, release).name)
 
     async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
         """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors."""
@@ -84,7 +84,7 @@ class EncoderServer:
             for place in places:
                 part = slice(start, start := start + len(calls[place].texts))
                 logits = values.cpu().numpy()[part] if calls[place].logits else None
-                margins = hasher.margins(values[part]) if calls[place].margins else None
+                margins = hasher.pre_threshold_margins(values[part]) if calls[place].margins else None
                 mine = None if vectors is None else vectors[part]
                 answers[place] = Encoded(codes[part], known[part], logits, margins, mine)
         return [answers[place] for place in range(len(calls))]
@@ -111,4 +111,4 @@ def _encode(
     hasher: Hasher, texts: list[str], role: Role, kind: VectorKind | None
 ) -> tuple[TextActivations, NDArray[np.uint8]]:
     read = hasher.read(texts, role, vectors=kind)
-    return read, hasher.cut(read.values)
+    return read, hasher.binarize(read.values)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Pinned(Generic[T]):
+class ReleaseCache(Generic[T]):
     """Opened parts of releases by release name, the most recently asked for.
 
     A few are kept: while a service moves from one release to the next, old and new callers meet old and new replicas,

@@ -16,13 +16,13 @@ from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import CURRENT, list_releases, read_release
 from texthash.index.rescoring import Rescoring, scores_of
 from texthash.index.shard import Shard, StoredCode
-from texthash.paths import Home, resolve_home
+from texthash.paths import StateDir, resolve_home
 from texthash.service.metrics import ShardMetrics
-from texthash.service.replicas.release_cache import Pinned
+from texthash.service.replicas.release_cache import ReleaseCache
 
 
 @dataclass(frozen=True)
-class Group:
+class QueryGroup:
     """Queries that are searched alike.
 
     Attributes:
@@ -48,7 +48,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Found:
+class ShardResult:
     """What one shard found for a group.
 
     Attributes:
@@ -64,7 +64,7 @@ class Found:
     scores: list[NDArray[np.float64]] | None = None
 
     @classmethod
-    def nothing(cls, group: Group) -> Found:
+    def nothing(cls, group: QueryGroup) -> ShardResult:
         """What a shard without documents finds."""
         queries = len(group.codes)
         hits = Hits([np.empty(0, np.uint16)] * queries, [np.empty(0, np.int64)] * queries)
@@ -87,9 +87,9 @@ class ShardServer:
         self._home = resolve_home(home)
         self._number = number
         self._metrics = ShardMetrics(number)
-        self._shards = Pinned(self._open, _fitting(self._home, release, shards))
+        self._shards = ReleaseCache(self._open, _fitting(self._home, release, shards))
 
-    async def search(self, release: str, groups: Sequence[Group]) -> list[Found]:
+    async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
         """Search every group. Errors: see :meth:`texthash.index.shard.Shard.search`."""
         shard = await self._shards.get(release)
         start = time.perf_counter()
@@ -142,11 +142,11 @@ class ShardServer:
     def _open(self, release: str, newest: Shard | None) -> Shard:
         record = read_release(self._home, release)
         shard = record.open_shard(self._home, self._number, newest)
-        shard.warm()
+        shard.warmup()
         return shard
 
 
-def _fitting(home: Home, release: str, shards: int | None) -> str:
+def _fitting(home: StateDir, release: str, shards: int | None) -> str:
     """The name of the release; of ``"current"``, the newest with so many shards: what is current now may be an index
     that this service was not started for."""
     current = read_release(home, release)
@@ -155,7 +155,7 @@ def _fitting(home: Home, release: str, shards: int | None) -> str:
     return next(found.name for found in reversed(list_releases(home)) if len(found.shards) == shards)
 
 
-def _search(shard: Shard, group: Group) -> Found:
+def _search(shard: Shard, group: QueryGroup) -> ShardResult:
     hits = shard.search(group.codes, group.limit, radius=group.radius, labels=group.labels, plan=group.plan)
     totals = None
     if group.radius is not None:
@@ -164,6 +164,6 @@ def _search(shard: Shard, group: Group) -> Found:
     if group.rescoring is not None and group.values is not None:
         scores = scores_of(shard, group.rescoring, group.values, hits)
     if group.fields is None:
-        return Found(hits, None, totals, scores)
+        return ShardResult(hits, None, totals, scores)
     documents = iter(shard.documents(np.concatenate(hits.numbers), group.fields))
-    return Found(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals, scores)
+    return ShardResult(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals, scores)

@@ -17,7 +17,7 @@ from texthash.index.releases.snapshots import read_snapshot
 from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import Content
 from texthash.index.writing.writer import IndexDocument, IndexWriter
-from texthash.index.writing.writer_lock import IndexHeldError
+from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.paths import resolve_home
 from texthash.service.problems import Problem
 
@@ -68,7 +68,7 @@ Write = Upsert | Delete | Restore | Compact
 
 
 @dataclass(frozen=True)
-class Done:
+class WriteAck:
     """A write that is durable.
 
     Attributes:
@@ -101,10 +101,10 @@ class WriterServer:
         self._lock = asyncio.Lock()
         self._unreadable = ""
 
-    async def write_many(self, writes: Sequence[Write]) -> list[Done | Problem]:
+    async def write_many(self, writes: Sequence[Write]) -> list[WriteAck | Problem]:
         """Make writes durable, in their order; neighbouring upserts share one commit. One that fails does not stop the
         others."""
-        answers: list[Done | Problem] = []
+        answers: list[WriteAck | Problem] = []
         async with self._lock:
             for group in _groups(writes):
                 try:
@@ -147,7 +147,7 @@ class WriterServer:
             self._writer.close()
             self._writer = None
 
-    def _write(self, group: Sequence[Write]) -> list[Done]:
+    def _write(self, group: Sequence[Write]) -> list[WriteAck]:
         while True:
             try:
                 return self._attempt(self._open(), group)
@@ -165,17 +165,17 @@ class WriterServer:
                 self._drop()
                 raise Problem("internal", f"the write failed: {type(error).__name__}.") from error
 
-    def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> list[Done]:
+    def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> list[WriteAck]:
         first = group[0]
         if isinstance(first, Delete):
             written = writer.delete(first.ids, first.labels)
-            return [Done(written.release.name, written.documents)]
+            return [WriteAck(written.release.name, written.documents)]
         if isinstance(first, Restore):
             wanted = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
-            return [Done(writer.restore(wanted).name, wanted.documents)]
+            return [WriteAck(writer.restore(wanted).name, wanted.documents)]
         if isinstance(first, Compact):
             compacted = writer.compact()
-            return [Done(compacted.name, compacted.documents)]
+            return [WriteAck(compacted.name, compacted.documents)]
         upserts = [write for write in group if isinstance(write, Upsert)]
         if first.content != writer.release.content:
             raise Problem("model-changed", "another model was released while the documents were being encoded.")
@@ -188,7 +188,7 @@ class WriterServer:
             known=np.concatenate([upsert.known for upsert in upserts]),
         )
         return [
-            Done(
+            WriteAck(
                 written.release.name,
                 len(upsert.documents),
                 sum(document.id in written.new_ids for document in upsert.documents),
@@ -218,7 +218,7 @@ def _groups(writes: Sequence[Write]) -> list[list[Write]]:
 
 
 def _problem(error: Problem | TexthashError) -> Problem:
-    if isinstance(error, IndexHeldError):
+    if isinstance(error, IndexLockedError):
         return Problem("index-held", error.problem, headers={"Retry-After": _RETRY_AFTER_S})
     if isinstance(error, DiskFullError):
         return Problem("insufficient-storage", error.problem)

@@ -9,7 +9,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from texthash.api.answers import CountReply, StoredDocument
 from texthash.api.requests import CountRequest
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.documentation import EXAMPLE_ID
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers
@@ -47,11 +47,11 @@ class _AnyText(Convertor[str]):
 register_url_convertor("any", _AnyText())
 
 
-def add_documents(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
+def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
     """Add the routes that read documents."""
 
     async def found(id: str) -> StoredDocument:
-        release, document = await gateway.document(id)
+        release, document = await coordinator.document(id)
         code = document.pop("code").hex()
         return StoredDocument(**document, code=code, index_version=release.version)
 
@@ -76,5 +76,5 @@ def add_documents(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
     )
     async def count_documents(request: _Count) -> CountReply:
         """All documents, or those that have one of the labels of the filter."""
-        release, count = await gateway.count(request.filter.labels if request.filter else None)
+        release, count = await coordinator.count(request.filter.labels if request.filter else None)
         return CountReply(count=count, index_version=release.version)

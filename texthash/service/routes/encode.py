@@ -14,7 +14,7 @@ from texthash.api.answers import EncodeReply
 from texthash.api.requests import EncodeRequest
 from texthash.hamming.codes import to_bitstring, to_hex
 from texthash.index.releases.release import Release
-from texthash.service.coordinator import Gateway
+from texthash.service.coordinator import Coordinator
 from texthash.service.replicas.encoder import Encoded
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
@@ -34,7 +34,7 @@ _Encode = Annotated[
 ]
 
 
-def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
+def add_encode(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
     """Add ``POST /v1/encode``."""
 
     @app.post(
@@ -53,7 +53,7 @@ def add_encode(app: FastAPI, gateway: Gateway, checks: Checks) -> None:
         checks.batch(len(texts), "inputs")
         for place, text in enumerate(texts):
             checks.text(text, "body", "inputs", place)
-        release, encoded = await gateway.encode(texts, request.role, logits=request.return_logits)
+        release, encoded = await coordinator.encode(texts, request.role, logits=request.return_logits)
         body = _reply(release, encoded, request.format)
         body["took_ms"] = round(1e3 * (time.perf_counter() - start), 3)
         return Response(to_json(body), media_type=JSON)

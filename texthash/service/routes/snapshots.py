@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request
 
 from texthash.api.answers import RestoreReply, SnapshotInfo, Snapshots
 from texthash.api.requests import EmptyRequest, SnapshotRequest
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.request_log import audit
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, EMPTY_BODY, READ_PROBLEMS, WRITE_PROBLEMS, answers
@@ -17,13 +17,13 @@ _TAG = "snapshots"
 _NOTHING = EmptyRequest()
 
 
-def add_snapshots(app: FastAPI, checks: Checks, editor: Editor) -> None:
+def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService) -> None:
     """Add the routes of snapshots."""
 
     @app.get("/v1/snapshots", tags=[_TAG], summary="List them", responses=answers(*READ_PROBLEMS))
     async def list_snapshots() -> Snapshots:
         """All snapshots, oldest first."""
-        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in editor.snapshots()])
+        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in index_writes.snapshots()])
 
     @app.post(
         "/v1/snapshots",
@@ -35,7 +35,7 @@ def add_snapshots(app: FastAPI, checks: Checks, editor: Editor) -> None:
     async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
         """Keep what is served now. It copies nothing, and takes space only for what is written later."""
         audit(http.scope, "take_snapshot")
-        snapshot = editor.take_snapshot(request.name)
+        snapshot = index_writes.take_snapshot(request.name)
         audit(http.scope, "take_snapshot", snapshot=snapshot.name, release=snapshot.release)
         return SnapshotInfo(**asdict(snapshot))
 
@@ -50,6 +50,6 @@ def add_snapshots(app: FastAPI, checks: Checks, editor: Editor) -> None:
     async def restore_snapshot(name: str, http: Request, _: EmptyRequest = _NOTHING) -> RestoreReply:
         """Bring back the documents of a snapshot; every search sees it when the answer comes."""
         audit(http.scope, "restore_snapshot")
-        done, release = await editor.restore(name)
+        done, release = await index_writes.restore(name)
         audit(http.scope, "restore_snapshot", snapshot=name, documents=done.documents, release=release.name)
         return RestoreReply(documents=done.documents, release=release.name, index_version=release.version)

@@ -10,9 +10,9 @@ from starlette.responses import Response
 import texthash
 from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
-from texthash.service.coordinator import Gateway
-from texthash.service.index_writes import Editor
-from texthash.service.release_watcher import Follower
+from texthash.service.coordinator import Coordinator
+from texthash.service.index_writes import IndexWriteService
+from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
@@ -22,11 +22,11 @@ _TAG = "service"
 
 def add_state(
     app: FastAPI,
-    gateway: Gateway,
+    coordinator: Coordinator,
     checks: Checks,
     *,
-    editor: Editor | None = None,
-    follower: Follower | None = None,
+    index_writes: IndexWriteService | None = None,
+    release_watcher: ReleaseWatcher | None = None,
 ) -> None:
     """Add ``GET /v1/info`` and the probes of health."""
 
@@ -38,7 +38,7 @@ def add_state(
     )
     async def info() -> Info:
         """The model, the index, the release that holds both, and the limits of this server."""
-        return _info(gateway.release, Limits(**gateway.limits.model_dump(), max_window=checks.window))
+        return _info(coordinator.release, Limits(**coordinator.limits.model_dump(), max_window=checks.window))
 
     @app.get("/health/live", tags=[_TAG], summary="Whether the process answers")
     async def live() -> Health:
@@ -61,12 +61,12 @@ def add_state(
     async def ready(response: Response) -> Health:
         """200 when the encoder and every shard answered just now, and what is served is what is current. `writes` says
         whether there is space for writes."""
-        encoder, missing = await gateway.ready(_PING_S)
-        refusal = None if editor is None else await editor.refusal()
-        freshness = follower.freshness() if follower is not None else None
-        total = len(gateway.release.shards)
+        encoder, missing = await coordinator.ready(_PING_S)
+        refusal = None if index_writes is None else await index_writes.refusal()
+        freshness = release_watcher.freshness() if release_watcher is not None else None
+        total = len(coordinator.release.shards)
         away = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
-        away += ["follower"] if freshness is not None and not freshness.fresh else []
+        away += ["release_watcher"] if freshness is not None and not freshness.fresh else []
         whole = not away
         response.status_code = 200 if whole else 503
         return Health(
@@ -74,9 +74,9 @@ def add_state(
             encoder=encoder,
             shards={"ready": total - len(missing), "total": total},
             missing=away,
-            writes=None if editor is None else "refused" if refusal else "accepted",
+            writes=None if index_writes is None else "refused" if refusal else "accepted",
             writes_refused=refusal,
-            release=gateway.release.name,
+            release=coordinator.release.name,
             lag_s=round(freshness.lag_s, 3) if freshness is not None else None,
             reason=freshness.reason if freshness is not None else None,
         )

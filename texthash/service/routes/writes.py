@@ -9,7 +9,7 @@ from fastapi import Body, Depends, FastAPI, Query, Request
 from texthash.api.answers import CompactReply, DeleteReply, UpsertReply
 from texthash.api.requests import DeleteRequest, EmptyRequest, UpsertRequest
 from texthash.index.writing.writer import IndexDocument
-from texthash.service.index_writes import Editor
+from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.request_log import audit
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import EMPTY_BODY, WRITE_PROBLEMS, answers
@@ -42,7 +42,7 @@ _Wait = Annotated[
 _NOTHING = EmptyRequest()
 
 
-def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
+def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) -> None:
     """Add the routes that write documents."""
 
     @app.put(
@@ -59,7 +59,7 @@ def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
         made = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
-        done, release = await editor.upsert(made, wait)
+        done, release = await index_writes.upsert(made, wait)
         audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
         return UpsertReply(
             upserted=done.documents,
@@ -81,7 +81,7 @@ def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
         checks.batch(len(request.ids or ()), "ids")
         labels = request.filter.labels if request.filter else ()
         audit(http.scope, "delete", ids=len(request.ids or ()), labels=len(labels))
-        done, release = await editor.delete(request.ids or (), labels, wait)
+        done, release = await index_writes.delete(request.ids or (), labels, wait)
         audit(http.scope, "delete", documents=done.documents, release=release.name)
         return DeleteReply(deleted=done.documents, release=release.name, index_version=release.version)
 
@@ -97,6 +97,6 @@ def add_writes(app: FastAPI, checks: Checks, editor: Editor) -> None:
         """Write small pieces of the index together, and free what was replaced or deleted and no snapshot holds. The
         service does the most of it by itself as it writes; searches go on, other writes wait."""
         audit(http.scope, "compact")
-        release = await editor.compact()
+        release = await index_writes.compact()
         audit(http.scope, "compact", documents=release.documents, release=release.name)
         return CompactReply(documents=release.documents, release=release.name, index_version=release.version)

@@ -22,7 +22,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.encoder import identity, open_encoder, placed, split_identity
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.io.atomic import exclusive, write_json
-from texthash.progress import say, track
+from texthash.progress import log_line, track
 
 # Texts that are encoded, and remembered as done, together. The same whoever does it: in another company a text is
 # padded to another length, which moves its vector in the last digit.
@@ -117,7 +117,7 @@ def _encode(splits: list[Split], folder: Path, encoder: str, width: int, encode:
         done[split.name] = _resumed(folder / f".{split.name}.done.npy", np.uint8, (blocks,))
     total = sum(len(flags) for flags in done.values())
     if kept := sum(int(flags.sum()) for flags in done.values()):
-        say(f"{kept} of {total} blocks of {BLOCK_ROWS} documents are encoded already")
+        log_line(f"{kept} of {total} blocks of {BLOCK_ROWS} documents are encoded already")
     todo = (block for split in splits for block in _texts(split) if not done[split.name][block[0][1] // BLOCK_ROWS])
     for (name, start), some in track(encode(encoder, todo), "sentence vectors", total - kept):
         vectors[name][start : start + len(some)] = some

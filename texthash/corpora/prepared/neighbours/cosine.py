@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from texthash.corpora.prepared.neighbours import kernel
 from texthash.corpora.prepared.neighbours.search import BLOCK_ROWS, Neighbours, all_nearest
 from texthash.errors import UsageError
-from texthash.hamming._threads import frozen
+from texthash.hamming._threads import as_readonly
 
 # A similarity for each row of a tile stays in the second-level cache, and a row's number in a tile fits 16 bits.
 _TILE_ROWS = 16_384
@@ -75,11 +75,11 @@ class CosineSearch:
 
     def nearest(self, start: int, stop: int, k: int) -> Neighbours:
         keys, filled, bars = kernel.candidates(stop - start, k)
-        rows = frozen(self.indptr), frozen(self.words), frozen(self.values)
+        rows = as_readonly(self.indptr), as_readonly(self.words), as_readonly(self.values)
         for tile in self.tiles:
             indptr, numbers, values = tile.postings
-            postings = frozen(indptr), frozen(numbers), frozen(values)
-            dense_number, dense = frozen(tile.dense_number), frozen(tile.dense)
+            postings = as_readonly(indptr), as_readonly(numbers), as_readonly(values)
+            dense_number, dense = as_readonly(tile.dense_number), as_readonly(tile.dense)
             kernel.collect(*rows, start, postings, dense_number, dense, tile.first, k, keys, filled, bars)
         near = np.empty((stop - start, k), np.int32)
         weights = np.empty((stop - start, k), np.float32)
