@@ -56,7 +56,10 @@ def in_a_new_process(code: str, **environment: str) -> str:
     return done.stderr
 
 
-SPEAK = "from texthash.progress import log_line, track, warn; log_line('progress'); list(track([1], 'work')); warn('careful')"
+SPEAK = (
+    "from texthash.progress import log_line, track, warn;"
+    "log_line('progress'); list(track([1], 'work')); warn('careful')"
+)
 
 
 def test_a_library_shows_warnings_only_until_asked():

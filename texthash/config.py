@@ -39,6 +39,7 @@ from texthash.progress import log_line
 from texthash.uri import without_secrets
 
 S = TypeVar("S", bound="Section")
+_FORMER_METRIC = "choose_by"
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -264,6 +265,15 @@ class EvaluationConfig(Section):
         description="the metric on validation by which epochs, trials and champions are chosen, such as map or "
         "ndcg_at_100; null: p_at_<k>, in a pair corpus recall_at_<k>",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or _FORMER_METRIC not in values:
+            return values
+        log_line(f"evaluation.{_FORMER_METRIC} is called evaluation.selection_metric now; change the configuration.")
+        renamed = {name: value for name, value in values.items() if name != _FORMER_METRIC}
+        return {"selection_metric": values[_FORMER_METRIC], **renamed}
 
 
 def _shown(uri: str | None) -> str | None:

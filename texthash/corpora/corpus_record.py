@@ -40,7 +40,7 @@ class CorpusRecord:
         splits: Number of documents in each published split.
         label_sets: Names that ``corpus.edition.label_set`` may take, the default first; empty if there is no choice.
         downloads: Files that may be fetched; together they are the corpus, in one form that the reader knows.
-        excluded_reasons: Reasons for leaving documents out (``Document.excluded``) of those that ``documents`` does not count.
+        excluded_reasons: Reasons (``Document.excluded``) for leaving out documents that ``documents`` does not count.
         terms: Limits of use or redistribution, shown before a download.
         how_to_get: How a person gets the files, where no program may fetch them.
         embedded: Whether it needs no file.

@@ -88,7 +88,7 @@ def collapse_warning(
         diagnostics: From :func:`diagnose`, of documents that training has not seen.
         bits: Width of the codes.
         documents: How many were diagnosed. Of fewer than 100 it is only judged whether nearly all share one code.
-        allow_few_codes: The method learned from labels. Its codes may be as few as these, so only single bits are judged.
+        allow_few_codes: The method learned from labels: its codes may be few, so only single bits are judged.
     """
     signs = _signs(diagnostics, bits, documents, allow_few_codes)
     if not signs:

@@ -55,7 +55,7 @@ class EvaluationProtocol:
         config: Cuts of the metrics, and the one that models are chosen by.
 
     Raises:
-        UsageError: ``selection_metric`` is no metric of such a corpus, or every cut of the curve is beyond its documents.
+        UsageError: ``selection_metric`` is no metric of such a corpus, or the whole curve is beyond its documents.
     """
 
     def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:

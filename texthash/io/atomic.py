@@ -1,6 +1,6 @@
 """Files that appear whole or not at all, and one preparation at a time, in a directory or in an object store.
 
-A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.paths.as_path`). An object store has
+A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.paths.as_path`). A store has
 no renaming and no locks, and needs neither: an object appears when it has been sent completely, and what consists of
 several becomes visible by one of them, which is sent last.
 """

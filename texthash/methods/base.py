@@ -164,7 +164,7 @@ class HashMethod(nn.Module):
     :meth:`make_layers`, and either a ``loss`` (gradient methods) or ``stages`` of its own.
 
     Attributes:
-        inputs: What a batch holds of each document: what ``card.inputs_needed`` names, as the corpus has it. A method that
+        inputs: Parts of a document that a batch holds: those that ``card.inputs_needed`` names. A method that
             wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in :meth:`make_layers`.
             Training makes the graph before anything else; a method that walks on it opens it in :meth:`setup`, by
             ``train.neighbours``.

@@ -20,8 +20,8 @@ def check_sweep(config: Config) -> None:
     """Refuse a sweep that cannot be, before anything is prepared or started.
 
     Raises:
-        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or ``evaluation.selection_metric`` is
-            no metric.
+        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or
+            ``evaluation.selection_metric`` is no metric.
     """
     free_space(config)
     if config.tuning.trials < 1:

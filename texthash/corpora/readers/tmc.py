@@ -48,8 +48,8 @@ record = CorpusRecord(
     "Systems, IEEE Aerospace Conference 2005",
     survey="28,596 documents, 22 labels, multi-label",
     splits=COUNTS,
-    how_to_get=f"{', '.join(COMPETITION)} are on NASA's DASHlink, https://c3.nasa.gov/dashlink/resources/138/ (catalogue: "
-    "https://catalog.data.gov/dataset/siam-2007-text-mining-competition-dataset).",
+    how_to_get=f"{', '.join(COMPETITION)} are on NASA's DASHlink, https://c3.nasa.gov/dashlink/resources/138/ "
+    "(catalogue: https://catalog.data.gov/dataset/siam-2007-text-mining-competition-dataset).",
 )
 _ATTRIBUTE = re.compile(r"""@attribute\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(\S+))\s+\S""", re.IGNORECASE)
 _AGAIN = "fetch the file again."
