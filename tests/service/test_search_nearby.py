@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tests.service.conftest import SHARDS, LocalEncoder
 from tests.service.live import listening
 from texthash.config import LimitsConfig
-from texthash.index.releases.release import read_release
+from texthash.index.releases.release import read_release, record_of
 from texthash.index.shard import Shard
 from texthash.index.writing.writer_lock import WriterLock
 from texthash.paths import StateDir
@@ -79,9 +80,8 @@ def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: StateDir
 
 
 def test_a_service_of_another_index_is_not_asked(run_cli: Cli, home: StateDir, url: str) -> None:
-    path = home.root / "releases" / f"{read_release(home).name}.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "created": "2020-01-01T00:00:00+00:00"}))
+    ours = replace(read_release(home), created="2020-01-01T00:00:00+00:00")  # of the same name as what it serves
+    (home.root / "releases" / f"{ours.name}.json").write_text(json.dumps(record_of(ours)), encoding="utf-8")
     sign(home, url).leave()
     _, said = answer(run_cli)
     assert "serves another index" in said
