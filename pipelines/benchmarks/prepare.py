@@ -32,7 +32,7 @@ from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import open_source
 from texthash.corpora.preparation.on_ray import prepare
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.readers import rows as tables
+from texthash.corpora.readers import tables
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
 from texthash.progress import log_line
