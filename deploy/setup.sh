@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 usage: bash deploy/setup.sh [--extras NAMES] [--cpu | --torch-index URL]
 
-  --extras NAMES      extras of texthash, comma separated: test, bench, text, s3 (added to those installed before)
+  --extras NAMES      extras of texthash, comma separated: test, bench, text, s3, docs (added to those installed before)
   --cpu               take PyTorch's CPU build from PyTorch's own index; for Linux machines without a GPU, where
                       the default build brings gigabytes of CUDA libraries
   --torch-index URL   take PyTorch from this package index instead (also TEXTHASH_TORCH_INDEX)

@@ -1,6 +1,6 @@
-"""Write the tables of README.md and deploy/OPERATIONS.md from what registry, catalog, results and configuration hold.
+"""Write the tables of the documentation, and a page a method, from registry, catalog, results and configuration.
 
-python pipelines/readme.py            # rewrite the tables
+python pipelines/readme.py            # rewrite the tables, write docs/methods/*.md
 python pipelines/readme.py --check    # exit 1 when a table does not say what the code says
 """
 
@@ -15,24 +15,29 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from method_pages import write_pages
+
 from texthash.config import LimitsConfig, limit_variable
 from texthash.corpora.catalog import records
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-OPERATIONS = ROOT / "deploy" / "OPERATIONS.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 
 
 def main() -> int:
     status = 0
     for file, tables in (
-        (README, {"methods": _methods(), "corpora": _corpora(), "results": _results()}),
-        (OPERATIONS, {"limits": _limits()}),
+        (DOCS / "methods" / "index.md", {"methods": _methods()}),
+        (DOCS / "corpora.md", {"corpora": _corpora()}),
+        (DOCS / "results.md", {"results": _results()}),
+        (DOCS / "operations.md", {"limits": _limits()}),
     ):
         status = max(status, _write(file, tables))
+    if "--check" not in sys.argv[1:]:
+        write_pages(DOCS / "methods", RESULTS)
     return status
 
 
@@ -73,7 +78,7 @@ def _methods() -> str:
         ("name", "paper", "venue", "survey entry", "learns from", "fidelity"),
         (
             (
-                f"`{name}`",
+                f"[`{name}`]({name}.md)",
                 cls.card.title,
                 cls.card.venue,
                 str(cls.card.survey_entry or "baseline"),

@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
-bash deploy/setup.sh --extras test,text
+bash deploy/setup.sh --extras test,text,docs
 PATH="$VENV/bin:$PATH"
 
 # Tests look for these themselves and skip with the reason where there is none.

@@ -22,7 +22,7 @@ from texthash.service.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
-END_WITHIN_S = 120.0  # OPERATIONS.md promises 30 s on a machine that is not busy
+END_WITHIN_S = 120.0  # docs/operations.md promises 30 s on a machine that is not busy
 _REPLICA_CALL = "/ray.serve.ASGIService/HandleRequest"
 
 
@@ -100,7 +100,7 @@ def test_what_listens_beyond_loopback_takes_no_call_without_the_token(start: Sta
         for process, found in tree.items()
         if any(ip not in LOOPBACK for ip, _ in found)
     }
-    assert beyond, "replicas listen everywhere; where they do not any more OPERATIONS.md has to say so"
+    assert beyond, "replicas listen everywhere; where they do not any more docs/operations.md has to say so"
     assert all(process.cmdline()[0].startswith("ray::ServeReplica:") for process in beyond), beyond
     for ports in beyond.values():
         for port in ports:

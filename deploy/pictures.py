@@ -1,9 +1,9 @@
 """Take pictures: of MLflow's pages about a finished search (its runs, their curves, its report, the registry), or of
 the search page of a service.
 
-    python deploy/pictures/take.py                       # of the newest search under TEXTHASH_HOME
-    python deploy/pictures/take.py --into /tmp/pictures
-    python deploy/pictures/take.py --service http://127.0.0.1:8000
+    python deploy/pictures.py                       # of the newest search under TEXTHASH_HOME
+    python deploy/pictures.py --into /tmp/pictures
+    python deploy/pictures.py --service http://127.0.0.1:8000
 
 Starts a headless Chromium, for MLflow a server of its own over that store on a free port, and ends them. Each picture
 is made small enough for a repository. Exit status 1 where a page does not show what it should.
@@ -25,7 +25,7 @@ import httpx
 from mlflow import MlflowClient
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "deploy")]
 
 from probes import HOST, tool  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--home", help="state directory; default: TEXTHASH_HOME, else .texthash here")
     options.add_argument("--service", metavar="URL", help="of the search page of the service there, not of MLflow")
-    options.add_argument("--into", type=Path, default=Path(__file__).parent, help="directory of the pictures")
+    options.add_argument("--into", type=Path, default=ROOT / "docs" / "pictures", help="directory of the pictures")
     arguments = options.parse_args()
     executable = chromium_path()
     if executable is None:

@@ -1,0 +1,72 @@
+"""A page of the documentation for each method: equations, hyper-parameters, figures, deviations, citation."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from texthash.methods.base import HashMethod
+from texthash.methods.registry import describe, methods
+
+Rows = list[dict[str, str]]
+_FIGURES = ("corpus", "edition", "bits", "seed", "p_at_100", "p_at_100_worst", "p_at_100_best", "map", "epochs")
+
+
+def write_pages(folder: Path, results: Path) -> None:
+    """Write ``NAME.md`` of every method.
+
+    Args:
+        folder: Where the pages go.
+        results: Table of the figures on test.
+    """
+    figures: dict[str, Rows] = defaultdict(list)
+    with results.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["p_at_100"]:
+                figures[row["method"]].append(row)
+    for name, cls in methods().items():
+        (folder / f"{name}.md").write_text(_page(name, cls, figures[name]), encoding="utf-8")
+
+
+def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
+    card = cls.card
+    entry = f"entry {card.survey_entry} of the survey" if card.survey_entry else "a classical baseline"
+    lines = [
+        f"# {name}",
+        f"**{card.title}**, {card.venue}; {entry}. Tags: {', '.join(card.tags) or 'none'}. "
+        f"Supervision: {card.supervision}. Fidelity: {card.fidelity}.",
+        card.citation,
+        "## Definition",
+        f"```text\n{inspect.getdoc(sys.modules[cls.__module__]) or ''}\n```",
+        "## Hyper-parameters",
+        _table([{key: _cell(value) for key, value in row.items()} for row in describe(name)]) or "None.",
+        f"Printed values: {card.paper.source if card.paper else 'none are known'}.",
+        "## Figures on test",
+        _table([{key: row[key] for key in _FIGURES} for row in figures]) or "Not run to the end on a corpus yet.",
+        "## Deviations",
+        "".join(f"* {deviation}\n" for deviation in card.deviations) or "None is known.",
+        "## Use",
+        f"```python\nmodel = texthash.train({name!r}, texts, bits=32{_labels(card.supervision)})\n```",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _labels(supervision: str) -> str:
+    return ", labels=labels" if supervision == "labels" else ""
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).replace("|", "\\|")
+
+
+def _table(rows: Rows) -> str:
+    if not rows:
+        return ""
+    header: Iterable[str] = list(rows[0])
+    lines = [header, ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,53 @@
+"""The documentation builds without a warning, and what it shows runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def test_the_site_builds_and_warnings_are_errors(tmp_path):
+    pytest.importorskip("material", reason="the extra docs is not installed")
+    subprocess.run([sys.executable, "pipelines/readme.py"], cwd=ROOT, check=True, capture_output=True)
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "methods" / "nash" / "index.html").read_text(encoding="utf-8")
+    assert "Hyper-parameters" in page
+    assert "learning_rate" in page
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_first_lines_run(page):
+    blocks = _PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert blocks
+    done = subprocess.run([sys.executable, "-c", blocks[0]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    kinds = [cell.cell_type for cell in notebook.cells]
+    assert kinds.count("code") >= 3
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 200
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert NOTEBOOKS
