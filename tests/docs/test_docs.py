@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from texthash.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
@@ -51,3 +54,18 @@ def test_readme_is_short_and_its_links_lead_somewhere():
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
     assert NOTEBOOKS
+
+
+def test_the_method_of_the_tutorial_trains(small_corpus, tmp_path, monkeypatch):
+    from texthash.config import TrainingConfig
+    from texthash.training.loop import fit
+
+    (code,) = _PYTHON.findall((ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8"))
+    (tmp_path / "linear_of_the_tutorial.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    method = importlib.import_module("linear_of_the_tutorial").Linear(small_corpus.shape, 16)
+    result = fit(method, small_corpus.train, TrainingConfig(epochs=3))
+    first, *_, last = [report.terms["reconstruction"] for report in result.history]
+    assert last < first
+    with pytest.raises(UsageError, match="learning_rate"):
+        type(method)(small_corpus.shape, 16, learning_rate=-1.0)
