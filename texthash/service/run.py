@@ -20,6 +20,8 @@ from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import StateDir
 from texthash.progress import log_line, warn
 from texthash.service.logs import SERVE_LOGGER
+from texthash.service.middleware.auth import KEY_VARIABLE, Keys
+from texthash.service.middleware.origin import is_loopback
 from texthash.service.ports import check_ports
 from texthash.service.rpc import SERVICER
 from texthash.service.serve_app import build
@@ -66,6 +68,10 @@ def serve_release(
     with _explained(name, name_of_release):
         _start_serve(service)
         log_line(f"service: release {name_of_release} on {service.host}:{service.port}")
+        if not Keys.of_environment() and not is_loopback(service.host):
+            warn(
+                f"without a key whoever reaches {service.host} may write; set {KEY_VARIABLE} before the cluster starts"
+            )
         serve.run(application, name=name, route_prefix=service.route_prefix)
     _wait_until_ready(url, timeout_s)
     return url
