@@ -72,7 +72,7 @@ def test_both_answer_alike(run_cli: Cli, home: StateDir, url: str, more: tuple[s
 def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: StateDir) -> None:
     expected, _ = answer(run_cli, "--service", "none")
     port = free_port()
-    sign(home, f"http://127.0.0.1:{port}").leave()
+    sign(home, f"http://127.0.0.1:{port}").release()
     found, said = answer(run_cli)
     assert found == expected
     assert f"no service answers at http://127.0.0.1:{port}" in said
@@ -82,13 +82,13 @@ def test_a_service_that_has_ended_is_not_waited_for(run_cli: Cli, home: StateDir
 def test_a_service_of_another_index_is_not_asked(run_cli: Cli, home: StateDir, url: str) -> None:
     ours = replace(read_release(home), created="2020-01-01T00:00:00+00:00")  # of the same name as what it serves
     (home.root / "releases" / f"{ours.name}.json").write_text(json.dumps(record_of(ours)), encoding="utf-8")
-    sign(home, url).leave()
+    sign(home, url).release()
     _, said = answer(run_cli)
     assert "serves another index" in said
 
 
 def test_what_a_service_refuses_is_searched_here(run_cli: Cli, home: StateDir, url: str) -> None:
-    sign(home, url).leave()
+    sign(home, url).release()
     found, said = answer(run_cli, "--limit", "1200")
     assert len(found["hits"]) == 1200
     assert "limit=1200" in said
