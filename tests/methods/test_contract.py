@@ -80,7 +80,7 @@ class Adversarial(HashMethod):
 class TwoEncoders(HashMethod):
     """Queries and documents have encoders of their own; a pair's inner product must beat the batch's others."""
 
-    card = _card("two_encoders", supervision="pairs", serves="hamming+rerank")
+    card = _card("two_encoders", supervision="pairs", serving_mode="hamming+rerank")
 
     def __init__(self, shape, bits):
         super().__init__(shape, bits)

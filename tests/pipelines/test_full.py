@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipelines.test_reproduce import program
 
+from tests.pipelines.test_reproduce import program
 from texthash.experiments.trained_models import TrainedModel
 from texthash.index.releases.release import open_release
 from texthash.paths import StateDir
