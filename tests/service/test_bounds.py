@@ -195,6 +195,30 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
     assert len(reply.content) < SMALL
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", "/v1/documents?id=a&id=b", "id"),
+        ("GET", "/v1/documents?id=a&id=a", "id"),
+        ("GET", "/v1/documents?id=&i%64=b", "id"),
+        ("PUT", "/v1/documents?wait=true&wait=false", "wait"),
+        ("POST", "/v1/documents/delete?wait=false&wait=true&wait=true", "wait"),
+    ],
+)
+def test_a_parameter_that_is_given_twice_is_refused(
+    app: FastAPI,  # noqa: F811
+    method: str,
+    path: str,
+    name: str,
+) -> None:
+    body = {"documents": [{"id": "a", "text": "a"}]} if method == "PUT" else {"ids": ["a"]}
+    options = {} if method == "GET" else {"json": body}
+    reply = asyncio.run(Asked(app).send(method, path, headers=RIGHT, **options))
+    assert kind(reply) == (422, "invalid-field")
+    assert [error["loc"] for error in reply.json()["errors"]] == [["query", name]]
+    assert "times; give it once" in reply.json()["detail"]
+
+
 def test_pages_and_probes_take_any_parameter(asked: Asked) -> None:
     for path in ("/?q=sort", "/health/live?from=probe", "/docs?x=1"):
         assert asked.get(path).status_code == 200

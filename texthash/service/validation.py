@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -37,22 +38,28 @@ async def json_stated(request: Request) -> None:
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuse parameters of the query string that the route does not have, as unknown members of a body are.
+    """Refuse parameters of the query string that the route does not have, or that are given twice.
+
+    Unknown members of a body are refused as well; of two values of one parameter, one would be ignored silently.
 
     Pages keep their state there, and load balancers add to that of health probes, so those may have any.
     """
     if not path_of(request.scope).startswith(_API):
         return
     known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
-    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
-    if unknown:
-        says = [_unknown_parameter(name, known) for name in unknown[: MOST_ERRORS + 1]]
-        errors = [{"loc": ["query", name], "msg": text} for name, text in zip(unknown, says, strict=False)]
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    wrong = [name for name, count in given.items() if name not in known or count > 1]
+    if wrong:
+        says = [
+            f"is given {given[name]} times; give it once" if name in known else _unknown_parameter(name, known)
+            for name in wrong[: MOST_ERRORS + 1]
+        ]
+        errors = [{"loc": ["query", name], "msg": text} for name, text in zip(wrong, says, strict=False)]
         raise Problem(
             "invalid-field",
-            f"query.{shortened(unknown[0])}: {says[0]}{_more(len(unknown))}.",
+            f"query.{shortened(wrong[0])}: {says[0]}{_more(len(wrong))}.",
             errors=errors,
-            error_count=len(unknown),
+            error_count=len(wrong),
         )
 
 
