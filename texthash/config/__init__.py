@@ -1,0 +1,53 @@
+"""Typed configuration, a file a section. The same dotted names stand in YAML, on the command line and in MLflow.
+
+A value comes from the first of these that has one:
+
+1. the command line (``method.bits=64``); in code, and in the arguments of a Serve application, the value that is given
+2. the environment, where a variable stands for the key: :func:`environment_variables` names them all
+3. the YAML file
+4. the default of the section
+
+A key that does not exist is an error that names the nearest one that does. Every number has its range here, so that a
+value out of range is an error before any work; hyper-parameters have theirs on the class of their method.
+"""
+
+from texthash.api.answers import VectorKind
+from texthash.config.corpus import CorpusConfig, Edition, SplitRule, Weighting
+from texthash.config.evaluation import EvaluationConfig
+from texthash.config.index import IndexConfig
+from texthash.config.method import MethodConfig, Preset
+from texthash.config.root import Config, load_config, parse_config
+from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
+from texthash.config.service import LimitsConfig, ServiceConfig, limit_variable
+from texthash.config.tracking import TrackingConfig
+from texthash.config.training import TrainingConfig
+from texthash.config.tuning import Range, TuningConfig
+
+__all__ = [
+    "Bits",
+    "Config",
+    "CorpusConfig",
+    "Edition",
+    "EvaluationConfig",
+    "IndexConfig",
+    "LimitsConfig",
+    "MethodConfig",
+    "Preset",
+    "Range",
+    "Section",
+    "Seed",
+    "Seeds",
+    "ServiceConfig",
+    "SplitRule",
+    "TrackingConfig",
+    "TrainingConfig",
+    "TuningConfig",
+    "VectorKind",
+    "Weighting",
+    "Widths",
+    "environment_variables",
+    "limit_variable",
+    "load_config",
+    "parse_config",
+    "parse_section",
+]

@@ -1,0 +1,129 @@
+"""Corpora and their editions."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from texthash.config.section import VARIABLES, Section, Seed
+
+Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
+_DATA = "TEXTHASH_DATA"
+VARIABLES["corpus.data_dir"] = _DATA
+
+
+def _count_or_share(value: int | float) -> int | float:
+    if isinstance(value, float) and value > 1:
+        raise ValueError("a count is a whole number, a share is a number from 0 to 1")
+    return value
+
+
+CountOrShare = Annotated[int | float, Field(ge=0), AfterValidator(_count_or_share)]
+
+
+class SplitRule(Section):
+    """How documents are divided into train, validation and test."""
+
+    kind: Literal["given", "random", "halve_test"] = Field(
+        "given",
+        description="given: the corpus' own three splits; random: by seed, ignoring the corpus' own; "
+        "halve_test: the corpus' train, its test divided into validation and test",
+    )
+    train: float = Field(0.6, gt=0, lt=1, description="share of train, for kind=random")
+    validation: float = Field(0.2, gt=0, lt=1, description="share of validation, for kind=random")
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _shares_leave_a_test(self) -> SplitRule:
+        if self.train + self.validation >= 1:
+            raise ValueError("train and validation leave nothing for test")
+        return self
+
+
+class Edition(Section):
+    """How a corpus is prepared; results are only comparable within one corpus and edition."""
+
+    name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    split: SplitRule = SplitRule(kind="random")
+    sample: int | None = Field(
+        None, ge=1, description="at most so many documents, drawn by split.seed before the split; null: all"
+    )
+    strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
+    label_set: str | None = Field(
+        None, description="where a corpus has several (`texthash corpora show`); null: its own"
+    )
+    lowercase: bool = True
+    token_pattern: str = r"(?u)\b\w\w+\b"
+    stop_words: Literal["english"] | None = "english"
+    stemmer: Literal["porter"] | None = None
+    vocabulary_size: int | None = Field(10_000, ge=1, description="most frequent words of train; null = all")
+    min_df: CountOrShare = Field(1, description="drop rarer words: a count, or a share of train documents")
+    max_df: CountOrShare = Field(1.0, description="drop more frequent words: a count, or a share")
+    min_tokens: int = Field(1, ge=0, description="documents with fewer vocabulary words are left out (counted)")
+    max_tokens: int | None = Field(None, ge=1, description="documents with more are left out (counted)")
+
+    @field_validator("token_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_documents(self) -> Edition:
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens={self.min_tokens} is above max_tokens={self.max_tokens}")
+        return self
+
+
+def _as_list(value: Any) -> Any:
+    """One name stands for a list of it."""
+    return (value,) if isinstance(value, str) else value
+
+
+class CorpusConfig(Section):
+    name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    path: str | None = Field(
+        None, description="a corpus of your own: JSONL, JSON, CSV, TSV, Parquet or a folder of text"
+    )
+    text: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        ("text",),
+        min_length=1,
+        description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
+        "title alone is shown, never encoded",
+    )
+    format: Literal["rows", "dpr", "answers"] | None = Field(
+        None,
+        description="of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
+        "tables of answer selection; null: what it looks like",
+    )
+    data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
+    edition: Edition = Edition()
+    shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
+    features: str | None = Field(
+        None,
+        description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name; "
+        "minilm[128] cuts texts after 128 word pieces",
+    )
+    limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_text(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``text`` where it is the column of that name: so it was before it could be chosen, and what was
+        prepared and recorded then stays the same."""
+        values: dict[str, Any] = serialize(self)
+        if self.text == type(self).model_fields["text"].default:
+            values.pop("text", None)
+        return values

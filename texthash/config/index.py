@@ -1,0 +1,19 @@
+"""The index."""
+
+from __future__ import annotations
+
+from pydantic import (
+    Field,
+)
+
+from texthash.api.answers import VectorKind
+from texthash.config.section import Section
+
+
+class IndexConfig(Section):
+    shards: int = Field(2, ge=1)
+    vectors: VectorKind | None = Field(
+        None,
+        description="kept beside the codes, float16, for `--rescore float`. activations: the method's real values "
+        "before their cut to bits; features: the sentence vectors of corpus.features; null: none",
+    )

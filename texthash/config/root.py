@@ -1,0 +1,103 @@
+"""The whole configuration, and the way from a file to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import (
+    Field,
+)
+
+from texthash.config.corpus import CorpusConfig
+from texthash.config.evaluation import EvaluationConfig
+from texthash.config.index import IndexConfig
+from texthash.config.method import MethodConfig
+from texthash.config.section import Section, environment_variables, parse_section
+from texthash.config.service import ServiceConfig
+from texthash.config.tracking import TrackingConfig
+from texthash.config.training import TrainingConfig
+from texthash.config.tuning import TuningConfig
+from texthash.errors import UsageError
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    corpus: CorpusConfig = CorpusConfig()
+    method: MethodConfig = MethodConfig()
+    training: TrainingConfig = TrainingConfig()
+    tuning: TuningConfig = TuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    index: IndexConfig = IndexConfig()
+    service: ServiceConfig = Field(default_factory=ServiceConfig)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the final models."""
+        return self.tuning.seeds or (self.training.seed,)
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys and plain values, as MLflow parameters."""
+        return dict(_flatten(self.model_dump(mode="json"), ""))
+
+    def to_yaml(self) -> str:
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, and lay the environment and then dotted overrides such as ``method.bits=64`` over it.
+
+    Raises:
+        UsageError: missing file, broken YAML, unknown key (with the nearest name) or a value out of range.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    for item in overrides:
+        if "=" not in item:
+            raise UsageError(f"override {item!r} has no '='.", "write it as section.key=value, e.g. method.bits=64.")
+    try:
+        base = OmegaConf.load(path) if path else OmegaConf.create({})
+        if not OmegaConf.is_dict(base):
+            raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
+        merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except FileNotFoundError:
+        raise UsageError(f"there is no configuration file {path}.", "see configs/ for those that exist.") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "name a YAML file.") from error
+    return parse_config(cast("Mapping[Any, Any]", plain))
+
+
+def parse_config(values: Mapping[Any, Any]) -> Config:
+    """Validate a nested mapping into a :class:`Config`; raises :class:`UsageError`."""
+    return parse_section(Config, values, "the configuration")
+
+
+def _from_environment(file: Any) -> Any:
+    """What the environment says of the keys that the file sets; of the others, the sections ask it themselves."""
+    from omegaconf import OmegaConf
+
+    found = OmegaConf.create({})
+    for key, variable in environment_variables().items():
+        if variable in os.environ and OmegaConf.select(file, key) is not None:
+            OmegaConf.update(found, key, os.environ[variable])
+    return found
+
+
+def _flatten(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value

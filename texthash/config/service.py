@@ -1,0 +1,100 @@
+"""The service and its limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from texthash.config.section import VARIABLES, Section
+
+_HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
+_GRPC_PORT = "TEXTHASH_GRPC_PORT"
+
+
+def limit_variable(limit: str) -> str:
+    """The environment variable that sets a limit of the service."""
+    return f"TEXTHASH_{limit.upper()}"
+
+
+class LimitsConfig(Section):
+    """Limits of the service; each has a variable of the environment, TEXTHASH_<NAME>, and is shown by ``/v1/info``."""
+
+    max_batch: int = Field(256, ge=1, description="texts or queries in one request")
+    max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
+    max_body_bytes: int = Field(2_000_000, ge=1, description="of one request")
+    max_limit: int = Field(1_000, ge=1, description="hits per query; limit + offset may be ten times as many")
+    max_hits: int = Field(25_600, ge=1, description="of all queries of one request: queries x (limit + offset)")
+    max_oversample: int = Field(100, ge=1, le=100, description="of rescore: so many times the limit are ordered again")
+    request_timeout_s: float = Field(30.0, gt=0, description="from the first byte of a request to its answer")
+    max_ongoing_requests: int = Field(256, ge=1, description="that are being answered")
+    max_queued_requests: int = Field(512, ge=1, description="that wait; one more is answered 429")
+    max_pending_bytes: int = Field(
+        256_000_000, ge=1, description="bodies and answers in the memory of an ingress; beyond, 429"
+    )
+    min_free_bytes: int = Field(
+        256_000_000, ge=0, description="free on the disk of the index; with less, writes are answered 507"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _environment_before_defaults(cls, values: Any) -> Any:
+        variables = {name: limit_variable(name) for name in cls.model_fields}
+        found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
+        return {**found, **values} if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _one_body_has_room(self) -> LimitsConfig:
+        if self.max_pending_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_pending_bytes={self.max_pending_bytes} has no room for one body of "
+                f"max_body_bytes={self.max_body_bytes}"
+            )
+        return self
+
+
+class ServiceConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65_535)
+    route_prefix: str = Field("/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$", description="path below which it answers")
+    grpc_port: int | None = Field(
+        None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
+    )
+    max_lag_s: float = Field(
+        30.0,
+        gt=0,
+        description="seconds that the served release may be behind the current one, or not known to be it, until "
+        "/health/ready answers 503",
+    )
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        (),
+        description="further names, without a port, by which the service may be called, beside localhost, 127.0.0.1, "
+        "[::1] and host; none: these where it listens on loopback without a key, else any name; *: any",
+    )
+    batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
+    ingress_replicas: int = Field(1, ge=1)
+    encoder_replicas: int = Field(1, ge=1)
+    shard_replicas: int = Field(1, ge=1, description="copies of each shard, which share its reads")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)  # when it is needed: it reads the environment
+
+    @model_validator(mode="before")
+    @classmethod
+    def _environment_before_defaults(cls, values: Any) -> Any:
+        found = os.environ.get(_GRPC_PORT)
+        return {"grpc_port": found, **values} if found is not None and isinstance(values, Mapping) else values
+
+    @property
+    def url(self) -> str:
+        """Where programs on this machine reach the service; without a slash at the end."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
+
+
+VARIABLES["service.grpc_port"] = _GRPC_PORT
+VARIABLES.update({f"service.limits.{name}": limit_variable(name) for name in LimitsConfig.model_fields})
