@@ -8,7 +8,7 @@ import pytest
 from texthash.config import EvaluationConfig
 from texthash.errors import CorpusError, UsageError
 from texthash.evaluation.baselines.cosine import float_cosine, float_cosine_reference
-from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
+from texthash.evaluation.baselines.quantized_embeddings import QuantizedEmbeddings
 from texthash.evaluation.cross_corpus import RawTextEncoder
 from texthash.evaluation.hard_queries import worst_queries
 from texthash.evaluation.protocol import EvaluationProtocol
@@ -36,21 +36,22 @@ def test_cuts_are_what_they_say(small_corpus, vectors):
     split = small_corpus.validation
 
     def bits(cut, count=None):
-        return unpack(PosthocCodes(small_corpus, "made", cut, count).encode_split(split))
+        return unpack(QuantizedEmbeddings(small_corpus, "made", cut, count).encode_split(split))
 
     np.testing.assert_array_equal(bits("sign"), queries > 0)
     np.testing.assert_array_equal(bits("centred_sign"), queries > train.mean(axis=0))
     np.testing.assert_array_equal(bits("prefix", 8), queries[:, :8] > 0)
     assert bits("itq", 8).shape == (len(queries), 8)
     assert (
-        np.abs(unpack(PosthocCodes(small_corpus, "made", "itq", 8).cut_vectors(train)).mean(axis=0) - 0.5).max() < 0.2
+        np.abs(unpack(QuantizedEmbeddings(small_corpus, "made", "itq", 8).quantize(train)).mean(axis=0) - 0.5).max()
+        < 0.2
     )
 
 
 @pytest.mark.parametrize(("cut", "bits"), [("prefix", 24), ("itq", 12), ("sign", 8)])
 def test_widths_that_cannot_be_are_refused(small_corpus, vectors, cut, bits):
     with pytest.raises(UsageError, match=f"{cut} of made's {WIDTH} dimensions gives no code of {bits} bits"):
-        PosthocCodes(small_corpus, "made", cut, bits)
+        QuantizedEmbeddings(small_corpus, "made", cut, bits)
 
 
 def test_the_cosine_of_vectors_is_above_their_codes(small_corpus, vectors):
@@ -63,14 +64,14 @@ def test_the_cosine_of_vectors_is_above_their_codes(small_corpus, vectors):
     np.testing.assert_allclose(found, hits.mean(axis=1))
     protocol = EvaluationProtocol(small_corpus, config)
     figures = [
-        protocol.validate(PosthocCodes(small_corpus, "made", cut, bits))["p_at_20"]
+        protocol.validate(QuantizedEmbeddings(small_corpus, "made", cut, bits))["p_at_20"]
         for cut, bits in (("centred_sign", None), ("itq", 8), ("prefix", 8))
     ]
     assert float_cosine_reference(small_corpus, 20, "validation", "made") > max(figures) > 0.2
 
 
 def test_vectors_that_were_not_made_are_named(small_corpus):
-    for use in (PosthocCodes, lambda corpus, name, cut: float_cosine(corpus, 20, "validation", name)):
+    for use in (QuantizedEmbeddings, lambda corpus, name, cut: float_cosine(corpus, 20, "validation", name)):
         with pytest.raises(CorpusError, match="no sentence vectors"):
             use(small_corpus, "made", "sign")
 

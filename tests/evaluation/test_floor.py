@@ -8,7 +8,7 @@ import pytest
 from texthash.config import Config, EvaluationConfig, MethodConfig, TrainingConfig
 from texthash.evaluation.baselines import floor
 from texthash.evaluation.baselines.cosine import float_cosine
-from texthash.evaluation.baselines.floor import beside_floor
+from texthash.evaluation.baselines.floor import with_floor
 from texthash.evaluation.metrics import mean
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.experiments.experiment import Experiment
@@ -28,7 +28,7 @@ def hasher_of(name, corpus, bits=16, **training):
 def test_the_floor_is_what_each_method_reaches_by_itself(small_corpus):
     hasher = hasher_of("itq", small_corpus)
     plain = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher)
-    found = beside_floor(plain, small_corpus, hasher).references
+    found = with_floor(plain, small_corpus, hasher).references
     assert list(found) == ["random", "tfidf cosine", "sublinear_tfidf cosine", "bm25 cosine", "itq 16"]
     shares = np.asarray(small_corpus.train.labels.mean(axis=0)).ravel()
     prevalence = np.mean([shares[row.indices[0]] for row in small_corpus.validation.labels])
@@ -49,7 +49,7 @@ def test_a_model_below_the_floor_is_warned_about_and_one_above_is_not(small_corp
         (hasher_of("itq", small_corpus), False),
         (hasher_of("lsh", small_corpus), False),
     ):
-        evaluation = beside_floor(protocol.evaluate_validation(hasher), small_corpus, hasher)
+        evaluation = with_floor(protocol.evaluate_validation(hasher), small_corpus, hasher)
         below = [warning for warning in evaluation.warnings if "below the floor" in warning]
         assert bool(below) == warned, evaluation
         if below:
@@ -59,9 +59,7 @@ def test_a_model_below_the_floor_is_warned_about_and_one_above_is_not(small_corp
 def test_a_sample_of_the_queries_is_said_and_the_model_is_compared_on_it(small_corpus, monkeypatch):
     monkeypatch.setattr(floor, "QUERIES", 50)
     hasher = hasher_of("itq", small_corpus)
-    evaluation = beside_floor(
-        EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher), small_corpus, hasher
-    )
+    evaluation = with_floor(EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher), small_corpus, hasher)
     assert f"50 of {len(small_corpus.validation)} queries" in " ".join(evaluation.warnings)
     own = evaluation.references["itq 16"]
     assert f"on these the model has p_at_20 {own:.4f}" in " ".join(evaluation.warnings)
@@ -84,7 +82,7 @@ def test_train_logs_and_reports_the_floor(small_config, small_corpus, tmp_path):
 def test_a_width_that_itq_cannot_have_is_left_out(small_corpus):
     hasher = hasher_of("lsh", small_corpus, bits=1024)
     evaluation = EvaluationProtocol(small_corpus, CONFIG).evaluate_validation(hasher)
-    assert list(beside_floor(evaluation, small_corpus, hasher).references) == [
+    assert list(with_floor(evaluation, small_corpus, hasher).references) == [
         "random",
         "tfidf cosine",
         "sublinear_tfidf cosine",

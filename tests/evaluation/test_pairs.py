@@ -80,14 +80,14 @@ def test_who_asks_what_of_whom(pair_corpus):
         found = judged_queries(pair_corpus, name)
         known = {row["text"] for split in earlier for row in asked[split]}
         wanted = list(dict.fromkeys(row["text"] for row in asked[name] if row["text"] not in known))
-        assert [asked[name][row]["text"] for row in found.asked] == wanted
+        assert [asked[name][row]["text"] for row in found.query_rows] == wanted
         assert "Whatever this does." not in wanted
-        assert found.left_out == (f"Questions of {name} that are not asked, since earlier splits have them too: 1.",)
+        assert found.left_out == (f"Questions of {name} left out, since earlier splits have them too: 1.",)
         indptr, relevant = found.relevance.queries
         for place, text in enumerate(wanted):
             assert {ids[i] for i in relevant[indptr[place] : indptr[place + 1]]} == set(texts[text])
     train = judged_queries(pair_corpus, "train")
-    whatever = [asked["train"][row]["text"] for row in train.asked].index("Whatever this does.")
+    whatever = [asked["train"][row]["text"] for row in train.query_rows].index("Whatever this does.")
     indptr, relevant = train.relevance.queries
     assert {ids[i] for i in relevant[indptr[whatever] : indptr[whatever + 1]]} == set(texts["Whatever this does."])
     assert len(texts["Whatever this does."]) > 100
@@ -161,7 +161,7 @@ def test_the_float_reference_is_recall_too(pair_corpus, monkeypatch):
     monkeypatch.setattr("texthash.evaluation.baselines.cosine._CELLS", 20_000)  # several blocks
     found = judged_queries(pair_corpus, "validation")
     database = np.concatenate([split.matrix().toarray() for split in found.database])
-    similarity = found.queries.matrix()[found.asked].toarray() @ database.T
+    similarity = found.queries.matrix()[found.query_rows].toarray() @ database.T
     indptr, relevant = found.relevance.queries
     own = similarity[np.arange(len(similarity)), relevant[indptr[:-1]]][:, None]
     assert (np.diff(indptr) == 1).all()

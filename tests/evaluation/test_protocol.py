@@ -106,7 +106,7 @@ def test_test_is_released_once_per_study(small_corpus, hasher):
     first = protocol.evaluate_test_once(hasher, "itq-16-s0")
     assert first.split == "test"
     assert len(first.query_codes) == len(small_corpus.split("test"))
-    with pytest.raises(UsageError, match="already released for the study 'itq-16-s0'"):
+    with pytest.raises(UsageError, match="already used for the experiment 'itq-16-s0'"):
         protocol.evaluate_test_once(hasher, "itq-16-s0")
     again = protocol.evaluate_test_once(hasher, "itq-16-s1")
     assert again.metrics == first.metrics
@@ -160,10 +160,10 @@ def test_collapse_is_judged_by_the_queries_which_training_has_not_seen(small_cor
 def test_more_hits_than_documents_are_warned_about(small_corpus, hasher):
     n = len(small_corpus.train)
     found = EvaluationProtocol(small_corpus, EvaluationConfig(k=n + 1)).evaluate_validation(hasher)
-    assert any(f"k={n + 1} of {n} documents" in warning for warning in found.warnings)
+    assert any(f"k={n + 1} exceeds the {n} documents" in warning for warning in found.warnings)
     assert found.metrics[f"p_at_{n + 1}"] < 1
     exact = EvaluationProtocol(small_corpus, EvaluationConfig(k=n)).evaluate_validation(hasher)
-    assert not any("documents: those" in warning for warning in exact.warnings)
+    assert not any("documents: missing" in warning for warning in exact.warnings)
 
 
 def test_saved_evaluation_comes_back_whole(evaluation, tmp_path):

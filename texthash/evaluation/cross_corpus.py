@@ -1,4 +1,4 @@
-"""A trained model on documents of another corpus than it was trained on: what is left of it under a shift of domain."""
+"""Encoding of another corpus than the model was trained on, to measure how well it transfers to a new domain."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Role
 from texthash.models.hasher import Hasher
 
-_TEXTS = 1024
+_BATCH = 1024  # texts
 
 
 class RawTextEncoder:
-    """Encodes splits of any corpus from their raw text, as the service would.
+    """Encoder of the splits of any corpus from their raw text, as in the service.
 
-    Words and their weights are those that the model was trained with, so a text may hold few that it knows: the share
-    of documents without any is counted.
+    Vocabulary and weights are the model's own, so a text of another domain may hold few known words; documents without
+    any are counted.
 
     Args:
-        hasher: The trained model.
+        hasher: Trained model.
 
     Attributes:
-        documents: How many have been encoded.
-        unknown: How many of them hold no word of the model's vocabulary; they have the code of an empty document.
+        documents: Number of documents encoded so far.
+        unknown: Number of those without a word of the model's vocabulary; their code is that of an empty document.
     """
 
     def __init__(self, hasher: Hasher) -> None:
@@ -33,11 +33,11 @@ class RawTextEncoder:
         self.documents = self.unknown = 0
 
     def encode_split(self, split: Split, role: Role = "document") -> NDArray[np.uint8]:
-        """Packed codes, uint8 [len(split), bits/8], in the order of the split."""
+        """Return packed codes, uint8 [len(split), bits/8], in the order of the split."""
         return np.concatenate([np.zeros((0, self.hasher.bits // 8), np.uint8), *self._blocks(split, role)])
 
     def _blocks(self, split: Split, role: Role) -> Iterator[NDArray[np.uint8]]:
-        for table in split.documents(_TEXTS):
+        for table in split.documents(_BATCH):
             values, known, _ = self.hasher.read(table["text"].to_pylist(), role)
             self.documents += len(known)
             self.unknown += int((~known).sum())

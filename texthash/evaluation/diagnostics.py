@@ -1,4 +1,4 @@
-"""What a set of codes looks like, without any labels: are the bits balanced, independent, in use at all?"""
+"""Diagnostics of a set of codes, without labels: balance, correlation and use of the bits."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from texthash.hamming.codes import unpack
 _BLOCK = 65_536  # documents unpacked at once
 _DEAD = 0.01  # a bit is dead when it is set in less than this share of documents, or in more than the rest
 
-# Codes have collapsed when one of these is passed; see collapse_warning.
+# Codes have collapsed when one of these limits is crossed; see collapse_warning.
 LEAST_ENTROPY = 0.5  # mean entropy of a bit, in bits: that of a bit set in 11% of the documents
 MOST_DEAD = 0.25  # share of dead bits
 LARGEST_BUCKET = 0.1  # share of the documents with one code
-LEAST_EFFECTIVE = 1 / 3  # entropy of the whole code, as a share of what width and number of documents allow
-FEWEST_DOCUMENTS = 100  # fewer are too few for all of these
-FEWEST_OF_ALL = 3  # from as many on, codes that are nearly all equal have collapsed
-NEARLY_ALL = 0.9  # share of the documents
+LEAST_EFFECTIVE = 1 / 3  # entropy of the whole code, as a share of its maximum for this width and number of documents
+FEWEST_DOCUMENTS = 100  # below this number the limits above are not applied
+FEWEST_OF_ALL = 3  # smallest number of documents whose codes, if nearly all equal, have collapsed
+NEARLY_ALL = 0.9  # share of the documents with one code, applied below FEWEST_DOCUMENTS
 
 
 def share_of_ones(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of documents in which each bit is set, float64 [bits]; 0.5 is balanced."""
+    """Return the share of documents in which each bit is set, float64 [bits]; 0.5 is balanced."""
     ones, _ = _moments(codes)
     return ones
 
 
 def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
-    """Quality figures of packed codes, uint8 [N, bits/8], N >= 1.
+    """Return quality measures of packed codes, uint8 [N, bits/8], N >= 1.
 
     Returns:
         ``bit_balance``: mean of |2p - 1| over bits, with p the share of ones; 0 is balanced, 1 constant.
         ``bit_correlation``: mean absolute correlation of two different bits; a constant bit counts as 0 (and as dead).
-        ``bit_dependence``: ||S'S/N - I||_F / bits of the codes in -1/+1: unbalance and correlation in one.
-        ``entropy``: mean entropy of a bit, 0 to 1. ``effective_bits``: entropy of the whole code as it occurs,
+        ``bit_dependence``: ||S'S/N - I||_F / bits of the codes in -1/+1: imbalance and correlation in one number.
+        ``entropy``: mean entropy of a bit, 0 to 1. ``effective_bits``: empirical entropy of the whole code,
         at most min(bits, log2 N).
-        ``unique_codes``, ``unique_ratio``: distinct codes, and over N; ``unique_ratio_uniform``: what codes drawn
-        uniformly would give, 2^bits (1 - exp(-N / 2^bits)) / N.
-        ``collision_rate``: chance that two documents drawn with replacement share a code.
+        ``unique_codes``, ``unique_ratio``: number of distinct codes, and that number over N;
+        ``unique_ratio_uniform``: expected ratio of uniformly drawn codes, 2^bits (1 - exp(-N / 2^bits)) / N.
+        ``collision_rate``: probability that two documents drawn with replacement share a code.
         ``largest_bucket``: share of documents with the most frequent code. ``dead_bits``: bits with p < 0.01 or > 0.99.
 
     Raises:
-        UsageError: no codes.
+        UsageError: There are no codes.
     """
     documents, bits = codes.shape[0], codes.shape[1] * 8
     ones, together = _moments(codes)
@@ -77,18 +77,19 @@ def diagnose(codes: NDArray[np.uint8]) -> dict[str, float]:
 def collapse_warning(
     diagnostics: dict[str, float], bits: int, documents: int, allow_few_codes: bool = False
 ) -> str | None:
-    """One sentence when the codes have lost most of their capacity, else None.
+    """Return a warning when the codes have lost most of their capacity, else None.
 
-    Judged by four signs. Two are of single bits: their mean entropy is below 0.5 bits, or a quarter of them is dead.
-    Two are of whole codes: a tenth of the documents shares one, or their entropy is below a third of what the width and
-    the number of documents allow. Cuts at the median of the training documents balance the bits of whatever is left,
-    noise too: of a method with such cuts a collapsed posterior may pass, and only its retrieval figures tell.
+    There are four criteria. Two concern single bits: their mean entropy is below 0.5 bits, or a quarter of them is
+    dead. Two concern whole codes: a tenth of the documents shares one, or their entropy is below a third of its maximum
+    for this width and number of documents. Thresholds at the median of train balance the bits even of noise, so a
+    collapsed posterior of a method with such thresholds may pass unnoticed; only retrieval metrics reveal it.
 
     Args:
-        diagnostics: From :func:`diagnose`, of documents that training has not seen.
+        diagnostics: Result of :func:`diagnose` on documents that were not used in training.
         bits: Width of the codes.
-        documents: How many were diagnosed. Of fewer than 100 it is only judged whether nearly all share one code.
-        allow_few_codes: The method learned from labels: its codes may be few, so only single bits are judged.
+        documents: Number of documents diagnosed. Below 100 the only criterion is whether nearly all share one code.
+        allow_few_codes: True for a method that learned from labels: it may map a class to one code, so only the
+            criteria of single bits apply.
     """
     signs = _signs(diagnostics, bits, documents, allow_few_codes)
     if not signs:
@@ -102,7 +103,7 @@ def collapse_warning(
 
 
 def _signs(diagnostics: dict[str, float], bits: int, documents: int, allow_few_codes: bool) -> list[str]:
-    """Return what of codes shows that they have collapsed, in words."""
+    """Return the criteria of collapse that the codes meet, in words."""
     if documents < FEWEST_DOCUMENTS:
         share = diagnostics["largest_bucket"]
         equal = share == 1 if allow_few_codes else share >= NEARLY_ALL
@@ -122,10 +123,10 @@ def _signs(diagnostics: dict[str, float], bits: int, documents: int, allow_few_c
 
 
 def _moments(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of ones [bits], and share of documents in which two bits are set together [bits, bits]."""
+    """Return the share of ones [bits], and the share of documents in which two bits are both set [bits, bits]."""
     if codes.ndim != 2 or codes.shape[0] == 0 or codes.shape[1] == 0:
         raise UsageError(
-            f"there are no codes to look at: shape {codes.shape}.", "pass packed codes, uint8 [N, bits/8]."
+            f"there are no codes to diagnose: shape {codes.shape}.", "pass packed codes, uint8 [N, bits/8]."
         )
     bits = codes.shape[1] * 8
     together = np.zeros((bits, bits))
@@ -137,13 +138,13 @@ def _moments(codes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _uniform_ratio(documents: int, bits: int) -> float:
-    """Return 2^bits (1 - exp(-N / 2^bits)) / N; the quotient alone is formed, for 2^1024 is no float64."""
+    """Return 2^bits (1 - exp(-N / 2^bits)) / N; only N / 2^bits is formed, because 2^1024 overflows float64."""
     load = math.ldexp(float(documents), -bits)
     return -math.expm1(-load) / load if load > sys.float_info.min else 1.0
 
 
 def _bucket_sizes(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number of documents of each distinct code."""
+    """Return the number of documents of each distinct code."""
     rows = np.ascontiguousarray(codes).view(np.dtype((np.void, codes.shape[1])))[:, 0]
     return np.unique(rows, return_counts=True)[1]
 

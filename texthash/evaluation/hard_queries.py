@@ -1,4 +1,4 @@
-"""The queries that codes answer worst, with what they find instead: where to look when a figure disappoints."""
+"""The queries with the lowest scores and their nearest documents, for error analysis."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from texthash.evaluation.results import Evaluation
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
 
-_SHOWN = 160  # characters of a text
+_EXCERPT = 160  # characters
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A document as it is shown: its id, labels and the beginning of its text on one line."""
+class DocumentExcerpt:
+    """Id, labels and the beginning of the text of a document, on one line."""
 
     id: str
     labels: tuple[str, ...]
@@ -28,68 +28,68 @@ class Shown:
 
 @dataclass(frozen=True)
 class Hit:
-    """A document that a query found."""
+    """Search result of a query, with its Hamming distance."""
 
-    document: Shown
+    document: DocumentExcerpt
     distance: int
     relevant: bool
 
 
 @dataclass(frozen=True)
-class BadAnswer:
-    """A query with its figure and the nearest documents."""
+class HardQuery:
+    """A query with its value of the main metric and its nearest documents."""
 
-    query: Shown
+    query: DocumentExcerpt
     figure: float
     hits: tuple[Hit, ...]
 
 
-def worst_queries(evaluation: Evaluation, corpus: PreparedCorpus, count: int = 5, hits: int = 5) -> list[BadAnswer]:
-    """The queries with the lowest figure, lowest first, equal ones in reading order.
+def worst_queries(evaluation: Evaluation, corpus: PreparedCorpus, count: int = 5, hits: int = 5) -> list[HardQuery]:
+    """Return the queries with the lowest value of the main metric, lowest first, ties in the order of the split.
 
     Args:
-        evaluation: Of the corpus' own documents.
-        corpus: That corpus.
-        count: How many queries.
-        hits: How many of the nearest documents to show of each; equal distances in reading order.
+        evaluation: Evaluation on the corpus.
+        corpus: Corpus of the evaluation.
+        count: Number of queries.
+        hits: Number of nearest documents listed for each query; ties in the order of the database.
     """
     order = np.argsort(evaluation.per_query, kind="stable")
     chosen = order[~np.isnan(evaluation.per_query[order])][:count]
-    asked = judged_queries(corpus, evaluation.split)
+    judged = judged_queries(corpus, evaluation.split)
     words = to_words(evaluation.database_codes)
     near, rows = kernels.top_k(words, to_words(evaluation.query_codes[chosen]), hits)
     relevant = [
-        _relevant(asked.relevance.queries, asked.relevance.database, q, found)
-        for q, found in zip(chosen, rows, strict=True)
+        _relevant(judged.relevance.queries, judged.relevance.database, query, nearest)
+        for query, nearest in zip(chosen, rows, strict=True)
     ]
-    query_rows = chosen if asked.asked is None else asked.asked[chosen]
-    queries = shown_documents([asked.queries], query_rows)
-    documents = shown_documents(asked.database, rows.ravel())
+    query_rows = chosen if judged.query_rows is None else judged.query_rows[chosen]
+    queries = document_excerpts([judged.queries], query_rows)
+    documents = document_excerpts(judged.database, rows.ravel())
     return [
-        BadAnswer(
+        HardQuery(
             queries[int(row)],
             float(evaluation.per_query[query]),
             tuple(
-                Hit(documents[int(found)], int(distance), bool(same))
-                for found, distance, same in zip(rows[i], near[i], relevant[i], strict=True)
+                Hit(documents[int(document)], int(distance), bool(is_relevant))
+                for document, distance, is_relevant in zip(rows[i], near[i], relevant[i], strict=True)
             ),
         )
         for i, (query, row) in enumerate(zip(chosen, query_rows, strict=True))
     ]
 
 
-def shown_documents(splits: Iterable[Split], rows: Iterable[int] | NDArray[np.int64]) -> dict[int, Shown]:
-    """Documents by their row in the splits one after the other."""
+def document_excerpts(splits: Iterable[Split], rows: Iterable[int] | NDArray[np.int64]) -> dict[int, DocumentExcerpt]:
+    """Return excerpts of documents by their row in the concatenated splits."""
     wanted = {int(row) for row in rows}
-    found: dict[int, Shown] = {}
+    found: dict[int, DocumentExcerpt] = {}
     start = 0
     for split in splits:
         for table in split.documents():
             for row in sorted(wanted & set(range(start, start + len(table)))):
                 record = table.slice(row - start, 1).to_pylist()[0]
                 text = " ".join(record["text"].split())
-                short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-                found[row] = Shown(record["id"], tuple(record["labels"]), short)
+                short = text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+                found[row] = DocumentExcerpt(record["id"], tuple(record["labels"]), short)
             start += len(table)
     return found
 
@@ -97,7 +97,7 @@ def shown_documents(splits: Iterable[Split], rows: Iterable[int] | NDArray[np.in
 def _relevant(
     queries: kernels.LabelSets, database: kernels.LabelSets, query: int, rows: NDArray[np.int64]
 ) -> list[bool]:
-    """Whether each of some documents shares a label with a query."""
+    """Return whether each document shares a label with the query."""
     own = queries[1][queries[0][query] : queries[0][query + 1]]
     indptr, labels = database
     return [bool(np.isin(labels[indptr[row] : indptr[row + 1]], own).any()) for row in rows]

@@ -1,19 +1,19 @@
-"""Retrieval metrics that know about ties, in closed form over distance histograms.
+"""Tie-aware retrieval metrics, in closed form over distance histograms.
 
 Codes of B bits have only B+1 distances, so a ranking is a sequence of *buckets* of equally distant documents, and the
-order inside a bucket is nobody's. Every metric that depends on that order is returned as its expected value over all
-orders of the tied documents, with the best and the worst order beside it; the order of the database plays no part.
+order inside a bucket is arbitrary. Every metric that depends on that order is returned as its expected value over all
+orders of the tied documents, together with its best and worst case; the order of the database has no influence.
 
 Shapes and names, for Q queries:
 
 * ``n`` int64 [Q, bits+1]: database documents at each distance; ``n_relevant`` likewise, only the relevant ones.
 * ``graded`` int64 [Q, bits+1, gmax+1]: documents at each distance with each gain 0..gmax (gain = shared labels).
 
-Rules that hold for every function:
+Conventions of every function:
 
-* A query without any relevant document has no answer: its row is NaN, and :meth:`Tied.mean` and :func:`mean` leave it
-  out. :func:`answerable` tells which queries are counted.
-* k may exceed the N documents of the database: then all N are retrieved, and the denominator of P@k stays k.
+* A query without a relevant document is not answerable: its row is NaN, and :meth:`Tied.mean` and :func:`mean` skip it.
+  :func:`answerable` returns which queries count.
+* k may exceed the N documents of the database: then all N are retrieved, and the denominator of P@k is still k.
 
 Sources: McSherry and Najork, ECIR 2008; He, Cakir, Bargal and Sclaroff, "Hashing as Tie-Aware Learning to Rank", CVPR
 2018. The tests compare each closed form with the mean over all permutations.
@@ -34,18 +34,18 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _CHUNK = 256  # ranks summed at once by reciprocal_rank
-_NEGLIGIBLE = 1e-18  # probability below which its sum ends; far below float64's resolution of the result
+_NEGLIGIBLE = 1e-18  # probability at which that sum stops; far below float64's resolution of the result
 
 
 class Tied(NamedTuple):
-    """A metric per query (float64 [Q]) over the orders of tied documents: the mean, the luckiest, the unluckiest."""
+    """A metric per query (float64 [Q]) over the orders of tied documents: its mean, its best and its worst case."""
 
     expected: Floats
     best: Floats
     worst: Floats
 
     def mean(self) -> tuple[float, float, float]:
-        """Macro averages (expected, best, worst) over the queries that have an answer; NaN if none has."""
+        """Return macro averages (expected, best, worst) over the answerable queries; NaN if there are none."""
         return mean(self.expected), mean(self.best), mean(self.worst)
 
 
@@ -65,20 +65,20 @@ class PrecisionRecall(NamedTuple):
 
 
 def mean(values: Floats) -> float:
-    """Mean over the queries that have an answer (rows that are not NaN); NaN if there is none."""
+    """Return the mean over the answerable queries (rows that are not NaN); NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def answerable(n_relevant: Counts) -> NDArray[np.bool_]:
-    """bool [Q]: which queries have at least one relevant document in the database."""
+    """Return which queries have at least one relevant document in the database, bool [Q]."""
     return n_relevant.sum(axis=1) > 0
 
 
 def precision_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
-    """P@k = relevant documents among the first k, over k, even where fewer than k are relevant or exist.
+    """Return P@k: relevant documents among the first k, over k, even where fewer than k are relevant or exist.
 
-    E[P@k] = (1/k) sum_b n+_b s_b / n_b, with s_b the slots of the first k that bucket b fills.
+    E[P@k] = (1/k) sum_b n+_b s_b / n_b, with s_b the number of the first k ranks that bucket b fills.
     """
     _check(n, n_relevant, k)
     expected, best, worst = _hits(n, n_relevant, k)
@@ -86,17 +86,17 @@ def precision_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
 
 
 def precision_curve(n: Counts, n_relevant: Counts, ks: Sequence[int]) -> Tied:
-    """:func:`precision_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
+    """Return :func:`precision_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
     return _curve([precision_at_k(n, n_relevant, k) for k in ks])
 
 
 def recall_curve(n: Counts, n_relevant: Counts, ks: Sequence[int]) -> Tied:
-    """:func:`recall_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
+    """Return :func:`recall_at_k` at each of ``ks``: arrays [Q, len(ks)]."""
     return _curve([recall_at_k(n, n_relevant, k) for k in ks])
 
 
 def recall_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
-    """Relevant documents among the first k, over all the relevant ones of the database."""
+    """Return recall@k: relevant documents among the first k, over all relevant documents of the database."""
     _check(n, n_relevant, k)
     total = np.maximum(n_relevant.sum(axis=1), 1)
     expected, best, worst = _hits(n, n_relevant, k)
@@ -104,9 +104,9 @@ def recall_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
 
 
 def hit_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
-    """Whether the first k hold at least one relevant document ("top-k accuracy"): a probability under ties.
+    """Return hit@k ("top-k accuracy"): 1 if a relevant document is among the first k; under ties, its probability.
 
-    P(no hit) = prod_b C(n_b - n+_b, s_b) / C(n_b, s_b), with s_b the slots that bucket b fills.
+    P(no hit) = prod_b C(n_b - n+_b, s_b) / C(n_b, s_b), with s_b the number of the first k ranks that bucket b fills.
     """
     _check(n, n_relevant, k)
     slots = _slots(n, k)
@@ -124,7 +124,7 @@ def hit_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
 
 
 def average_precision(n: Counts, n_relevant: Counts, k: int | None = None) -> Tied:
-    """AP = mean over the R relevant documents of the precision at their rank; AP@k stops at k, over min(R, k).
+    """Return AP: mean over the R relevant documents of the precision at their rank; AP@k stops at k, over min(R, k).
 
     E[AP] = (1/R) sum_b (n+_b/n_b) sum_{t=N_b+1}^{N_b+n_b} [R_b + 1 + (t-N_b-1)(n+_b-1)/(n_b-1)] / t, where N_b and R_b
     count all and relevant documents in nearer buckets; the inner sums are differences of harmonic numbers.
@@ -140,7 +140,7 @@ def average_precision(n: Counts, n_relevant: Counts, k: int | None = None) -> Ti
     expected = (n_relevant / np.maximum(n, 1) * inner).sum(axis=1)
 
     def contiguous(start: Counts) -> Floats:
-        """Sum of precisions when the relevant documents of each bucket follow each other after rank ``start``."""
+        """Return the sum of precisions when the relevant documents of each bucket directly follow rank ``start``."""
         count = np.clip(last - start, 0, n_relevant)
         between = _harmonic(start + count) - _harmonic(start)
         return (count + (nearer_relevant - start) * between).sum(axis=1)
@@ -152,10 +152,10 @@ def average_precision(n: Counts, n_relevant: Counts, k: int | None = None) -> Ti
 
 
 def reciprocal_rank(n: Counts, n_relevant: Counts, k: int | None = None) -> Tied:
-    """1 / rank of the first relevant document; 0 where that rank exceeds ``k``. Its mean over queries is MRR.
+    """Return 1 / rank of the first relevant document; 0 where that rank exceeds ``k``. Its mean over queries is MRR.
 
     In the first bucket with a relevant document, E = sum_j P(first at j) / (N_b + j), with
-    P(first at j) = C(n-j, n+ -1) / C(n, n+), taken as a running product of the chances to miss.
+    P(first at j) = C(n-j, n+ -1) / C(n, n+), computed as a running product of the probabilities of a miss.
     """
     _check(n, n_relevant, k)
     if n.shape[0] == 0:
@@ -177,13 +177,13 @@ def reciprocal_rank(n: Counts, n_relevant: Counts, k: int | None = None) -> Tied
 
 
 def ndcg_at_k(graded: Counts, k: int) -> Tied:
-    """NDCG@k with linear gain: DCG = sum_t gain_t / log2(t + 1) over ranks t <= k, over the DCG of the ideal order.
+    """Return NDCG@k with linear gain: DCG = sum_t gain_t / log2(t + 1), ranks t <= k, over the DCG of the ideal order.
 
     E[DCG@k] = sum_b (mean gain of bucket b) sum of the discounts of the ranks that bucket b covers.
 
     Args:
         graded: int64 [Q, bits+1, gmax+1]; gain 0 means not relevant.
-        k: Cut of the ranking.
+        k: Cutoff rank.
     """
     if graded.ndim != 3:
         raise UsageError(f"a graded histogram has 3 dimensions, this one {graded.ndim}.", "pass [Q, bits+1, gmax+1].")
@@ -193,7 +193,7 @@ def ndcg_at_k(graded: Counts, k: int) -> Tied:
     gains = np.arange(graded.shape[2], dtype=np.float64)
 
     def dcg(counts: Counts, gain: Floats) -> Floats:
-        """DCG [Q] of runs of documents [Q, runs] of equal gain [Q or 1, runs], one run after the other."""
+        """Return the DCG [Q] of consecutive runs of documents [Q, runs], each of equal gain [Q or 1, runs]."""
         start = _before(counts)
         covered = discounts[np.minimum(start + counts, longest)] - discounts[np.minimum(start, longest)]
         return (gain * covered).sum(axis=1)
@@ -211,9 +211,9 @@ def ndcg_at_k(graded: Counts, k: int) -> Tied:
 
 
 def radius_precision(n: Counts, n_relevant: Counts, radius: int = 2) -> RadiusPrecision:
-    """Share of relevant documents among those within ``radius`` bits (hash look-up). No ties here.
+    """Return the precision within ``radius`` bits (hash lookup), on which ties have no effect.
 
-    An empty ball counts as 0, the stricter of the conventions in use; print the rate of empty balls beside it.
+    An empty ball counts as 0, the stricter of the two conventions in use; report the rate of empty balls with it.
     """
     _check(n, n_relevant, None)
     if radius < 0:
@@ -223,7 +223,7 @@ def radius_precision(n: Counts, n_relevant: Counts, radius: int = 2) -> RadiusPr
 
 
 def pr_curve(n: Counts, n_relevant: Counts) -> PrecisionRecall:
-    """Precision and recall of the documents within each Hamming radius; precision of an empty ball is 0.
+    """Return precision and recall of the documents within each Hamming radius; an empty ball has precision 0.
 
     Average over axis 0 with ``np.nanmean`` for the macro curve.
     """
@@ -240,17 +240,17 @@ def _curve(points: Sequence[Tied]) -> Tied:
 
 
 def _before(counts: Counts) -> Counts:
-    """How many come in nearer buckets: exclusive cumulative sum along axis 1."""
+    """Return the number in nearer buckets: exclusive cumulative sum along axis 1."""
     return np.cumsum(counts, axis=1) - counts
 
 
 def _slots(n: Counts, k: int) -> Counts:
-    """How many of the first k ranks each bucket fills, int64 [Q, bits+1]."""
+    """Return the number of the first k ranks that each bucket fills, int64 [Q, bits+1]."""
     return np.clip(k - _before(n), 0, n)
 
 
 def _hits(n: Counts, n_relevant: Counts, k: int) -> tuple[Floats, Floats, Floats]:
-    """Relevant documents among the first k: expected, best, worst, float64 [Q]."""
+    """Return the number of relevant documents among the first k: expected, best, worst, float64 [Q]."""
     slots = _slots(n, k)
     expected = (n_relevant * (slots / np.maximum(n, 1))).sum(axis=1)
     best = np.minimum(slots, n_relevant).sum(axis=1)
@@ -259,14 +259,14 @@ def _hits(n: Counts, n_relevant: Counts, k: int) -> tuple[Floats, Floats, Floats
 
 
 def _harmonic(count: Counts) -> Floats:
-    """The harmonic number H(count), less Euler's constant: only differences are used."""
+    """Return the harmonic number H(count) minus Euler's constant: only differences are used."""
     return digamma(count + 1.0)
 
 
 def _first_of_several(nearer: Counts, size: Counts, relevant: Counts, last: np.int64) -> Floats:
-    """E[1/rank of the first relevant document], float64 [Q], for one bucket per query with two or more of them."""
+    """Return E[1/rank of the first relevant document], float64 [Q], for one bucket per query with two or more."""
     total = np.zeros(len(size))
-    survival = np.ones(len(size))  # probability that no relevant document came so far
+    survival = np.ones(len(size))  # probability that no relevant document has been seen
     active, start = np.arange(len(size)), 0
     while active.size:
         drawn = start + np.arange(_CHUNK)[None]

@@ -1,4 +1,4 @@
-"""The protocol: queries against the database, validation as often as needed, test once."""
+"""Evaluation protocol: queries against the database, on validation as often as needed, on test once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from texthash.evaluation.scoring import (
     HALVES_CUT,
     HALVES_PREFIX,
     SHORT,
-    check_figure,
+    check_selection_metric,
     expected,
-    nothing_relevant,
+    no_relevant_documents,
     score,
 )
 from texthash.methods.base import HashMethod
@@ -34,124 +34,127 @@ from texthash.models.encoding import encode_split
 
 
 class Encoder(Interface):
-    """Anything that turns a split into codes; :class:`texthash.models.hasher.Hasher` does."""
+    """Anything that encodes a split, such as :class:`texthash.models.hasher.Hasher`."""
 
     def encode_split(self, split: Split, role: Literal["document", "query"] = "document") -> NDArray[np.uint8]:
-        """Packed codes uint8 [len(split), bits/8] in the order of the split."""
+        """Return packed codes, uint8 [len(split), bits/8], in the order of the split."""
         ...
 
 
 class EvaluationProtocol:
-    """How models of one prepared corpus are judged.
+    """Evaluation protocol of the models of one prepared corpus.
 
-    Queries are those of the validation split while a study runs and of the test split once at its end. Two documents
-    are relevant to each other if they share a label, and the database is always train. In a pair corpus, queries are
-    the questions of a split, relevant are the documents that answer them, the database holds the documents of all
-    splits, and models are chosen by recall. Without either, one half of a document asks for the other. See
-    :func:`texthash.evaluation.relevance.judged_queries`.
+    Queries come from the validation split during an experiment and from the test split once at its end. Two documents
+    are relevant to each other if they share a label, and the database is always train. In a pair corpus the queries are
+    the questions of a split, the relevant documents are those that answer them, the database holds the documents of all
+    splits, and models are selected by recall. Without labels or pairs, one half of a document is the query for the
+    other half. See :func:`texthash.evaluation.relevance.judged_queries`.
 
     Args:
         corpus: Prepared corpus.
-        config: Cuts of the metrics, and the one that models are chosen by.
+        config: Cutoffs of the metrics, and the metric by which models are selected.
 
     Raises:
-        UsageError: ``selection_metric`` is no metric of such a corpus, or the whole curve is beyond its documents.
+        UsageError: ``selection_metric`` is not a metric of this corpus, or every cutoff of the curve exceeds the size
+            of the database.
     """
 
     def __init__(self, corpus: PreparedCorpus, config: EvaluationConfig | None = None) -> None:
         self.corpus = corpus
         self.config = config or EvaluationConfig()
         if self.config.selection_metric is not None:
-            check_figure(self.config.selection_metric, self.config.k, measure_of(corpus))
+            check_selection_metric(self.config.selection_metric, self.config.k, measure_of(corpus))
         documents = corpus.manifest.documents
         size = sum(documents.values()) if corpus.manifest.pairs else documents["train"]
         if min(self.config.curve) > size:
             raise UsageError(
-                f"evaluation.curve={list(self.config.curve)} has no cut within the {size} documents that are searched.",
+                f"evaluation.curve={list(self.config.curve)} has no cut within the {size} documents of the database.",
                 f"name one of {size} or less.",
             )
-        self._released: set[str] = set()
+        self._tested: set[str] = set()
 
     def evaluate_validation(self, model: Encoder, *, allow_few_codes: bool = False) -> Evaluation:
-        """All figures with the validation split as queries; may be asked for as often as one likes.
+        """Evaluate a model with the queries of the validation split; may be repeated.
 
         Args:
-            model: Gives the codes.
-            allow_few_codes: It learned from labels, so its codes may be as few as these without having collapsed.
+            model: Encoder of the splits.
+            allow_few_codes: True for a method that learned from labels, whose codes may be few without having
+                collapsed; see :func:`texthash.evaluation.diagnostics.collapse_warning`.
         """
         return self._evaluate(model, "validation", allow_few_codes)
 
     def validate(self, model: Encoder) -> dict[str, float]:
-        """The metrics of :meth:`evaluate_validation` by flat name."""
+        """Return the metrics of :meth:`evaluate_validation` by flat name."""
         return self.evaluate_validation(model).metrics
 
     @property
     def metric(self) -> str:
-        """Name of the figure that models are chosen by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, without
+        """Name of the metric by which models are selected: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, without
         labels ``halves_hit_at_10``, unless ``evaluation.selection_metric`` names another."""
         return self.config.selection_metric or (self.main if self.has_relevance else HALVES)
 
     @property
     def main(self) -> str:
-        """Name of the figure that tables are ordered by: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``."""
+        """Name of the metric by which tables are sorted: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``."""
         return f"{SHORT[measure_of(self.corpus)]}_at_{self.config.k}"
 
     @property
     def has_relevance(self) -> bool:
-        """Whether the corpus says what is relevant to what."""
+        """True if the corpus has relevance judgements: labels or pairs."""
         manifest = self.corpus.manifest
         return bool(manifest.label_names or manifest.pairs)
 
     @property
     def measurable(self) -> bool:
-        """Whether models can be told from each other on validation: by what is relevant, or by halves of documents."""
+        """True if models can be compared on validation, by relevance judgements or by halves of documents."""
         return self.has_relevance or can_be_halved(self.corpus.validation)
 
     def validator(self) -> Validator:
-        """What training selects its weights by: the expected :attr:`metric` on validation, as a function of a method.
-        Can be pickled."""
+        """Return the function by which training selects weights: a method's expected :attr:`metric` on validation.
+        It can be pickled."""
         return Validator(self.corpus.path, self.config)
 
-    def evaluate_test_once(self, model: Encoder, study: str, *, allow_few_codes: bool = False) -> Evaluation:
-        """All figures with the test split as queries: once per study, when its model is frozen.
+    def evaluate_test_once(self, model: Encoder, experiment: str, *, allow_few_codes: bool = False) -> Evaluation:
+        """Evaluate a final model with the queries of the test split, once per experiment.
 
-        A study is one search that ends in one frozen model, for instance one method at one width with one seed. What
-        test says must not steer it, so a second look under the same name is refused. The record of what was released
-        lives as long as this object.
+        An experiment is one search that ends in one frozen model, for instance one method at one width with one seed.
+        Results on test must not influence it, so a second evaluation under the same name is rejected. The record of
+        evaluated experiments lives as long as this object.
 
         Args:
-            model: The final model of the study.
-            study: Name of the study.
-            allow_few_codes: As for validation.
+            model: Final model of the experiment.
+            experiment: Name of the experiment.
+            allow_few_codes: Same as in :meth:`evaluate_validation`.
 
         Raises:
-            UsageError: test was released for this study before.
+            UsageError: The test split was already used for this experiment.
         """
-        if study in self._released:
+        if experiment in self._tested:
             raise UsageError(
-                f"the test split was already released for the study {study!r}.",
-                "choose by validate(); a model found after looking at test needs a new study, with a name of its own.",
+                f"the test split was already used for the experiment {experiment!r}.",
+                "select models by validate(); a model chosen after an evaluation on test needs an experiment of its "
+                "own, with a new name.",
             )
         evaluation = self._evaluate(model, "test", allow_few_codes)
-        self._released.add(study)
+        self._tested.add(experiment)
         return evaluation
 
     def _evaluate(self, model: Encoder, split: str, allow_few_codes: bool) -> Evaluation:
-        asked, manifest = judged_queries(self.corpus, split), self.corpus.manifest
-        query_codes, database_codes = asked.codes(model.encode_split)
+        judged, manifest = judged_queries(self.corpus, split), self.corpus.manifest
+        query_codes, database_codes = judged.codes(model.encode_split)
         scores = score(
-            query_codes, database_codes, asked.relevance, self.config, torch.get_num_threads(), asked.measure
+            query_codes, database_codes, judged.relevance, self.config, torch.get_num_threads(), judged.measure
         )
         bits = 8 * database_codes.shape[1]
         diagnostics = diagnose(database_codes)
-        # Bits that are balanced on the database and not on the queries show a shift between the two.
-        unseen = model.encode_split(self.corpus.split(split)) if asked.measure == "halves" else query_codes
+        # Bits that are balanced on the database but not on the queries reveal a shift between the two.
+        unseen = model.encode_split(self.corpus.split(split)) if judged.measure == "halves" else query_codes
         of_queries = diagnose(unseen)
         diagnostics["query_bit_balance"] = of_queries["bit_balance"]
-        warnings = [*manifest.warnings, *asked.left_out]
-        if self.config.k > asked.documents:
+        warnings = [*manifest.warnings, *judged.left_out]
+        if self.config.k > judged.documents:
             warnings.append(
-                f"k={self.config.k} of {asked.documents} documents: those that do not exist count as irrelevant."
+                f"k={self.config.k} exceeds the {judged.documents} documents: missing ones count as irrelevant."
             )
         collapse = collapse_warning(of_queries, bits, len(unseen), allow_few_codes)
         if collapse:
@@ -162,7 +165,7 @@ class EvaluationProtocol:
             split=split,
             bits=bits,
             k=self.config.k,
-            measure=asked.measure,
+            measure=judged.measure,
             collapse=collapse,
             metrics=scores.metrics,
             curves={**scores.curves, "share_of_ones": share_of_ones(database_codes).tolist()},
@@ -171,19 +174,19 @@ class EvaluationProtocol:
             per_query=scores.per_query,
             query_codes=query_codes,
             database_codes=database_codes,
-            query_labels=asked.first_labels(),
+            query_labels=judged.first_labels(),
         )
 
 
 class Validator:
-    """The figure that models are chosen by, of a method on the validation split.
+    """Selection metric of a method on the validation split.
 
-    Holds the path of the corpus rather than the corpus, so it travels to the workers of distributed training and opens
-    the corpus there, once.
+    Holds the path of the corpus rather than the corpus, so that it can be sent to the workers of distributed training;
+    each opens the corpus once.
 
     Args:
         corpus_path: Directory of the prepared corpus; reachable from every worker.
-        config: Gives the cut k and the metric.
+        config: Configuration with the cutoff k and the selection metric.
     """
 
     def __init__(self, corpus_path: Path, config: EvaluationConfig) -> None:
@@ -191,29 +194,29 @@ class Validator:
         self.config = config
 
     def __call__(self, method: HashMethod) -> float:
-        """The figure of one method.
+        """Return the selection metric of a method.
 
         Raises:
-            UsageError: no query has a relevant document, so no epoch could be told from another.
+            UsageError: No query has a relevant document, so epochs cannot be compared.
         """
-        asked = self._collection
-        queries, database = asked.codes(partial(encode_split, method))
-        of_halves = asked.measure == "halves"
+        judged = self._judged
+        queries, database = judged.codes(partial(encode_split, method))
+        of_halves = judged.measure == "halves"
         figure = expected(
             queries,
             database,
-            asked.relevance,
+            judged.relevance,
             HALVES_CUT if of_halves else self.config.k,
             torch.get_num_threads(),
-            asked.measure,
+            judged.measure,
             HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.selection_metric,
         )
         if math.isnan(figure):
-            raise nothing_relevant(len(queries), len(database))
+            raise no_relevant_documents(len(queries), len(database))
         return figure
 
     @cached_property
-    def _collection(self) -> JudgedQueries:
+    def _judged(self) -> JudgedQueries:
         corpus = PreparedCorpus.open(self.corpus_path)
         return (halves_of if self.config.selection_metric == HALVES else judged_queries)(corpus, "validation")
 

@@ -1,4 +1,4 @@
-"""Who asks, who is searched and what is relevant: by labels, or, in a pair corpus, by questions and their answers."""
+"""Queries, database and relevance judgements: by labels, or, in a pair corpus, by questions and their answers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Encode = Callable[[Split, Role], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class JudgedQueries:
-    """Queries, a database, and which documents of it are relevant to which query.
+    """Queries, a database, and the documents of it that are relevant to each query.
 
     Attributes:
-        split: Name of the split that asks.
-        queries: The documents, or questions, that are encoded as queries.
-        asked: Rows of those that are asked; None: all.
-        database: Splits whose documents are searched, one after the other.
-        relevance: Of the queries that are asked.
-        measure: What is measured.
-        left_out: What a person should know of queries that are not asked.
+        split: Name of the split of the queries.
+        queries: Documents, or questions, that are encoded as queries.
+        query_rows: Rows of ``queries`` that are evaluated; None for all.
+        database: Splits that form the database, concatenated in this order.
+        relevance: Relevance judgements of the evaluated queries.
+        measure: Kind of metric.
+        left_out: Notes for the reader on queries that are left out.
     """
 
     split: str
     queries: Split
-    asked: NDArray[np.int64] | None
+    query_rows: NDArray[np.int64] | None
     database: tuple[Split, ...]
     relevance: Relevance
     measure: Measure
@@ -44,43 +44,45 @@ class JudgedQueries:
 
     @property
     def documents(self) -> int:
-        """Size of the database."""
+        """Number of documents in the database."""
         return sum(len(split) for split in self.database)
 
     def codes(self, encode: Encode) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Packed codes of the queries that are asked, uint8 [Q, bits/8], and of the database, uint8 [N, bits/8]."""
+        """Return packed codes of the evaluated queries, uint8 [Q, bits/8], and of the database, uint8 [N, bits/8]."""
         queries = encode(self.queries, "query")
         database = [encode(split, "document") for split in self.database]
-        return queries if self.asked is None else queries[self.asked], np.concatenate(database)
+        return queries if self.query_rows is None else queries[self.query_rows], np.concatenate(database)
 
     def first_labels(self) -> NDArray[np.int32]:
-        """First label of each query that is asked, of a question that of its document; int32 [Q], -1 for none."""
+        """Return the first label of each evaluated query, for a question that of its document; int32 [Q], -1 for
+        none."""
         indptr, indices = self.queries.label_ids
         out = np.full(len(self.queries), -1, np.int32)
         labelled = np.flatnonzero(np.diff(indptr))
         out[labelled] = indices[indptr[labelled]]
-        return out if self.asked is None else out[self.asked]
+        return out if self.query_rows is None else out[self.query_rows]
 
 
 def measure_of(corpus: PreparedCorpus) -> Measure:
-    """What a corpus is judged by: recall of the answers for a pair corpus, precision of shared labels, or, without any,
-    whether one half of a document finds the other."""
+    """Return the kind of metric of a corpus: recall of the answers for a pair corpus, precision by shared labels, or,
+    without either, retrieval of the other half of a document."""
     if corpus.manifest.pairs:
         return "recall"
     return "precision" if corpus.manifest.label_names else "halves"
 
 
 def judged_queries(corpus: PreparedCorpus, split: str) -> JudgedQueries:
-    """What the queries of one split are asked of.
+    """Return the queries of a split with their database and relevance judgements.
 
-    A corpus with labels: the documents of the split against those of train; a label in common makes relevant.
+    In a corpus with labels, the documents of the split are the queries and train is the database; documents that share
+    a label are relevant.
 
-    A pair corpus: the questions of the split against the documents of *all* splits, for a question is answered by a
-    document of its own split, and the others are there to be told from; relevant are the documents that answer it.
-    Questions of equal words, character by character, are one. One that a document of an earlier split (of train,
-    validation, test) answers as well is not asked, since it was trained on or chosen by.
+    In a pair corpus, the questions of the split are the queries and the documents of *all* splits are the database: a
+    question is answered by a document of its own split, and the others are distractors. The documents that answer a
+    question are relevant. Questions with the same text, character by character, count once. A question that an earlier
+    split (in the order train, validation, test) also has is left out, because training or model selection has used it.
 
-    A corpus with neither: :func:`halves_of`.
+    A corpus with neither is evaluated by halves of documents: :func:`halves_of`.
     """
     if corpus.manifest.pairs:
         return _answers(corpus, split)
@@ -92,15 +94,16 @@ def judged_queries(corpus: PreparedCorpus, split: str) -> JudgedQueries:
 
 
 def halves_of(corpus: PreparedCorpus, split: str) -> JudgedQueries:
-    """Return what needs no labels: one half of the words of each document of the split (of up to 1,000 of them) asks
-    for its other half among the training documents and all such halves."""
+    """Return queries that need no labels: one half of the words of each document (of up to 1,000 of the split) is the
+    query, its other half the relevant document, among the training documents and all such halves."""
     whole = corpus.split(split)
     queries, others = halves(whole)
     train, count = len(corpus.train), len(queries)
     own = np.arange(count + 1), np.arange(train, train + count, dtype=np.int32)
     left_out = (
-        f"No document has a label. Of {count:,} of {len(whole):,} {split} documents, one half of the words asks for "
-        "the other half: that says how well codes keep what a text is about, not how well they serve any labels.",
+        f"No document has a label. For {count:,} of {len(whole):,} {split} documents, one half of the words is the "
+        "query for the other half: this measures how well codes keep what a text is about, not how well they agree "
+        "with any labels.",
     )
     relevance = Relevance.answers(own, train + count)
     return JudgedQueries(split, queries, None, (corpus.train, others), relevance, "halves", left_out)
@@ -112,8 +115,8 @@ def _answers(corpus: PreparedCorpus, split: str) -> JudgedQueries:
     earlier = [numbers[name] for name in takewhile(lambda name: name != split, SPLITS)]
     own = numbers[split]
     _, first = np.unique(own, return_index=True)
-    asked = np.sort(first)
-    fresh = asked[~np.isin(own[asked], np.concatenate([*earlier, own[:0]]))]
+    distinct = np.sort(first)
+    fresh = distinct[~np.isin(own[distinct], np.concatenate([*earlier, own[:0]]))]
     everywhere = np.concatenate([numbers[name] for name in SPLITS])
     by_question = np.argsort(everywhere, kind="stable")
     starts = indptr_of(np.bincount(everywhere))
@@ -121,15 +124,15 @@ def _answers(corpus: PreparedCorpus, split: str) -> JudgedQueries:
     documents = np.concatenate(list(_documents_of_questions(splits))).astype(np.int32)
     relevance = Relevance.answers((answers, documents[by_question[rows]]), sum(len(one) for one in splits))
     left_out = (
-        (f"Questions of {split} that are not asked, since earlier splits have them too: {len(asked) - len(fresh)}.",)
-        if len(fresh) < len(asked)
+        (f"Questions of {split} left out, since earlier splits have them too: {len(distinct) - len(fresh)}.",)
+        if len(fresh) < len(distinct)
         else ()
     )
     return JudgedQueries(split, corpus.split(split).queries, fresh, splits, relevance, "recall", left_out)
 
 
 def _documents_of_questions(splits: tuple[Split, ...]) -> Iterator[NDArray[np.int64]]:
-    """The document, by its row in all splits one after the other, of each question."""
+    """Yield, split by split, the document of each question, by its row in the concatenated splits."""
     before = 0
     for split in splits:
         yield before + split.queries.documents_of_rows

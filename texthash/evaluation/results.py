@@ -1,4 +1,4 @@
-"""What one evaluation found, and its files: codes and per-query figures are kept, so that a new metric or a paired test
+"""Results of an evaluation and their files: codes and per-query scores are saved, so that a new metric or a paired test
 needs no new training."""
 
 from __future__ import annotations
@@ -23,29 +23,28 @@ _ARRAYS = ("query_codes", "database_codes", "query_labels", "per_query")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one set of codes under the protocol.
+    """Metrics of one set of codes under the evaluation protocol.
 
     Attributes:
         corpus: Name of the corpus.
-        edition: How it was prepared; figures compare only within one corpus, edition and split.
-        split: Where the queries come from: ``validation`` or ``test``. The database is train, in a pair corpus all
-            splits.
+        edition: Edition of the corpus; metrics compare only within one corpus, edition and split.
+        split: Split of the queries: ``validation`` or ``test``. The database is train, in a pair corpus all splits.
         bits: Length of the codes.
-        k: The main cut, of :attr:`main` and of ``per_query``.
-        metrics: Flat names (``p_at_100``, ``p_at_100_worst``, ``map``, ``radius2_precision``, ...) to macro averages.
-        curves: Lists to draw: ``k`` with ``p``, ``p_best``, ``p_worst`` (in a pair corpus ``recall``, ...);
+        k: Main cutoff, that of :attr:`main` and of ``per_query``.
+        metrics: Macro averages by flat name (``p_at_100``, ``p_at_100_worst``, ``map``, ``radius2_precision``, ...).
+        curves: Points of the plots: ``k`` with ``p``, ``p_best``, ``p_worst`` (in a pair corpus ``recall``, ...);
             ``radius_precision``, ``radius_recall`` and ``radius_empty`` by Hamming radius 0..bits; ``share_of_ones`` by
             bit.
-        diagnostics: Of the database codes, see :func:`texthash.evaluation.diagnostics.diagnose`.
-        warnings: What a person has to know before believing the figures.
+        diagnostics: Diagnostics of the database codes, see :func:`texthash.evaluation.diagnostics.diagnose`.
+        warnings: Caveats that a reader has to know before trusting the metrics.
         per_query: float64 [Q], expected P@k (or recall@k) of each query; NaN where no database document is relevant.
-        query_codes: uint8 [Q, bits/8].
-        database_codes: uint8 [N, bits/8].
-        query_labels: int32 [Q], the first label of each query, for pictures; -1 for none.
+        query_codes: Packed codes of the queries, uint8 [Q, bits/8].
+        database_codes: Packed codes of the database, uint8 [N, bits/8].
+        query_labels: First label of each query, for plots, int32 [Q]; -1 for none.
         measure: ``precision`` of documents that share a label, ``recall`` of those that answer a question, or, without
             labels, of the other ``halves`` of documents.
-        collapse: The warning that the codes of the queries have collapsed; None: they have not.
-        references: What methods without learning reach by the main figure, where that was measured; see
+        collapse: Warning that the codes of the queries have collapsed; None if they have not.
+        references: Main metric of methods without learning, where it was measured; see
             :mod:`texthash.evaluation.baselines.floor`.
     """
 
@@ -68,13 +67,13 @@ class Evaluation:
 
     @property
     def main(self) -> str:
-        """Name of the metric that models are compared by: ``p_at_<k>`` or ``recall_at_<k>``."""
+        """Name of the metric by which models are compared: ``p_at_<k>`` or ``recall_at_<k>``."""
         return f"{SHORT[self.measure]}_at_{self.k}"
 
     @property
     def named_metrics(self) -> dict[str, float]:
-        """:attr:`metrics` by names that can stand beside those of other evaluations: figures that rest on no label are
-        called ``halves_...``, and precisions, of which one relevant document allows none, are left out."""
+        """Metrics by names that are unambiguous across evaluations: those that rest on no label are called
+        ``halves_...``, without precisions, which mean nothing with one relevant document a query."""
         if self.measure != "halves":
             return self.metrics
         kept = ("hit_at_", "recall_at_", "mrr", "queries", "documents")
@@ -82,26 +81,26 @@ class Evaluation:
 
     @property
     def headline(self) -> str:
-        """The main figure and the one beside it, by name, on one line."""
-        chosen_by = HALVES.removeprefix(HALVES_PREFIX)
+        """The main metric and the secondary one, by name, on one line."""
+        selected_by = HALVES.removeprefix(HALVES_PREFIX)
         prefix, names = {
             "precision": ("", (self.main, "map")),
             "recall": ("", (self.main, "mrr")),
-            "halves": (HALVES_PREFIX, (chosen_by, self.main, "mrr")),
+            "halves": (HALVES_PREFIX, (selected_by, self.main, "mrr")),
         }[self.measure]
         return ", ".join(f"{prefix}{name} {self.metrics[name]:.4f}" for name in dict.fromkeys(names))
 
     @property
     def floor_line(self) -> str:
-        """The references by name, on one line; empty without any."""
+        """The references by name, on one line; empty if there are none."""
         return ", ".join(f"{name} {value:.4f}" for name, value in self.references.items())
 
     def flat(self) -> dict[str, float]:
-        """All scalar figures, diagnostics as ``codes/<name>``: ready for a tracking store."""
+        """Return all scalar metrics for a tracking store, diagnostics as ``codes/<name>``."""
         return {**self.named_metrics, **{f"codes/{name}": value for name, value in self.diagnostics.items()}}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain JSON types; a figure that does not exist is null."""
+        """Return everything but the arrays, as plain JSON types; an undefined metric is null."""
         return {
             "format": FORMAT_VERSION,
             "corpus": self.corpus,
@@ -119,14 +118,14 @@ class Evaluation:
         }
 
     def to_json(self) -> str:
-        """:meth:`to_dict` as text."""
+        """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``evaluation.json`` and one .npy an array; the directory appears when it is whole.
+        """Write ``evaluation.json`` and one .npy file per array; the directory appears only when it is complete.
 
         Raises:
-            UsageError: the directory exists.
+            UsageError: The directory exists.
         """
         directory = Path(directory)
         if directory.exists():
@@ -139,15 +138,15 @@ class Evaluation:
 
     @classmethod
     def load(cls, directory: str | Path) -> Evaluation:
-        """Read what :meth:`save` wrote.
+        """Load an evaluation written by :meth:`save`.
 
         Raises:
-            UsageError: files are missing, or of another format.
+            UsageError: Files are missing, or have another format.
         """
         directory = Path(directory)
         missing = [name for name in (_RECORD, *(f"{a}.npy" for a in _ARRAYS)) if not (directory / name).is_file()]
         if missing:
-            raise UsageError(f"{directory} is no evaluation: {', '.join(missing)} missing.", "name a saved evaluation.")
+            raise UsageError(f"{directory} is no evaluation: {', '.join(missing)} missing.", "give a saved evaluation.")
         record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         if record.pop("format", None) != FORMAT_VERSION:
             raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", "evaluate the model again.")

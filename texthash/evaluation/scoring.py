@@ -1,4 +1,4 @@
-"""From codes and relevance to every figure of the protocol. Pure: no splits, no models, no files."""
+"""Every metric of the protocol from codes and relevance. Pure functions: no splits, no models, no files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes, to_words
 
 RADIUS = 2
-FIRST_CUTS = (1, 10)  # of recall and hits, beside the main one
+FIRST_CUTS = (1, 10)  # cutoffs of recall and hit, besides the main one
 _CELLS = 16_000_000  # histogram cells held at once: 128 MB of int64
 
 Codes = NDArray[np.uint8]
 Measure = Literal["precision", "recall", "halves"]
-"""What is measured: how many of the first k documents share a label with the query; how many of the documents that
-answer it are among them; or, without any labels, whether the other half of its document is."""
+"""Kind of metric: the share of the first k documents that share a label with the query; the share of its answers that
+are among the first k; or, without labels, whether the other half of its document is among them."""
 SHORT: dict[Measure, str] = {"precision": "p", "recall": "recall", "halves": "recall"}
 TITLE: dict[Measure, str] = {"precision": "P", "recall": "recall", "halves": "other half: recall"}
 HALVES_PREFIX = "halves_"
-"""What figures without labels are called by beside others: never by the bare name of a figure that rests on labels."""
+"""Prefix of metrics that rest on no label, so that they are never taken for those that do."""
 HALVES_CUT = 10
 HALVES = f"{HALVES_PREFIX}hit_at_{HALVES_CUT}"
-"""Name of the figure by which models are chosen where there are no labels."""
+"""Name of the selection metric where there are no labels."""
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """Which database documents are relevant to a query: those with which it shares a label; how many, is the gain.
+    """Relevance by shared labels; the number of labels that a query and a document share is the gain.
 
     Attributes:
         queries: CSR (indptr [Q+1], indices) of the label numbers of the queries.
-        database: The same of the database documents.
+        database: CSR (indptr [N+1], indices) of the label numbers of the database documents.
     """
 
     queries: kernels.LabelSets
@@ -46,17 +46,18 @@ class Relevance:
 
     @classmethod
     def answers(cls, queries: kernels.LabelSets, documents: int) -> Relevance:
-        """Relevance of named documents: each has one label, its own number, which those queries share that it answers.
+        """Return relevance by explicit answers: each document has one label, its own number, shared by the queries that
+        it answers.
 
         Args:
             queries: CSR of the numbers of the documents that answer each query.
-            documents: Of the database.
+            documents: Number of documents in the database.
         """
         return cls(queries, (np.arange(documents + 1), np.arange(documents, dtype=np.int32)))
 
 
 class Scores(NamedTuple):
-    """Figures of one set of codes; see :class:`texthash.evaluation.results.Evaluation` for the names."""
+    """Metrics of one set of codes; see :class:`texthash.evaluation.results.Evaluation` for the names."""
 
     metrics: dict[str, float]
     curves: dict[str, list[float]]
@@ -71,27 +72,26 @@ def score(
     threads: int = 1,
     measure: Measure = "precision",
 ) -> Scores:
-    """All metrics of packed codes.
+    """Compute all metrics of packed codes.
 
     Args:
-        query_codes: uint8 [Q, bits/8].
-        database_codes: uint8 [N, bits/8].
-        relevance: Of the same queries and documents, in the same order.
-        config: Main cut, and the cuts of the curve, of which those beyond N are left out.
-        threads: For the counting of distances.
-        measure: What the curve and the figure of each query are of. But for ``precision`` there are recall and hits at
-            1 and 10 too.
+        query_codes: Packed codes of the queries, uint8 [Q, bits/8].
+        database_codes: Packed codes of the database, uint8 [N, bits/8].
+        relevance: Relevance of the same queries and documents, in the same order.
+        config: Main cutoff, and the cutoffs of the curve; those beyond N are left out.
+        threads: Number of threads that count distances.
+        measure: Kind of metric of the curve and of ``per_query``. All but ``precision`` add recall and hit at 1 and 10.
 
     Raises:
-        ModelMismatchError: codes of different widths, or not one for each row of the relevance.
-        UsageError: no query has a relevant document.
+        ModelMismatchError: The codes differ in width, or their number differs from the rows of the relevance.
+        UsageError: No query has a relevant document.
     """
     k, documents = config.k, len(database_codes)
     values = by_query(query_codes, database_codes, relevance, config, threads, measure)
     per_query = values.get(f"{SHORT[measure]}_at_{k}", np.zeros(0))
     known = ~np.isnan(per_query)
     if not known.any():
-        raise nothing_relevant(len(query_codes), documents)
+        raise no_relevant_documents(len(query_codes), documents)
     curves = {name: of_query[known].mean(axis=0).tolist() for name, of_query in values.items() if of_query.ndim == 2}
     flat = {name: metrics.mean(of_query) for name, of_query in values.items() if of_query.ndim == 1}
     flat |= {"queries": float(known.sum()), "queries_skipped": float((~known).sum()), "documents": float(documents)}
@@ -107,8 +107,8 @@ def by_query(
     threads: int = 1,
     measure: Measure = "precision",
 ) -> dict[str, NDArray[Any]]:
-    """Every figure of each query by its flat name, float64 [Q], and every curve [Q, points]; arguments and errors are
-    those of :func:`score`. NaN where nothing is relevant."""
+    """Return every metric of each query by flat name, float64 [Q], and every curve [Q, points]; NaN where nothing is
+    relevant. Arguments and errors are those of :func:`score`."""
     cuts = _cuts(config, len(database_codes))
     return _by_query(query_codes, database_codes, relevance, config.k, cuts, threads, measure)
 
@@ -122,7 +122,7 @@ def _by_query(
     threads: int,
     measure: Measure,
 ) -> dict[str, NDArray[Any]]:
-    """Return what :func:`by_query` does, with the curve at ``cuts``; without any there is none."""
+    """Return the metrics of :func:`by_query`, with the curve at ``cuts``; without cuts there is no curve."""
     blocks = [
         _per_query(graded, k, cuts, measure)
         for graded in _graded_histograms(query_codes, database_codes, relevance, threads)
@@ -134,8 +134,8 @@ def _cuts(config: EvaluationConfig, documents: int) -> list[int]:
     return [cut for cut in config.curve if cut <= documents]
 
 
-def nothing_relevant(queries: int, documents: int) -> UsageError:
-    """What to say of queries of which none has a relevant document."""
+def no_relevant_documents(queries: int, documents: int) -> UsageError:
+    """Return the error for queries of which none has a relevant document."""
     return UsageError(
         f"none of {queries} queries has a relevant document in the database of {documents}.",
         "check that the corpus has labels that queries and train share, or questions with documents that answer them.",
@@ -143,7 +143,7 @@ def nothing_relevant(queries: int, documents: int) -> UsageError:
 
 
 def figures(k: int, measure: Measure) -> list[str]:
-    """Names of the figures by which models can be chosen: their expected values, higher is better."""
+    """Return the names of the metrics by which models can be selected (expected values, higher is better)."""
     if measure == "halves":
         return [HALVES]
     cuts = sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]
@@ -151,8 +151,8 @@ def figures(k: int, measure: Measure) -> list[str]:
     return [*shared, *(f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts), HALVES]
 
 
-def check_figure(name: str, k: int, *measures: Measure) -> None:
-    """Raise :class:`UsageError` unless models of a corpus of one of these measures can be chosen by that figure."""
+def check_selection_metric(name: str, k: int, *measures: Measure) -> None:
+    """Raise :class:`UsageError` unless models of a corpus of one of these measures can be selected by that metric."""
     known = list(dict.fromkeys(figure for measure in measures for figure in figures(k, measure)))
     if name not in known:
         raise UsageError(
@@ -170,10 +170,17 @@ def expected(
     measure: Measure = "precision",
     metric: str | None = None,
 ) -> float:
-    """One expected figure alone, macro average: what training selects by. NaN when no query has a relevant document.
+    """Return one expected metric alone, macro average, for selection in training. NaN when no query has a relevant
+    document.
 
     Args:
-        metric: One of :func:`figures`; None: P@k, or recall@k, for which distances are counted once only.
+        query_codes: Packed codes of the queries, uint8 [Q, bits/8].
+        database_codes: Packed codes of the database, uint8 [N, bits/8].
+        relevance: Relevance of the same queries and documents, in the same order.
+        k: Cutoff rank.
+        threads: Number of threads that count distances.
+        measure: Kind of metric.
+        metric: One of :func:`figures`; None for P@k, or recall@k, which are faster: they need no gains.
     """
     if metric is not None and metric != f"{SHORT[measure]}_at_{k}":
         values = _by_query(query_codes, database_codes, relevance, k, [], threads, measure)
@@ -189,21 +196,21 @@ def expected(
 def _graded_histograms(
     query_codes: Codes, database_codes: Codes, relevance: Relevance, threads: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Histograms int64 [block, bits+1, gmax+1], a block of queries at a time, in order."""
+    """Yield histograms int64 [block, bits+1, gmax+1], a block of queries at a time, in order."""
     bits = _check(query_codes, database_codes, relevance)
     words = to_words(database_codes)
     indptr, indices = relevance.queries
     gains = int(np.diff(indptr).max(initial=0)) + 1
     block = max(1, _CELLS // ((64 * len(words) + 1) * gains))
     for start in range(0, len(query_codes), block):
-        some = query_codes[start : start + block]
-        bounds = indptr[start : start + len(some) + 1]
+        codes = query_codes[start : start + block]
+        bounds = indptr[start : start + len(codes) + 1]
         labels = bounds - bounds[0], indices[bounds[0] : bounds[-1]]
-        yield kernels.graded_histogram(words, to_words(some), relevance.database, labels, bits, threads)
+        yield kernels.graded_histogram(words, to_words(codes), relevance.database, labels, bits, threads)
 
 
 def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int], measure: Measure) -> dict[str, NDArray[Any]]:
-    """Every figure of each query: [block], or [block, points] for curves."""
+    """Return every metric of each query: [block], or [block, points] for curves."""
     n = graded.sum(axis=2)
     relevant = graded[:, :, 1:].sum(axis=2)
     values: dict[str, NDArray[Any]] = {}
@@ -234,14 +241,15 @@ def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int], measure: Meas
 
 
 def _mean_distance(histogram: NDArray[np.int64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean Hamming distance of the documents counted, float64 [Q]; NaN where there are none or the query is unknown."""
+    """Return the mean Hamming distance of the counted documents, float64 [Q]; NaN where there are none or the query is
+    not answerable."""
     count = histogram.sum(axis=1)
     total = histogram @ np.arange(histogram.shape[1])
     return np.where(unknown | (count == 0), np.nan, total / np.maximum(count, 1))
 
 
 def _check(query_codes: Codes, database_codes: Codes, relevance: Relevance) -> int:
-    """The width in bits of codes that fit each other and the relevance."""
+    """Return the width in bits of the codes, after a check that they match each other and the relevance."""
     bits = check_codes(database_codes, name="database codes")
     check_codes(query_codes, bits, "query codes")
     for name, codes, labels in (

@@ -1,4 +1,4 @@
-"""Paired tests over queries: is one ranking better than another on the queries that both were asked?
+"""Paired significance tests of two rankings over the queries that both answered.
 
 The test is the permutation test of paired differences (Fisher's randomisation test; Smucker, Allan and Carterette,
 "A comparison of statistical significance tests for information retrieval evaluation", CIKM 2007). With no difference
@@ -6,7 +6,7 @@ between two systems, which of them a query's two figures belong to is arbitrary,
 
     T = |mean_q s_q d_q|,  s_q = +1 or -1 with equal chance;   p = (1 + #{T >= |mean_q d_q|}) / (1 + R)
 
-over R draws of all signs. It says what holds for other queries of this kind, not for other seeds of a training.
+over R draws of all signs. The conclusion extends to other queries of this kind, not to other seeds of the training.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from texthash.errors import UsageError
 ROUNDS = 9_999
 LEVEL = 0.05
 _BLOCK = 1_000  # draws of all signs held at once
-_SLACK = 1e-12  # of sums that differ by rounding alone
+_SLACK = 1e-12  # relative tolerance, for sums that differ by rounding alone
 
 
 class Paired(NamedTuple):
-    """How one system compares with another.
+    """Result of a paired comparison of two systems.
 
     Attributes:
-        difference: Mean over the queries that both have a figure for.
-        low, high: 95% confidence interval of it, by the normal approximation.
-        p: Of the permutation test, two-sided.
-        queries: How many there were.
+        difference: Mean difference over the queries that both have a value for.
+        low, high: 95% confidence interval of the difference, by the normal approximation.
+        p: Two-sided p-value of the permutation test.
+        queries: Number of queries compared.
     """
 
     difference: float
@@ -42,18 +42,19 @@ class Paired(NamedTuple):
 
 
 def permutation_test(differences: NDArray[np.float64], rounds: int = ROUNDS, seed: int = 0) -> NDArray[np.float64]:
-    """Two-sided p-values of paired differences, float64 [M]; all M tests take the same draws of signs.
+    """Return two-sided p-values of paired differences, float64 [M]; all M tests share the same draws of signs.
 
     Args:
-        differences: [Q, M], one column a comparison, finite.
+        differences: Differences [Q, M], one column per comparison, finite.
         rounds: R, the number of draws; the smallest p is 1 / (1 + R).
-        seed: Of the draws.
+        seed: Random seed of the draws.
+
+    Raises:
+        UsageError: There are no queries.
     """
     queries, tests = differences.shape
     if not queries:
-        raise UsageError(
-            "there is no query to compare by.", "compare two evaluations that were asked the same queries."
-        )
+        raise UsageError("there is no query to compare by.", "compare two evaluations of the same queries.")
     observed = np.abs(differences.sum(axis=0))
     bound = observed - _SLACK * np.abs(differences).sum(axis=0)
     rng = np.random.default_rng(seed)
@@ -69,10 +70,10 @@ def permutation_test(differences: NDArray[np.float64], rounds: int = ROUNDS, see
 
 
 def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64], rounds: int = ROUNDS) -> Paired:
-    """Compare figures of the same queries, float64 [Q] each; queries without a figure (NaN) are left out.
+    """Compare per-query scores of the same queries, float64 [Q] each; queries without a value (NaN) are left out.
 
     Raises:
-        UsageError: of different queries.
+        UsageError: The numbers of queries differ, or no query is left.
     """
     if len(ours) != len(theirs):
         raise UsageError(
@@ -88,7 +89,7 @@ def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64], rounds: int =
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values adjusted for M tests at once (Holm, 1979): the chance of any false finding stays below the level."""
+    """Return p-values adjusted for M simultaneous tests (Holm, 1979), which bounds the family-wise error rate."""
     order = np.argsort(p, kind="stable")
     scaled = p[order] * (len(p) - np.arange(len(p)))
     out = np.empty_like(scaled)

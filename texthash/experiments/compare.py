@@ -14,7 +14,7 @@ from texthash.paths import StateDir
 from texthash.tracking import Outbox
 
 if TYPE_CHECKING:
-    from texthash.evaluation.hard_queries import Shown
+    from texthash.evaluation.hard_queries import DocumentExcerpt
     from texthash.evaluation.results import Evaluation
 
 _TESTED = ("p_at_{k}", "map", "ndcg_at_{k}", "recall_at_{k}", "mrr", "radius2_precision")
@@ -164,10 +164,10 @@ def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedMo
     from texthash.evaluation.scoring import by_query
     from texthash.evaluation.significance import paired
 
-    asked = judged_queries(corpus, ours.split)
+    judged = judged_queries(corpus, ours.split)
     config = model.config.evaluation
     per_query = [
-        by_query(one.query_codes, one.database_codes, asked.relevance, config, measure=asked.measure)
+        by_query(one.query_codes, one.database_codes, judged.relevance, config, measure=judged.measure)
         for one in (ours, theirs)
     ]
     found = []
@@ -188,14 +188,14 @@ def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedMo
     return found
 
 
-def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, Shown]:
+def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, DocumentExcerpt]:
     """The queries by their number among those that are asked."""
-    from texthash.evaluation.hard_queries import shown_documents
+    from texthash.evaluation.hard_queries import document_excerpts
     from texthash.evaluation.relevance import judged_queries
 
-    asked = judged_queries(corpus, split)
-    rows = {q: q if asked.asked is None else int(asked.asked[q]) for q in queries}
-    documents = shown_documents([asked.queries], rows.values())
+    judged = judged_queries(corpus, split)
+    rows = {q: q if judged.query_rows is None else int(judged.query_rows[q]) for q in queries}
+    documents = document_excerpts([judged.queries], rows.values())
     missing = [q for q, row in rows.items() if row not in documents]
     if missing:
         raise TexthashError(

@@ -277,7 +277,7 @@ class Experiment:
         methods without learning reach is logged beside them, as ``floor/...``. Where the codes of the validation split
         have collapsed, the run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
         """
-        from texthash.evaluation.baselines.floor import beside_floor, floor_metrics
+        from texthash.evaluation.baselines.floor import floor_metrics, with_floor
         from texthash.evaluation.diagnostics import collapse_warning, diagnose
         from texthash.evaluation.results import Evaluation
         from texthash.models.hasher import Hasher
@@ -307,7 +307,7 @@ class Experiment:
             if split == "test":
                 evaluation = self.protocol.evaluate_test_once(hasher, model.name, allow_few_codes=allow_few_codes)
             else:
-                evaluation = beside_floor(
+                evaluation = with_floor(
                     self.protocol.evaluate_validation(hasher, allow_few_codes=allow_few_codes), self.corpus, hasher
                 )
                 model.run.metrics(floor_metrics(evaluation), step=last + 1)

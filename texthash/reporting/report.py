@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from texthash.config import Config
 from texthash.errors import UsageError
-from texthash.evaluation.hard_queries import BadAnswer
+from texthash.evaluation.hard_queries import HardQuery
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
 from texthash.reporting import plots
@@ -67,7 +67,7 @@ class ReportedRun:
     references: Mapping[str, float] = field(default_factory=dict)
     label_names: Sequence[str] = ()
     costs: Costs | None = None
-    answers: Sequence[BadAnswer] = ()
+    answers: Sequence[HardQuery] = ()
 
     def __post_init__(self) -> None:
         if self.published is not None and not self.published_source:
@@ -232,7 +232,7 @@ def _warnings(page: Page, runs: Sequence[ReportedRun], rows: int) -> None:
     page.folded(f"{len(lines)} warnings", "\n".join(lines))
 
 
-def _answers(page: Page, name: str, answers: Sequence[BadAnswer], title: str) -> None:
+def _answers(page: Page, name: str, answers: Sequence[HardQuery], title: str) -> None:
     """The worst queries of a model, each with its hits below it."""
     page.heading(f"Worst queries of {name}", 3)
     rows = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config, MethodConfig, Range
 from texthash.errors import UsageError, nearest_name
-from texthash.evaluation.scoring import check_figure
+from texthash.evaluation.scoring import check_selection_metric
 from texthash.methods.hyperparameters import checked
 from texthash.methods.registry import get_method, hyperparameters, resolve
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
@@ -27,7 +27,7 @@ def check_sweep(config: Config) -> None:
     if config.tuning.trials < 1:
         raise UsageError("tuning.trials=0 searches nothing.", "set tuning.trials (--trials) to 1 or more.")
     if config.evaluation.selection_metric is not None:
-        check_figure(config.evaluation.selection_metric, config.evaluation.k, "precision", "recall")
+        check_selection_metric(config.evaluation.selection_metric, config.evaluation.k, "precision", "recall")
 
 
 def free_space(config: Config) -> SearchSpace:

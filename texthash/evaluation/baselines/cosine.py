@@ -1,4 +1,4 @@
-"""The line that codes are measured against: ranking by the real-valued vectors they replace."""
+"""Cosine reference: ranking by the real-valued vectors that the codes replace."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from texthash.evaluation.scoring import Relevance
 from texthash.progress import track
 
 TFIDF = "tfidf"
-_CELLS = 8_000_000  # similarities held at once: 32 MB of float32, and some masks of that shape
+_CELLS = 8_000_000  # similarities held at once: 32 MB of float32, plus masks of that shape
 
 
 def float_cosine_reference(
     corpus: PreparedCorpus, k: int = 100, split: str = "validation", vectors: str = TFIDF
 ) -> float:
-    """P@k of the cosine between real-valued vectors, without codes: what hashing the same input loses, or gains. In a
-    pair corpus recall@k.
+    """Return P@k (in a pair corpus recall@k) of the cosine between real-valued vectors, without codes; the difference
+    to it is the cost, or gain, of hashing the same input.
 
     Mean of :func:`float_cosine` over the queries with a relevant document in the database; NaN without any.
     """
@@ -34,62 +34,66 @@ def float_cosine_reference(
 def float_cosine(
     corpus: PreparedCorpus, k: int = 100, split: str = "validation", vectors: str = TFIDF
 ) -> NDArray[np.float64]:
-    """The figure of each query, float64 [Q], when documents are ranked by the cosine of real-valued vectors.
+    """Return the score of each query, float64 [Q], when documents are ranked by the cosine of real-valued vectors.
 
-    Equal similarities (documents without a common word are all at 0) are treated as equal distances are: by the
-    expected value over all their orders, which no permutation of the database changes.
+    Equal similarities (documents without a common word are all at 0) are ties, treated like equal distances: by the
+    expected value over all orders, which does not depend on the order of the database.
 
     Args:
-        corpus: Queries and database are those of :func:`texthash.evaluation.relevance.judged_queries`.
-        k: Cut; the denominator of P@k stays k.
-        split: ``validation`` or ``test``. Nothing is chosen by this figure, so it does not spend the test split.
-        vectors: A weighting of words such as ``tfidf`` or ``bm25``, or the name of a sentence encoder whose vectors are
-            kept beside the corpus (:mod:`texthash.corpora.prepared.embeddings`).
+        corpus: Prepared corpus; queries and database are those of
+            :func:`texthash.evaluation.relevance.judged_queries`.
+        k: Cutoff rank; the denominator of P@k is always k.
+        split: ``validation`` or ``test``. Nothing is selected by this score, so it does not use up the test split.
+        vectors: Weighting of words such as ``tfidf`` or ``bm25``, or name of a sentence encoder whose vectors are
+            stored with the corpus (:mod:`texthash.corpora.prepared.embeddings`).
 
     Returns:
         P@k, in a pair corpus recall@k; NaN for a query without a relevant document in the database.
+
+    Raises:
+        UsageError: k is below 1.
     """
     return cosine_figures(judged_queries(corpus, split), k, vectors)
 
 
 def cosine_figures(
-    asked: JudgedQueries, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
+    judged: JudgedQueries, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """Return what :func:`float_cosine` does, of the queries ``rows`` of a collection (None: of all)."""
+    """Return the scores of :func:`float_cosine` for the judged queries ``rows`` (None for all)."""
     if k < 1:
         raise UsageError(f"k={k} retrieves nothing.", "give a k of 1 or more.")
-    queries, columns = _vectors(asked, vectors)
-    labels, label_columns = _membership(asked.relevance)
+    queries, columns = _vectors(judged, vectors)
+    labels, label_columns = _membership(judged.relevance)
     if rows is not None:
         queries, labels = queries[rows], labels[rows]
-    block = max(1, _CELLS // max(1, asked.documents))
+    block = max(1, _CELLS // max(1, judged.documents))
     values = [np.zeros(0)]
     for start in track(range(0, queries.shape[0], block), f"{vectors} cosine reference"):
         part = slice(start, start + block)
         similarity = queries[part] @ columns
         similarity = similarity if isinstance(similarity, np.ndarray) else similarity.toarray()
         relevant = (labels[part] @ label_columns).toarray() > 0
-        found = _expected_hits(similarity, relevant, k)
-        values.append(found / (k if asked.measure == "precision" else np.maximum(relevant.sum(axis=1), 1)))
+        hits = _expected_hits(similarity, relevant, k)
+        values.append(hits / (k if judged.measure == "precision" else np.maximum(relevant.sum(axis=1), 1)))
     return np.concatenate(values)
 
 
-def _vectors(asked: JudgedQueries, name: str) -> tuple[Any, Any]:
-    """Unit vectors of the queries [Q, V], and of the database, transposed [V, N]; sparse where they are of words."""
+def _vectors(judged: JudgedQueries, name: str) -> tuple[Any, Any]:
+    """Return unit vectors of the queries [Q, V] and of the database, transposed [V, N]; word vectors are sparse."""
     if name in get_args(Weighting):
         weighting = cast("Weighting", name)
-        queries = _unit_rows(asked.queries, weighting)
-        columns = vstack([_unit_rows(part, weighting) for part in asked.database]).T.tocsc()
-        return queries if asked.asked is None else queries[asked.asked], columns
-    queries = _unit(asked.queries.dense(name))
-    columns = np.concatenate([_unit(part.dense(name)) for part in asked.database]).T
-    return queries if asked.asked is None else queries[asked.asked], columns
+        queries = _unit_rows(judged.queries, weighting)
+        columns = vstack([_unit_rows(part, weighting) for part in judged.database]).T.tocsc()
+        return queries if judged.query_rows is None else queries[judged.query_rows], columns
+    queries = _unit(judged.queries.dense(name))
+    columns = np.concatenate([_unit(part.dense(name)) for part in judged.database]).T
+    return queries if judged.query_rows is None else queries[judged.query_rows], columns
 
 
 def _unit_rows(split: Split, weighting: Weighting) -> csr_matrix:
-    """Weights of the words of each document, scaled to unit Euclidean length; an empty document stays empty."""
+    """Return the word weights of each document, scaled to unit Euclidean length; an empty document stays empty."""
     rows = split.matrix(weighting)
-    if weighting.endswith("tfidf"):  # these have it already
+    if weighting.endswith("tfidf"):  # rows of these weightings have unit length already
         return rows
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), np.float64).ravel())
     return (diags(1 / np.where(norms > 0, norms, 1.0)) @ rows).astype(np.float32).tocsr()
@@ -100,7 +104,7 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _membership(relevance: Relevance) -> tuple[csr_matrix, csc_matrix]:
-    """Labels of the queries, int32 [Q, L], and of the database, int32 [L, N]."""
+    """Return label indicators of the queries, int32 [Q, L], and of the database, int32 [L, N]."""
     sets = relevance.queries, relevance.database
     width = 1 + max(int(np.max(indices, initial=-1)) for _, indices in sets)
     queries, database = (
@@ -111,10 +115,10 @@ def _membership(relevance: Relevance) -> tuple[csr_matrix, csc_matrix]:
 
 
 def _expected_hits(similarity: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Expected number of relevant documents among the first k of each row over the orders of equal similarities,
-    float64 [rows]; NaN where nothing is relevant.
+    """Return the expected number of relevant documents among the first k of each row over all orders of equal
+    similarities, float64 [rows]; NaN where nothing is relevant.
 
-    Only the similarity at rank k can belong to documents on both sides of the cut.
+    Only the similarity at rank k can belong to documents on both sides of the cutoff.
     """
     kept = min(k, similarity.shape[1])
     boundary = np.partition(similarity, -kept, axis=1)[:, -kept, None]

@@ -1,11 +1,11 @@
-"""What a learned model has to beat: the figures of methods without learning, on the same queries and documents.
+"""Floor of a learned model: scores of methods without learning, on the same queries and documents.
 
-random       codes that say nothing: the expected figure of any order of the documents
-cosine       by the words' tf-idf, sublinear tf-idf and BM25 weights, or by the vectors of the sentence encoder
+random       constant codes, which rank at random: expected score over all orders of the documents
+cosine       tf-idf, sublinear tf-idf and BM25 weights of the words, or vectors of the sentence encoder
 itq          codes of the same width from the same input, by iterative quantization (:mod:`texthash.methods.itq`)
 
-They are found on up to 500 queries, and ITQ is fitted to up to 10,000 training documents, so that they take seconds; a
-model is compared with them on those same queries.
+They are computed on up to 500 queries, and ITQ is fitted to up to 10,000 training documents, so that they take
+seconds; the model is compared with them on those queries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from texthash.config import EvaluationConfig, Weighting
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.evaluation.baselines.cosine import cosine_figures
-from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
+from texthash.evaluation.baselines.quantized_embeddings import QuantizedEmbeddings
 from texthash.evaluation.metrics import mean
 from texthash.evaluation.relevance import Encode, JudgedQueries, judged_queries
 from texthash.evaluation.results import Evaluation
@@ -34,9 +34,9 @@ from texthash.progress import track
 
 QUERIES = 500
 DOCUMENTS = 10_000
-"""Training documents that ITQ is fitted to, drawn at random where there are more."""
+"""Largest number of training documents that ITQ is fitted to, drawn at random where there are more."""
 WIDEST = 256
-"""Bits beyond which ITQ is left out: its components would take minutes."""
+"""Width in bits beyond which ITQ is left out: its principal components would take minutes."""
 RANDOM, QUANTIZED = "random", "itq"
 WEIGHTINGS: tuple[Weighting, ...] = ("tfidf", "sublinear_tfidf", "bm25")
 _SEED = 0
@@ -44,7 +44,7 @@ _PREFIX = "floor/"
 
 
 class _Sample(Split):
-    """Some training documents, as a split to fit a method to."""
+    """Sample of the training documents, as a split to fit a method to."""
 
     def __init__(self, whole: Split, rows: NDArray[np.int64]) -> None:
         super().__init__(whole.name, whole._corpus)
@@ -61,83 +61,85 @@ class _Sample(Split):
         return part, words[entries], counts[entries]
 
 
-def beside_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -> Evaluation:
-    """Return an evaluation on validation with what methods without learning reach, and a warning where that is more.
+def with_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -> Evaluation:
+    """Return an evaluation on validation with the scores of methods without learning, and a warning if one is higher.
 
     Args:
-        evaluation: Of the hasher, with all queries of validation.
-        corpus: The corpus of both.
-        hasher: Gives the width, and the input that ITQ is to have.
+        evaluation: Evaluation of the hasher with all queries of validation.
+        corpus: Corpus of the evaluation.
+        hasher: Model that defines the width, and the input of ITQ.
     """
-    asked = judged_queries(corpus, "validation")
+    judged = judged_queries(corpus, "validation")
     rows = _drawn(len(evaluation.per_query), QUERIES)
-    found = floor(corpus, asked, rows, evaluation.k, hasher)
+    scores = floor(corpus, judged, rows, evaluation.k, hasher)
     own = mean(evaluation.per_query[rows])
     warnings = list(evaluation.warnings)
     queries = len(evaluation.per_query)
     if len(rows) < queries:
         warnings.append(
-            f"The floor beside the model is of {len(rows)} of {queries} queries, drawn at random; on these the model "
-            f"has {evaluation.main} {own:.4f}."
+            f"The floor is measured on {len(rows)} of {queries} queries, drawn at random; on these the model has "
+            f"{evaluation.main} {own:.4f}."
         )
-    below = [name for name in _standards(found, hasher) if own < found[name]]
+    below = [name for name in _standards(scores, hasher) if own < scores[name]]
     if below:
-        named = " and ".join(f"{name} ({found[name]:.4f})" for name in below)
+        named = " and ".join(f"{name} ({scores[name]:.4f})" for name in below)
         warnings.append(
             f"The model is below the floor: {evaluation.main} {own:.4f}, where {named} needs no learning. Train "
             "longer, lower the learning rate, or use method.name=itq."
         )
-    return replace(evaluation, references=found, warnings=warnings)
+    return replace(evaluation, references=scores, warnings=warnings)
 
 
 def floor(
-    corpus: PreparedCorpus, asked: JudgedQueries, rows: NDArray[np.int64], k: int, hasher: Hasher
+    corpus: PreparedCorpus, judged: JudgedQueries, rows: NDArray[np.int64], k: int, hasher: Hasher
 ) -> dict[str, float]:
-    """Return the main figure of methods without learning by name, in the order in which they are shown.
+    """Return the main metric of methods without learning by name, in display order.
 
     Args:
-        corpus: Of the collection.
-        asked: Queries, documents and relevance.
-        rows: Queries that are asked, by their row in ``asked``.
-        k: Cut of the figure.
-        hasher: Gives the width, and the input that ITQ is to have.
+        corpus: Corpus of the judged queries.
+        judged: Queries, documents and relevance.
+        rows: Rows of the queries to evaluate.
+        k: Cutoff of the metric.
+        hasher: Model that defines the width, and the input of ITQ.
     """
     inputs = hasher.method.inputs
     dense = inputs.encoder if "dense" in inputs.needs else None
     vectors = [dense] if dense else list(WEIGHTINGS)
-    relevance = _relevance(asked.relevance, rows)
-    figures = partial(_figure, relevance=relevance, k=k, asked=asked)
+    relevance = _relevance(judged.relevance, rows)
+    score = partial(_score, relevance=relevance, k=k, judged=judged)
     width = hasher.bits // 8
-    equal = [np.zeros((count, width), np.uint8) for count in (len(rows), asked.documents)]
-    found = {RANDOM: figures(*equal)}
-    for name in track(vectors, "cosine beside the model"):
-        shown = "sentence vectors" if dense else name
-        found[f"{shown} cosine"] = mean(cosine_figures(asked, k, name, rows))
+    equal = [np.zeros((count, width), np.uint8) for count in (len(rows), judged.documents)]
+    scores = {RANDOM: score(*equal)}
+    for name in track(vectors, "cosine references"):
+        label = "sentence vectors" if dense else name
+        scores[f"{label} cosine"] = mean(cosine_figures(judged, k, name, rows))
     encode = _itq(corpus, hasher, dense)
     if encode is not None:
-        queries, database = asked.codes(encode)
-        found[f"{QUANTIZED} {hasher.bits}"] = figures(queries[rows], database)
-    return found
+        queries, database = judged.codes(encode)
+        scores[f"{QUANTIZED} {hasher.bits}"] = score(queries[rows], database)
+    return scores
 
 
 def floor_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the references of an evaluation by names for a tracking store."""
+    """Return the references of an evaluation by metric name of the tracking store."""
     return {_PREFIX + name.replace(" ", "_"): value for name, value in evaluation.references.items()}
 
 
-def _standards(found: dict[str, float], hasher: Hasher) -> list[str]:
-    """Names of what the model should not be below: for a method that does not learn, only of random codes."""
+def _standards(scores: dict[str, float], hasher: Hasher) -> list[str]:
+    """Return the names of the scores that the model should reach: for a method without learning, only random codes."""
     learned = hasher.method.card.survey_entry is not None
-    return [name for name in found if name == RANDOM or (learned and name.startswith(QUANTIZED))]
+    return [name for name in scores if name == RANDOM or (learned and name.startswith(QUANTIZED))]
 
 
 def _itq(corpus: PreparedCorpus, hasher: Hasher, dense: str | None) -> Encode | None:
-    """Return what encodes a split by ITQ; None where it has no codes of that width."""
+    """Return a function that encodes a split by ITQ; None where ITQ has no codes of that width."""
     bits = hasher.bits
     if bits > WIDEST:
         return None
     if dense:
-        return PosthocCodes(corpus, dense, "itq", bits).encode_split if bits < hasher.method.shape.dense else None
+        return (
+            QuantizedEmbeddings(corpus, dense, "itq", bits).encode_split if bits < hasher.method.shape.dense else None
+        )
     sample = _Sample(corpus.train, _drawn(len(corpus.train), DOCUMENTS))
     if bits >= min(len(sample), corpus.shape.vocabulary):
         return None
@@ -148,17 +150,17 @@ def _itq(corpus: PreparedCorpus, hasher: Hasher, dense: str | None) -> Encode | 
     return partial(encode_split, method.eval())
 
 
-def _figure(
+def _score(
     query_codes: NDArray[np.uint8],
     database_codes: NDArray[np.uint8],
     *,
     relevance: Relevance,
     k: int,
-    asked: JudgedQueries,
+    judged: JudgedQueries,
 ) -> float:
     config, threads = EvaluationConfig(k=k, curve=(1,)), torch.get_num_threads()
-    values = by_query(query_codes, database_codes, relevance, config, threads, asked.measure)
-    return mean(values[f"{SHORT[asked.measure]}_at_{k}"])
+    values = by_query(query_codes, database_codes, relevance, config, threads, judged.measure)
+    return mean(values[f"{SHORT[judged.measure]}_at_{k}"])
 
 
 def _relevance(whole: Relevance, rows: NDArray[np.int64]) -> Relevance:

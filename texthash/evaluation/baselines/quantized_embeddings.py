@@ -1,4 +1,4 @@
-"""Codes cut from the vectors of a sentence encoder, without learning a hash: what a learned one has to beat.
+"""Codes from the quantized vectors of a sentence encoder, without a learned hash function: a baseline.
 
 sign           b = 1[x > 0], all D dimensions (sentence-transformers' ``ubinary``)
 centred_sign   b = 1[x > c], c the mean of train
@@ -23,23 +23,23 @@ from texthash.nn.spectral import principal_components
 
 Cut = Literal["sign", "centred_sign", "prefix", "itq"]
 WHOLE: tuple[Cut, ...] = ("sign", "centred_sign")
-"""The cuts that keep every dimension, whatever width is asked for."""
+"""Quantizers with one bit for every dimension."""
 _ITERATIONS = 50
 
 
-class PosthocCodes:
-    """Vectors of a prepared corpus, cut into bits; what it is fitted to is train alone.
+class QuantizedEmbeddings:
+    """Quantizer of the vectors of a prepared corpus, fitted to train alone.
 
     Args:
-        corpus: Whose vectors by the encoder are kept (``texthash.corpora.prepared.embeddings``).
+        corpus: Prepared corpus with stored vectors of the encoder (``texthash.corpora.prepared.embeddings``).
         encoder: Name of the sentence encoder.
-        cut: How vectors become bits.
-        bits: Length of the code; None: as many as there are dimensions.
-        seed: Of ITQ's first rotation.
+        cut: Rule that turns vectors into bits.
+        bits: Length of the code; None for one bit per dimension.
+        seed: Random seed of ITQ's initial rotation.
 
     Raises:
-        UsageError: more bits than dimensions, or a number of them that no code can have.
-        CorpusError: there are no vectors by that encoder.
+        UsageError: There are more bits than dimensions, or no code can have that number of bits.
+        CorpusError: The corpus has no vectors of that encoder.
     """
 
     def __init__(self, corpus: PreparedCorpus, encoder: str, cut: Cut, bits: int | None = None, seed: int = 0) -> None:
@@ -47,9 +47,9 @@ class PosthocCodes:
         width = train.shape[1]
         self.encoder, self.cut, self.bits = encoder, cut, bits or width
         if self.bits > width or self.bits % 8 or (cut in WHOLE and self.bits != width):
-            wanted = f"{width}" if cut in WHOLE else f"a multiple of 8 up to {width}"
+            allowed = f"{width}" if cut in WHOLE else f"a multiple of 8 up to {width}"
             raise UsageError(
-                f"{cut} of {encoder}'s {width} dimensions gives no code of {self.bits} bits.", f"ask for {wanted} bits."
+                f"{cut} of {encoder}'s {width} dimensions gives no code of {self.bits} bits.", f"use {allowed} bits."
             )
         self._projection = np.eye(width, self.bits, dtype=np.float32)
         self._centre = np.zeros(self.bits, np.float32)
@@ -60,10 +60,10 @@ class PosthocCodes:
             rotation, _ = itq_rotation(train @ directions - centre, _ITERATIONS, seed)
             self._projection, self._centre = directions @ rotation, centre @ rotation
 
-    def cut_vectors(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Packed codes, uint8 [N, bits/8], of vectors [N, width]."""
+    def quantize(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return packed codes, uint8 [N, bits/8], of vectors [N, width]."""
         return pack(vectors @ self._projection > self._centre)
 
     def encode_split(self, split: Split, role: Role = "document") -> NDArray[np.uint8]:
-        """Packed codes of a split, in its order."""
-        return self.cut_vectors(split.dense(self.encoder))
+        """Return packed codes of a split, uint8 [len(split), bits/8], in its order."""
+        return self.quantize(split.dense(self.encoder))

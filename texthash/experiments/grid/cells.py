@@ -148,13 +148,13 @@ def _across(cell: Cell, folder: StudyFolder, home: StateDir, model: TrainedModel
 
 def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) -> CellRecord:
     from texthash.corpora.prepared.embeddings.encoder import open_encoder
-    from texthash.evaluation.baselines.quantized_embeddings import PosthocCodes
+    from texthash.evaluation.baselines.quantized_embeddings import QuantizedEmbeddings
 
     encoder = cell.config.corpus.features
     assert encoder is not None
     run.dataset(corpus, folder.plan.splits)
     started = time.monotonic()
-    codes = PosthocCodes(corpus, encoder, cell.how, cell.bits)  # type: ignore[arg-type]
+    codes = QuantizedEmbeddings(corpus, encoder, cell.how, cell.bits)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
     protocol = EvaluationProtocol(corpus, cell.config.evaluation)
     places = {split: folder.place(cell) / split for split in folder.plan.splits}
@@ -164,7 +164,7 @@ def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) 
         run=run.run_id,
         commit=commit(),
         seconds=seconds,
-        documents_per_second=speed(lambda texts: codes.cut_vectors(opened.encode(texts)), first_texts(corpus)),
+        documents_per_second=speed(lambda texts: codes.quantize(opened.encode(texts)), first_texts(corpus)),
         search_ms=search_ms(Evaluation.load(places["validation"])),
         bytes_per_document=codes.bits / 8,
     )

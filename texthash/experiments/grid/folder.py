@@ -190,12 +190,12 @@ class StudyFolder:
             place = self.path / "relevance" / corpus_key(corpus) / split
             if place.is_dir():
                 continue
-            asked = judged_queries(corpus, split)
-            arrays = (*asked.relevance.queries, *asked.relevance.database)
+            judged = judged_queries(corpus, split)
+            arrays = (*judged.relevance.queries, *judged.relevance.database)
             with whole_directory(place) as partial:
                 for name, array in zip(_SETS, arrays, strict=True):
                     np.save(partial / f"{name}.npy", np.asarray(array))
-                write_json(partial / "relevance.json", {"measure": asked.measure, "documents": asked.documents})
+                write_json(partial / "relevance.json", {"measure": judged.measure, "documents": judged.documents})
 
     def relevance(self, corpus: str, split: str) -> tuple[Relevance, Measure]:
         """What :meth:`keep_relevance` kept of a corpus, by the name of :func:`corpus_key`.

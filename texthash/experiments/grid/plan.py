@@ -19,7 +19,7 @@ from texthash.corpora.preparation.steps import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
 from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
-from texthash.evaluation.scoring import check_figure
+from texthash.evaluation.scoring import check_selection_metric
 from texthash.methods.registry import decisive as of_method
 from texthash.methods.registry import resolved
 
@@ -218,7 +218,7 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
     plan = parse_section(Plan, given, what)
     for one in plan.corpora:
         if one.evaluation.selection_metric is not None:
-            check_figure(one.evaluation.selection_metric, one.evaluation.k, "precision", "recall")
+            check_selection_metric(one.evaluation.selection_metric, one.evaluation.k, "precision", "recall")
     # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
     plan = plan.derive(corpora=tuple(one.derive(corpus=with_places(one.corpus)) for one in plan.corpora))
     _ = plan.cells
