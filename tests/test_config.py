@@ -38,6 +38,25 @@ def test_an_override_beats_the_file_and_the_file_the_default(tmp_path):
     assert config.method.name == Config().method.name
 
 
+def test_a_shipped_configuration_is_found_by_name_but_a_file_that_is_here_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = load_config(CONFIGS / "quickstart.yaml", ["training.epochs=3"])
+    for name in ("quickstart.yaml", "configs/quickstart.yaml", "./quickstart.yaml"):
+        assert load_config(name, ["training.epochs=3"]) == expected
+    (tmp_path / "quickstart.yaml").write_text("method: {bits: 8}\n", encoding="utf-8")
+    assert load_config("quickstart.yaml") == load_config(None, ["method.bits=8"])
+
+
+def test_a_name_that_is_neither_here_nor_shipped_gets_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no configuration file quikstart\.yaml") as raised:
+        load_config("quikstart.yaml")
+    assert "did you mean 'quickstart.yaml'?" in raised.value.remedy
+    for path in (tmp_path / "quickstart.yaml", "../quickstart.yaml", "elsewhere/quickstart.yaml"):
+        with pytest.raises(UsageError, match="there is no configuration file"):
+            load_config(path)
+
+
 def test_an_empty_file_is_all_defaults(tmp_path):
     assert load_config(written(tmp_path, "")) == load_config() == Config()
 

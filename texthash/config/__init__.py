@@ -19,6 +19,7 @@ from texthash.config.method import MethodConfig, Preset
 from texthash.config.root import Config, load_config, parse_config
 from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
 from texthash.config.service import LimitsConfig, ServiceConfig, limit_variable
+from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
 from texthash.config.training import TrainingConfig
 from texthash.config.tuning import Range, TuningConfig
@@ -46,6 +47,7 @@ __all__ = [
     "Weighting",
     "Widths",
     "environment_variables",
+    "find_config",
     "limit_variable",
     "load_config",
     "parse_config",

@@ -17,6 +17,7 @@ from texthash.config.index import IndexConfig
 from texthash.config.method import MethodConfig
 from texthash.config.section import Section, environment_variables, parse_section
 from texthash.config.service import ServiceConfig
+from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
 from texthash.config.training import TrainingConfig
 from texthash.config.tuning import TuningConfig
@@ -53,6 +54,8 @@ class Config(Section):
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, and lay the environment and then dotted overrides such as ``method.bits=64`` over it.
 
+    A name such as ``quickstart.yaml`` stands for the file that texthash is shipped with, where there is none here.
+
     Raises:
         UsageError: missing file, broken YAML, unknown key (with the nearest name) or a value out of range.
     """
@@ -64,13 +67,11 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if "=" not in item:
             raise UsageError(f"override {item!r} has no '='.", "write it as section.key=value, e.g. method.bits=64.")
     try:
-        base = OmegaConf.load(path) if path else OmegaConf.create({})
+        base = OmegaConf.load(find_config(path)) if path else OmegaConf.create({})
         if not OmegaConf.is_dict(base):
             raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
         merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
-    except FileNotFoundError:
-        raise UsageError(f"there is no configuration file {path}.", "see configs/ for those that exist.") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error

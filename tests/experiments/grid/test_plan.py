@@ -94,6 +94,14 @@ def test_a_file_that_is_missing_or_broken_is_named(tmp_path):
         load_plan(broken)
 
 
+def test_a_study_may_name_a_shipped_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump({"name": "x", "corpora": ["quickstart.yaml"], "methods": {"lsh": {}}}))
+    assert load_plan(own).corpora[0].corpus.name == "pydoc"
+    assert load_plan("studies/posthoc.yaml") == load_plan("configs/studies/posthoc.yaml")
+
+
 def test_the_studies_that_come_with_the_project_can_be_read():
     assert len(STUDIES) >= 2
     for path in STUDIES:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from texthash.config import Config, Preset, Section, Seeds, Widths, load_config, parse_section
+from texthash.config import Config, Preset, Section, Seeds, Widths, find_config, load_config, parse_section
 from texthash.corpora.preparation.steps import resolve as with_places
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
@@ -195,11 +195,9 @@ def load_plan(path: str | Path) -> Plan:
     Raises:
         UsageError: the file is missing or broken, a key is unknown, or a cell cannot be.
     """
-    path = Path(path)
     try:
+        path = find_config(path, what="study")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no study file {path}.", "see configs/studies/ for those that exist.") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error
     if not isinstance(values, dict):
@@ -208,7 +206,7 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
-    """A plan of plain values; names of corpora are files in ``folder``. Errors as :func:`load_plan`."""
+    """A plan of plain values; names of corpora are files in ``folder`` or shipped ones. Errors as :func:`load_plan`."""
     given = {key: value for key, value in values.items() if key != "settings"}
     settings = values.get("settings") or {}
     given["corpora"] = [_corpus(one, settings, folder) for one in values.get("corpora") or ()]
@@ -227,7 +225,7 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
 
 def _corpus(named: Any, settings: dict[str, Any], folder: Path) -> Any:
     if isinstance(named, str):
-        named = load_config(folder / named).model_dump(mode="json", exclude={"service"})
+        named = load_config(find_config(named, folder)).model_dump(mode="json", exclude={"service"})
     return _laid_over(settings, named) if isinstance(named, dict) else named
 
 

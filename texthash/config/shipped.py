@@ -1,0 +1,33 @@
+"""The configurations that texthash is shipped with, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from texthash.errors import UsageError, nearest_name
+
+_SHIPPED = Path(__file__).parents[1] / "configs"  # a link to configs/ of the repository; a folder of files in a wheel
+
+
+def find_config(name: str | Path, folder: Path = Path(), what: str = "configuration") -> Path:
+    """Return the file of that name in the folder, else the one among the configurations that texthash is shipped with.
+
+    ``quickstart.yaml``, ``configs/quickstart.yaml`` and ``studies/posthoc.yaml`` are names of shipped ones.
+
+    Args:
+        name: A path, relative to the folder or absolute.
+        folder: The current directory by default.
+        what: What kind of file it is, for the error.
+
+    Raises:
+        UsageError: there is neither; names the shipped file with the nearest name.
+    """
+    path = folder / name
+    if path.exists():
+        return path
+    shipped = {} if Path(name).is_absolute() else {str(f.relative_to(_SHIPPED)): f for f in _SHIPPED.rglob("*.yaml")}
+    known = str(Path(name)).removeprefix("configs/")
+    if known in shipped:
+        return shipped[known]
+    hint = f" ({nearest_name(known, shipped)})" if shipped else ""
+    raise UsageError(f"there is no {what} file {path}.", f"name a file that exists, or one that texthash brings{hint}.")
