@@ -12,9 +12,9 @@ from fastapi import FastAPI
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
-    """The URL of a server that answers with an application until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+def listening(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The URL of a server that answers with an application until the block ends, at any free port or the given one."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

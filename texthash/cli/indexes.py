@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
-from texthash.cli.output import print_json, print_table
+from texthash.cli.output import print_document, print_json, print_table
 from texthash.config import VectorKind, load_config
-from texthash.errors import ModelMismatchError, UsageError
+from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -36,7 +36,7 @@ Service = Annotated[
     typer.Option(
         "--service",
         metavar="URL|none",
-        help="Service that searches; none: this process. Default: the service that serves this state directory, if one "
+        help="Service that answers; none: this process. Default: the service that serves this state directory, if one "
         "answers, else this process.",
     ),
 ]
@@ -83,6 +83,40 @@ def index_info(as_json: Json = False) -> None:
         for release in list_releases(home)
     ]
     print_table(rows, as_json)
+
+
+@index_app.command("show")
+def index_show(
+    document_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a document; one with a leading - after --.")],
+    service: Service = None,
+    as_json: Json = False,
+) -> None:
+    """Show a document of the index by its id, with its code. Example: `texthash index show sklearn.svm/SVC`"""
+    from texthash.cli import remote
+
+    if service in (None, "none"):
+        found = remote.document_nearby(resolve_home(), document_id) if service is None else None
+        document = _read_here(document_id) if found is None else found
+    else:
+        document = remote.document(service, document_id)
+    if as_json:
+        print_json(document)
+    else:
+        print_document(document)
+
+
+def _read_here(document_id: str) -> dict[str, Any]:
+    from texthash.index.releases.release import read_release
+    from texthash.index.storage.shard_format import shard_of
+
+    home = resolve_home()
+    release = read_release(home)
+    document = release.open_shard(home, shard_of(document_id, len(release.shards))).document(document_id)
+    if document is None:
+        raise TexthashError(
+            f"the index holds no document {document_id!r}.", "`texthash search` prints the ids of what it finds."
+        )
+    return {**document, "code": document["code"].hex(), "index_version": release.version}
 
 
 @index_app.command()

@@ -12,6 +12,7 @@ from texthash.progress import log_line
 _WIDE = 10_000
 _SHORTENED = {"title", "text"}
 _LONG = 120
+_LAYOUT = "\n\t"
 _FEW = 10  # numbers that are read in one line
 
 
@@ -29,6 +30,23 @@ def print_table(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence
         log_line("there are none")
         return
     _print(rows, list(columns or rows[0]))
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    """Print a document for a person: one line for each member, then its text.
+
+    Control characters are printed as escapes, so that no document moves the cursor or hides a part of another line.
+    """
+    members = {name: value for name, value in document.items() if name != "text"}
+    for name, value in members.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"{name.replace('_', ' '):<{max(map(len, members))}}  {_printable(shown)}")
+    if document["text"]:
+        print(f"\n{_printable(document['text'], keep=_LAYOUT)}")
+
+
+def _printable(text: str, keep: str = "") -> str:
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_auto(summary: Mapping[str, Any], file: TextIO | None = None) -> None:

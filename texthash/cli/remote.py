@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # What the braces and commas around the documents of a request take at most, beside the documents.
 _AROUND_BYTES = 100
 _NEARBY_TIMEOUT_S = 10.0
+_NOT_FOUND = 404
 
 
 def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
@@ -70,24 +71,47 @@ def search_nearby(home: StateDir, wanted: Wanted) -> dict[str, Any] | None:
     """Search through the service that serves a state directory.
 
     Returns:
-        None where there is no such service, or it does not answer or refuses; it is said why if one was expected.
+        None where there is no such service, or it does not answer or refuses; the reason is logged.
     """
+    return _nearby(home, lambda client: _answer(client, wanted), "searching")
+
+
+def document(url: str, document_id: str) -> dict[str, Any]:
+    """Read a document through a service. Errors as :func:`search`."""
+    from texthash.client import Client
+
+    with Client(url) as client:
+        return client.document(document_id).model_dump()
+
+
+def document_nearby(home: StateDir, document_id: str) -> dict[str, Any] | None:
+    """Read a document through the service that serves a state directory; None as :func:`search_nearby`.
+
+    Raises:
+        ServiceError: The index has no such document.
+    """
+    return _nearby(home, lambda client: client.document(document_id).model_dump(), "reading")
+
+
+def _nearby(home: StateDir, call: Callable[[Client], dict[str, Any]], action: str) -> dict[str, Any] | None:
     from texthash.index.releases.release import read_release
     from texthash.index.writing.writer_lock import service_of
 
     address = service_of(home, read_release(home).index_uri)
     if address is None:
         return None
-    from texthash.client import Client
+    from texthash.client import Client, ServiceError
 
     try:
         with Client(address, timeout_s=_NEARBY_TIMEOUT_S, retries=0) as client:
             if not _is_ours(home, client.info()):
-                log_line(f"the service at {address} serves another index; searching in this process")
+                log_line(f"the service at {address} serves another index; {action} in this process")
                 return None
-            return _answer(client, wanted)
+            return call(client)
     except TexthashError as error:
-        log_line(f"{error.problem.rstrip('.')}; searching in this process")
+        if isinstance(error, ServiceError) and error.status == _NOT_FOUND:
+            raise
+        log_line(f"{error.problem.rstrip('.')}; {action} in this process")
         return None
 
 
