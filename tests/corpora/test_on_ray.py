@@ -13,7 +13,7 @@ from texthash.config import CorpusConfig, Edition
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.on_ray import prepare
 from texthash.corpora.preparation.steps import prepare_locally
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError
 from texthash.paths import StateDir
 
 pytestmark = pytest.mark.ray
@@ -35,10 +35,11 @@ def test_bytes_are_those_of_one_process(
 
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, tmp_path: Path) -> None:
     rows = [{"id": str(i), "text": f"word{i} text"} for i in range(20)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(token_pattern="(a"))
-    with pytest.raises(UsageError, match="token_pattern"):
-        prepare(config, StateDir(tmp_path / "home"))
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "broken.jsonl").write_text(lines + '{"id": "20"}\n')
+    with pytest.raises(CorpusError, match=r"broken\.jsonl:21"):
+        prepare(CorpusConfig(name="own", path=str(tmp_path / "broken.jsonl")), StateDir(tmp_path / "home"))
+    (tmp_path / "rows.jsonl").write_text(lines)
     config = CorpusConfig(name="own", path=str(tmp_path / "rows.jsonl"), edition=Edition(min_df=50))
     with pytest.raises(CorpusError, match="no word"):
         prepare(config, StateDir(tmp_path / "home"))

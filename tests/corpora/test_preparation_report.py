@@ -25,7 +25,7 @@ def kept(manifest: Manifest) -> int:
 
 def record(documents: int, labels: int = 8, outside: tuple[str, ...] = ()) -> CorpusRecord:
     return CorpusRecord(
-        "small", "A small corpus", documents, labels, False, "none", "somewhere", "nobody", outside=outside
+        "small", "A small corpus", documents, labels, False, "none", "somewhere", "nobody", excluded_reasons=outside
     )
 
 

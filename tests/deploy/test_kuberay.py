@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+
+import texthash
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kuberay"
@@ -184,7 +185,7 @@ def test_secrets_stand_nowhere_and_what_is_named_exists(kind: str) -> None:
 
 def test_versions_are_those_of_the_project() -> None:
     pins = dict(re.findall(r"(?m)^([\w-]+)==(\S+)$", (ROOT / "deploy" / "constraints.txt").read_text()))
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = texthash.__version__
     assert manifests()["Kustomization"]["images"][0]["newTag"] == version
     for kind in SCHEMAS["kinds"]:
         assert cluster(kind)["rayVersion"] == pins["ray"]

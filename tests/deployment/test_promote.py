@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from texthash.index.releases.publish import ReleaseMovedError, publish
 from texthash.index.releases.release import OpenRelease, list_releases, open_release, read_release
 from texthash.index.releases.snapshots import list_snapshots
 from texthash.index.releases.verify import verify
+from texthash.index.storage.arrow_schema import Coded
 from texthash.index.writing import reencode as transfers
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexDocument, IndexWriter
@@ -209,9 +211,9 @@ def test_an_index_that_is_not_as_it_should_be_does_not_take_over(
     before = list_releases(home)
     original = transfers.Encode.code
 
-    def inverted(coder: transfers.Encode, ids: list[str], texts: list[str]) -> tuple:
-        codes, vectors = original(coder, ids, texts)
-        return ~codes, vectors
+    def inverted(encode: transfers.Encode, ids: list[str], texts: list[str]) -> Coded:
+        coded = original(encode, ids, texts)
+        return replace(coded, codes=~coded.codes)
 
     monkeypatch.setattr(transfers.Encode, "code", inverted)
     with pytest.raises(TexthashError, match="texts have another code now"):

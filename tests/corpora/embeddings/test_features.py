@@ -136,9 +136,8 @@ class OfSentences(HashMethod):
 
     card = Card("of_sentences", "a sketch", "-", None, (), "-", inputs_needed=frozenset({"dense"}))
 
-    def __init__(self, shape, bits):
-        super().__init__(shape, bits)
-        self.layer = nn.Linear(shape.dense, bits)
+    def make_layers(self):
+        self.layer = nn.Linear(self.shape.dense, self.bits)
 
     def stages(self):
         return (GradientStage("train", self.optimizers, epochs=1, batch_size=16, step=self.step),)
