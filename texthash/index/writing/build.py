@@ -1,12 +1,12 @@
-"""Building an index from a prepared corpus and a saved model, in two steps that can each be done in pieces.
+"""Construction of an index from a prepared corpus and a saved model, in two steps that can each run in parallel.
 
-1. The codes of each split, and its vectors if the index is to keep some (:func:`encode_codes`), kept as ``.npy``
-   beside the shards until all of these exist.
-2. Each shard (:func:`build_shard`).
+1. Encode each split (:func:`encode_codes`). Its codes, and its vectors if the index stores vectors, are kept as
+   ``.npy`` files beside the shards until all shards exist.
+2. Write each shard (:func:`build_shard`).
 
-All splits are indexed, so that a person finds every document: train, then validation, then test; a document's number is
-its row in that order. The codes of train documents are the ones that the method defines for its database
-(``Hasher.encode_split``). Whatever exists already is not made again, so a build that was interrupted resumes.
+All splits are indexed, so that every document can be found: train, then validation, then test. The number of a document
+is its row in that order. The codes of train documents are the ones that the method defines for its database
+(``Hasher.encode_split``). Existing files are reused, so an interrupted build resumes.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _CODES = ".codes"
 def index_path(
     hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int, vectors: VectorKind | None = None
 ) -> Path:
-    """Where the index of a model over a corpus belongs. The name holds a fingerprint of both, so what lies there was
-    made from exactly these.
+    """Return the directory of the index of a model over a corpus. Its name contains a fingerprint of both, so an index
+    found there was built from exactly these.
 
     Raises:
-        ModelMismatchError: the corpus does not have the vocabulary of the model, or the model no such vectors.
-        TexthashError: fewer than one shard is asked for.
+        ModelMismatchError: The corpus does not have the vocabulary of the model, or the model has no such vectors.
+        TexthashError: ``shards`` is less than one.
     """
     import hashlib
 
@@ -74,8 +74,8 @@ def index_path(
 
 
 def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, vectors: VectorKind | None) -> None:
-    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and ``.codes/<split>.vectors.npy``,
-    float16 [documents, width], if there are to be vectors; what exists already stays."""
+    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and, if the index stores vectors,
+    ``.codes/<split>.vectors.npy``, float16 [documents, width]. Existing files are left unchanged."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.models.hasher import Hasher
     from texthash.models.vectors import split_vectors, vector_width
@@ -89,19 +89,19 @@ def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, v
         return
     with whole(kept) as partial:
         shape = (len(documents), vector_width(hasher.method, vectors))
-        # Part by part to disk: the vectors of all documents would take a hundred times the memory of their codes.
+        # Vectors go to disk in batches: those of all documents would take a hundred times the memory of their codes.
         array = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
         row = 0
-        for some in split_vectors(hasher.method, documents, vectors):
-            array[row : row + len(some)] = some
-            row += len(some)
+        for batch in split_vectors(hasher.method, documents, vectors):
+            array[row : row + len(batch)] = batch
+            row += len(batch)
         array.flush()
 
 
 def build_shard(
     hasher_dir: Path, corpus_path: Path, index: Path, shard: int, shards: int, vectors: VectorKind | None
 ) -> None:
-    """Write one shard from the codes and vectors that :func:`encode_codes` left, unless it exists."""
+    """Write one shard from the codes and vectors that :func:`encode_codes` has written, unless the shard exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.models.hasher import Hasher, digest
     from texthash.models.vectors import vector_width
@@ -126,12 +126,12 @@ def build_shard(
 
 
 def is_built(index: Path, shards: int) -> bool:
-    """Whether every shard is there."""
+    """Return whether every shard exists."""
     return all(is_written(shard_path(index, shard)) for shard in range(shards))
 
 
 def finish(index: Path) -> Path:
-    """Check that the shards belong together and drop what was only needed to build them."""
+    """Check that the shards belong together, and delete the intermediate codes and vectors."""
     manifests = read_index(index)
     remove_directory(index / _CODES)
     total = sum(manifest.documents for manifest in manifests)
@@ -142,20 +142,20 @@ def finish(index: Path) -> Path:
 def build_index(
     hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int = 1, vectors: VectorKind | None = None
 ) -> Path:
-    """Build an index in this process; resumes, and returns at once when it exists.
+    """Build an index in this process. An interrupted build resumes; an existing index is returned immediately.
 
     Args:
-        hasher_dir: A model that ``Hasher.save`` wrote.
-        corpus_path: A prepared corpus with the vocabulary of the model.
-        home: State directory; the index appears under ``index/``.
+        hasher_dir: Directory of a model written by ``Hasher.save``.
+        corpus_path: Directory of a prepared corpus with the vocabulary of the model.
+        home: State directory; the index is created under ``index/``.
         shards: Number of shards.
-        vectors: Which to keep beside the codes.
+        vectors: Kind of vectors to store beside the codes; None stores none.
 
     Returns:
         Directory of the index.
 
     Raises:
-        ModelMismatchError: model and corpus do not belong together, or the model has no such vectors.
+        ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
     """
     index = index_path(hasher_dir, corpus_path, home, shards, vectors)
     if not is_built(index, shards):
@@ -185,7 +185,7 @@ def _rows(corpus: PreparedCorpus, index: Path, bits: int, vectors: Vectors | Non
             here = slice(row, row + table.num_rows)
             numbers = pa.array(np.arange(number, number + table.num_rows))
             content = table.select(CONTENT.names[1:]).add_column(0, "number", numbers)
-            # Preparation leaves documents without a known word out.
+            # Every prepared document has a known word: preparation drops the others.
             coded = Coded(codes[here], vectors=None if kept is None else kept[here])
             yield from with_codes(content, coded).combine_chunks().to_batches()
             row += table.num_rows
@@ -197,7 +197,7 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray:
     array = read_array(path)
     if array.shape != shape:
         raise TexthashError(
-            f"{path} has shape {array.shape}, the split needs {shape}.", f"delete {path.parent} and build again."
+            f"{path} has shape {array.shape}, but the split needs {shape}.", f"delete {path.parent} and build again."
         )
     return array
 

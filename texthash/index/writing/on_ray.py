@@ -1,4 +1,4 @@
-"""The build of an index on Ray: one task per split to encode it, then one per shard to write it."""
+"""Construction of an index on Ray: one task per split to encode it, then one per shard to write it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def build_index(
     cpus_per_task: float = 0.9,
     retries: int = 2,
 ) -> Path:
-    """Build an index with Ray, which the caller has initialised; every path must be visible from all nodes.
+    """Build an index with Ray, which the caller has initialised. Every path must be visible from all nodes.
 
-    Resumes: splits that are encoded and shards that are written stay. A task whose worker dies is started again.
+    An interrupted build resumes: encoded splits and written shards are reused. A task whose worker dies is restarted.
 
     Args:
-        hasher_dir: A model that ``Hasher.save`` wrote.
-        corpus_path: A prepared corpus with the vocabulary of the model.
-        home: State directory; the index appears under ``index/``.
+        hasher_dir: Directory of a model written by ``Hasher.save``.
+        corpus_path: Directory of a prepared corpus with the vocabulary of the model.
+        home: State directory; the index is created under ``index/``.
         shards: Number of shards.
-        vectors: Which to keep beside the codes.
-        cpus_per_task: CPUs that one task claims.
-        retries: Deaths that one task survives.
+        vectors: Kind of vectors to store beside the codes; None stores none.
+        cpus_per_task: Number of CPUs that each task reserves.
+        retries: Number of restarts of one task.
 
     Returns:
         Directory of the index.
 
     Raises:
-        ModelMismatchError: model and corpus do not belong together, or the model has no such vectors.
+        ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
     """
     index = index_path(hasher_dir, corpus_path, home, shards, vectors)
     if not is_built(index, shards):

@@ -1,8 +1,8 @@
-"""Another model for a live index: its documents in an index of their own, coded anew, and what is written meanwhile
-after them. Where the live one keeps vectors, the new one keeps those of the same kind by its own model.
+"""Migration of a live index to another model: its documents are re-encoded into a new index, and later writes follow.
+If the live index stores vectors, the new one stores vectors of the same kind from its own model.
 
-Both indexes hold the same documents under the same numbers in as many shards, so going from one to the other is a
-matter of codes. What was written since they were alike is found by comparing two versions of each shard.
+Both indexes hold the same documents under the same numbers in the same number of shards, so they differ in codes only.
+Writes since the two were equal are found by comparing two versions of each shard.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ _ALL_ROWS = 2**63
 
 
 class Encode:
-    """Codes of stored documents by a model: of their text, or, for unchanged training documents, those that the method
-    defines for its database; and vectors of their text.
+    """Encoder of stored documents. An unchanged training document gets the code that the method defines for its
+    database; every other document gets the code of its text. Vectors are always those of the text.
 
     Args:
-        hasher: The model.
-        home: State directory, where its corpus is.
-        kind: Of the vectors; None: none.
+        hasher: Model that encodes.
+        home: State directory that holds the corpus of the model.
+        kind: Kind of the vectors; None makes none.
 
     Raises:
-        TexthashError: the method has codes of its own for training documents, and the corpus is not there.
-        ModelMismatchError: that corpus has changed, or the model has no such vectors.
+        TexthashError: The method defines codes of its training documents, and the corpus is missing.
+        ModelMismatchError: The corpus has changed, or the model has no such vectors.
 
     Attributes:
-        vectors: What an index of its documents keeps.
+        vectors: Kind and width of the vectors that an index of these documents stores.
     """
 
     def __init__(self, hasher: Hasher, home: StateDir, kind: VectorKind | None = None) -> None:
@@ -86,16 +86,16 @@ class Encode:
                     row += 1
 
     def code(self, ids: list[str], texts: list[str]) -> Coded:
-        """What the model makes of documents, with vectors if there are to be some.
+        """Encode documents, with their vectors if the index stores vectors.
 
         Raises:
-            TexthashError: a document without text, which was put in as a code.
+            TexthashError: A document has no text, because it was inserted as a code.
         """
-        bare = [id_ for id_, text in zip(ids, texts, strict=True) if not text]
-        if bare:
+        textless = [id_ for id_, text in zip(ids, texts, strict=True) if not text]
+        if textless:
             raise TexthashError(
-                f"the document {bare[0]!r} has no text, only a code of another model.",
-                "put it in with its text, or take it out.",
+                f"the document {textless[0]!r} has no text, only a code of another model.",
+                "upsert it with its text, or delete it.",
             )
         read = self._hasher.read(texts, vectors=kind_of(self.vectors))
         codes, known = self._hasher.binarize(read.values), read.known.copy()
@@ -110,14 +110,14 @@ class Encode:
 def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, coder: Encode) -> Path:
     """Build an index that holds exactly the documents of a release, under their numbers, with codes of another model.
 
-    Resumes: shards that are written stay.
+    An interrupted build resumes: written shards are reused.
 
     Args:
-        home: State directory; the index appears under ``index/``.
-        release: Whose documents.
+        home: State directory; the index is created under ``index/``.
+        release: Release whose documents are re-encoded.
         model: Digest of the model.
-        hasher: The model, of as many bits.
-        coder: Its codes and vectors.
+        hasher: Model whose codes have the width of the release.
+        coder: Encoder of documents by this model.
 
     Returns:
         Directory of the index.
@@ -126,7 +126,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
     FreeSpace(home, release.index_uri).check()
     shards = len(release.shards)
     index = home.index / f"{hasher.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}-{shards}"
-    for number, state in enumerate(track(release.shards, "coding shards anew")):
+    for number, state in enumerate(track(release.shards, "re-encoding shards")):
         path = shard_path(index, number)
         if is_written(path):
             read_manifest(path)
@@ -153,24 +153,29 @@ def _recoded(dataset: lance.LanceDataset, coder: Encode, bits: int) -> Iterator[
 
 
 @dataclass
-class _Written:
-    """What was written to one shard: rows that are gone or were replaced, by id, and rows that came."""
+class _ShardDelta:
+    """Writes to one shard.
 
-    gone: dict[str, int]
-    came: list[dict[str, Any]]
+    Attributes:
+        removed: Numbers of the rows that were deleted or replaced, by id.
+        added: Rows that were inserted.
+    """
+
+    removed: dict[str, int]
+    added: list[dict[str, Any]]
 
 
 class IndexMigration:
-    """Takes what is written to one index over to another.
+    """Transfer of the writes to one index into another.
 
-    Documents are matched by id. One that was replaced keeps its number in the other index; a new one has the same
-    number in both, unless that is taken there.
+    Documents are matched by id. A replaced document keeps its number in the target; a new one has the same number in
+    both indexes, unless that number is taken in the target.
 
     Args:
         home: State directory.
-        source: A release of the index that is written to.
-        target: A release of the other one, which holds the same documents.
-        coder: Codes, and vectors as ``target`` keeps them, by the model of ``target``.
+        source: Release of the index that receives the writes.
+        target: Release of the other index, which holds the same documents.
+        coder: Encoder by the model of ``target``, with the kind of vectors that ``target`` stores.
     """
 
     def __init__(self, home: StateDir, source: Release, target: Release, coder: Encode) -> None:
@@ -186,97 +191,99 @@ class IndexMigration:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
+        self._close()
 
     def catch_up(self, current: Release) -> int:
-        """Take over what was written up to a release of the source; gives how many documents it touched.
+        """Apply the writes up to a release of the source, and return the number of documents that they touched.
 
         Raises:
-            IndexLockedError: somebody else writes to the target.
-            DiskFullError: too little space is free, or the disk became full meanwhile.
-        TexthashError: the target could not be written to, or a document cannot be coded.
+            IndexLockedError: Another process writes to the target.
+            DiskFullError: Too little space is free, or the disk became full during the write.
+            TexthashError: The target could not be written to, or a document cannot be encoded.
         """
-        written = [self._written(shard, current) for shard in range(len(current.shards))]
-        touched = sum(len({*found.gone, *(row["id"] for row in found.came)}) for found in written)
+        deltas = [self._delta(shard, current) for shard in range(len(current.shards))]
+        touched = sum(len({*delta.removed, *(row["id"] for row in delta.added)}) for delta in deltas)
         if touched:
-            self._apply(written)
+            self._apply(deltas)
         following = max(self._target.next_number, current.next_number)
         self._source, self._target = current, replace(self._target, next_number=following)
         return touched
 
     def finish(self, current: Release) -> Release:
-        """Take over the rest, and let the target go to its next writer; for ``hand_over``."""
+        """Apply the remaining writes, release the writer lock of the target, and return its release. ``hand_over``
+        calls this."""
         self.catch_up(current)
-        self._leave()
+        self._close()
         return self._target
 
     # -- steps ------------------------------------------------------------------------------------------------
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         if self._shards is not None:
             self._shards.close()
             self._shards = None
         self._writer_lock.release()
 
-    def _written(self, shard: int, current: Release) -> _Written:
+    def _delta(self, shard: int, current: Release) -> _ShardDelta:
         before, after = self._source.shards[shard], current.shards[shard]
         if before == after:
-            return _Written({}, [])
+            return _ShardDelta({}, [])
         with reading(f"version {after.version} of {after.uri}"):
-            return self._changed(before, after, current)
+            return self._read_delta(before, after, current)
 
-    def _changed(self, before: ShardState, after: ShardState, current: Release) -> _Written:
+    def _read_delta(self, before: ShardState, after: ShardState, current: Release) -> _ShardDelta:
         old = open_documents(self._home.path(before.uri), before.version, current.bits)
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
-        assert change is not None  # all rows may be read
-        came = rows_at(new, change.added["_rowaddr"].to_numpy(), CONTENT.names).to_pylist()
-        left = pc.field("number").isin(pa.array(change.removed))
-        gone = old.to_table(columns=CONTENT.names, filter=left).to_pylist() if len(change.removed) else []
-        moved = {row["number"]: row for row in gone}  # compacting moves rows that nobody has written
-        same = {row["number"] for row in came if moved.get(row["number"]) == row}
-        return _Written(
-            {row["id"]: row["number"] for row in gone if row["number"] not in same},
-            [row for row in came if row["number"] not in same],
+        assert change is not None  # The limit on rows admits all of them.
+        added = rows_at(new, change.added["_rowaddr"].to_numpy(), CONTENT.names).to_pylist()
+        is_removed = pc.field("number").isin(pa.array(change.removed))
+        removed = old.to_table(columns=CONTENT.names, filter=is_removed).to_pylist() if len(change.removed) else []
+        old_rows = {row["number"]: row for row in removed}
+        # Compaction moves rows that no write has changed; they appear as removed and added.
+        moved = {row["number"] for row in added if old_rows.get(row["number"]) == row}
+        return _ShardDelta(
+            {row["id"]: row["number"] for row in removed if row["number"] not in moved},
+            [row for row in added if row["number"] not in moved],
         )
 
-    def _apply(self, written: list[_Written]) -> None:
+    def _apply(self, deltas: list[_ShardDelta]) -> None:
         self._space.check()
         try:
             with explaining_full_disk(self._target.index_uri):
                 if self._shards is None:
                     self._writer_lock.acquire()
                     self._shards = WritableShards(self._home, self._target)
-                self._change(self._shards, written)
+                self._change(self._shards, deltas)
         except BaseException:
-            self._leave()  # what was begun is undone when the target is opened again
+            self._close()  # The next opening of the target undoes unfinished commits.
             raise
 
-    def _change(self, shards: WritableShards, written: list[_Written]) -> None:
-        held = [
-            rows_by_id(dataset, list({*found.gone, *(row["id"] for row in found.came)}))
-            for dataset, found in zip(shards.datasets, written, strict=True)
+    def _change(self, shards: WritableShards, deltas: list[_ShardDelta]) -> None:
+        existing = [
+            rows_by_id(dataset, list({*delta.removed, *(row["id"] for row in delta.added)}))
+            for dataset, delta in zip(shards.datasets, deltas, strict=True)
         ]
-        numbers, following = _numbers(written, held, self._target.next_number)
+        numbers, following = _target_numbers(deltas, existing, self._target.next_number)
         changes = []
-        for found, old in zip(written, held, strict=True):
-            coded = self._coder.code([row["id"] for row in found.came], [row["text"] for row in found.came])
-            given = [numbers[row["id"]] for row in found.came]
-            changes.append(Change(old, table_of(found.came, given, coded)))
+        for delta, old in zip(deltas, existing, strict=True):
+            coded = self._coder.code([row["id"] for row in delta.added], [row["text"] for row in delta.added])
+            assigned = [numbers[row["id"]] for row in delta.added]
+            changes.append(Change(old, table_of(delta.added, assigned, coded)))
         states = shards.change(changes, self._target, following)
         self._target = replace(self._target, shards=tuple(states), next_number=following)
 
 
-def _numbers(written: list[_Written], held: list[Rows], following: int) -> tuple[dict[str, int], int]:
-    """Numbers in the target of all rows that came, by id, and the number that follows them."""
+def _target_numbers(deltas: list[_ShardDelta], existing: list[Rows], following: int) -> tuple[dict[str, int], int]:
+    """Return the numbers in the target of all added rows, by id, and the next free number."""
     numbers: dict[str, int] = {}
     new: list[dict[str, Any]] = []
-    for found, old in zip(written, held, strict=True):
-        kept = {id_: int(number) for id_, number in zip(old.ids, old.numbers, strict=True)}
-        for row in found.came:
-            # One that was taken out and put in again has another number than before.
-            if row["id"] in kept and found.gone.get(row["id"], row["number"]) == row["number"]:
-                numbers[row["id"]] = kept[row["id"]]
+    for delta, old in zip(deltas, existing, strict=True):
+        old_numbers = {id_: int(number) for id_, number in zip(old.ids, old.numbers, strict=True)}
+        for row in delta.added:
+            # A document that was deleted and inserted again has a new number.
+            if row["id"] in old_numbers and delta.removed.get(row["id"], row["number"]) == row["number"]:
+                numbers[row["id"]] = old_numbers[row["id"]]
             else:
                 new.append(row)
     for row in sorted(new, key=lambda row: int(row["number"])):

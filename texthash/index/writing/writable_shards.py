@@ -1,5 +1,5 @@
-"""The shards of an index, opened by its one writer: in the state of a release, changed side by side, and checked before
-a release names what became of them."""
+"""Shards of an index, opened by its one writer in the state of a release, changed in parallel, and checked before a
+release names their new versions."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _T = TypeVar("_T")
-# The fragments of a shard, and how many of the rows of each are deleted.
+# Fragment ids of a shard, each with its number of deleted rows.
 Pieces = set[tuple[int, int]]
 
 
 class WritableShards:
-    """The shards of a release, opened for writing. Commits that no release names are undone first.
+    """Shards of a release, opened for writing. Commits that no release names are undone first.
 
-    Whoever changes them names what became of them in a release, or opens them anew.
+    After a change, the caller either publishes a release with the new versions or opens the shards again.
 
     Args:
         home: State directory.
-        release: In whose state they are opened.
+        release: Release in whose state the shards are opened.
 
     Raises:
-        TexthashError: a shard is broken, or does not hold what the release says.
+        TexthashError: A shard is broken, or its content differs from the record of the release.
 
     Attributes:
-        datasets: The newest version of each shard.
+        datasets: Newest version of each shard.
     """
 
     def __init__(self, home: StateDir, release: Release) -> None:
@@ -57,11 +57,11 @@ class WritableShards:
         return len(self.datasets)
 
     def close(self) -> None:
-        """End the threads, after what they are doing."""
+        """Stop the threads after their running calls."""
         self._pool.shutdown()
 
     def each(self, call: Callable[[int, lance.LanceDataset], _T]) -> list[_T]:
-        """Call for every shard side by side; all have ended when the first error is raised."""
+        """Call a function for every shard in parallel. All calls have ended before the first error is raised."""
         calls = [self._pool.submit(call, shard, dataset) for shard, dataset in enumerate(self.datasets)]
         for error in [done.exception() for done in calls]:
             if error is not None:
@@ -72,12 +72,12 @@ class WritableShards:
         """Apply a change to every shard, durably.
 
         Args:
-            changes: One for each shard.
-            release: That the shards are in the state of.
-            next_number: The number that the next insert gets.
+            changes: One change per shard.
+            release: Release whose state the shards are in.
+            next_number: Number of the next inserted document after the change.
 
         Returns:
-            The states after it, which the shards were found to have.
+            New state of each shard, checked against the stored rows.
         """
         _check_numbers(changes, release.next_number, next_number)
         before = self._pieces()
@@ -85,13 +85,13 @@ class WritableShards:
         return self._durable([change.follow(s) for change, s in zip(changes, release.shards, strict=True)], before)
 
     def rearrange(self, how: Callable[[lance.LanceDataset], lance.LanceDataset], release: Release) -> list[ShardState]:
-        """Store the same rows in another way, durably; returns as :meth:`change`."""
+        """Change the storage layout of the same rows, durably. Returns the same as :meth:`change`."""
         before = self._pieces()
         self.datasets = self.each(lambda _, data: how(data))
         return self._durable(release.shards, before)
 
     def restore(self, home: StateDir, release: Release) -> list[ShardState]:
-        """Bring an earlier release back, durably; returns as :meth:`change`."""
+        """Restore the rows of an earlier release, durably. Returns the same as :meth:`change`."""
         states, before = release.shards, self._pieces()
         self.datasets = self.each(
             lambda shard, _: rewind(home.path(states[shard].uri), states[shard].version, release.bits)
@@ -102,7 +102,7 @@ class WritableShards:
         return [_pieces(dataset) for dataset in self.datasets]
 
     def _durable(self, states: Sequence[ShardState], before: Sequence[Pieces]) -> list[ShardState]:
-        """The states with the versions that the shards have now; all of it is on disk, and what is new was read."""
+        """Write everything to disk, read back what is new, and return the states with the new versions."""
         self.each(lambda shard, _: self._synced[shard].sync())
         self.each(lambda shard, data: _read_back(self._paths[shard], data, before[shard]))
         now = [replace(state, version=data.version) for state, data in zip(states, self.datasets, strict=True)]
@@ -110,8 +110,8 @@ class WritableShards:
             _check_rows(state, dataset, "the release to be published")
             if dataset.latest_version != state.version:
                 raise TexthashError(
-                    f"{dataset.uri} has version {dataset.latest_version}, this writer made {state.version}.",
-                    "nothing was published: an index has one writer; open it again to go on.",
+                    f"{dataset.uri} has version {dataset.latest_version}, but this writer made {state.version}.",
+                    "nothing was published: an index has one writer; open it again to continue.",
                 )
         return now
 
@@ -121,16 +121,17 @@ def _pieces(dataset: lance.LanceDataset) -> Pieces:
 
 
 def _read_back(path: Path, dataset: lance.LanceDataset, before: Pieces) -> None:
-    """Read what is new in a shard. Lance takes a list of deleted rows for written that a full disk cut off, and nobody
-    could read the shard if a release named it.
+    """Read the new parts of a shard. Lance reports no error if a full disk truncates a list of deleted rows, and the
+    shard would be unreadable once a release named it.
 
     Raises:
-        DiskFullError: it cannot be read.
+        DiskFullError: The new parts cannot be read.
     """
     if _pieces(dataset) <= before:
         return
     bits = 8 * dataset.schema.field("code").type.byte_width
-    found = open_documents(path, dataset.version, bits)  # anew: the one that wrote it remembers what it wrote
+    # The dataset that wrote has its writes in memory, so a second one is opened to read them from disk.
+    found = open_documents(path, dataset.version, bits)
     new = [piece for piece in found.get_fragments() if (piece.fragment_id, piece.num_deletions) not in before]
     known = {fragment for fragment, _ in before}
     added = [piece for piece in new if piece.fragment_id not in known]
@@ -142,10 +143,10 @@ def _read_back(path: Path, dataset: lance.LanceDataset, before: Pieces) -> None:
             if pieces
         )
     except (OSError, pa.ArrowException) as error:
-        problem = f"what was written to {dataset.uri} cannot be read back: {error}"
+        problem = f"the data written to {dataset.uri} cannot be read back: {error}"
         raise DiskFullError(problem, "make room on the disk, or replace it if it had room.") from error
     if rows != sum(piece.count_rows() for piece in new):
-        raise DiskFullError(f"what was written to {dataset.uri} is not all there.", "make room on the disk.")
+        raise DiskFullError(f"the data written to {dataset.uri} is incomplete.", "make room on the disk.")
 
 
 def _check_rows(state: ShardState, dataset: lance.LanceDataset, what: str) -> None:
@@ -153,18 +154,19 @@ def _check_rows(state: ShardState, dataset: lance.LanceDataset, what: str) -> No
         found = dataset.count_rows()
     if found != state.documents:
         raise TexthashError(
-            f"{dataset.uri} holds {found} documents in version {dataset.version}, {what} has {state.documents}.",
-            "`texthash index rollback` goes to the newest release that can be opened.",
+            f"{dataset.uri} holds {found} documents in version {dataset.version}, but {what} has {state.documents}.",
+            "`texthash index rollback` returns to the newest release that can be opened.",
         )
 
 
 def _check_numbers(changes: Sequence[Change], first: int, following: int) -> None:
-    """Check that each added row has the number of a row that it replaces, or one that was never given."""
+    """Check that each added row has the number of a row that it replaces, or a number that was never assigned."""
     kept = {int(number) for change in changes for number in change.removed.numbers}
     given = [int(number) for change in changes for number in change.added["number"].to_pylist()]
     wrong = {number for number in given if number not in kept and not first <= number < following}
     if wrong or len(set(given)) != len(given):
         raise TexthashError(
-            f"{len(given) - len(set(given))} document numbers are given twice, {len(wrong)} to other documents.",
+            f"{len(given) - len(set(given))} document numbers would be assigned twice, {len(wrong)} belong to other "
+            f"documents.",
             "nothing was written; `texthash index verify` shows what is wrong with the index.",
         )

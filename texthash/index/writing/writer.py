@@ -1,10 +1,10 @@
-"""The one writer of an index: upserts and deletes that are durable when they return, and that a reader sees whole.
+"""The single writer of an index. Upserts and deletes are durable when they return, and atomic for readers.
 
-A write goes through four steps: a Lance commit on each shard it touches, these files brought to disk, a release that
-names the new versions, and the pointer moved to it, on disk too. Only then does the call return. A reader follows
-the pointer, so it sees all of a write, over all shards, or nothing. A write that fails between the steps, or whose
-writer dies there, leaves commits that no release names; they are undone before the next write. What is to be published
-is compared with what the shards hold.
+A write takes four steps: a Lance commit on each shard it touches, fsync of the files, a release that names the new
+versions, and a durable move of the pointer to that release. Only then does the call return. A reader follows the
+pointer, so it sees all of a write, over all shards, or nothing. A write that fails between the steps, or whose writer
+dies there, leaves commits that no release names; they are undone before the next write. A release is compared with the
+rows of the shards before it is published.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
     from texthash.paths import StateDir
 
-# Each write leaves a piece of its own in the shards that it touches, and a version of each.
+# Each write adds a fragment and a version to every shard that it touches.
 _TIDY_EVERY = 50
-# Finding what nobody names any more reads the manifest of every version, so it is done for many at once.
+# Finding unused versions reads the manifest of every version, so it is done for many at once.
 _FREE_EVERY = 4
 
 
 @dataclass(frozen=True)
 class IndexDocument:
-    """A document on its way into an index: what is stored beside its code."""
+    """Content of a document to be written, stored beside its code."""
 
     id: str
     text: str
@@ -63,12 +63,12 @@ class IndexDocument:
 
 @dataclass(frozen=True)
 class WriteResult:
-    """What a write did.
+    """Result of a write.
 
     Attributes:
-        release: That holds it, and is current.
-        documents: How many documents it wrote or deleted.
-        new_ids: Those of them that the index did not hold before.
+        release: Current release, which contains the write.
+        documents: Number of documents written or deleted.
+        new_ids: Ids of written documents that the index did not hold before.
     """
 
     release: Release
@@ -77,21 +77,21 @@ class WriteResult:
 
     @property
     def new(self) -> int:
-        """How many the index did not hold before."""
+        """Number of written documents that the index did not hold before."""
         return len(self.new_ids)
 
 
 class IndexWriter:
-    """Writes to the index of the current release. Made by :meth:`open`; calls may come from several threads.
+    """Writer to the index of the current release, created by :meth:`open`. Thread-safe.
 
     Attributes:
-        release: The newest release, which holds every write that returned.
+        release: Newest release, which contains every write that has returned.
     """
 
-    def __init__(self, home: StateDir, release: Release, fence: WriterLock, space: FreeSpace) -> None:
+    def __init__(self, home: StateDir, release: Release, writer_lock: WriterLock, space: FreeSpace) -> None:
         self.release = release
         self._home = home
-        self._writer_lock = fence
+        self._writer_lock = writer_lock
         self._space = space
         self._lock = Lock()
         self._open_shards()
@@ -99,27 +99,28 @@ class IndexWriter:
 
     @classmethod
     def open(cls, home: StateDir, address: str | None = None, *, least_free: int | None = None) -> IndexWriter:
-        """Become the writer of the current index, and undo what a writer that died left unfinished.
+        """Become the writer of the current index, and undo the unfinished commits of a writer that died.
 
         Args:
             home: State directory.
-            address: URL under which this process takes the writes of others.
-            least_free: Bytes that have to be free for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
+            address: URL under which this process accepts writes from others.
+            least_free: Free disk space that a write requires, in bytes; None takes TEXTHASH_MIN_FREE_BYTES or its
+                default.
 
         Raises:
-            IndexLockedError: somebody else is the writer.
+            IndexLockedError: Another process is the writer.
             DiskFullError: there is something to undo, and no space for it.
             TexthashError: nothing is released, or a shard is broken.
         """
         release = read_release(home)
-        fence = WriterLock(home, release.index_uri)
+        writer_lock = WriterLock(home, release.index_uri)
         with explaining_full_disk(str(home.root)):
-            fence.acquire(address)
+            writer_lock.acquire(address)
         try:
             release.check(home)
-            return cls(home, read_release(home), fence, FreeSpace(home, release.index_uri, least_free))
+            return cls(home, read_release(home), writer_lock, FreeSpace(home, release.index_uri, least_free))
         except BaseException:
-            fence.release()
+            writer_lock.release()
             raise
 
     def __enter__(self) -> IndexWriter:
@@ -130,11 +131,11 @@ class IndexWriter:
 
     @property
     def failed(self) -> bool:
-        """Whether a write failed half-way: the next one opens the shards anew first."""
+        """True if a write failed before it was published; the next write opens the shards again first."""
         return self._failed
 
     def close(self) -> None:
-        """Let another become the writer, after the write that is under way."""
+        """Wait for the running write, then release the writer lock."""
         with self._lock:
             self._shards.close()
             self._writer_lock.release()
@@ -147,20 +148,20 @@ class IndexWriter:
         *,
         known: NDArray[np.bool_] | None = None,
     ) -> WriteResult:
-        """Put documents in; one whose id is there replaces the old one and keeps its number.
+        """Insert documents. A document whose id exists replaces the old one and keeps its number.
 
         Args:
-            documents: With ids that are all different.
-            codes: Their codes by the model of the release, uint8 [N, bits / 8].
-            vectors: Those that the index keeps, [N, width], of length 1; None where it keeps none.
-            known: Whether the model knows a word of each document, bool [N]; None: of all of them. Without one a
-                document is kept, and is no neighbour of anything.
+            documents: Documents, each with an id of its own.
+            codes: Codes by the model of the release, uint8 [N, bits / 8].
+            vectors: Unit vectors, [N, width], if the index stores vectors; otherwise None.
+            known: True for each document with a word in the vocabulary, bool [N]; None means all of them. A document
+                without one is stored but is never returned as a neighbour.
 
         Raises:
-            ModelMismatchError: codes or vectors of another width, or none where the index keeps them.
-            DiskFullError: too little space is free, or the disk became full meanwhile.
-            ReleaseMovedError: a release of another index, or of another writer, has become current.
-            TexthashError: an id twice; or the write failed, and nothing of it is to be seen.
+            ModelMismatchError: Codes or vectors have another width, or vectors are missing that the index stores.
+            DiskFullError: Too little space is free, or the disk became full during the write.
+            ReleaseMovedError: A release of another index, or of another writer, has become current.
+            TexthashError: An id occurs twice; or the write failed, and none of it is visible.
         """
         check_codes(codes, self.release.bits)
         coded = Coded(codes, known, self._checked(vectors, len(documents)))
@@ -183,15 +184,15 @@ class IndexWriter:
 
             def rows_of(shard: int) -> pa.Table:
                 chosen = [documents[row] for row in mine[shard]]
-                given = [numbers[document.id] for document in chosen]
-                return table_of([asdict(document) for document in chosen], given, coded.at(mine[shard]))
+                assigned = [numbers[document.id] for document in chosen]
+                return table_of([asdict(document) for document in chosen], assigned, coded.at(mine[shard]))
 
             self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
             return WriteResult(self.release, len(documents), new_ids)
 
     def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> WriteResult:
-        """Take documents out: those with these ids, or those with one of these labels. Ids that are not there count
-        for nothing. Errors as :meth:`upsert`."""
+        """Delete the documents with these ids, or with one of these labels. Ids that do not exist are ignored. Raises
+        the same errors as :meth:`upsert`."""
         if bool(ids) == bool(labels):
             raise TexthashError("a delete needs either ids or labels.", "give one of them.")
         shards = len(self.release.shards)
@@ -212,8 +213,8 @@ class IndexWriter:
             return WriteResult(self.release, count)
 
     def compact(self) -> Release:
-        """Write thinned and small pieces together, and free what no release or snapshot names any more. Errors as
-        :meth:`upsert`; what needs no space to be freed is freed before a :class:`DiskFullError`."""
+        """Merge small fragments and those with deleted rows, and free versions that no release or snapshot names.
+        Raises the same errors as :meth:`upsert`; unused versions are freed even if a :class:`DiskFullError` follows."""
         with self._lock:
             if not self._failed:
                 self._free_versions()
@@ -223,20 +224,20 @@ class IndexWriter:
             return self.release
 
     def restore(self, release: Release) -> Release:
-        """Bring back the documents of an earlier release of this index, as a new one.
+        """Restore the documents of an earlier release of this index, as a new release.
 
         Raises:
-            TexthashError: the release is of another index.
+            TexthashError: The release belongs to another index.
         """
         if release.index_uri != self.release.index_uri:
             raise TexthashError(
                 f"release {release.name} is of the index {release.index_uri}, not of {self.release.index_uri}.",
-                "`texthash index rollback` leads to an earlier index.",
+                "`texthash index rollback` returns to an earlier index.",
             )
         with self._lock:
             self._begin(LEAST_SHARE)
             with self._whole():
-                # No number is ever given twice, also not those of documents that the restore takes away.
+                # No number is ever assigned twice, not even that of a document which the restore removes.
                 following = max(release.next_number, self._next_number)
                 self._advance(self._shards.restore(self._home, release), following)
             return self.release
@@ -250,11 +251,11 @@ class IndexWriter:
         self._failed = False
 
     def _begin(self, share: float = 1.0) -> None:
-        """Be ready for a write: with space for it, and in the state of the current release.
+        """Prepare a write: check the free space, and after a failed write open the current release again.
 
         Raises:
-            DiskFullError: too little is free.
-            ReleaseMovedError: a write failed, and a release of another index has become current since.
+            DiskFullError: Too little space is free.
+            ReleaseMovedError: A write failed, and a release of another index has become current since.
         """
         self._space.check(share)
         if not self._failed:
@@ -262,7 +263,7 @@ class IndexWriter:
         current = read_release(self._home)
         if current.index_uri != self.release.index_uri:
             raise ReleaseMovedError(
-                f"release {current.name}, which is current now, is of another index than this writer's.",
+                f"the current release {current.name} is of another index than this writer's.",
                 "open the index again.",
             )
         self._shards.close()
@@ -271,8 +272,8 @@ class IndexWriter:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Note that a write failed half-way. What it left is undone by opening the shards anew, and not before the next
-        write: undoing takes a commit too, for which there may be no space now."""
+        """Record that a write failed. Its commits are undone at the next write, when the shards are opened again:
+        undoing takes a commit too, for which there may be no space now."""
         try:
             with explaining_full_disk(self.release.index_uri):
                 yield
@@ -281,13 +282,13 @@ class IndexWriter:
             raise
 
     def _checked(self, vectors: NDArray[np.floating] | None, documents: int) -> NDArray[np.float16] | None:
-        """The vectors of an upsert in the form in which they are kept."""
+        """Check the shape of the vectors of an upsert, and return them in half precision."""
         width = width_of(self.release.vectors)
-        found = None if vectors is None else vectors.shape
-        if found != ((documents, width) if width else None):
+        shape = None if vectors is None else vectors.shape
+        if shape != ((documents, width) if width else None):
             raise ModelMismatchError(
-                f"{documents} documents came with {'no vectors' if found is None else f'vectors of shape {found}'}, "
-                f"the index keeps {f'one of width {width}' if width else 'none'} of each.",
+                f"{documents} documents came with {'no vectors' if shape is None else f'vectors of shape {shape}'}, "
+                f"but the index stores {f'one of width {width}' if width else 'none'} per document.",
                 "encode the texts with the model of the release, with vectors of the kind that it names.",
             )
         return None if vectors is None else vectors.astype(np.float16)
@@ -299,7 +300,7 @@ class IndexWriter:
         self._writes += 1
 
     def _tidy(self) -> None:
-        """Keep writes, reads and space from growing with the number of writes."""
+        """Merge the small fragments of recent writes, so that time and space do not grow with their number."""
         if self._writes >= _TIDY_EVERY:
             self._rearrange(merge_tail)
             self._tidied += 1
@@ -330,8 +331,8 @@ class IndexWriter:
 
 
 def _next_number(home: StateDir, release: Release) -> int:
-    """The number of the next new document. No release of the index has given it, nor one that was left by going back to
-    an earlier one."""
+    """Return the number of the next new document, which no release of the index has assigned, including those that a
+    rollback has left behind."""
     alike = [found.next_number for found in readable_releases(home) if found.index_uri == release.index_uri]
     return max([release.next_number, *alike])
 
@@ -341,7 +342,7 @@ def _check_documents(documents: Sequence[IndexDocument], codes: int) -> None:
         raise TexthashError(f"{len(documents)} documents came with {codes} codes.", "give one code per document.")
     ids = Counter(document.id for document in documents)
     if "" in ids:
-        raise TexthashError("a document has no id.", "give each document an id of its own.")
+        raise TexthashError("a document has no id.", "give each document a unique id.")
     twice = [id_ for id_, count in ids.items() if count > 1]
     if twice:
         raise TexthashError(f"the id {twice[0]!r} occurs {ids[twice[0]]} times.", "write each document once.")

@@ -1,4 +1,4 @@
-"""One writer an index: a lock that the system frees when its holder dies, and a word on who holds it."""
+"""Lock that admits one writer per index. The system frees it when its holder dies; the lock file names the holder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class IndexLockedError(TexthashError):
-    """Somebody else writes to the index.
+    """Error raised when another process is the writer of the index.
 
     Attributes:
-        address: URL of the service that does, through which others write; None for another program.
+        address: URL of the service that is the writer and accepts writes; None for another program.
     """
 
     def __init__(self, problem: str, remedy: str, address: str | None) -> None:
@@ -29,17 +29,17 @@ class IndexLockedError(TexthashError):
 
 
 def service_of(home: StateDir, index: str) -> str | None:
-    """URL of the service that signed as writer of an index last; it may have ended since. None: there was none.
+    """Return the URL of the service that was the last writer of an index, or None. The service may have ended since.
 
     Args:
         home: State directory.
         index: Directory or URI of the index, as its release names it.
     """
     try:
-        signed = json.loads(_lock_file(home, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # nobody wrote yet, or somebody is about to sign
+        holder = json.loads(_lock_file(home, index).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # There was no writer yet, or one has not written its record yet.
         return None
-    address = signed.get("address") if isinstance(signed, dict) else None
+    address = holder.get("address") if isinstance(holder, dict) else None
     return address if isinstance(address, str) else None
 
 
@@ -48,7 +48,7 @@ def _lock_file(home: StateDir, index: str) -> Path:
 
 
 class WriterLock:
-    """The right to write to an index, held from :meth:`acquire` to :meth:`release`.
+    """Exclusive right to write to an index, held from :meth:`acquire` to :meth:`release`.
 
     Args:
         home: State directory; all writers of an index share it.
@@ -63,34 +63,34 @@ class WriterLock:
         """Become the writer.
 
         Args:
-            address: URL under which this process takes the writes of others.
+            address: URL under which this process accepts writes from others.
 
         Raises:
-            IndexLockedError: another process is the writer; it is named.
+            IndexLockedError: Another process is the writer; the error names it.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sign(descriptor, address)
+            _write_holder(descriptor, address)
         except BlockingIOError:
             os.close(descriptor)
-            raise self._held() from None
+            raise self._locked_error() from None
         except BaseException:
-            os.close(descriptor)  # without which this process would hold the lock and not know it
+            os.close(descriptor)  # An open descriptor would hold the lock without an owner.
             raise
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let another become the writer. Does nothing if this is not the writer."""
+        """Release the lock. Does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _held(self) -> IndexLockedError:
+    def _locked_error(self) -> IndexLockedError:
         try:
             holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        except ValueError:  # it has the lock and has not signed yet
+        except ValueError:  # The holder has not written its record yet.
             holder = {}
         who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}, since {holder.get('since', 'now')}"
         address = holder.get("address")
@@ -101,12 +101,12 @@ class WriterLock:
         )
 
 
-def _sign(descriptor: int, address: str | None) -> None:
-    me = {
+def _write_holder(descriptor: int, address: str | None) -> None:
+    holder = {
         "host": socket.gethostname(),
         "process": os.getpid(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "address": address,
     }
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(me).encode(), 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
