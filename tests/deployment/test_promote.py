@@ -198,7 +198,7 @@ def test_a_write_on_its_way_is_refused_by_name(home: StateDir) -> None:
 
 def test_a_model_that_does_not_compete_is_refused(home: StateDir) -> None:
     before = read_release(home)
-    with pytest.raises(ModelMismatchError, match=r"random60-16, what is served is .*random60-32"):
+    with pytest.raises(ModelMismatchError, match=r"random60-16, but the served one is of .*random60-32"):
         promote(home, home.root / "models" / "narrow")
     with pytest.raises(TexthashError, match="no model was served before"):
         roll_back(home)

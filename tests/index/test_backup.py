@@ -48,7 +48,7 @@ def test_an_interrupted_backup_is_none_and_goes_on(
         patch.setattr(backup, "write_shard", lambda *a, **k: next(calls)(*a, **k))
         with pytest.raises(OSError, match="network"):
             back_up(home, str(target))
-    with pytest.raises(TexthashError, match="no whole backup"):
+    with pytest.raises(TexthashError, match="no complete backup"):
         restore_backup(StateDir(tmp_path / "other"), str(target))
     written = (target / "shard-0000" / "manifest.json").stat().st_mtime_ns
     back_up(home, str(target))

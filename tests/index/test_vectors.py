@@ -81,9 +81,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     codes, values = np.zeros((3, 1), np.uint8), np.ones((1, 4), np.float32)
     kept = write(tmp_path / "kept", rows(codes, [[]] * 3, vectors=np.ones((3, 4), np.float16)), 1)
     bare = write(tmp_path / "bare", rows(codes, [[]] * 3), 1)
-    with pytest.raises(ModelMismatchError, match="keeps no vectors"):
+    with pytest.raises(ModelMismatchError, match="stores no vectors"):
         search_rescored(bare, codes[:1], values, 1, kind="float")
-    with pytest.raises(ModelMismatchError, match="keeps no vectors"):
+    with pytest.raises(ModelMismatchError, match="stores no vectors"):
         bare[0].vectors_of(["doc '0'"])
     with pytest.raises(ModelMismatchError, match=r"shape \(3,\)"):
         search_rescored(kept, codes[:1], values[:, :3], 1, kind="float")

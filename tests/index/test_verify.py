@@ -76,8 +76,8 @@ def _rewrite(home: StateDir, shard: int, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "check", "message"),
     [
-        (_drop_rows, "shard 0: rows", "the release says"),
-        (lambda home: _rewrite(home, 1, checksum="0" * 16), "shard 1: rows", r"checksum .* the release says 0000"),
+        (_drop_rows, "shard 0: rows", "but the release has"),
+        (lambda home: _rewrite(home, 1, checksum="0" * 16), "shard 1: rows", r"checksum .* but the release has 0000"),
         (_truncate, "shard 0: rows", "cannot be read"),
         (
             lambda home: shutil.rmtree(home.path(read_release(home).shards[1].uri)),

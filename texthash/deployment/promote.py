@@ -1,5 +1,5 @@
-"""Another model under a running service: its index is built beside the live one, catches up with what is written
-meanwhile, and takes over between two requests; and the way back."""
+"""Promotion of another model under a running service, and rollback. The new index is built beside the live one, catches
+up with later writes, and takes over between two requests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
     from texthash.tracking.registry import Registry
 
-# Rounds of catching up before the last one, for which writers wait; it is short when the one before had so few.
+# Rounds of catching up before the last one, for which writers wait.
 _ROUNDS = 8
+# The last round is short once a round has touched at most this many documents.
 _FEW = 64
 
 
@@ -32,28 +33,28 @@ def promote(
     registry: Registry | None = None,
     sample: int = 1_000,
 ) -> Release:
-    """Serve another model over the documents that are live now: all that were put in are kept, none that was taken out
-    comes back, and what is written meanwhile is taken over. Searches and writes go on all the while.
+    """Serve another model over the live documents: inserted ones are kept, deleted ones do not return, and writes
+    during the promotion are carried over. Searches and writes continue throughout.
 
-    An interrupted promotion goes on with the shards that it has when it is called again.
+    An interrupted promotion resumes with the shards that it has written when it is called again.
 
     Args:
         home: State directory.
-        hasher_dir: The saved model; it has to compete with the one that is served: same corpus, edition and bits.
-        version: In the registry; the alias ``champion`` is moved to it at the end.
-        run: Tracking run that made the model.
-        commit: Git commit of the program that did.
-        registry: Where the alias is.
-        sample: Documents that are coded again to verify the new index, before it takes over.
+        hasher_dir: Directory of the saved model, of the same corpus, edition and bits as the served one.
+        version: Version in the registry; the alias ``champion`` is moved to it at the end.
+        run: Tracking run that trained the model.
+        commit: Git commit of the program that trained it.
+        registry: Model registry that holds the alias.
+        sample: Number of documents that are encoded again to verify the new index before it takes over.
 
     Returns:
-        The release that is current now.
+        New current release.
 
     Raises:
-        ModelMismatchError: the model does not compete with the one that is served, or lacks what the index keeps as
-            vectors.
-        TexthashError: nothing is released; a document has no text; or the new index is not what it should be. Then
-            what is served has not changed.
+        ModelMismatchError: The model has another corpus, edition or width than the served one, or does not make the
+            vectors that the index stores.
+        TexthashError: There is no release, a document has no text, or the new index fails verification. The current
+            release is unchanged.
     """
     from texthash.index.releases.publish import publish, withdraw
     from texthash.index.releases.verify import verify
@@ -67,7 +68,7 @@ def promote(
         _move_alias(registry, current)
         return current
     start = f"promote-{fingerprint[:12]}"
-    source = _begun(home, start, current)
+    source = _source_release(home, start, current)
     coder = Encode(hasher, home, kind_of(current.vectors))
     index = recode_index(home, source, fingerprint, hasher, coder)
     built = publish(
@@ -82,17 +83,17 @@ def promote(
         switch=False,
     )
     try:
-        wrong = [finding for finding in verify(home, built.name, sample) if not finding.ok]
-        if wrong:
+        failed = [finding for finding in verify(home, built.name, sample) if not finding.ok]
+        if failed:
             raise TexthashError(
-                f"the index {index} is not fit to be served: {wrong[0].check}: {wrong[0].found}.",
+                f"the index {index} is not fit to be served: {failed[0].check}: {failed[0].found}.",
                 "delete its directory and promote again.",
             )
-        with IndexMigration(home, source, built, coder) as transfer:
-            release = _take_over(home, transfer, start)
+        with IndexMigration(home, source, built, coder) as migration:
+            release = _take_over(home, migration, start)
     finally:
         withdraw(home, built)
-    _let_go(home, start)
+    _drop_snapshot(home, start)
     log_line(
         f"promote: release {release.name}, {release.documents} documents, by {release.method} {version or ''}".rstrip()
     )
@@ -101,17 +102,18 @@ def promote(
 
 
 def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
-    """Go back to the model that was served before, with the documents that are live now: what was written since is
-    taken over into its index. A second call comes back.
+    """Return to the previously served model, with the live documents: later writes are carried over into its index. A
+    second call undoes the first.
 
     Args:
         home: State directory.
-        registry: Where the alias ``champion`` is, which is moved back too.
+        registry: Model registry whose alias ``champion`` is moved back too.
 
     Raises:
-        ModelMismatchError: what was served before has other shards, or a model of another corpus, edition or width.
-        TexthashError: there is no earlier release of another index.
-        IndexLockedError: somebody writes to the earlier index.
+        ModelMismatchError: The earlier release has another number of shards, or a model of another corpus, edition or
+            width.
+        TexthashError: There is no earlier release of another index.
+        IndexLockedError: Another process writes to the earlier index.
     """
     from texthash.index.writing.reencode import Encode, IndexMigration
 
@@ -121,7 +123,7 @@ def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
     target = read_release(home, earlier)
     if target.index_uri == current.index_uri:
         raise TexthashError(
-            f"release {target.name}, which was served before, is of the index that is served now.",
+            f"the earlier release {target.name} is of the same index as the current one.",
             "`texthash index restore` brings back documents of a snapshot.",
         )
     target.check(home)
@@ -129,14 +131,14 @@ def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
     _check(hasher, current)
     if len(target.shards) != len(current.shards):
         raise ModelMismatchError(
-            f"release {target.name} has {len(target.shards)} shards, what is served has {len(current.shards)}.",
-            "`texthash index rollback` goes back to it without what was written since; then start the service again.",
+            f"release {target.name} has {len(target.shards)} shards, but the served one has {len(current.shards)}.",
+            "`texthash index rollback` returns to it without later writes; then start the service again.",
         )
-    # The two indexes were alike when the current one took over, or was built.
-    alike = [r for r in list_releases(home) if r.index_uri == current.index_uri and r.parent is None]
+    # The two indexes held the same documents when the current one took over, or was built.
+    common = [r for r in list_releases(home) if r.index_uri == current.index_uri and r.parent is None]
     coder = Encode(hasher, home, kind_of(target.vectors))
-    with IndexMigration(home, alike[-1], target, coder) as transfer:
-        release = _take_over(home, transfer, f"rollback-{target.model_digest[:12]}")
+    with IndexMigration(home, common[-1], target, coder) as migration:
+        release = _take_over(home, migration, f"rollback-{target.model_digest[:12]}")
     log_line(f"rollback: release {release.name}, {release.documents} documents, by {release.method}")
     _move_alias(registry, release)
     return release
@@ -146,53 +148,54 @@ def _check(hasher: Hasher, current: Release) -> None:
     served = f"texthash-{current.corpus}-{current.edition}-{current.bits}"
     if hasher.name != served:
         raise ModelMismatchError(
-            f"the model is one of {hasher.name}, what is served is {served}.",
-            "train a model on the same corpus, edition and bits; or build an index of its own: `texthash index build`.",
+            f"the model is one of {hasher.name}, but the served one is of {served}.",
+            "train a model on the same corpus, edition and bits; or build a separate index: `texthash index build`.",
         )
 
 
-def _begun(home: StateDir, name: str, current: Release) -> Release:
-    """The release from which the new index is made: held by a snapshot, so that it can be gone on with."""
+def _source_release(home: StateDir, name: str, current: Release) -> Release:
+    """Return the release that the new index is built from. A snapshot keeps it, so that an interrupted promotion can
+    resume."""
     from texthash.index.releases.snapshots import list_snapshots
 
     for snapshot in list_snapshots(home):
         if snapshot.name == name:
-            begun = read_release(home, snapshot.release)
-            if begun.index_uri == current.index_uri:
-                return begun
-    return _hold(home, name)
+            source = read_release(home, snapshot.release)
+            if source.index_uri == current.index_uri:
+                return source
+    return _retake_snapshot(home, name)
 
 
-def _hold(home: StateDir, name: str) -> Release:
-    """Keep what is current readable until it is let go."""
+def _retake_snapshot(home: StateDir, name: str) -> Release:
+    """Keep the current release readable under a snapshot's name, and return it. An old snapshot of that name goes."""
     from texthash.index.releases.snapshots import take_snapshot
 
-    _let_go(home, name)
+    _drop_snapshot(home, name)
     return read_release(home, take_snapshot(home, name).release)
 
 
-def _let_go(home: StateDir, name: str) -> None:
+def _drop_snapshot(home: StateDir, name: str) -> None:
     from texthash.index.releases.snapshots import drop_snapshot, list_snapshots
 
     if name in {snapshot.name for snapshot in list_snapshots(home)}:
         drop_snapshot(home, name)
 
 
-def _take_over(home: StateDir, transfer: IndexMigration, name: str) -> Release:
+def _take_over(home: StateDir, migration: IndexMigration, name: str) -> Release:
     from texthash.index.releases.publish import hand_over
 
-    held = [f"{name}-{turn}" for turn in range(_ROUNDS)]
+    snapshots = [f"{name}-{turn}" for turn in range(_ROUNDS)]
     try:
-        for turn, snapshot in enumerate(held):
-            few = transfer.catch_up(_hold(home, snapshot)) <= _FEW
+        for turn, snapshot in enumerate(snapshots):
+            few = migration.catch_up(_retake_snapshot(home, snapshot)) <= _FEW
             if turn:
-                _let_go(home, held[turn - 1])
+                _drop_snapshot(home, snapshots[turn - 1])
             if few:
                 break
-        return hand_over(home, transfer.finish)
+        return hand_over(home, migration.finish)
     finally:
-        for snapshot in held:
-            _let_go(home, snapshot)
+        for snapshot in snapshots:
+            _drop_snapshot(home, snapshot)
 
 
 def _move_alias(registry: Registry | None, release: Release) -> None:

@@ -1,4 +1,4 @@
-"""One shard in memory: its codes in an index, its labels as postings, its documents left on disk until asked for."""
+"""Shard in memory: codes in a searchable index, labels as postings; documents are read from disk on demand."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, 
 from texthash.paths import as_path
 
 _MASKS_KEPT = 64
-# Up to so many rows, or this share of all, are followed from one version to the next without reading everything.
+# A new version is read incrementally if at most this number of rows, or 1 / _FEW_OF of all rows, have changed.
 _FEW_ROWS = 65_536
 _FEW_OF = 8
 
 
 class StoredCode(NamedTuple):
-    """Code of a document, and whether the model knows a word of it: without one there is nothing like it."""
+    """Code of a document, and true if one of its words is in the vocabulary; without one it has no neighbours."""
 
     code: bytes
     known: bool
 
 
 class Shard:
-    """An opened shard. Made by :meth:`open`; it never changes: what is written later is in another, which
-    :meth:`advanced` makes of this one.
+    """Opened shard, created by :meth:`open`. Immutable: :meth:`advanced` returns another one with later writes.
 
     Attributes:
-        uri: Where it lies.
-        manifest: What the shard is.
+        uri: Directory or URI of the shard.
+        manifest: Manifest of the shard.
         version: Lance version that was opened.
     """
 
@@ -69,26 +68,26 @@ class Shard:
     ) -> Shard:
         """Read the codes and numbers of a shard into memory.
 
-        Damage is looked for where that costs little: the digests of its manifests and lists of deleted rows, the sizes
-        of all other files, and the checksum of what is read.
+        Inexpensive checks find damage: the digests of manifests and deletion files, the sizes of all other files, and
+        the checksum of the rows that are read.
 
         Args:
-            path: Directory or address of the shard.
-            version: Lance version; None for the newest.
-            bits: Width that its codes have to have, if that matters.
-            model: Digest of the model that has to have made them, if that matters.
-            checksum: Which numbers and codes have to have, if that is known:
+            path: Directory or URI of the shard.
+            version: Lance version; None opens the newest.
+            bits: Expected width of the codes, if known.
+            model: Expected digest of the model that made the codes, if known.
+            checksum: Expected checksum of numbers and codes, if known, see
                 :class:`texthash.index.storage.checksum.Checksum`.
 
         Raises:
-            TexthashError: the shard or that version is missing, damaged or of a later format.
-            ModelMismatchError: other bits, or another model.
+            TexthashError: The shard or that version is missing, damaged or of a later format.
+            ModelMismatchError: The codes have another width, or were made by another model.
         """
         path = as_path(path)
         manifest = read_manifest(path)
         if bits is not None and manifest.bits != bits:
             raise ModelMismatchError(
-                f"{path} holds codes of {manifest.bits} bits, {bits} are expected.",
+                f"{path} holds codes of {manifest.bits} bits, but {bits} are expected.",
                 "use the model that made the index.",
             )
         if model is not None and manifest.model != model:
@@ -106,10 +105,10 @@ class Shard:
         return cls(str(path), manifest, rows, _index_of(table, manifest.bits))
 
     def advanced(self, version: int) -> Shard:
-        """The shard in another version. Only what differs is read, and tables are kept, as long as that is little.
+        """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
 
         Raises:
-            TexthashError: that version is missing or broken.
+            TexthashError: That version is missing or broken.
         """
         most = max(_FEW_ROWS, len(self) // _FEW_OF)
         with reading(f"version {version} of {self.uri}"):
@@ -120,9 +119,9 @@ class Shard:
         if change is None:
             return Shard(self.uri, self.manifest, rows, _index_of(table, self.manifest.bits))
         index = self._index.without(change.removed)
-        came = change.added.filter(pa.array(known_of(change.added)))
-        if len(came):
-            index = index.added(codes_of(came["code"], self.manifest.bits), came["number"].to_numpy())
+        added = change.added.filter(pa.array(known_of(change.added)))
+        if len(added):
+            index = index.added(codes_of(added["code"], self.manifest.bits), added["number"].to_numpy())
         return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index)
 
     def __len__(self) -> int:
@@ -135,11 +134,11 @@ class Shard:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of codes, document numbers and tables."""
+        """Memory of codes, document numbers and tables in bytes."""
         return self._index.size_bytes
 
     def warmup(self) -> None:
-        """Compile or load the kernels, make the tables and read the labels, so that the first request does not wait."""
+        """Compile or load the kernels, build the tables and read the labels ahead of the first request."""
         warmup(self.manifest.bits)
         self._index.prepare()
         with self._reading():
@@ -155,69 +154,70 @@ class Shard:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
-        """The nearest documents of each query, by (distance, number), and how they were found. A document without a
-        known word is near to nothing: it has no place among them.
+        """Return the nearest documents of each query, by (distance, number), and the plan of each search. Documents
+        without a known word are never returned.
 
         Args:
             codes: Query codes, uint8 [Q, bits / 8].
-            limit: Hits per query at most.
-            offset: Hits to leave out first.
-            radius: Only documents at most so many bits away.
-            labels: Only documents with at least one of these labels.
-            threads: Threads of one call.
-            plan: flat, mih, or auto: whichever is expected to be faster, once :meth:`warmup` was called.
+            limit: Largest number of hits per query.
+            offset: Number of hits to skip.
+            radius: Largest Hamming distance of a hit in bits; None for no limit.
+            labels: Labels of which a hit must have one; None for no restriction.
+            threads: Number of threads of the call.
+            plan: Search strategy: flat, mih, or auto for the one that is expected to be faster after :meth:`warmup`.
 
         Raises:
-            ModelMismatchError: the query codes have another width.
-            TexthashError: a plan that does not exist.
+            ModelMismatchError: The query codes have another width.
+            TexthashError: The plan does not exist.
         """
         return self._index.search(codes, limit, offset, radius, self._allow(labels), threads, plan)
 
     def total_within_radius(
         self, codes: NDArray[np.uint8], radius: int, labels: Iterable[str] | None = None, threads: int = 1
     ) -> NDArray[np.int64]:
-        """Number of documents within a radius of each query, int64 [Q]. Arguments as :meth:`search`."""
+        """Return the number of documents within a radius of each query, int64 [Q]. Arguments as in :meth:`search`."""
         return self._index.total_within_radius(codes, radius, self._allow(labels), threads)
 
     def documents(self, numbers: Sequence[int] | NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Documents by number, in the order asked.
+        """Return documents by number, in the given order.
 
         Args:
-            numbers: Of documents of this shard.
-            fields: Which of title, text, labels and code (bytes) to return beside the id.
+            numbers: Numbers of documents of this shard.
+            fields: Names of fields to return beside the id: title, text, labels and code (bytes).
 
         Raises:
-            TexthashError: a number that this shard does not hold, or a field that does not exist.
+            TexthashError: The shard does not hold one of the numbers, or a field does not exist.
         """
         unknown = set(fields) - {*DOCUMENT_FIELDS, "code"}
         if unknown:
             raise TexthashError(
                 f"documents have no field {', '.join(sorted(unknown))}.", f"use {', '.join(DOCUMENT_FIELDS)} or code."
             )
-        wanted = np.asarray(numbers, np.int64)
-        if not wanted.size:
+        selected = np.asarray(numbers, np.int64)
+        if not selected.size:
             return []
-        found: list[dict[str, Any]] = self._take(wanted, ["id", *fields]).to_pylist()
-        return found
+        documents: list[dict[str, Any]] = self._take(selected, ["id", *fields]).to_pylist()
+        return documents
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> pa.Table:
-        """Columns of documents, with ``known_words`` and vectors where the shard has them: of some ids, or of all."""
+        """Return columns of documents by id, or of all documents, with ``known_words`` and vectors if the shard has
+        these columns."""
         dataset = self._rows.dataset
-        wanted = [*columns, *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
+        names = [*columns, *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
         condition = None if ids is None else pc.field("id").isin(pa.array(ids, pa.string()))
         with self._reading():
-            return dataset.to_table(columns=wanted, filter=condition)
+            return dataset.to_table(columns=names, filter=condition)
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Codes of documents of this shard, from memory: uint8 [N, bits / 8], in the order of their numbers."""
+        """Return codes of documents of this shard from memory, uint8 [N, bits / 8], in the order of ``numbers``."""
         return self._index.codes(numbers)
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Vectors of documents of this shard, from disk: float16 [N, width], in the order of their numbers.
+        """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.
 
         Raises:
-            ModelMismatchError: the index keeps none.
-            TexthashError: a number that this shard does not hold.
+            ModelMismatchError: The index stores no vectors.
+            TexthashError: The shard does not hold one of the numbers.
         """
         width = self._vector_width()
         if not len(numbers):
@@ -225,41 +225,40 @@ class Shard:
         return vectors_of(self._take(numbers, [VECTOR])[VECTOR])
 
     def document(self, document_id: str) -> dict[str, Any] | None:
-        """A document by id, with all fields, its code and whether the model knows a word of it (``known_words``); None
-        if there is none."""
+        """Return a document by id, with all fields, its code and ``known_words``; None if it does not exist."""
         table = self._with_ids([document_id], [*DOCUMENT_FIELDS, "code"])
         known = pa.array(known_of(table))
         found = table.select(["id", *DOCUMENT_FIELDS, "code"]).append_column(KNOWN, known).to_pylist()
         return found[0] if found else None
 
     def count(self, labels: Iterable[str] | None = None) -> int:
-        """Number of documents; with labels, of those that have one of them."""
+        """Return the number of documents, or of those that have one of the labels."""
         return len(self) if labels is None else len(self._labelled(labels))
 
     def codes_of(self, ids: Sequence[str]) -> dict[str, StoredCode]:
-        """Stored codes of those documents that this shard holds, by id."""
+        """Return the stored codes of those documents that exist in this shard, by id."""
         table = self._with_ids(ids, ["code"])
         codes = map(StoredCode, table["code"].to_pylist(), known_of(table).tolist())
         return dict(zip(table["id"].to_pylist(), codes, strict=True))
 
     def vectors_of(self, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
-        """Stored vectors [width] of those documents that this shard holds, by id.
+        """Return the stored vectors [width] of those documents that exist in this shard, by id.
 
         Raises:
-            ModelMismatchError: the index keeps none.
+            ModelMismatchError: The index stores no vectors.
         """
         self._vector_width()
         table = self._with_ids(ids, [VECTOR])
         return dict(zip(table["id"].to_pylist(), vectors_of(table[VECTOR]), strict=True))
 
     def _with_ids(self, ids: Sequence[str], columns: list[str]) -> pa.Table:
-        """Id, some columns, and ``known_words`` if there is such a column, of documents by id."""
+        """Return id, some columns, and ``known_words`` if the column exists, of documents by id."""
         dataset = self._rows.dataset
-        wanted = ["id", *columns, *([KNOWN] if KNOWN in dataset.schema.names else [])]
+        names = ["id", *columns, *([KNOWN] if KNOWN in dataset.schema.names else [])]
         if not ids:
-            return dataset.schema.empty_table().select(wanted)
+            return dataset.schema.empty_table().select(names)
         with self._reading():
-            return dataset.to_table(columns=wanted, filter=pc.field("id").isin(list(set(ids))))
+            return dataset.to_table(columns=names, filter=pc.field("id").isin(list(set(ids))))
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(f"version {self.version} of {self.uri}")
@@ -270,7 +269,7 @@ class Shard:
         if table is None:
             raise TexthashError(
                 f"shard {self.manifest.shard} does not hold all of the documents {numbers[:5].tolist()}.",
-                "ask the shard that found them.",
+                "query the shard that found them.",
             )
         return table
 
@@ -281,13 +280,13 @@ class Shard:
     def _vector_width(self) -> int:
         if self.manifest.vectors is None:
             raise ModelMismatchError(
-                f"{self.uri} keeps no vectors.",
-                "build the index with index.vectors=activations, or rescore asymmetric.",
+                f"{self.uri} stores no vectors.",
+                "build the index with index.vectors=activations, or use asymmetric rescoring.",
             )
         return self.manifest.vectors.width
 
     def _allow(self, labels: Iterable[str] | None) -> NDArray[np.uint32] | None:
-        """Mask of the rows that have one of the labels; the last few are kept."""
+        """Return the mask of the rows that have one of the labels. Recently used masks are cached."""
         if labels is None:
             return None
         key = frozenset(labels)
@@ -303,30 +302,30 @@ class Shard:
 
 
 def _index_of(rows: pa.Table, bits: int) -> MultiIndex:
-    """What is searched: the rows of which a word is known."""
+    """Return the index of the rows that have a known word."""
     rows = rows.filter(pa.array(known_of(rows)))
     return MultiIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
 
 
-def _check_checksum(what: str, rows: pa.Table, bits: int, wanted: str) -> None:
+def _check_checksum(what: str, rows: pa.Table, bits: int, expected: str) -> None:
     found = Checksum()
     found.add(rows["number"].to_numpy(), codes_of(rows["code"], bits), known_of(rows))
-    if str(found) != wanted:
+    if str(found) != expected:
         raise TexthashError(
-            f"{what} is damaged: its rows have the checksum {found}, those that were released {wanted}.", REMEDY
+            f"{what} is damaged: its rows have the checksum {found}, but {expected} was released.", REMEDY
         )
 
 
 def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, list[NDArray[np.int64]]]:
-    """Join what the shards found for the same queries, exactly: by (distance, number).
+    """Merge the hits of the shards for the same queries, exactly, by (distance, number).
 
     Args:
-        parts: One per shard, each with at least ``offset + limit`` hits per query where it has so many.
-        limit: Hits per query at most.
-        offset: Hits to leave out first.
+        parts: Hits of each shard, at least ``offset + limit`` per query if the shard has that many.
+        limit: Largest number of hits per query.
+        offset: Number of hits to skip.
 
     Returns:
-        The hits, and for each query the shard (place in ``parts``) of each hit, int64.
+        Merged hits, and for each query the position in ``parts`` of each hit's shard, int64.
     """
     distances, numbers, shards = [], [], []
     for query in range(len(parts[0])):
@@ -337,7 +336,7 @@ def merge(parts: Sequence[Hits], limit: int, offset: int = 0) -> tuple[Hits, lis
         distances.append(near[order])
         numbers.append(which[order])
         shards.append(owner[order])
-    known = [part for part in parts if part.plans]
-    plans = [join_plans([part.plans[query] for part in known]) for query in range(len(distances) if known else 0)]
-    candidates = np.stack([part.candidates for part in known]).sum(axis=0) if known else np.empty(0, np.int64)
+    planned = [part for part in parts if part.plans]
+    plans = [join_plans([part.plans[query] for part in planned]) for query in range(len(distances) if planned else 0)]
+    candidates = np.stack([part.candidates for part in planned]).sum(axis=0) if planned else np.empty(0, np.int64)
     return Hits(distances, numbers, plans, candidates), shards

@@ -1,9 +1,9 @@
-"""What each way to search an index costs, measured on its own codes, and which is the cheaper one for a call.
+"""Cost model of the search strategies of an index, measured on its own codes, and the choice of the cheaper one.
 
-A scan costs a fixed part, in which memory is read, and a part for each query. A search by tables costs what its probes
-and candidates do, and how many it needs depends on how far a query's k-th neighbour is. Some documents of the index
-stand for the queries to come: the distances of their neighbours, and the probes and candidates up to each distance, are
-counted once; what a call will cost follows from them for any k, radius and share of allowed documents.
+A scan has a fixed cost, in which memory is read, and a cost per query. The cost of a search by tables is that of its
+probes and candidates, whose number depends on the distance of the query's k-th neighbour. A sample of documents serves
+as queries: the distances of their neighbours, and the probes and candidates up to each distance, are counted once. From
+these the cost of a call is predicted for any k, radius and share of allowed documents.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ _NEIGHBOURS = 4096
 _BATCH = 64
 _ROUNDS = 3
 _K_TIMED = (2, 11, 101)
-# What a search costs is followed up to so many scans, and to the distance at which half of the sample costs more.
+# Costs are counted up to this many scans, and up to the distance at which half of the sample costs more.
 _FURTHEST = 0.6
-# A query is given up when it would cost more than such a share of a scan; the one that suits the sample is taken.
+# Shares of a scan's cost after which the tables give up a query. The share that suits the sample best is chosen.
 _BUDGETS = (0.5, 0.25, 0.12, 0.06)
-# A plan other than the scan has to promise at least so much, for a promise is not exact.
+# The tables are chosen only if their predicted cost is below this share of the scan's, since predictions are inexact.
 _WORTHWHILE = 0.9
-# For others to gain, a query may take so many times what a scan does: the one that this share of the sample stays
-# below. More than half, for a small sample does not tell exactly where the middle is.
+# A typical query may take at most this multiple of a scan, however much the others gain. It is a quantile above the
+# median, because the median of a small sample is inexact.
 _MIDDLE = 1.1
 _MIDDLE_SHARE = 0.7
-# No fit makes a step cheaper than this: few probes tell little of what they cost.
+# Lower bounds of the fitted costs in nanoseconds: a small number of probes determines their cost poorly.
 _LEAST_PROBE, _LEAST_CANDIDATE = 3.0, 0.5
 _CACHED = 4096
-# Of allowed rows as few as this share a scan compares no others, which takes about so much of its time.
+# If at most this share of rows is allowed, a scan compares only these, which takes about half of its time.
 _SPARSE = 1 / 64
 _SPARSE_SCAN = 0.5
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a call asks for, as far as its cost depends on it.
+    """Properties of a call on which its cost depends.
 
     Attributes:
-        queries: In the call.
-        k: Hits a query, with those left out at the front; 0: only counted.
-        radius: None: any distance.
-        share: Of the documents that are allowed, to a power of 2.
-        threads: Of the call.
+        queries: Number of queries.
+        k: Number of hits per query, including skipped ones; 0 if hits are only counted.
+        radius: Largest distance in bits; None for no limit.
+        share: Share of allowed documents, rounded to a power of 2.
+        threads: Number of threads.
     """
 
     queries: int
@@ -71,15 +71,15 @@ class CostModel:
     """Measured costs of one index, in nanoseconds.
 
     Attributes:
-        rows: Documents in the index.
-        words: 64-bit words of a code.
-        scan: One scan, whatever the number of queries.
-        scan_query: Each query of a scan.
-        call: One call of a search by tables.
-        query: Each query of it.
-        costs: Its probes and candidates.
-        neighbours: uint16 [sample, up to 4096], distances of the neighbours of each document of the sample.
-        work: float64 [sample, radii], nanoseconds of probes and candidates up to each radius.
+        rows: Number of documents in the index.
+        words: Number of 64-bit words of a code.
+        scan: Fixed cost of a scan.
+        scan_query: Cost of a scan per query.
+        call: Fixed cost of a search by tables.
+        query: Cost of a search by tables per query.
+        costs: Costs of a probe and of a candidate.
+        neighbours: Distances of the neighbours of each document of the sample, uint16 [sample, up to 4096].
+        work: Nanoseconds of probes and candidates up to each radius, float64 [sample, radii].
     """
 
     rows: int
@@ -95,8 +95,8 @@ class CostModel:
 
     @classmethod
     def measure(cls, tables: Tables, bits: int) -> CostModel:
-        """Measure the costs of an index, in well under a second for 10 million codes."""
-        from scipy.optimize import nnls  # a fifth of a second to import, which one search alone does not need
+        """Measure the costs of an index. Takes well under a second for 10 million codes."""
+        from scipy.optimize import nnls  # The import takes a fifth of a second, which a single search does not need.
 
         words = tables.words
         rows = words.shape[1]
@@ -107,11 +107,11 @@ class CostModel:
         alone = _nanoseconds(lambda: kernels.nearest(words, one, _K_TIMED[1]))
         together = _nanoseconds(lambda: kernels.nearest(words, several, _K_TIMED[1]))
         scan_query = min(max(together - alone, 0.0) / (_BATCH - 1), alone)
-        # The document itself comes first, or one equal to it does: either way the first is left out.
+        # The nearest neighbour is the document itself or an equal code, so it is dropped.
         neighbours = kernels.nearest(words, queries, _NEIGHBOURS + 1)[0][:, 1:]
 
         limit = Costs(budget=_FURTHEST * alone)
-        singles = [np.ascontiguousarray(queries[:, [place]]) for place in range(len(sample))]
+        singles = [np.ascontiguousarray(queries[:, [column]]) for column in range(len(sample))]
         observed = []
         for k in _K_TIMED:
             for query in singles:
@@ -119,9 +119,9 @@ class CostModel:
                 if found.sizes[0] >= 0:
                     observed.append((_nanoseconds(partial(tables.nearest, query, k, costs=limit)), 1, *found.work[0]))
         measured = (rows, len(words), alone - scan_query, scan_query)
-        if not observed:  # each search would cost more than the scan
+        if not observed:  # Every search would cost more than the scan.
             return cls(*measured, 0.0, 0.0, Costs.of_scan(words), neighbours, np.empty((len(sample), 0)))
-        # Relative errors count: a call of 20 microseconds is to be known as well as one of a millisecond.
+        # The fit minimises relative errors: a call of 20 microseconds matters as much as one of a millisecond.
         table = np.array(observed, np.float64)
         (call, probe, candidate), _ = nnls(table[:, 1:] / table[:, :1], np.ones(len(table)))
         costs = Costs(
@@ -133,18 +133,18 @@ class CostModel:
         return cls(*measured, float(call), query, costs, neighbours, spent)
 
     def flat(self, call: Call) -> float:
-        """Expected nanoseconds of a call by the scan."""
+        """Return the predicted nanoseconds of a call by the scan."""
         threads = useful_threads(call.threads, self.rows * self.words * call.queries)
-        # Few allowed rows are looked up one by one, the others are passed over 32 at a time.
+        # A sparse mask is scanned 32 rows at a time, and only allowed rows are compared.
         part = 1.0 if call.share > _SPARSE else _SPARSE_SCAN
         return (self.scan + self.scan_query * call.queries) * part / threads
 
     def choose(self, call: Call) -> Costs | None:
-        """Return how to search by the tables, or None where the scan is expected to be faster."""
+        """Return the costs and the budget of a search by tables, or None if the scan is predicted to be faster."""
         return self._choice(call)[0]
 
     def limits(self, call: Call) -> Costs:
-        """Return how to search by the tables, whatever that costs."""
+        """Return the costs and the best budget of a search by tables, even if the scan is faster."""
         return self._choice(call)[1]
 
     def _choice(self, call: Call) -> tuple[Costs | None, Costs]:
@@ -156,8 +156,8 @@ class CostModel:
         return choice
 
     def _compared(self, call: Call) -> tuple[Costs | None, Costs]:
-        """What `choose` and `limits` return: the limit of least expected time, for the former only where the scan takes
-        longer and a query in the middle of the sample does not lose by it."""
+        """Return the results of `choose` and `limits`: the budget of least predicted time; for `choose` only if the
+        scan takes longer and a typical query of the sample is not slower."""
         threads = max(1, min(call.threads, call.queries))
         taken = self._of_queries(call)
         scan = self.flat(call)
@@ -168,7 +168,7 @@ class CostModel:
             limit = budget * alone
             lost = taken > limit
             scanned = call.queries * float(lost.mean())
-            # The fewer queries are given up, the less do they share the reading.
+            # A scan of few queries shares the reading of memory among fewer of them.
             again = self.flat(replace(call, queries=max(1, math.ceil(scanned)))) * min(1.0, scanned)
             total = self.call + (float(np.minimum(taken, limit).mean()) + self.query) * call.queries / threads + again
             each = np.where(lost, limit + scan / call.queries * threads, taken)
@@ -184,13 +184,13 @@ class CostModel:
         return chosen, limits
 
     def _of_queries(self, call: Call) -> NDArray[np.float64]:
-        """Nanoseconds of probes and candidates of each query of the sample; infinite where it is not known."""
+        """Return the nanoseconds of probes and candidates of each query of the sample; infinite where unknown."""
         count, radii = self.work.shape
         reached = np.full(count, np.inf)
         if call.k:
-            place = math.ceil(call.k / max(call.share, 1e-9)) - 1
-            if place < self.neighbours.shape[1]:
-                reached = self.neighbours[:, place].astype(np.float64)
+            rank = math.ceil(call.k / max(call.share, 1e-9)) - 1
+            if rank < self.neighbours.shape[1]:
+                reached = self.neighbours[:, rank].astype(np.float64)
         if call.radius is not None:
             reached = np.minimum(reached, call.radius)
         known = reached < radii
@@ -200,8 +200,8 @@ class CostModel:
 
 
 def _work(tables: Tables, queries: kernels.Words, bits: int, costs: Costs) -> NDArray[np.float64]:
-    """Return nanoseconds float64 [Q, radii] of the probes and candidates of each query up to each radius; infinite
-    beyond the budget."""
+    """Return the nanoseconds of the probes and candidates of each query up to each radius, float64 [Q, radii];
+    infinite beyond the budget."""
     columns = []
     for radius in range(bits + 1):
         sizes, work = tables.count_within(queries, radius, costs=costs)
@@ -213,7 +213,7 @@ def _work(tables: Tables, queries: kernels.Words, bits: int, costs: Costs) -> ND
 
 
 def _nanoseconds(call: Callable[[], Any]) -> float:
-    """Return the least time of a few calls: what disturbs a call only ever makes it longer."""
+    """Return the shortest time of several calls in nanoseconds: disturbances only ever lengthen a call."""
     least = math.inf
     for _ in range(_ROUNDS):
         start = time.perf_counter_ns()

@@ -1,4 +1,4 @@
-"""The flat index: all codes in memory, each search a scan of them. Exact, and the yardstick of every other index."""
+"""Flat index: all codes in memory, searched by a scan. It is exact, and the reference for every other index."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from texthash.hamming.codes import check_codes, to_words
 
 @dataclass(frozen=True)
 class Hits:
-    """What a search found: for each query, its hits by (distance, document number), as many as exist.
+    """Search results of several queries, each by (distance, document number).
 
     Attributes:
-        distances: uint16 arrays, in bits.
-        numbers: int64 arrays, document numbers.
-        plans: How each query was answered: flat, mih, or both joined by + where several indexes took part.
-        candidates: int64 [Q], codes met on the way to the answer of each query.
+        distances: Distances in bits, one uint16 array per query.
+        numbers: Document numbers, one int64 array per query.
+        plans: Search strategy of each query: flat, mih, or both joined by + if several indexes were searched.
+        candidates: Number of codes compared for each query, int64 [Q].
     """
 
     distances: list[NDArray[np.uint16]]
@@ -32,13 +32,17 @@ class Hits:
         return len(self.numbers)
 
     def of(self, query: int) -> Hits:
-        """The hits of one query."""
+        """Return the hits of one query."""
         row = slice(query, query + 1)
         return Hits(self.distances[row], self.numbers[row], self.plans[row], self.candidates[row])
 
 
 def check_window(limit: int, offset: int) -> None:
-    """Raise TexthashError for a limit or an offset of hits that cannot be."""
+    """Check that limit and offset of a search are in range.
+
+    Raises:
+        TexthashError: ``limit`` is below 1, or ``offset`` is negative.
+    """
     if limit < 1:
         raise TexthashError(f"the limit is {limit}", "ask for at least one hit")
     if offset < 0:
@@ -48,7 +52,7 @@ def check_window(limit: int, offset: int) -> None:
 def sorted_by_number(
     codes: NDArray[np.uint8], numbers: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return codes and their document numbers in the order of the numbers, in which equal distances are answered.
+    """Return codes and their document numbers by ascending number, which is the order of equal distances.
 
     Raises:
         TexthashError: The arrays do not fit together, or a number occurs twice.
@@ -56,7 +60,7 @@ def sorted_by_number(
     numbers = np.asarray(numbers, np.int64)
     if numbers.shape != (len(codes),):
         raise TexthashError(
-            f"document numbers of shape {numbers.shape} stand beside {len(codes)} codes", "give one number per code"
+            f"document numbers of shape {numbers.shape} came with {len(codes)} codes", "give one number per code"
         )
     if np.any(numbers[1:] <= numbers[:-1]):
         order = np.argsort(numbers, kind="stable")
@@ -75,15 +79,15 @@ class FlatIndex:
     Equal distances are ordered by document number: rows are sorted by it once, and the kernels keep the order of rows.
 
     Args:
-        codes: uint8 [N, bits / 8], most significant bit first.
-        numbers: int64 [N], the document number of each code, all different, in any order.
+        codes: Codes, uint8 [N, bits / 8], most significant bit first.
+        numbers: Document number of each code, int64 [N], all different, in any order.
 
     Raises:
         TexthashError: The arrays do not fit together, or a number occurs twice.
 
     Attributes:
-        bits: Bits of a code.
-        numbers: int64 [N], ascending: the document number of each row of the index.
+        bits: Width of a code in bits.
+        numbers: Document number of each row of the index, int64 [N], ascending.
     """
 
     def __init__(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
@@ -96,7 +100,7 @@ class FlatIndex:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the codes and the document numbers."""
+        """Memory of the codes and the document numbers in bytes."""
         return int(self._words.nbytes + self.numbers.nbytes)
 
     def search(
@@ -111,16 +115,17 @@ class FlatIndex:
         """Return the nearest documents of each query.
 
         Args:
-            query_codes: uint8 [Q, bits / 8].
-            limit: Hits per query, at least 1.
-            offset: Hits to leave out at the front, for paging.
-            radius: Only documents at a distance of at most so many bits.
-            allow: Only these rows: bool [N] in the order of `numbers`, or what `kernels.pack_allow` makes of it.
-            threads: Threads that share one call.
+            query_codes: Query codes, uint8 [Q, bits / 8].
+            limit: Largest number of hits per query, at least 1.
+            offset: Number of hits to skip, for paging.
+            radius: Largest Hamming distance of a hit in bits; None for no limit.
+            allow: Mask of rows that may be hits: bool [N] in the order of `numbers`, or packed by
+                `kernels.pack_allow`; None allows all.
+            threads: Number of threads of the call.
 
         Raises:
             ModelMismatchError: The queries have another width than the index.
-            TexthashError: A limit, offset, radius or mask that cannot be.
+            TexthashError: Limit, offset, radius or mask is out of range.
         """
         check_codes(query_codes, self.bits, "query codes")
         check_window(limit, offset)
@@ -137,6 +142,6 @@ class FlatIndex:
     def total_within_radius(
         self, query_codes: NDArray[np.uint8], radius: int, allow: kernels.Mask | None = None, threads: int = 1
     ) -> NDArray[np.int64]:
-        """Return int64 [Q]: how many documents lie at a distance of at most ``radius``. Arguments as `search`."""
+        """Return the number of documents within ``radius`` bits of each query, int64 [Q]. Arguments as in `search`."""
         check_codes(query_codes, self.bits, "query codes")
         return kernels.count_within(self._words, to_words(query_codes), radius, allow, threads)

@@ -1,4 +1,4 @@
-"""An index that answers as the flat one does, by whichever is faster: the scan, or tables over parts of the codes."""
+"""Index with the same results as the flat one, searched by a scan or by multi-index hashing, whichever is faster."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from texthash.hamming.codes import check_codes
 from texthash.hamming.multi_index import BitOrder, Costs, Tables, bit_order, substrings_for
 from texthash.index.memory.cost_model import Call, CostModel, Plan
 from texthash.index.memory.flat import Hits, check_window, sorted_by_number
-from texthash.index.memory.segments import Segment, SegmentHits, joined_hits, scanned
+from texthash.index.memory.segments import Segment, SegmentHits, joined_hits, scan
 
 PLANS: tuple[Plan, ...] = ("auto", "flat", "mih")
-# Fewer documents than this are scanned before a table could be opened.
+# Below this number of documents a scan is always faster.
 LEAST_ROWS = 4096
-# Added documents are scanned; when they are more than this, and than a share of the others, all go into new tables.
+# Added documents are scanned. When they exceed both this number and this share of the others, the tables are rebuilt.
 _TAIL_ROWS = 4096
 _TAIL_SHARE = 1 / 16
-# As many deleted documents are passed over before the index is made anew without them.
+# The index is rebuilt when a larger share of its rows is deleted.
 _DEAD_SHARE = 1 / 4
 _SAMPLE_ROWS = 16_384
 _SHARE_SAMPLE = 2048
 
 
 class MultiIndex:
-    """Codes in memory, searched by a scan (`flat`), by multi-index hashing (`mih`), or by what is faster (`auto`).
+    """Codes in memory, searched by a scan (`flat`), by multi-index hashing (`mih`), or by the faster one (`auto`).
 
-    The answer is the same whatever the plan: exact, by (distance, document number). An index does not change: `added`
-    and `without` return another one, which shares the tables, so whoever searches this one is not disturbed.
+    Results are the same for all plans: exact, by (distance, document number). An index is immutable: `added` and
+    `without` return another one that shares the tables, so concurrent searches are not disturbed.
 
     Args:
-        codes: uint8 [N, bits / 8], most significant bit first.
-        numbers: int64 [N], the document number of each code, all different, in any order.
-        order: In which order to lay the bits; by default one made from a sample of the codes
+        codes: Codes, uint8 [N, bits / 8], most significant bit first.
+        numbers: Document number of each code, int64 [N], all different, in any order.
+        order: Order of the bits in the tables; by default computed from a sample of the codes
             (`texthash.hamming.multi_index.bit_order`).
 
     Raises:
         TexthashError: The arrays do not fit together, or a number occurs twice.
 
     Attributes:
-        bits: Bits of a code.
-        order: int64 [bits], the order of the bits.
+        bits: Width of a code in bits.
+        order: Order of the bits, int64 [bits].
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MultiIndex:
             sample = codes[:: max(1, len(codes) // _SAMPLE_ROWS)]
             order = bit_order(sample, substrings_for(self.bits, len(codes)))
         self._layout = BitOrder(order)
-        self._set(Segment(self._layout.words(codes), numbers), self._none())
+        self._set(Segment(self._layout.words(codes), numbers), self._empty_segment())
 
     def _set(self, base: Segment, tail: Segment) -> None:
         self._base, self._tail = base, tail
@@ -66,7 +66,7 @@ class MultiIndex:
         self._model: CostModel | None = None
         self._preparing = threading.Lock()
 
-    def _none(self) -> Segment:
+    def _empty_segment(self) -> Segment:
         return Segment(self._layout.words(np.empty((0, self.bits // 8), np.uint8)), np.empty(0, np.int64))
 
     @property
@@ -75,16 +75,17 @@ class MultiIndex:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """Document number of each row, int64 [rows]: ascending, then the added ones, ascending; deleted ones too."""
+        """Document number of each row, int64 [rows], including deleted rows: those of the base, then those of the tail,
+        each ascending."""
         return np.concatenate([self._base.numbers, self._tail.numbers]) if len(self._tail) else self._base.numbers
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Codes of documents, uint8 [N, bits / 8], in the order of their numbers, all of which are here."""
+        """Return codes of documents, uint8 [N, bits / 8], in the order of ``numbers``, all of which must exist."""
         codes = np.empty((len(numbers), self.bits // 8), np.uint8)
-        for part in (self._base, self._tail):
-            rows = part.places(numbers)
+        for segment in (self._base, self._tail):
+            rows = segment.rows_of(numbers)
             if len(rows):
-                codes[np.isin(numbers, part.numbers[rows])] = self._layout.codes(part.words[:, rows])
+                codes[np.isin(numbers, segment.numbers[rows])] = self._layout.codes(segment.words[:, rows])
         return codes
 
     def __len__(self) -> int:
@@ -92,14 +93,14 @@ class MultiIndex:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of codes, document numbers and tables."""
+        """Memory of codes, document numbers and tables in bytes."""
         size = self._base.words.nbytes + self._base.numbers.nbytes + self._tail.words.nbytes + self._tail.numbers.nbytes
         return int(size + (self._tables.size_bytes if self._tables else 0))
 
     def prepare(self, threads: int = 1) -> MultiIndex:
-        """Make the tables and measure what searches cost, if there are enough documents for tables to pay.
+        """Build the tables and measure the cost model, if there are enough documents for tables to be worthwhile.
 
-        Until then `auto` scans. 10 million codes of 64 bits take a few seconds. Returns the index itself.
+        Until then `auto` scans. Takes a few seconds for 10 million codes of 64 bits. Returns the index itself.
         """
         if len(self._base) >= LEAST_ROWS and self._model is None:
             tables = self._prepared(threads)
@@ -115,19 +116,21 @@ class MultiIndex:
             return self._tables
 
     def added(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> MultiIndex:
-        """Return the index with these documents too; one whose number is there already is replaced.
+        """Return the index with more documents; an existing document of the same number is replaced.
 
-        Errors as the constructor, and ModelMismatchError for codes of another width.
+        Raises:
+            ModelMismatchError: The codes have another width than the index.
+            TexthashError: The arrays do not fit together, or a number occurs twice.
         """
         check_codes(codes, self.bits)
         codes, numbers = sorted_by_number(codes, numbers)
-        base, tail = (part.without(part.places(numbers)) for part in (self._base, self._tail))
+        base, tail = (segment.without(segment.rows_of(numbers)) for segment in (self._base, self._tail))
         return self._changed(base, tail.joined(Segment(self._layout.words(codes), numbers)))
 
     def without(self, numbers: NDArray[np.int64]) -> MultiIndex:
-        """Return the index without these documents; numbers that are not there are passed over."""
+        """Return the index without some documents; numbers that do not exist are ignored."""
         numbers = np.unique(np.asarray(numbers, np.int64))
-        base, tail = (part.without(part.places(numbers)) for part in (self._base, self._tail))
+        base, tail = (segment.without(segment.rows_of(numbers)) for segment in (self._base, self._tail))
         return self._changed(base, tail)
 
     def _changed(self, base: Segment, tail: Segment) -> MultiIndex:
@@ -135,7 +138,7 @@ class MultiIndex:
         changed.bits, changed._layout = self.bits, self._layout
         crowded = len(tail) > max(_TAIL_ROWS, _TAIL_SHARE * len(base))
         if crowded or len(base) - base.live_count > _DEAD_SHARE * len(base):
-            changed._set(base.joined(tail), self._none())
+            changed._set(base.joined(tail), self._empty_segment())
             if self._model is not None:
                 changed.prepare()
         else:
@@ -153,20 +156,22 @@ class MultiIndex:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
-        """Return the nearest documents of each query, and how each was found.
+        """Return the nearest documents of each query, and the plan of each search.
 
         Args:
-            query_codes: uint8 [Q, bits / 8].
-            limit: Hits per query, at least 1.
-            offset: Hits to leave out at the front, for paging.
-            radius: Only documents at a distance of at most so many bits.
-            allow: Only these rows: bool [rows] in the order of `numbers`, or what `kernels.pack_allow` makes of it.
-            threads: Threads that share one call.
-            plan: flat; mih, which scans for a query that would cost more than half a scan; auto: what is faster.
+            query_codes: Query codes, uint8 [Q, bits / 8].
+            limit: Largest number of hits per query, at least 1.
+            offset: Number of hits to skip, for paging.
+            radius: Largest Hamming distance of a hit in bits; None for no limit.
+            allow: Mask of rows that may be hits: bool [rows] in the order of `numbers`, or packed by
+                `kernels.pack_allow`; None allows all.
+            threads: Number of threads of the call.
+            plan: Search strategy: flat; mih, which falls back to a scan for a query that would cost more than half a
+                scan; or auto for the faster one.
 
         Raises:
             ModelMismatchError: The queries have another width than the index.
-            TexthashError: A limit, offset, radius, mask or plan that cannot be.
+            TexthashError: Limit, offset, radius or mask is out of range, or the plan does not exist.
         """
         check_codes(query_codes, self.bits, "query codes")
         check_window(limit, offset)
@@ -176,7 +181,7 @@ class MultiIndex:
         costs = self._costs(plan, len(query_codes), k, radius, mask, threads)
         found = self._nearest(queries, k, radius, mask, threads, costs)
         if len(self._tail):
-            found = joined_hits(found, scanned(self._tail, queries, offset + limit, radius, tail_mask, threads))
+            found = joined_hits(found, scan(self._tail, queries, offset + limit, radius, tail_mask, threads))
         window = slice(offset, offset + limit)
         return Hits(
             [distances[window] for distances in found.distances],
@@ -193,7 +198,7 @@ class MultiIndex:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> NDArray[np.int64]:
-        """Return int64 [Q]: how many documents lie at a distance of at most ``radius``. Arguments as `search`."""
+        """Return the number of documents within ``radius`` bits of each query, int64 [Q]. Arguments as in `search`."""
         check_codes(query_codes, self.bits, "query codes")
         queries = self._layout.words(query_codes)
         mask, tail_mask = self._masks(allow)
@@ -202,10 +207,10 @@ class MultiIndex:
             counts = kernels.count_within(self._base.words, queries, radius, mask, threads)
         else:
             counts, _ = self._prepared(threads).count_within(queries, radius, mask, costs, threads)
-            lost = np.flatnonzero(counts < 0)
-            if len(lost):
-                some = np.ascontiguousarray(queries[:, lost])
-                counts[lost] = kernels.count_within(self._base.words, some, radius, mask, threads)
+            given_up = np.flatnonzero(counts < 0)
+            if len(given_up):
+                rest = np.ascontiguousarray(queries[:, given_up])
+                counts[given_up] = kernels.count_within(self._base.words, rest, radius, mask, threads)
         if len(self._tail):
             counts = counts + kernels.count_within(self._tail.words, queries, radius, tail_mask, threads)
         return counts
@@ -213,7 +218,7 @@ class MultiIndex:
     def _costs(
         self, plan: Plan, queries: int, k: int, radius: int | None, mask: NDArray[np.uint32] | None, threads: int
     ) -> Costs | None:
-        """How to search by the tables; None: scan."""
+        """Return the costs and the budget of a search by tables; None for a scan."""
         if plan not in PLANS:
             raise TexthashError(f"there is no plan {plan!r}", nearest_name(plan, PLANS))
         if plan == "flat" or not queries or (plan == "auto" and self._model is None):
@@ -234,21 +239,21 @@ class MultiIndex:
     ) -> SegmentHits:
         base = self._base
         if costs is None:
-            return scanned(base, queries, k, radius, mask, threads)
+            return scan(base, queries, k, radius, mask, threads)
         near, rows, sizes, work = self._prepared(threads).nearest(queries, k, radius, mask, costs, threads)
-        found = SegmentHits(near, [base.numbers[some] for some in rows], ["mih"] * len(sizes), work[:, 1])
-        lost = np.flatnonzero(sizes < 0)
-        if len(lost):
-            again = scanned(base, np.ascontiguousarray(queries[:, lost]), k, radius, mask, threads)
-            for place, query in enumerate(lost):
-                found.distances[query] = again.distances[place]
-                found.numbers[query] = again.numbers[place]
-                found.plans[query] = "flat"
-            found.candidates[lost] += again.candidates
-        return found
+        hits = SegmentHits(near, [base.numbers[own] for own in rows], ["mih"] * len(sizes), work[:, 1])
+        given_up = np.flatnonzero(sizes < 0)
+        if len(given_up):
+            again = scan(base, np.ascontiguousarray(queries[:, given_up]), k, radius, mask, threads)
+            for position, query in enumerate(given_up):
+                hits.distances[query] = again.distances[position]
+                hits.numbers[query] = again.numbers[position]
+                hits.plans[query] = "flat"
+            hits.candidates[given_up] += again.candidates
+        return hits
 
     def _masks(self, allow: kernels.Mask | None) -> tuple[NDArray[np.uint32] | None, NDArray[np.bool_] | None]:
-        """Rows of the base, packed, and of the tail that may be answered; None: all of them."""
+        """Return the masks of allowed live rows of the base, packed, and of the tail; None for all rows."""
         base, tail = self._base, self._tail
         if allow is None:
             return self._packed, tail.live
@@ -257,7 +262,7 @@ class MultiIndex:
         if allow.dtype not in (np.bool_, np.uint32) or allow.shape != shape:
             raise TexthashError(
                 f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
-                f"give bool [{rows}], or what pack_allow makes of it",
+                f"give bool [{rows}], or the result of pack_allow for it",
             )
         if allow.dtype == np.uint32 and not len(tail):
             mask = allow.view(np.uint32)
@@ -270,15 +275,15 @@ class MultiIndex:
 
 
 def _share(mask: NDArray[np.uint32] | None) -> float:
-    """About which share of rows a mask allows, to a power of 2: from some of its parts, for this stands before each
-    search."""
+    """Estimate the share of rows that a mask allows, rounded to a power of 2. It takes a sample of the mask, because
+    every search computes it."""
     if mask is None or not len(mask):
         return 1.0
-    some = mask[:: max(1, len(mask) // _SHARE_SAMPLE)]
-    allowed = int(np.bitwise_count(some).sum(dtype=np.int64)) / (32 * len(some))
-    return 2.0 ** round(math.log2(max(allowed, 1 / (64 * len(some)))))
+    sample = mask[:: max(1, len(mask) // _SHARE_SAMPLE)]
+    allowed = int(np.bitwise_count(sample).sum(dtype=np.int64)) / (32 * len(sample))
+    return 2.0 ** round(math.log2(max(allowed, 1 / (64 * len(sample)))))
 
 
 def join_plans(plans: list[str]) -> str:
-    """The plan of a query that several indexes answered."""
+    """Return the combined plan of a query that was answered by several indexes."""
     return "+".join(sorted({name for plan in plans for name in plan.split("+")}))

@@ -1,4 +1,4 @@
-"""Rows of an index that are searched together, and what a search of them finds."""
+"""Segments of an index, which are searched one by one, and the merging of their hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texthash.hamming.codes import empty_words
 
 
 class SegmentHits(NamedTuple):
-    """What a part of the index found: for each query, distances, document numbers, plan and codes met."""
+    """Search results of one segment: for each query, distances, document numbers, plan and number of codes compared."""
 
     distances: list[NDArray[np.uint16]]
     numbers: list[NDArray[np.int64]]
@@ -23,12 +23,12 @@ class SegmentHits(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Rows that are searched together.
+    """Rows of an index that are searched together.
 
     Attributes:
-        words: uint64 [w, N], bits in the order of the index.
-        numbers: int64 [N], ascending.
-        live: Rows that are not deleted, bool [N]; None: all of them.
+        words: Codes as words, uint64 [w, N], with bits in the order of the index.
+        numbers: Document numbers, int64 [N], ascending.
+        live: Mask of rows that are not deleted, bool [N]; None means all of them.
     """
 
     words: kernels.Words
@@ -40,10 +40,11 @@ class Segment:
 
     @property
     def live_count(self) -> int:
+        """Number of rows that are not deleted."""
         return len(self) if self.live is None else int(self.live.sum())
 
-    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows, not deleted, of those numbers that are here."""
+    def rows_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the live rows of those document numbers that exist in the segment."""
         rows = np.searchsorted(self.numbers, numbers)
         rows = (
             rows[(rows < len(self)) & (self.numbers[np.minimum(rows, len(self) - 1)] == numbers)] if len(self) else []
@@ -52,6 +53,7 @@ class Segment:
         return rows if self.live is None else rows[self.live[rows]]
 
     def without(self, rows: NDArray[np.int64]) -> Segment:
+        """Return the segment with some rows deleted."""
         if not len(rows):
             return self
         live = np.ones(len(self), np.bool_) if self.live is None else self.live.copy()
@@ -59,7 +61,7 @@ class Segment:
         return replace(self, live=live)
 
     def joined(self, other: Segment) -> Segment:
-        """The rows of both that are not deleted."""
+        """Return a segment of the live rows of both, by document number."""
         kept = [
             (part.words, part.numbers) if part.live is None else (part.words[:, part.live], part.numbers[part.live])
             for part in (self, other)
@@ -69,25 +71,27 @@ class Segment:
         return Segment(np.take(words, order, axis=1, out=empty_words(*words.shape), mode="clip"), numbers[order])
 
 
-def scanned(
-    part: Segment,
+def scan(
+    segment: Segment,
     queries: kernels.Words,
     k: int,
     radius: int | None,
     mask: kernels.Mask | None,
     threads: int,
 ) -> SegmentHits:
-    near, rows, sizes = kernels.nearest(part.words, queries, k, radius, mask, threads)
+    """Return the nearest documents of each query by a scan of a segment."""
+    near, rows, sizes = kernels.nearest(segment.words, queries, k, radius, mask, threads)
     return SegmentHits(
         [near[query, :size] for query, size in enumerate(sizes)],
-        [part.numbers[rows[query, :size]] for query, size in enumerate(sizes)],
+        [segment.numbers[rows[query, :size]] for query, size in enumerate(sizes)],
         ["flat"] * len(sizes),
-        np.full(len(sizes), len(part), np.int64),
+        np.full(len(sizes), len(segment), np.int64),
     )
 
 
 def joined_hits(base: SegmentHits, tail: SegmentHits) -> SegmentHits:
-    """Both answers by (distance, number). The tail is small and always scanned: the plan is that of the base."""
+    """Merge the hits of base and tail by (distance, number). The small tail is always scanned, so the reported plan is
+    that of the base."""
     distances, numbers = [], []
     for query in range(len(base.plans)):
         near = np.concatenate([base.distances[query], tail.distances[query]])

@@ -1,12 +1,12 @@
-"""Backups: a release with all that it needs, in a directory or object store of its own.
+"""Backups: a release with its shards and its model, in a separate directory or object store.
 
 <target>/
-  shard-0000/ ...   the shards, written anew: without deleted rows and older versions
-  model/            the model's files
-  backup.json       the release, sealed; sent last, so a backup with one is whole
+  shard-0000/ ...   the shards, rewritten without deleted rows and older versions
+  model/            files of the model
+  backup.json       sealed record of the release; written last, so it marks a complete backup
 
-What is copied is compared with its digests and checksums, on the way out and on the way in. Nothing in a backup decides
-by itself where something is written: names have a form that is no path, and links are not followed.
+Copies are compared with their digests and checksums, both when the backup is taken and when it is restored. The content
+of a backup cannot choose where files are written: names have a form that is no path, and links are not followed.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ _REMEDY = "take another backup; this one cannot be used."
 
 
 def back_up(home: StateDir, target: str, release: str = "current") -> Release:
-    """Copy a release to an empty directory or prefix. One that was interrupted goes on with the next shard.
+    """Copy a release to an empty directory or prefix. An interrupted backup continues with the next shard.
 
     Args:
         home: State directory.
-        target: Directory, or an address such as ``s3://bucket/backups/monday``.
+        target: Directory, or a URI such as ``s3://bucket/backups/monday``.
         release: Name of a release, or ``"current"``.
 
     Raises:
-        TexthashError: the target holds another backup, or a part of the release is missing or damaged.
+        TexthashError: The target holds another backup, or a part of the release is missing or damaged.
     """
     record = read_release(home, release)
     record.check(home)
     root = as_path(target)
     if (root / _RECORD).exists():
-        raise TexthashError(f"{target} holds a backup already.", "name another place for this one.")
+        raise TexthashError(f"{target} holds a backup already.", "choose another target.")
     for number, state in track(list(enumerate(record.shards)), "backing up shards"):
         source = home.path(state.uri)
         _copy_shard(source, state, shard_path(root, number), record.next_number)
@@ -76,21 +76,20 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
 
 
 def restore_backup(home: StateDir, source: str) -> Release:
-    """Bring a backup into this state directory, and make it the release that is served.
+    """Restore a backup into this state directory, and make it the current release.
 
-    All of it is checked before anything is written.
+    The whole backup is checked before anything is written.
 
     Raises:
-        TexthashError: there is no whole backup, it is damaged, or names in it would lead elsewhere.
+        TexthashError: The backup is missing, incomplete or damaged, or a name in it would lead out of its directory.
     """
-    home.make()
     root = as_path(source)
     file = root / _RECORD
     if not file.exists():
-        raise TexthashError(f"there is no whole backup in {source}.", f"name the place that holds {_RECORD}.")
+        raise TexthashError(f"there is no complete backup in {source}.", f"name the directory that holds {_RECORD}.")
     record = release_of(read_record(file, _REMEDY), file)
     _check_no_links(root)
-    manifests = _whole_shards(root, record, file)
+    manifests = _checked_shards(root, record, file)
     _check_model(root / _MODEL, record.model_digest)
     fingerprint = "".join(state.checksum[:4] for state in record.shards)[:12]
     index = home.index / f"{record.model}-restored-{fingerprint}-{len(manifests)}"
@@ -101,6 +100,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
     states = [
         replace(state, version=manifest.lance_version) for state, manifest in zip(record.shards, manifests, strict=True)
     ]
+    home.make()
     for number, state in track(list(enumerate(states)), "restoring shards"):
         _copy_shard(shard_path(root, number), state, targets[number], record.next_number)
     _copy_model(root / _MODEL, model, record.model_digest)
@@ -115,8 +115,8 @@ def restore_backup(home: StateDir, source: str) -> Release:
     )
 
 
-def _whole_shards(root: Path, record: Release, file: Path) -> list[ShardManifest]:
-    """Manifests of the shards of a backup, which are whole and those of the release."""
+def _checked_shards(root: Path, record: Release, file: Path) -> list[ShardManifest]:
+    """Check that the shards of a backup are complete and those of the release, and return their manifests."""
     manifests = read_index(root)
     found = [(manifest.documents, manifest.checksum) for manifest in manifests]
     if found != [(state.documents, state.checksum) for state in record.shards] or any(
@@ -129,7 +129,7 @@ def _whole_shards(root: Path, record: Release, file: Path) -> list[ShardManifest
 
 
 def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int) -> None:
-    """Write a version of a shard anew, in the order of its numbers; what is there already stays, if it is the same."""
+    """Write a copy of a version of a shard, by ascending document number. An existing copy is checked and reused."""
     manifest = read_manifest(source)
     if not is_written(target):
         dataset = check_version(source, state.version, manifest.bits)
@@ -139,9 +139,9 @@ def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int)
         check_version(target, written.lance_version, manifest.bits)
     if (written.documents, written.checksum, written.content) != (state.documents, state.checksum, manifest.content):
         raise TexthashError(
-            f"{target} holds {written.documents} documents with checksum {written.checksum}, the release has "
+            f"{target} holds {written.documents} documents with checksum {written.checksum}, but the release has "
             f"{state.documents} with {state.checksum}.",
-            f"`texthash index verify` shows whether the release is whole; delete {target.parent} and start again.",
+            f"`texthash index verify` shows whether the release is intact; delete {target.parent} and start again.",
         )
 
 
@@ -158,38 +158,39 @@ def _rows(dataset: lance.LanceDataset, manifest: ShardManifest) -> Iterator[pa.R
             yield from table.select(columns.names).cast(columns).combine_chunks().to_batches()
 
 
-def _copy_model(source: Path, target: Path, wanted: str) -> None:
+def _copy_model(source: Path, target: Path, expected: str) -> None:
     for name in MODEL_FILES:
         with whole(target / name) as partial:
             partial.write_bytes((source / name).read_bytes())
-    _check_model(target, wanted)
+    _check_model(target, expected)
 
 
-def _check_model(directory: Path, wanted: str) -> None:
+def _check_model(directory: Path, expected: str) -> None:
     try:
         found = digest(directory)
     except FileNotFoundError as error:
-        raise TexthashError(f"the model in {directory} is not whole: {error}", _REMEDY) from None
-    if found != wanted:
+        raise TexthashError(f"the model in {directory} is incomplete: {error}", _REMEDY) from None
+    if found != expected:
         raise TexthashError(
-            f"the model in {directory} is damaged: it has digest {found[:12]}, not {wanted[:12]}.", _REMEDY
+            f"the model in {directory} is damaged: it has digest {found[:12]}, not {expected[:12]}.", _REMEDY
         )
 
 
 def _check_no_links(root: Path) -> None:
-    """Refuse links below a backup, which would bring in files from elsewhere."""
+    """Reject links in a backup, which would bring in files from outside it."""
     if not is_local(root):
         return
     for parent, folders, files in os.walk(root):
         for name in (*folders, *files):
             path = Path(parent, name)
             if path.is_symlink():
-                raise TexthashError(f"{path} is a link; a backup has none.", _REMEDY)
+                raise TexthashError(f"{path} is a link; a backup contains no links.", _REMEDY)
 
 
-def _check_inside(target: Path, room: Path) -> None:
-    """Refuse a target that a link leads out of its room. The room itself may lie elsewhere, as its owner chose."""
-    if is_local(target) and not target.resolve().is_relative_to(room.resolve()):
+def _check_inside(target: Path, directory: Path) -> None:
+    """Reject a target that a link leads out of its directory. The directory itself may be a link of its owner's."""
+    if is_local(target) and not target.resolve().is_relative_to(directory.resolve()):
         raise TexthashError(
-            f"{target} leads to {target.resolve()}, which is not in {room}.", "remove the link, then restore again."
+            f"{target} leads to {target.resolve()}, which is not in {directory}.",
+            "remove the link, then restore again.",
         )

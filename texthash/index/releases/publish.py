@@ -1,4 +1,4 @@
-"""Making releases: record a new one, move the pointer to one, go back to the one before, drop old ones."""
+"""Publication of releases: record a new one, move the pointer, roll back, and delete old records."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 KEPT_WRITES = 20
-# Longer than a request may take.
+# Longer than the longest request.
 KEPT_SECONDS = 35.0
 
 
 class ReleaseMovedError(TexthashError):
-    """Another release became current while a write was on its way; nothing of the write was published."""
+    """Error raised when another release became current during a write; nothing of the write was published."""
 
 
 def publish(
@@ -54,22 +54,22 @@ def publish(
     source: str | None = None,
     switch: bool = True,
 ) -> Release:
-    """Record a new release and, unless told otherwise, make it the current one.
+    """Record a new release and, by default, make it the current one.
 
     Args:
         home: State directory.
-        hasher_dir: The saved model.
-        index: An index that this model made.
-        model: Name in the model registry; None: the model's own name.
+        hasher_dir: Directory of the saved model.
+        index: Directory of an index that was built by this model.
+        model: Name in the model registry; None takes the model's own name.
         model_version: Version in the model registry.
-        run: Tracking run that made the model.
+        run: Tracking run that trained the model.
         commit: Git commit of the program.
-        source: Name of the release whose documents the index has, where it is made only to take over from it: recorded
-            as its parent, so that the record goes the way of a write's if it is left over.
-        switch: Whether to move the pointer to it.
+        source: Name of the release that the new one will replace with the same documents. It is recorded as the
+            parent, so that a record left over is pruned like that of a write.
+        switch: Move the pointer to the new release.
 
     Raises:
-        ModelMismatchError: the model did not make the index; nothing is written.
+        ModelMismatchError: The index was built by another model; nothing is written.
     """
     from texthash.models.hasher import Hasher, digest
 
@@ -121,9 +121,9 @@ def _check_made_by(hasher: Hasher, fingerprint: str, first: ShardManifest, probl
 
 
 def switch_to(home: StateDir, name: str) -> Release:
-    """Make a release the current one, in one atomic step that is on disk when this returns."""
+    """Make a release the current one, atomically and durably."""
     release = read_release(home, name)
-    with _pointer_held(home):
+    with _pointer_locked(home):
         now = read_pointer(home)
         if now["release"] != release.name:
             _point_to(home, release.name, now["release"])
@@ -133,27 +133,27 @@ def switch_to(home: StateDir, name: str) -> Release:
 def advance(
     home: StateDir, parent: Release, shards: Sequence[ShardState], next_number: int, **others: str | int | None
 ) -> Release:
-    """Publish what a write made of the current release. It is on disk, and current, when this returns.
+    """Publish the result of a write to the current release. The new release is durable and current on return.
 
     Args:
         home: State directory.
-        parent: The release that was changed.
-        shards: Its shards as they are now.
-        next_number: The document number that the next insert gets.
-        others: Further fields of the release that are not those of its parent.
+        parent: Release that was changed.
+        shards: New states of its shards.
+        next_number: Document number of the next insert.
+        others: Other fields in which the new release differs from its parent.
 
     Raises:
-        ReleaseMovedError: ``parent`` is not current any more; then nothing is published.
+        ReleaseMovedError: ``parent`` is no longer current; nothing is published.
     """
     same = {field.name: getattr(parent, field.name) for field in fields(Release)}
     same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now(), **others)
     del same["name"], same["version"]
-    with _pointer_held(home):
+    with _pointer_locked(home):
         now = read_pointer(home)
         if now["release"] != parent.name:
             raise ReleaseMovedError(
                 f"release {parent.name} was to be changed, but {now['release']} is current now.",
-                "nothing was written; send the write again, to what is current.",
+                "nothing was written; repeat the write on the current release.",
             )
         release = _record(home, same)
         with _withdrawn_unless_current(home, release):
@@ -162,15 +162,15 @@ def advance(
 
 
 def hand_over(home: StateDir, successor: Callable[[Release], Release]) -> Release:
-    """Replace the current release by one over another index, between two writes: none is published meanwhile, and one
-    that is on its way ends in a :class:`ReleaseMovedError`.
+    """Replace the current release by one over another index, between two writes. No write is published meanwhile, and
+    a running one raises :class:`ReleaseMovedError`.
 
     Args:
         home: State directory.
-        successor: Given the release that is current, makes what replaces it; name, version, time and parent are given
-            anew. Writers wait until it returns.
+        successor: Function that returns the replacement of the current release, which it is called with. The
+            replacement gets a new name, version, time and parent. Writers wait until the function returns.
     """
-    with _pointer_held(home):
+    with _pointer_locked(home):
         now = read_release(home)
         made = successor(now)
         same = {field.name: getattr(made, field.name) for field in fields(Release)}
@@ -182,19 +182,18 @@ def hand_over(home: StateDir, successor: Callable[[Release], Release]) -> Releas
 
 
 def withdraw(home: StateDir, release: Release) -> None:
-    """Drop the record of a release that never became current."""
+    """Delete the record of a release that never became current."""
     (releases_path(home) / f"{release.name}.json").unlink(missing_ok=True)
 
 
 def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
-    """Drop the records of releases that writes made and that nobody serves any more. Their Lance versions stay until
-    the index is compacted.
+    """Delete old records of releases that were made by writes. Their Lance versions stay until the index is compacted.
 
     Args:
         home: State directory.
         kept: Names of releases to keep, such as those of snapshots.
-        keep: How many of the newest stay in any case.
-        age_s: How old, in seconds, a record has to be: requests in flight may still be answered from a younger one.
+        keep: Number of newest releases that are always kept.
+        age_s: Least age of a deleted record in seconds; running requests may still read from a younger release.
     """
     needed = {*kept, *read_pointer(home).values()}
     found = [path for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
@@ -205,13 +204,13 @@ def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s:
 
 
 def rollback(home: StateDir) -> Release:
-    """Go back to the release that was current before; a second call comes back. Where the current one cannot be opened,
-    go to the newest that can, among those that were current before or that a snapshot holds.
+    """Return to the previous release; a second call undoes the first. If the current release cannot be opened, move to
+    the newest one that can, among the releases that were current before or that a snapshot holds.
 
-    Only the pointer is moved: it takes no more space than that, and changes no file of an index.
+    Only the pointer moves: no file of an index changes, and almost no disk space is needed.
 
     Raises:
-        TexthashError: there was none before, or none of them can be opened.
+        TexthashError: There is no earlier release, or none of them can be opened.
     """
     try:
         pointer = read_pointer(home)
@@ -240,14 +239,14 @@ def _newest_that_opens(home: StateDir, current: str | None, previous: str | None
     recorded = {path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)}
     names = recorded
     if current is not None:
-        # The record of a release that never became current may be left where a writer died between two steps.
+        # A writer that died between two steps may have left the record of a release that never became current.
         held = [snapshot.release for snapshot in list_snapshots(home)]
-        lines = (*_line(home, current, recorded), *_line(home, previous, recorded))
-        names = recorded & {*lines, *held, *_built(home, recorded)}
+        ancestors = (*_ancestors(home, current, recorded), *_ancestors(home, previous, recorded))
+        names = recorded & {*ancestors, *held, *_without_parent(home, recorded)}
     for name in sorted(names - {current}, key=_version, reverse=True):
         fault = _fault(home, name)
         if fault is None:
-            with _pointer_held(home):
+            with _pointer_locked(home):
                 for other in recorded:
                     _set_aside_unreadable(home, other)
                 _point_to(home, name, None if previous == name else previous)
@@ -259,7 +258,7 @@ def _newest_that_opens(home: StateDir, current: str | None, previous: str | None
 
 
 def _set_aside_unreadable(home: StateDir, name: str) -> None:
-    """Rename a record that cannot be read, so that it stands in the way of no write. Its number stays taken."""
+    """Rename a record that cannot be read, so that it blocks no write. Its number stays taken."""
     path = releases_path(home) / f"{name}.json"
     try:
         read_release(home, name)
@@ -269,16 +268,16 @@ def _set_aside_unreadable(home: StateDir, name: str) -> None:
             log_line(f"rollback: set aside as {path.stem}.broken.json: {error.problem}")
 
 
-def _line(home: StateDir, name: str | None, names: Collection[str]) -> Iterator[str]:
-    """A release and those that writes turned into it. Where a record is gone or broken, the one before it is next."""
+def _ancestors(home: StateDir, name: str | None, names: Collection[str]) -> Iterator[str]:
+    """Yield a release and its ancestors. If a record is missing or broken, the next older release follows it."""
     following = name
     while following is not None:
-        now = following
-        yield now
+        current = following
+        yield current
         try:
-            following = read_release(home, now).parent
+            following = read_release(home, current).parent
         except TexthashError:
-            older = [other for other in names if _version(other) < _version(now)]
+            older = [other for other in names if _version(other) < _version(current)]
             following = max(older, key=_version, default=None)
 
 
@@ -286,15 +285,15 @@ def _version(name: str) -> int:
     return int(name[1:])
 
 
-def _built(home: StateDir, names: Collection[str]) -> Iterator[str]:
+def _without_parent(home: StateDir, names: Collection[str]) -> Iterator[str]:
     for name in names:
-        with suppress(TexthashError):  # a record that cannot be read is of no release that opens
+        with suppress(TexthashError):  # A release with an unreadable record cannot be opened.
             if read_release(home, name).parent is None:
                 yield name
 
 
 def _fault(home: StateDir, name: str) -> str | None:
-    """Why a release cannot be served; None if it can."""
+    """Return the reason why a release cannot be served, or None if it can."""
     try:
         read_release(home, name).try_out(home)
     except TexthashError as error:
@@ -307,8 +306,8 @@ def _now() -> str:
 
 
 @contextmanager
-def _pointer_held(home: StateDir) -> Iterator[None]:
-    """Nobody else moves the pointer meanwhile."""
+def _pointer_locked(home: StateDir) -> Iterator[None]:
+    """Hold the lock of the pointer."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w", encoding="utf-8") as file:
@@ -324,7 +323,7 @@ def _uri(home: StateDir, path: Path) -> str:
 
 
 def _record(home: StateDir, base: dict[str, Any]) -> Release:
-    """Write the record under the next free version; two publishers at once get two versions."""
+    """Write the record under the next free version. Concurrent publishers get different versions."""
     directory = releases_path(home)
     directory.mkdir(parents=True, exist_ok=True)
     taken = [RELEASE_NAME.match(path.name) for path in directory.glob("r*.json")]
@@ -339,7 +338,7 @@ def _record(home: StateDir, base: dict[str, Any]) -> Release:
 
 @contextmanager
 def _withdrawn_unless_current(home: StateDir, release: Release) -> Iterator[None]:
-    """Drop the record of a release if the block, which makes it the current one, fails before it is."""
+    """Delete the record of a release if the block fails before it has made that release current."""
     try:
         yield
     except BaseException:

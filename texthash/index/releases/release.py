@@ -1,15 +1,15 @@
-"""Releases: which model answers over which state of which index, as an immutable record behind one atomic pointer.
+"""Releases: immutable records of a model and a state of its index, behind one atomic pointer.
 
     releases/
-      r000001.json   a release; never changed once written
-      current        {"release": "r000002", "previous": "r000001"}; replaced in one step
+      r000001.json   record of a release; never changed once written
+      current        {"release": "r000002", "previous": "r000001"}; replaced atomically
 
 Both are sealed (:mod:`texthash.io.records`).
 
-A reader that holds a release can answer from it for as long as it likes: it names the model's files, the shards and the
-Lance version of each. Publishing writes a record, switching moves the pointer, rolling back moves it to the release
-that was served before. Each write to an index makes a release too, whose ``parent`` is the one it changed; those that
-nobody serves any more are dropped after a while, unless a snapshot names them.
+A reader can serve from a release for any length of time: the record names the files of the model, the shards and the
+Lance version of each. Publishing writes a record, switching moves the pointer, and a rollback moves it to the previous
+release. Each write to an index also makes a release, whose ``parent`` is the one that it changed. Unused records of
+writes are deleted after a while, unless a snapshot names them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 FORMAT_VERSION = 4
-# Format 2 is that of releases of indexes without vectors; up to 3 records were not sealed.
+# Format 2 has no vectors; records are sealed from format 4 on.
 READABLE = (2, 3, FORMAT_VERSION)
 CURRENT = "current"
 _REMEDY = "restore it from a copy, or publish again."
@@ -47,13 +47,13 @@ RELEASE_NAME = re.compile(r"r\d{6,}")
 
 @dataclass(frozen=True)
 class ShardState:
-    """One shard as a release sees it.
+    """State of one shard in a release.
 
     Attributes:
-        uri: Its directory; relative to the state directory where it lies inside.
+        uri: Directory of the shard, relative to the state directory if it lies inside.
         version: Lance version of its documents.
-        documents: How many there are in that version.
-        checksum: Of their numbers and codes: :class:`texthash.index.storage.checksum.Checksum`.
+        documents: Number of documents in that version.
+        checksum: Checksum of their numbers and codes, see :class:`texthash.index.storage.checksum.Checksum`.
     """
 
     uri: Location
@@ -64,29 +64,29 @@ class ShardState:
 
 @dataclass(frozen=True)
 class Release:
-    """What is served. Paths (``*_uri``) are relative to the state directory where they lie inside.
+    """Record of a release. Paths (``*_uri``) are relative to the state directory if they lie inside.
 
     Attributes:
         name: ``r`` and the version.
-        version: Counts releases, from 1; the ``index_version`` of every answer.
-        created: Time, ISO 8601, UTC.
+        version: Number of the release, from 1; the ``index_version`` of every answer.
+        created: Time of publication, ISO 8601, UTC.
         model: Name in the model registry.
         model_version: Version in the model registry, if the model is registered.
         model_uri: Directory of the saved model.
-        model_digest: Fingerprint of its files.
-        run: Tracking run that made the model, if known.
+        model_digest: Digest of the model's files.
+        run: Tracking run that trained the model, if known.
         method: Registry name of the hashing method.
         bits: Width of the codes.
         corpus: Name of the corpus.
-        edition: How it was prepared.
-        vocabulary_hash: Of the model's vocabulary.
+        edition: Edition of the prepared corpus.
+        vocabulary_hash: Hash of the model's vocabulary.
         index_uri: Directory of the index.
         shards: State of every shard, in order.
-        next_number: The document number that the next insert gets.
-        parent: Name of the release that a write turned into this one; None for one that was built.
-        commit: Git commit of the program that published it, if known.
-        vectors: Which vectors the index keeps; None: none.
-        format: Version of this record.
+        next_number: Document number of the next insert.
+        parent: Name of the release that a write changed into this one; None for a built index.
+        commit: Git commit of the program that published the release, if known.
+        vectors: Kind and width of the stored vectors; None if the index stores none.
+        format: Format version of this record.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^r\d{6,}$")]
@@ -112,7 +112,7 @@ class Release:
 
     @property
     def content(self) -> Content:
-        """Width of the codes, vectors, and the model that made both."""
+        """Width of the codes, stored vectors, and digest of the model that made both."""
         return self.bits, self.vectors, self.model_digest
 
     @property
@@ -121,25 +121,25 @@ class Release:
         return sum(shard.documents for shard in self.shards)
 
     def check(self, home: StateDir) -> None:
-        """Check that model and shards are there and belong together, without opening them.
+        """Check that model and shards exist and belong together, without opening them.
 
         Raises:
-            TexthashError: a part is missing or broken.
-            ModelMismatchError: a part is not the one that was released.
+            TexthashError: The model or a shard is missing or broken.
+            ModelMismatchError: The model or a shard is not the one that was released.
         """
         self.check_model(home)
         for number in range(len(self.shards)):
             self.check_shard(home, number)
 
     def open_hasher(self, home: StateDir) -> Hasher:
-        """Load the model of this release. Errors as :meth:`check`."""
+        """Load the model of this release. Raises the same errors as :meth:`check`."""
         from texthash.models.hasher import Hasher
 
         self.check_model(home)
         return Hasher.load(home.path(self.model_uri))
 
     def check_model(self, home: StateDir) -> None:
-        """Check that the saved model is there and is the one that was released. Errors as :meth:`check`."""
+        """Check that the saved model exists and is the released one. Raises the same errors as :meth:`check`."""
         from texthash.models.hasher import digest
 
         directory = home.path(self.model_uri)
@@ -147,17 +147,17 @@ class Release:
             found = digest(directory)
         except FileNotFoundError as error:
             raise TexthashError(
-                f"the model of release {self.name} is not whole: {error}", "restore it, or publish a new release."
+                f"the model of release {self.name} is incomplete: {error}", "restore it, or publish a new release."
             ) from None
         if found != self.model_digest:
             raise ModelMismatchError(
-                f"the model in {directory} has digest {found[:12]}, release {self.name} was made with "
+                f"the model in {directory} has digest {found[:12]}, but release {self.name} was made with "
                 f"{self.model_digest[:12]}.",
                 "restore the model's directory, or publish a new release.",
             )
 
     def check_shard(self, home: StateDir, number: int) -> None:
-        """Check that one shard is of the model of this release. Errors as :meth:`check`."""
+        """Check that one shard was built by the model of this release. Raises the same errors as :meth:`check`."""
         path = home.path(self.shards[number].uri)
         manifest = read_manifest(path)
         if manifest.content != self.content:
@@ -167,14 +167,14 @@ class Release:
             )
 
     def open_shard(self, home: StateDir, number: int, opened: Shard | None = None) -> Shard:
-        """Open one shard in the version of this release. Errors as :meth:`check`.
+        """Open one shard in the version of this release. Raises the same errors as :meth:`check`.
 
         Args:
             home: State directory.
-            number: Which shard.
-            opened: A shard that is open; if it is this one in another version, only what differs is read.
+            number: Position of the shard.
+            opened: Opened shard; if it is another version of the same shard, only the differences are read.
         """
-        from texthash.index.shard import Shard  # and with it the kernels, which one who reads a record does not need
+        from texthash.index.shard import Shard  # This imports the kernels, which a reader of records does not need.
 
         self.check_shard(home, number)
         state = self.shards[number]
@@ -185,15 +185,15 @@ class Release:
             shard = Shard.open(path, state.version, checksum=state.checksum)
         if len(shard) != state.documents:
             raise TexthashError(
-                f"{path} holds {len(shard)} documents in version {state.version}, release {self.name} has "
+                f"{path} holds {len(shard)} documents in version {state.version}, but release {self.name} has "
                 f"{state.documents}.",
                 "restore the shard, or publish a new release.",
             )
         return shard
 
     def try_out(self, home: StateDir) -> None:
-        """Open model and shards, one after the other, and let them go again. Errors as :meth:`check`; also where a
-        document number is given twice, or is still to be given."""
+        """Open model and shards one after the other, then discard them. Raises the same errors as :meth:`check`, and
+        TexthashError if a document number occurs twice or is not below ``next_number``."""
         self.open_hasher(home)
         numbers = np.concatenate([self.open_shard(home, number).numbers for number in range(len(self.shards))])
         twice, beyond = len(numbers) - len(np.unique(numbers)), int((numbers >= self.next_number).sum())
@@ -201,7 +201,7 @@ class Release:
             raise TexthashError(
                 f"release {self.name} has {twice} document numbers twice, and {beyond} that are not below "
                 f"{self.next_number}.",
-                "`texthash index rollback` goes to the newest release that can be opened.",
+                "`texthash index rollback` returns to the newest release that can be opened.",
             )
 
 
@@ -213,7 +213,7 @@ class _Pointer:
 
 @dataclass(frozen=True)
 class OpenRelease:
-    """A release with its model and all of its shards in memory."""
+    """Release with its model and all of its shards in memory."""
 
     release: Release
     hasher: Hasher
@@ -221,20 +221,20 @@ class OpenRelease:
 
 
 def list_releases(home: StateDir) -> list[Release]:
-    """All releases, oldest first."""
+    """Return all releases, oldest first."""
     found = []
     for path in releases_path(home).glob("r*.json"):
         if RELEASE_NAME.fullmatch(path.stem):
             try:
                 found.append(read_release(home, path.stem))
             except TexthashError:
-                if path.exists():  # else it was dropped a moment ago
+                if path.exists():  # Otherwise another process has just deleted it.
                     raise
     return sorted(found, key=lambda release: release.version)
 
 
 def readable_releases(home: StateDir) -> list[Release]:
-    """All releases but those whose record is broken, which are named; oldest first."""
+    """Return the releases with a readable record, oldest first. Broken records are logged."""
     found = []
     for path in releases_path(home).glob("r*.json"):
         if RELEASE_NAME.fullmatch(path.stem):
@@ -247,7 +247,7 @@ def readable_releases(home: StateDir) -> list[Release]:
 
 
 def current_name(home: StateDir) -> str | None:
-    """Name of the release that is served; None before the first."""
+    """Return the name of the current release; None before the first."""
     return read_pointer(home)["release"]
 
 
@@ -256,10 +256,10 @@ def read_release(home: StateDir, name: str = CURRENT) -> Release:
 
     Args:
         home: State directory.
-        name: Of the release, or ``"current"``.
+        name: Name of the release, or ``"current"``.
 
     Raises:
-        TexthashError: no such release, or a record that is broken or of a later version.
+        TexthashError: The release does not exist, or its record is broken or of a later version.
     """
     resolved = current_name(home) if name == CURRENT else name
     if resolved is None:
@@ -275,38 +275,38 @@ def read_release(home: StateDir, name: str = CURRENT) -> Release:
     release = release_of(read_record(path, _REMEDY), path)
     if release.name != resolved:
         raise TexthashError(f"{path} is broken: it is the record of release {release.name}.", _REMEDY)
-    _check_places(home, release, path)
+    _check_locations(home, release, path)
     return release
 
 
 def record_of(release: Release) -> dict[str, Any]:
-    """The sealed record of a release."""
+    """Return the sealed record of a release."""
     return sealed(asdict(release))
 
 
 def release_of(members: dict[str, Any], path: Path) -> Release:
-    """A release from what :func:`texthash.io.records.read_record` gives of its record in ``path``.
+    """Return the release of a record that :func:`texthash.io.records.read_record` has read from ``path``.
 
     Raises:
-        TexthashError: a record that is broken or of a later version.
+        TexthashError: The record is broken or of a later version.
     """
     found = members.get("format")
     if found in READABLE:
         return typed(Release, members, path, _REMEDY)
     newer = isinstance(found, int) and found > FORMAT_VERSION
     raise TexthashError(
-        f"{path} has release format {found!r}, this version reads {FORMAT_VERSION}.",
+        f"{path} has release format {found!r}, but this version reads {FORMAT_VERSION}.",
         "upgrade texthash." if newer else "build the index again: `texthash index build`.",
     )
 
 
-def _check_places(home: StateDir, release: Release, path: Path) -> None:
-    """Check that what may be written to lies in the state directory or the store, also where links lead elsewhere."""
+def _check_locations(home: StateDir, release: Release, path: Path) -> None:
+    """Check that index and shards, which are written to, lie in the state directory or the store, links included."""
     roots = [root.resolve() for root in (home.root, home.store) if is_local(root)]
     for name in (release.index_uri, *(state.uri for state in release.shards)):
-        place = home.path(name)
-        if is_local(place) and not any(
-            place.absolute().is_relative_to(root) or place.resolve().is_relative_to(root)
+        location = home.path(name)
+        if is_local(location) and not any(
+            location.absolute().is_relative_to(root) or location.resolve().is_relative_to(root)
             for root in (*roots, home.root.absolute())
         ):
             raise TexthashError(
@@ -316,11 +316,11 @@ def _check_places(home: StateDir, release: Release, path: Path) -> None:
 
 
 def open_release(home: StateDir, name: str = CURRENT) -> OpenRelease:
-    """Open a release: its model and all of its shards.
+    """Open a release with its model and all of its shards.
 
     Raises:
-        TexthashError: it, or a part of it, is missing or broken.
-        ModelMismatchError: its parts do not belong together.
+        TexthashError: The release, its model or a shard is missing or broken.
+        ModelMismatchError: Model and shards do not belong together.
     """
     release = read_release(home, name)
     shards = [release.open_shard(home, number) for number in range(len(release.shards))]
@@ -328,12 +328,12 @@ def open_release(home: StateDir, name: str = CURRENT) -> OpenRelease:
 
 
 def releases_path(home: StateDir) -> Path:
-    """Directory of the records and of the pointer."""
+    """Return the directory of the records and of the pointer."""
     return home.root / "releases"
 
 
 def read_pointer(home: StateDir) -> dict[str, str | None]:
-    """The pointer: names of the current ``release`` and of the ``previous`` one, None where there is none."""
+    """Return the names of the current ``release`` and of the ``previous`` one; None if there is none."""
     path = releases_path(home) / CURRENT
     try:
         found = typed(_Pointer, read_record(path, _REPOINT), path, _REPOINT)

@@ -1,8 +1,8 @@
-"""Snapshots: names for states of the index that are kept whatever is written later.
+"""Snapshots: named states of the index that later writes do not remove.
 
     snapshots/<name>.json    {"name": ..., "release": "r000012", "created": ...}
 
-A snapshot copies nothing: it holds on to a release, and with it to the Lance version of every shard.
+A snapshot copies nothing: it keeps a release, and with it the Lance version of every shard.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from texthash.io.records import read_record, sealed, typed
 if TYPE_CHECKING:
     from texthash.paths import StateDir
 
-_REMEDY = "restore it from a copy, or delete it; the documents of the index are not in it."
+_REMEDY = "restore it from a copy, or delete it; it contains no documents."
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A named state.
+    """Record of a snapshot.
 
     Attributes:
-        name: Given by a person.
-        release: Name of the release that it holds.
-        created: Time, ISO 8601, UTC.
+        name: Name chosen by the user.
+        release: Name of the release that the snapshot keeps.
+        created: Time of creation, ISO 8601, UTC.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Snapshot:
 
 
 def take_snapshot(home: StateDir, name: str) -> Snapshot:
-    """Hold on to what is served now.
+    """Take a snapshot of the current release.
 
     Raises:
-        UsageError: a name that cannot be a file's.
-        DiskFullError: there is no space for the record.
-        TexthashError: the name is taken, or nothing is released.
+        UsageError: The name is not valid as a file name.
+        DiskFullError: There is no space for the record.
+        TexthashError: The name is taken, or there is no release.
     """
     if not SNAPSHOT_NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
@@ -62,10 +62,10 @@ def take_snapshot(home: StateDir, name: str) -> Snapshot:
 
 
 def list_snapshots(home: StateDir) -> list[Snapshot]:
-    """All snapshots, oldest first."""
+    """Return all snapshots, oldest first."""
     found = []
     for path in _path(home, "x").parent.glob("*.json"):
-        with suppress(FileNotFoundError):  # dropped a moment ago
+        with suppress(FileNotFoundError):  # Another process has just deleted it.
             snapshot = typed(Snapshot, read_record(path, _REMEDY), path, _REMEDY)
             if snapshot.name != path.stem:
                 raise TexthashError(f"{path} is broken: it is of the snapshot {snapshot.name!r}.", _REMEDY)
@@ -74,7 +74,11 @@ def list_snapshots(home: StateDir) -> list[Snapshot]:
 
 
 def read_snapshot(home: StateDir, name: str) -> Snapshot:
-    """Read a snapshot; raises :class:`TexthashError` naming the nearest if there is none of that name."""
+    """Read a snapshot.
+
+    Raises:
+        TexthashError: There is no snapshot of that name; the error names the nearest.
+    """
     for snapshot in (snapshots := list_snapshots(home)):
         if snapshot.name == name:
             return snapshot
@@ -83,12 +87,12 @@ def read_snapshot(home: StateDir, name: str) -> Snapshot:
 
 
 def drop_snapshot(home: StateDir, name: str) -> None:
-    """Let go of a state; its space is freed when the index is compacted."""
+    """Delete a snapshot. Its space is freed when the index is compacted."""
     _path(home, read_snapshot(home, name).name).unlink()
 
 
 def snapshot_releases(home: StateDir) -> dict[str, Release]:
-    """The releases that snapshots hold, by name."""
+    """Return the releases that snapshots keep, by name."""
     return {snapshot.release: read_release(home, snapshot.release) for snapshot in list_snapshots(home)}
 
 

@@ -1,4 +1,5 @@
-"""Looking an index over: is it whole, is it what its release says, does its model still make its codes and vectors?"""
+"""Verification of an index: its files are intact, its rows match its release, and its model reproduces its codes and
+vectors."""
 
 from __future__ import annotations
 
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 SAMPLE = 1_000
 _ROWS = 65_536
 _LOOKED_UP = 8_192
-# Half precision of components of at most 1, and sums that depend a little on what is encoded with a text.
+# Covers half precision of components of at most 1, and sums that depend slightly on the other texts of a batch.
 _TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of an index.
+    """Result of one check of an index.
 
     Attributes:
-        check: What was looked at.
-        ok: Whether it is as it should be.
-        found: What was found.
+        check: Subject of the check.
+        ok: True if the check passed.
+        found: Description of the result.
     """
 
     check: str
@@ -53,20 +54,20 @@ class Finding:
 def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
     """Check a release: records, model, files, numbers, ids, codes, vectors.
 
-    Reads every file of it once, and all ids and codes again; looks every id up. Memory grows with the number of
-    documents by some 8 bytes each. Rows of a shard whose files are damaged are not read: that may end the process.
+    Reads every file of the release once, reads all ids and codes again, and looks up every id. Takes about 8 bytes of
+    memory per document. Rows of a shard with damaged files are not read, because that could crash the process.
 
     Args:
         home: State directory.
-        release: Name, or ``"current"``.
-        sample: Documents of the whole index whose text is encoded again and compared with the code kept.
-        seed: Which documents these are.
+        release: Name of the release, or ``"current"``.
+        sample: Number of documents of the whole index whose text is encoded again and compared with the stored code.
+        seed: Seed of the sample.
 
     Returns:
-        A finding for each check, all of which were made.
+        One finding per check. A failed check does not stop the others.
 
     Raises:
-        TexthashError: no such release.
+        TexthashError: The release does not exist.
     """
     record = read_release(home, release)
     findings: list[Finding] = []
@@ -86,7 +87,7 @@ def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed:
     for shard in track(range(len(record.shards)), "verifying shards"):
         check(f"shard {shard}: files", partial(_files, home, record, shard))
         if not findings[-1].ok:
-            findings.append(Finding(f"shard {shard}: rows", False, "cannot be read before the files are whole"))
+            findings.append(Finding(f"shard {shard}: rows", False, "cannot be read while files are damaged"))
             continue
         check(f"shard {shard}: rows", partial(_rows, home, record, shard, numbers))
         check(f"shard {shard}: ids", partial(_ids, home, record, shard))
@@ -104,10 +105,10 @@ def _model(home: StateDir, record: Release, hashers: list[Hasher]) -> str:
 
 
 def add_checksums(home: StateDir, release: str = "current") -> int:
-    """Record size and SHA-256 of those files of a release that have none yet, as they are now; gives how many.
+    """Record the present size and SHA-256 of those files of a release that have none yet, and return their number.
 
     Raises:
-        TexthashError: no such release, or files that cannot be opened.
+        TexthashError: The release does not exist, or a file cannot be opened.
     """
     record = read_release(home, release)
     return sum(
@@ -127,23 +128,23 @@ def _files(home: StateDir, record: Release, shard: int) -> str:
     known = check_manifest(path, version)
     dataset = _open(home, record, shard)
     files = files_of(dataset)
-    # Those of other versions too, which releases, snapshots and the next writer need.
+    # Files of other versions are checked too: releases, snapshots and the next writer need them.
     others = [name for name in known if name not in files and (path / name).exists()]
     unknown = check_files(path, [*files, *others], known)
     found = f"version {version} of {record.shards[shard].uri}, codes of {record.bits} bits, "
     if not unknown:
-        return found + f"{len(files)} files as they were written"
+        return found + f"{len(files)} files unchanged"
     return found + (
-        f"{len(files) - unknown} files as they were written; {unknown} were written by an earlier version, without "
-        f"checksums, so damage to texts, titles and labels in them is not found: "
-        f"`texthash index verify --add-checksums` adds them"
+        f"{len(files) - unknown} files unchanged; {unknown} were written by an earlier version, without checksums, "
+        f"so damage to texts, titles and labels in them is not found: "
+        f"`texthash index verify --add-checksums` adds checksums"
     )
 
 
 def _rows(home: StateDir, record: Release, shard: int, numbers: list[np.ndarray]) -> str:
     state, dataset, checksum = record.shards[shard], _open(home, record, shard), Checksum()
     ids: Counter[int] = Counter()
-    found, strange = [], 0
+    found, misplaced = [], 0
     unknown = 0
     for batch in _read(dataset, ["number", "id", "code", *([KNOWN] if KNOWN in dataset.schema.names else [])]):
         found.append(batch.column("number").to_numpy())
@@ -151,25 +152,25 @@ def _rows(home: StateDir, record: Release, shard: int, numbers: list[np.ndarray]
         unknown += int((~known).sum())
         checksum.add(found[-1], codes_of(batch.column("code"), record.bits), known)
         names = batch.column("id").to_pylist()
-        strange += sum(shard_of(name, len(record.shards)) != shard for name in names)
+        misplaced += sum(shard_of(name, len(record.shards)) != shard for name in names)
         ids.update(map(hash, names))
     mine = np.concatenate([*found, np.empty(0, np.int64)])
     numbers.append(mine)
     problems = [
-        (len(mine) != state.documents, f"{len(mine)} documents, the release says {state.documents}"),
-        (str(checksum) != state.checksum, f"checksum {checksum}, the release says {state.checksum}"),
-        (strange > 0, f"{strange} ids belong to another shard"),
+        (len(mine) != state.documents, f"{len(mine)} documents, but the release has {state.documents}"),
+        (str(checksum) != state.checksum, f"checksum {checksum}, but the release has {state.checksum}"),
+        (misplaced > 0, f"{misplaced} ids belong to another shard"),
         (len(ids) != len(mine), f"{len(mine) - len(ids)} ids occur twice"),
     ]
     wrong = [text for is_wrong, text in problems if is_wrong]
     if wrong:
         raise TexthashError("; ".join(wrong))
-    near = f", {unknown} without a known word" if unknown else ""
-    return f"{len(mine)} documents{near}, checksum {checksum}"
+    note = f", {unknown} without a known word" if unknown else ""
+    return f"{len(mine)} documents{note}, checksum {checksum}"
 
 
 def _ids(home: StateDir, record: Release, shard: int) -> str:
-    """Look every id up as a read of the document does, by the index of ids."""
+    """Look up every id as a read of the document does, by the index of ids."""
     dataset = _open(home, record, shard)
     count = wrong = 0
     first = ""
@@ -181,27 +182,27 @@ def _ids(home: StateDir, record: Release, shard: int) -> str:
         first = first or (lost[0] if lost else "")
         count, wrong = count + len(ids), wrong + len(lost)
     if wrong:
-        raise TexthashError(f"{wrong} of {count} ids are not found by a look-up (first: {first!r})")
-    return f"{count} ids are found by a look-up"
+        raise TexthashError(f"{wrong} of {count} ids are not found by a lookup (first: {first!r})")
+    return f"{count} ids are found by a lookup"
 
 
 def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
     from texthash.methods.base import HashMethod
 
     dataset = _open(home, record, shard)
-    # A method may give its training documents codes of their own, which no encoding of the text repeats.
+    # A method may define the codes of its training documents; encoding their text does not reproduce these.
     own = type(hasher.method).database_codes is not HashMethod.database_codes
     condition = "text != ''" + (f" AND number >= {hasher.method.shape.documents}" if own else "")
     table = _sample(dataset, "code", sample, seed, condition)
     if not len(table):
-        return "no document whose code its text gives"
+        return "no document whose code follows from its text"
     read = hasher.read(table["text"].to_pylist())
-    kept, made = codes_of(table["code"], record.bits), hasher.binarize(read.values)
-    # Where nothing says whether a word is known, the document was written before that was asked.
-    asked = KNOWN in table.schema.names and np.asarray(table[KNOWN].is_valid().to_numpy(), np.bool_)
-    other = asked & (known_of(table) != read.known)
-    found = _alike(table, (kept != made).any(axis=1), "code")
-    _alike(table, other, "answer to whether the model knows a word of them")
+    stored, encoded = codes_of(table["code"], record.bits), hasher.binarize(read.values)
+    # The column is null for documents that were written before it existed.
+    recorded = KNOWN in table.schema.names and np.asarray(table[KNOWN].is_valid().to_numpy(), np.bool_)
+    differing = recorded & (known_of(table) != read.known)
+    found = _check_equal(table, (stored != encoded).any(axis=1), "code")
+    _check_equal(table, differing, f"value of {KNOWN}")
     return found
 
 
@@ -209,28 +210,28 @@ def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample
     table = _sample(_open(home, record, shard), VECTOR, sample, seed, "text != ''")
     if not len(table):
         return "no document"
-    kept = vectors_of(table[VECTOR]).astype(np.float32)
-    made = hasher.read(table["text"].to_pylist(), vectors=kind_of(record.vectors)).vectors
-    assert made is not None  # they were asked for
-    if kept.shape != made.shape:
-        raise TexthashError(f"vectors of shape {kept.shape[1:]} are kept, the model makes {made.shape[1:]}")
-    return _alike(table, np.abs(kept - made).max(axis=1) > _TOLERANCE, "vector")
+    stored = vectors_of(table[VECTOR]).astype(np.float32)
+    encoded = hasher.read(table["text"].to_pylist(), vectors=kind_of(record.vectors)).vectors
+    assert encoded is not None  # The release has a kind of vectors.
+    if stored.shape != encoded.shape:
+        raise TexthashError(f"stored vectors have shape {stored.shape[1:]}, those of the model {encoded.shape[1:]}")
+    return _check_equal(table, np.abs(stored - encoded).max(axis=1) > _TOLERANCE, "vector")
 
 
 def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str) -> pa.Table:
-    """Id, text and a column of some documents."""
+    """Return id, text and one column of a random sample of documents."""
     numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
     chosen = ", ".join(map(str, np.random.default_rng(seed).permutation(numbers)[:size]))
     columns = ["id", "text", column, *([KNOWN] if KNOWN in dataset.schema.names else [])]
     return dataset.to_table(columns=columns, filter=f"number IN ({chosen})" if chosen else "false")
 
 
-def _alike(table: pa.Table, differing: np.ndarray, what: str) -> str:
-    places = np.flatnonzero(differing)
-    if len(places):
-        first = table["id"][int(places[0])].as_py()
-        raise TexthashError(f"{len(places)} of {len(table)} texts have another {what} now (first: {first!r})")
-    return f"{len(table)} texts have the {what} that is kept"
+def _check_equal(table: pa.Table, differing: np.ndarray, what: str) -> str:
+    rows = np.flatnonzero(differing)
+    if len(rows):
+        first = table["id"][int(rows[0])].as_py()
+        raise TexthashError(f"{len(rows)} of {len(table)} texts have another {what} now (first: {first!r})")
+    return f"{len(table)} texts have the stored {what}"
 
 
 def _numbers(record: Release, numbers: list[np.ndarray]) -> str:

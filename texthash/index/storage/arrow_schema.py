@@ -1,4 +1,4 @@
-"""Columns of a shard in Arrow: codes and vectors as arrays, and the rows that its dataset holds."""
+"""Arrow schema of a shard, and conversion of its columns to and from arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 VECTOR = "vector"
-# Whether the model knows a word of the document; without one it is no neighbour of anything. Null, as in an index that
-# was built before there was this column: it counts as known.
+# True if a word of the document is in the vocabulary; a document without one is never returned as a neighbour. Null
+# counts as true: older indexes do not have this column.
 KNOWN = "known_words"
-# What a row holds beside what a model makes of it.
+# Columns that do not depend on the model.
 CONTENT = pa.schema(
     [
         pa.field("number", pa.int64(), nullable=False),
@@ -25,7 +25,7 @@ CONTENT = pa.schema(
 
 
 def schema(bits: int, vector_width: int = 0) -> pa.Schema:
-    """Columns of the dataset of a shard; without vectors where these have no width."""
+    """Return the schema of the dataset of a shard, without a vector column if ``vector_width`` is 0."""
     columns = CONTENT.append(pa.field("code", pa.binary(bits // 8), nullable=False))
     columns = columns.append(pa.field(KNOWN, pa.bool_()))
     if vector_width:
@@ -35,12 +35,12 @@ def schema(bits: int, vector_width: int = 0) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Coded:
-    """What a model makes of N documents.
+    """Codes and vectors of N documents by a model.
 
     Attributes:
         codes: Codes, uint8 [N, bits / 8].
-        known: Whether the model knows a word of each document, bool [N]; None: of all of them.
-        vectors: Vectors, float16 [N, width]; None in an index without them.
+        known: True for each document with a word in the vocabulary, bool [N]; None means all of them.
+        vectors: Vectors, float16 [N, width]; None in an index without vectors.
     """
 
     codes: NDArray[np.uint8]
@@ -48,7 +48,7 @@ class Coded:
     vectors: NDArray[np.float16] | None = None
 
     def at(self, rows: list[int] | slice) -> Coded:
-        """Some of them."""
+        """Return the codes and vectors of some of the documents."""
         known, vectors = self.known, self.vectors
         return Coded(
             self.codes[rows], None if known is None else known[rows], None if vectors is None else vectors[rows]
@@ -56,11 +56,11 @@ class Coded:
 
 
 def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
-    """Documents as rows of a shard, in the form of :func:`schema`.
+    """Return documents as rows of a shard, in the form of :func:`schema`.
 
     Args:
-        content: The columns of :data:`CONTENT`, N rows.
-        coded: What the model made of them.
+        content: Columns of :data:`CONTENT`, N rows.
+        coded: Codes and vectors of the same documents.
     """
     known = np.ones(len(coded.codes), np.bool_) if coded.known is None else coded.known
     rows = content.select(CONTENT.names).append_column("code", codes_column(coded.codes))
@@ -71,14 +71,14 @@ def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
 
 
 def known_of(rows: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:
-    """Whether the model knows a word of each document, bool [N], also where the rows do not say."""
+    """Return true for each row with a word in the vocabulary, bool [N]. A missing or null value counts as true."""
     if KNOWN not in rows.schema.names:
         return np.ones(rows.num_rows, np.bool_)
     return np.asarray(rows.column(KNOWN).fill_null(True).to_numpy(zero_copy_only=False), np.bool_)
 
 
 def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]:
-    """Codes of a column of fixed-size binaries without nulls, uint8 [N, bits / 8]."""
+    """Return the codes in a column of fixed-size binaries without nulls, uint8 [N, bits / 8]."""
     width = bits // 8
     chunks = [
         np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
@@ -89,17 +89,17 @@ def codes_of(column: pa.ChunkedArray | pa.Array, bits: int) -> NDArray[np.uint8]
 
 
 def codes_column(codes: NDArray[np.uint8]) -> pa.Array:
-    """Codes, uint8 [N, bits / 8], as a column of fixed-size binaries."""
+    """Return codes, uint8 [N, bits / 8], as a column of fixed-size binaries."""
     packed = pa.py_buffer(np.ascontiguousarray(codes).tobytes())
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(codes.shape[1]), len(codes), [None, packed])
 
 
 def vectors_of(column: pa.ChunkedArray) -> NDArray[np.float16]:
-    """Vectors of a column of them, float16 [N, width]."""
+    """Return the vectors in a column of fixed-size lists, float16 [N, width]."""
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), column.type.list_size)
 
 
 def vectors_column(vectors: NDArray[np.float16]) -> pa.Array:
-    """Vectors, float16 [N, width], as a column of fixed-size lists."""
+    """Return vectors, float16 [N, width], as a column of fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float16()), vectors.shape[1])

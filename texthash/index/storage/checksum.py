@@ -1,4 +1,4 @@
-"""A checksum of the codes of an index that follows every change of it."""
+"""Incremental checksum of the codes of an index."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _UNKNOWN = np.uint64(0xA5A5A5A55A5A5A5A)
 
 
 class Checksum:
-    """Digest of a set of rows (number, code, whether a word is known) in any order, that follows each change.
+    """Incremental checksum of a set of rows (number, code, known words) in any order.
 
-    The sum, modulo 2**64, of a hash of each row (the finaliser of splitmix64 over the number and the 64-bit words of
-    the code): a row that is added or removed adds or subtracts its hash. It finds damage, not malice.
+    It is the sum, modulo 2**64, of a hash of each row: the finaliser of splitmix64 over the number and the 64-bit words
+    of the code. Adding or removing a row adds or subtracts its hash. It detects damage, not manipulation.
 
     Args:
-        value: A checksum to go on from, in hexadecimal.
+        value: Checksum to continue from, in hexadecimal.
     """
 
     def __init__(self, value: str = "0") -> None:
         self._sum = int(value, 16)
 
     def add(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> None:
-        """Count in some rows: numbers int64 [N], codes uint8 [N, bits / 8], whether a word is known bool [N]."""
+        """Add rows: numbers int64 [N], codes uint8 [N, bits / 8], known words bool [N]."""
         self._sum = (self._sum + _hash_sum(numbers, codes, known)) % 2**64
 
     def remove(self, numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> None:
-        """Count out some rows that were counted in."""
+        """Remove rows that were added before."""
         self._sum = (self._sum - _hash_sum(numbers, codes, known)) % 2**64
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Checksum:
 
 def _hash_sum(numbers: NDArray[np.int64], codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> int:
     mixed = _mixed(numbers.astype(np.uint64))
-    mixed[~known] ^= _UNKNOWN  # rows with a known word have the hash that they had before there were others
+    mixed[~known] ^= _UNKNOWN  # The hash of a row with a known word is the same as in older releases.
     for word in to_words(codes):
         mixed = _mixed(mixed ^ word)
     return int(mixed.sum(dtype=np.uint64))

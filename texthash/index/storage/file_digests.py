@@ -1,11 +1,11 @@
-"""Size and SHA-256 of every file of a shard, kept beside them, so that damage is found wherever it is.
+"""Size and SHA-256 of every file of a shard, stored beside the files, so that damage to any of them is found.
 
     shard-0000/digests/
       00000000000000000007.json   {"format": 1, "files": {"documents.lance/data/x.lance": [2228, "ab.."], ...}, ...}
 
-Files of a shard never change once they are written. Each commit adds a record of the files that it added, named after
-the version; when the shard is tidied, one record of the files that are left takes the place of all. A shard that was
-written by an earlier version of texthash has no records, or only those of its newer files.
+Files of a shard never change once they are written. Each commit adds a record of its new files, named after the
+version; merging the fragments of a shard also merges its records into one of the remaining files. A shard written by an
+earlier version of texthash has no records, or only those of its newer files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DOCUMENTS = "documents.lance"
 _FOLDER = "digests"
 _FORMAT = 1
-_REMEDY = "restore a backup, or `texthash index rollback` to a release that is whole."
+_REMEDY = "restore a backup, or `texthash index rollback` to an intact release."
 _BLOCK = 2**20
 
 
@@ -50,10 +50,10 @@ class _Record:
 
 
 def files_of(dataset: lance.LanceDataset) -> set[str]:
-    """The files that a version of a shard consists of, relative to the directory of the shard.
+    """Return the files of a version of a shard, relative to the directory of the shard.
 
-    Not among them are Lance's own notes on past commits, from which nothing is read, and the shard's
-    ``manifest.json``, which is sealed.
+    They do not include Lance's transaction files, which are never read, nor the shard's ``manifest.json``, which is
+    sealed.
     """
     with reading(f"version {dataset.version} of {dataset.uri}"):
         found = {manifest_of(dataset.version)}
@@ -70,22 +70,27 @@ def files_of(dataset: lance.LanceDataset) -> set[str]:
 
 
 def manifest_of(version: int) -> str:
-    """Where Lance keeps the manifest of a version: the newest comes first by name."""
+    """Return the path of Lance's manifest of a version. Names are reversed, so that the newest sorts first."""
     return f"{DOCUMENTS}/_versions/{2**64 - 1 - version:020d}.manifest"
 
 
 def record_added(before: set[str], after: lance.LanceDataset) -> None:
-    """Record the files that a commit added to those that :func:`files_of` gave before it."""
+    """Record the files that a commit has added.
+
+    Args:
+        before: Result of :func:`files_of` before the commit.
+        after: Dataset after the commit.
+    """
     record(_shard_of(after), files_of(after) - before, after.version)
 
 
 def record(shard: Path, files: Collection[str], version: int) -> None:
-    """Keep size and digest of files that were just written under the name of a version."""
+    """Record size and digest of newly written files under the name of a version."""
     _write(shard, {name: _measured(shard / name) for name in sorted(files)}, version)
 
 
 def add_missing(shard: Path, dataset: lance.LanceDataset) -> int:
-    """Record files of a version that have no digest yet, as they are now; gives how many."""
+    """Record the present digests of those files of a version that have none yet, and return their number."""
     known = recorded(shard)
     missing = files_of(dataset) - known.keys()
     if missing:
@@ -95,48 +100,48 @@ def add_missing(shard: Path, dataset: lance.LanceDataset) -> int:
 
 
 def tidy(shard: Path, version: int) -> None:
-    """Join the records into one, of the files that are still there."""
+    """Merge the records into one that covers the remaining files."""
     records = _records(shard)
     if len(records) < 2:
         return
-    there = {name: digest for name, digest in recorded(shard).items() if (shard / name).exists()}
-    _write(shard, there, version)
+    remaining = {name: digest for name, digest in recorded(shard).items() if (shard / name).exists()}
+    _write(shard, remaining, version)
     for path in records:
         if path.name != _name(version):
             path.unlink(missing_ok=True)
 
 
 def recorded(shard: Path) -> dict[str, FileDigest]:
-    """What is known of the files of a shard, by name; nothing for one without records.
+    """Return the recorded digests of the files of a shard, by name; empty without records.
 
     Raises:
-        TexthashError: a record is damaged.
+        TexthashError: A record is damaged.
     """
     while True:
         try:
             parts = list(side_by_side(_read, _records(shard)))
-        except FileNotFoundError:  # its writer has joined the records meanwhile
+        except FileNotFoundError:  # The writer has merged the records meanwhile.
             continue
         return {name: digest for part in parts for name, digest in part.items()}
 
 
 def check_files(shard: Path, files: Iterable[str], known: Digests) -> int:
-    """Compare files with what is recorded of them; gives how many have no record.
+    """Compare files with their recorded digests, and return the number of files without a record.
 
     Raises:
-        TexthashError: naming files that are missing or damaged.
+        TexthashError: A file is missing or damaged; the error names it.
     """
     names = sorted(files)
     problems = side_by_side(lambda name: _problem(shard / name, known.get(name)), names)
-    _refuse(shard, [f"{name} {problem}" for name, problem in zip(names, problems, strict=True) if problem])
+    _raise_damaged(shard, [f"{name} {problem}" for name, problem in zip(names, problems, strict=True) if problem])
     return sum(name not in known for name in names)
 
 
 def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
-    """Compare only the sizes, without reading. Errors as :func:`check_files`."""
+    """Compare only the sizes, without reading. Raises the same errors as :func:`check_files`."""
     names = sorted(name for name in files if name in known)
     sizes = side_by_side(lambda name: _size(shard / name), names)
-    _refuse(
+    _raise_damaged(
         shard,
         [
             f"{name} {'is missing' if size is None else f'has {size} bytes instead of {known[name].bytes}'}"
@@ -147,9 +152,9 @@ def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
 
 
 def check_manifest(shard: Path, version: int) -> Digests:
-    """Before a version is opened, compare its manifest, which is read first; gives all that is recorded.
+    """Check Lance's manifest of a version before it is opened, and return the recorded digests of all files.
 
-    Errors as :func:`check_files`.
+    Raises the same errors as :func:`check_files`.
     """
     known = recorded(shard)
     check_files(shard, {manifest_of(version)} & known.keys(), known)
@@ -157,16 +162,16 @@ def check_manifest(shard: Path, version: int) -> Digests:
 
 
 def check_opened(shard: Path, dataset: lance.LanceDataset, known: Digests) -> None:
-    """Compare the sizes of all files of a version, and the bytes of those that say which rows are deleted.
+    """Compare the sizes of all files of a version, and the digests of its deletion files.
 
-    Errors as :func:`check_files`.
+    Raises the same errors as :func:`check_files`.
     """
     files = files_of(dataset) & known.keys()
     check_sizes(shard, files, known)
     check_files(shard, [name for name in files if name.startswith(f"{DOCUMENTS}/_deletions/")], known)
 
 
-def _refuse(shard: Path, damaged: list[str]) -> None:
+def _raise_damaged(shard: Path, damaged: list[str]) -> None:
     if damaged:
         more = f", and {len(damaged) - 3} more" if len(damaged) > 3 else ""
         raise TexthashError(f"{shard} is damaged: {', '.join(damaged[:3])}{more}.", _REMEDY)
@@ -216,7 +221,7 @@ def _records(shard: Path) -> list[Path]:
 def _read(path: Path) -> dict[str, FileDigest]:
     found = typed(_Record, read_record(path, _REMEDY), path, _REMEDY)
     if found.format != _FORMAT:
-        raise TexthashError(f"{path} has format {found.format}, this version reads {_FORMAT}.", "upgrade texthash.")
+        raise TexthashError(f"{path} has format {found.format}, but this version reads {_FORMAT}.", "upgrade texthash.")
     return found.files
 
 

@@ -1,7 +1,7 @@
-"""Free space that writes need: with less they are refused before their first step, while searches go on.
+"""Free disk space that a write requires. With less, it is rejected before its first step; searches continue.
 
-A disk that runs full in the middle of a write is no danger to what was acknowledged, but it stops everything else that
-writes to it: logs, the tracking store, the undoing of what was begun.
+A disk that becomes full during a write does not endanger acknowledged writes, but it stops everything else that writes
+to it: logs, the tracking store, and the undoing of the failed write.
 """
 
 from __future__ import annotations
@@ -20,41 +20,42 @@ if TYPE_CHECKING:
 
     from texthash.paths import StateDir
 
-# Deleting, compacting and going back to a snapshot lead out of a full disk, so they get along with less.
+# Deletes, compaction and restoring a snapshot are the way out of a full disk, so they require less free space.
 LEAST_SHARE = 0.5
-_REMEDY = "make room (`texthash index drop-snapshot`, `texthash index compact` free what nothing needs)"
+_REMEDY = "make room (`texthash index drop-snapshot` and `texthash index compact` free unused space)"
 
 
 class DiskFullError(TexthashError):
-    """Too little space is left for a write, or the disk became full while it was made; no release holds any of it."""
+    """Error raised when a disk has too little space for a write, or became full during it. No release contains any part
+    of the write."""
 
 
 class FreeSpace:
-    """Space that is left where an index and its releases are. An object store is taken to have enough.
+    """Free space on the disks of an index and its releases. An object store is assumed to have enough.
 
     Args:
         home: State directory.
         index: Directory or URI of the index, as its release names it.
-        least: Bytes that have to be free for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
+        least: Free bytes that a write requires; None takes TEXTHASH_MIN_FREE_BYTES or its default.
     """
 
     def __init__(self, home: StateDir, index: str, least: int | None = None) -> None:
-        places = (home.root, home.path(index))
-        self._places: list[Path] = [place for place in places if is_local(place)]
+        paths = (home.root, home.path(index))
+        self._paths: list[Path] = [path for path in paths if is_local(path)]
         self._least = _configured() if least is None else least
 
     def left(self) -> tuple[int, Path]:
-        """Free bytes of the fuller of the disks, and a directory on it."""
-        return min((shutil.disk_usage(place).free, place) for place in self._places)
+        """Return the free bytes of the fuller disk, and a directory on it."""
+        return min((shutil.disk_usage(path).free, path) for path in self._paths)
 
     def check(self, share: float = 1.0) -> None:
-        """Raise :class:`DiskFullError` where less than ``share`` of the least free space is left."""
-        free, place = self.left()
+        """Raise :class:`DiskFullError` if less than ``share`` of the required space is free."""
+        free, path = self.left()
         least = int(share * self._least)
         if free < least:
             raise DiskFullError(
-                f"{free:,} bytes are free on the disk of {place}; this write needs {least:,}.",
-                f"{_REMEDY}; {limit_variable('min_free_bytes')} sets how much has to be free.",
+                f"{free:,} bytes are free on the disk of {path}; this write needs {least:,}.",
+                f"{_REMEDY}; {limit_variable('min_free_bytes')} sets the required free space.",
             )
 
 
@@ -63,13 +64,11 @@ def _configured() -> int:
 
 
 @contextmanager
-def explaining_full_disk(place: str) -> Iterator[None]:
-    """Raise what a full disk makes of a write in the block as :class:`DiskFullError`."""
+def explaining_full_disk(path: str) -> Iterator[None]:
+    """Raise the errors of a full disk in the block as :class:`DiskFullError`."""
     try:
         yield
     except BaseException as error:
         if not out_of_space(error):
             raise
-        raise DiskFullError(
-            f"the disk of {place} became full while it was written to: {error}", f"{_REMEDY}."
-        ) from error
+        raise DiskFullError(f"the disk of {path} became full during a write: {error}", f"{_REMEDY}.") from error

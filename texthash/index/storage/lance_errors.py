@@ -1,4 +1,4 @@
-"""Errors of Lance as errors of texthash, which name the dataset."""
+"""Conversion of Lance's errors into errors of texthash, which name the dataset."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-# Lance gives the number of an operating system's error in its text alone.
+# Lance reports the number of an operating system's error only in its text.
 _NO_SPACE = re.compile(rf"\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)")
 REMEDY = "`texthash index verify` names what is damaged; restore the index from a backup, or build it again."
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Raise what Lance finds wrong with a file as a TexthashError that names the dataset.
+    """Raise Lance's errors about a damaged file as a TexthashError that names the dataset.
 
-    A full or closed disk stays the OSError that it is. Damage may also make Lance panic: that exception derives from
-    BaseException, so it would pass every handler.
+    An OSError of a full or unreachable disk is passed on unchanged. Damage may also make Lance panic, with an exception
+    that derives from BaseException and would pass every handler.
     """
     try:
         yield
@@ -43,14 +43,14 @@ def reading(what: str) -> Iterator[None]:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether an exception is a panic of Rust code, whose class cannot be imported."""
+    """Return whether an exception is a panic of Rust code, whose class cannot be imported."""
     return any((kind.__module__, kind.__name__) == ("pyo3_runtime", "PanicException") for kind in type(error).__mro__)
 
 
 def naming_dataset(
     function: Callable[Concatenate[lance.LanceDataset, P], T],
 ) -> Callable[Concatenate[lance.LanceDataset, P], T]:
-    """Decorate a function of a dataset so that its errors are those of :func:`reading`."""
+    """Decorate a function of a dataset so that its errors are converted as by :func:`reading`."""
 
     @wraps(function)
     def named(dataset: lance.LanceDataset, *args: P.args, **kwargs: P.kwargs) -> T:

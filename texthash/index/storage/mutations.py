@@ -1,7 +1,7 @@
-"""Changes to the documents of one shard: each is one Lance commit, which a reader sees whole or not at all.
+"""Changes to the documents of one shard. Each is one Lance commit, which is atomic for readers.
 
-A reader opens a shard in the version that its release names, so a commit changes nothing for anybody until a release
-names it. A commit that no release ever named (its writer died) is undone by :func:`rewind`.
+A reader opens a shard in the version that its release names, so a commit is invisible until a release names it. A
+commit that no release has named, because its writer died, is undone by :func:`rewind`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from texthash.paths import as_path
 if TYPE_CHECKING:
     import lance
 
-# Pieces with fewer rows are written together.
+# Fragments with fewer rows are merged.
 _TAIL_ROWS = 8_192
-# Row addresses hold the fragment above and the row in it below.
+# A row address has the fragment in its upper half and the row in its lower half.
 _OFFSET_BITS = np.uint64(32)
 _OFFSET_MASK = np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a shard.
+    """Rows of a shard, without their content.
 
     Attributes:
         ids: Document ids.
         numbers: Document numbers, int64 [N].
-        codes: uint8 [N, bits / 8].
-        known: Whether the model knows a word of each, bool [N].
-        addresses: Where Lance keeps each, uint64 [N].
+        codes: Codes, uint8 [N, bits / 8].
+        known: True for each document with a word in the vocabulary, bool [N].
+        addresses: Row addresses in Lance, uint64 [N].
     """
 
     ids: list[str]
@@ -59,22 +59,22 @@ class Rows:
 
 @dataclass(frozen=True)
 class Change:
-    """What a write does to one shard: rows that leave it and rows that come, in the form of its schema.
+    """Change to one shard by a write.
 
     Attributes:
-        removed: Rows of its newest version.
-        added: New rows.
+        removed: Rows of the newest version that are removed.
+        added: New rows in the form of the shard's schema.
     """
 
     removed: Rows
     added: pa.Table
 
     def apply(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
-        """The shard after the change. Errors as :func:`change`."""
+        """Apply the change, and return the new version of the shard. Raises the same errors as :func:`change`."""
         return change(dataset, self.removed, self.added) if len(self.removed) or len(self.added) else dataset
 
     def follow(self, state: ShardState) -> ShardState:
-        """The state after the change, but for the version."""
+        """Return the state after the change, with the old version."""
         checksum = Checksum(state.checksum)
         checksum.remove(self.removed.numbers, self.removed.codes, self.removed.known)
         bits = 8 * self.added.schema.field("code").type.byte_width
@@ -84,30 +84,31 @@ class Change:
 
 
 def rows_by_id(dataset: lance.LanceDataset, ids: Sequence[str]) -> Rows:
-    """The rows that hold some of these ids."""
+    """Return the rows that have one of these ids."""
     return _rows(dataset, pc.field("id").isin(pa.array(ids, pa.string())))
 
 
 def rows_by_label(dataset: lance.LanceDataset, labels: Sequence[str]) -> Rows:
-    """The rows that have one of these labels."""
+    """Return the rows that have one of these labels."""
     quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
     return _rows(dataset, f"array_has_any(labels, [{quoted}])")
 
 
 @naming_dataset
 def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance.LanceDataset:
-    """Take some rows out and put others in, in one commit.
+    """Remove rows and add others, in one commit.
 
     Args:
-        dataset: The shard in its newest version.
+        dataset: Newest version of the shard.
         removed: Rows of this version.
         added: New rows in the form of :func:`texthash.index.storage.arrow_schema.schema`.
 
     Returns:
-        The dataset in its new version.
+        New version of the dataset.
 
     Raises:
-        TexthashError: somebody else has written to the shard since it was opened; nothing of this change is published.
+        TexthashError: Another process has written to the shard since it was opened; nothing of this change is
+            published.
     """
     from lance import LanceDataset, LanceOperation
     from lance.commit import CommitConflictError
@@ -120,27 +121,27 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
     for fragment in np.unique(fragments):
         offsets = (removed.addresses[fragments == fragment] & _OFFSET_MASK).tolist()
         found = dataset.get_fragment(int(fragment))
-        assert found is not None  # the rows come from it
-        left = found.delete_rows(offsets)
-        if left is None:
+        assert found is not None  # The rows were read from it.
+        remaining = found.delete_rows(offsets)
+        if remaining is None:
             emptied.append(int(fragment))
         else:
-            thinned.append(left)
+            thinned.append(remaining)
     new = write_fragments(added, dataset, schema=dataset.schema) if len(added) else []
     operation = LanceOperation.Update(removed_fragment_ids=emptied, updated_fragments=thinned, new_fragments=new)
     try:
         changed = LanceDataset.commit(dataset, operation, read_version=dataset.version, max_retries=0)
     except CommitConflictError as error:
-        raise _fenced(dataset) from error
-    if changed.version != dataset.version + 1:  # a commit of somebody else that Lance could join with this one
-        raise _fenced(dataset)
+        raise _conflict(dataset) from error
+    if changed.version != dataset.version + 1:  # Lance has merged this commit with one of another process.
+        raise _conflict(dataset)
     record_added(before, changed)
     return changed
 
 
 def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
-    """Rows in the form of a dataset. One that was built before there was a column for documents without a known word
-    gets it with the first such document."""
+    """Return rows in the form of a dataset. An older dataset without the column of known words gets it with the first
+    document that has none."""
     if KNOWN not in dataset.schema.names and not known_of(added).all():
         dataset.add_columns(pa.field(KNOWN, pa.bool_()))
     return added.select(dataset.schema.names) if len(added) else added
@@ -148,7 +149,7 @@ def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
 
 @naming_dataset
 def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Write rows of small and thinned fragments together, and bring the index of ids up to date."""
+    """Merge small fragments and those with deleted rows, and update the index of ids."""
     before = files_of(dataset)
     dataset.optimize.compact_files()
     dataset.optimize.optimize_indices()
@@ -157,8 +158,8 @@ def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
 
 @naming_dataset
 def merge_tail(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Write the small pieces that single writes left together; large ones stay where they are, so the cost does not
-    depend on the size of the shard. The index of ids follows when it lacks a good part of the rows."""
+    """Merge the small fragments of single writes. Large fragments are left unchanged, so the cost does not depend on
+    the size of the shard. The index of ids is updated when it lacks a considerable share of the rows."""
     before = files_of(dataset)
     dataset.optimize.compact_files(target_rows_per_fragment=_TAIL_ROWS, materialize_deletions=False)
     for index in dataset.list_indices():
@@ -176,21 +177,21 @@ def _recorded(before: set[str], dataset: lance.LanceDataset) -> lance.LanceDatas
 
 @naming_dataset
 def drop_versions(dataset: lance.LanceDataset, kept: Collection[int]) -> None:
-    """Free what only versions need that are not to be kept."""
+    """Delete all versions except those in ``kept``, and free the files that only they use."""
     dropped = {found["version"] for found in dataset.versions()} - set(kept)
     if dropped:
         dataset.cleanup_old_versions(versions=sorted(dropped), delete_unverified=True)
 
 
 def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
-    """Open a shard for writing in the state of a version; commits made after it are undone by a commit of their own."""
+    """Open a shard for writing in the state of a version. Later commits are undone by a new commit."""
     newest = open_documents(path, None, bits)
     if newest.version == version:
         return newest
-    wanted = open_documents(path, version, bits)
-    before = files_of(wanted)
+    earlier = open_documents(path, version, bits)
+    before = files_of(earlier)
     with reading(str(path)):
-        wanted.restore()
+        earlier.restore()
     restored = open_documents(path, None, bits)
     record_added(before, restored)
     return restored
@@ -201,7 +202,7 @@ def table_of(
     numbers: Sequence[int],
     coded: Coded,
 ) -> pa.Table:
-    """Documents, their numbers, and what the model made of them, as rows of a shard."""
+    """Return documents with their numbers, codes and vectors as rows of a shard."""
     columns = {name: [document[name] for document in documents] for name in CONTENT.names if name != "number"}
     return with_codes(pa.table({"number": numbers, **columns}, schema=CONTENT), coded)
 
@@ -221,8 +222,8 @@ def _rows(dataset: lance.LanceDataset, condition: pc.Expression | str) -> Rows:
     )
 
 
-def _fenced(dataset: lance.LanceDataset) -> TexthashError:
+def _conflict(dataset: lance.LanceDataset) -> TexthashError:
     return TexthashError(
-        f"{dataset.uri} was changed by somebody else since version {dataset.version} was opened.",
-        "nothing was written: an index has one writer; open it again to go on.",
+        f"{dataset.uri} was changed by another process since version {dataset.version} was opened.",
+        "nothing was written: an index has one writer; open it again to continue.",
     )

@@ -1,7 +1,7 @@
-"""Where the documents of a shard lie in its dataset, and which labels they have; followed from one version to the next.
+"""Row addresses and labels of the documents of a shard, updated from one version to the next.
 
-Codes are searched in memory; everything else of a document is read when it is asked for, by its row address (fragment
-and row in it), which stays the same until the dataset is compacted.
+Codes are searched in memory. All other fields of a document are read on demand by its row address (fragment and row in
+it), which stays the same until the dataset is compacted.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TAIL = pa.schema({"number": pa.int64(), "labels": pa.list_(pa.string()), "_rowa
 
 @dataclass(frozen=True)
 class Difference:
-    """What one version of a dataset has and another has not.
+    """Difference between two versions of a dataset.
 
     Attributes:
-        removed: Numbers of the documents that are gone or were replaced, int64.
-        added: The rows that came, with ``number``, ``code``, ``labels``, ``_rowaddr`` and, if there is such a column,
+        removed: Numbers of the documents that were deleted or replaced, int64.
+        added: Added rows, with ``number``, ``code``, ``labels``, ``_rowaddr`` and, if the column exists,
             ``known_words``.
     """
 
@@ -42,32 +42,32 @@ class Difference:
 
 
 def difference(old: lance.LanceDataset, new: lance.LanceDataset, most: int) -> Difference | None:
-    """What changed between two versions, found by reading only the fragments that differ.
+    """Return the difference between two versions. Only the fragments that differ are read.
 
     Args:
-        old: One version.
-        new: The other.
-        most: Rows that may be read.
+        old: Version to compare with.
+        new: Version whose changes are returned; it may be the earlier of the two.
+        most: Largest number of rows to read.
 
     Returns:
-        None where more than ``most`` rows differ or were moved: then reading everything anew is no dearer.
+        The difference, or None if more than ``most`` rows differ or were moved: reading everything is then no slower.
     """
     before = {fragment.fragment_id: fragment for fragment in old.get_fragments()}
     after = {fragment.fragment_id: fragment for fragment in new.get_fragments()}
-    came = [fragment for number, fragment in after.items() if number not in before]
-    left = [fragment for number, fragment in before.items() if number not in after]
-    if sum(fragment.count_rows() for fragment in (*came, *left)) > most:
+    new_fragments = [fragment for number, fragment in after.items() if number not in before]
+    old_fragments = [fragment for number, fragment in before.items() if number not in after]
+    if sum(fragment.count_rows() for fragment in (*new_fragments, *old_fragments)) > most:
         return None
-    removed = [_numbers(fragment) for fragment in left]
-    added = [_read(new, came)] if came else []
+    removed = [_numbers(fragment) for fragment in old_fragments]
+    added = [_read(new, new_fragments)] if new_fragments else []
     for number, fragment in before.items():
         if number in after and after[number].deletion_file() != fragment.deletion_file():
             was, now = _numbers(fragment), _numbers(after[number])
             removed.append(np.setdiff1d(was, now, assume_unique=True))
-            back = np.setdiff1d(now, was, assume_unique=True)  # on the way to an older version
-            if len(back):
+            undeleted = np.setdiff1d(now, was, assume_unique=True)  # Not empty if ``new`` is the earlier version.
+            if len(undeleted):
                 rows = _read(new, [after[number]])
-                added.append(rows.filter(pa.array(np.isin(rows["number"].to_numpy(), back))))
+                added.append(rows.filter(pa.array(np.isin(rows["number"].to_numpy(), undeleted))))
     empty = new.schema.empty_table().select(_columns(new)).append_column("_rowaddr", pa.array([], pa.uint64()))
     return Difference(np.concatenate([*removed, np.empty(0, np.int64)]), pa.concat_tables([empty, *added]))
 
@@ -81,20 +81,21 @@ def _columns(dataset: lance.LanceDataset) -> list[str]:
 
 
 class Postings:
-    """The documents of each label in one version of a dataset; read when they are first asked for."""
+    """Documents of each label in one version of a dataset, read on first use."""
 
     def __init__(self, dataset: lance.LanceDataset) -> None:
         self._dataset = dataset
 
     def numbers(self, labels: Iterable[str]) -> Numbers:
-        """Numbers of the documents that have one of the labels, int64; one with several of them comes several times."""
+        """Return the numbers of the documents that have one of the labels, int64. A document with several of them
+        occurs several times."""
         names, starts, numbers = self.arrays
         known = [names[label] for label in labels if label in names]
         return np.concatenate([*(numbers[starts[n] : starts[n + 1]] for n in known), np.empty(0, np.int64)])
 
     @cached_property
     def arrays(self) -> tuple[dict[str, int], NDArray[np.int64], Numbers]:
-        """Label numbers by name, starts [labels + 1], document numbers by label."""
+        """Label numbers by name, starts [labels + 1], and document numbers grouped by label."""
         table = self._dataset.to_table(columns=["number", "labels"])
         column = table["labels"].combine_chunks()
         values = pc.list_flatten(column).dictionary_encode()
@@ -108,16 +109,16 @@ class Postings:
 
 @dataclass(frozen=True, eq=False)
 class StoredRows:
-    """The documents of one version of a shard. Immutable: :meth:`advanced` gives those of another version.
+    """Documents of one version of a shard. Immutable: :meth:`advanced` returns those of another version.
 
     Attributes:
-        dataset: In that version.
-        postings: Of the version that was read whole.
-        numbers: Numbers that this version holds, int64, ascending.
+        dataset: Dataset in this version.
+        postings: Postings of the base version, which was read completely.
+        numbers: Document numbers of the base version, int64, ascending.
         addresses: Address of each, uint64.
-        count: How many documents this version holds.
-        touched: Numbers that were removed, replaced or added since, int64, ascending.
-        tail: Rows that came since: ``number``, ``labels`` and ``_rowaddr``, by number.
+        count: Number of documents in this version.
+        touched: Numbers removed, replaced or added since the base version, int64, ascending.
+        tail: Rows added since the base version: ``number``, ``labels`` and ``_rowaddr``, by number.
     """
 
     dataset: lance.LanceDataset
@@ -130,8 +131,8 @@ class StoredRows:
 
     @classmethod
     def read(cls, dataset: lance.LanceDataset) -> tuple[StoredRows, pa.Table]:
-        """Read a version; gives also ``number``, ``code`` and, if there is such a column, ``known_words`` of its rows,
-        in its order."""
+        """Read a version. Returns its documents, and a table of ``number``, ``code`` and, if the column exists,
+        ``known_words`` in the order of its rows."""
         columns = [name for name in _columns(dataset) if name != "labels"]
         table = dataset.scanner(columns=columns, with_row_address=True).to_table()
         numbers = table["number"].to_numpy()
@@ -142,49 +143,49 @@ class StoredRows:
         return rows, table
 
     def advanced(self, dataset: lance.LanceDataset, change: Difference) -> StoredRows:
-        """The documents of the version that ``change`` leads to."""
-        came = change.added["number"].to_numpy()
-        gone = np.concatenate([change.removed, came])
-        kept = self.tail.filter(pa.array(~np.isin(self.tail["number"].to_numpy(), gone)))
+        """Return the documents of the version that ``change`` leads to."""
+        added = change.added["number"].to_numpy()
+        touched = np.concatenate([change.removed, added])
+        kept = self.tail.filter(pa.array(~np.isin(self.tail["number"].to_numpy(), touched)))
         tail = pa.concat_tables([kept, change.added.select(_TAIL.names).cast(_TAIL)]).sort_by("number")
         return replace(
             self,
             dataset=dataset,
-            count=self.count - len(change.removed) + len(came),
-            touched=np.union1d(self.touched, gone),
+            count=self.count - len(change.removed) + len(added),
+            touched=np.union1d(self.touched, touched),
             tail=tail.combine_chunks(),
         )
 
     @property
     def changes(self) -> int:
-        """How many documents were removed, replaced or added since everything was read."""
+        """Number of documents removed, replaced or added since the base version."""
         return len(self.touched)
 
     def all_numbers(self) -> Numbers:
-        """Numbers of all documents, int64, ascending."""
+        """Return the numbers of all documents, int64, ascending."""
         if not len(self.touched):
             return self.numbers
         return np.union1d(np.setdiff1d(self.numbers, self.touched, assume_unique=True), self.tail["number"].to_numpy())
 
     def find(self, numbers: Numbers) -> Addresses | None:
-        """Addresses of documents, uint64 in the order of their numbers; None if one of them is not here."""
+        """Return the addresses of documents, uint64 in the order of ``numbers``; None if one of them does not exist."""
         found = np.zeros(len(numbers), np.uint64)
         recent = np.isin(numbers, self.touched)
         for which, known, addresses in (
             (~recent, self.numbers, self.addresses),
             (recent, self.tail["number"].to_numpy(), self.tail["_rowaddr"].to_numpy()),
         ):
-            wanted = numbers[which]
-            if not len(wanted):
+            selected = numbers[which]
+            if not len(selected):
                 continue
-            rows = np.searchsorted(known, wanted)
-            if not len(known) or np.any(known[np.minimum(rows, len(known) - 1)] != wanted):
+            rows = np.searchsorted(known, selected)
+            if not len(known) or np.any(known[np.minimum(rows, len(known) - 1)] != selected):
                 return None
             found[which] = addresses[rows]
         return found
 
     def take(self, numbers: Numbers, columns: list[str]) -> pa.Table | None:
-        """Columns of documents, a row for each number in ``numbers``; None if one of them is not here."""
+        """Return columns of documents, one row per entry of ``numbers``; None if one of them does not exist."""
         addresses = self.find(numbers)
         if addresses is None:
             return None
@@ -192,21 +193,21 @@ class StoredRows:
         return rows_at(self.dataset, distinct, columns).take(pa.array(inverse))
 
     def labelled(self, labels: Iterable[str]) -> Numbers:
-        """Numbers of the documents that have one of the labels, int64, ascending."""
-        wanted = set(labels)
-        old = self.postings.numbers(wanted)
-        old = old[~np.isin(old, self.touched)] if len(self.touched) else old
-        return np.union1d(old, _with_labels(self.tail, wanted))
+        """Return the numbers of the documents that have one of the labels, int64, ascending."""
+        distinct = set(labels)
+        base = self.postings.numbers(distinct)
+        base = base[~np.isin(base, self.touched)] if len(self.touched) else base
+        return np.union1d(base, _with_labels(self.tail, distinct))
 
     def prepare(self) -> None:
-        """Read the labels, so that the first filter does not wait for it."""
+        """Read the labels, so that the first filtered search does not wait for them."""
         _ = self.postings.arrays
 
 
 def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str]) -> pa.Table:
-    """Columns of the rows at some addresses, in ascending order of these; only these rows are read.
+    """Return columns of the rows at some addresses, by ascending address. Only these rows are read.
 
-    A dataset without stable row ids, as all of an index are, has the addresses of its rows as their ids.
+    The datasets of an index do not have stable row ids, so their row ids are the row addresses.
     """
     named = ",".join(map(str, addresses.tolist()))
     return dataset.to_table(columns=columns, filter=f"_rowid IN ({named})" if named else "false")
@@ -216,6 +217,6 @@ def _numbers(fragment: lance.LanceFragment) -> Numbers:
     return fragment.to_table(columns=["number"])["number"].to_numpy()
 
 
-def _with_labels(tail: pa.Table, wanted: Collection[str]) -> Numbers:
-    mine = [bool(set(labels or ()) & set(wanted)) for labels in tail["labels"].to_pylist()]
-    return tail["number"].to_numpy()[np.asarray(mine, np.bool_)] if mine else np.empty(0, np.int64)
+def _with_labels(tail: pa.Table, selected: Collection[str]) -> Numbers:
+    matches = [bool(set(labels or ()) & set(selected)) for labels in tail["labels"].to_pylist()]
+    return tail["number"].to_numpy()[np.asarray(matches, np.bool_)] if matches else np.empty(0, np.int64)

@@ -1,15 +1,15 @@
-"""How a shard lies on disk: a Lance dataset of documents and codes, and a manifest that says to which model it belongs.
+"""On-disk format of a shard: a Lance dataset of documents and codes, and a manifest that names the model.
 
     shard-0000/
       manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
       digests/           size and SHA-256 of each file: see :mod:`texthash.index.storage.file_digests`
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
-                         known_words bool, and, in an index that keeps vectors, vector fixed-size list of float16
+                         known_words bool, and, in an index that stores vectors, vector fixed-size list of float16
                          [width]
 
-A document is dealt to a shard by a hash of its id, not by its number: whoever holds an id (a read, an upsert, a delete)
-then knows its shard without asking the others, and an id can never stand in two shards. Its number is given once, from
-one sequence over the whole index, so that the order of equal distances does not depend on how many shards there are.
+The shard of a document follows from a hash of its id, not from its number: a read, an upsert or a delete by id then
+goes to one shard, and an id cannot occur in two shards. Document numbers come from one sequence over the whole index,
+so the order of equal distances does not depend on the number of shards.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import lance
 
 FORMAT_VERSION = 4
-# Format 2 is that of an index without vectors; up to 3 there are no digests, and every document is a neighbour.
+# Format 2 has no vectors. Digests and documents without a known word exist from format 4 on.
 READABLE = (2, 3, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DOCUMENT_FIELDS = ("title", "text", "labels")
@@ -48,11 +48,11 @@ _METADATA_CACHE = 16 * 2**20
 
 @dataclass(frozen=True)
 class Vectors:
-    """What an index keeps of each document beside its code, to order the nearest again.
+    """Kind of the vectors that an index stores beside the codes, for rescoring.
 
     Attributes:
-        kind: What they are: see :class:`texthash.config.IndexConfig`.
-        width: Of a vector.
+        kind: Kind of the vectors, see :class:`texthash.config.IndexConfig`.
+        width: Number of components of a vector.
     """
 
     kind: VectorKind
@@ -60,7 +60,7 @@ class Vectors:
 
     @classmethod
     def of_record(cls, record: dict[str, Any] | None) -> Vectors | None:
-        """From the form that ``asdict`` gives; None for an index without vectors."""
+        """Convert from the form that ``asdict`` returns; None for an index without vectors."""
         return None if record is None else cls(**record)
 
 
@@ -69,15 +69,15 @@ Content = tuple[int, Vectors | None, str]
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIdentity:
-    """Which part of which index a shard is.
+    """Identity of a shard.
 
     Attributes:
-        shard: Which shard, from 0.
-        shards: How many there are.
+        shard: Position of the shard in the index, from 0.
+        shards: Number of shards of the index.
         bits: Width of the codes.
         model: Digest of the model that made the codes.
-        vocabulary_hash: Of that model's vocabulary.
-        vectors: Which it keeps; None: none.
+        vocabulary_hash: Hash of that model's vocabulary.
+        vectors: Kind and width of the stored vectors; None if the index stores none.
     """
 
     shard: int
@@ -89,17 +89,17 @@ class ShardIdentity:
 
     @property
     def content(self) -> Content:
-        """Width of the codes, vectors, and the model that made both."""
+        """Width of the codes, stored vectors, and digest of the model that made both."""
         return self.bits, self.vectors, self.model
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardManifest(ShardIdentity):
-    """What a shard is. It describes the dataset as built; a release says which later version to read.
+    """Manifest of a shard. It describes the dataset as built; a release names the version to read.
 
     Attributes:
         documents: Number of documents.
-        checksum: Of their numbers and codes: :class:`Checksum`, in hexadecimal.
+        checksum: Checksum of their numbers and codes, see :class:`Checksum`, in hexadecimal.
         next_number: One more than the largest document number of the whole index.
         lance_version: Version of the dataset as built.
     """
@@ -116,35 +116,37 @@ class _Record(ShardManifest):
 
 
 def described(bits: int, vectors: Vectors | None, model: str) -> str:
-    """What an index holds, in words for an error."""
+    """Return a description of the content of an index, for error messages."""
     more = "" if vectors is None else f" with {vectors.kind} of width {vectors.width}"
     return f"codes of {bits} bits{more} by model {model[:12]}"
 
 
 def kind_of(vectors: Vectors | None) -> VectorKind | None:
-    """Which vectors an index keeps; None: none."""
+    """Return the kind of the vectors of an index; None without vectors."""
     return None if vectors is None else vectors.kind
 
 
 def width_of(vectors: Vectors | None) -> int:
-    """Width of the vectors of an index, as :func:`texthash.index.storage.arrow_schema.schema` takes it; 0 without."""
+    """Return the width of the vectors of an index; 0 without vectors."""
     return 0 if vectors is None else vectors.width
 
 
 def shard_of(document_id: str, shards: int) -> int:
-    """The shard that holds a document: a hash of its id, the same on every machine and in every version."""
+    """Return the shard of a document, by a hash of its id that is the same on every machine and in every version."""
     digest = hashlib.blake2b(document_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards
 
 
 def shard_path(index: Path, shard: int) -> Path:
-    """Directory of one shard of an index."""
+    """Return the directory of one shard of an index."""
     return index / f"shard-{shard:04d}"
 
 
 def storage_options(path: Path) -> dict[str, str] | None:
-    """What Lance has to be told of an object store beside the standard variables: that an endpoint without TLS, as one
-    within a cluster may be, is meant. None for a directory."""
+    """Return the options that Lance needs for an object store beside the standard variables; None for a directory.
+
+    An endpoint without TLS, such as one within a cluster, has to be allowed explicitly.
+    """
     endpoints = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
     plain = any(endpoint.startswith("http://") for endpoint in endpoints)
     return {"allow_http": "true"} if plain and not is_local(path) else None
@@ -153,19 +155,19 @@ def storage_options(path: Path) -> dict[str, str] | None:
 def write_shard(
     path: Path, batches: Iterable[pa.RecordBatch], identity: ShardIdentity, next_number: int
 ) -> ShardManifest:
-    """Write a shard, which is there when it is whole and on disk.
+    """Write a shard atomically and durably.
 
-    In a directory it is written under a temporary name and renamed. In an object store its manifest is sent last: a
-    shard without one does not count.
+    In a directory it is written under a temporary name and renamed. In an object store its manifest is written last; a
+    shard without a manifest does not exist.
 
     Args:
-        path: Where the shard is to appear; none may be there.
+        path: Directory of the new shard, which must not exist.
         batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, by ascending number.
-        identity: What it is to be; the manifest of another shard stands for what that one is.
-        next_number: As the manifest has it.
+        identity: Identity of the shard; the manifest of a shard with the same identity will do.
+        next_number: One more than the largest document number of the whole index.
 
     Raises:
-        TexthashError: one is there already, or the disk takes no more; then nothing is left behind.
+        TexthashError: The shard exists, or it cannot be written; no part of it is left behind.
     """
     import lance
 
@@ -206,7 +208,9 @@ def write_shard(
     except BaseException as error:
         if not isinstance(error, OSError) and not is_panic(error):
             raise
-        raise TexthashError(f"{path} could not be written: {error}", "make room or give access, then again.") from error
+        raise TexthashError(
+            f"{path} could not be written: {error}", "make room or grant access, then try again."
+        ) from error
     finally:
         if partial != path:
             remove_directory(partial)
@@ -214,7 +218,7 @@ def write_shard(
 
 
 def is_written(path: Path) -> bool:
-    """Whether a whole shard is there."""
+    """Return whether a complete shard exists."""
     return is_published(path, MANIFEST)
 
 
@@ -222,7 +226,7 @@ def read_manifest(path: Path) -> ShardManifest:
     """Read the manifest of a shard.
 
     Raises:
-        TexthashError: no shard there, a manifest that is broken, or of a later version of texthash.
+        TexthashError: The shard does not exist, or its manifest is broken or of a later version of texthash.
     """
     file, remedy = path / MANIFEST, "restore it from a copy, or build again."
     try:
@@ -233,7 +237,7 @@ def read_manifest(path: Path) -> ShardManifest:
     if found not in READABLE:
         newer = isinstance(found, int) and found > FORMAT_VERSION
         raise TexthashError(
-            f"{path} has index format {found!r}, this version reads {FORMAT_VERSION}.",
+            f"{path} has index format {found!r}, but this version reads {FORMAT_VERSION}.",
             "upgrade texthash." if newer else "build the index again.",
         )
     made = typed(_Record, record, file, remedy)
@@ -241,11 +245,11 @@ def read_manifest(path: Path) -> ShardManifest:
 
 
 def read_index(index: Path) -> list[ShardManifest]:
-    """Manifests of all shards of an index, in order.
+    """Read the manifests of all shards of an index, in order.
 
     Raises:
-        TexthashError: a shard is missing.
-        ModelMismatchError: shards of different indexes lie side by side.
+        TexthashError: A shard is missing.
+        ModelMismatchError: The shards belong to different indexes.
     """
     first = read_manifest(shard_path(index, 0))
     manifests = [read_manifest(shard_path(index, shard)) for shard in range(first.shards)]
@@ -264,17 +268,17 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
 
     Args:
         path: Directory of the shard.
-        version: Lance version; None for the newest.
-        bits: Width that its codes must have.
+        version: Lance version; None opens the newest.
+        bits: Expected width of the codes.
 
     Raises:
-        TexthashError: the dataset or that version is missing or unreadable.
-        ModelMismatchError: its codes have another width.
+        TexthashError: The dataset or that version is missing or unreadable.
+        ModelMismatchError: The codes have another width.
     """
     import lance
 
     try:
-        # Its caches keep something of every version that was ever opened, up to 7 GiB by default.
+        # Lance caches metadata of every version that was ever opened, up to 7 GiB by default.
         session = lance.Session(index_cache_size_bytes=_INDEX_CACHE, metadata_cache_size_bytes=_METADATA_CACHE)
         options = storage_options(path)
         dataset = lance.dataset(str(path / DOCUMENTS), version=version, session=session, storage_options=options)
@@ -289,16 +293,17 @@ def open_documents(path: Path, version: int | None, bits: int) -> lance.LanceDat
     kind = dataset.schema.field("code").type
     if kind != pa.binary(bits // 8):
         raise ModelMismatchError(
-            f"{path} holds codes of type {kind}, its manifest says {bits} bits.", "restore the shard, or build again."
+            f"{path} holds codes of type {kind}, but its manifest has {bits} bits.",
+            "restore the shard, or build again.",
         )
     return dataset
 
 
 def check_version(path: Path, version: int, bits: int) -> lance.LanceDataset:
-    """Open a version of a shard whose files all have the digests that are recorded of them.
+    """Open a version of a shard after comparing all of its files with their recorded digests.
 
     Raises:
-        TexthashError: naming what is missing or damaged.
+        TexthashError: A file is missing or damaged; the error names it.
     """
     known = check_manifest(path, version)
     dataset = open_documents(path, version, bits)
@@ -307,7 +312,7 @@ def check_version(path: Path, version: int, bits: int) -> lance.LanceDataset:
 
 
 def deal(batches: Iterable[pa.RecordBatch], shard: int, shards: int) -> Iterator[pa.RecordBatch]:
-    """The rows of each batch that belong to a shard."""
+    """Yield the rows of each batch that belong to a shard."""
     for batch in batches:
         mine = [shard_of(document_id, shards) == shard for document_id in batch.column("id").to_pylist()]
         kept = batch.filter(pa.array(mine, pa.bool_()))
