@@ -12,7 +12,7 @@ COARSE, FINE, EACH, WORDS, LENGTH = 3, 3, 40, 20, 24
 
 
 def two_levels():
-    """Documents of 3 x 3 labels; half of a document's words are of its allow_few_codes label, half of its fine one."""
+    """Documents of 3 x 3 labels; half of a document's words are of its coarse label, half of its fine one."""
     generator = torch.Generator().manual_seed(0)
     label = torch.arange(COARSE * FINE).repeat_interleave(EACH)
     of_coarse = (label // FINE)[:, None] * WORDS + torch.randint(
@@ -40,7 +40,7 @@ def fitted():
         "hierhash",
         CorpusShape(vocabulary=counts.shape[1], labels=0, documents=len(label)),
         16,
-        {"hidden": 64, "allow_few_codes": COARSE, "fine": FINE, "kl_weight": 0.3},
+        {"hidden": 64, "coarse": COARSE, "fine": FINE, "kl_weight": 0.3},
     )
     optimizers, steps = method.optimizers(), 300
     generator = torch.Generator().manual_seed(1)
