@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
-from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits, check_window
 from texthash.index.shard import Shard, merge
+
+if TYPE_CHECKING:
+    from texthash.index.memory.cost_model import Plan
 
 Rescoring = Literal["asymmetric", "float"]
 MAX_OVERSAMPLE = 100

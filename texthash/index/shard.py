@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.hamming.kernels import pack_allow, warmup
-from texthash.index.memory.cost_model import Plan
-from texthash.index.memory.flat import Hits
-from texthash.index.memory.multi_index import MultiIndex, join_plans
+from texthash.index.memory.deferred import DeferredIndex
+from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
@@ -25,6 +23,10 @@ from texthash.index.storage.lance_errors import REMEDY, reading
 from texthash.index.storage.row_addresses import StoredRows, difference
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, ShardManifest, open_documents, read_manifest
 from texthash.paths import as_path
+
+if TYPE_CHECKING:
+    from texthash.index.memory.cost_model import Plan
+    from texthash.index.memory.multi_index import MultiIndex
 
 _MASKS_KEPT = 64
 # A new version is read incrementally if at most this number of rows, or 1 / _FEW_OF of all rows, have changed.
@@ -48,7 +50,7 @@ class Shard:
         version: Lance version that was opened.
     """
 
-    def __init__(self, uri: str, manifest: ShardManifest, rows: StoredRows, index: MultiIndex) -> None:
+    def __init__(self, uri: str, manifest: ShardManifest, rows: StoredRows, index: DeferredIndex | MultiIndex) -> None:
         self.uri = uri
         self.manifest = manifest
         self.version: int = rows.dataset.version
@@ -139,6 +141,8 @@ class Shard:
 
     def warmup(self) -> None:
         """Compile or load the kernels, build the tables and read the labels ahead of the first request."""
+        from texthash.hamming.kernels import warmup
+
         warmup(self.manifest.bits)
         self._index.prepare()
         with self._reading():
@@ -289,6 +293,8 @@ class Shard:
         """Return the mask of the rows that have one of the labels. Recently used masks are cached."""
         if labels is None:
             return None
+        from texthash.hamming.kernels import pack_allow
+
         key = frozenset(labels)
         mask = self._masks.pop(key, None)
         if mask is None:
@@ -301,10 +307,10 @@ class Shard:
         return mask
 
 
-def _index_of(rows: pa.Table, bits: int) -> MultiIndex:
+def _index_of(rows: pa.Table, bits: int) -> DeferredIndex:
     """Return the index of the rows that have a known word."""
     rows = rows.filter(pa.array(known_of(rows)))
-    return MultiIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
+    return DeferredIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
 
 
 def _check_checksum(what: str, rows: pa.Table, bits: int, expected: str) -> None:

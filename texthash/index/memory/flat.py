@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
-from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes, to_words
+
+if TYPE_CHECKING:
+    from texthash.hamming import kernels
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class Hits:
         """Return the hits of one query."""
         row = slice(query, query + 1)
         return Hits(self.distances[row], self.numbers[row], self.plans[row], self.candidates[row])
+
+
+def join_plans(plans: Iterable[str]) -> str:
+    """Return the combined plan of a query that was answered by several indexes."""
+    return "+".join(sorted({name for plan in plans for name in plan.split("+")}))
 
 
 def check_window(limit: int, offset: int) -> None:
@@ -128,6 +137,8 @@ class FlatIndex:
             TexthashError: Limit, offset, radius or mask is out of range.
         """
         check_codes(query_codes, self.bits, "query codes")
+        from texthash.hamming import kernels  # compiled: who wants only the records of this module need not load it
+
         check_window(limit, offset)
         distances, rows, sizes = kernels.nearest(
             self._words, to_words(query_codes), offset + limit, radius, allow, threads

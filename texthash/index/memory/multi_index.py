@@ -282,8 +282,3 @@ def _share(mask: NDArray[np.uint32] | None) -> float:
     sample = mask[:: max(1, len(mask) // _SHARE_SAMPLE)]
     allowed = int(np.bitwise_count(sample).sum(dtype=np.int64)) / (32 * len(sample))
     return 2.0 ** round(math.log2(max(allowed, 1 / (64 * len(sample)))))
-
-
-def join_plans(plans: list[str]) -> str:
-    """Return the combined plan of a query that was answered by several indexes."""
-    return "+".join(sorted({name for plan in plans for name in plan.split("+")}))
