@@ -115,7 +115,7 @@ def test_a_broken_pointer_delays_following_and_readiness_says_so(
 
                 assert await until(refused)
                 _, health = await service.ready()
-                assert (health["status"], health["missing"]) == ("unavailable", ["release_watcher"])
+                assert (health["status"], health["missing"]) == ("unavailable", ["follower"])
                 assert health["lag_s"] > MAX_LAG_S
                 assert health["reason"]
                 await asyncio.sleep(1.0)  # several attempts that fail alike
@@ -172,7 +172,7 @@ def test_a_follower_that_is_dead_is_not_ready_and_fails_the_check_of_its_process
             task.get_coro().close()  # type: ignore[union-attr]
             assert await until(lambda: _done(task))
             status, health = await service.ready()
-            assert (status, health["missing"]) == (503, ["release_watcher"])
+            assert (status, health["missing"]) == (503, ["follower"])
             with pytest.raises(RuntimeError, match="has ended"):
                 service.release_watcher.report()
 

@@ -66,7 +66,7 @@ def add_state(
         freshness = release_watcher.freshness() if release_watcher is not None else None
         total = len(coordinator.release.shards)
         away = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
-        away += ["release_watcher"] if freshness is not None and not freshness.fresh else []
+        away += ["follower"] if freshness is not None and not freshness.fresh else []
         whole = not away
         response.status_code = 200 if whole else 503
         return Health(
