@@ -177,7 +177,7 @@ def _unsent(home: StateDir) -> list[Finding]:
     """Runs that wait for a tracking server; nothing to say where there are none."""
     from texthash.tracking import Outbox
 
-    waiting = Outbox.of(home).waiting()
+    waiting = Outbox.of(home).pending()
     if not waiting:
         return []
     found = f"{len(waiting)} with {sum(waiting.values())} entries in {Outbox.of(home).root}"

@@ -58,7 +58,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(offline, "ASK_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(offline, "RETRY_SECONDS", 0.5)
     found = Server(tmp_path)
     yield found
     found.kill()

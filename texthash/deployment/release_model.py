@@ -22,7 +22,7 @@ def register(study: Experiment, model: TrainedModel) -> str:
         StoreUnavailableError: the tracking server has been away since the model was logged; it is complete on disk.
     """
     name = study.model_name
-    study.tracker.outbox.settle(study.tracker.uri)
+    study.tracker.outbox.flush(study.tracker.uri)
     model_id = model.model_id or model.run.model_id
     if model_id is None:
         raise StoreUnavailableError(

@@ -140,7 +140,7 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any
 
 def find_run(home: StateDir, name: str) -> TrainedModel:
     """A trained model as :func:`find_model` finds it, or by the id of its tracking run (or how that begins)."""
-    name = Outbox.of(home).here(name)
+    name = Outbox.of(home).local_id(name)
     found = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
     for directory in found:
         model = TrainedModel.read(directory)

@@ -96,7 +96,7 @@ class Experiment:
         from texthash.tuning.sweep import run_sweep
 
         if sweep.study:
-            run = self.tracker.take_up(sweep.study, self.metric)
+            run = self.tracker.resume(sweep.study, self.metric)
         else:
             run = self.start(searched=free_space(self.config))
         run.dataset(self.corpus)

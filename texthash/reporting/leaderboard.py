@@ -1,4 +1,4 @@
-"""The tables of a report: what is measured of each row, how sure the order of the rows is, what each costs."""
+"""Tables of a report: metrics of each row, significance of their differences, and costs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _SPEED_STEP = 1.25
 Row = tuple[str, int]  # a method and a width
 TEST_NOTE = (
-    f"Below the best: the mean difference from the best row of the same width over the queries (of each, the mean over "
-    f"seeds), with p of a two-sided paired permutation test ({ROUNDS:,} draws of signs), adjusted by Holm for the rows "
-    f"of that width; ≈ where p is {LEVEL} or more: the order of the two may be chance. It speaks of other queries of "
-    "the same kind; what another seed changes is the deviation beside the mean."
+    f"Below the best: mean difference from the best row of the same width over the queries (averaged over seeds), with "
+    f"p of a two-sided paired permutation test ({ROUNDS:,} draws of signs), adjusted by Holm for the rows of that "
+    f"width; ≈ where p is {LEVEL} or more: the order of the two may be due to chance. The test generalizes over "
+    "queries of the same kind; the standard deviation beside the mean shows the effect of the seed."
 )
 
 
 def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], references: Mapping[str, float]) -> None:
-    """One line a row, by width and figure, then the references."""
+    """Add the leaderboard: one line per row, sorted by width and main metric, then the references."""
     first = next(iter(rows.values()))[0].evaluation
     main, title, beside = first.main, title_of(first), _beside(first)
     tested = below_the_best(rows)
@@ -71,11 +71,11 @@ def add_leaderboard(page: Page, rows: Mapping[Row, Sequence[ReportedRun]], refer
 
 
 def below_the_best(rows: Mapping[Row, Sequence[ReportedRun]]) -> dict[Row, str]:
-    """Of each row, how far it is below the best one of its width and how sure that is; empty where no width has two.
+    """Return each row's difference from the best one of its width with its p-value; empty where no width has two rows.
 
-    Rows that were asked other queries than the best one are left out.
+    Rows that were evaluated on other queries than the best one are left out.
     """
-    found: dict[Row, str] = {}
+    texts: dict[Row, str] = {}
     for width in sorted({bits for _, bits in rows}):
         figures = {row: _by_query(runs) for row, runs in rows.items() if row[1] == width}
         best = max(figures, key=lambda row: float(np.nanmean(figures[row])))
@@ -85,23 +85,23 @@ def below_the_best(rows: Mapping[Row, Sequence[ReportedRun]]) -> dict[Row, str]:
         if not others:
             continue
         differences = np.stack([(figures[row] - figures[best])[known] for row in others], axis=1)
-        found[best] = "best"
+        texts[best] = "best"
         for row, mean, p in zip(others, differences.mean(axis=0), holm(permutation_test(differences)), strict=True):
-            found[row] = f"{'≈ ' if p >= LEVEL else ''}{mean:+.4f} (p {p:.4f})"
-    return found
+            texts[row] = f"{'≈ ' if p >= LEVEL else ''}{mean:+.4f} (p {p:.4f})"
+    return texts
 
 
 def mean_costs(runs: Sequence[ReportedRun]) -> Costs | None:
-    """What a row reaches and takes, the mean over its seeds; None where that was not measured."""
-    found = [run.costs for run in runs if run.costs is not None]
-    if not found:
+    """Return quality and costs of a row, the mean over its seeds; None where they were not measured."""
+    measured = [run.costs for run in runs if run.costs is not None]
+    if not measured:
         return None
-    figures = np.mean([cost[2:] for cost in found], axis=0)
-    return Costs(found[0].row, found[0].bits, *map(float, figures))
+    means = np.mean([cost[2:] for cost in measured], axis=0)
+    return Costs(measured[0].row, measured[0].bits, *map(float, means))
 
 
 def add_quality(page: Page, rows: Mapping[Row, Sequence[ReportedRun]]) -> None:
-    """Diagnostics of the codes of each row, the mean over its seeds."""
+    """Add the diagnostics of the codes of each row, the mean over its seeds."""
     first = next(iter(rows.values()))[0].evaluation.diagnostics
     table = []
     for (method, bits), runs in rows.items():
@@ -112,7 +112,7 @@ def add_quality(page: Page, rows: Mapping[Row, Sequence[ReportedRun]]) -> None:
 
 
 def add_costs(page: Page, costs: Mapping[str, Costs]) -> None:
-    """Quality, memory and speed of each row, and which no other row surpasses in all of them."""
+    """Add quality, memory and speed of each row, and which rows are on the Pareto front."""
     names = list(costs)
     steps = np.round(np.log([c.documents_per_second for c in costs.values()]) / np.log(_SPEED_STEP))
     best = non_dominated(
@@ -135,19 +135,19 @@ def add_costs(page: Page, costs: Mapping[str, Costs]) -> None:
         fold="Costs",
     )
     page.text(
-        "Encoding: from raw text to code, in one process. Search: a whole scan of this database for one query, "
-        "k = 100, on one thread. Front: no other row is at least as good in figure, memory and encoding, and "
+        "Encoding: from raw text to code, in one process. Search: a full scan of this database for one query, "
+        "k = 100, on one thread. Front: no other row is at least as good in figure, memory and encoding speed, and "
         "better in one; speeds within a quarter count as equal."
     )
 
 
 def title_of(one: Evaluation) -> str:
-    """``P@100``, or ``recall@100`` in a pair corpus."""
+    """Return the title of the main metric: ``P@100``, or ``recall@100`` in a pair corpus."""
     return f"{TITLE[one.measure]}@{one.k}"
 
 
 def mean_of(runs: Sequence[ReportedRun], metric: str) -> float:
-    """Mean of a metric over the seeds of a row."""
+    """Return the mean of a metric over the seeds of a row."""
     return statistics.fmean(run.evaluation.metrics[metric] for run in runs)
 
 
@@ -156,7 +156,7 @@ def _by_query(runs: Sequence[ReportedRun]) -> np.ndarray:
 
 
 def _beside(one: Evaluation) -> dict[str, str]:
-    """Further columns: their titles, and the metrics in them."""
+    """Return the titles of the further columns with their metrics."""
     if one.measure != "precision":
         cuts = [cut for cut in FIRST_CUTS if cut != one.k]
         return {

@@ -1,4 +1,4 @@
-"""The blocks of a report, written as HTML and as Markdown at once."""
+"""The blocks of a report, written both as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONG = 12  # rows
 
 @dataclass
 class Page:
-    """Collects the same blocks in both forms. All text is escaped here, so that callers hand over plain strings."""
+    """Builder of a page in both formats. All text is escaped here, so callers pass plain strings."""
 
     html: list[str] = field(default_factory=list)
     markdown: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Page:
     sections: list[str] = field(default_factory=list)
 
     def heading(self, text: str, level: int = 2) -> None:
-        """A heading; those of level 2 are listed at the top where there are several."""
+        """Add a heading; those of level 2 form the table of contents if there are several."""
         anchor = ""
         if level == 2:
             self.sections.append(text)
@@ -35,6 +35,7 @@ class Page:
         self.markdown.append(f"{'#' * level} {text}\n")
 
     def text(self, text: str, kind: str = "note") -> None:
+        """Add a paragraph of the kind ``note`` or ``warning``."""
         self.html.append(f'<p class="{kind}">{html.escape(text)}</p>')
         self.markdown.append(f"{'> **Warning** ' if kind == 'warning' else ''}{text}\n")
 
@@ -46,14 +47,14 @@ class Page:
         breaks: Collection[int] = (),
         fold: str = "",
     ) -> None:
-        """A table.
+        """Add a table.
 
         Args:
-            columns: Their titles.
+            columns: Titles of the columns.
             rows: Cells as text.
-            kind: ``texts`` where the cells are no figures.
-            breaks: Numbers of rows above which there is a stronger line.
-            fold: What a long table is folded below; empty: it is always open.
+            kind: ``texts`` for a table of text rather than numbers.
+            breaks: Row numbers with a stronger line above.
+            fold: Title below which a long table is folded; empty for a table that is always open.
         """
 
         def line(cells: Sequence[str], tag: str, kind: str = "") -> str:
@@ -71,7 +72,7 @@ class Page:
         self.markdown.append(f"<details><summary>{title}</summary>\n\n{text}\n</details>\n" if folded else text)
 
     def plots(self, named: Mapping[str, tuple[str, Figure]], kind: str = "") -> None:
-        """Pictures side by side; of the kind ``wide`` each on a line of its own."""
+        """Add plots side by side; those of the kind ``wide`` take a line each."""
         self.html.append('<div class="plots">')
         for name, (caption, figure) in named.items():
             self.images[name] = png(figure)
@@ -83,13 +84,14 @@ class Page:
         self.html.append("</div>")
 
     def folded(self, title: str, text: str) -> None:
+        """Add preformatted text, folded below its title."""
         self.html.append(f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(text)}</pre></details>")
         self.markdown.append(
             f"<details><summary>{html.escape(title)}</summary>\n\n```yaml\n{text}\n```\n\n</details>\n"
         )
 
-    def whole(self, title: str) -> tuple[str, str]:
-        """The finished page as HTML and as Markdown."""
+    def render(self, title: str) -> tuple[str, str]:
+        """Return the finished page as HTML and as Markdown."""
         links = (f'<li><a href="#section-{n}">{html.escape(t)}</a></li>' for n, t in enumerate(self.sections, start=1))
         contents = f"<nav><ul>{''.join(links)}</ul></nav>" if len(self.sections) > 1 else ""
         template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Quality against what it costs: memory, encoding, training; and which rows no other surpasses."""
+"""Quality against costs (memory, encoding, search, training), and the Pareto front of the rows."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from texthash.reporting.plots import COLOURS, DASHES, MARKERS
 
-_DECADES = 100.0  # beyond this range an axis names powers of ten only
+_DECADES = 100.0  # range of values beyond which an axis has ticks at powers of ten only
 
 
 class Costs(NamedTuple):
-    """What a row of a table reaches, and what it takes.
+    """Quality and costs of a row of a table.
 
     Attributes:
-        row: Method or cut, without the width: rows of one name share a marker.
+        row: Method or quantizer, without the width; rows of one name share a marker.
         bits: Length of the code.
-        figure: The main figure, P@k or recall@k.
-        bytes_per_document: Of what is searched.
-        documents_per_second: From raw text to code.
-        search_ms: Of one query.
-        seconds: Of training.
+        figure: Main metric, P@k or recall@k.
+        bytes_per_document: Memory of the searched data per document.
+        documents_per_second: Encoding speed, from raw text to code.
+        search_ms: Search time of one query in milliseconds.
+        seconds: Training time.
     """
 
     row: str
@@ -39,7 +39,8 @@ class Costs(NamedTuple):
 
 
 def non_dominated(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
-    """Which rows no other is at least as good as in every column and better than in one; higher is better, bool [N]."""
+    """Return which rows are Pareto-optimal, bool [N]: no other row is at least as good in every column and better in
+    one; higher is better."""
     points = np.asarray(values, np.float64)
     as_good = np.all(points[:, None] <= points[None], axis=2)
     better = np.any(points[:, None] < points[None], axis=2)
@@ -47,21 +48,22 @@ def non_dominated(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
 
 
 def front_figure(costs: Sequence[Costs], title: str, references: Mapping[str, float] | None = None) -> Figure:
-    """The figure against bytes a document, documents encoded a second, search time and training time.
+    """Plot the main metric against bytes per document, encoding speed, search time and training time.
 
-    Filled marks are on the front: no row is better and cheaper in that respect. The number beside a mark is its width.
+    Filled markers are on the front: no row is both better and cheaper in that respect. The number beside a marker is
+    its width.
 
     Args:
-        costs: One a row and width.
-        title: Of the figure, for instance ``P@100``.
-        references: Name to the figure of real-valued vectors, drawn as lines.
+        costs: Quality and costs of each row and width.
+        title: Title of the metric, for instance ``P@100``.
+        references: Metric of real-valued vectors by name, drawn as lines.
     """
     figure = Figure(figsize=(11.5, 9.0), layout="constrained")
     panels: list[Axes] = list(figure.subplots(2, 2, sharey=True).flat)
     sides = (
-        ("bytes a document", [c.bytes_per_document for c in costs], -1),
-        ("documents encoded a second, from raw text", [c.documents_per_second for c in costs], 1),
-        ("search of the whole database (ms a query, one thread)", [max(c.search_ms, 1e-4) for c in costs], -1),
+        ("bytes per document", [c.bytes_per_document for c in costs], -1),
+        ("documents encoded per second, from raw text", [c.documents_per_second for c in costs], 1),
+        ("search of the whole database (ms per query, one thread)", [max(c.search_ms, 1e-4) for c in costs], -1),
         ("training time (s)", [max(c.seconds, 1e-3) for c in costs], -1),
     )
     rows = list(dict.fromkeys(c.row for c in costs))

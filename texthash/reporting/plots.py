@@ -1,6 +1,6 @@
-"""Pictures of an evaluation: plain matplotlib Figures, without pyplot and its global state.
+"""Plots of an evaluation: plain matplotlib Figures, without pyplot and its global state.
 
-Lines differ by marker and dash as well as by colour, so that they can be told apart in black and white.
+Lines differ by marker and dash as well as by colour, so that they can be distinguished in black and white.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
-_BANDS = 3
-_WITHIN, _NARROW = 5, 20  # entries of a legend, and their length in characters
+_BANDS = 3  # most runs whose bands are drawn
+_WITHIN, _NARROW = 5, 20  # most entries of a legend within the axes; most characters of an entry in three columns
 
 Layout = Literal["pca", "umap"]
 
 
 def png(figure: Figure, dpi: int = 120) -> bytes:
-    """The figure as PNG bytes."""
+    """Return the figure as PNG bytes."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=dpi)
     return out.getvalue()
 
 
 def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, float] | None = None) -> Figure:
-    """P@k (or recall@k) against k, with the reach from the worst to the best order of ties: as a band, or, of more
-    than three runs, as a whisker at the main cut, for many bands hide each other.
+    """Plot P@k (or recall@k) against k, with the range from the worst to the best order of ties: as a band, or, for
+    more than three runs, as a whisker at the main cutoff, since many bands hide each other.
 
     Args:
-        runs: Name to evaluation.
-        references: Name to the main figure (P@k for instance of the tf-idf cosine), drawn as a mark there.
+        runs: Evaluations by name.
+        references: Main metric of references by name (P@k of the tf-idf cosine, for instance), drawn as a marker.
     """
     figure, axes = _figure()
     first, banded = next(iter(runs.values())), len(runs) <= _BANDS
@@ -78,7 +78,7 @@ def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, fl
 
 
 def pr_figure(runs: Mapping[str, Evaluation]) -> Figure:
-    """Macro precision against recall as the Hamming radius grows; hollow marks: some balls are empty, counted as 0."""
+    """Plot macro precision against recall by Hamming radius; hollow markers: some balls are empty, counted as 0."""
     figure, axes = _figure()
     for (name, run), style in zip(runs.items(), _styles(), strict=False):
         recall, precision = (np.array(run.curves[f"radius_{part}"]) for part in ("recall", "precision"))
@@ -104,11 +104,12 @@ def pr_figure(runs: Mapping[str, Evaluation]) -> Figure:
 
 
 def bits_figure(runs: Mapping[str, Sequence[Evaluation]], references: Mapping[str, float] | None = None) -> Figure:
-    """Expected P@k (or recall@k) against the length of the code, a line a method; bars: standard deviation over seeds.
+    """Plot expected P@k (or recall@k) against the length of the code, a line per method; bars: standard deviation over
+    seeds.
 
     Args:
-        runs: Method to its evaluations at any widths and seeds.
-        references: Name to the same figure of real-valued vectors, drawn as lines across.
+        runs: Evaluations of each method at any widths and seeds.
+        references: The same metric of real-valued vectors by name, drawn as horizontal lines.
     """
     figure, axes = _figure()
     widths: set[int] = set()
@@ -134,7 +135,7 @@ def bits_figure(runs: Mapping[str, Sequence[Evaluation]], references: Mapping[st
 
 
 def balance_figure(run: Evaluation) -> Figure:
-    """Share of database documents in which each bit is set, most unbalanced first; 0.5 is balanced."""
+    """Plot the share of database documents in which each bit is set, most unbalanced first; 0.5 is balanced."""
     figure, axes = _figure()
     share = np.array(run.curves["share_of_ones"])
     order = np.argsort(-np.abs(share - 0.5), kind="stable")
@@ -150,15 +151,16 @@ def balance_figure(run: Evaluation) -> Figure:
 
 
 def map_figure(run: Evaluation, label_names: Sequence[str] = (), layout: Layout = "pca") -> Figure:
-    """The query codes in two dimensions; documents with one code and label are one mark, its area their number.
+    """Plot the query codes in two dimensions; queries with the same code and label share a marker, with an area in
+    proportion to their number.
 
     Args:
-        run: Gives ``query_codes`` and ``query_labels``.
-        label_names: For the legend; ids where absent.
+        run: Evaluation with ``query_codes`` and ``query_labels``.
+        label_names: Names of the labels for the legend; ids where absent.
         layout: ``pca`` of the codes in -1/+1, or ``umap`` over Hamming distances (needs umap-learn).
 
     Raises:
-        UsageError: umap-learn is asked for and not installed.
+        UsageError: The layout is ``umap`` and umap-learn is not installed.
     """
     codes, inverse = np.unique(run.query_codes, axis=0, return_inverse=True)
     signs = unpack(codes).astype(np.float32) * 2 - 1
@@ -193,9 +195,12 @@ def map_figure(run: Evaluation, label_names: Sequence[str] = (), layout: Layout 
 
 
 def learning_figure(history: Sequence[EpochReport]) -> Figure:
-    """Terms of the loss above, validation below, by epoch over all stages; a ring marks the best validation.
+    """Plot the terms of the loss (above) and validation (below) by epoch over all stages; a ring marks the best epoch.
 
-    What is no epoch, such as a pass that counts words, has neither and is left out.
+    Reports that are no epoch, such as a pass that counts words, have neither and are left out.
+
+    Raises:
+        UsageError: The history has no epoch.
     """
     history = [report for report in history if report.terms or report.validation is not None]
     if not history:
@@ -226,9 +231,9 @@ def learning_figure(history: Sequence[EpochReport]) -> Figure:
     bottom.set(xlabel="epoch", ylabel="validation")
     begins = [i for i in range(1, len(history)) if history[i].stage != history[i - 1].stage]
     for number, first in enumerate([0, *begins] if begins else []):
-        place = 0, 2 + 11 * (number % 2)  # in two lines, where a short stage leaves no room for its name
+        offset = 0, 2 + 11 * (number % 2)  # names alternate between two lines: a short stage has no room for its name
         top.annotate(
-            history[first].stage, (first + 0.6, 1), place, ("data", "axes fraction"), "offset points", fontsize=8
+            history[first].stage, (first + 0.6, 1), offset, ("data", "axes fraction"), "offset points", fontsize=8
         )
     for first in begins:
         for axes in (top, bottom):
@@ -249,13 +254,13 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _styles() -> Any:
-    """Endless line styles; colour, marker and dash turn with different periods."""
+    """Yield line styles without end; colour, marker and dash cycle with different periods."""
     for colour, marker, dash in zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=False):
         yield {"color": colour, "marker": marker, "ls": dash, "lw": 1.6, "ms": 5}
 
 
 def _legend(axes: Axes) -> None:
-    """Within the axes; below them where there are so many entries that they would hide lines."""
+    """Add a legend within the axes; below them if its entries would hide lines."""
     handles, names = axes.get_legend_handles_labels()
     if len(names) > _WITHIN:
         columns = 3 if max(map(len, names)) <= _NARROW else 2
@@ -265,7 +270,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _readable_ticks(ks: set[float]) -> list[float]:
-    """Those cuts whose labels do not run into each other on a log axis."""
+    """Return the cutoffs whose labels do not overlap on a log axis."""
     kept: list[float] = []
     for k in sorted(ks):
         if not kept or k / kept[-1] > 1.6:
@@ -273,10 +278,10 @@ def _readable_ticks(ks: set[float]) -> list[float]:
     return kept
 
 
-def _spaced(recall: np.ndarray, wanted: np.ndarray) -> list[int]:
-    """Indices of the wanted points, thinned to one in 4% of recall."""
+def _spaced(recall: np.ndarray, mask: np.ndarray) -> list[int]:
+    """Return the indices of the points of the mask, thinned to one per 4% of recall."""
     kept: list[int] = []
-    for i in np.flatnonzero(wanted):
+    for i in np.flatnonzero(mask):
         if not kept or recall[i] - recall[kept[-1]] >= 0.04:
             kept.append(int(i))
     return kept
@@ -287,7 +292,7 @@ def _shortened(name: str, width: int = 28) -> str:
 
 
 def _pca(signs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
-    """First two principal components of distinct codes, each weighted by its number of documents."""
+    """Return the first two principal components of distinct codes, each weighted by its number of documents."""
     from sklearn.decomposition import PCA
 
     if len(signs) < 2:

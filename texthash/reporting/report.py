@@ -1,7 +1,7 @@
-"""One page about one evaluated run or several: leaderboard, plots, code quality, configuration.
+"""Report on one or several evaluated runs, on one page: leaderboard, plots, code quality, configuration.
 
-Runs are only put into one table when they share corpus, edition and split of the queries; seeds of one method and width
-become one row with mean and standard deviation.
+Runs share a table only if they share corpus, edition and split of the queries; seeds of one method and width form one
+row with mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from texthash.reporting.pareto import Costs, front_figure
 from texthash.training.loop import EpochReport
 
 _NOTE = (
-    "Equal distances count by the expected value over all their orders; in brackets "
-    "the worst and the best order. Radius 2: precision within 2 bits, an empty ball counts as 0 (in brackets: share of "
-    "empty balls). Published figures rest on their authors' own split, preparation and tie order: mind that."
+    "Metrics are expected values over all orders of equally distant documents; the worst and the best order are in "
+    "brackets. Radius 2: precision within 2 bits, an empty ball counts as 0 (in brackets: share of empty balls). "
+    "Published figures use their authors' own split, preparation and tie order, so compare them with caution."
 )
 _TASKS: dict[Measure, str] = {
     "precision": "Queries against the train split; two documents are relevant to each other if they share a label.",
     "recall": "Questions of one split against the documents of all splits; relevant are those that answer a question.",
     "halves": "Halves of documents against the train split and the other halves; relevant is the other half of the "
-    "same document. No label is used: figures say how well codes keep what a text is about.",
+    "same document. No label is used: the metrics show how well codes keep what a text is about.",
 }
-_WARNINGS = 5
-_DRAWN = 8  # lines that can still be told apart
+_WARNINGS = 5  # most warnings that are not folded
+_DRAWN = 8  # most lines that can be distinguished in a plot
 
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One evaluated model and what should stand beside it.
+    """An evaluated model with the context that the report shows.
 
     Attributes:
         method: Name of the method, as in the registry.
-        evaluation: Its figures.
-        config: The resolved configuration.
-        commit: Git commit of the code that ran, with ``-dirty`` where that holds.
+        evaluation: Metrics and codes of the model.
+        config: Resolved configuration.
+        commit: Git commit of the code that ran, with ``-dirty`` if files differed from it.
         seconds: Wall-clock time of training.
         history: Reports of the epochs, for the learning curve.
-        published: P@k (of a pair corpus recall@k) printed in the method's paper for this corpus and width.
-        published_source: Where that figure is printed; required with ``published``.
-        references: Name to the same figure of lines to compare with, for instance the tf-idf cosine.
-        label_names: For the legend of the picture of the codes.
-        costs: What it takes, where that was measured.
-        answers: Its worst queries, with what they found.
+        published: P@k (in a pair corpus recall@k) printed in the method's paper for this corpus and width.
+        published_source: Citation of that value; required with ``published``.
+        references: Main metric of references by name, for instance the tf-idf cosine.
+        label_names: Names of the labels for the legend of the plot of the codes.
+        costs: Quality and costs, where they were measured.
+        answers: Queries with the lowest scores and their search results.
     """
 
     method: str
@@ -81,14 +81,14 @@ class ReportedRun:
 
 
 class Report(NamedTuple):
-    """The page as HTML (self-contained) and as Markdown, which refers to ``plots/<name>.png``."""
+    """A page as self-contained HTML, and as Markdown that refers to ``plots/<name>.png``."""
 
     html: str
     markdown: str
     images: dict[str, bytes]
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.html``, ``report.md`` and ``plots/`` into the directory; gives the HTML file's path."""
+        """Write ``report.html``, ``report.md`` and ``plots/`` into the directory; return the path of the HTML file."""
         directory = Path(directory)
         (directory / "plots").mkdir(parents=True, exist_ok=True)
         for name, image in self.images.items():
@@ -109,13 +109,13 @@ def report(
     """Describe the runs on one page.
 
     Args:
-        runs: In any order; those that may be compared stand together.
-        title: Of the page.
-        pictures: Of how many models, the best ones, the bits, codes and learning curve are drawn.
-        preface: Writes what stands before everything else.
+        runs: Runs in any order; comparable ones are grouped.
+        title: Title of the page.
+        pictures: Number of models, best first, whose bits, codes and learning curve are plotted.
+        preface: Function that writes the beginning of the page.
 
     Raises:
-        UsageError: no runs.
+        UsageError: There are no runs.
     """
     if not runs:
         raise UsageError("there are no runs to report.", "evaluate a model first.")
@@ -130,11 +130,11 @@ def report(
     for number, ((corpus, edition, split, _), members) in enumerate(groups.items(), start=1):
         page.heading(f"{corpus}, edition {edition}, queries: {split}")
         _group(page, members, f"{number}-", pictures)
-    return Report(*page.whole(title), page.images)
+    return Report(*page.render(title), page.images)
 
 
 def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) -> None:
-    """Everything about runs that may be compared with each other."""
+    """Add the tables and plots of runs that are comparable with each other."""
     first = runs[0].evaluation
     counts, title = first.metrics, title_of(first)
     page.text(
@@ -154,12 +154,12 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
     whole = {f"{method} {bits}": members[0] for (method, bits), members in rows.items()}
     ranked = sorted(whole, key=lambda name: -whole[name].evaluation.metrics[first.main])
     if len(whole) > _DRAWN:
-        page.text(f"Drawn below: the {_DRAWN} models of {len(whole)} with the highest {title}; the table has all.")
+        page.text(f"Plotted below: the {_DRAWN} of {len(whole)} models with the highest {title}; the table lists all.")
     shown = {name: whole[name] for name in whole if name in ranked[:_DRAWN]}
     evaluations = {name: run.evaluation for name, run in shown.items()}
     figures = {f"{prefix}pr": ("Precision and recall by Hamming radius", plots.pr_figure(evaluations))}
     curved = {name: one for name, one in evaluations.items() if one.curves["k"]}
-    if curved:  # a cut beyond the number of documents has no point
+    if curved:  # cutoffs beyond the number of documents have no point
         curve = plots.precision_figure(curved, references)
         figures = {f"{prefix}precision": (f"{TITLE[first.measure]}@k", curve), **figures}
     if len({bits for _, bits in rows}) > 1:
@@ -173,7 +173,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
     if costs:
         page.heading("Quality, memory and speed", 3)
         front = front_figure(list(costs.values()), title, references)
-        page.plots({f"{prefix}front": (f"{title} against what it costs", front)}, kind="wide")
+        page.plots({f"{prefix}front": (f"{title} against costs", front)}, kind="wide")
         add_costs(page, costs)
     page.heading("Code quality", 3)
     add_quality(page, rows)
@@ -195,7 +195,7 @@ def _group(page: Page, runs: Sequence[ReportedRun], prefix: str, pictures: int) 
 
 
 def _configurations(page: Page, rows: Mapping[tuple[str, int], Sequence[ReportedRun]]) -> None:
-    """The exact configuration of each row, folded; seeds that differ in nothing else share one."""
+    """Add the exact configuration of each row, folded; runs that differ only in the seed share one."""
     alike: dict[tuple[str, str, str], list[int]] = {}
     for members in rows.values():
         first = next((run.config.training.seed for run in members if run.config is not None), 0)
@@ -212,7 +212,7 @@ def _configurations(page: Page, rows: Mapping[tuple[str, int], Sequence[Reported
 
 
 def _warnings(page: Page, runs: Sequence[ReportedRun], rows: int) -> None:
-    """What a person has to know before believing the figures; more than a few are folded below names of rows."""
+    """Add the warnings of the evaluations; more than a few are folded below the names of their rows."""
     named: dict[str, list[str]] = {}
     for run in runs:
         for text in run.evaluation.warnings:
@@ -227,19 +227,19 @@ def _warnings(page: Page, runs: Sequence[ReportedRun], rows: int) -> None:
         for line in lines:
             page.text(line, "warning")
         return
-    touched = dict.fromkeys(name for names in own.values() for name in names)
-    page.text(f"There are warnings about {', '.join(touched)}.", "warning")
+    affected = dict.fromkeys(name for names in own.values() for name in names)
+    page.text(f"There are warnings about {', '.join(affected)}.", "warning")
     page.folded(f"{len(lines)} warnings", "\n".join(lines))
 
 
 def _answers(page: Page, name: str, answers: Sequence[HardQuery], title: str) -> None:
-    """The worst queries of a model, each with its hits below it."""
+    """Add the queries with the lowest scores of a model, each with its hits below it."""
     page.heading(f"Worst queries of {name}", 3)
     rows = []
     for number, answer in enumerate(answers, start=1):
-        asked = answer.query
-        rows.append([f"query {number}", f"{title} {answer.figure:.4f}", asked.id, ", ".join(asked.labels), asked.text])
+        query = answer.query
+        rows.append([f"query {number}", f"{title} {answer.figure:.4f}", query.id, ", ".join(query.labels), query.text])
         for hit in answer.hits:
-            found, verdict = hit.document, "relevant" if hit.relevant else "not relevant"
-            rows.append([f"· at {hit.distance}", verdict, found.id, ", ".join(found.labels), found.text])
+            document, verdict = hit.document, "relevant" if hit.relevant else "not relevant"
+            rows.append([f"· at {hit.distance}", verdict, document.id, ", ".join(document.labels), document.text])
     page.table(["", "", "document", "labels", "text"], rows, "texts")

@@ -1,7 +1,7 @@
-"""Runs, metrics, models and their registry in MLflow; the only room that knows MLflow.
+"""Runs, metrics, models and their registry in MLflow; the only room that depends on MLflow.
 
-Every call names its run by id and its store by address: no global state, so that several processes (trials, training
-workers) write to one store. Objects here travel to other processes; each opens a client of its own.
+Every call names its run by id and its store by address. There is no global state, so several processes (trials,
+training workers) can write to one store. Objects of this room can be pickled; each process opens its own client.
 """
 
 from texthash.tracking.environment import commit, data_digest

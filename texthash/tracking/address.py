@@ -1,4 +1,4 @@
-"""Addresses of stores, which may hold a password that nothing else shall hold."""
+"""Addresses of stores, whose passwords are kept out of records and logs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 from texthash.uri import with_password, without_secrets
 
 PASSWORD_VARIABLE = "TEXTHASH_TRACKING_PASSWORD"
-_known: dict[str, str] = {}  # addresses without secrets that this process has seen with them
+_known: dict[str, str] = {}  # full addresses that this process has used, by the address without secrets
 
 
 class StoreAddress(str):
-    """Address of a store. As a text it has no password, so that records, messages and parameters have none.
+    """Address of a store. As a string it has no password, so that records, messages and parameters have none.
 
     Attributes:
-        full: The address with its password, for the client alone; it travels to other processes with the text.
+        full: Address with its password, for the client alone; it is pickled with the string.
     """
 
     full: str
 
     def __new__(cls, full: str) -> StoreAddress:
-        made = super().__new__(cls, without_secrets(full))
-        made.full = full
-        if full != made:
-            _known[str(made)] = full
-        return made
+        address = super().__new__(cls, without_secrets(full))
+        address.full = full
+        if full != address:
+            _known[str(address)] = full
+        return address
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreAddress, (self.full,)
 
 
 def full_address(uri: str) -> str:
-    """Return the address by which a store is opened.
+    """Return the address by which a store is opened, with its password.
 
-    One that was read from a record has lost its password: it is the one that this process opened the same store with,
-    or TEXTHASH_TRACKING_PASSWORD where the address names a user.
+    An address that was read from a record has lost its password. It takes the one with which this process opened the
+    same store before, or TEXTHASH_TRACKING_PASSWORD if the address names a user.
     """
     if isinstance(uri, StoreAddress) and uri.full != str(uri):
         return uri.full

@@ -1,4 +1,4 @@
-"""What is needed to run the same again: commit, versions, machine and data."""
+"""Provenance of a run, for reproducing it: commit, versions, machine and data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _VERSIONED = ("texthash", "torch", "numpy", "ray", "mlflow", "scikit-learn", "py
 
 
 def data_digest(corpus: PreparedCorpus) -> str:
-    """What a corpus' figures depend on, in 16 characters: its source and how it was prepared."""
+    """Return a digest of a corpus, 16 characters, from the checksum of its source and the hash of its configuration."""
     manifest = corpus.manifest
     return f"{manifest.source_checksum[:8]}{manifest.config_hash[:8]}"
 
 
 @cache
 def environment_tags() -> dict[str, str]:
-    """Commit, versions and machine: what is needed to run the same again."""
+    """Return commit, versions and machine as tags of a run."""
     sha, _, dirty = commit().partition("-")
     tags = {"host": platform.node(), "python": platform.python_version(), "cpus": str(os.cpu_count())}
     tags |= {"git.commit": sha, "git.dirty": "true" if dirty else "false", "mlflow.source.git.commit": sha}
@@ -38,9 +38,9 @@ def environment_tags() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of this checkout, with ``-dirty`` where files differ from it; ``unknown`` without a history.
+    """Return the commit of this checkout, with ``-dirty`` if files differ from it; ``unknown`` without Git history.
 
-    A Ray job runs in a copy that has none; who submits it can say so in TEXTHASH_COMMIT.
+    A Ray job runs in a copy without history; set TEXTHASH_COMMIT when submitting it.
     """
     if COMMIT_VARIABLE in os.environ:
         return os.environ[COMMIT_VARIABLE]

@@ -1,15 +1,15 @@
-"""Addresses of pages of MLflow's user interface."""
+"""URLs of pages of MLflow's user interface."""
 
 from __future__ import annotations
 
 
 def runs_page(server: str, experiment_id: str) -> str:
-    """Return the address of the runs of an experiment.
+    """Return the URL of the runs of an experiment.
 
-    Without the type of workflow, MLflow 3 opens an experiment on traces of language models, of which there are none.
+    Without the type of workflow, MLflow 3 opens the page of language-model traces, which is empty.
 
     Args:
-        server: Address of the user interface, such as ``http://127.0.0.1:5000``.
-        experiment_id: Of the experiment in the store.
+        server: URL of the user interface, such as ``http://127.0.0.1:5000``.
+        experiment_id: Id of the experiment in the store.
     """
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"

@@ -1,4 +1,4 @@
-"""What a run logs, as plain values that can wait in a file, and how each of them goes to the store."""
+"""Entries of a run's log, as plain values that can be stored in a file, and the MLflow calls that send them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from texthash.tracking.store import StoreError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# The name of what is logged (``op``), and its values.
+# Name of the operation (``op``), and its arguments.
 Entry = dict[str, Any]
 
 _AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}
@@ -28,11 +28,11 @@ def deliver(client: MlflowClient, run_id: str, entry: Entry) -> str | None:
     """Log one entry to a run of the store.
 
     Returns:
-        Of a model its id there.
+        The model's id in the store for the entry of a model, else None.
 
     Raises:
-        StoreUnavailableError: the server does not answer; the entry is not logged, or not as a whole: log it again.
-        StoreError: the store refuses it.
+        StoreUnavailableError: The server does not answer; the entry is not logged, or only in part: log it again.
+        StoreError: The store rejects the entry.
     """
     log: Callable[..., str | None] = _OPERATIONS[entry["op"]]
     return log(client, run_id, **{name: value for name, value in entry.items() if name != "op"})
@@ -74,7 +74,7 @@ def _dataset(
             client.log_inputs(run_id, inputs)
             return
         except StoreError as error:
-            # The store looks for the data and then adds it; another process may have added it in between.
+            # The store checks for the data set before it adds it; another process may have added it in between.
             if not left or "IntegrityError" not in error.problem:
                 raise
 
@@ -94,7 +94,7 @@ def _status(client: MlflowClient, run_id: str, *, status: str, time: int) -> Non
 
 
 def _model(client: MlflowClient, run_id: str, *, directory: str, name: str, example: Sequence[str]) -> str:
-    """A saved hasher as a model that takes raw text and gives codes as hexadecimal strings."""
+    """Log a saved hasher as a model from raw text to codes as hexadecimal strings; return the model's id."""
     import pandas as pd
     from mlflow import pyfunc
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -105,9 +105,9 @@ def _model(client: MlflowClient, run_id: str, *, directory: str, name: str, exam
     model = client.create_logged_model(experiment, name, source_run_id=run_id)
     column = Schema([ColSpec(DataType.string)])
     with tempfile.TemporaryDirectory(prefix="texthash-model-") as scratch:
-        place = Path(scratch) / "model"
+        local = Path(scratch) / "model"
         pyfunc.save_model(
-            place,
+            local,
             loader_module=pyfunc_model.__name__,
             data_path=directory,
             code_paths=[str(Path(texthash.__file__).parent)],
@@ -116,7 +116,7 @@ def _model(client: MlflowClient, run_id: str, *, directory: str, name: str, exam
             pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
             mlflow_model=Model(artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id),
         )
-        client.log_model_artifacts(model.model_id, str(place))
+        client.log_model_artifacts(model.model_id, str(local))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     identity: str = model.model_id

@@ -1,5 +1,4 @@
-"""Tracking servers that are away, as this process knows them: each is asked again now and then, and the person is told
-once."""
+"""Unavailable tracking servers, per process: each is retried from time to time, and its outage is reported once."""
 
 from __future__ import annotations
 
@@ -7,48 +6,48 @@ import time
 from pathlib import Path
 
 from texthash.progress import log_line
-from texthash.tracking.store import StoreUnavailableError, answers
+from texthash.tracking.store import StoreUnavailableError, server_responds
 
-ASK_EVERY_SECONDS = 15.0
+RETRY_SECONDS = 15.0
 
-_silent_since: dict[str, float] = {}  # of each server that is away: when this process last tried it
-_told: set[str] = set()
+_last_failure: dict[str, float] = {}  # monotonic time of the last failed attempt, by server
+_notified: set[str] = set()
 
 
-def known_away(uri: str) -> bool:
-    """Whether this process has found a server away; does not ask it."""
-    return uri in _silent_since
+def known_unavailable(uri: str) -> bool:
+    """Return True if this process has found the server unavailable; does not contact it."""
+    return uri in _last_failure
 
 
 def reachable(uri: str) -> bool:
-    """Whether a server answers, as far as this process knows: one that is away is asked now and then."""
-    last = _silent_since.get(uri)
+    """Return True unless the server is known to be unavailable; an unavailable one is retried from time to time."""
+    last = _last_failure.get(uri)
     if last is None:
         return True
-    if time.monotonic() - last < ASK_EVERY_SECONDS:
+    if time.monotonic() - last < RETRY_SECONDS:
         return False
-    if answers(uri):
-        del _silent_since[uri]
-        _told.discard(uri)
+    if server_responds(uri):
+        del _last_failure[uri]
+        _notified.discard(uri)
         return True
-    _silent_since[uri] = time.monotonic()
+    _last_failure[uri] = time.monotonic()
     return False
 
 
-def found_away(uri: str, error: StoreUnavailableError, kept: Path) -> None:
-    """A server was found away; the person is told where things are kept meanwhile."""
-    _silent_since[uri] = time.monotonic()
-    tell(uri, kept, error)
+def mark_unavailable(uri: str, error: StoreUnavailableError, outbox: Path) -> None:
+    """Record that a server is unavailable, and report it with the directory that holds the entries meanwhile."""
+    _last_failure[uri] = time.monotonic()
+    notify_once(uri, outbox, error)
 
 
-def tell(uri: str, kept: Path, error: StoreUnavailableError | None = None) -> None:
-    """Say, once until the server answers, that it is away and where things are kept meanwhile."""
-    if uri in _told:
+def notify_once(uri: str, outbox: Path, error: StoreUnavailableError | None = None) -> None:
+    """Log, once per outage, that a server is unavailable and which directory holds the entries meanwhile."""
+    if uri in _notified:
         return
-    _told.add(uri)
+    _notified.add(uri)
     why = f": {error.problem}" if error else ""
     log_line(
         f"mlflow: {uri} does not answer{why}\n"
-        f"  the work goes on; what is logged is kept in {kept} and sent when the server answers again "
+        f"  the command continues; log entries are kept in {outbox} and sent when the server answers again "
         "(or by `texthash sync`)"
     )

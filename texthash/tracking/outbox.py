@@ -1,13 +1,13 @@
-"""What could not be logged because the tracking server was away: kept in files, and sent when it answers again.
+"""Outbox of log entries for an unavailable tracking server: kept in files, and sent when the server answers again.
 
 runs/unsent/<run>/
-    record.json     which server, the run's id there, and what it is started with if the server has not seen it yet
-    entries.jsonl   what was logged meanwhile, in order
-    files/          artifacts of that time
-    refused.jsonl   what the server did not take, each with the reason
+    record.json     server, id of the run there, and its start if the run does not exist on the server yet
+    entries.jsonl   entries logged during the outage, in order
+    files/          artifacts logged during the outage
+    refused.jsonl   entries that the server rejected, each with the reason
 
-Any process that logs to the run adds to it; each asks the server again from time to time, and the first one that is
-answered sends all.
+Every process that logs to the run appends to it. Each retries the server from time to time, and the first one that
+gets an answer sends all entries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from texthash.io.atomic import exclusive, read_json, write_json
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
-from texthash.tracking.offline import found_away, known_away, reachable, tell
+from texthash.tracking.offline import known_unavailable, mark_unavailable, notify_once, reachable
 from texthash.tracking.store import StoreError, StoreUnavailableError, address_of, check_store, client_of
 
 _RECORD, _ENTRIES, _REFUSED, _FILES = "record.json", "entries.jsonl", "refused.jsonl", "files"
@@ -36,8 +36,15 @@ KEY = "texthash.key"
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a run is started with."""
+class RunStart:
+    """Arguments of a run's start.
+
+    Attributes:
+        experiment: Name of the experiment.
+        name: Name of the run.
+        tags: Tags of the run.
+        time: Start in milliseconds since 1970.
+    """
 
     experiment: str
     name: str
@@ -46,27 +53,27 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A run with something to send.
+class PendingRun:
+    """A run with entries to send.
 
     Attributes:
-        uri: Of its server.
-        server: Its id there; None: it has not been started there yet.
-        model: Id of the model that it logged, once that is sent.
-        start: What it is to be started with, if it began while the server was away.
+        uri: Address of its server.
+        server: Id of the run on the server; None if it has not been started there yet.
+        model: Id of the model that the run logged, once the model is sent.
+        start: Arguments of its start, if it began during an outage.
     """
 
     uri: str
     server: str | None
     model: str | None = None
-    start: Start | None = None
+    start: RunStart | None = None
 
 
 class Outbox:
-    """The entries of all runs of a state directory that wait for their servers.
+    """Unsent entries of all runs of a state directory.
 
     Args:
-        root: Directory; made when something has to wait.
+        root: Directory of the outbox; created with the first entry.
     """
 
     def __init__(self, root: Path) -> None:
@@ -74,99 +81,106 @@ class Outbox:
 
     @classmethod
     def of(cls, home: StateDir) -> Outbox:
+        """Return the outbox of a state directory."""
         return cls(home.runs / "unsent")
 
-    # -- who is known by which name ---------------------------------------------------------------------------
+    # -- ids --------------------------------------------------------------------------------------------------
 
     def server_id(self, run_id: str) -> str:
-        """The run's id on the server; the id itself while it has no other."""
+        """Return the run's id on the server; the local id if there is no other."""
         known = self._record(run_id)
         return known.server or run_id if known else run_id
 
-    def here(self, server_id: str) -> str:
-        """The id by which this state directory knows a run of the server; most have the same."""
+    def local_id(self, server_id: str) -> str:
+        """Return the local id of a run of the server; for most runs the two are equal."""
         records = ((folder.name, self._record(folder.name)) for folder in self._folders())
         return next((name for name, known in records if known and known.server == server_id), server_id)
 
     def model_id(self, run_id: str) -> str | None:
-        """Id of the model that was logged to the run while the server was away, and has been sent since."""
+        """Return the id of the model that was logged to the run during an outage and has been sent since."""
         known = self._record(run_id)
         return known.model if known else None
 
     def find(self, key: str) -> str | None:
-        """The run that was started with this key while the server was away."""
+        """Return the run that was started with this key during an outage; None if there is none."""
         for folder in self._folders():
             known = self._record(folder.name)
             if known and known.start and known.start.tags.get(KEY) == key:
                 return folder.name
         return None
 
-    def waiting(self) -> dict[str, int]:
-        """Runs with something to send, in the order in which they began to wait, and how many entries each."""
-        found = {}
+    def pending(self) -> dict[str, int]:
+        """Return the number of unsent entries by run, oldest run first."""
+        counts = {}
         for folder in self._folders():
-            with suppress(FileNotFoundError):  # sent, or removed, by another process meanwhile
-                found[folder.name] = len((folder / _ENTRIES).read_text(encoding="utf-8").splitlines())
-        return found
+            with suppress(FileNotFoundError):  # another process has sent or removed it meanwhile
+                counts[folder.name] = len((folder / _ENTRIES).read_text(encoding="utf-8").splitlines())
+        return counts
 
     def uri(self, run_id: str) -> str:
-        """Server of a run that waits."""
+        """Return the address of the server of a run with unsent entries.
+
+        Raises:
+            TexthashError: The run has none.
+        """
         known = self._record(run_id)
         if known is None:
-            raise TexthashError(f"nothing of run {run_id} waits in {self.root}.", "texthash doctor lists what does.")
+            raise TexthashError(
+                f"run {run_id} has no unsent entries in {self.root}.", "`texthash doctor` shows unsent runs."
+            )
         return known.uri
 
-    # -- what runs do -----------------------------------------------------------------------------------------
+    # -- logging ----------------------------------------------------------------------------------------------
 
-    def begin(self, uri: str, start: Start) -> str:
-        """A run that begins while its server is away; gives an id that stands for it here."""
+    def begin(self, uri: str, start: RunStart) -> str:
+        """Start a run during an outage; return its local id."""
         run_id = uuid.uuid4().hex
-        write_json(self.root / run_id / _RECORD, asdict(Waiting(uri, None, start=start)))
+        write_json(self.root / run_id / _RECORD, asdict(PendingRun(uri, None, start=start)))
         (self.root / run_id / _ENTRIES).touch()
-        tell(uri, self.root)
+        notify_once(uri, self.root)
         return run_id
 
     def put(self, uri: str, run_id: str, entry: Entry) -> str | None:
-        """Log an entry: at once, or keep it while the server is away; gives what :func:`deliver` does.
+        """Log an entry now, or keep it while the server is unavailable; return the result of :func:`deliver`.
 
         Raises:
-            StoreError: the store refuses it.
+            StoreError: The store rejects the entry.
         """
-        if not self._waits(run_id) and not known_away(uri):
+        if not self._is_pending(run_id) and not known_unavailable(uri):
             try:
                 return deliver(client_of(uri), self.server_id(run_id), self._translated(entry))
             except StoreUnavailableError as error:
-                self.lost(uri, error)
+                self.store_failed(uri, error)
         self._keep(uri, run_id, entry)
-        self.settle(uri)
+        self.flush(uri)
         return None
 
-    def lost(self, uri: str, error: StoreUnavailableError) -> None:
-        """A server was found away; the person is told that things wait here."""
-        found_away(uri, error, self.root)
+    def store_failed(self, uri: str, error: StoreUnavailableError) -> None:
+        """Record that a server is unavailable, and report that entries are kept here."""
+        mark_unavailable(uri, error, self.root)
 
     # -- sending ----------------------------------------------------------------------------------------------
 
     def send_all(self, uri: str | None = None) -> dict[str, int]:
-        """Send what waits, for one server or for all; gives how many entries of each run were sent.
+        """Send the entries for one server or for all; return the number of entries sent by run.
 
         Raises:
-            StoreUnavailableError: a server does not answer.
+            StoreUnavailableError: A server does not answer.
         """
         sent = {}
-        for run_id in self.waiting():
+        for run_id in self.pending():
             known = self._record(run_id)
-            if known is not None and uri in (None, known.uri):  # else another process has sent it meanwhile
+            if known is not None and uri in (None, known.uri):  # without a record, another process has sent it
                 sent[run_id] = self._send(run_id)
         return sent
 
-    def settle(self, uri: str) -> None:
-        """Send what waits for a server, if it answers."""
-        if self.root.is_dir() and self.waiting() and reachable(uri):
+    def flush(self, uri: str) -> None:
+        """Send the entries for a server, if it answers."""
+        if self.root.is_dir() and self.pending() and reachable(uri):
             try:
                 self.send_all(uri)
             except StoreUnavailableError as error:
-                self.lost(uri, error)
+                self.store_failed(uri, error)
 
     def _send(self, run_id: str) -> int:
         folder = self.root / run_id
@@ -175,7 +189,7 @@ class Outbox:
             if known is None or not (folder / _ENTRIES).is_file():  # another process was faster
                 return 0
             client = client_of(known.uri)
-            server = known.server or self._start_there(run_id, known)
+            server = known.server or self._start_on_server(run_id, known)
             lines = (folder / _ENTRIES).read_text(encoding="utf-8").splitlines()
             refused = 0
             for number, line in enumerate(lines):
@@ -197,34 +211,34 @@ class Outbox:
         log_line(f"mlflow: {known.uri} answers again: {len(lines) - refused} entries of run {server} were sent")
         if refused:
             log_line(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / _REFUSED}")
-        elif known.start is None and known.model is None:  # else others find the run, or its model, by this record
+        elif known.start is None and known.model is None:  # a run started or a model logged offline needs the record
             with exclusive(self.root / ".lock"):
                 if not (folder / _ENTRIES).is_file():
                     shutil.rmtree(folder, ignore_errors=True)
         return len(lines) - refused
 
-    def _start_there(self, run_id: str, known: Waiting) -> str:
-        """Start the run on its server, after the run that it is nested in, unless its key is known there already."""
+    def _start_on_server(self, run_id: str, known: PendingRun) -> str:
+        """Start the run on its server, after its parent, unless a run with its key exists there; return its id."""
         assert known.start is not None
         client, start = client_of(known.uri), known.start
         experiment = client.get_experiment_by_name(start.experiment)
-        place = experiment.experiment_id if experiment else client.create_experiment(start.experiment)
+        identity = experiment.experiment_id if experiment else client.create_experiment(start.experiment)
         server = None
         if key := start.tags.get(KEY):
-            there = client.search_runs([place], f"tags.`{KEY}` = '{key}'", max_results=1)
-            server = there[0].info.run_id if there else None
+            existing = client.search_runs([identity], f"tags.`{KEY}` = '{key}'", max_results=1)
+            server = existing[0].info.run_id if existing else None
         if server is None:
             parent = start.tags.get(PARENT)
             above = self._record(parent) if parent else None
             if parent and above and above.server is None:
-                self._start_there(parent, above)
+                self._start_on_server(parent, above)
             tags = self._translated({"op": "tags", "values": start.tags})["values"]
-            server = client.create_run(place, start_time=start.time, tags=tags, run_name=start.name).info.run_id
+            server = client.create_run(identity, start_time=start.time, tags=tags, run_name=start.name).info.run_id
         write_json(self.root / run_id / _RECORD, asdict(replace(known, server=server)))
         return str(server)
 
     def _translated(self, entry: Entry, model: str | None = None) -> Entry:
-        """An entry with the ids that the server knows."""
+        """Return an entry with local ids replaced by those of the server."""
         values = entry.get("values", {})
         if entry["op"] == "tags" and PARENT in values:
             return {**entry, "values": {**values, PARENT: self.server_id(values[PARENT])}}
@@ -238,32 +252,32 @@ class Outbox:
         folder = self.root / run_id
         with exclusive(self.root / ".lock"):
             if not (folder / _RECORD).is_file():
-                write_json(folder / _RECORD, asdict(Waiting(uri, run_id)))
+                write_json(folder / _RECORD, asdict(PendingRun(uri, run_id)))
             if entry["op"] == "artifact":
-                entry = {**entry, "path": str(_copied(Path(entry["path"]), folder / _FILES))}
+                entry = {**entry, "path": str(_copy_of(Path(entry["path"]), folder / _FILES))}
             _append(folder / _ENTRIES, entry)
 
-    def _waits(self, run_id: str) -> bool:
+    def _is_pending(self, run_id: str) -> bool:
         return (self.root / run_id / _ENTRIES).is_file()
 
     def _folders(self) -> list[Path]:
         found: list[tuple[float, Path]] = []
         for path in self.root.glob(f"*/{_RECORD}") if self.root.is_dir() else ():
-            with suppress(FileNotFoundError):  # removed by another process meanwhile
+            with suppress(FileNotFoundError):  # another process has removed it meanwhile
                 found.append((path.parent.stat().st_ctime, path.parent))
         return [folder for _, folder in sorted(found)]
 
-    def _record(self, run_id: str) -> Waiting | None:
+    def _record(self, run_id: str) -> PendingRun | None:
         try:
             values: dict[str, Any] = read_json(self.root / run_id / _RECORD)
         except FileNotFoundError:
             return None
         start = values.pop("start")
-        return Waiting(**values, start=Start(**start) if start else None)
+        return PendingRun(**values, start=RunStart(**start) if start else None)
 
 
-def _copied(path: Path, folder: Path) -> Path:
-    """A copy of a file or directory, under its own name, that outlives it."""
+def _copy_of(path: Path, folder: Path) -> Path:
+    """Copy a file or directory into the folder, under its own name; return the copy's path."""
     target = folder / uuid.uuid4().hex[:12] / path.name
     target.parent.mkdir(parents=True)
     shutil.copytree(path, target) if path.is_dir() else shutil.copy2(path, target)
@@ -282,10 +296,10 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def open_store(config: TrackingConfig, home: StateDir) -> str:
-    """The address of the store; where its server does not answer the person is told, and runs go to the outbox.
+    """Return the address of the store; if its server does not answer, report it and keep log entries in the outbox.
 
     Raises:
-        TexthashError: the store cannot be used, and waiting does not mend that.
+        TexthashError: The store cannot be used, and a retry would not help.
     """
     uri = address_of(config, home)
     outbox = Outbox.of(home)
@@ -293,5 +307,5 @@ def open_store(config: TrackingConfig, home: StateDir) -> str:
         try:
             check_store(config, home)
         except StoreUnavailableError as error:
-            outbox.lost(uri, error)
+            outbox.store_failed(uri, error)
     return uri

@@ -1,4 +1,4 @@
-"""What MLflow makes of a logged model: a function from raw text to codes. MLflow imports this module by its name."""
+"""MLflow's Python function of a logged model, from raw text to codes. MLflow imports this module by its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TextEncoder:
-    """What MLflow calls a model: raw text in, hexadecimal codes out."""
+    """Model in the sense of MLflow: raw text in, hexadecimal codes out."""
 
     def __init__(self, directory: str) -> None:
         from texthash.models.hasher import Hasher
@@ -19,7 +19,7 @@ class TextEncoder:
         self.hasher = Hasher.load(directory)
 
     def predict(self, model_input: pd.DataFrame | Sequence[str] | np.ndarray) -> list[str]:
-        """Codes of texts: a column of strings (the first, or ``text``), or a list of strings."""
+        """Return the codes of texts: a column of strings (``text``, or else the first), or a list of strings."""
         from texthash.hamming.codes import to_hex
 
         if hasattr(model_input, "columns"):
@@ -31,5 +31,5 @@ class TextEncoder:
 
 
 def _load_pyfunc(data_path: str) -> TextEncoder:
-    """Called by MLflow to load a model that :meth:`texthash.tracking.tracker.Tracker.log_model` logged."""
+    """Load a model that :meth:`texthash.tracking.tracker.Tracker.log_model` logged; called by MLflow."""
     return TextEncoder(data_path)

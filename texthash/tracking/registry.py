@@ -1,4 +1,4 @@
-"""Registered models: versions of one name compete on validation, and the best of them is the champion."""
+"""Model registry: versions of one name compete on validation, and the best one is the champion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.errors import TexthashError
 from texthash.tracking.address import full_address
 from texthash.tracking.run import Run
-from texthash.tracking.store import StoreError, as_text, client_of, explained_store
+from texthash.tracking.store import StoreError, as_text, client_of, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,11 +19,11 @@ CHAMPION = "champion"
 
 
 class Registry:
-    """The model registry of a store.
+    """Model registry of a store.
 
     Args:
-        uri: Of the store.
-        copies: Directory for local copies of registered models.
+        uri: Address of the store.
+        copies: Directory of local copies of registered models.
     """
 
     def __init__(self, uri: str, copies: Path) -> None:
@@ -35,17 +35,18 @@ class Registry:
         return client_of(self.uri)
 
     def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
-        """Make a logged model a version of a registered one; one that is a version already stays that version.
+        """Register a logged model as a version of a registered model; return the version. Registering it again changes
+        nothing.
 
         Args:
-            name: Of the registered model; only models of one corpus, edition and width share it.
-            model_id: From :meth:`texthash.tracking.tracker.Tracker.log_model`.
-            run: The run that made it.
-            score: Its validation figure, by which :meth:`is_better` compares; None where there is none.
-            data: Digest of the data that the figure was taken on (:func:`texthash.tracking.environment.data_digest`).
+            name: Name of the registered model, shared only by models of one corpus, edition and width.
+            model_id: Id of the logged model, from :meth:`texthash.tracking.tracker.Tracker.log_model`.
+            run: Run that logged the model.
+            score: Validation score that :meth:`is_better` compares; None if there is none.
+            data: Digest of the data of that score (:func:`texthash.tracking.environment.data_digest`).
             note: Description of the version.
         """
-        # A local registry looks models:/<id> up in the store that is set globally, which we leave alone.
+        # A local registry resolves models:/<id> in the globally configured store, which this code never sets.
         remote = self.uri.startswith("http")
         source = f"models:/{model_id}" if remote else self._client.get_logged_model(model_id).artifact_location
         try:
@@ -54,9 +55,9 @@ class Registry:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
         for version in self._client.search_model_versions(f"name = '{name}' and run_id = '{run.server_id}'"):
-            if version.source == source:  # local stores do not keep the model's id
+            if version.source == source:  # local stores do not record the model's id
                 return str(version.version)
-        made = self._client.create_model_version(
+        created = self._client.create_model_version(
             name,
             source=source,
             run_id=run.server_id,
@@ -64,10 +65,10 @@ class Registry:
             description=note or None,
             model_id=model_id,
         )
-        return str(made.version)
+        return str(created.version)
 
     def is_better(self, name: str, candidate: str) -> tuple[bool, str]:
-        """Whether a version beats the champion on validation, and why or why not in one sentence."""
+        """Return whether a version beats the champion on validation, with the reason in one sentence."""
         new = self._client.get_model_version(name, candidate)
         old = self._version(name)
         if old is None:
@@ -91,14 +92,14 @@ class Registry:
         )
 
     def promote(self, name: str, candidate: str) -> None:
-        """Move the alias ``champion`` to a version."""
+        """Assign the alias ``champion`` to a version."""
         self._client.set_registered_model_alias(name, CHAMPION, candidate)
 
     def champion(self, name: str) -> tuple[Path, str]:
-        """The champion's saved hasher as a local directory, and its version.
+        """Return a local directory with the champion's saved hasher, and its version.
 
         Raises:
-            TexthashError: there is no such model, or it has no champion.
+            TexthashError: The model does not exist, or has no champion.
         """
         found = self._version(name)
         if found is None:
@@ -117,18 +118,18 @@ class Registry:
             raise
 
     def fetch(self, name: str, candidate: str) -> Path:
-        """A version's saved hasher as a local directory; the copy is made once.
+        """Return a local directory with a version's saved hasher; it is downloaded once.
 
         Raises:
-            TexthashError: there is no such version.
+            TexthashError: The version does not exist.
         """
         from mlflow.artifacts import download_artifacts
         from mlflow.models import Model
 
-        place = self._copies / name / candidate
-        if not place.is_dir():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".partial-", dir=place.parent) as scratch:
+        target = self._copies / name / candidate
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as scratch:
                 try:
                     source = self._client.get_model_version_download_uri(name, candidate)
                 except StoreError as error:
@@ -137,14 +138,14 @@ class Registry:
                     raise TexthashError(
                         f"{name} has no version {candidate} in {self.uri}.", "`texthash index build` registers a model."
                     ) from None
-                with explained_store(self.uri, f"fetching {name} version {candidate}"):
+                with store_errors(self.uri, f"fetching {name} version {candidate}"):
                     model = download_artifacts(
                         artifact_uri=source, dst_path=scratch, tracking_uri=full_address(self.uri)
                     )
                 data = Path(model) / Model.load(model).flavors["python_function"]["data"]
                 try:
-                    data.rename(place)
+                    data.rename(target)
                 except OSError:  # another process was faster: its copy is the same
-                    if not place.is_dir():
+                    if not target.is_dir():
                         raise
-        return place
+        return target

@@ -1,4 +1,4 @@
-"""One run: what it logs, and how it ends."""
+"""A run of the tracking store: logging and its end."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run, known by its id. As a context manager it ends as FINISHED, or as FAILED with the reason.
+    """A run, identified by its id. As a context manager it ends as FINISHED, or as FAILED with the reason.
 
     Attributes:
-        uri: Of the tracking store.
-        run_id: Of the run.
-        validation: Name under which an epoch's validation figure is logged, for instance ``val/p_at_100``.
-        unsent: Directory of the outbox that keeps what is logged while the server is away; empty: what cannot be
-            logged is an error.
+        uri: Address of the tracking store.
+        run_id: Id of the run.
+        validation: Metric name of an epoch's validation score, for instance ``val/p_at_100``.
+        unsent: Directory of the outbox that keeps entries while the server is unavailable; if empty, an entry that
+            cannot be logged is an error.
     """
 
     uri: str
@@ -49,28 +49,28 @@ class Run:
 
     @property
     def server_id(self) -> str:
-        """The run's id in the store, which is another where the run began while its server was away."""
+        """Id of the run in the store, which differs from ``run_id`` if the run began during an outage."""
         return Outbox(Path(self.unsent)).server_id(self.run_id) if self.unsent else self.run_id
 
     @property
     def model_id(self) -> str | None:
-        """Id of the model that was logged while the server was away, once it has been sent."""
+        """Id of the model that was logged during an outage, once it has been sent."""
         return Outbox(Path(self.unsent)).model_id(self.run_id) if self.unsent else None
 
     def log(self, op: str, **values: Any) -> str | None:
-        """Log an entry (:mod:`texthash.tracking.mlflow_calls`); while the server is away it is kept, and sent later."""
+        """Log an entry (:mod:`texthash.tracking.mlflow_calls`); during an outage it is kept and sent later."""
         entry = {"op": op, **values}
         if self.unsent:
             return Outbox(Path(self.unsent)).put(self.uri, self.run_id, entry)
         return deliver(self._client, self.run_id, entry)
 
     def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str | None = None) -> None:
-        """Log figures by name; with ``model_id`` they are linked to a logged model too."""
-        found = {name: float(value) for name, value in values.items()}
-        self.log("metrics", values=found, time=_now(), step=step, model=model_id or None)
+        """Log metrics by name; with ``model_id`` they are also linked to a logged model."""
+        numbers = {name: float(value) for name, value in values.items()}
+        self.log("metrics", values=numbers, time=_now(), step=step, model=model_id or None)
 
     def epoch(self, report: EpochReport) -> None:
-        """Log what one epoch did: the terms of the loss, their sum, speed and the validation figure."""
+        """Log an epoch: the terms of the loss, their sum, speed and the validation score."""
         values = {f"train/{name}": value for name, value in report.terms.items()}
         if report.terms:
             values["train/loss"] = sum(report.terms.values())
@@ -81,14 +81,15 @@ class Run:
         self.metrics(values, step=report.number)
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters; a value may be logged once only."""
+        """Log parameters; each can be logged only once."""
         self.log("params", values={name: as_text(value) for name, value in values.items()})
 
     def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags."""
         self.log("tags", values={name: as_text(value) for name, value in values.items()})
 
     def dataset(self, corpus: PreparedCorpus, contexts: Iterable[str] = ("train", "validation")) -> None:
-        """Name the data that the run uses, with a digest of what it was made from."""
+        """Log the corpus that the run uses, with its digest."""
         manifest = corpus.manifest
         self.log(
             "dataset",
@@ -100,29 +101,32 @@ class Run:
         )
 
     def artifact(self, path: str | Path, folder: str | None = None) -> None:
-        """Keep a file, or a directory with all it holds, with the run."""
+        """Log a file, or a directory with its contents, as an artifact of the run."""
         self.log("artifact", path=str(path), folder=folder)
 
     def text(self, content: str, name: str) -> None:
-        """Keep a text, for instance under ``notes/remark.txt``."""
+        """Log a text as an artifact, for instance ``notes/remark.txt``."""
         with tempfile.TemporaryDirectory(prefix="texthash-text-") as scratch:
             file = Path(scratch) / Path(name).name
             file.write_text(content, encoding="utf-8")
             self.artifact(file, Path(name).parent.as_posix() if "/" in name else None)
 
     def end(self, status: Status = "FINISHED", reason: str | None = None) -> None:
+        """End the run with a status and its reason."""
         if reason:
             self.tags({"status_reason": reason[:5000]})
         self.log("status", status=status, time=_now())
 
     @property
     def status(self) -> str:
-        found: str = self._client.get_run(self.server_id).info.status
-        return found
+        """Status of the run in the store."""
+        status: str = self._client.get_run(self.server_id).info.status
+        return status
 
     def read_tags(self) -> dict[str, str]:
-        found: dict[str, str] = self._client.get_run(self.server_id).data.tags
-        return found
+        """Return the tags of the run in the store."""
+        tags: dict[str, str] = self._client.get_run(self.server_id).data.tags
+        return tags
 
     def __enter__(self) -> Run:
         return self
@@ -138,10 +142,10 @@ class Run:
                 self.end("FAILED", f"{type(error).__name__}: {error}")
             else:
                 self.end("KILLED", type(error).__name__)
-        except StoreError as second:  # often for the same reason, a full disk; the first error is the one to raise
+        except StoreError as second:  # often has the same cause, such as a full disk; the first error is raised
             log_line(f"the end of run {self.run_id} could not be recorded: {second.problem}")
 
 
 def _now() -> int:
-    """Milliseconds since 1970, as MLflow counts them."""
+    """Return milliseconds since 1970, MLflow's unit of time."""
     return int(time.time() * 1000)

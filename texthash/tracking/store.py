@@ -1,4 +1,4 @@
-"""The MLflow store: its address, a client of it in each process, and what its values look like."""
+"""The MLflow store: its address, one client per process, and the form of its values."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _PROBE_SECONDS = 3.0
-_CANNOT_NOW = 500  # and above: statuses by which a server says that it is at fault itself
+_SERVER_ERROR = 500  # statuses from here on report an error of the server
 
 
 class StoreError(TexthashError):
-    """The store failed, or refused what was asked of it.
+    """Failure of the store, or a request that it rejected.
 
     Attributes:
-        code: MLflow's name of the reason, for instance ``RESOURCE_DOES_NOT_EXIST``.
+        code: MLflow's error code, for instance ``RESOURCE_DOES_NOT_EXIST``.
     """
 
     def __init__(self, problem: str, remedy: str = "", code: str = "") -> None:
@@ -42,33 +42,34 @@ class StoreError(TexthashError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store's server does not answer, or only says that it cannot now; later it may."""
+    """Temporary failure: the store's server does not answer, or answers with a server error."""
 
 
 @contextmanager
-def explained_store(uri: str, what: str) -> Iterator[None]:
-    """Raise what MLflow raises as :class:`StoreError`, in one line that names the store and the call."""
+def store_errors(uri: str, what: str) -> Iterator[None]:
+    """Convert MLflow's exceptions to :class:`StoreError`, with one line that names the store and the call."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
 
     try:
         yield
     except (MlflowException, RequestException) as error:
-        kind = StoreUnavailableError if _is_away(error) else StoreError
+        kind = StoreUnavailableError if _is_unavailable(error) else StoreError
         raise kind(
             f"the MLflow store {without_secrets(uri)} failed in {what}: {_first_line(error, uri)}",
-            "see that it is the right one (tracking.uri), runs, and has room and access; then run the command again.",
+            "check that tracking.uri is right, that the store runs, and that it has disk space and write access; then "
+            "run the command again.",
             getattr(error, "error_code", ""),
         ) from error
 
 
 def _first_line(error: BaseException, uri: str) -> str:
-    """Return the first line of what an error says, which may repeat the address of the store."""
+    """Return the first line of an error's message, without the secrets of the store's address."""
     return scrubbed(str(error).splitlines()[0].strip(), full_address(uri))
 
 
-def _is_away(error: BaseException) -> bool:
-    """Whether a server was not reached, or answered that it cannot now, behind what MLflow made of it."""
+def _is_unavailable(error: BaseException) -> bool:
+    """Return True if the cause of an error is an unreachable server or a server error; follows the chain of causes."""
     import httpx
     from requests.exceptions import ConnectionError as NotConnected
     from requests.exceptions import RetryError, Timeout
@@ -78,14 +79,14 @@ def _is_away(error: BaseException) -> bool:
         if isinstance(cause, NotConnected | RetryError | Timeout | httpx.TransportError):
             return True
         answer = getattr(cause, "response", None)
-        if answer is not None and answer.status_code >= _CANNOT_NOW:
+        if answer is not None and answer.status_code >= _SERVER_ERROR:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
 
 
 class _Client:
-    """MLflow's client, whose errors are a :class:`StoreError`."""
+    """MLflow's client with errors converted to :class:`StoreError`."""
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
         self._wrapped, self._uri = client, uri
@@ -95,14 +96,14 @@ class _Client:
 
         @wraps(call)
         def explained_call(*arguments: Any, **keywords: Any) -> Any:
-            with explained_store(self._uri, name):
+            with store_errors(self._uri, name):
                 return call(*arguments, **keywords)
 
         return explained_call
 
 
 def client_of(uri: str) -> MlflowClient:
-    """A client of a store; one in each process. Its methods raise :class:`StoreError`."""
+    """Return the client of a store, one per process. Its methods raise :class:`StoreError`."""
     return _client_of(uri, full_address(uri))
 
 
@@ -115,18 +116,19 @@ def _client_of(uri: str, full: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs as an error it also raises
-    with explained_store(uri, "connecting"), _alone_in(uri):
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs and raises the same errors
+    with store_errors(uri, "connecting"), _schema_lock(uri):
         client = MlflowClient(tracking_uri=full, registry_uri=full)
-        if uri.startswith(_SQLITE):  # each of these makes its part of the schema where it is missing
+        if uri.startswith(_SQLITE):  # each of these calls creates its part of a missing schema
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
         return cast("MlflowClient", _Client(client, uri))
 
 
 @contextmanager
-def _alone_in(uri: str) -> Iterator[None]:
-    """Hold a SQLite store: of two processes that make its schema at once one would fail. A server makes its own."""
+def _schema_lock(uri: str) -> Iterator[None]:
+    """Lock a SQLite store, since one of two processes that create its schema at once would fail. A server needs no
+    lock."""
     path = Path(uri.removeprefix(_SQLITE))
     if not uri.startswith(_SQLITE) or not path.parent.is_dir():
         yield
@@ -136,11 +138,11 @@ def _alone_in(uri: str) -> Iterator[None]:
 
 
 def check_store(config: TrackingConfig, home: StateDir) -> str:
-    """The address of the store, after one call to it; a program asks before hours of work.
+    """Return the address of the store after a test call, so that a program fails before hours of work.
 
     Raises:
-        StoreUnavailableError: its server does not answer.
-        StoreError: it cannot be used.
+        StoreUnavailableError: The store's server does not answer.
+        StoreError: The store cannot be used.
     """
     import httpx
     from sqlalchemy.exc import SQLAlchemyError
@@ -153,7 +155,7 @@ def check_store(config: TrackingConfig, home: StateDir) -> str:
         client_of(uri).search_experiments(max_results=1)
     except (StoreError, SQLAlchemyError, httpx.HTTPError, OSError, ImportError) as error:
         reason = (error.__cause__ or error) if isinstance(error, StoreError) else error
-        kind = StoreUnavailableError if uri.startswith("http") and _is_away(error) else StoreError
+        kind = StoreUnavailableError if uri.startswith("http") and _is_unavailable(error) else StoreError
         raise kind(
             f"the MLflow store {uri} cannot be used: {_first_line(reason, uri)}",
             _store_remedy(uri),
@@ -162,29 +164,29 @@ def check_store(config: TrackingConfig, home: StateDir) -> str:
 
 
 def _store_remedy(uri: str) -> str:
-    """Return what helps where a store cannot be used; only one that is reached over HTTP has a server to start."""
+    """Return the remedy for a store that cannot be used; only one that is reached over HTTP has a server to start."""
     if uri.startswith("http"):
         return "start the server, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
     return (
-        "run the command again if another process was creating the store just now; else see that its directory is "
-        "writable and has room, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
+        "run the command again if another process was creating the store just now; else check that its directory is "
+        "writable and its disk is not full, or correct tracking.uri (null keeps runs in SQLite under TEXTHASH_HOME)."
     )
 
 
-def answers(uri: str) -> bool:
-    """Whether the server of a store can be reached now; any other store is taken to be there."""
+def server_responds(uri: str) -> bool:
+    """Return True if the server of a store responds now; a store without a server always counts as available."""
     import httpx
 
     if not uri.startswith("http"):
         return True
     try:
-        return _probe(uri, _PROBE_SECONDS).status_code < _CANNOT_NOW
+        return _probe(uri, _PROBE_SECONDS).status_code < _SERVER_ERROR
     except httpx.HTTPError:
         return False
 
 
 def _probe(uri: str, seconds: float) -> httpx.Response:
-    """Ask a server how it is; the password goes into a header, since the client logs addresses."""
+    """Request a server's health; the password goes into a header, because the HTTP client logs URLs."""
     import httpx
 
     login, _, _ = urlsplit(full_address(uri)).netloc.rpartition("@")
@@ -196,17 +198,17 @@ def _probe(uri: str, seconds: float) -> httpx.Response:
 
 
 def address_of(config: TrackingConfig, home: StateDir) -> StoreAddress:
-    """Of the store that a configuration names, the same for every process."""
+    """Return the address of the configured store, absolute, so that it is the same in every process."""
     return StoreAddress(full_address(_absolute(config.uri or home.tracking_uri)))
 
 
 def as_text(value: Any) -> str:
-    """A value of a parameter or tag: a string as it is, all else as JSON."""
+    """Return the text of a parameter or tag: a string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _absolute(uri: str) -> str:
-    """The same address for every process, whatever its working directory."""
+    """Return an address that does not depend on the working directory."""
     if uri.startswith(_SQLITE):
         return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).expanduser().absolute())
     if "://" not in uri:

@@ -1,4 +1,4 @@
-"""The experiment of a study: runs are started and found again, models logged."""
+"""Tracking of one MLflow experiment: starting, finding and resuming runs, and logging models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texthash.errors import TexthashError
 from texthash.paths import StateDir
 from texthash.tracking.environment import environment_tags
 from texthash.tracking.offline import reachable
-from texthash.tracking.outbox import KEY, PARENT, Outbox, Start, open_store
+from texthash.tracking.outbox import KEY, PARENT, Outbox, RunStart, open_store
 from texthash.tracking.registry import Registry
 from texthash.tracking.run import Run
 from texthash.tracking.store import StoreError, StoreUnavailableError, as_text, client_of
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """The tracking store of one experiment: its runs and the models that they log.
+    """Client of one MLflow experiment: its runs and the models that they log.
+
+    While the store's server is unavailable, runs are kept in files and sent later (:mod:`texthash.tracking.outbox`).
 
     Args:
-        config: Address of the store, and the experiment's name where it is not the corpus' own.
-        home: Where store and artifacts are kept by default.
-        experiment: Name used unless the configuration has one.
-
-    While a server of the store is away, runs are kept in files and sent later (:mod:`texthash.tracking.outbox`).
+        config: Address of the store, and optionally the name of the experiment.
+        home: State directory, which holds store and artifacts by default.
+        experiment: Name of the experiment if the configuration has none.
 
     Raises:
-        TexthashError: the store cannot be used.
+        TexthashError: The store cannot be used.
 
     Attributes:
-        registry: Of the models in that store.
+        registry: Model registry of the store.
     """
 
     def __init__(self, config: TrackingConfig, home: StateDir, experiment: str = "texthash") -> None:
@@ -54,13 +54,13 @@ class Tracker:
 
     @cached_property
     def experiment_id(self) -> str:
-        """Of the experiment in the store; it is made if there is none of that name."""
+        """Id of the experiment in the store; the experiment is created if it does not exist."""
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
-            # The default place is relative to the working directory, which in a Ray job is a throw-away copy.
-            place = None if self.uri.startswith("http") else (self._artifacts / self.experiment).as_uri()
+            # The default location is relative to the working directory, which in a Ray job is a temporary copy.
+            location = None if self.uri.startswith("http") else (self._artifacts / self.experiment).as_uri()
             try:
-                return self._client.create_experiment(self.experiment, artifact_location=place)
+                return self._client.create_experiment(self.experiment, artifact_location=location)
             except StoreError:  # another process was faster
                 found = self._client.get_experiment_by_name(self.experiment)
                 if found is None:
@@ -89,13 +89,13 @@ class Tracker:
         """Start a run.
 
         Args:
-            name: Shown in the list of runs.
-            parent: The run that this one belongs to.
-            params: The resolved configuration, flat, by dotted names.
-            tags: Beside those that every run gets (commit, versions, host).
-            note: Readable summary, shown at the top of the run's page.
-            key: A name of your own by which :meth:`find` finds the run again.
-            validation: Name of the validation figure.
+            name: Name in the list of runs.
+            parent: Run in which this one is nested.
+            params: Resolved configuration, flat, by dotted names.
+            tags: Tags in addition to those of every run (commit, versions, host).
+            note: Readable summary at the top of the run's page.
+            key: Key by which :meth:`find` finds the run again.
+            validation: Metric name of the validation score.
         """
         merged = {**environment_tags(), **(tags or {}), "mlflow.runName": name}
         if parent:
@@ -105,34 +105,34 @@ class Tracker:
         if key:
             merged[KEY] = key
         texts = {name: as_text(value) for name, value in merged.items()}
-        self.outbox.settle(self.uri)
-        run = Run(self.uri, self._started(name, texts), validation, str(self.outbox.root))
+        self.outbox.flush(self.uri)
+        run = Run(self.uri, self._start_run(name, texts), validation, str(self.outbox.root))
         run.params(params or {})
         return run
 
-    def _started(self, name: str, tags: dict[str, str]) -> str:
-        """Id of a new run; one of our own while the server is away."""
+    def _start_run(self, name: str, tags: dict[str, str]) -> str:
+        """Create a run and return its id; a local one while the server is unavailable."""
         began = int(time.time() * 1000)
         if reachable(self.uri):
             try:
                 parent = tags.get(PARENT)
-                there = {**tags, PARENT: self.outbox.server_id(parent)} if parent else tags
-                made = self._client.create_run(self.experiment_id, start_time=began, tags=there, run_name=name)
-                return str(made.info.run_id)
+                server_tags = {**tags, PARENT: self.outbox.server_id(parent)} if parent else tags
+                run = self._client.create_run(self.experiment_id, start_time=began, tags=server_tags, run_name=name)
+                return str(run.info.run_id)
             except StoreUnavailableError as error:
-                self.outbox.lost(self.uri, error)
-        return self.outbox.begin(self.uri, Start(self.experiment, name, tags, began))
+                self.outbox.store_failed(self.uri, error)
+        return self.outbox.begin(self.uri, RunStart(self.experiment, name, tags, began))
 
     def find(self, key: str, validation: str = "val/score") -> Run | None:
-        """The run that was started with this key, taken up again; None if there is none.
+        """Find and resume the run that was started with this key; None if there is none.
 
-        While the server is away only runs that began meanwhile are found. One that is started with the same key
-        instead becomes one with the server's when it is sent.
+        While the server is unavailable, only runs that began during the outage are found. A run started with the same
+        key meanwhile is merged with the server's when it is sent.
         """
-        self.outbox.settle(self.uri)
-        waiting = self.outbox.find(key)
-        if waiting is not None:
-            return self.take_up(waiting, validation)
+        self.outbox.flush(self.uri)
+        unsent = self.outbox.find(key)
+        if unsent is not None:
+            return self.resume(unsent, validation)
         if not reachable(self.uri):
             return None
         try:
@@ -140,12 +140,12 @@ class Tracker:
                 [self.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=["start_time DESC"]
             )
         except StoreUnavailableError as error:
-            self.outbox.lost(self.uri, error)
+            self.outbox.store_failed(self.uri, error)
             return None
-        return self.take_up(runs[0].info.run_id, validation) if runs else None
+        return self.resume(runs[0].info.run_id, validation) if runs else None
 
-    def take_up(self, run_id: str, validation: str = "val/score") -> Run:
-        """Go on with a run that has ended, or whose program died."""
+    def resume(self, run_id: str, validation: str = "val/score") -> Run:
+        """Reopen a run that has ended, or whose process died."""
         run = Run(self.uri, run_id, validation, str(self.outbox.root))
         run.log("status", status="RUNNING", time=0)
         return run
@@ -153,10 +153,16 @@ class Tracker:
     # -- models -----------------------------------------------------------------------------------------------
 
     def log_model(self, directory: str | Path, run: Run, name: str, example: Sequence[str]) -> str:
-        """Log a saved hasher as a model that takes raw text and gives codes as hexadecimal strings.
+        """Log a saved hasher as a model from raw text to codes as hexadecimal strings.
+
+        Args:
+            directory: Directory of the saved hasher.
+            run: Run that the model belongs to.
+            name: Name of the model.
+            example: Texts that are stored as an example of the input.
 
         Returns:
-            The model's id, by which metrics are linked to it and :meth:`Registry.register` finds it; empty while the
-            server is away (:attr:`Run.model_id` has it when the model has been sent).
+            The model's id, which links metrics to the model and which :meth:`Registry.register` takes; empty while the
+            server is unavailable (:attr:`Run.model_id` holds it once the model is sent).
         """
         return run.log("model", directory=str(directory), name=name, example=list(example)) or ""

@@ -194,7 +194,7 @@ def _start(folder: StudyFolder, home: StateDir) -> Run:
     tracker = Tracker(folder.plan.corpora[0].tracking, home, experiment(folder))
     before = folder.run
     if before is not None and before.uri == tracker.uri:
-        return tracker.take_up(before.run_id)
+        return tracker.resume(before.run_id)
     run = tracker.start(
         f"study-{folder.name}",
         params={"cells": len(folder.plan.cells), "splits": ",".join(folder.plan.splits)},
