@@ -14,7 +14,7 @@ import pytest
 from texthash.cli.output import print_table
 from texthash.config import Config
 from texthash.doctor import examine
-from texthash.experiments.trained_models import EpochNotes
+from texthash.experiments.trained_models import EpochLogger
 from texthash.paths import StateDir
 
 
@@ -211,7 +211,7 @@ def test_what_cannot_work_is_found_before_a_corpus_is_prepared(cli, corpus_setti
 
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cli, corpus_settings, monkeypatch):
     command = ("train", "nash", "--bits", "16", "training.epochs=3", *corpus_settings)
-    log = EpochNotes.__call__
+    log = EpochLogger.__call__
 
     def interrupt(notes, report):
         log(notes, report)
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cli, corpus_settin
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(EpochNotes, "__call__", interrupt)
+        patch.setattr(EpochLogger, "__call__", interrupt)
         status, out, err = cli(*command)
     assert (status, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted; the same command goes on where this one ended"

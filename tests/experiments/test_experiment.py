@@ -13,7 +13,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.experiments.compare import compare
-from texthash.experiments.experiment import EpochNotes, Experiment, corpus_of, prepare
+from texthash.experiments.experiment import EpochLogger, Experiment, corpus_of, prepare
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
@@ -44,7 +44,7 @@ def interrupted(monkeypatch):
     """Trains a study on seed 0 and interrupts it in its second epoch."""
 
     def run(study):
-        log = EpochNotes.__call__
+        log = EpochLogger.__call__
 
         def stop_in_the_second(notes, report):
             if report.epoch == 2:
@@ -52,7 +52,7 @@ def interrupted(monkeypatch):
             log(notes, report)
 
         with monkeypatch.context() as patch:
-            patch.setattr(EpochNotes, "__call__", stop_in_the_second)
+            patch.setattr(EpochLogger, "__call__", stop_in_the_second)
             with pytest.raises(KeyboardInterrupt):
                 study.train(0)
         (checkpoint,) = (study.home.runs / "checkpoints").iterdir()
@@ -277,7 +277,7 @@ def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
     newer = make_release(study, other, register(study, other), distributed=False)
     assert (released.model_version, newer.model_version) == ("1", "2"), "without figures the newer one is taken"
     searching = Experiment(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
-    with pytest.raises(UsageError, match="trials cannot be told apart"):
+    with pytest.raises(UsageError, match="trials cannot be compared"):
         searching.search()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from texthash.config import TrackingConfig, parse_config
 from texthash.deployment.release_model import register
-from texthash.experiments.experiment import EpochNotes, Experiment
+from texthash.experiments.experiment import EpochLogger, Experiment
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
@@ -85,7 +85,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
         }
     )
     study = Experiment(config, StateDir(tmp_path / "home"), small_corpus)
-    log = EpochNotes.__call__
+    log = EpochLogger.__call__
 
     def die_after_the_second(notes, report):
         log(notes, report)
@@ -93,7 +93,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
             server.kill()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EpochNotes, "__call__", die_after_the_second)
+        patch.setattr(EpochLogger, "__call__", die_after_the_second)
         model = study.train(0)
     found = study.evaluate(model, test=True)
     page = study.report([model], model.run)

@@ -148,11 +148,11 @@ def evaluate(
         raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
     trained = find_model(home, model)
     if on is not None:
-        from texthash.experiments.cross_corpus import evaluate_elsewhere
+        from texthash.experiments.cross_corpus import evaluate_on_corpus
 
         settings = settings_of(on, None)
         splits = ("validation", "test") if test else ("validation",)
-        found, unknown = evaluate_elsewhere(
+        found, unknown = evaluate_on_corpus(
             trained, prepared_corpus(settings, home, False), trained.config.evaluation, splits
         )
         log_line(f"share of documents without a word that the model knows: {unknown:.1%}")

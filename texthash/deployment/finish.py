@@ -31,7 +31,7 @@ def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[st
 
     with parent:
         models = [
-            study.trained(seed, parent) or study.train(seed, parent=parent, distributed=True)
+            study.find_trained(seed, parent) or study.train(seed, parent=parent, distributed=True)
             for seed in study.config.seeds
         ]
         evaluations = [study.evaluate(model, test=True) for model in models]

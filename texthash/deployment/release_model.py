@@ -36,7 +36,7 @@ def register(study: Experiment, model: TrainedModel) -> str:
         model.run,
         score=model.validation,
         data=model.data,
-        note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.figure(model)}",
+        note=f"{model.config.method.name}, seed {model.config.training.seed}, {study.describe_score(model)}",
     )
     log_line(f"register: {name} version {version}")
     return version

@@ -1,6 +1,6 @@
-"""The way of one configuration from a corpus to a served release, in steps that the CLI and the programs share.
+"""Steps from a corpus and a configuration to a served release, shared by the CLI and the pipelines.
 
-    prepare -> search (optional) -> train on each seed -> evaluate -> register -> release
+    prepare -> search (optional) -> train with each seed -> evaluate -> register -> release
 
-Everything that steers a choice sees the validation split only. The test split is released once for each final model.
+Every selection uses the validation split only. The test split is used once for each final model.
 """

@@ -1,4 +1,4 @@
-"""Two trained models side by side: what differs in configuration, in the figures, and for which queries."""
+"""Comparison of two trained models: configuration, metrics with tests of significance, and queries that changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _TESTED = ("p_at_{k}", "map", "ndcg_at_{k}", "recall_at_{k}", "mrr", "radius2_pr
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A figure of both, and their difference with its test (:mod:`texthash.evaluation.significance`)."""
+    """A metric of both models, and its difference with interval and p-value
+    (:mod:`texthash.evaluation.significance`)."""
 
     metric: str
     a: float
@@ -35,7 +36,7 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class QueryChange:
-    """A query whose figure differs much."""
+    """A query whose score differs between the models."""
 
     id: str
     labels: tuple[str, ...]
@@ -46,16 +47,16 @@ class QueryChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How model B differs from model A.
+    """Differences of model B from model A.
 
     Attributes:
-        a, b: Their names.
-        split: Whose queries are compared: test where both were evaluated there, else validation.
-        config: Dotted key to the values of A and B, where they differ.
-        metrics: The figures that are tested, B minus A.
-        main: The figure by which queries are compared.
-        better, worse, equal: How many queries have a higher, lower or the same figure with B.
-        gained, lost: The queries that changed most.
+        a, b: Names of the models.
+        split: Split of the queries: test if both models were evaluated on it, else validation.
+        config: Values of A and B by dotted key, where they differ.
+        metrics: Tested metrics, B minus A.
+        main: Metric by which queries are compared.
+        better, worse, equal: Number of queries with a higher, lower or equal score with B.
+        gained, lost: Queries with the largest gain and the largest loss.
     """
 
     a: str
@@ -71,7 +72,7 @@ class Comparison:
     lost: list[QueryChange]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the comparison as plain values."""
         return asdict(self)
 
 
@@ -79,14 +80,14 @@ def compare(home: StateDir, first: str, second: str, queries: int = 5) -> Compar
     """Compare two evaluated models of one corpus and edition.
 
     Args:
-        home: Where they are.
-        first: Model A: directory, name, ``latest``, or the id of its run.
-        second: Model B.
-        queries: How many queries to show that gained most, and that lost most.
+        home: State directory of the models.
+        first: Model A: directory, name, ``latest``, or id of its run.
+        second: Model B, in the same forms.
+        queries: Number of queries listed as gained, and as lost.
 
     Raises:
-        UsageError: they are of different corpora, or have no evaluation in common.
-        TexthashError: there is no such model, or its corpus is not there any more.
+        UsageError: The models have different corpora or editions, or no evaluation in common.
+        TexthashError: A model does not exist, or its corpus no longer exists.
     """
     from texthash.evaluation.results import Evaluation
 
@@ -95,7 +96,7 @@ def compare(home: StateDir, first: str, second: str, queries: int = 5) -> Compar
     split = next((s for s in ("test", "validation") if all((m.directory / s).is_dir() for m in (a, b))), None)
     if split is None:
         raise UsageError(
-            f"{a.name} and {b.name} were not evaluated on the same split.", "run `texthash evaluate MODEL` of each."
+            f"{a.name} and {b.name} were not evaluated on the same split.", "run `texthash evaluate MODEL` for each."
         )
     ours, theirs = (Evaluation.load(model.directory / split) for model in (a, b))
     if ours.main != theirs.main:
@@ -134,15 +135,16 @@ def compare(home: StateDir, first: str, second: str, queries: int = 5) -> Compar
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The values of both for each key by which they differ; None for one that is not there."""
+    """Return both values of each key in which they differ; None for a missing one."""
     return {key: (a.get(key), b.get(key)) for key in dict.fromkeys((*a, *b)) if a.get(key) != b.get(key)}
 
 
 def find_run(home: StateDir, name: str) -> TrainedModel:
-    """A trained model as :func:`find_model` finds it, or by the id of its tracking run (or how that begins)."""
+    """Return a trained model by a name that :func:`find_model` accepts, or by the id of its tracking run (or the first
+    eight or more characters of the id)."""
     name = Outbox.of(home).local_id(name)
-    found = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
-    for directory in found:
+    candidates = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
+    for directory in candidates:
         model = TrainedModel.read(directory)
         if model.run.run_id.startswith(name):
             return model
@@ -153,13 +155,13 @@ def _check_alike(a: TrainedModel, b: TrainedModel) -> None:
     for what, ours, theirs in (("editions", "/".join(a.edition), "/".join(b.edition)), ("data", a.data, b.data)):
         if ours != theirs:
             raise UsageError(
-                f"{a.name} and {b.name} are of different {what}: {ours} and {theirs}; their figures do not compare.",
+                f"{a.name} and {b.name} have different {what}: {ours} and {theirs}; their metrics are not comparable.",
                 "compare models of one corpus and edition.",
             )
 
 
 def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedModel) -> list[MetricChange]:
-    """The main figures of both with the difference B - A, each tested over the queries."""
+    """Return the main metrics of both models with the difference B - A, each tested over the queries."""
     from texthash.evaluation.relevance import judged_queries
     from texthash.evaluation.scoring import by_query
     from texthash.evaluation.significance import paired
@@ -189,7 +191,7 @@ def _metrics(corpus: Any, ours: Evaluation, theirs: Evaluation, model: TrainedMo
 
 
 def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, DocumentExcerpt]:
-    """The queries by their number among those that are asked."""
+    """Return excerpts of queries by their number among the evaluated ones."""
     from texthash.evaluation.hard_queries import document_excerpts
     from texthash.evaluation.relevance import judged_queries
 
@@ -199,6 +201,6 @@ def _shown(corpus: Any, split: str, queries: list[int]) -> dict[int, DocumentExc
     missing = [q for q, row in rows.items() if row not in documents]
     if missing:
         raise TexthashError(
-            f"{corpus.path} has no query {missing[0]} on {split}.", "evaluate the models again on the corpus as it is."
+            f"{corpus.path} has no query {missing[0]} on {split}.", "evaluate the models again on the current corpus."
         )
     return {q: documents[row] for q, row in rows.items()}

@@ -1,4 +1,4 @@
-"""A trained model judged on another corpus than its own: what its codes are worth under a shift of domain."""
+"""Evaluation of a trained model on another corpus than its own, under a shift of domain."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 _UNKNOWN = "unknown.json"
 
 
-def evaluate_elsewhere(
+def evaluate_on_corpus(
     model: TrainedModel, corpus: PreparedCorpus, config: EvaluationConfig, splits: Sequence[str]
 ) -> tuple[dict[str, Evaluation], float]:
-    """All figures of a model on another corpus, whose documents it reads as raw text; logs and keeps them.
+    """Evaluate a model on another corpus, encoded from raw text; log the metrics and save them.
 
-    What the model's directory holds already, under ``on/<corpus>-<edition>/``, is not found again.
+    Evaluations that the model's directory already holds, under ``on/<corpus>-<edition>/``, are not repeated.
 
     Args:
-        model: A final model.
-        corpus: The other corpus: its splits ask, its labels (or questions) say what is relevant.
-        config: Cuts.
+        model: Final model.
+        corpus: Other corpus, which provides queries and relevance judgements (labels or questions).
+        config: Cutoffs of the metrics.
         splits: ``validation``, and ``test`` once the model is final.
 
     Returns:
-        The evaluations by split, and the share of the documents and queries without a word that the model knows.
+        Evaluations by split, and the largest share of documents and queries of a split without a known word.
 
     Raises:
-        UsageError: nothing of the corpus says what is relevant.
+        UsageError: The corpus has no relevance judgements.
     """
     from texthash.evaluation.cross_corpus import RawTextEncoder
     from texthash.evaluation.protocol import EvaluationProtocol
@@ -45,13 +45,16 @@ def evaluate_elsewhere(
     protocol, manifest = EvaluationProtocol(corpus, config), corpus.manifest
     key = f"{manifest.name}-{manifest.edition}"
     if not protocol.has_relevance:
-        raise UsageError(f"no document of {key} has a label, so codes of it cannot be judged.", "name another corpus.")
-    place = model.directory / "on" / key
-    unknown = json.loads((place / _UNKNOWN).read_text(encoding="utf-8")) if (place / _UNKNOWN).is_file() else {}
+        raise UsageError(
+            f"no document of {key} has a label, so its codes cannot be evaluated.", "choose another corpus."
+        )
+    directory = model.directory / "on" / key
+    record = directory / _UNKNOWN
+    unknown = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     found: dict[str, Evaluation] = {}
     for split in splits:
-        if (place / split).is_dir():
-            found[split] = Evaluation.load(place / split)
+        if (directory / split).is_dir():
+            found[split] = Evaluation.load(directory / split)
             continue
         codes = RawTextEncoder(Hasher.load(model.hasher))
         if split == "test":
@@ -59,13 +62,13 @@ def evaluate_elsewhere(
         else:
             found[split] = protocol.evaluate_validation(codes)
         unknown[split] = codes.unknown / max(1, codes.documents)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / _UNKNOWN).write_text(json.dumps(unknown), encoding="utf-8")
-        found[split].save(place / split)
+        directory.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(unknown), encoding="utf-8")
+        found[split].save(directory / split)
         model.run.metrics({f"{key}/{split}/{name}": value for name, value in found[split].metrics.items()})
         main = found[split].main
         log_line(
             f"evaluate {model.name} on {key}: {split} {main} {found[split].metrics[main]:.4f}; "
-            f"{unknown[split]:.1%} of the documents hold no word that it knows"
+            f"{unknown[split]:.1%} of the documents have no known word"
         )
     return found, max(unknown.values(), default=0.0)

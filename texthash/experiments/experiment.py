@@ -1,4 +1,4 @@
-"""A study: hyper-parameters are searched, models trained on them, evaluated and described."""
+"""Experiments: search of hyper-parameters, training of models, their evaluation and report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
-from texthash.experiments.trained_models import EpochNotes, TrainedModel, is_model, make_report
+from texthash.experiments.trained_models import EpochLogger, TrainedModel, is_model, make_report
 from texthash.io.atomic import claimed
 from texthash.methods.registry import as_printed, decisive, resolved
 from texthash.paths import StateDir
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 class Experiment:
-    """One configuration over one prepared corpus.
+    """One configuration on one prepared corpus.
 
     Args:
-        config: What to do.
-        home: Where state is kept.
-        corpus: The prepared corpus.
+        config: Configuration of the experiment.
+        home: State directory.
+        corpus: Prepared corpus.
 
     Raises:
-        TexthashError: the tracking store cannot be reached.
+        TexthashError: The tracking store cannot be used.
     """
 
     def __init__(self, config: Config, home: StateDir, corpus: PreparedCorpus) -> None:
@@ -55,11 +55,11 @@ class Experiment:
     # -- search and training ----------------------------------------------------------------------------------
 
     def start(self, name: str = "study", searched: Iterable[str] = ()) -> Run:
-        """Start the run in which those of trials and final models are nested.
+        """Start the parent run of the runs of trials and final models.
 
         Args:
-            name: How the name of the run begins.
-            searched: Hyper-parameters that each trial has a value of its own for; the others are logged.
+            name: Prefix of the run's name.
+            searched: Hyper-parameters that vary between trials; only the others are logged.
         """
         varied = {f"method.params.{parameter}" for parameter in searched}
         return self.tracker.start(
@@ -71,11 +71,14 @@ class Experiment:
         )
 
     def search(self) -> tuple[Run, SweepResult]:
-        """Search hyper-parameters by ``config.tuning`` on the Ray cluster; gives the study's run and the outcome.
+        """Search hyper-parameters by ``config.tuning`` on the Ray cluster; return the parent run and the result.
 
-        With ``tuning.resume``, the latest unfinished sweep of the same configuration goes on, in its own run; where its
-        trials have all ended, with what they found. It is unfinished until :func:`texthash.deployment.finish.finish`
-        has trained the final models.
+        With ``tuning.resume``, the latest unfinished sweep of the same configuration is resumed in its own run; if all
+        its trials have ended, its result is returned. A sweep is unfinished until
+        :func:`texthash.deployment.finish.finish` has trained the final models.
+
+        Raises:
+            UsageError: Models cannot be compared on validation.
         """
         from texthash.tuning.spaces import check_sweep
         from texthash.tuning.sweep import open_sweep
@@ -84,7 +87,7 @@ class Experiment:
         if not self.measurable:
             raise UsageError(
                 f"no document of {self.label} has a label, and none of validation two known words, so trials cannot be "
-                "told apart.",
+                "compared.",
                 "set tuning.trials=0.",
             )
         sweep = open_sweep(self.config, self.corpus, self.home)
@@ -101,7 +104,7 @@ class Experiment:
             run = self.start(searched=free_space(self.config))
         run.dataset(self.corpus)
         if sweep.result is not None:
-            log_line(f"tune: all trials of {sweep.directory.name} have ended; going on with what they found")
+            log_line(f"tune: all trials of {sweep.directory.name} have ended; continuing with their result")
             return run, sweep.result
         try:
             found = run_sweep(sweep, self.config, self.corpus, self.tracker, run, self.protocol.validator())
@@ -115,28 +118,28 @@ class Experiment:
         return run, found
 
     def with_params(self, params: dict[str, Any]) -> Experiment:
-        """The same study with hyper-parameters that a search has found."""
+        """Return the same experiment with other hyper-parameters, such as those of a search."""
         other = copy.copy(self)
         other.config = self.config.derive(method={"params": {**self.config.method.params, **params}})
         return other
 
     def run_config(self, seed: int) -> Config:
-        """The configuration of one run: with its seed, and every hyper-parameter by name."""
+        """Return the resolved configuration of one run, with its seed and every hyper-parameter."""
         return resolved(self.config.derive(training={"seed": seed}))
 
     def train(self, seed: int, *, parent: Run | None = None, distributed: bool = False) -> TrainedModel:
         """Train one model and save it.
 
-        A run that was interrupted goes on from its last epoch, in its own tracking run, when the same configuration
+        Training that was interrupted resumes from its last epoch, in its own tracking run, when the same configuration
         is trained again (unless ``training.resume`` is false).
 
         Args:
-            seed: Of initial weights, order and noise.
-            parent: The study's run.
+            seed: Random seed of initial weights, order of documents and noise.
+            parent: Parent run of the experiment.
             distributed: Train on the Ray cluster of this process rather than in this process.
 
         Raises:
-            InUseError: another process trains the same at this moment.
+            InUseError: Another process is training the same configuration.
         """
         config = self.run_config(seed)
         name = f"{config.method.name}-{self.label}-s{seed}"
@@ -167,9 +170,9 @@ class Experiment:
         try:
             run.dataset(self.corpus)
             started = time.monotonic()
-            result = self._fit(config, checkpoints, EpochNotes(run, f"train {name}"), distributed)
+            result = self._fit(config, checkpoints, EpochLogger(run, f"train {name}"), distributed)
             seconds = time.monotonic() - started
-            shutil.rmtree(directory, ignore_errors=True)  # left where this very run was killed before
+            shutil.rmtree(directory, ignore_errors=True)  # an earlier attempt of this run may have left it
             directory.mkdir(parents=True)
             saved = Hasher.of(result.method.cpu(), self.corpus).save(directory / "hasher")
             model_id = self.tracker.log_model(saved, run, name, _texts(self.corpus, 3))
@@ -191,11 +194,12 @@ class Experiment:
         model.write()
         run.end()
         shutil.rmtree(checkpoints, ignore_errors=True)
-        log_line(f"train {name}: {self.figure(model)} in {seconds:.1f} s; saved in {directory}")
+        log_line(f"train {name}: {self.describe_score(model)} in {seconds:.1f} s; saved in {directory}")
         return model
 
-    def trained(self, seed: int, parent: Run) -> TrainedModel | None:
-        """The model that :meth:`train` has made of this configuration for a run before; None if it has not."""
+    def find_trained(self, seed: int, parent: Run) -> TrainedModel | None:
+        """Return the model of this configuration and seed that :meth:`train` has saved for a parent run; None if there
+        is none."""
         config = self.run_config(seed)
         for directory in (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*"):
             if not is_model(directory):
@@ -206,11 +210,11 @@ class Experiment:
                 return model
         return None
 
-    def figure(self, model: TrainedModel) -> str:
-        """The model's validation figure in words."""
-        return "not judged" if model.validation is None else f"{self.metric} {model.validation:.4f}"
+    def describe_score(self, model: TrainedModel) -> str:
+        """Return the model's validation score in words."""
+        return "not evaluated" if model.validation is None else f"{self.metric} {model.validation:.4f}"
 
-    def _fit(self, config: Config, checkpoints: Path, notes: EpochNotes, distributed: bool) -> TrainingResult:
+    def _fit(self, config: Config, checkpoints: Path, notes: EpochLogger, distributed: bool) -> TrainingResult:
         method, training = config.method, config.training
         validate = self.protocol.validator() if self.measurable else None
         if distributed:
@@ -257,25 +261,28 @@ class Experiment:
         }
 
     def _identity(self, config: Config) -> str:
-        """Digest of what decides the weights: a checkpoint is only taken up by the very same configuration."""
-        decides = {
+        """Return a digest of all that determines the weights; only an equal configuration resumes a checkpoint."""
+        decisive_values = {
             "data": data_digest(self.corpus),
             "features": config.corpus.features,
             "method": decisive(config.method),
             "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
             "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
         }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(decisive_values, sort_keys=True).encode()).hexdigest()[:10]
 
     # -- evaluation -------------------------------------------------------------------------------------------
 
     def evaluate(self, model: TrainedModel, *, test: bool) -> dict[str, Evaluation]:
-        """All figures of a final model, on validation and, where ``test`` is set, on test; logs and keeps them.
+        """Evaluate a final model on validation and, if ``test`` is set, on test; log the metrics and save them.
 
-        What a model's directory holds is not found again, so that its test figures stay those of the first look.
-        Figures of a corpus without labels are those of halves of documents, named ``halves_...``. On validation, what
-        methods without learning reach is logged beside them, as ``floor/...``. Where the codes of the validation split
-        have collapsed, the run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
+        Evaluations that the model's directory already holds are not repeated, so that test is used only once. Metrics
+        of a corpus without labels are those of halves of documents, named ``halves_...``. On validation, scores of
+        methods without learning are logged as ``floor/...``. If the codes of the validation split have collapsed, the
+        run is tagged ``codes.collapsed`` with the reason in ``codes.warning``.
+
+        Returns:
+            Evaluations by split; empty if the corpus allows none.
         """
         from texthash.evaluation.baselines.floor import floor_metrics, with_floor
         from texthash.evaluation.diagnostics import collapse_warning, diagnose
@@ -289,7 +296,7 @@ class Experiment:
         if not self.measurable:
             codes = diagnose(hasher.encode_split(self.corpus.train))
             model.run.metrics({f"codes/{k}": v for k, v in codes.items()}, step=last + 1)
-            log_line(f"evaluate {model.name}: there are no labels or halves of documents to measure by")
+            log_line(f"evaluate {model.name}: the corpus has no labels and no halves of documents to evaluate by")
             unseen = hasher.encode_split(self.corpus.validation)
             collapse = (
                 collapse_warning(diagnose(unseen), hasher.bits, len(unseen), allow_few_codes) if len(unseen) else None
@@ -300,9 +307,9 @@ class Experiment:
             return {}
         found: dict[str, Evaluation] = {}
         for split in ("validation", "test") if test else ("validation",):
-            place = model.directory / split
-            if place.is_dir():
-                found[split] = Evaluation.load(place)
+            directory = model.directory / split
+            if directory.is_dir():
+                found[split] = Evaluation.load(directory)
                 continue
             if split == "test":
                 evaluation = self.protocol.evaluate_test_once(hasher, model.name, allow_few_codes=allow_few_codes)
@@ -312,15 +319,15 @@ class Experiment:
                 )
                 model.run.metrics(floor_metrics(evaluation), step=last + 1)
             found[split] = evaluation
-            evaluation.save(place)
+            evaluation.save(directory)
             prefix = "val" if split == "validation" else split
-            # One step after the last epoch: the newest point of val/... belongs to the weights that were kept.
+            # The step follows the last epoch, so that the latest point of val/... belongs to the saved weights.
             figures = {f"{prefix}/{k}": v for k, v in evaluation.named_metrics.items()}
             model.run.metrics(figures, step=last + 1, model_id=model.model_id)
-            model.run.artifact(place, "evaluation/" + split)
+            model.run.artifact(directory, "evaluation/" + split)
             log_line(f"evaluate {model.name}: {split} {evaluation.headline}")
             if evaluation.references:
-                log_line(f"  beside it: {evaluation.floor_line}")
+                log_line(f"  without learning: {evaluation.floor_line}")
             for warning in evaluation.warnings:
                 log_line(f"  warning: {warning}")
             if split == "validation":
@@ -329,23 +336,24 @@ class Experiment:
         return found
 
     def report(self, models: Sequence[TrainedModel], run: Run) -> Path | None:
-        """Describe evaluated models on one page, with plots; kept beside the first one and with ``run``.
+        """Write a report on evaluated models, in the directory of the first one and as an artifact of ``run``.
 
-        Where nothing can be measured there are no figures, and no page.
+        Returns:
+            Path of the HTML file; None if the corpus allows no evaluation.
         """
         run.text(models[0].config.to_yaml(), "config.yaml")
         if not self.measurable:
             return None
-        place = models[0].directory / "report"
-        shutil.rmtree(place, ignore_errors=True)
-        page = make_report(models, label_names=self.corpus.label_names).save(place)
-        run.artifact(place)
+        directory = models[0].directory / "report"
+        shutil.rmtree(directory, ignore_errors=True)
+        page = make_report(models, label_names=self.corpus.label_names).save(directory)
+        run.artifact(directory)
         return page
 
 
 def prepare(config: Config, home: StateDir, *, distributed: bool) -> PreparedCorpus:
-    """Prepare the corpus, on the Ray cluster of this process or in this process, or find it prepared; with the vectors
-    of ``corpus.features``, where that names a sentence encoder."""
+    """Return the prepared corpus, prepared now unless it exists, on the Ray cluster of this process or in this process;
+    with the vectors of ``corpus.features`` if that names a sentence encoder."""
     if distributed:
         from texthash.corpora.preparation.on_ray import prepare as on_ray
 
@@ -363,16 +371,16 @@ def prepare(config: Config, home: StateDir, *, distributed: bool) -> PreparedCor
 
 
 def corpus_of(model: TrainedModel, home: StateDir) -> PreparedCorpus:
-    """The prepared corpus that a model was trained on.
+    """Return the prepared corpus that a model was trained on.
 
     Raises:
-        TexthashError: it is not there any more, or is another one now.
+        TexthashError: The corpus no longer exists, or has changed.
     """
     corpus = PreparedCorpus.open(home.corpus(*model.edition))
     if data_digest(corpus) != model.data:
         raise ModelMismatchError(
             f"{model.name} was trained on data {model.data}, {corpus.path} holds {data_digest(corpus)}.",
-            "train the model again on what is there now.",
+            "train the model again on the current corpus.",
         )
     return corpus
 

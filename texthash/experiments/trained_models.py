@@ -1,4 +1,4 @@
-"""Trained models on disk, with all that is known of each, and the page about them."""
+"""Trained models on disk, with their records, and reports on them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _RECORD = "run.json"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model with all that is known of it; its directory outlives the process.
+    """Record of a trained model in its directory.
 
     Attributes:
-        directory: Holds the saved hasher (``hasher/``), evaluations by split and the report.
-        config: The resolved configuration, every hyper-parameter and the seed included.
-        run: Its tracking run.
-        model_id: Of the model logged there.
-        validation: The figure that it was chosen by; None where nothing could be measured.
+        directory: Directory of the saved hasher (``hasher/``), the evaluations by split and the report.
+        config: Resolved configuration, including every hyper-parameter and the seed.
+        run: Tracking run of the training.
+        model_id: Id of the model logged to the run.
+        validation: Selection metric on validation; None if the corpus allows no evaluation.
         seconds: Training time.
         history: Reports of the epochs.
         data: Digest of the data.
-        commit: Of the code.
+        commit: Git commit of the code.
     """
 
     directory: Path
@@ -55,16 +55,18 @@ class TrainedModel:
 
     @property
     def name(self) -> str:
+        """Name of the directory, by which :func:`find_model` finds the model."""
         return self.directory.name
 
     @property
     def edition(self) -> tuple[str, str]:
-        """Corpus and edition that it was trained on; with ``corpus.limit`` the edition is another than the
-        configuration's."""
+        """Corpus and edition of the training data; with ``corpus.limit`` the edition differs from the configured
+        one."""
         record = json.loads((self.hasher / "hasher.json").read_text(encoding="utf-8"))
         return record["corpus"], record["edition"]["name"]
 
     def write(self) -> None:
+        """Write the record."""
         record = {
             **{key: getattr(self, key) for key in ("model_id", "validation", "seconds", "data", "commit")},
             "config": self.config.model_dump(mode="json"),
@@ -75,21 +77,21 @@ class TrainedModel:
 
     @classmethod
     def read(cls, directory: str | Path) -> TrainedModel:
-        """Read what :meth:`write` left.
+        """Read a record written by :meth:`write`.
 
-        A record of an earlier version names only the hyper-parameters that its configuration gave; the others are
-        those of the saved model beside it, which was built with them.
+        A record of an earlier version holds only the hyper-parameters that were configured; the others are read from
+        the saved model, which was built with them.
 
         Raises:
-            UsageError: the directory is none of these.
-            TexthashError: its record is damaged, or of another version.
+            UsageError: The directory holds no trained model.
+            TexthashError: The record is damaged, or of another version.
         """
         from texthash.training.loop import EpochReport
 
         directory = Path(directory).absolute()
         path = directory / _RECORD
         if not path.is_file():
-            raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "name a directory under runs/.")
+            raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "give a directory under runs/.")
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(
@@ -106,19 +108,24 @@ class TrainedModel:
 
 
 def _completed(config: Config, saved: Path) -> Config:
-    """The configuration with the hyper-parameters that it leaves out, as the saved model has them."""
+    """Return the configuration with missing hyper-parameters filled in from the saved model."""
     params = json.loads(saved.read_text(encoding="utf-8"))["params"] if saved.is_file() else {}
     return config.derive(method={"params": {**params, **config.method.params}})
 
 
 def is_model(directory: Path) -> bool:
-    """Whether a directory holds a trained model that is complete."""
+    """Return True if a directory holds a complete trained model."""
     return (directory / _RECORD).is_file()
 
 
 @dataclass(frozen=True)
-class EpochNotes:
-    """Told of each epoch wherever it happens: logs it to the run, and says it."""
+class EpochLogger:
+    """Callback that reports each epoch to the tracking run and to the log, from any process.
+
+    Attributes:
+        run: Tracking run.
+        label: Prefix of the log lines.
+    """
 
     run: Run
     label: str
@@ -131,17 +138,17 @@ class EpochNotes:
 
 
 def best_of(models: Sequence[TrainedModel]) -> TrainedModel:
-    """The model with the best validation figure; the first one where there are no figures."""
+    """Return the model with the best validation score; the first one if there are no scores."""
     return max(models, key=lambda model: -1.0 if model.validation is None else model.validation)
 
 
 def make_report(
     models: Sequence[TrainedModel], label_names: Sequence[str] = (), title: str = "texthash: evaluation"
 ) -> Report:
-    """One page about evaluated models.
+    """Return a report on evaluated models.
 
     Raises:
-        UsageError: one of them has not been evaluated, or cannot be, for want of labels.
+        UsageError: A model has not been evaluated, or cannot be, because its corpus allows no evaluation.
     """
     from texthash.evaluation.results import Evaluation
     from texthash.reporting.report import ReportedRun, report
@@ -150,8 +157,8 @@ def make_report(
     for model in models:
         if model.validation is None:
             raise UsageError(
-                f"{model.name} was trained on documents that have neither labels nor two known words, so there are no "
-                "figures to report.",
+                f"{model.name} was trained on documents that have neither labels nor two known words, so it has no "
+                "metrics to report.",
                 f"texthash evaluate {model.name} describes its codes.",
             )
         splits = [split for split in ("test", "validation") if (model.directory / split).is_dir()]
@@ -173,7 +180,11 @@ def make_report(
 
 
 def find_model(home: StateDir, name: str) -> TrainedModel:
-    """A trained model by directory, by name under ``runs/models``, or the newest one (``latest``)."""
+    """Return a trained model by directory, by name under ``runs/models``, or the newest one (``latest``).
+
+    Raises:
+        TexthashError: The model does not exist.
+    """
     root = home.runs / "models"
     if Path(name).is_dir():
         return TrainedModel.read(name)
@@ -183,4 +194,7 @@ def find_model(home: StateDir, name: str) -> TrainedModel:
     if (root / name).is_dir():
         return TrainedModel.read(root / name)
     names = ", ".join(path.parent.name for path in found[-5:]) or "none"
-    raise TexthashError(f"there is no trained model {name!r} in {root} (newest: {names}).", "train one, or name one.")
+    raise TexthashError(
+        f"there is no trained model {name!r} in {root} (newest: {names}).",
+        "train a model, or give the name of an existing one.",
+    )

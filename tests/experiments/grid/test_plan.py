@@ -70,7 +70,7 @@ def test_a_cell_is_known_by_what_decides_its_figures():
         ({"methods": {"lsh": {"bit": [8]}}}, "unknown key 'methods.lsh.bit'"),
         ({"encoders": {"minilm": {"cuts": ["signs"]}}}, "signs"),
         ({"corpora": []}, "corpora"),
-        ({"corpora": [{"corpus": {"name": "a"}}] * 2}, "are there twice"),
+        ({"corpora": [{"corpus": {"name": "a"}}] * 2}, "are duplicates"),
         ({"methods": {}, "references": []}, "has no cells"),
         ({"published": [{"corpus": "a", "row": "lsh", "bits": 8, "figure": 0.5}]}, "source"),
         ({"name": "../x"}, "name"),

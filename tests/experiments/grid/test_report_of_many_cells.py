@@ -47,12 +47,12 @@ def folder(small_corpus, tmp_path_factory):
         "test",
     )
     found = StudyFolder.claim(plan, home)
-    found.keep_relevance(small_corpus)
+    found.save_relevance(small_corpus)
     protocol = EvaluationProtocol(small_corpus, plan.corpora[0].evaluation)
     for number, cell in enumerate(plan.cells):
         codes = Noisy(cell.bits, 1.0 + 0.25 * list(ROWS).index(cell.row), number)
-        protocol.evaluate_validation(codes).save(found.place(cell) / "validation")
-        found.write(
+        protocol.evaluate_validation(codes).save(found.cell_dir(cell) / "validation")
+        found.save_record(
             cell,
             CellRecord(
                 run="",

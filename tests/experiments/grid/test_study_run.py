@@ -182,11 +182,11 @@ def test_test_can_be_opened_later_without_training(corpora, tmp_path, monkeypatc
     settings = {"name": "later", "methods": {"lsh": {}}, "seeds": [0]}
     closed = run_study(_plan(corpora[:1], **settings), home)
     cell = closed.folder.plan.cells[-1]
-    assert not (closed.folder.place(cell) / "test").exists()
+    assert not (closed.folder.cell_dir(cell) / "test").exists()
     monkeypatch.setattr(cells_of_studies.Experiment, "train", None)
     opened = run_study(_plan(corpora[:1], test=True, **settings), home)
     assert opened.done == 2
-    assert (closed.folder.place(cell) / "test").is_dir()
+    assert (closed.folder.cell_dir(cell) / "test").is_dir()
 
 
 def test_a_corpus_without_labels_is_refused(small_documents, tmp_path):
@@ -198,7 +198,7 @@ def test_a_corpus_without_labels_is_refused(small_documents, tmp_path):
 
 
 def test_unknown_and_damaged_studies_are_named(tmp_path):
-    with pytest.raises(UsageError, match=r"there is no study 'none' .*there: none"):
+    with pytest.raises(UsageError, match=r"there is no study 'none' .*existing: none"):
         StudyFolder.open(StateDir(tmp_path), "none")
     place = tmp_path / "runs" / "studies" / "broken"
     place.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""One cell: trained or cut, evaluated, measured, and its run in the tracking store."""
+"""One cell of a study: training or quantization, evaluation, costs, and its run in the tracking store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.evaluation.baselines.cosine import TFIDF, float_cosine
 from texthash.evaluation.protocol import Encoder, EvaluationProtocol
 from texthash.evaluation.results import Evaluation
-from texthash.experiments.cross_corpus import evaluate_elsewhere
+from texthash.experiments.cross_corpus import evaluate_on_corpus
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.grid.folder import CellRecord, StudyFolder, corpus_key
 from texthash.experiments.grid.plan import Cell
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TEXTS, _WARM = 128, 8  # whose encoding is timed, and before
-_QUERIES, _K = 256, 100
+_TEXTS, _WARM = 128, 8  # texts whose encoding is timed, and texts of the warm-up
+_QUERIES, _K = 256, 100  # queries of the timed search, and their number of results
 _USED_WITHOUT_TRAINING = ("corpus.", "evaluation.", "tracking.")
 
 
 def run_cell(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run) -> CellRecord:
-    """Do what is not done yet of a cell, and keep it.
+    """Run the missing steps of a cell and save its record.
 
-    A model that is trained is not trained again, an evaluation that is there is kept: what was interrupted goes on, and
-    a study whose test split is opened later only evaluates.
+    Existing models and evaluations are reused, so an interrupted cell resumes, and a study whose test split is opened
+    later only evaluates.
 
     Args:
-        cell: Which.
-        folder: Of its study; its corpora are prepared, and their relevance kept.
-        home: Where state is kept.
-        parent: The study's run.
+        cell: Cell to run.
+        folder: Directory of the study; its corpora are prepared and their relevance judgements saved.
+        home: State directory.
+        parent: Tracking run of the study.
     """
     corpus = open_corpus(cell.config.corpus.name, cell.config.corpus.edition.name, home)
-    folder.place(cell).mkdir(parents=True, exist_ok=True)
+    folder.cell_dir(cell).mkdir(parents=True, exist_ok=True)
     if cell.kind == "model":
         record = _model(cell, folder, home, parent, corpus)
     else:
-        tracker = Tracker(cell.config.tracking, home, experiment(folder))
+        tracker = Tracker(cell.config.tracking, home, experiment_name(folder))
         tags = {"kind": cell.kind, "row": cell.row, "study": folder.name, "corpus": corpus.manifest.name}
         key = f"{folder.name}/{cell.id}"
         used = {name: value for name, value in cell.config.flat().items() if name.startswith(_USED_WITHOUT_TRAINING)}
@@ -64,17 +64,17 @@ def run_cell(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run) -> Ce
         )
         with run:
             record = (_encoder if cell.kind == "encoder" else _reference)(cell, folder, run, corpus)
-    folder.write(cell, record)
+    folder.save_record(cell, record)
     return record
 
 
-def experiment(folder: StudyFolder) -> str:
-    """All runs of a study are of one experiment, unless its configuration names another."""
+def experiment_name(folder: StudyFolder) -> str:
+    """Return the MLflow experiment of all runs of a study, unless its configuration names another."""
     return f"texthash-study-{folder.name}"
 
 
 def open_corpus(name: str, edition: str, home: StateDir) -> PreparedCorpus:
-    """A prepared corpus of the state directory."""
+    """Open a prepared corpus of the state directory."""
     return PreparedCorpus.open(home.corpus(name, edition))
 
 
@@ -84,18 +84,18 @@ def open_corpus(name: str, edition: str, home: StateDir) -> PreparedCorpus:
 def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus: PreparedCorpus) -> CellRecord:
     from texthash.models.hasher import Hasher
 
-    place = folder.place(cell)
+    directory = folder.cell_dir(cell)
     tracking = cell.config.tracking
-    named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment(folder)})
-    study = Experiment(named, home, corpus)
-    model = _trained(place)
+    named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment_name(folder)})
+    experiment = Experiment(named, home, corpus)
+    model = _trained(directory)
     if model is None:
-        model = study.train(cell.config.training.seed, parent=parent)
+        model = experiment.train(cell.config.training.seed, parent=parent)
         model.run.tags({"row": cell.row, "study": folder.name, "cell": cell.id})
-        write_json(place / "model.json", {"directory": str(model.directory)})
-    study.evaluate(model, test="test" in folder.plan.splits)
+        write_json(directory / "model.json", {"directory": str(model.directory)})
+    experiment.evaluate(model, test="test" in folder.plan.splits)
     for split in folder.plan.splits:
-        _copy(model.directory / split, place / split)
+        _copy(model.directory / split, directory / split)
     hasher = Hasher.load(model.hasher)
     texts = first_texts(corpus)
     record = CellRecord(
@@ -105,7 +105,7 @@ def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus:
         seconds=model.seconds,
         epochs=sum(bool(report.terms) for report in model.history),
         documents_per_second=speed(hasher.encode, texts),
-        search_ms=search_ms(Evaluation.load(place / "validation")),
+        search_ms=search_ms(Evaluation.load(directory / "validation")),
         bytes_per_document=hasher.bits / 8,
         unknown=_across(cell, folder, home, model) if folder.plan.across else {},
         history=[asdict(report) for report in model.history],
@@ -114,10 +114,10 @@ def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus:
     return record
 
 
-def _trained(place: Path) -> TrainedModel | None:
-    """The model that an interrupted cell has trained, if it is still there."""
-    note = place / "model.json"
-    directory = Path(read_json(note)["directory"]) if note.is_file() else None
+def _trained(cell_dir: Path) -> TrainedModel | None:
+    """Return the model that an interrupted cell has trained, if it still exists."""
+    record = cell_dir / "model.json"
+    directory = Path(read_json(record)["directory"]) if record.is_file() else None
     return TrainedModel.read(directory) if directory and directory.is_dir() else None
 
 
@@ -131,15 +131,15 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _across(cell: Cell, folder: StudyFolder, home: StateDir, model: TrainedModel) -> dict[str, float]:
-    """Evaluate a model on the other corpora; gives the share of documents of each without a known word."""
+    """Evaluate a model on the other corpora; return the share of documents of each without a known word."""
     unknown = {}
     for config in folder.plan.corpora:
         corpus = open_corpus(config.corpus.name, config.corpus.edition.name, home)
         key = corpus_key(corpus)
         if key != cell.corpus:
-            _, unknown[key] = evaluate_elsewhere(model, corpus, config.evaluation, folder.plan.splits)
+            _, unknown[key] = evaluate_on_corpus(model, corpus, config.evaluation, folder.plan.splits)
             for split in folder.plan.splits:
-                _copy(model.directory / "on" / key / split, folder.place(cell) / "on" / key / split)
+                _copy(model.directory / "on" / key / split, folder.cell_dir(cell) / "on" / key / split)
     return unknown
 
 
@@ -157,19 +157,19 @@ def _encoder(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus) 
     codes = QuantizedEmbeddings(corpus, encoder, cell.how, cell.bits)  # type: ignore[arg-type]
     seconds = time.monotonic() - started
     protocol = EvaluationProtocol(corpus, cell.config.evaluation)
-    places = {split: folder.place(cell) / split for split in folder.plan.splits}
-    evaluate_on(protocol, codes, places, cell.id)
+    directories = {split: folder.cell_dir(cell) / split for split in folder.plan.splits}
+    evaluate_on(protocol, codes, directories, cell.id)
     opened = open_encoder(encoder)
     record = CellRecord(
         run=run.run_id,
         commit=commit(),
         seconds=seconds,
         documents_per_second=speed(lambda texts: codes.quantize(opened.encode(texts)), first_texts(corpus)),
-        search_ms=search_ms(Evaluation.load(places["validation"])),
+        search_ms=search_ms(Evaluation.load(directories["validation"])),
         bytes_per_document=codes.bits / 8,
     )
-    for split, where in places.items():
-        _log(run, Evaluation.load(where), split)
+    for split, directory in directories.items():
+        _log(run, Evaluation.load(directory), split)
     _log_costs(run, record)
     return record
 
@@ -182,7 +182,7 @@ def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus
     for split in folder.plan.splits:
         if split not in figures:
             by_query = float_cosine(corpus, cell.config.evaluation.k, split, cell.how)
-            np.save(folder.place(cell) / f"{split}.npy", by_query)
+            np.save(folder.cell_dir(cell) / f"{split}.npy", by_query)
             figures[split] = float(np.nanmean(by_query))
             run.metrics({f"{'val' if split == 'validation' else split}/{protocol.main}": figures[split]})
     if cell.how == TFIDF:
@@ -193,19 +193,19 @@ def _reference(cell: Cell, folder: StudyFolder, run: Run, corpus: PreparedCorpus
     return CellRecord(run=run.run_id, commit=commit(), bytes_per_document=size, figures=figures)
 
 
-def evaluate_on(protocol: EvaluationProtocol, codes: Encoder, places: dict[str, Path], study: str) -> None:
-    """Evaluate codes on each split and keep what was found, unless it is there."""
-    for split, where in places.items():
-        if where.is_dir():
+def evaluate_on(protocol: EvaluationProtocol, codes: Encoder, directories: dict[str, Path], name: str) -> None:
+    """Evaluate codes on each split and save the evaluation in the split's directory, unless it exists."""
+    for split, directory in directories.items():
+        if directory.is_dir():
             continue
         if split == "test":
-            found = protocol.evaluate_test_once(codes, study)
+            found = protocol.evaluate_test_once(codes, name)
         else:
             found = protocol.evaluate_validation(codes)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        found.save(where)
-        named = f"{corpus_key(protocol.corpus)}: {split} {found.main} {found.metrics[found.main]:.4f}"
-        log_line(f"evaluate {study} on {named}")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        found.save(directory)
+        result = f"{corpus_key(protocol.corpus)}: {split} {found.main} {found.metrics[found.main]:.4f}"
+        log_line(f"evaluate {name} on {result}")
 
 
 def _log(run: Run, evaluation: Evaluation, split: str) -> None:
@@ -221,18 +221,18 @@ def _log_costs(run: Run, record: CellRecord) -> None:
     run.metrics({f"cost/{name}": value for name, value in values.items()})
 
 
-# -- what it costs ----------------------------------------------------------------------------------------------------
+# -- costs ------------------------------------------------------------------------------------------------------------
 
 
 def first_texts(corpus: PreparedCorpus) -> list[str]:
-    """Raw texts of validation to measure by."""
+    """Return raw texts of validation, for measuring the encoding speed."""
     for table in corpus.validation.documents(_TEXTS):
         return list(table["text"].to_pylist())
     return []
 
 
 def speed(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float | None:
-    """Documents a second from raw text to code; None without texts."""
+    """Return documents per second from raw text to code; None without texts."""
     if not texts:
         return None
     encode(texts[:_WARM])
@@ -242,7 +242,7 @@ def speed(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float
 
 
 def search_ms(evaluation: Evaluation) -> float:
-    """Milliseconds that an exact scan takes for one query on one thread."""
+    """Return the milliseconds of an exact scan for one query on one thread."""
     words: NDArray[np.uint64] = to_words(evaluation.database_codes)
     queries = to_words(evaluation.query_codes[:_QUERIES])
     k = min(_K, len(evaluation.database_codes))
@@ -253,8 +253,8 @@ def search_ms(evaluation: Evaluation) -> float:
     return 1e3 * (time.perf_counter() - started) / queries.shape[1]
 
 
-def with_threads(count: int) -> int:
-    """Let this process use so many threads; gives how many it used before."""
+def set_threads(count: int) -> int:
+    """Set the number of torch threads of this process; return the previous number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     return before

@@ -1,11 +1,11 @@
-"""A study on disk: what it is, what its cells found, and what is relevant to what.
+"""Directory of a study: its plan, the results of its cells, and the relevance judgements.
 
 runs/studies/<name>/
-    study.json                  the plan, the run in the tracking store, digests of the corpora
-    relevance/<corpus>/<split>/ who asks and what is relevant, as arrays: a new metric needs nothing else
-    cells/<cell>/               cell.json when it is done; failed.json when it could not be
-        model.json              where the trained model is, as soon as it is trained
-        validation/, test/      figures by query, and the codes
+    study.json                  plan, run in the tracking store, digests of the corpora
+    relevance/<corpus>/<split>/ queries and relevance judgements, as arrays: a new metric needs nothing else
+    cells/<cell>/               cell.json if it is done; failed.json if it failed
+        model.json              directory of the trained model, once it is trained
+        validation/, test/      per-query scores and codes
         on/<corpus>/<split>/    the same on other corpora
 """
 
@@ -38,19 +38,19 @@ _SETS = ("queries_indptr", "queries_indices", "database_indptr", "database_indic
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What is known of a finished cell beside its evaluations.
+    """Record of a finished cell; its evaluations are files of their own.
 
     Attributes:
-        run: Id of its tracking run.
-        commit: Of the code that ran.
-        model: Directory of the trained model; empty where there is none.
+        run: Id of the tracking run.
+        commit: Git commit of the code that ran.
+        model: Directory of the trained model; empty if there is none.
         seconds: Training time.
-        epochs: Of minibatches.
-        documents_per_second: Raw text to code, in one process; None of a reference.
+        epochs: Number of epochs of minibatches.
+        documents_per_second: Encoding speed from raw text, in one process; None for a reference.
         search_ms: Milliseconds of an exact scan of the database for one query, k = 100, on one thread.
-        bytes_per_document: Of what is kept of a document for the search.
-        figures: Of a reference: split to its main figure.
-        unknown: Of each other corpus, the share of documents without a known word.
+        bytes_per_document: Memory of the searched data per document.
+        figures: Main metric by split, for a reference.
+        unknown: Share of documents without a known word, by other corpus.
         history: Reports of the epochs, as plain values.
     """
 
@@ -68,11 +68,11 @@ class CellRecord:
 
 
 class StudyFolder:
-    """The directory of one study. Made by :meth:`claim`, found again by :meth:`open`.
+    """Directory of a study, created by :meth:`claim`, opened by :meth:`open`.
 
     Attributes:
-        path: The directory.
-        plan: What the study is.
+        path: Path of the directory.
+        plan: Plan of the study.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
@@ -80,17 +80,19 @@ class StudyFolder:
 
     @classmethod
     def open(cls, home: StateDir, name: str) -> StudyFolder:
-        """The study of that name, or in that directory.
+        """Open a study by name or directory.
 
         Raises:
-            UsageError: there is none.
-            TexthashError: its record is damaged, or of another version.
+            UsageError: The study does not exist.
+            TexthashError: The record of the study is damaged, or of another version.
         """
         root = home.runs / "studies"
         path = Path(name).absolute() if (Path(name) / STUDY).is_file() else root / name
         if not (path / STUDY).is_file():
             known = ", ".join(studies(home)) or "none"
-            raise UsageError(f"there is no study {name!r} in {root} (there: {known}).", "texthash study run FILE.")
+            raise UsageError(
+                f"there is no study {name!r} in {root} (existing: {known}).", "run `texthash study run FILE`."
+            )
         try:
             record = read_json(path / STUDY)
             if record["format"] != FORMAT_VERSION:
@@ -104,16 +106,16 @@ class StudyFolder:
 
     @classmethod
     def claim(cls, plan: Plan, home: StateDir, extend: bool = False) -> StudyFolder:
-        """The directory of a plan, new or gone on with.
+        """Create the directory of a plan, or open it to continue the study.
 
         Args:
-            plan: What to run.
-            home: Where state is kept.
-            extend: Let a study that is there have the cells of this plan in place of its own; those that both have
-                stay as they are, and no directory of a cell is removed.
+            plan: Plan to run.
+            home: State directory.
+            extend: Replace the cells of an existing study by those of this plan; common cells keep their results, and
+                no directory of a cell is removed.
 
         Raises:
-            UsageError: a study of that name has other cells, and ``extend`` is not set.
+            UsageError: A study of that name has other cells, and ``extend`` is not set.
         """
         path = home.runs / "studies" / plan.name
         if not (path / STUDY).is_file():
@@ -126,13 +128,13 @@ class StudyFolder:
             new = [cell.label for key, cell in ours.items() if key not in theirs]
             gone = [cell.label for key, cell in theirs.items() if key not in ours]
             parts = [
-                f"{len(some)} {what} (such as {some[0]})"
-                for some, what in ((new, "cells that it does not have"), (gone, "cells fewer or other"))
-                if some
+                f"{len(labels)} {what} (such as {labels[0]})"
+                for labels, what in ((new, "new cells"), (gone, "missing cells"))
+                if labels
             ]
             raise UsageError(
-                f"the study {plan.name} in {path} has other contents: this file asks for {' and '.join(parts)}.",
-                "give the file another name, or let the study have these cells with --extend (nothing is deleted).",
+                f"the study {plan.name} in {path} has other contents: this file has {' and '.join(parts)}.",
+                "give the study another name in the file, or take over these cells with --extend (nothing is deleted).",
             )
         folder = cls(path, plan)
         folder._write({key: value for key, value in before._record().items() if key in ("run", "data")})
@@ -142,23 +144,24 @@ class StudyFolder:
 
     @property
     def name(self) -> str:
+        """Name of the study."""
         return self.plan.name
 
     @property
     def run(self) -> Run | None:
-        """The study's run in the tracking store, once it has one."""
+        """Run of the study in the tracking store; None before it is started."""
         known = self._record().get("run")
         return Run(**known) if known else None
 
-    def keep_run(self, run: Run) -> None:
-        """Remember the study's run."""
+    def save_run(self, run: Run) -> None:
+        """Record the run of the study."""
         self._write({**self._record(), "run": asdict(run)})
 
     def check_data(self, corpus: PreparedCorpus) -> None:
-        """Note what a corpus is, or compare it with what it was when the study began.
+        """Record the digest of a corpus, or compare it with the one recorded when the study began.
 
         Raises:
-            CorpusError: it is another one now.
+            CorpusError: The corpus has changed.
         """
         record = self._record()
         data, key = dict(record.get("data", {})), corpus_key(corpus)
@@ -166,69 +169,70 @@ class StudyFolder:
         if data.setdefault(key, now) != now:
             raise CorpusError(
                 f"the corpus {key} has changed under the study {self.name}: its data was {data[key]} and is {now} "
-                f"({corpus.path}). The cells that are done rest on what it was.",
-                "restore the corpus, or run the study of what it is now under another name.",
+                f"({corpus.path}). The finished cells used the earlier data.",
+                "restore the corpus, or run the study on the current corpus under another name.",
             )
         if record.get("data") != data:
             self._write({**record, "data": data})
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the study while it runs; the system frees it when the process dies.
+    def locked(self) -> Iterator[None]:
+        """Lock the study while it runs; the operating system releases the lock when the process dies.
 
         Raises:
-            InUseError: another process holds it.
+            InUseError: Another process has locked it.
         """
-        with claimed(self.path / ".lock", f"the study {self.name}", "wait for it, or end it; then run it again."):
+        with claimed(self.path / ".lock", f"the study {self.name}", "wait for it, or stop it; then run it again."):
             yield
 
     # -- relevance --------------------------------------------------------------------------------------------
 
-    def keep_relevance(self, corpus: PreparedCorpus) -> None:
-        """Keep who asks and what is relevant on the splits of the plan, unless that is done."""
+    def save_relevance(self, corpus: PreparedCorpus) -> None:
+        """Save queries and relevance judgements on the splits of the plan, unless they are saved already."""
         for split in self.plan.splits:
-            place = self.path / "relevance" / corpus_key(corpus) / split
-            if place.is_dir():
+            directory = self.path / "relevance" / corpus_key(corpus) / split
+            if directory.is_dir():
                 continue
             judged = judged_queries(corpus, split)
             arrays = (*judged.relevance.queries, *judged.relevance.database)
-            with whole_directory(place) as partial:
+            with whole_directory(directory) as partial:
                 for name, array in zip(_SETS, arrays, strict=True):
                     np.save(partial / f"{name}.npy", np.asarray(array))
                 write_json(partial / "relevance.json", {"measure": judged.measure, "documents": judged.documents})
 
     def relevance(self, corpus: str, split: str) -> tuple[Relevance, Measure]:
-        """What :meth:`keep_relevance` kept of a corpus, by the name of :func:`corpus_key`.
+        """Return the relevance judgements of a corpus, by the name of :func:`corpus_key`.
 
         Raises:
-            TexthashError: it is not there.
+            TexthashError: They have not been saved.
         """
-        place = self.path / "relevance" / corpus / split
-        if not place.is_dir():
-            raise TexthashError(f"{place} is not there.", f"run the study {self.name} again: it is made first.")
-        arrays = [np.load(place / f"{name}.npy", mmap_mode="r") for name in _SETS]
-        return Relevance((arrays[0], arrays[1]), (arrays[2], arrays[3])), read_json(place / "relevance.json")["measure"]
+        directory = self.path / "relevance" / corpus / split
+        if not directory.is_dir():
+            raise TexthashError(f"{directory} does not exist.", f"run the study {self.name} again, which creates it.")
+        arrays = [np.load(directory / f"{name}.npy", mmap_mode="r") for name in _SETS]
+        measure: Measure = read_json(directory / "relevance.json")["measure"]
+        return Relevance((arrays[0], arrays[1]), (arrays[2], arrays[3])), measure
 
     # -- cells ------------------------------------------------------------------------------------------------
 
-    def place(self, cell: Cell) -> Path:
-        """Directory of a cell."""
+    def cell_dir(self, cell: Cell) -> Path:
+        """Return the directory of a cell."""
         return self.path / "cells" / cell.id
 
     def evaluations(self, cell: Cell) -> dict[tuple[str, str], Path]:
-        """Where the evaluations of a cell belong, by corpus and split; a reference has none."""
+        """Return the directories of a cell's evaluations by corpus and split; a reference has none."""
         if cell.kind == "reference":
             return {}
-        place = self.place(cell)
-        found = {(cell.corpus, split): place / split for split in self.plan.splits}
+        directory = self.cell_dir(cell)
+        found = {(cell.corpus, split): directory / split for split in self.plan.splits}
         if self.plan.across and cell.kind == "model":
             for other in dict.fromkeys(f"{c.corpus.name}-{c.corpus.edition.name}" for c in self.plan.corpora):
                 if other != cell.corpus:
-                    found |= {(other, split): place / "on" / other / split for split in self.plan.splits}
+                    found |= {(other, split): directory / "on" / other / split for split in self.plan.splits}
         return found
 
     def finished(self, cell: Cell) -> bool:
-        """Whether a cell has all that the plan asks of it."""
+        """Return True if a cell has all results that the plan requires."""
         record = self.record(cell)
         if record is None:
             return False
@@ -237,43 +241,43 @@ class StudyFolder:
         return all(path.is_dir() for path in self.evaluations(cell).values())
 
     def record(self, cell: Cell) -> CellRecord | None:
-        """What is known of a cell that has been done; None of another."""
-        path = self.place(cell) / _CELL
+        """Return the record of a finished cell; None for any other."""
+        path = self.cell_dir(cell) / _CELL
         return CellRecord(**read_json(path)) if path.is_file() else None
 
-    def write(self, cell: Cell, record: CellRecord) -> None:
-        """A cell is done."""
-        write_json(self.place(cell) / _CELL, asdict(record))
-        (self.place(cell) / _FAILED).unlink(missing_ok=True)
+    def save_record(self, cell: Cell, record: CellRecord) -> None:
+        """Write the record of a finished cell."""
+        write_json(self.cell_dir(cell) / _CELL, asdict(record))
+        (self.cell_dir(cell) / _FAILED).unlink(missing_ok=True)
 
-    def write_failure(self, cell: Cell, problem: str) -> None:
-        """A cell could not be done; it is tried again when the study is."""
-        self.place(cell).mkdir(parents=True, exist_ok=True)
-        write_json(self.place(cell) / _FAILED, {"problem": problem})
+    def save_failure(self, cell: Cell, problem: str) -> None:
+        """Record the failure of a cell, which is retried when the study is run again."""
+        self.cell_dir(cell).mkdir(parents=True, exist_ok=True)
+        write_json(self.cell_dir(cell) / _FAILED, {"problem": problem})
 
     def failure(self, cell: Cell) -> str | None:
-        """Why a cell could not be done the last time."""
-        path = self.place(cell) / _FAILED
+        """Return the reason of a cell's last failure; None if it has not failed."""
+        path = self.cell_dir(cell) / _FAILED
         return str(read_json(path)["problem"]) if path.is_file() else None
 
     def evaluation(self, path: Path) -> Evaluation:
-        """An evaluation of a cell; ends an exchange that was interrupted."""
-        waiting = path.with_name(f".{path.name}.new")
-        if not path.is_dir() and waiting.is_dir():
-            waiting.rename(path)
+        """Load an evaluation of a cell, after completing an interrupted replacement."""
+        new = path.with_name(f".{path.name}.new")
+        if not path.is_dir() and new.is_dir():
+            new.rename(path)
         return Evaluation.load(path)
 
-    def exchange(self, path: Path, evaluation: Evaluation) -> None:
-        """Put an evaluation in the place of another; at no moment is there none."""
-        waiting, before = (path.with_name(f".{path.name}.{what}") for what in ("new", "old"))
-        for rest in (waiting, before):
-            shutil.rmtree(rest, ignore_errors=True)
-        evaluation.save(waiting)
-        path.rename(before)
-        waiting.rename(path)
-        shutil.rmtree(before)
+    def replace_evaluation(self, path: Path, evaluation: Evaluation) -> None:
+        """Replace an evaluation; at every moment the old or the new one exists on disk."""
+        new, old = (path.with_name(f".{path.name}.{what}") for what in ("new", "old"))
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        evaluation.save(new)
+        path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old)
 
-    # -- its record -------------------------------------------------------------------------------------------
+    # -- record -----------------------------------------------------------------------------------------------
 
     def _record(self) -> dict[str, Any]:
         record: dict[str, Any] = read_json(self.path / STUDY)
@@ -286,10 +290,10 @@ class StudyFolder:
 
 
 def corpus_key(corpus: PreparedCorpus) -> str:
-    """Corpus and edition, as cells name them."""
+    """Return corpus and edition in the form used by cells."""
     return f"{corpus.manifest.name}-{corpus.manifest.edition}"
 
 
 def studies(home: StateDir) -> list[str]:
-    """Names of the studies that are there."""
+    """Return the names of the existing studies."""
     return sorted(path.parent.name for path in (home.runs / "studies").glob(f"*/{STUDY}"))

@@ -1,4 +1,4 @@
-"""The file that describes a study, and the cells that it stands for."""
+"""The file that describes a study, and the cells that it expands to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field
 
 from texthash.config import Config, Preset, Section, Seeds, Widths, find_config, load_config, parse_section
-from texthash.corpora.preparation.steps import resolve as with_places
+from texthash.corpora.preparation.steps import resolve as resolve_corpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
 from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
@@ -28,49 +28,49 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class MethodRow(Section):
-    """One row of a study's table: a method with its hyper-parameters."""
+    """A row of a study's table: a method with its hyper-parameters."""
 
-    method: str | None = Field(None, description="registry name; null: the row's own name")
-    preset: Preset = Field("default", description="as method.preset")
-    params: dict[str, Any] = Field(default_factory=dict, description="as method.params")
-    bits: Widths | None = Field(None, description="null: the study's")
-    seeds: Seeds | None = Field(None, description="null: the study's")
+    method: str | None = Field(None, description="registry name; null: the name of the row")
+    preset: Preset = Field("default", description="same as method.preset")
+    params: dict[str, Any] = Field(default_factory=dict, description="same as method.params")
+    bits: Widths | None = Field(None, description="code widths; null: those of the study")
+    seeds: Seeds | None = Field(None, description="random seeds; null: those of the study")
 
 
 class EncoderRows(Section):
-    """Rows of codes that are cut from a sentence encoder's vectors without learning a hash."""
+    """Rows of quantized vectors of a sentence encoder, without a learned hash function."""
 
     cuts: tuple[Cut, ...] = ("sign", "centred_sign", "prefix", "itq")
-    bits: Widths | None = Field(None, description="of prefix and itq; null: the study's")
+    bits: Widths | None = Field(None, description="code widths of prefix and itq; null: those of the study")
 
 
 class Published(Section):
-    """A figure that is printed somewhere, to stand beside ours."""
+    """A published value, shown in the report for comparison."""
 
     corpus: str
-    edition: str | None = Field(None, description="null: beside every edition of that corpus")
+    edition: str | None = Field(None, description="edition of the corpus; null: every edition")
     row: str
     bits: int = Field(ge=1)
     figure: float = Field(ge=0, le=1)
-    source: str = Field(min_length=1, description="where it is printed, and on which edition it rests")
+    source: str = Field(min_length=1, description="citation of the value, and the edition it was measured on")
 
 
 class Plan(Section):
     """A study: every method at every width with every seed on every corpus.
 
     Attributes:
-        name: Of the study; its directory is ``runs/studies/<name>`` in the state directory.
-        corpora: Whole configurations, one for each corpus and edition. In a file: names of YAML files beside it, or
-            mappings; what the file has under ``settings`` is laid over each.
-        bits, seeds: For all rows that have none of their own.
-        methods: Rows by name.
-        encoders: Rows of codes cut from sentence encoders, by the encoder's name.
-        references: Real-valued vectors whose cosine is drawn as a line: ``tfidf``, or a sentence encoder. Those of
-            ``encoders`` are there without being named.
-        test: Whether the test split is opened, once a cell, when its model is final.
-        across: Whether each model is evaluated on the other corpora of the study too.
-        cpus_per_cell: What a cell claims of a Ray cluster, and how many threads it uses.
-        published: Figures to stand beside ours.
+        name: Name of the study; its directory is ``runs/studies/<name>`` in the state directory.
+        corpora: Complete configurations, one for each corpus and edition. In a file: names of YAML files in the same
+            directory, or mappings; the section ``settings`` of the file overrides each.
+        bits, seeds: Widths and seeds of all rows that have none of their own.
+        methods: Rows of methods by name.
+        encoders: Rows of quantized embeddings by the name of the sentence encoder.
+        references: Real-valued vectors whose cosine is a reference: ``tfidf``, or a sentence encoder. Those of
+            ``encoders`` are always included.
+        test: Use the test split, once per cell, when its model is final.
+        across: Also evaluate each model on the other corpora of the study.
+        cpus_per_cell: Number of CPUs that a cell reserves on a Ray cluster, and of threads that it uses.
+        published: Published values for comparison.
     """
 
     name: str = Field(pattern=_NAME)
@@ -87,7 +87,7 @@ class Plan(Section):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which splits ask queries."""
+        """Splits whose queries are evaluated."""
         return ("validation", "test") if self.test else ("validation",)
 
     @cached_property
@@ -95,16 +95,16 @@ class Plan(Section):
         """All cells, corpus by corpus, references first.
 
         Raises:
-            UsageError: two cells are the same, there is none, or a method, hyper-parameter or width does not exist.
+            UsageError: Two cells are equal, there are no cells, or a method, hyper-parameter or width does not exist.
         """
         found = {cell.id: cell for cell in self._cells()}
         total = sum(1 for _ in self._cells())
         if not found:
-            raise UsageError(f"the study {self.name} has no cells.", "name methods, encoders or references.")
+            raise UsageError(f"the study {self.name} has no cells.", "list methods, encoders or references.")
         if len(found) < total:
             raise UsageError(
-                f"{total - len(found)} of {total} cells of the study {self.name} are there twice.",
-                "name each corpus and edition, width and seed once.",
+                f"{total - len(found)} of {total} cells of the study {self.name} are duplicates.",
+                "list each corpus and edition, width and seed once.",
             )
         return tuple(found.values())
 
@@ -123,7 +123,7 @@ class Plan(Section):
                         yield Cell("model", row, _configured(config, row, chosen, bits, seed), "", bits, seed)
 
     def printed(self, corpus: str, edition: str, row: str, bits: int) -> Published | None:
-        """The published figure of a row, if the plan has one."""
+        """Return the published value of a row, if the plan has one."""
         for one in self.published:
             if (one.corpus, one.row, one.bits) == (corpus, row, bits) and one.edition in (None, edition):
                 return one
@@ -132,15 +132,15 @@ class Plan(Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of the grid.
+    """One cell of the grid.
 
     Attributes:
-        kind: ``model``: trained; ``encoder``: cut from a sentence encoder's vectors; ``reference``: their cosine.
-        row: Name of its row.
-        config: All that it needs, ``corpus.features``, ``method`` and ``training.seed`` included.
-        how: Of an encoder the cut, of a reference the vectors.
-        bits: Length of the code; None: as many as the encoder has dimensions, or no code at all.
-        seed: Of the training; None where nothing is random.
+        kind: ``model``: a trained method; ``encoder``: quantized embeddings; ``reference``: cosine of vectors.
+        row: Name of the row.
+        config: Complete configuration, including ``corpus.features``, ``method`` and ``training.seed``.
+        how: Quantizer of an encoder, or vectors of a reference.
+        bits: Length of the code; None for one bit per dimension of the encoder, or for no code at all.
+        seed: Random seed of the training; None where nothing is random.
     """
 
     kind: Kind
@@ -152,26 +152,26 @@ class Cell:
 
     @property
     def corpus(self) -> str:
-        """Corpus and edition, ``20newsgroups-random60``."""
+        """Corpus and edition, such as ``20newsgroups-random60``."""
         return f"{self.config.corpus.name}-{self.config.corpus.edition.name}"
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """Readable name of the cell."""
         bits = f" {self.bits}" if self.bits else ""
         seed = f" seed {self.seed}" if self.seed is not None else ""
         return f"{self.row}{bits}{seed} on {self.corpus}"
 
     @cached_property
     def id(self) -> str:
-        """Name of its directory; a cell of other contents has another."""
+        """Name of the cell's directory, unique for its contents."""
         bits = f"-{self.bits}b" if self.bits else ""
         seed = f"-s{self.seed}" if self.seed is not None else ""
         row = re.sub(r"[^\w.]+", "-", self.row)
         return f"{self.corpus}-{row}{bits}{seed}-{self._digest()}"
 
     def _digest(self) -> str:
-        """Of all that decides its figures; not of where files lie or how many processes work on it."""
+        """Return a digest of all that determines the results, without paths of files and numbers of processes."""
         config = self.config
         decisive: dict[str, Any] = {
             "kind": self.kind,
@@ -183,17 +183,17 @@ class Cell:
         if self.kind == "model":
             if config.evaluation.selection_metric:
                 decisive["selection_metric"] = config.evaluation.selection_metric
-            unlike = {"resume", "max_failures", "cpus_per_worker"}
+            irrelevant = {"resume", "max_failures", "cpus_per_worker"}
             decisive["method"] = of_method(config.method)
-            decisive["training"] = config.training.model_dump(mode="json", exclude=unlike)
+            decisive["training"] = config.training.model_dump(mode="json", exclude=irrelevant)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Read the file of a study, and check all that can be checked before any work.
+    """Read the file of a study, and check it as far as possible before any work.
 
     Raises:
-        UsageError: the file is missing or broken, a key is unknown, or a cell cannot be.
+        UsageError: The file is missing or malformed, a key is unknown, or a cell is impossible.
     """
     try:
         path = find_config(path, what="study")
@@ -206,7 +206,8 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
-    """A plan of plain values; names of corpora are files in ``folder`` or shipped ones. Errors as :func:`load_plan`."""
+    """Return the plan of plain values; names of corpora are files in ``folder`` or shipped ones. Errors are those of
+    :func:`load_plan`."""
     given = {key: value for key, value in values.items() if key != "settings"}
     settings = values.get("settings") or {}
     given["corpora"] = [_corpus(one, settings, folder) for one in values.get("corpora") or ()]
@@ -217,8 +218,8 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
     for one in plan.corpora:
         if one.evaluation.selection_metric is not None:
             check_selection_metric(one.evaluation.selection_metric, one.evaluation.k, "precision", "recall")
-    # As preparation names them: absolute paths, and an edition of its own where only the first documents are taken.
-    plan = plan.derive(corpora=tuple(one.derive(corpus=with_places(one.corpus)) for one in plan.corpora))
+    # Preparation resolves paths, and names an edition after its limit; cells need the names that it will use.
+    plan = plan.derive(corpora=tuple(one.derive(corpus=resolve_corpus(one.corpus)) for one in plan.corpora))
     _ = plan.cells
     return plan
 
@@ -226,19 +227,19 @@ def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
 def _corpus(named: Any, settings: dict[str, Any], folder: Path) -> Any:
     if isinstance(named, str):
         named = load_config(find_config(named, folder)).model_dump(mode="json", exclude={"service"})
-    return _laid_over(settings, named) if isinstance(named, dict) else named
+    return _merge(named, settings) if isinstance(named, dict) else named
 
 
-def _laid_over(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overrides.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _laid_over(value, merged[key]) if both else value
+        merged[key] = _merge(merged[key], value) if both else value
     return merged
 
 
 def _with(config: Config, vectors: str, bits: int | None = None) -> Config:
-    """The configuration with the vectors of an encoder."""
+    """Return the configuration with the vectors of an encoder and a width."""
     width = {} if bits is None else {"bits": bits}
     return config.derive(corpus={"features": None if vectors == TFIDF else vectors}, method=width)
 

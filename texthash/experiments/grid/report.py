@@ -1,4 +1,4 @@
-"""One page about a study: its tables, pictures and worst queries, self-contained, as HTML and Markdown."""
+"""Report on a study: tables, plots and worst queries, as self-contained HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from texthash.reporting.report import ReportedRun, report
 from texthash.tracking import data_digest
 from texthash.training.loop import EpochReport
 
-_PICTURES = 3  # of the codes of so many models of a corpus
+_PICTURES = 3  # models of a corpus whose codes are plotted
 
 
 def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None) -> Path:
-    """Describe the cells that are done; the page is kept with the study and with its run.
+    """Write a report on the finished cells, in the study's directory and as an artifact of its run.
 
-    Texts of documents come from the prepared corpora; where one is not there any more, or is another one, the page has
-    no worst queries of it and says so.
+    Texts of documents are read from the prepared corpora; if one no longer exists or has changed, the report has a
+    warning in place of its worst queries.
 
     Args:
-        folder: The study.
-        home: Where its corpora are.
-        output: Directory of the page; None: ``report`` in that of the study.
+        folder: Directory of the study.
+        home: State directory of its corpora.
+        output: Directory of the report; None for ``report`` in the study's directory.
 
     Returns:
-        The HTML file.
+        Path of the HTML file.
 
     Raises:
-        UsageError: no cell with codes is done.
+        UsageError: No cell with codes is finished.
     """
     corpora: dict[str, PreparedCorpus] = {}
-    remarks: list[str] = []
+    warnings: list[str] = []
     for config in folder.plan.corpora:
         name, edition = config.corpus.name, config.corpus.edition.name
         try:
@@ -54,32 +54,32 @@ def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None
             folder.check_data(corpus)
             corpora[f"{name}-{edition}"] = corpus
         except CorpusError as error:
-            remarks.append(f"The texts of {name}-{edition} cannot be shown: {error.problem}")
+            warnings.append(f"The texts of {name}-{edition} cannot be shown: {error.problem}")
     split = folder.plan.splits[-1]
     runs = _runs(folder, corpora, split)
     if not runs:
-        raise UsageError(f"no cell of the study {folder.name} is done.", "texthash study run FILE.")
+        raise UsageError(f"no cell of the study {folder.name} is done.", "run `texthash study run FILE`.")
     runs = _with_answers(runs, corpora)
 
     def preface(page: Page) -> None:
         _summary(page, folder, {key: data_digest(corpus) for key, corpus in corpora.items()})
-        for remark in remarks:
-            page.text(remark, "warning")
+        for warning in warnings:
+            page.text(warning, "warning")
 
-    place = output or folder.path / "report"
-    staged = place.with_name(f".{place.name}.partial")
+    directory = output or folder.path / "report"
+    staged = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(staged, ignore_errors=True)
-    report(runs, f"Experiment {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
+    report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
     if output is None:
-        shutil.rmtree(place, ignore_errors=True)
-        staged.rename(place)
+        shutil.rmtree(directory, ignore_errors=True)
+        staged.rename(directory)
     else:
-        shutil.copytree(staged, place, dirs_exist_ok=True)
+        shutil.copytree(staged, directory, dirs_exist_ok=True)
         shutil.rmtree(staged)
     if folder.run is not None:
-        folder.run.artifact(place, "report")
+        folder.run.artifact(directory, "report")
     log_line(f"report of the study {folder.name}: {len(runs)} evaluations")
-    return place / "report.html"
+    return directory / "report.html"
 
 
 def _runs(folder: StudyFolder, corpora: Mapping[str, PreparedCorpus], split: str) -> list[ReportedRun]:
@@ -95,19 +95,19 @@ def _runs(folder: StudyFolder, corpora: Mapping[str, PreparedCorpus], split: str
         record = records.get(cell.id)
         if record is None:
             continue
-        for (corpus, asked), place in folder.evaluations(cell).items():
-            if asked == split and place.is_dir():
+        for (corpus, query_split), directory in folder.evaluations(cell).items():
+            if query_split == split and directory.is_dir():
                 names = corpora[corpus].label_names if corpus in corpora else ()
-                run = _run(folder, cell, record, folder.evaluation(place), at_home=corpus == cell.corpus)
+                run = _run(folder, cell, record, folder.evaluation(directory), own_corpus=corpus == cell.corpus)
                 lines = references.get(corpus, {})
-                if run.evaluation.k != cell.config.evaluation.k:  # scored again at another cut, which lines are not
+                if run.evaluation.k != cell.config.evaluation.k:  # rescored at another cutoff, unlike the references
                     run, lines = replace(run, published=None), {}
                 found.append(replace(run, references=lines, label_names=names))
     return found
 
 
-def _run(folder: StudyFolder, cell: Cell, record: CellRecord, evaluation: Evaluation, at_home: bool) -> ReportedRun:
-    if not at_home:
+def _run(folder: StudyFolder, cell: Cell, record: CellRecord, evaluation: Evaluation, own_corpus: bool) -> ReportedRun:
+    if not own_corpus:
         return ReportedRun(f"{cell.row}, learned on {cell.corpus}", evaluation)
     corpus = cell.config.corpus
     printed = folder.plan.printed(corpus.name, corpus.edition.name, cell.row, evaluation.bits)
@@ -136,7 +136,7 @@ def _run(folder: StudyFolder, cell: Cell, record: CellRecord, evaluation: Evalua
 
 
 def _with_answers(runs: list[ReportedRun], corpora: Mapping[str, PreparedCorpus]) -> list[ReportedRun]:
-    """The worst queries of the best row of each corpus, by its first seed."""
+    """Return the runs with the worst queries of the best row of each corpus, for its first seed."""
     best: dict[str, ReportedRun] = {}
     rows: dict[tuple[str, str], list[ReportedRun]] = {}
     for run in runs:
@@ -155,9 +155,9 @@ def _summary(page: Page, folder: StudyFolder, data: Mapping[str, str]) -> None:
     done = sum(map(folder.finished, plan.cells))
     failures = {cell.label: why for cell in plan.cells if (why := folder.failure(cell))}
     commits = sorted({record.commit for cell in plan.cells if (record := folder.record(cell))})
-    opened = "opened, once a cell, when its model was final" if plan.test else "closed"
+    test = "was used once per cell, when its model was final" if plan.test else "was not used"
     page.text(
-        f"{done} of {len(plan.cells)} cells are done. Models were chosen on validation; the test split is {opened}. "
+        f"{done} of {len(plan.cells)} cells are done. Models were selected on validation; the test split {test}. "
         f"Commits: {', '.join(commits)}."
     )
     plain = plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})

@@ -1,4 +1,4 @@
-"""All figures of a study again from the codes that it kept: a new metric, or another cut, needs no new training."""
+"""Rescoring of a study from its saved codes: a new metric, or another cutoff, needs no new training."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from texthash.tracking import Run
 
 
 def rescore(folder: StudyFolder, config: EvaluationConfig | None = None) -> int:
-    """Compute every metric and curve again, from codes and relevance on disk; models and corpora are not needed.
+    """Recompute every metric and curve from codes and relevance on disk; models and corpora are not needed.
 
-    The cosine of real-valued vectors is not among the codes: a report at another cut leaves its lines out.
+    The cosine of real-valued vectors cannot be recomputed this way: a report at another cutoff leaves it out.
 
-    A figure of a name that is not computed any more, such as one at another cut, is kept. Each evaluation is exchanged
-    as a whole, so an interrupted call leaves some with new and some with old figures, and none without; the same
-    call again does all.
+    Metrics that are no longer computed, such as those at another cutoff, are kept. Each evaluation is replaced as a
+    whole, so an interrupted call leaves some evaluations new and some old, and none missing; repeat it to finish.
 
     Args:
-        folder: The study.
-        config: Cuts; None: those of the study's configuration.
+        folder: Directory of the study.
+        config: Cutoffs; None for those of the study's configuration.
 
     Returns:
-        How many evaluations have new figures.
+        Number of evaluations recomputed.
 
     Raises:
-        UsageError: no cell is done.
+        UsageError: No cell is finished.
     """
     todo = [
         (cell, corpus, split)
@@ -43,13 +42,13 @@ def rescore(folder: StudyFolder, config: EvaluationConfig | None = None) -> int:
     ]
     if not todo:
         raise UsageError(f"no cell of the study {folder.name} has codes yet.", "run the study first.")
-    with folder.held():
+    with folder.locked():
         for cell, corpus, split in track(todo, f"rescoring {folder.name}"):
-            place = folder.evaluations(cell)[corpus, split]
-            if place.is_dir() or place.with_name(f".{place.name}.new").is_dir():
-                before = folder.evaluation(place)
+            directory = folder.evaluations(cell)[corpus, split]
+            if directory.is_dir() or directory.with_name(f".{directory.name}.new").is_dir():
+                before = folder.evaluation(directory)
                 after = _scored(folder, before, corpus, split, config or cell.config.evaluation)
-                folder.exchange(place, after)
+                folder.replace_evaluation(directory, after)
                 _log(folder, cell, corpus, split, after)
     log_line(f"rescored {len(todo)} evaluations of the study {folder.name}")
     return len(todo)

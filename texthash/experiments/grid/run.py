@@ -1,4 +1,4 @@
-"""Run what is left of a study, in this process or side by side on a Ray cluster."""
+"""Running the unfinished cells of a study, in this process or in parallel on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 from texthash.config import Config
 from texthash.errors import TexthashError, UsageError, as_user_error
 from texthash.experiments.experiment import prepare
-from texthash.experiments.grid.cells import experiment, run_cell, with_threads
+from texthash.experiments.grid.cells import experiment_name, run_cell, set_threads
 from texthash.experiments.grid.folder import StudyFolder, corpus_key
 from texthash.experiments.grid.plan import Cell, Plan
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, open_store
 
-# What does a cell: gives None when it is done, else why it could not be.
+# Runs one cell; returns None if it is done, else the reason of its failure.
 Work = Callable[[Cell], str | None]
-# Who does the cells: called with them and the work; gives each back with what the work gave, in any order.
-Spread = Callable[[Plan, Sequence[Cell], Work], Iterator[tuple[Cell, str | None]]]
+# Runs the work on each cell; yields the cells with the results of the work, in any order.
+CellExecutor = Callable[[Plan, Sequence[Cell], Work], Iterator[tuple[Cell, str | None]]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands.
+    """Result of running a study.
 
     Attributes:
-        folder: Its directory.
-        run: Its run in the tracking store.
-        done: Cells that this call has done.
-        skipped: Cells that were done before.
-        failed: Cell to why it could not be done.
+        folder: Directory of the study.
+        run: Run of the study in the tracking store.
+        done: Number of cells finished by this call.
+        skipped: Number of cells finished before.
+        failed: Reason of failure by cell.
     """
 
     folder: StudyFolder
@@ -44,38 +44,43 @@ class Outcome:
     failed: dict[str, str]
 
 
-def one_by_one(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[Cell, str | None]]:
-    """Do the cells one after the other in this process."""
-    before = with_threads(plan.cpus_per_cell)
+def run_sequentially(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[Cell, str | None]]:
+    """Run the cells one after the other in this process."""
+    before = set_threads(plan.cpus_per_cell)
     try:
         for cell in cells:
             yield cell, work(cell)
     finally:
-        with_threads(before)
+        set_threads(before)
 
 
 def run_study(
-    plan: Plan, home: StateDir, *, extend: bool = False, spread: Spread = one_by_one, distributed: bool = False
+    plan: Plan,
+    home: StateDir,
+    *,
+    extend: bool = False,
+    executor: CellExecutor = run_sequentially,
+    distributed: bool = False,
 ) -> Outcome:
-    """Run the cells of a study that are not done yet; the same call goes on where one was interrupted.
+    """Run the unfinished cells of a study; repeat the call to resume an interrupted study.
 
-    A cell that fails does not end the study: why is kept with it, and it is tried again the next time.
+    The failure of a cell does not stop the others: its reason is saved, and the cell is retried the next time.
 
     Args:
-        plan: The study.
-        home: Where state is kept.
-        extend: See :meth:`StudyFolder.claim`.
-        spread: Who does the cells, such as :func:`texthash.experiments.grid.on_ray.side_by_side`.
+        plan: Plan of the study.
+        home: State directory.
+        extend: Take over the cells of the plan, see :meth:`StudyFolder.claim`.
+        executor: Function that runs the cells, such as :func:`texthash.experiments.grid.on_ray.run_on_ray`.
         distributed: Prepare corpora on the Ray cluster of this process.
 
     Raises:
-        UsageError: a study of that name has other contents, or a corpus has nothing to judge by.
-        CorpusError: a corpus has changed under the study.
-        TexthashError: the tracking store cannot be used.
+        UsageError: A study of that name has other contents, or a corpus has no relevance judgements.
+        CorpusError: A corpus has changed since the study began.
+        TexthashError: The tracking store cannot be used, or a cell has failed.
     """
     open_store(plan.corpora[0].tracking, home)
     folder = StudyFolder.claim(plan, home, extend)
-    with folder.held():
+    with folder.locked():
         left = [cell for cell in plan.cells if not folder.finished(cell)]
         log_line(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
         _prepare(folder, left, home, distributed)
@@ -84,7 +89,7 @@ def run_study(
         done = 0
         with run:
             work = partial(attempt, folder=folder, home=home, parent=run)
-            for number, (cell, problem) in enumerate(spread(plan, left, work), start=1):
+            for number, (cell, problem) in enumerate(executor(plan, left, work), start=1):
                 if problem is None:
                     done += 1
                     log_line(f"study {plan.name}: {number}/{len(left)} {cell.label}")
@@ -98,25 +103,25 @@ def run_study(
                 raise TexthashError(
                     f"{len(failed)} of {len(left)} cells of the study {plan.name} failed; the first one, {label}: "
                     f"{problem}",
-                    "mend it and run the study again: what is done is kept. `texthash study show` lists all.",
+                    "fix the cause and run the study again: finished cells are kept. `texthash study show` lists all.",
                 )
         return Outcome(folder, run, done, len(plan.cells) - len(left), failed)
 
 
 def attempt(cell: Cell, *, folder: StudyFolder, home: StateDir, parent: Run) -> str | None:
-    """Do one cell; gives None, or why it could not be done, which is kept with the cell."""
+    """Run one cell; return None, or the reason of its failure, which is saved with the cell."""
     try:
         run_cell(cell, folder, home, parent)
-    except Exception as error:  # noqa: BLE001  (one cell must not end the others; the reason is kept, told and raised)
+    except Exception as error:  # noqa: BLE001  (one cell must not stop the others; the reason is saved, logged and raised)
         known = as_user_error(error)
         problem = known.problem if known else "".join(traceback.format_exception(error)).strip()
-        folder.write_failure(cell, problem)
+        folder.save_failure(cell, problem)
         return problem if known else f"{type(error).__name__}: {error}"
     return None
 
 
 def status(folder: StudyFolder) -> list[dict[str, Any]]:
-    """One row a cell: what it is, whether it is done, its main figure, how long it trained."""
+    """Return one row per cell: its name, state, main metric and training time."""
     rows = []
     for cell in folder.plan.cells:
         done = folder.finished(cell)
@@ -127,7 +132,7 @@ def status(folder: StudyFolder) -> list[dict[str, Any]]:
             if cell.kind == "reference":
                 figure = record.figures[split]
             else:
-                found = folder.evaluation(folder.place(cell) / split)
+                found = folder.evaluation(folder.cell_dir(cell) / split)
                 figure = found.metrics[found.main]
         rows.append(
             {
@@ -146,8 +151,8 @@ def status(folder: StudyFolder) -> list[dict[str, Any]]:
 
 
 def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
-    """What running a study would do: its cells, which are done, and how long the others train, as far as cells of the
-    same row, or else of any, that are done can tell."""
+    """Return the number of cells, the unfinished ones, and an estimate of their training time from finished cells of
+    the same row, or else of any row."""
     folder = StudyFolder(home.runs / "studies" / plan.name, plan)
     states = [(cell, folder.record(cell) if folder.finished(cell) else None) for cell in plan.cells]
     known: dict[str, list[float]] = {}
@@ -171,14 +176,14 @@ def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
 
 
 def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, distributed: bool) -> None:
-    """Every corpus of the plan prepared and unchanged, with the vectors that cells ask for."""
-    wanted: dict[str, dict[str | None, Config]] = {}
+    """Prepare every corpus of the plan with the vectors that cells need, and check that none has changed."""
+    needed: dict[str, dict[str | None, Config]] = {}
     for config in folder.plan.corpora:
         features = config.corpus.features
-        wanted[f"{config.corpus.name}-{config.corpus.edition.name}"] = {features: config}
+        needed[f"{config.corpus.name}-{config.corpus.edition.name}"] = {features: config}
     for cell in left:
-        wanted[cell.corpus].setdefault(cell.config.corpus.features, cell.config)
-    for configs in wanted.values():
+        needed[cell.corpus].setdefault(cell.config.corpus.features, cell.config)
+    for configs in needed.values():
         for config in configs.values():
             corpus = prepare(config, home, distributed=distributed)
         if not corpus.manifest.label_names and not corpus.manifest.pairs:
@@ -187,11 +192,11 @@ def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, distribu
                 "leave it out of the study.",
             )
         folder.check_data(corpus)
-        folder.keep_relevance(corpus)
+        folder.save_relevance(corpus)
 
 
 def _start(folder: StudyFolder, home: StateDir) -> Run:
-    tracker = Tracker(folder.plan.corpora[0].tracking, home, experiment(folder))
+    tracker = Tracker(folder.plan.corpora[0].tracking, home, experiment_name(folder))
     before = folder.run
     if before is not None and before.uri == tracker.uri:
         return tracker.resume(before.run_id)
@@ -202,5 +207,5 @@ def _start(folder: StudyFolder, home: StateDir) -> Run:
         note=f"{len(folder.plan.cells)} cells: {', '.join(dict.fromkeys(cell.row for cell in folder.plan.cells))}.",
     )
     run.text(folder.plan.model_dump_json(indent=1), "study.json")
-    folder.keep_run(run)
+    folder.save_run(run)
     return run
