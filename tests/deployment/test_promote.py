@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from texthash.cli import main
 from texthash.config import TrainingConfig, parse_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.deployment.champion import AliasNotMovedError, releasing
 from texthash.deployment.promote import promote, roll_back
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError
@@ -31,6 +33,7 @@ from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
+from texthash.tracking.registry import Registry
 from texthash.training.loop import fit
 
 
@@ -280,23 +283,90 @@ def test_writers_wait_only_for_the_last_round(home: StateDir) -> None:
     assert read_release(home).method == "lsh"
 
 
-def test_the_commands_move_the_champion(
-    small_corpus: PreparedCorpus,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_promotion_waits_for_a_release_that_is_being_made(home: StateDir, capsys: pytest.CaptureFixture[str]) -> None:
+    before, said = read_release(home), ""
+    promoting = threading.Thread(target=promote, args=(home, home.root / "models" / "lsh"))
+    with releasing(home):
+        promoting.start()
+        while "waiting for another process" not in said:
+            assert promoting.is_alive(), "it did not wait"
+            said += capsys.readouterr().err
+        assert read_release(home) == before
+    promoting.join()
+    assert read_release(home).method == "lsh"
+
+
+@pytest.fixture
+def two_models(small_corpus: PreparedCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """Experiments of itq and lsh over one home, the one of commands."""
     home = StateDir(tmp_path)
     corpus = PreparedCorpus.open(shutil.copytree(small_corpus.path, home.corpus("small", "random60")))
     source = small_corpus.manifest.config.model_dump(mode="json")
-    studies = [
+    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
+    return [
         Experiment(parse_config({"corpus": source, "method": {"name": name, "bits": 16}}), home, corpus)
         for name in ("itq", "lsh")
     ]
+
+
+def test_a_store_that_fails_at_the_end_is_named_and_the_command_again_moves_the_alias(
+    two_models: list[Experiment], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, registry = two_models[0].home, two_models[0].tracker.registry
+    itq, lsh = (study.train(0) for study in two_models)
+    versions = [register(study, model) for study, model in zip(two_models, (itq, lsh), strict=True)]
+
+    def served() -> tuple[str, str]:
+        return read_release(home).method, registry.champion(read_release(home).model)[1]
+
+    def command(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["serve", *arguments])
+        return ended.value.code, capsys.readouterr().err
+
+    with broken_aliases(registry), pytest.raises(AliasNotMovedError, match=r"r000001 is served.*was not moved"):
+        make_release(two_models[0], itq, versions[0], distributed=False)
+    assert read_release(home).method == "itq"
+    assert command("promote", versions[0])[0] == 0
+    assert served() == ("itq", "1")
+    with broken_aliases(registry):
+        status, said = command("promote", lsh.name)
+    assert (status, served()) == (1, ("lsh", "1"))
+    assert "version 2, but the alias champion was not moved" in said
+    assert "`texthash serve promote 2` moves the alias alone" in said
+    released = read_release(home)
+    assert command("promote", lsh.name)[0] == 0
+    assert (served(), read_release(home)) == (("lsh", "2"), released)
+    with broken_aliases(registry):
+        assert command("rollback")[0] == 1
+    assert served() == ("itq", "2")
+    assert command("promote", "1")[0] == 0
+    assert served() == ("itq", "1")
+
+
+@contextmanager
+def broken_aliases(registry: Registry) -> Iterator[None]:
+    """A store that takes everything but aliases."""
+    events = ("INSERT", "UPDATE")
+    with closing(sqlite3.connect(registry.uri.removeprefix("sqlite:///"))) as store, store:
+        for event in events:
+            store.execute(
+                f"CREATE TRIGGER no_{event} BEFORE {event} ON registered_model_aliases "
+                "BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+            )
+    try:
+        yield
+    finally:
+        with closing(sqlite3.connect(registry.uri.removeprefix("sqlite:///"))) as store, store:
+            for event in events:
+                store.execute(f"DROP TRIGGER no_{event}")
+
+
+def test_the_commands_move_the_champion(two_models: list[Experiment], capsys: pytest.CaptureFixture[str]) -> None:
+    studies, home = two_models, two_models[0].home
     itq, lsh = (study.train(0) for study in studies)
     make_release(studies[0], itq, register(studies[0], itq), distributed=False)
     write(home, put=["new/1"])
-    monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
 
     def serve(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from texthash.deployment.champion import move_alias, releasing
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
 from texthash.index.storage.shard_format import kind_of
@@ -36,7 +37,8 @@ def promote(
     """Serve another model over the live documents: inserted ones are kept, deleted ones do not return, and writes
     during the promotion are carried over. Searches and writes continue throughout.
 
-    An interrupted promotion resumes with the shards that it has written when it is called again.
+    An interrupted promotion resumes with the shards that it has written when it is called again. One
+    that starts while another release is made waits for it.
 
     Args:
         home: State directory.
@@ -53,9 +55,20 @@ def promote(
     Raises:
         ModelMismatchError: The model has another corpus, edition or width than the served one, or does not make the
             vectors that the index stores.
+        AliasNotMovedError: The model is served, but the registry failed; the same call again moves only the alias.
         TexthashError: There is no release, a document has no text, or the new index fails verification. The current
             release is unchanged.
     """
+    with releasing(home):
+        release = _promote(home, hasher_dir, version=version, run=run, commit=commit, sample=sample)
+        if registry is not None:
+            move_alias(registry, release)
+        return release
+
+
+def _promote(
+    home: StateDir, hasher_dir: Path, *, version: str | None, run: str | None, commit: str | None, sample: int
+) -> Release:
     from texthash.index.releases.publish import publish, withdraw
     from texthash.index.releases.verify import verify
     from texthash.index.writing.reencode import Encode, IndexMigration, recode_index
@@ -65,7 +78,6 @@ def promote(
     _check(hasher, current)
     if fingerprint == current.model_digest:
         log_line(f"promote: release {current.name} serves this model already")
-        _move_alias(registry, current)
         return current
     start = f"promote-{fingerprint[:12]}"
     source = _source_release(home, start, current)
@@ -97,7 +109,6 @@ def promote(
     log_line(
         f"promote: release {release.name}, {release.documents} documents, by {release.method} {version or ''}".rstrip()
     )
-    _move_alias(registry, release)
     return release
 
 
@@ -114,7 +125,16 @@ def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
             width.
         TexthashError: There is no earlier release of another index.
         IndexLockedError: Another process writes to the earlier index.
+        AliasNotMovedError: The earlier model is served, but the registry failed.
     """
+    with releasing(home):
+        release = _roll_back(home)
+        if registry is not None:
+            move_alias(registry, release)
+        return release
+
+
+def _roll_back(home: StateDir) -> Release:
     from texthash.index.writing.reencode import Encode, IndexMigration
 
     current, earlier = read_release(home), read_pointer(home)["previous"]
@@ -140,7 +160,6 @@ def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
     with IndexMigration(home, common[-1], target, coder) as migration:
         release = _take_over(home, migration, f"rollback-{target.model_digest[:12]}")
     log_line(f"rollback: release {release.name}, {release.documents} documents, by {release.method}")
-    _move_alias(registry, release)
     return release
 
 
@@ -196,9 +215,3 @@ def _take_over(home: StateDir, migration: IndexMigration, name: str) -> Release:
     finally:
         for snapshot in snapshots:
             _drop_snapshot(home, snapshot)
-
-
-def _move_alias(registry: Registry | None, release: Release) -> None:
-    if registry is not None and release.model_version is not None:
-        registry.promote(release.model, release.model_version)
-        log_line(f"promote: {release.model} version {release.model_version} is the champion")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from texthash.deployment.champion import move_alias, releasing
 from texthash.errors import ModelMismatchError
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
-from texthash.io.atomic import exclusive
 from texthash.progress import log_line
 from texthash.tracking import StoreUnavailableError
 
@@ -53,9 +53,12 @@ def make_release(study: Experiment, model: TrainedModel, version: str | None, *,
         model: The candidate.
         version: In the registry, from :func:`register`; None: not registered, and released whatever the champion.
         distributed: Build the index on the Ray cluster of this process rather than in this process.
+
+    Raises:
+        AliasNotMovedError: the model is served, and the registry failed.
+        ModelMismatchError: the champion, which wins, does not fit the corpus.
     """
-    # Of two that compete at once each would beat the same champion, and the worse one could be served in the end.
-    with exclusive(study.home.root / "locks" / "release.lock"):
+    with releasing(study.home):
         return _make_release(study, model, version, distributed)
 
 
@@ -90,9 +93,8 @@ def _make_release(study: Experiment, model: TrainedModel, version: str | None, d
             "release the new model whatever the champion's figures: tracking.promote=always.",
         ) from error
     release = publish(study.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True)
-    if promote and version is not None:
-        study.tracker.registry.promote(name, version)
-        log_line(f"promote: {name} version {version} is the champion")
+    if promote:
+        move_alias(study.tracker.registry, release)
     log_line(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
     return release
 

@@ -13,10 +13,9 @@ The bytes are the same in all of them: most significant bit first.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits, check_codes, to_bitstring
+from texthash.io.atomic import whole
 
 Codes = NDArray[np.uint8]
 Ids = Sequence[str]
@@ -51,13 +51,8 @@ def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
     if ids is not None and len(ids) != len(codes):
         raise UsageError(f"{len(ids)} ids came with {len(codes)} codes.", "give one id per code.")
     names = ids if ids is not None else [str(row) for row in range(len(codes))]
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with whole(target) as partial:
         _WRITERS[_form(target)](partial, codes, names)
-        partial.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
 
 
 def read_codes(path: str | Path) -> tuple[Codes, list[str] | None]:

@@ -40,6 +40,12 @@ def is_local(path: Path) -> bool:
     return isinstance(path, Path)
 
 
+def partial_name(path: Path) -> Path:
+    """A hidden name beside ``path`` for what is not finished. Unlike one made of a process number, it is that of one
+    caller alone among all threads, and among all nodes that share the directory."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary file to write to; it becomes ``path`` if the block ends well, else it is removed.
@@ -47,8 +53,7 @@ def whole(path: Path) -> Iterator[Path]:
     It lies beside ``path``; for one in an object store in the node's temporary directory, from where it is sent.
     """
     if is_local(path):
-        # Unlike a process number, this is its own for each thread, and for each node that shares the directory.
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        partial = partial_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
@@ -219,7 +224,7 @@ def whole_directory(target: Path) -> Iterator[Path]:
 
     Of two processes that make the same one the second keeps what the first has made.
     """
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial = partial_name(target)
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from texthash.io.atomic import is_local
+from texthash.io.atomic import is_local, partial_name
 
 
 class FsyncTracker:
@@ -85,7 +85,7 @@ def write_once(path: Path, record: dict[str, Any]) -> bool:
 @contextmanager
 def _on_disk(path: Path, record: dict[str, Any]) -> Iterator[Path]:
     """A temporary file beside ``path`` that holds the record, on disk; what is left of it is removed at the end."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_name(path)
     try:
         with partial.open("w", encoding="utf-8") as file:
             json.dump(record, file, indent=2)

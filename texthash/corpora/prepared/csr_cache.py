@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.prepared.manifest import SplitCounts
 from texthash.errors import CorpusError
-from texthash.io.atomic import read_parquet
+from texthash.io.atomic import partial_name, read_parquet
 from texthash.io.ragged import from_arrow
 
 CACHE = "csr-cache"
@@ -48,7 +46,7 @@ def make_once(directory: Path, fill: Callable[[Path], None]) -> Path:
     """
     if directory.is_dir():
         return directory
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    partial = partial_name(directory)
     try:
         partial.mkdir(parents=True)
         fill(partial)
