@@ -69,7 +69,7 @@ def test_following_is_opening(home: StateDir, seed: int, monkeypatch: pytest.Mon
                 writer.compact()
             states.append(writer.release.shards[0])
             take = states[-1]
-            first = first.advanced(take.version)
+            first = first.advanced(take.version, take.checksum)
             assert_same(first, Shard.open(home.path(take.uri), take.version))
 
 
@@ -88,6 +88,43 @@ def test_a_shard_is_not_taken_for_another(home: StateDir) -> None:
     release = read_release(home)
     other = release.open_shard(home, 0)
     assert_same(release.open_shard(home, 1, other), release.open_shard(home, 1))
+
+
+def test_documents_without_a_known_word_count_in_the_checksum_that_is_followed(home: StateDir) -> None:
+    first = read_release(home)
+    opened = first.open_shard(home, 0)
+    known = np.array([True, False, True, False])
+    with IndexWriter.open(home) as writer:
+        writer.upsert(documents("a", "b", "c", "d"), codes(4), known=known)
+        writer.upsert(documents("a", "b", "c", "d"), codes(4, 1), known=~known)
+        writer.delete(ids=["a", "b"])
+    releases = list_releases(home)
+    for release in (*releases, first, releases[2], releases[1], releases[-1]):
+        opened = release.open_shard(home, 0, opened)
+        assert_same(opened, release.open_shard(home, 0))
+
+
+@pytest.mark.parametrize(
+    ("folder", "damaged"),
+    [("data", "code"), ("data", "size"), ("_versions", "bit"), ("_deletions", "bit"), ("_deletions", "size")],
+)
+def test_what_was_damaged_before_it_is_followed_is_refused(home: StateDir, folder: str, damaged: str) -> None:
+    first = read_release(home)
+    documents_of = home.path(first.shards[0].uri) / "documents.lance"
+    there, opened = set(documents_of.rglob("*.*")), first.open_shard(home, 0)
+    some = [row["id"] for row in opened.documents(opened.numbers[:2], [])]
+    written = np.frombuffer(b"\xd1\x7a\x0f\x93" * 2, np.uint8).reshape(2, 4)
+    with IndexWriter.open(home) as writer:
+        release = writer.upsert(documents(*some), written).release
+    (path,) = set((documents_of / folder).rglob("*.*")) - there
+    content = bytearray(path.read_bytes())
+    if damaged == "size":
+        del content[-1]
+    else:
+        content[content.index(b"\xd1\x7a\x0f\x93") if damaged == "code" else len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(TexthashError, match="is damaged"):
+        release.open_shard(home, 0, opened)
 
 
 def test_a_deleted_document_is_gone(home: StateDir) -> None:

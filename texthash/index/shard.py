@@ -50,9 +50,12 @@ class Shard:
         version: Lance version that was opened.
     """
 
-    def __init__(self, uri: str, manifest: ShardManifest, rows: StoredRows, index: DeferredIndex | MultiIndex) -> None:
+    def __init__(
+        self, uri: str, manifest: ShardManifest, rows: StoredRows, index: DeferredIndex | MultiIndex, checksum: Checksum
+    ) -> None:
         self.uri = uri
         self.manifest = manifest
+        self._checksum = checksum
         self.version: int = rows.dataset.version
         self._rows = rows
         self._index = index
@@ -102,29 +105,52 @@ class Shard:
             dataset = open_documents(path, version, manifest.bits)
             check_opened(path, dataset, digests)
             rows, table = StoredRows.read(dataset)
-        if checksum is not None:
-            _check_checksum(str(path), table, manifest.bits, checksum)
-        return cls(str(path), manifest, rows, _index_of(table, manifest.bits))
+        found = _counted(Checksum(), table, manifest.bits)
+        _compare(f"version {dataset.version} of {path}", found, checksum)
+        return cls(str(path), manifest, rows, _index_of(table, manifest.bits), found)
 
-    def advanced(self, version: int) -> Shard:
+    def advanced(self, version: int, checksum: str | None = None) -> Shard:
         """Return the shard in another version. If few rows differ, only these are read, and the tables are shared.
 
+        The new files are checked for damage as :meth:`open` does.
+
+        Args:
+            version: Lance version.
+            checksum: Expected checksum of the numbers and codes in that version; None: not compared.
+
         Raises:
-            TexthashError: That version is missing or broken.
+            TexthashError: That version is missing or damaged.
         """
+        path = as_path(self.uri)
+        digests = check_manifest(path, version, after=self.version if version > self.version else -1)
         most = max(_FEW_ROWS, len(self) // _FEW_OF)
         with reading(f"version {version} of {self.uri}"):
             dataset = self._rows.dataset.checkout_version(version)
+            check_opened(path, dataset, digests)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
             if change is None:
                 rows, table = StoredRows.read(dataset)
+        bits, what = self.manifest.bits, f"version {version} of {self.uri}"
         if change is None:
-            return Shard(self.uri, self.manifest, rows, _index_of(table, self.manifest.bits))
+            found = _counted(Checksum(), table, bits)
+            _compare(what, found, checksum)
+            return Shard(self.uri, self.manifest, rows, _index_of(table, bits), found)
+        found = _counted(self._checksum_without(change.removed), change.added, bits)
+        _compare(what, found, checksum)
         index = self._index.without(change.removed)
         added = change.added.filter(pa.array(known_of(change.added)))
         if len(added):
-            index = index.added(codes_of(added["code"], self.manifest.bits), added["number"].to_numpy())
-        return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index)
+            index = index.added(codes_of(added["code"], bits), added["number"].to_numpy())
+        return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index, found)
+
+    def _checksum_without(self, removed: NDArray[np.int64]) -> Checksum:
+        """Return the checksum of the remaining rows. Codes are taken from memory, or read if no word is known."""
+        left, known = Checksum(str(self._checksum)), self._index.holds(removed)
+        left.remove(removed[known], self._index.codes(removed[known]), known[known])
+        if not known.all():
+            codes = codes_of(self._take(removed[~known], ["code"])["code"], self.manifest.bits)
+            left.remove(removed[~known], codes, known[~known])
+        return left
 
     def __len__(self) -> int:
         return self._rows.count
@@ -313,10 +339,14 @@ def _index_of(rows: pa.Table, bits: int) -> DeferredIndex:
     return DeferredIndex(codes_of(rows["code"], bits), rows["number"].to_numpy())
 
 
-def _check_checksum(what: str, rows: pa.Table, bits: int, expected: str) -> None:
-    found = Checksum()
-    found.add(rows["number"].to_numpy(), codes_of(rows["code"], bits), known_of(rows))
-    if str(found) != expected:
+def _counted(checksum: Checksum, rows: pa.Table, bits: int) -> Checksum:
+    """Add rows to a checksum and return it."""
+    checksum.add(rows["number"].to_numpy(), codes_of(rows["code"], bits), known_of(rows))
+    return checksum
+
+
+def _compare(what: str, found: Checksum, expected: str | None) -> None:
+    if expected is not None and str(found) != expected:
         raise TexthashError(
             f"{what} is damaged: its rows have the checksum {found}, but {expected} was released.", REMEDY
         )

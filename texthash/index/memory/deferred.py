@@ -72,6 +72,10 @@ class DeferredIndex:
         """Make the index and its tables, as :meth:`texthash.index.memory.multi_index.MultiIndex.prepare`."""
         return self.index.prepare(threads)
 
+    def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which documents the index holds, bool [N]."""
+        return np.searchsorted(self.numbers, numbers, "right") > np.searchsorted(self.numbers, numbers, "left")
+
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Codes of documents, uint8 [N, bits / 8], in the order of their numbers, all of which are here."""
         codes = self._codes

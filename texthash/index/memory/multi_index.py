@@ -79,6 +79,11 @@ class MultiIndex:
         each ascending."""
         return np.concatenate([self._base.numbers, self._tail.numbers]) if len(self._tail) else self._base.numbers
 
+    def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which documents the index holds, bool [N]."""
+        here = [segment.numbers[segment.rows_of(numbers)] for segment in (self._base, self._tail)]
+        return np.isin(numbers, np.concatenate(here))
+
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return codes of documents, uint8 [N, bits / 8], in the order of ``numbers``, all of which must exist."""
         codes = np.empty((len(numbers), self.bits // 8), np.uint8)

@@ -180,7 +180,7 @@ class Release:
         state = self.shards[number]
         path = home.path(state.uri)
         if opened is not None and opened.uri == str(path):
-            shard = opened.advanced(state.version)
+            shard = opened.advanced(state.version, state.checksum)
         else:
             shard = Shard.open(path, state.version, checksum=state.checksum)
         if len(shard) != state.documents:

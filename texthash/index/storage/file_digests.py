@@ -111,15 +111,19 @@ def tidy(shard: Path, version: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def recorded(shard: Path) -> dict[str, FileDigest]:
+def recorded(shard: Path, after: int = -1) -> dict[str, FileDigest]:
     """Return the recorded digests of the files of a shard, by name; empty without records.
+
+    Args:
+        shard: Directory of the shard.
+        after: Only records of later versions than this one are read; they hold all files that these added.
 
     Raises:
         TexthashError: A record is damaged.
     """
     while True:
         try:
-            parts = list(side_by_side(_read, _records(shard)))
+            parts = list(side_by_side(_read, [path for path in _records(shard) if int(path.stem) > after]))
         except FileNotFoundError:  # The writer has merged the records meanwhile.
             continue
         return {name: digest for part in parts for name, digest in part.items()}
@@ -151,12 +155,17 @@ def check_sizes(shard: Path, files: Iterable[str], known: Digests) -> None:
     )
 
 
-def check_manifest(shard: Path, version: int) -> Digests:
-    """Check Lance's manifest of a version before it is opened, and return the recorded digests of all files.
+def check_manifest(shard: Path, version: int, after: int = -1) -> Digests:
+    """Check Lance's manifest of a version before it is opened, and return the recorded digests of files.
+
+    Args:
+        shard: Directory of the shard.
+        version: Version to be opened.
+        after: As in :func:`recorded`.
 
     Raises the same errors as :func:`check_files`.
     """
-    known = recorded(shard)
+    known = recorded(shard, after)
     check_files(shard, {manifest_of(version)} & known.keys(), known)
     return known
 
