@@ -66,7 +66,7 @@ def index_build(
 @index_app.command("info")
 def index_info(as_json: Json = False) -> None:
     """List the releases; the one that is served is marked. Example: `texthash index info`"""
-    from texthash.index.releases.release import current_name, list_releases
+    from texthash.index.releases.release import current_name, readable_releases
     from texthash.index.storage.shard_format import kind_of
 
     home = resolve_home()
@@ -80,7 +80,7 @@ def index_info(as_json: Json = False) -> None:
             "vectors": kind_of(release.vectors),
             "current": release.name == current,
         }
-        for release in list_releases(home)
+        for release in readable_releases(home)
     ]
     print_table(rows, as_json)
 

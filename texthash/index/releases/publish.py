@@ -188,6 +188,7 @@ def withdraw(home: StateDir, release: Release) -> None:
 
 def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
     """Delete old records of releases that were made by writes. Their Lance versions stay until the index is compacted.
+    Broken records stay too.
 
     Args:
         home: State directory.
@@ -199,8 +200,16 @@ def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s:
     found = [path for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
     for path in sorted(found, key=lambda path: int(path.stem[1:]))[:-keep]:
         old = time.time() - path.stat().st_mtime > age_s
-        if old and path.stem not in needed and read_release(home, path.stem).parent is not None:
+        if old and path.stem not in needed and _by_a_write(home, path.stem):
             path.unlink()
+
+
+def _by_a_write(home: StateDir, name: str) -> bool:
+    """Return whether the record of a release can be read and says that a write made it."""
+    try:
+        return read_release(home, name).parent is not None
+    except TexthashError:
+        return False
 
 
 def rollback(home: StateDir) -> Release:

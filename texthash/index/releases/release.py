@@ -221,29 +221,35 @@ class OpenRelease:
 
 
 def list_releases(home: StateDir) -> list[Release]:
-    """Return all releases, oldest first."""
-    found = []
-    for path in releases_path(home).glob("r*.json"):
-        if RELEASE_NAME.fullmatch(path.stem):
-            try:
-                found.append(read_release(home, path.stem))
-            except TexthashError:
-                if path.exists():  # Otherwise another process has just deleted it.
-                    raise
-    return sorted(found, key=lambda release: release.version)
+    """Return all releases, oldest first.
+
+    Raises:
+        TexthashError: A record is broken.
+    """
+    found, broken = _read_records(home)
+    if broken:
+        raise broken[0]
+    return found
 
 
 def readable_releases(home: StateDir) -> list[Release]:
     """Return the releases with a readable record, oldest first. Broken records are logged."""
-    found = []
+    found, broken = _read_records(home)
+    for error in broken:
+        log_line(f"warning: {error.problem}")
+    return found
+
+
+def _read_records(home: StateDir) -> tuple[list[Release], list[TexthashError]]:
+    found, broken = [], []
     for path in releases_path(home).glob("r*.json"):
         if RELEASE_NAME.fullmatch(path.stem):
             try:
                 found.append(read_release(home, path.stem))
             except TexthashError as error:
-                if path.exists():
-                    log_line(f"warning: {error.problem}")
-    return sorted(found, key=lambda release: release.version)
+                if path.exists():  # else it was dropped a moment ago
+                    broken.append(error)
+    return sorted(found, key=lambda release: release.version), broken
 
 
 def current_name(home: StateDir) -> str | None:

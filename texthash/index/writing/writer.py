@@ -39,6 +39,7 @@ from texthash.index.storage.mutations import (
 from texthash.index.storage.shard_format import shard_of, width_of
 from texthash.index.writing.writable_shards import WritableShards
 from texthash.index.writing.writer_lock import WriterLock
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     import lance
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _TIDY_EVERY = 50
 # Finding unused versions reads the manifest of every version, so it is done for many at once.
 _FREE_EVERY = 4
+_BROKEN_REMEDY = "restore it from a copy, or move it elsewhere if nobody needs what it names."
 
 
 @dataclass(frozen=True)
@@ -317,9 +319,19 @@ class IndexWriter:
         self._next_number = next_number
 
     def _free_versions(self) -> None:
-        prune(self._home, snapshot_releases(self._home))
+        """Free what nothing names. Which versions a broken record names is not known, so that none is freed then."""
+        try:
+            held = snapshot_releases(self._home)
+            prune(self._home, held)
+            releases = list_releases(self._home)
+        except TexthashError as error:
+            log_line(
+                f"warning: no space of {self.release.index_uri} is freed, a broken record may need it: {error.problem} "
+                f"{_BROKEN_REMEDY}"
+            )
+            return
         named: list[set[int]] = [set() for _ in self.release.shards]
-        for release in [*list_releases(self._home), *snapshot_releases(self._home).values()]:
+        for release in [*releases, *held.values()]:
             if release.index_uri == self.release.index_uri:
                 for shard, state in enumerate(release.shards):
                     named[shard].add(state.version)

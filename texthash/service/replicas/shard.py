@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
-from texthash.index.releases.release import CURRENT, list_releases, read_release
+from texthash.index.releases.release import CURRENT, read_release, readable_releases
 from texthash.index.rescoring import Rescoring, scores_of
 from texthash.index.shard import Shard, StoredCode
 from texthash.paths import StateDir, resolve_home
@@ -152,7 +152,7 @@ def _fitting(home: StateDir, release: str, shards: int | None) -> str:
     current = read_release(home, release)
     if release != CURRENT or shards is None or len(current.shards) == shards:
         return current.name
-    return next(found.name for found in reversed(list_releases(home)) if len(found.shards) == shards)
+    return next(found.name for found in reversed(readable_releases(home)) if len(found.shards) == shards)
 
 
 def _search(shard: Shard, group: QueryGroup) -> ShardResult:
