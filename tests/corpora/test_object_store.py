@@ -25,6 +25,7 @@ from texthash.corpora.preparation.steps import prepare_locally, run
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, as_user_error
 from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
+from texthash.io.object_store_cache import here
 from texthash.paths import StateDir, as_path
 
 Contents = Callable[[Path], dict[str, str]]
@@ -178,6 +179,29 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     write_text(as_path(f"{bucket}/raw/part1.jsonl"), "".join(lines[801:]))
     with pytest.raises(CorpusError, match=r"part1\.jsonl changed since"):
         prepare_locally(config, home)
+
+
+def test_objects_that_were_deleted_are_read_no_more_and_hidden_ones_are_named(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prefix, home = as_path(f"{bucket}/own"), StateDir(tmp_path / "root")
+    for name in ("a.txt", "deep/b.txt", "deep/c.txt", ".draft.txt", ".git/d.txt"):
+        write_text(prefix / name, name)
+    config = CorpusConfig(name="own", kind="own", path=str(prefix))
+
+    def names() -> list[str]:
+        found = Path(here(config, home).path or "")
+        return sorted(path.relative_to(found).as_posix() for path in found.rglob("*.txt"))
+
+    assert names() == ["a.txt", "deep/b.txt", "deep/c.txt"]
+    said = capsys.readouterr().err
+    assert "2 hidden objects are left out" in said
+    assert f"{prefix}/.draft.txt" in said
+    (prefix / "deep/b.txt").unlink()
+    assert names() == ["a.txt", "deep/c.txt"]
+    assert f"{prefix}/deep/b.txt is not in the store any more" in capsys.readouterr().err
+    write_text(prefix / "deep/b.txt", "again")
+    assert names() == ["a.txt", "deep/b.txt", "deep/c.txt"]
 
 
 def test_official_files_are_found_and_fetched_only_to_be_read(

@@ -12,10 +12,12 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.service.conftest import Asked
 from tests.service.test_hardening import JSON, kind
 from tests.service.test_openapi import RIGHT, app, document  # noqa: F401  (app is a fixture)
+from texthash.api.requests import NewDocument
 from texthash.config import LimitsConfig
 from texthash.service.http_app import make_app
 
@@ -26,6 +28,23 @@ LARGE = 1_900_000
 def filled(start: str, item: str, end: str) -> bytes:
     """A body of almost the size that is allowed."""
     return f"{start}{','.join([item] * ((LARGE - len(start) - len(end)) // (len(item) + 1)))}{end}".encode()
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("id", "i" * 513, "String should have at most 512 characters"),
+        ("title", "t" * 10_001, "String should have at most 10000 characters"),
+        ("labels", ["l" * 513], "String should have at most 512 characters"),
+        ("labels", [""], "String should have at least 1 character"),
+        ("text", "", "String should have at least 1 character"),
+    ],
+)
+def test_bounds_of_texts_are_told_in_characters(member: str, value: object, message: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        NewDocument.model_validate({"id": "a", "text": "b", member: value})
+    (error,) = refused.value.errors()
+    assert error["msg"] == message
 
 
 MANY = b"".join(b', "m%d": 1' % number for number in range(150_000))

@@ -155,6 +155,7 @@ def test_key_numbers_and_log_of_a_few_requests(
     release = opened.release
     state = {
         ("index_version",): release.version,
+        ("min_free_bytes",): service.limits.min_free_bytes,
         ("build_info", "32", "itq", release.model, texthash.__version__): 1,
         **{("index_documents", str(place)): len(shard) for place, shard in enumerate(opened.shards)},
         **{("index_bytes", str(place)): shard.size_bytes for place, shard in enumerate(opened.shards)},
@@ -168,6 +169,7 @@ def test_key_numbers_and_log_of_a_few_requests(
             break
         time.sleep(0.3)
     assert seen == expected | state
+    assert now.samples[("free_bytes",)] > 0
     assert sum(value for key, value in moved.items() if key[0] == "queries_total") == 6
 
     text = logged()

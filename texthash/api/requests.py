@@ -47,7 +47,12 @@ def _without_repeats(values: list[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
+# Bounds stand before the other check: behind it a string that is too long would have too many "items".
 Text = Annotated[str, AfterValidator(_unicode)]
+FilledText = Annotated[str, Field(min_length=1), AfterValidator(_unicode)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(_unicode)]
+Title = Annotated[str, Field(max_length=10_000), AfterValidator(_unicode)]
+Label = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_unicode)]
 
 
 def exactly_one(**types: str) -> dict[str, Any]:
@@ -165,15 +170,12 @@ class EncodeRequest(Body):
     return_logits: bool = Field(False, description="Also return the real-valued codes before they were cut to bits.")
 
 
-Label = Annotated[Text, Field(min_length=1, max_length=512)]
-
-
 class NewDocument(Body):
     """A document to put in."""
 
-    id: Text = Field(min_length=1, max_length=MAX_ID, description="Yours; an upsert replaces the document that has it.")
-    text: Text = Field(min_length=1, description="Raw text; encoded by the model and stored.")
-    title: Text = Field("", max_length=10_000)
+    id: Id = Field(description="Yours; an upsert replaces the document that has it.")
+    text: FilledText = Field(description="Raw text; encoded by the model and stored.")
+    title: Title = ""
     labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO
 
 from texthash.config import CorpusConfig
@@ -37,20 +37,43 @@ def is_remote(config: CorpusConfig) -> bool:
 def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
     """The configuration with ``path`` on this node: the object, or all that is below it but what is hidden, fetched.
 
+    Hidden objects are counted and named. Copies of objects that are in the store no more are removed.
+
     Raises:
         CorpusError: if there is no such object and none below it.
     """
     if config.path is None or not is_address(config.path):
         return config
     root = as_path(config.path)
-    for path in _objects(root):
+    objects, hidden = _objects(root)
+    if hidden:
+        log_line(f"{root}: {len(hidden)} hidden objects are left out, the first is {hidden[0]}")
+    for path in objects:
         mirrored(path, home)
+    if not _looking.get():
+        _forget_deleted(root, objects, home)
     return config.derive(path=str(_target(root, home)))
+
+
+def _forget_deleted(root: Path, objects: list[Path], home: StateDir) -> None:
+    """Remove the copies of objects below ``root`` that are not among ``objects``, and not in the store either: another
+    process may have fetched what came since."""
+    top = _target(root, home)
+    kept = {_target(path, home) for path in objects}
+    copies = [] if top.is_file() else sorted(top.rglob("*"))
+    for copy in copies:
+        below = copy.relative_to(top)
+        if copy in kept or _is_hidden(below) or not copy.is_file() or (root / below.as_posix()).is_file():
+            continue
+        log_line(f"{root / below.as_posix()} is not in the store any more: its copy is removed")
+        with exclusive(copy.with_name(f".{copy.name}.lock")):
+            _note(copy).unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
 
 
 def sizes(address: str) -> set[tuple[str, int]]:
     """Name and bytes of an object, or of all that is below it but what is hidden; nothing is fetched."""
-    return {(path.name, path.stat().st_size) for path in _objects(as_path(address))}
+    return {(path.name, path.stat().st_size) for path in _objects(as_path(address))[0]}
 
 
 @contextmanager
@@ -74,7 +97,7 @@ def mirrored(path: Path, home: StateDir) -> Path:
     if is_local(path) or _looking.get():
         return path
     target = _target(path, home)
-    note = target.with_name(f".{target.name}.json")
+    note = _note(target)
     with exclusive(target.with_name(f".{target.name}.lock")):
         version = _version(path)
         there = target.is_file() and target.stat().st_size == version.bytes
@@ -92,17 +115,28 @@ def mirrored(path: Path, home: StateDir) -> Path:
     return target
 
 
-def _objects(root: Path) -> list[Path]:
+def _objects(root: Path) -> tuple[list[Path], list[Path]]:
+    """The object, or all below a prefix; and those below it that are hidden, themselves or by a part of their key."""
     if root.is_file():
-        return [root]
-    start = len(root.parts)
+        return [root], []
     objects: list[Path] = []
+    hidden: list[Path] = []
     with suppress(FileNotFoundError):  # the bucket
-        found = (path for path in root.rglob("*") if not any(part.startswith(".") for part in path.parts[start:]))
-        objects = sorted((path for path in found if path.is_file()), key=str)
+        for path in sorted((path for path in root.rglob("*") if path.is_file()), key=str):
+            (hidden if _is_hidden(path.relative_to(root)) else objects).append(path)
     if not objects:
-        raise CorpusError(f"corpus.path={root} does not exist, or is empty.", "name an object or a prefix.")
-    return objects
+        only = f" but {len(hidden)} hidden objects, such as {hidden[0]}" if hidden else ""
+        raise CorpusError(f"corpus.path={root} does not exist, or is empty{only}.", "name an object or a prefix.")
+    return objects, hidden
+
+
+def _is_hidden(below: PurePath) -> bool:
+    return any(part.startswith(".") for part in below.parts)
+
+
+def _note(target: Path) -> Path:
+    """Where it is noted of which object a file is the copy."""
+    return target.with_name(f".{target.name}.json")
 
 
 def _target(path: Path, home: StateDir) -> Path:

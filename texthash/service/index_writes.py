@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -13,9 +14,11 @@ from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
+from texthash.service.metrics import StorageMetrics
 from texthash.service.problems import Problem
 from texthash.service.replicas.writer import Compact, Delete, Restore, Upsert, Write, WriteAck
 
+log = logging.getLogger("texthash.service")
 _ATTEMPTS = 3
 
 
@@ -46,6 +49,7 @@ class IndexWriteService:
         self._gateway = coordinator
         self._writer = writer
         self._settle = settle
+        self._metrics = StorageMetrics()
 
     async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[WriteAck, Release]:
         """Put documents in.
@@ -80,12 +84,24 @@ class IndexWriteService:
 
     async def refusal(self) -> str | None:
         """Why writes are refused for want of space; None where they are not."""
-        space = FreeSpace(self._home, self._gateway.release.index_uri, self._gateway.limits.min_free_bytes)
         try:
-            await asyncio.to_thread(space.check)
+            await asyncio.to_thread(self._space().check)
         except DiskFullError as error:
             return error.problem
         return None
+
+    def report(self) -> None:
+        """Set the gauges of free space, which are forgotten unless this is repeated every few seconds."""
+        space = self._space()
+        try:
+            free, _ = space.left()
+        except OSError as error:  # which is no reason to end this ingress: it goes on answering searches
+            log.warning("free space cannot be read: %s", error)
+            return
+        self._metrics.record(free, space.least)
+
+    def _space(self) -> FreeSpace:
+        return FreeSpace(self._home, self._gateway.release.index_uri, self._gateway.limits.min_free_bytes)
 
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""

@@ -143,3 +143,16 @@ class ShardMetrics:
     def holds(self, size: int) -> None:
         """Tell the bytes of the release that was opened last, every few seconds."""
         self._bytes.set(size)
+
+
+class StorageMetrics:
+    """Free space for writes, as one ingress sees it."""
+
+    def __init__(self) -> None:
+        self._free = Gauge("texthash_free_bytes", "Free disk space where the index and its releases are.")
+        self._least = Gauge("texthash_min_free_bytes", "Free disk space with less of which writes are refused.")
+
+    def record(self, free: int, least: int) -> None:
+        """Set both gauges, in bytes; to be called every few seconds."""
+        self._free.set(free)
+        self._least.set(least)

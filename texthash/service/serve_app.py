@@ -205,6 +205,8 @@ class _Ingress:
         self._gateway.tell()
         if self._follower is not None:
             self._follower.report()
+        if self._editor is not None:
+            await asyncio.to_thread(self._editor.report)
         flush_log()
 
 

@@ -42,7 +42,7 @@ class FreeSpace:
     def __init__(self, home: StateDir, index: str, least: int | None = None) -> None:
         paths = (home.root, home.path(index))
         self._paths: list[Path] = [path for path in paths if is_local(path)]
-        self._least = _configured() if least is None else least
+        self.least = _configured() if least is None else least
 
     def left(self) -> tuple[int, Path]:
         """Return the free bytes of the fuller disk, and a directory on it."""
@@ -51,7 +51,7 @@ class FreeSpace:
     def check(self, share: float = 1.0) -> None:
         """Raise :class:`DiskFullError` if less than ``share`` of the required space is free."""
         free, path = self.left()
-        least = int(share * self._least)
+        least = int(share * self.least)
         if free < least:
             raise DiskFullError(
                 f"{free:,} bytes are free on the disk of {path}; this write needs {least:,}.",
