@@ -72,3 +72,13 @@ def test_no_private_call_of_lance():
     users = [path for path in found if "lance" in text[path]]
     assert len(users) > 10
     assert [path.name for path in users if any(call in text[path] for call in private) or "._ds." in text[path]] == []
+
+
+def test_a_model_is_loaded_without_the_other_methods_and_what_only_training_needs() -> None:
+    code = "import texthash.models.hasher; from texthash.methods.registry import get_method; get_method('itq')"
+    found = loaded(code)
+    assert "torch" in found
+    assert found.isdisjoint({"scipy", "sklearn", "numba"})
+    assert {name for name in found if name.startswith("texthash.methods.")} <= {
+        f"texthash.methods.{name}" for name in ("base", "hyperparameters", "itq", "registry")
+    }

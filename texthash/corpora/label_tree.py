@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, identity
 
 from texthash.errors import CorpusError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class LabelTree:
 
     def closed(self, labels: csr_matrix) -> csr_matrix:
         """Membership with all categories above: uint8 [N, names] of membership [N, labels]."""
+        from scipy.sparse import csr_matrix, identity
+
         count = len(self.names)
         children = np.flatnonzero(self.parents >= 0)
         up = csr_matrix((np.ones(len(children), np.int32), (children, self.parents[children])), shape=(count, count))

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
@@ -62,7 +61,8 @@ class ITQ(HashMethod):
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:
     """The rotation R [m, m] of components V [N, m], and the objective ||B - V R||_F^2 after each iteration."""
-    from scipy.stats import ortho_group  # slow to import
+    from scipy.linalg import orthogonal_procrustes  # slow to import
+    from scipy.stats import ortho_group
 
     rotation = ortho_group.rvs(components.shape[1], random_state=np.random.default_rng(seed)).astype(components.dtype)
     losses = []

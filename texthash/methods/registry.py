@@ -25,16 +25,33 @@ def methods() -> dict[str, type[HashMethod]]:
 
     found: dict[str, type[HashMethod]] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if issubclass(cls, HashMethod) and "card" in vars(cls) and cls.__module__ == module.name:
-                if cls.card.name in found:
-                    raise RuntimeError(f"two methods are called {cls.card.name!r}: {found[cls.card.name]} and {cls}")
-                found[cls.card.name] = cls
+        for cls in _defined_in(module.name):
+            if cls.card.name in found:
+                raise RuntimeError(f"two methods are called {cls.card.name!r}: {found[cls.card.name]} and {cls}")
+            found[cls.card.name] = cls
     return dict(sorted(found.items()))
+
+
+def _defined_in(module: str) -> list[type[HashMethod]]:
+    classes = (cls for _, cls in inspect.getmembers(importlib.import_module(module), inspect.isclass))
+    return [cls for cls in classes if issubclass(cls, HashMethod) and "card" in vars(cls) and cls.__module__ == module]
+
+
+@cache
+def _own_module_of(name: str) -> type[HashMethod] | None:
+    """Return the method of the module that is called like it, without importing the others."""
+    import texthash.methods as package
+
+    if all(module.name != name for module in pkgutil.iter_modules(package.__path__)):
+        return None
+    found = [cls for cls in _defined_in(f"{package.__name__}.{name}") if cls.card.name == name]
+    return found[0] if len(found) == 1 else None
 
 
 def get_method(name: str) -> type[HashMethod]:
     """The class of a method; raises :class:`UsageError` naming the nearest known name."""
+    if (alone := _own_module_of(name)) is not None:
+        return alone
     try:
         return methods()[name]
     except KeyError:

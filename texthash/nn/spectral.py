@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from texthash.errors import TexthashError
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 _STEP = 8  # codes are whole bytes, so widths are multiples of it, and it is the smallest
 
@@ -59,7 +61,9 @@ def symmetric_graph(neighbours: np.ndarray, weights: np.ndarray) -> sp.csr_matri
     count, k = neighbours.shape
     rows = np.repeat(np.arange(count), k)
     keep = weights.ravel() > 0
-    graph = sp.csr_matrix((weights.ravel()[keep], (rows[keep], neighbours.ravel()[keep])), shape=(count, count))
+    from scipy.sparse import csr_matrix
+
+    graph = csr_matrix((weights.ravel()[keep], (rows[keep], neighbours.ravel()[keep])), shape=(count, count))
     return graph.maximum(graph.T).tocsr()
 
 
@@ -84,7 +88,10 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
             _smaller_width(graph.shape[0] - 1),
         )
     scale = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + ridge)
-    normalised = sp.diags(scale) @ graph @ sp.diags(scale)
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import eigsh
+
+    normalised = diags(scale) @ graph @ diags(scale)
     start = np.random.default_rng(seed).standard_normal(graph.shape[0])
     values, vectors = eigsh(normalised, k=count + 1, which="LA", v0=start)
     order = np.argsort(-values)[1:]

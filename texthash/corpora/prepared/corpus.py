@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from texthash.config import Weighting
 from texthash.corpora.document import SPLITS
@@ -26,6 +25,8 @@ from texthash.io.atomic import is_local, read_parquet
 from texthash.paths import as_path, node_cache
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
     from texthash.corpora.prepared.pairs import Queries
 
 VOCABULARY = "vocabulary.json"
@@ -129,12 +130,16 @@ class Split:
     @cached_property
     def labels(self) -> csr_matrix:
         """Membership, uint8 [N, labels]."""
+        from scipy.sparse import csr_matrix
+
         indptr, indices = self.label_ids
         shape = (len(self), len(self.label_names))
         return csr_matrix((np.ones(len(indices), np.uint8), np.asarray(indices), np.asarray(indptr)), shape=shape)
 
     def matrix(self, weighting: Weighting = "tfidf") -> csr_matrix:
         """The whole split as float32 [N, vocabulary], in memory."""
+        from scipy.sparse import csr_matrix
+
         indptr, indices, counts = (np.asarray(array) for array in self.counts)
         values = weigh(indptr, indices, counts, weighting, self.vocabulary)
         return csr_matrix((values, indices, indptr), shape=(len(self), len(self.vocabulary)))

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
@@ -168,6 +167,8 @@ def _fill(queries: Queries, partial: Path) -> None:
             f"the shards of {queries.answers!r} hold {answers_indptr[-1]} queries, the manifest says {len(queries)}.",
             "the corpus is damaged: delete its directory and prepare it again.",
         )
+    from scipy.sparse import csr_matrix
+
     bags = csr_matrix(
         (np.ones(len(flat), np.int32), flat, tokens_indptr), (len(queries), len(queries.vocabulary)), copy=True
     )
