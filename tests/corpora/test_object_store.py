@@ -187,7 +187,7 @@ def test_objects_that_were_deleted_are_read_no_more_and_hidden_ones_are_named(
     prefix, home = as_path(f"{bucket}/own"), StateDir(tmp_path / "root")
     for name in ("a.txt", "deep/b.txt", "deep/c.txt", ".draft.txt", ".git/d.txt"):
         write_text(prefix / name, name)
-    config = CorpusConfig(name="own", kind="own", path=str(prefix))
+    config = CorpusConfig(name="own", path=str(prefix))
 
     def names() -> list[str]:
         found = Path(here(config, home).path or "")
