@@ -155,4 +155,6 @@ class FlatIndex:
     ) -> NDArray[np.int64]:
         """Return the number of documents within ``radius`` bits of each query, int64 [Q]. Arguments as in `search`."""
         check_codes(query_codes, self.bits, "query codes")
+        from texthash.hamming import kernels
+
         return kernels.count_within(self._words, to_words(query_codes), radius, allow, threads)
