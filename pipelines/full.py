@@ -22,6 +22,7 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.finish import finish
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment, prepare
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -45,7 +46,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
 
             check_address(config.service)
         with step("prepare"):
-            corpus = prepare(config, home, distributed=True)
+            corpus = prepare(config, home, executor=RayExecutor())
         study = Experiment(config, home, corpus)
         found = None
         if config.tuning.trials:

@@ -17,6 +17,7 @@ from common import parser, run, step
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
 from texthash.deployment.release_model import make_release, register
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import find_model
 from texthash.paths import StateDir
@@ -28,7 +29,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
     study = Experiment(merged, home, corpus_of(model, home))
     with cluster(), step(f"index {model.name}"):
         check_shared(home.root, home.store)
-        return asdict(make_release(study, model, register(study, model)))
+        return asdict(make_release(study, model, register(study, model), executor=RayExecutor()))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import prepare
 from texthash.paths import StateDir
 
@@ -22,7 +23,7 @@ from texthash.paths import StateDir
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     with cluster(), step("prepare"):
         check_shared(home.store)
-        corpus = prepare(config, home, distributed=True)
+        corpus = prepare(config, home, executor=RayExecutor())
     manifest = corpus.manifest
     return {
         "path": corpus.path,

@@ -121,7 +121,7 @@ def _main(arguments: argparse.Namespace) -> None:
         log_line(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
         edition = cell.key[:2]
         if edition not in corpora:
-            corpora[edition] = prepare(cell.config, home, distributed=False)
+            corpora[edition] = prepare(cell.config, home)
         figures = _reference if cell.method == REFERENCE else _figures
         _write(cell.key, figures(cell, home, corpora[edition], test=not arguments.validation))
 

@@ -17,7 +17,7 @@ from typing import Any
 from common import bare_parser, finish, state, step
 
 from texthash.cluster import check_shared, cluster
-from texthash.experiments.grid.on_ray import run_on_ray
+from texthash.executor import RayExecutor
 from texthash.experiments.grid.plan import load_plan
 from texthash.experiments.grid.run import forecast, run_study
 
@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
     with cluster():
         check_shared(home.root, home.store)
         with step(f"study {plan.name}"):
-            outcome = run_study(plan, home, extend=arguments.extend, executor=run_on_ray, distributed=True)
+            outcome = run_study(plan, home, extend=arguments.extend, executor=RayExecutor())
     return {
         "study": plan.name,
         "directory": str(outcome.folder.path),

@@ -15,6 +15,7 @@ from common import parser, run, step
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment, prepare
 from texthash.paths import StateDir
 from texthash.tracking import open_store
@@ -25,7 +26,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
     with cluster():
         check_shared(home.root, home.store)
         with step("prepare"):
-            corpus = prepare(config, home, distributed=True)
+            corpus = prepare(config, home, executor=RayExecutor())
         study = Experiment(config, home, corpus)
         models = []
         with study.start("train") as parent, step("train"):

@@ -17,7 +17,7 @@ from hypothesis import settings
 from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.document import Document
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.logging import show
@@ -87,7 +87,7 @@ def small_config(small_rows: Path) -> CorpusConfig:
 @pytest.fixture(scope="session")
 def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
-    return PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path_factory.mktemp("home"))))
+    return PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path_factory.mktemp("home"))))
 
 
 @pytest.fixture(scope="session")

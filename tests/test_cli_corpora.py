@@ -18,7 +18,7 @@ import pytest
 
 from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import Download
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.readers import agnews
 from texthash.paths import StateDir
 
@@ -97,7 +97,7 @@ def test_show_names_the_files_at_hand(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_show_has_the_card_of_each_prepared_edition(cli: Cli, home: StateDir, small_config: CorpusConfig) -> None:
-    path = prepare_locally(small_config, home)
+    path = prepare_corpus(small_config, home)
     (home.corpus("small", "broken")).mkdir()
     (home.corpus("small", "broken") / "manifest.json").write_text("{")
     status, out, _ = cli("show", "small", "--json")

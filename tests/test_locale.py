@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from texthash.config import CorpusConfig, TrainingConfig, EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
@@ -27,7 +27,7 @@ from texthash.training.loop import fit
 
 assert sys.getfilesystemencoding() == "ascii"
 root = Path(sys.argv[1])
-corpus = PreparedCorpus.open(prepare_locally(CorpusConfig(name="cjk", path=str(root / "rows.jsonl")), StateDir(root)))
+corpus = PreparedCorpus.open(prepare_corpus(CorpusConfig(name="cjk", path=str(root / "rows.jsonl")), StateDir(root)))
 hasher = Hasher.of(fit(build("lsh", corpus.shape, 8), corpus.train, TrainingConfig()).method, corpus)
 again = Hasher.load(hasher.save(root / "model"))
 assert (again.encode_split(corpus.validation) == hasher.encode_split(corpus.validation)).all()

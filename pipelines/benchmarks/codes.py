@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
@@ -59,7 +59,7 @@ def command(
 def _prepared(source: Path, limit: int | None) -> PreparedCorpus:
     name = source.name.split(".")[0] + ("" if limit is None else f"-{limit}")
     config = CorpusConfig.model_validate({"name": name, "path": str(source.absolute()), "limit": limit})
-    return PreparedCorpus.open(prepare_locally(config, resolve_home()))
+    return PreparedCorpus.open(prepare_corpus(config, resolve_home()))
 
 
 def _learned(prepared: PreparedCorpus, method: str, bits: int, epochs: int) -> Hasher:

@@ -26,8 +26,9 @@ import ray.data  # sets its own level of logging when it is imported
 from scipy.sparse import csr_matrix
 
 from texthash.config import CorpusConfig
-from texthash.corpora.preparation.on_ray import prepare
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.errors import TexthashError
+from texthash.executor import RayExecutor
 from texthash.paths import resolve_home
 
 _MIB = 2**20
@@ -91,7 +92,7 @@ def _watched(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, fl
             fit_transform(texts, config.edition.vocabulary_size)
     else:
         with tempfile.TemporaryDirectory() as home, cluster(workers), _watch() as peak:
-            prepare(config, resolve_home(home), workers)
+            prepare_corpus(config, resolve_home(home), RayExecutor(workers))
     return {name: round(size / _MIB, 1) for name, size in peak.items()}
 
 

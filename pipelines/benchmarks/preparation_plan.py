@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any
 
 from benchmarks.preparation_memory import cluster
 from texthash.config import CorpusConfig
-from texthash.corpora.preparation.on_ray import blocks_of, spread
 from texthash.corpora.preparation.staging import Staging
-from texthash.corpora.preparation.steps import GROUPS, run
+from texthash.corpora.preparation.steps import GROUPS, prepare_corpus
+from texthash.executor import LocalExecutor, RayExecutor, Task, blocks_of
 from texthash.paths import resolve_home
 
 _WORKERS = (16, 64, 256, 1024)
@@ -69,21 +69,22 @@ class Rates:
         seconds: defaultdict[str, float] = defaultdict(float)
         sizes: dict[str, Any] = {}
 
-        def timed(function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterator[Any]:
-            assert isinstance(function, partial)
-            step, staging = function.func.__name__, function.args[0]
-            for task in tasks:
-                start = time.perf_counter()
-                result = function(**task)
-                seconds[step] += time.perf_counter() - start
-                yield result
-            if step == _STEPS[-1]:
-                sizes.update(_sizes(staging))
+        class Timed(LocalExecutor):
+            def map(self, function: Callable[..., Any], tasks: Iterable[Task], **options: Any) -> Iterator[Any]:
+                assert isinstance(function, partial)
+                step, staging = function.func.__name__, function.args[0]
+                for task in tasks:
+                    start = time.perf_counter()
+                    result = function(**task)
+                    seconds[step] += time.perf_counter() - start
+                    yield result
+                if step == _STEPS[-1]:
+                    sizes.update(_sizes(staging))
 
-        run(config.derive(limit=200), resolve_home(folder), timed)  # imports
+        prepare_corpus(config.derive(limit=200), resolve_home(folder), Timed())  # imports
         seconds.clear()
         start = time.perf_counter()
-        run(config, resolve_home(folder), timed)
+        prepare_corpus(config, resolve_home(folder), Timed())
         driver = time.perf_counter() - start - sum(seconds.values())
         return cls(
             seconds=dict(seconds),
@@ -147,7 +148,7 @@ def _block_seconds() -> float:
         taken = []
         for _ in range(3):  # the first starts processes
             start = time.process_time()
-            for _ in spread(1, _nothing, [{"number": number} for number in range(_EMPTY_TASKS)]):
+            for _ in RayExecutor(1).map(_nothing, [{"number": number} for number in range(_EMPTY_TASKS)]):
                 pass
             taken.append(time.process_time() - start)
     return min(taken) / blocks

@@ -30,10 +30,11 @@ from benchmarks.preparation_plan import Rates, plan
 from benchmarks.reporting import JsonOption, report
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import open_source
-from texthash.corpora.preparation.on_ray import prepare
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import tables
 from texthash.errors import TexthashError
+from texthash.executor import RayExecutor
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -139,11 +140,11 @@ class _Measured:
 
     def _ours(self, workers: int) -> None:
         with tempfile.TemporaryDirectory() as home:
-            prepare(self.config, resolve_home(home), workers)
+            prepare_corpus(self.config, resolve_home(home), RayExecutor(workers))
 
     def _compare(self, theirs: csr_matrix) -> None:
         with tempfile.TemporaryDirectory() as home, cluster(2):
-            ours = PreparedCorpus.open(prepare(self.config, resolve_home(home), 2)).train.matrix()
+            ours = PreparedCorpus.open(prepare_corpus(self.config, resolve_home(home), RayExecutor(2))).train.matrix()
         if ours.shape != theirs.shape or abs(ours - theirs).max() > 1e-6:
             raise TexthashError("the vectors differ from scikit-learn's.", "nothing is reported; look for the reason.")
 

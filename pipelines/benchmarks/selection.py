@@ -39,7 +39,7 @@ def command(
     settings += [Config(corpus=CorpusConfig(name=file.name.split(".")[0], path=str(file))) for file in path or ()]
     rows = []
     for setting in settings:
-        corpus = prepare(setting, resolve_home(), distributed=False)
+        corpus = prepare(setting, resolve_home())
         for name in method or ["nash", "vdsh"]:
             curve = _curve(corpus, name, bits, TrainingConfig(epochs=epochs, patience=None, seed=seed))
             rows.append({"corpus": corpus.manifest.name, "method": name, "bits": bits, **summary(curve)})

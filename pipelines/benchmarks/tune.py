@@ -21,6 +21,7 @@ from benchmarks.reporting import JsonOption, report
 from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment, prepare
 from texthash.methods.registry import build, hyperparameters
 from texthash.paths import StateDir, resolve_home
@@ -45,7 +46,7 @@ def command(
     home = resolve_home()
     rows: list[dict[str, Any]] = []
     with cluster():
-        corpus = prepare(settings, home, distributed=True)
+        corpus = prepare(settings, home, executor=RayExecutor())
         _sweep(_settings(config, 1, 1), home, corpus, 1)  # starts processes, fills caches
         for at_a_time in (1, concurrent):
             seconds = _sweep(settings, home, corpus, at_a_time)

@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from texthash.config import load_config
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import newsgroups20
 from texthash.paths import StateDir
@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def test_bydate_stripped_has_its_counts_and_the_vectors_of_scikit_learn(corpora_at_hand: Path, tmp_path: Path) -> None:
     path = CONFIGS / "20newsgroups-bydate-stripped.yaml"
     config = load_config(path, [f"corpus.data_dir={corpora_at_hand}"]).corpus
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path)))
     assert corpus.manifest.documents == {"train": 10_257, "validation": 3_397, "test": 3_415}
     assert sum(corpus.manifest.dropped.values()) == 18_846 - 10_257 - 3_397 - 3_415
     assert corpus.manifest.edition == "bydate-stripped"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError
 from texthash.paths import StateDir
@@ -25,7 +25,7 @@ def warnings(folder: Path, text: str, **edition: str) -> list[str]:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = Edition(name="v1", stop_words=None, **edition)
     config = CorpusConfig(name="mine", path=str(folder / "rows.jsonl"), edition=settings, shards=1)
-    return PreparedCorpus.open(prepare_locally(config, StateDir(folder / "home"))).manifest.warnings
+    return PreparedCorpus.open(prepare_corpus(config, StateDir(folder / "home"))).manifest.warnings
 
 
 def suggested(warning: str) -> str:
@@ -53,7 +53,7 @@ def test_a_second_corpus_under_the_same_name_is_told_to_take_its_own(tmp_path: P
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"text": "{name} text {n}"}}\n' for n in range(20)))
     edition, home = Edition(name="v1", stop_words=None), StateDir(tmp_path / "home")
-    prepare_locally(CorpusConfig(name="mine", path=str(tmp_path / "a.jsonl"), edition=edition), home)
+    prepare_corpus(CorpusConfig(name="mine", path=str(tmp_path / "a.jsonl"), edition=edition), home)
     with pytest.raises(CorpusError, match=r"was prepared from .*a\.jsonl, not from .*b\.jsonl") as raised:
-        prepare_locally(CorpusConfig(name="mine", path=str(tmp_path / "b.jsonl"), edition=edition), home)
+        prepare_corpus(CorpusConfig(name="mine", path=str(tmp_path / "b.jsonl"), edition=edition), home)
     assert "corpus.name=" in raised.value.remedy

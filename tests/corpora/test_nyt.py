@@ -14,7 +14,7 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import nyt
 from texthash.errors import CorpusError
@@ -94,7 +94,7 @@ def test_the_edition_of_the_hashing_papers(split: Path) -> None:
 
 def test_the_tree_is_in_the_manifest(split: Path, tmp_path: Path) -> None:
     for label_set, names, parents in (("fine", FINE, nyt.PARENTS), ("coarse", sorted(set(nyt.PARENTS.values())), {})):
-        manifest = Manifest.read(prepare_locally(config(split, label_set, "given"), StateDir(tmp_path / label_set)))
+        manifest = Manifest.read(prepare_corpus(config(split, label_set, "given"), StateDir(tmp_path / label_set)))
         assert manifest.documents == {"train": 9_221, "validation": 1_152, "test": 1_154}
         assert manifest.label_names == names
         assert manifest.label_parents == parents

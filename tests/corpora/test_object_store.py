@@ -11,7 +11,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ import pytest
 from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.catalog import available, open_source
 from texthash.corpora.find_files import find_files
-from texthash.corpora.preparation.steps import prepare_locally, run
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, as_user_error
+from texthash.executor import LocalExecutor
 from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
 from texthash.io.object_store_cache import here
 from texthash.paths import StateDir, as_path
@@ -33,16 +33,18 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from texthash.config import CorpusConfig
-from texthash.corpora.preparation.steps import run
+from texthash.corpora.preparation.steps import prepare_corpus
+from texthash.executor import LocalExecutor
 from texthash.paths import StateDir
 
-def spread(function, tasks):
-    for task in tasks:
-        yield function(**task)
-        if sys.argv[1] in str(function):
-            os.kill(os.getpid(), signal.SIGKILL)
+class Killing(LocalExecutor):
+    def map(self, function, tasks):
+        for result in super().map(function, tasks):
+            yield result
+            if sys.argv[1] in str(function):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-run(CorpusConfig.model_validate_json(sys.argv[2]), StateDir(Path(sys.argv[3]), sys.argv[4]), spread)
+prepare_corpus(CorpusConfig.model_validate_json(sys.argv[2]), StateDir(Path(sys.argv[3]), sys.argv[4]), Killing())
 """
 
 
@@ -84,12 +86,12 @@ def test_bytes_are_those_of_a_directory_and_nothing_else_is_left(
     bucket: str, small_corpus: PreparedCorpus, small_config: CorpusConfig, tmp_path: Path, contents: Contents
 ) -> None:
     home = StateDir(tmp_path / "root", f"{bucket}/state")
-    target = prepare_locally(small_config, home)
+    target = prepare_corpus(small_config, home)
     assert str(target) == f"{bucket}/state/corpora/small/random60"
     assert remote_contents(target) == contents(small_corpus.path)
     everything = {str(path) for path in as_path(bucket).rglob("*") if path.is_file()}
     assert len(everything) == len(contents(small_corpus.path))
-    assert prepare_locally(small_config, home) == target
+    assert prepare_corpus(small_config, home) == target
 
 
 @pytest.mark.parametrize("during", ["read_part", "count_words", "write_shards"])
@@ -111,12 +113,13 @@ def test_a_preparation_that_is_killed_goes_on_where_it_was(
     kept = remote_contents(as_path(bucket))
     asked: list[dict[str, Any]] = []
 
-    def spread(function: Callable[..., Any], tasks: list[dict[str, Any]]) -> Iterable[Any]:
-        for task in tasks:
-            asked.append({"step": function.func.__name__ if isinstance(function, partial) else "", **task})
-            yield function(**task)
+    class Recording(LocalExecutor):
+        def map(self, function: Callable[..., Any], tasks: Iterable[Any], **options: Any) -> Iterator[Any]:
+            tasks = list(tasks)
+            asked.extend({"step": function.func.__name__, **task} for task in tasks)
+            return super().map(function, tasks, **options)
 
-    run(small_config, home, spread)
+    prepare_corpus(small_config, home, Recording())
     assert kept, "nothing was kept of the first run"
     assert remote_contents(target) == contents(small_corpus.path)
     steps = [task["step"] for task in asked]
@@ -132,7 +135,7 @@ def test_training_maps_arrays_that_this_node_keeps(
     from texthash.methods.registry import build
     from texthash.training.loop import fit
 
-    prepare_locally(small_config, StateDir(tmp_path / "root", bucket))
+    prepare_corpus(small_config, StateDir(tmp_path / "root", bucket))
     corpus = PreparedCorpus.open(f"{bucket}/corpora/small/random60")
     assert corpus.cache.is_relative_to(tmp_path / "node")
     assert isinstance(corpus.train.counts[1], np.memmap)
@@ -159,7 +162,7 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     write_text(as_path(f"{bucket}/raw/.hidden/note.jsonl"), "no row")
     config = small_config.model_copy(update={"path": f"{bucket}/raw"})
     home = StateDir(tmp_path / "root")
-    corpus = PreparedCorpus.open(prepare_locally(config, home))
+    corpus = PreparedCorpus.open(prepare_corpus(config, home))
     assert sum(corpus.manifest.documents.values()) > 1000
     assert [file.name for file in corpus.manifest.source_files] == ["part0.jsonl", "part1.jsonl"]
     assert corpus.manifest.config.path == f"{bucket}/raw"
@@ -168,7 +171,7 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     times = [path.stat().st_mtime_ns for path in fetched]
     first = next(open_source(config, home).documents())
     assert [path.stat().st_mtime_ns for path in fetched] == times
-    assert prepare_locally(config, home) == corpus.path
+    assert prepare_corpus(config, home) == corpus.path
 
     changed = lines[0].replace(first.text[:3], first.text[:3].swapcase(), 1)
     write_text(as_path(f"{bucket}/raw/part0.jsonl"), "".join([changed, *lines[1:800]]))
@@ -178,7 +181,7 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     assert fetched[1].stat().st_mtime_ns == times[1]
     write_text(as_path(f"{bucket}/raw/part1.jsonl"), "".join(lines[801:]))
     with pytest.raises(CorpusError, match=r"part1\.jsonl changed since"):
-        prepare_locally(config, home)
+        prepare_corpus(config, home)
 
 
 def test_objects_that_were_deleted_are_read_no_more_and_hidden_ones_are_named(
@@ -248,7 +251,7 @@ def test_what_is_not_there_is_named(bucket: str, address: str, tmp_path: Path) -
     with pytest.raises(CorpusError, match="is not a prepared corpus"):
         PreparedCorpus.open(f"{address}/corpora/x/y")
     with pytest.raises(CorpusError, match="does not exist, or is empty"):
-        prepare_locally(CorpusConfig(name="own", path=address), StateDir(tmp_path))
+        prepare_corpus(CorpusConfig(name="own", path=address), StateDir(tmp_path))
 
 
 def test_a_store_that_cannot_be_reached_is_named() -> None:
@@ -267,7 +270,7 @@ def test_the_doctor_looks_at_the_store(
     from texthash.doctor import examine
 
     monkeypatch.delenv("TEXTHASH_DATA", raising=False)
-    prepare_locally(small_config, StateDir(tmp_path / "root", bucket))
+    prepare_corpus(small_config, StateDir(tmp_path / "root", bucket))
     findings = {finding.check: finding for finding in examine(Config(), StateDir(tmp_path / "root", bucket))}
     assert findings["store"].state == "ok"
     assert "prepared: small/random60" in findings["corpora"].found

@@ -11,7 +11,7 @@ import pytest
 from texthash.config import CorpusConfig, Edition
 from texthash.corpora.catalog import open_source
 from texthash.corpora.document import Document
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers.own import notes
 from texthash.errors import CorpusError
@@ -87,7 +87,7 @@ def test_texts_beside_a_table_are_counted_and_named(tmp_path: Path) -> None:
     (root / "rows.csv").write_text("id,text,label\n" + "".join(f"{n},word w{n % 3} text,l{n % 2}\n" for n in range(20)))
     edition = Edition(name="v1", stop_words=None)
     config = CorpusConfig(name="mine", path=str(root), edition=edition, shards=1)
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
     warnings = corpus.manifest.warnings
     assert any("12 left out" in w and "cook/00.txt" in w and "and 2 more" in w for w in warnings), warnings
     assert any("1 left out" in w and "hidden" in w and ".hidden" in w for w in warnings), warnings

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from texthash.config import CorpusConfig, Edition, SplitRule
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import NEGATIVES, batches, count_batches, take, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import Inputs
@@ -30,7 +30,7 @@ def prepared(rows: list[dict[str, Any]], folder: Path, **edition: Any) -> Prepar
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     rule = SplitRule(kind="given")
     config = CorpusConfig(name="made", path=str(path), edition=Edition(name="e", split=rule, **edition), shards=3)
-    return PreparedCorpus.open(prepare_locally(config, StateDir(folder / "home")))
+    return PreparedCorpus.open(prepare_corpus(config, StateDir(folder / "home")))
 
 
 def random_rows(count: int = 90) -> list[dict[str, Any]]:

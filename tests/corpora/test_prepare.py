@@ -23,7 +23,7 @@ from texthash.corpora.preparation.reading import read_part
 from texthash.corpora.preparation.shards import write_shards
 from texthash.corpora.preparation.splits import assign
 from texthash.corpora.preparation.staging import Staging
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, UsageError
 from texthash.paths import StateDir
@@ -61,7 +61,7 @@ def test_the_vocabulary_is_that_of_scikit_learn(
     small_config: CorpusConfig, tmp_path: Path, size: int | None, min_df: float, max_df: float
 ) -> None:
     limits = {"vocabulary_size": size, "min_df": min_df, "max_df": max_df, "min_tokens": 0}
-    corpus = PreparedCorpus.open(prepare_locally(change(small_config, limits), StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(change(small_config, limits), StateDir(tmp_path)))
     texts = [text for table in corpus.train.documents() for text in table["text"].to_pylist()]
     theirs = CountVectorizer(stop_words="english", max_features=size, min_df=min_df, max_df=max_df)
     counts = theirs.fit_transform(texts)
@@ -92,7 +92,7 @@ def test_a_document_is_kept_with_its_words_in_order(
 def test_bytes_do_not_depend_on_the_run(
     small_corpus: PreparedCorpus, small_config: CorpusConfig, tmp_path: Path, contents: Contents
 ) -> None:
-    again = prepare_locally(small_config, StateDir(tmp_path))
+    again = prepare_corpus(small_config, StateDir(tmp_path))
     assert contents(again) == contents(small_corpus.path)
     assert len(contents(again)) == 3 * 2 + 2
 
@@ -100,7 +100,7 @@ def test_bytes_do_not_depend_on_the_run(
 def test_the_number_of_shards_does_not_change_the_rows(
     small_corpus: PreparedCorpus, small_config: CorpusConfig, tmp_path: Path
 ) -> None:
-    corpus = PreparedCorpus.open(prepare_locally(change(small_config, shards=5), StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(change(small_config, shards=5), StateDir(tmp_path)))
     assert len(list((corpus.path / "train").glob("*.parquet"))) == 5
     assert corpus.train.ids == small_corpus.train.ids
     assert abs(corpus.train.matrix() - small_corpus.train.matrix()).max() == 0
@@ -121,14 +121,14 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
 
     monkeypatch.setattr("texthash.corpora.preparation.steps.write_shards", full_disk)
     with pytest.raises(CorpusError, match="No space left on device"):
-        prepare_locally(small_config, StateDir(tmp_path))
+        prepare_corpus(small_config, StateDir(tmp_path))
     target = StateDir(tmp_path).corpus("small", "random60")
     assert not target.exists()
     kept = sorted(path.stat().st_mtime_ns for path in target.parent.rglob("part-*.parquet"))
     assert len(kept) == 3, "the first shard of each split"
 
     monkeypatch.undo()
-    prepare_locally(small_config, StateDir(tmp_path))
+    prepare_corpus(small_config, StateDir(tmp_path))
     assert contents(target) == contents(small_corpus.path)
     assert sorted(path.stat().st_mtime_ns for path in target.rglob("part-00000.parquet")) == kept
     assert [path.name for path in target.parent.iterdir() if path.is_dir()] == ["random60"]
@@ -137,9 +137,9 @@ def test_an_interrupted_preparation_goes_on_where_it_was(
 def prepare_in_process(config: CorpusConfig, home: Path) -> subprocess.Popen:
     code = (
         "import sys; from texthash.config import CorpusConfig;"
-        "from texthash.corpora.preparation.steps import prepare_locally;"
+        "from texthash.corpora.preparation.steps import prepare_corpus;"
         "from texthash.paths import StateDir; from pathlib import Path;"
-        "prepare_locally(CorpusConfig.model_validate_json(sys.argv[1]), StateDir(Path(sys.argv[2])))"
+        "prepare_corpus(CorpusConfig.model_validate_json(sys.argv[1]), StateDir(Path(sys.argv[2])))"
     )
     return subprocess.Popen([sys.executable, "-c", code, config.model_dump_json(), str(home)])
 
@@ -154,7 +154,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
         rows = [{"id": f"{number}-{d.id}", "text": d.text, "labels": d.labels} for d in small_documents[:400]]
         write_rows(folder / f"{number:02d}.jsonl", rows)
     config = CorpusConfig(name="own", path=str(folder), edition=Edition(vocabulary_size=500), shards=30)
-    whole = prepare_locally(config, StateDir(tmp_path / "whole"))
+    whole = prepare_corpus(config, StateDir(tmp_path / "whole"))
 
     target = StateDir(tmp_path / "killed").corpus("own", "random60")
     process = prepare_in_process(config, tmp_path / "killed")
@@ -178,7 +178,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
             return function(staging, number, **rest)
 
         monkeypatch.setattr(f"texthash.corpora.preparation.steps.{function.__name__}", watched)
-    prepare_locally(config, StateDir(tmp_path / "killed"))
+    prepare_corpus(config, StateDir(tmp_path / "killed"))
     assert contents(target) == contents(whole)
     function, form = steps[step]
     again = {form.format(number) for number in range(30)} - finished
@@ -190,7 +190,7 @@ def test_labels_that_no_training_document_has_are_a_warning(tmp_path: Path) -> N
     late = [{"id": "n", "text": "alpha beta", "labels": ["new", "x"], "split": "test"}]
     late += [{"id": "o", "text": "alpha beta", "labels": ["old", "new"], "split": "validation"}]
     corpus = PreparedCorpus.open(
-        prepare_locally(tiny(tmp_path / "rows.jsonl", ROWS + late), StateDir(tmp_path / "home"))
+        prepare_corpus(tiny(tmp_path / "rows.jsonl", ROWS + late), StateDir(tmp_path / "home"))
     )
     assert corpus.manifest.warnings == [
         "2 of 4 labels are on no training document, only on 2 others: new, old.",
@@ -201,12 +201,12 @@ def test_a_source_that_was_corrected_is_read_again(tmp_path: Path) -> None:
     config = tiny(tmp_path / "rows.jsonl", [row for row in ROWS if row["split"] != "test"])
     config = change(config, {"min_df": 3})
     with pytest.raises(CorpusError, match="is in the split test"):
-        prepare_locally(config, StateDir(tmp_path))
+        prepare_corpus(config, StateDir(tmp_path))
     write_rows(tmp_path / "rows.jsonl", [row | {"text": "alone"} for row in ROWS if row["id"].endswith("0")])
     with pytest.raises(CorpusError, match="no word of 1 in 1 training documents"):
-        prepare_locally(config, StateDir(tmp_path))
+        prepare_corpus(config, StateDir(tmp_path))
     write_rows(tmp_path / "rows.jsonl", ROWS)
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path)))
     assert corpus.vocabulary.terms == ["alpha", "beta", "gamma"]
     assert corpus.manifest.documents == {"train": 4, "validation": 4, "test": 4}
 
@@ -214,25 +214,25 @@ def test_a_source_that_was_corrected_is_read_again(tmp_path: Path) -> None:
 def test_a_corpus_of_ones_own_needs_a_name_of_its_own(tmp_path: Path) -> None:
     config = change(tiny(tmp_path / "rows.jsonl", ROWS), name="pydoc")
     with pytest.raises(UsageError, match="'pydoc' is the name of another"):
-        prepare_locally(config, StateDir(tmp_path))
+        prepare_corpus(config, StateDir(tmp_path))
     assert not StateDir(tmp_path).corpus("pydoc", "tiny").parent.exists()
 
 
 def test_a_prepared_corpus_is_reused_and_never_overwritten(tmp_path: Path) -> None:
     config = tiny(tmp_path / "rows.jsonl", ROWS)
-    target = prepare_locally(config, StateDir(tmp_path / "home"))
+    target = prepare_corpus(config, StateDir(tmp_path / "home"))
     before = (target / "manifest.json").stat().st_mtime_ns
-    assert prepare_locally(config, StateDir(tmp_path / "home")) == target
+    assert prepare_corpus(config, StateDir(tmp_path / "home")) == target
     assert (target / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(CorpusError, match=r"edition\.vocabulary_size=10000 then, 2 now"):
-        prepare_locally(change(config, {"vocabulary_size": 2}), StateDir(tmp_path / "home"))
+        prepare_corpus(change(config, {"vocabulary_size": 2}), StateDir(tmp_path / "home"))
     write_rows(tmp_path / "rows.jsonl", [*ROWS, {"id": "new", "text": "delta epsilon", "split": "train"}])
     with pytest.raises(CorpusError, match=r"rows\.jsonl changed since"):
-        prepare_locally(config, StateDir(tmp_path / "home"))
+        prepare_corpus(config, StateDir(tmp_path / "home"))
 
 
 def test_a_limited_corpus_has_an_edition_of_its_own(small_config: CorpusConfig, tmp_path: Path) -> None:
-    corpus = PreparedCorpus.open(prepare_locally(change(small_config, limit=400), StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(change(small_config, limit=400), StateDir(tmp_path)))
     assert corpus.manifest.edition == "random60-first400"
     assert sum(corpus.manifest.documents.values()) == 400
 
@@ -240,7 +240,7 @@ def test_a_limited_corpus_has_an_edition_of_its_own(small_config: CorpusConfig, 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     rows = [*ROWS, {"id": "e", "text": " \n"}, {"id": "u", "text": "gamma " * 9, "split": "train"}]
     config = tiny(tmp_path / "rows.jsonl", rows, min_tokens=3, max_tokens=5)
-    manifest = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home"))).manifest
+    manifest = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home"))).manifest
     assert manifest.dropped == {
         "empty": 1,
         "fewer than 3 vocabulary words": 3,
@@ -279,7 +279,7 @@ def test_a_corpus_that_cannot_be_prepared_says_why(
 ) -> None:
     config = tiny(tmp_path / "rows.jsonl", rows, **edition)
     with pytest.raises(CorpusError, match=message):
-        prepare_locally(config, StateDir(tmp_path / "home"))
+        prepare_corpus(config, StateDir(tmp_path / "home"))
     assert not StateDir(tmp_path / "home").corpus("own", "tiny").exists()
 
 
@@ -290,7 +290,7 @@ def test_too_few_labels_are_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str], warning: str
 ) -> None:
     config = tiny(tmp_path / "rows.jsonl", [row | {"labels": labels} for row in ROWS])
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
     assert warning in corpus.manifest.warnings[0]
     assert warning in capsys.readouterr().err
     assert corpus.train.labels.shape == (4, len(labels))
@@ -298,7 +298,7 @@ def test_too_few_labels_are_a_warning(
 
 def test_unknown_corpus_and_split_name_the_known_ones(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean '20newsgroups'"):
-        prepare_locally(CorpusConfig(name="20newsgroup"), StateDir(tmp_path))
+        prepare_corpus(CorpusConfig(name="20newsgroup"), StateDir(tmp_path))
     with pytest.raises(UsageError, match="'dev'"):
         small_corpus.split("dev")
 
@@ -316,7 +316,7 @@ def _length_of_words(path: Path) -> int:
 
 
 def test_processes_may_race_for_the_arrays(small_config: CorpusConfig, tmp_path: Path) -> None:
-    path = prepare_locally(small_config, StateDir(tmp_path))
+    path = prepare_corpus(small_config, StateDir(tmp_path))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         lengths = pool.map(_length_of_words, [path] * 2, chunksize=1)
     assert len(set(lengths)) == 1
@@ -325,7 +325,7 @@ def test_processes_may_race_for_the_arrays(small_config: CorpusConfig, tmp_path:
 
 @pytest.mark.parametrize("damage", ["manifest", "version", "vocabulary", "shard"])
 def test_a_damaged_corpus_says_what_is_wrong(tmp_path: Path, damage: str) -> None:
-    path = prepare_locally(tiny(tmp_path / "rows.jsonl", ROWS), StateDir(tmp_path / "home"))
+    path = prepare_corpus(tiny(tmp_path / "rows.jsonl", ROWS), StateDir(tmp_path / "home"))
     manifest = path / "manifest.json"
     if damage == "manifest":
         manifest.unlink()

@@ -12,7 +12,7 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import rcv1
 from texthash.corpora.readers.rcv1_topics import PARENTS, TOPICS
@@ -129,7 +129,7 @@ def test_what_is_published_is_what_the_reader_looks_for() -> None:
 def test_a_prepared_corpus_has_the_tree_and_the_remarks(tmp_path: Path) -> None:
     put_vectors(tmp_path)
     edition = {"name": "tiny", "split": SplitRule(kind="random", train=0.5, validation=0.25), "min_tokens": 0}
-    corpus = PreparedCorpus.open(prepare_locally(config(tmp_path, **edition), StateDir(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_corpus(config(tmp_path, **edition), StateDir(tmp_path / "home")))
     manifest = corpus.manifest
     assert manifest.remarks == {rcv1.TERMS_ONLY: 6}
     assert manifest.label_parents["C1511"] == "C151"
@@ -203,7 +203,7 @@ def test_a_file_cut_off_and_a_story_twice(harm: Callable[[Path], None], message:
     put_tokens(tmp_path)
     harm(tmp_path / "lyrl2004_tokens_test_pt0.dat")
     with pytest.raises(CorpusError, match=message):
-        prepare_locally(config(tmp_path), StateDir(tmp_path / "home"))
+        prepare_corpus(config(tmp_path), StateDir(tmp_path / "home"))
 
 
 def test_a_corpus_that_is_not_at_hand_says_what_to_get(tmp_path: Path) -> None:

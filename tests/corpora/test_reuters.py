@@ -15,7 +15,7 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.catalog import available, open_source, records
 from texthash.corpora.document import Document
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.readers import reuters
 from texthash.corpora.readers.reuters_sgml import ARTICLES, NO_BODY, UNDIVIDED
@@ -105,7 +105,7 @@ def test_canonical_rows_give_the_same_documents(
 
 
 def test_prepared_edition_is_multi_label_and_counts_what_is_left_out(corpora_at_hand: Path, tmp_path: Path) -> None:
-    manifest = Manifest.read(prepare_locally(config(corpora_at_hand), StateDir(tmp_path)))
+    manifest = Manifest.read(prepare_corpus(config(corpora_at_hand), StateDir(tmp_path)))
     assert manifest.multi_label
     assert len(manifest.label_names) == 90
     assert manifest.documents["train"] == 7_770

@@ -12,7 +12,7 @@ import pytest
 from texthash.config import CorpusConfig, Edition, SplitRule
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.splits import NONE, assign
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.paths import StateDir
 
@@ -32,7 +32,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare(path: Path, home: Path, sample: int | None, **rule: object) -> PreparedCorpus:
     edition = Edition(name="sampled", split=SplitRule.model_validate(rule), sample=sample)
     return PreparedCorpus.open(
-        prepare_locally(CorpusConfig(name="own", path=str(path), edition=edition), StateDir(home))
+        prepare_corpus(CorpusConfig(name="own", path=str(path), edition=edition), StateDir(home))
     )
 
 
@@ -73,11 +73,11 @@ def test_a_part_of_a_known_corpus_is_told_from_the_whole(tmp_path: Path) -> None
     (tmp_path / "agnews_partial.jsonl.gz").write_bytes(gzip.compress(content.encode()))
     edition = Edition(sample=60)
     config = CorpusConfig(name="agnews", data_dir=str(tmp_path), edition=edition)
-    manifest = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home"))).manifest
+    manifest = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home"))).manifest
     assert manifest.dropped == {"empty": 1, "not in the sample": 30}
     assert manifest.warnings == ["91 of 127,600 documents: what is at hand is a part of the corpus."]
     limited = config.model_copy(update={"limit": 60})
-    assert PreparedCorpus.open(prepare_locally(limited, StateDir(tmp_path / "home"))).manifest.warnings == []
+    assert PreparedCorpus.open(prepare_corpus(limited, StateDir(tmp_path / "home"))).manifest.warnings == []
 
 
 def test_more_of_a_known_corpus_than_was_prepared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,16 +86,16 @@ def test_more_of_a_known_corpus_than_was_prepared_is_said(tmp_path: Path, capsys
     part = data / "agnews_part.jsonl.gz"
     part.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in ROWS).encode()))
     config = CorpusConfig(name="agnews", data_dir=str(data))
-    prepared = prepare_locally(config, home)
+    prepared = prepare_corpus(config, home)
     capsys.readouterr()
-    assert prepare_locally(config, home) == prepared
+    assert prepare_corpus(config, home) == prepared
     assert "other files" not in capsys.readouterr().err
     part.rename(data / "agnews_whole.jsonl.gz")
-    assert prepare_locally(config, home) == prepared
+    assert prepare_corpus(config, home) == prepared
     assert "was prepared from other files than those at hand (agnews_part.jsonl.gz, agnews_whole" in (
         capsys.readouterr().err
     )
     (data / "agnews_whole.jsonl.gz").unlink()
     data.rmdir()
-    assert prepare_locally(config, home) == prepared
+    assert prepare_corpus(config, home) == prepared
     assert "other files" not in capsys.readouterr().err

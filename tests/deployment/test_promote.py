@@ -365,7 +365,7 @@ def broken_aliases(registry: Registry) -> Iterator[None]:
 def test_the_commands_move_the_champion(two_models: list[Experiment], capsys: pytest.CaptureFixture[str]) -> None:
     studies, home = two_models, two_models[0].home
     itq, lsh = (study.train(0) for study in studies)
-    make_release(studies[0], itq, register(studies[0], itq), distributed=False)
+    make_release(studies[0], itq, register(studies[0], itq))
     write(home, put=["new/1"])
 
     def serve(*arguments: str) -> tuple[int, str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from texthash.config import Config, CorpusConfig, EvaluationConfig, MethodConfig, TrainingConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.halves import halves
 from texthash.errors import UsageError
@@ -33,7 +33,7 @@ def bare_config(small_rows, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare_corpus(bare_config, tmp_path_factory):
-    return PreparedCorpus.open(prepare_locally(bare_config, StateDir(tmp_path_factory.mktemp("home"))))
+    return PreparedCorpus.open(prepare_corpus(bare_config, StateDir(tmp_path_factory.mktemp("home"))))
 
 
 def words_of(split, row):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from texthash.config import Config, CorpusConfig, Edition, EvaluationConfig, SplitRule, TrainingConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.readers import pycode
 from texthash.evaluation.baselines.cosine import float_cosine_reference
@@ -41,7 +41,7 @@ def pair_corpus(tmp_path_factory):
             file.write(json.dumps(row) + "\n")
     edition = Edition(split=SplitRule(kind="random"), vocabulary_size=2000, token_pattern=r"(?u)[^\W\d_]{2,}")
     config = CorpusConfig(name="functions", path=str(rows), edition=edition, shards=2)
-    return PreparedCorpus.open(prepare_locally(config, StateDir(folder / "home")))
+    return PreparedCorpus.open(prepare_corpus(config, StateDir(folder / "home")))
 
 
 def fitted(corpus, name, bits, **training):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from texthash.config import CorpusConfig, Edition, EvaluationConfig, TrainingConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
@@ -91,7 +91,7 @@ def test_training_does_not_begin_to_select_where_nothing_is_relevant(small_docum
         for number, document in enumerate(small_documents[::10]):  # no label is in two documents
             file.write(json.dumps({"text": document.text, "label": f"label-{number}"}) + "\n")
     config = CorpusConfig(name="apart", path=str(rows), edition=Edition(vocabulary_size=100))
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
     method = build("lsh", corpus.shape, 16)
     with pytest.raises(UsageError, match="queries has a relevant document"):
         fit(method, corpus.train, TrainingConfig(), validate=EvaluationProtocol(corpus, CONFIG).validator())

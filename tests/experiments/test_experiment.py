@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from texthash.config import TuningConfig, parse_config
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
@@ -115,7 +115,7 @@ def test_what_was_trained_is_found_again_whole(small_corpus, home):
 
 
 def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tmp_path):
-    small_corpus = PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path)))
+    small_corpus = PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path)))
     study = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16})
     model = study.train(0)
     expected = {"iterations": 50, "weighting": "tfidf"}
@@ -199,17 +199,17 @@ def test_the_champion_is_served_whoever_challenges_it(small_corpus, tmp_path):
     home = StateDir(tmp_path)
     strong = _study(small_corpus, home)
     first = strong.train(0)
-    release = make_release(strong, first, register(strong, first), distributed=False)
+    release = make_release(strong, first, register(strong, first))
     assert (release.model_version, read_release(home).name) == ("1", release.name)
 
     weak = _study(small_corpus, home, method={"name": "lsh", "bits": 16})
     loser = weak.train(0)
     assert loser.validation < first.validation
-    kept = make_release(weak, loser, register(weak, loser), distributed=False)
+    kept = make_release(weak, loser, register(weak, loser))
     assert (kept.name, kept.model_version) == (release.name, "1")
 
     forced = _study(small_corpus, home, method={"name": "lsh", "bits": 16}, tracking={"promote": "always"})
-    promoted = make_release(forced, loser, register(forced, loser), distributed=False)
+    promoted = make_release(forced, loser, register(forced, loser))
     assert promoted.model_version == "2"
     assert read_release(home).method == "lsh"
     assert forced.tracker.registry.champion(forced.model_name)[1] == "2"
@@ -222,14 +222,14 @@ def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small
     before.tracker.registry.promote(before.model_name, register(before, champion))
 
     smaller = small_config.edition.model_copy(update={"vocabulary_size": 1000})
-    changed = prepare_locally(small_config.model_copy(update={"edition": smaller}), StateDir(tmp_path / "changed"))
+    changed = prepare_corpus(small_config.model_copy(update={"edition": smaller}), StateDir(tmp_path / "changed"))
     after = _study(PreparedCorpus.open(changed), home, method=method)
     model = after.train(0)
     with pytest.raises(ModelMismatchError, match=r"the champion, .* version 1, does not fit the corpus") as refused:
-        make_release(after, model, register(after, model), distributed=False)
+        make_release(after, model, register(after, model))
     assert "tracking.promote=always" in refused.value.remedy
     forced = _study(PreparedCorpus.open(changed), home, method=method, tracking={"promote": "always"})
-    assert make_release(forced, model, register(forced, model), distributed=False).model_version == "2"
+    assert make_release(forced, model, register(forced, model)).model_version == "2"
 
 
 def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_own(small_documents, tmp_path):
@@ -243,15 +243,15 @@ def test_documents_without_labels_are_trained_and_released_by_a_figure_of_their_
             "training": {"epochs": 2},
         }
     )
-    study = Experiment(config, home, prepare(config, home, distributed=False))
+    study = Experiment(config, home, prepare(config, home))
     model = study.train(0)
     assert model.validation is not None
     assert [report.epoch for report in model.history if report.terms] == [1, 2]
     assert study.evaluate(model, test=True).keys() == {"validation", "test"}
     assert study.report([model], model.run).is_file()
-    released = make_release(study, model, register(study, model), distributed=False)
+    released = make_release(study, model, register(study, model))
     other = study.train(1)
-    newer = make_release(study, other, register(study, other), distributed=False)
+    newer = make_release(study, other, register(study, other))
     assert released.model_version == "1"
     assert newer.model_version == ("2" if other.validation > model.validation else "1"), "the better one is served"
 
@@ -267,14 +267,14 @@ def test_documents_of_one_word_are_trained_released_and_not_compared(tmp_path):
             "training": {"epochs": 1},
         }
     )
-    study = Experiment(config, home, prepare(config, home, distributed=False))
+    study = Experiment(config, home, prepare(config, home))
     model = study.train(0)
     assert model.validation is None
     assert study.evaluate(model, test=True) == {}
     assert study.report([model], model.run) is None
-    released = make_release(study, model, register(study, model), distributed=False)
+    released = make_release(study, model, register(study, model))
     other = study.train(1)
-    newer = make_release(study, other, register(study, other), distributed=False)
+    newer = make_release(study, other, register(study, other))
     assert (released.model_version, newer.model_version) == ("1", "2"), "without figures the newer one is taken"
     searching = Experiment(config.model_copy(update={"tuning": TuningConfig(trials=2)}), home, study.corpus)
     with pytest.raises(UsageError, match="trials cannot be compared"):
@@ -304,7 +304,7 @@ def test_a_pair_corpus_is_chosen_and_reported_by_recall(small_documents, tmp_pat
         }
     )
     home = StateDir(tmp_path / "home")
-    study = Experiment(config, home, prepare(config, home, distributed=False))
+    study = Experiment(config, home, prepare(config, home))
     with study.start() as run:
         model = study.train(0, parent=run)
         found = study.evaluate(model, test=True)

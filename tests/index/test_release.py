@@ -11,6 +11,7 @@ import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.executor import RayExecutor
 from texthash.index.releases.publish import publish, rollback, switch_to
 from texthash.index.releases.release import current_name, list_releases, open_release, read_release
 from texthash.index.shard import merge
@@ -172,10 +173,8 @@ def test_an_index_cannot_have_no_shards(home: StateDir, small_corpus: PreparedCo
 def test_ray_builds_the_same_index(
     ray_cluster, built: tuple[StateDir, Path, Path], small_corpus, tmp_path: Path
 ) -> None:
-    from texthash.index.writing.on_ray import build_index as build_on_ray
-
     _, model, index = built
-    elsewhere = build_on_ray(model, small_corpus.path, StateDir(tmp_path), shards=3)
+    elsewhere = build_index(model, small_corpus.path, StateDir(tmp_path), shards=3, executor=RayExecutor())
 
     assert elsewhere.name == index.name
     for number in range(3):

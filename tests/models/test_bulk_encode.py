@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,10 +16,22 @@ from texthash.corpora.document import Document
 from texthash.corpora.preparation import reading
 from texthash.corpora.texts import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
+from texthash.executor import LocalExecutor
 from texthash.hamming.interop import read_codes
-from texthash.models.bulk_encode import Job, WorkUnit, encode_piece, encode_texts, here
+from texthash.models.bulk_encode import encode_texts
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
+
+
+class Interrupted(LocalExecutor):
+    """Interrupts the work after as many chunks as it has threads."""
+
+    def map_with(self, make: Any, tasks: Any, **options: Any) -> Iterator[Any]:
+        results = (count for counts in super().map_with(make, tasks, **options) for count in counts)
+        for number, count in enumerate(results):
+            if number == self.threads:
+                raise KeyboardInterrupt
+            yield [count]
 
 
 @pytest.fixture
@@ -71,24 +84,19 @@ def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
     encode_texts(small_hasher, texts, tmp_path / "whole")
     output = tmp_path / "codes"
 
-    def interrupted(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
-        for count, done in enumerate(here(job, pieces)):
-            if count == 5:
-                raise KeyboardInterrupt
-            yield done
-
     with pytest.raises(KeyboardInterrupt):
-        encode_texts(small_hasher, texts, output, spread=interrupted)
+        encode_texts(small_hasher, texts, output, executor=Interrupted(5))
     assert not output.exists()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".codes.partial" / "parts").iterdir()}
     assert len(kept) == 6
 
-    def check_kept(job: Job, pieces: list[WorkUnit]) -> Iterable[int]:
-        assert [piece.number for piece in pieces] == [1, 2], "the first part is done"
-        yield from here(job, pieces)
-        assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    class Checking(LocalExecutor):
+        def map_with(self, make: Any, tasks: Any, **options: Any) -> Iterator[Any]:
+            assert [task["piece"].number for task in tasks] == [1, 2], "the first part is done"
+            yield from super().map_with(make, tasks, **options)
+            assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
-    found = encode_texts(small_hasher, texts, output, spread=check_kept)
+    found = encode_texts(small_hasher, texts, output, executor=Checking())
     assert (found.documents, found.encoded) == (600, 600 - 200 - 2 * 64)
     assert "1 of 3 parts are done already" in capsys.readouterr().err
     assert contents(output) == contents(tmp_path / "whole")
@@ -98,14 +106,13 @@ def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
 
 def test_workers_that_share_a_part_leave_the_same_bytes(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
     encode_texts(small_hasher, texts, tmp_path / "alone")
-    hasher = Hasher.load(small_hasher)
 
-    def backwards(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
-        assert {piece.turns for piece in pieces} == {4}
-        for piece in reversed(pieces):
-            yield sum(encode_piece(job, hasher, piece))
+    class Backwards(LocalExecutor):
+        def map_with(self, make: Any, tasks: Any, **options: Any) -> Iterator[Any]:
+            assert {task["piece"].turns for task in tasks} == {4}
+            yield from super().map_with(make, list(reversed(tasks)), **options)
 
-    found = encode_texts(small_hasher, texts, tmp_path / "shared", workers=4, spread=backwards)
+    found = encode_texts(small_hasher, texts, tmp_path / "shared", executor=Backwards(4))
     assert found.encoded == 600
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
 
@@ -115,16 +122,12 @@ def test_codes_of_another_model_are_never_added_to(small_hasher: Path, texts: Te
     record = json.loads((other / "hasher.json").read_text())
     (other / "hasher.json").write_text(json.dumps(record))  # the same values, other bytes: another digest
 
-    def interrupted(job: Job, pieces: list[WorkUnit]) -> Iterator[int]:
-        yield next(here(job, pieces))
-        raise KeyboardInterrupt
-
     for name in ("codes", "codes.npy"):
         encode_texts(small_hasher, texts, tmp_path / name)
         with pytest.raises(ModelMismatchError, match=f"{name} is of the model .*itq, 32 bits.*not of"):
             encode_texts(other, texts, tmp_path / name)
     with pytest.raises(KeyboardInterrupt):
-        encode_texts(small_hasher, texts, tmp_path / "half", spread=interrupted)
+        encode_texts(small_hasher, texts, tmp_path / "half", executor=Interrupted(1))
     with pytest.raises(ModelMismatchError, match=r"the unfinished .*\.half\.partial"):
         encode_texts(other, texts, tmp_path / "half")
     with pytest.raises(UsageError, match="role 'document' then, 'query' now"):

@@ -11,7 +11,7 @@ import torch
 
 from tests.methods.test_contract import FewNeighboursOfShortTexts
 from texthash.config import CorpusConfig, TrainingConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.inputs import Inputs
@@ -57,7 +57,7 @@ class NeighboursByCodes(FewNeighboursOfShortTexts):
 
 
 def test_training_makes_the_graph_that_a_method_asks_for(small_config: CorpusConfig, tmp_path: Path) -> None:
-    corpus = PreparedCorpus.open(prepare_locally(small_config, StateDir(tmp_path)))
+    corpus = PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path)))
     method = NeighboursByCodes(corpus.shape, 8)
     fit(method, corpus.train, TrainingConfig())
     assert method.seen == {(5, 3)}

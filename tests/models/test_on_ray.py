@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import pytest
 from texthash.corpora.document import Document
 from texthash.corpora.texts import open_texts
 from texthash.errors import CorpusError
+from texthash.executor import LocalExecutor, RayExecutor
 from texthash.models.bulk_encode import encode_texts
-from texthash.models.on_ray import encode_on_ray, most_workers
 from texthash.paths import StateDir
 
 pytestmark = pytest.mark.ray
@@ -28,8 +27,8 @@ def test_bytes_are_those_of_one_process(
         (tmp_path / "rows" / f"{number}.jsonl").write_text("".join(lines))
     texts, written = open_texts(str(tmp_path / "rows"), StateDir(tmp_path)), {}
     for name, workers in (("alone", 0), ("one", 1), ("two", 2)):
-        spread = partial(encode_on_ray, workers) if workers else None
-        found = encode_texts(small_hasher, texts, tmp_path / name, workers=max(1, workers), spread=spread)
+        executor = RayExecutor(workers) if workers else LocalExecutor()
+        found = encode_texts(small_hasher, texts, tmp_path / name, executor=executor)
         assert found.documents == len(small_documents)
         written[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
     assert written["one"] == written["two"] == written["alone"]
@@ -39,5 +38,4 @@ def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, small_hasher: 
     (tmp_path / "rows.jsonl").write_text('{"text": "sort"}\n{"text": 3}\n')
     texts = open_texts(str(tmp_path / "rows.jsonl"), StateDir(tmp_path))
     with pytest.raises(CorpusError, match=r"rows\.jsonl:2: text is a int"):
-        encode_texts(small_hasher, texts, tmp_path / "codes", spread=partial(encode_on_ray, 1))
-    assert most_workers(None) == most_workers(99) == 2
+        encode_texts(small_hasher, texts, tmp_path / "codes", executor=RayExecutor(1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import print_json
 from texthash.errors import UsageError
+from texthash.executor import Executor
 from texthash.paths import as_path, resolve_home
 from texthash.progress import log_line, warn
 
@@ -63,8 +63,8 @@ def encode(
     columns = {"text": tuple(text_column or ["text"]), "id": id_column}
     begin = time.monotonic()
     wanted = "local" if workers and not address else address
-    with on_ray(wanted) as distributed:
-        summary = _encode_corpus(source, output, model, columns, role, activations, workers if distributed else 0)
+    with on_ray(wanted, workers=workers) as executor:
+        summary = _encode_corpus(source, output, model, columns, role, activations, executor)
     seconds = time.monotonic() - begin
     if as_json:
         print_json({**summary, "seconds": round(seconds, 3)})
@@ -100,9 +100,8 @@ def _encode_corpus(
     columns: dict[str, Any],
     role: Any,
     activations: bool,
-    workers: int | None,
+    executor: Executor,
 ) -> dict[str, Any]:
-    """``workers``: processes on the Ray cluster, None: one for each of its CPUs, 0: this process."""
     from texthash.corpora.texts import Columns, open_texts
     from texthash.deployment.model_refs import saved_hasher
     from texthash.models.bulk_encode import encode_texts
@@ -110,12 +109,8 @@ def _encode_corpus(
     home, target = resolve_home(), as_path(output)
     hasher = saved_hasher(home, model)
     texts = open_texts(source, home, Columns(**columns))
-    options: dict[str, Any] = {"role": role, "activations": activations}
-    if workers != 0:
+    if executor.remote:
         from texthash.cluster import check_shared
-        from texthash.models.on_ray import encode_on_ray, most_workers
 
         check_shared(target.parent)
-        many = most_workers(workers)
-        options |= {"workers": many, "spread": partial(encode_on_ray, many)}
-    return asdict(encode_texts(hasher, texts, target, **options))
+    return asdict(encode_texts(hasher, texts, target, role=role, activations=activations, executor=executor))

@@ -58,8 +58,8 @@ def index_build(
     trained = find_model(home, model)
     merged = trained.config.derive(tracking=settings.tracking, index=settings.index)
     study = Experiment(merged, home, corpus_of(trained, home))
-    with on_ray(address) as distributed:
-        made = make_release(study, trained, register(study, trained), distributed=distributed)
+    with on_ray(address) as executor:
+        made = make_release(study, trained, register(study, trained), executor=executor)
     print_json(asdict(made))
 
 

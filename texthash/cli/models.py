@@ -25,6 +25,7 @@ from texthash.cli.options import (
 from texthash.cli.output import print_auto, print_json, print_table
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
+from texthash.executor import LocalExecutor
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -37,8 +38,8 @@ def prepare(
     from texthash.corpora.preparation.report import card, render
 
     settings = settings_of(config, overrides, corpus=corpus)
-    with on_ray(address, store_only=True) as distributed:
-        prepared = prepared_corpus(settings, resolve_home(), distributed)
+    with on_ray(address, store_only=True) as executor:
+        prepared = prepared_corpus(settings, resolve_home(), executor)
     log_line(render(card(prepared, records().get(settings.corpus.name))))
     print_json(
         {"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped}
@@ -57,9 +58,9 @@ def train(
     settings = settings_of(config, words, corpus=corpus, bits=bits, seed=seed)
     home = resolve_home()
     wanted = "local" if settings.training.workers > 1 and not address else address
-    with on_ray(wanted) as distributed:
-        study = study_of(settings, home, distributed)
-        model = study.train(settings.training.seed, distributed=distributed)
+    with on_ray(wanted) as executor:
+        study = study_of(settings, home, executor)
+        model = study.train(settings.training.seed, distributed=executor.remote)
     found = study.evaluate(model, test=False)
     study.report([model], model.run)
     figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
@@ -116,8 +117,8 @@ def tune(
     from texthash.deployment.finish import finish
 
     home = resolve_home()
-    with on_ray(address or "local"):
-        study = study_of(settings, home, True)
+    with on_ray(address or "local") as executor:
+        study = study_of(settings, home, executor)
         parent, found = study.search()
         summary = finish(study.with_params(found.params), parent, found)
     if as_json:
@@ -153,7 +154,7 @@ def evaluate(
         settings = settings_of(on, None)
         splits = ("validation", "test") if test else ("validation",)
         found, unknown = evaluate_on_corpus(
-            trained, prepared_corpus(settings, home, False), trained.config.evaluation, splits
+            trained, prepared_corpus(settings, home, LocalExecutor()), trained.config.evaluation, splits
         )
         log_line(f"share of documents without a word that the model knows: {unknown:.1%}")
     else:

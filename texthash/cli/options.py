@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.config import Config, load_config
+from texthash.executor import Executor, LocalExecutor, RayExecutor
 from texthash.paths import StateDir, resolve_home
 
 if TYPE_CHECKING:
@@ -40,33 +41,33 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
 
 
 @contextmanager
-def on_ray(address: str | None, store_only: bool = False) -> Iterator[bool]:
-    """Connected to a cluster where one is asked for (``local``: to one of our own); yields whether it is.
+def on_ray(address: str | None, *, store_only: bool = False, workers: int | None = None) -> Iterator[Executor]:
+    """Connect to a cluster where an address is given (``local``: to a new one); yield what runs tasks there, or here.
 
     Its nodes have to share the state directory and the store, or with ``store_only`` the store alone.
     """
     if address is None:
-        yield False
+        yield LocalExecutor()
         return
     from texthash.cluster import check_shared, cluster
 
     with cluster(None if address == "local" else address):
         home = resolve_home()
         check_shared(*(() if store_only else (home.root,)), home.store)
-        yield True
+        yield RayExecutor(workers)
 
 
-def study_of(settings: Config, home: StateDir, distributed: bool) -> Experiment:
+def study_of(settings: Config, home: StateDir, executor: Executor) -> Experiment:
     """The study of a configuration, its corpus prepared; the tracking store is asked first."""
     from texthash.experiments.experiment import Experiment
     from texthash.tracking import open_store
 
     open_store(settings.tracking, home)
-    return Experiment(settings, home, prepared_corpus(settings, home, distributed))
+    return Experiment(settings, home, prepared_corpus(settings, home, executor))
 
 
-def prepared_corpus(settings: Config, home: StateDir, distributed: bool) -> PreparedCorpus:
+def prepared_corpus(settings: Config, home: StateDir, executor: Executor) -> PreparedCorpus:
     """The prepared corpus of a configuration; prepared first if need be."""
     from texthash.experiments.experiment import prepare as prepare_corpus
 
-    return prepare_corpus(settings, home, distributed=distributed)
+    return prepare_corpus(settings, home, executor=executor)

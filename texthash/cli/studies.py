@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Run what is left of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
     from texthash.experiments.grid.plan import load_plan
-    from texthash.experiments.grid.run import forecast, run_sequentially, run_study, status
+    from texthash.experiments.grid.run import forecast, run_study, status
 
     plan, home = load_plan(file), resolve_home()
     if dry_run:
@@ -41,13 +41,8 @@ def run(
         estimate = f"; about {seconds:,.0f} s of training, as the done ones took" if seconds is not None else ""
         log_line(f"{len(found['to_do'])} of {found['cells']} cells to do{estimate}")
         return
-    with on_ray(address) as distributed:
-        executor = run_sequentially
-        if distributed:
-            from texthash.experiments.grid.on_ray import run_on_ray
-
-            executor = run_on_ray
-        outcome = run_study(plan, home, extend=extend, executor=executor, distributed=distributed)
+    with on_ray(address) as executor:
+        outcome = run_study(plan, home, extend=extend, executor=executor)
     summary: dict[str, Any] = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
     summary |= {"done": outcome.done, "skipped": outcome.skipped, "cells": status(outcome.folder)}
     print_json(summary) if as_json else print_auto(summary)

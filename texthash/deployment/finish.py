@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from texthash.deployment.release_model import make_release, register
+from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
 from texthash.tracking import Run
@@ -38,7 +39,7 @@ def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[st
         page = study.report(models, parent)
         best = best_of(models)
         version = register(study, best) if study.config.tracking.register_model else None
-        release = make_release(study, best, version)
+        release = make_release(study, best, version, executor=RayExecutor())
     if found:
         close_sweep(found)
     return {

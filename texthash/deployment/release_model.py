@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from texthash.deployment.champion import move_alias, releasing
 from texthash.errors import ModelMismatchError
+from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
 from texthash.progress import log_line
@@ -42,7 +43,9 @@ def register(study: Experiment, model: TrainedModel) -> str:
     return version
 
 
-def make_release(study: Experiment, model: TrainedModel, version: str | None, *, distributed: bool = True) -> Release:
+def make_release(
+    study: Experiment, model: TrainedModel, version: str | None, *, executor: Executor = LocalExecutor()
+) -> Release:
     """Make the model the one that is served, if it deserves it: build its index, publish, move the alias.
 
     A registered model competes with the champion of its name (``tracking.promote``); where it loses, the champion
@@ -52,22 +55,21 @@ def make_release(study: Experiment, model: TrainedModel, version: str | None, *,
         study: Gives the corpus, the number of shards and the rule.
         model: The candidate.
         version: In the registry, from :func:`register`; None: not registered, and released whatever the champion.
-        distributed: Build the index on the Ray cluster of this process rather than in this process.
+        executor: Builds the index.
 
     Raises:
         AliasNotMovedError: the model is served, and the registry failed.
         ModelMismatchError: the champion, which wins, does not fit the corpus.
     """
     with releasing(study.home):
-        return _make_release(study, model, version, distributed)
+        return _make_release(study, model, version, executor)
 
 
-def _make_release(study: Experiment, model: TrainedModel, version: str | None, distributed: bool) -> Release:
+def _make_release(study: Experiment, model: TrainedModel, version: str | None, executor: Executor) -> Release:
     from texthash.index.releases.publish import publish
     from texthash.index.releases.release import current_name, read_release
     from texthash.index.storage.shard_format import kind_of
     from texthash.index.writing.build import build_index
-    from texthash.index.writing.on_ray import build_index as build_on_ray
 
     name, hasher, settings = study.model_name, model.hasher, study.config.index
     run: str | None = model.run.run_id
@@ -83,7 +85,7 @@ def _make_release(study: Experiment, model: TrainedModel, version: str | None, d
                 return current
     where = (hasher, study.corpus.path, study.home, settings.shards, settings.vectors)
     try:
-        index = build_on_ray(*where) if distributed else build_index(*where)
+        index = build_index(*where, executor=executor)
     except ModelMismatchError as error:
         if hasher == model.hasher:
             raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.trained_models import EpochLogger, TrainedModel, is_model, make_report
 from texthash.io.atomic import claimed
 from texthash.methods.registry import as_printed, decisive, resolved
@@ -351,22 +352,16 @@ class Experiment:
         return page
 
 
-def prepare(config: Config, home: StateDir, *, distributed: bool) -> PreparedCorpus:
-    """Return the prepared corpus, prepared now unless it exists, on the Ray cluster of this process or in this process;
-    with the vectors of ``corpus.features`` if that names a sentence encoder."""
-    if distributed:
-        from texthash.corpora.preparation.on_ray import prepare as on_ray
+def prepare(config: Config, home: StateDir, *, executor: Executor = LocalExecutor()) -> PreparedCorpus:
+    """Return the prepared corpus, prepared now unless it exists; with the vectors of ``corpus.features`` if that names
+    a sentence encoder."""
+    from texthash.corpora.preparation.steps import prepare_corpus
 
-        corpus = PreparedCorpus.open(on_ray(config.corpus, home))
-    else:
-        from texthash.corpora.preparation.steps import prepare_locally
-
-        corpus = PreparedCorpus.open(prepare_locally(config.corpus, home))
+    corpus = PreparedCorpus.open(prepare_corpus(config.corpus, home, executor))
     if config.corpus.features:
-        from texthash.corpora.prepared.embeddings.cache import encode_here, ensure_features
-        from texthash.corpora.prepared.embeddings.on_ray import encode_on_ray
+        from texthash.corpora.prepared.embeddings.cache import ensure_features
 
-        ensure_features(corpus, config.corpus.features, encode_on_ray if distributed else encode_here)
+        ensure_features(corpus, config.corpus.features, executor)
     return corpus
 
 

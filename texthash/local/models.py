@@ -54,14 +54,14 @@ def prepare(
         CorpusError: what is wrong with the source, the edition or the disk.
     """
     from texthash.config import parse_section
-    from texthash.corpora.preparation.steps import prepare_locally
+    from texthash.corpora.preparation.steps import prepare_corpus
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.paths import resolve_home
 
     values = {"name": name, "path": None if path is None else str(path), **settings}
     if edition is not None:
         values["edition"] = edition.model_dump()
-    return PreparedCorpus.open(prepare_locally(parse_section(CorpusConfig, values, "corpus"), resolve_home()))
+    return PreparedCorpus.open(prepare_corpus(parse_section(CorpusConfig, values, "corpus"), resolve_home()))
 
 
 def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:

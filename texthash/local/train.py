@@ -76,7 +76,7 @@ def train(
     >>> model.encode(["sort numbers"]).shape
     (1, 1)
     """
-    from texthash.corpora.preparation.steps import prepare_locally
+    from texthash.corpora.preparation.steps import prepare_corpus
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.methods.registry import resolve
     from texthash.paths import StateDir
@@ -97,7 +97,7 @@ def train(
         held = _held_out(len(documents), validation, seed)
         _write_rows(rows, documents, as_labels(labels, len(documents)), held)
         config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
-        corpus = PreparedCorpus.open(prepare_locally(config, StateDir(Path(folder))))
+        corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(Path(folder))))
         return _fit(chosen, training, corpus, choose=bool(held))
 
 

@@ -6,14 +6,17 @@
       ends/               <part>.json, how many chunks a part has; written after its last one was read
 
 The chunks of a part follow from its documents alone, and a chunk is encoded the same whoever does it, so the bytes
-do not depend on the number of workers, nor on interruptions. A worker holds one chunk. When all are there they become
+do not depend on the number of workers, nor on interruptions. Pieces name what they read and write, so that Ray's
+object store holds no text. A worker holds one chunk. When all are there they become
 the output: a folder of these files, or one ``.parquet`` or ``.npy`` file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,7 @@ from texthash.corpora.document import Document
 from texthash.corpora.preparation.reading import check_unicode, chunks
 from texthash.corpora.texts import Texts
 from texthash.errors import CorpusError
+from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
     exclusive,
     publish_directory,
@@ -93,10 +97,6 @@ class WorkUnit:
     turns: int = 1
 
 
-Spread = Callable[[Job, list[WorkUnit]], Iterable[int]]
-"""Has each piece encoded, anywhere in any order, and gives numbers of documents as they are done."""
-
-
 def encode_texts(
     hasher_dir: Path,
     texts: Texts,
@@ -104,8 +104,7 @@ def encode_texts(
     *,
     role: Role = "document",
     activations: bool = False,
-    workers: int = 1,
-    spread: Spread | None = None,
+    executor: Executor = LocalExecutor(),
 ) -> Summary:
     """Encode texts into ``output``. What an interrupted run finished is kept, and an output that is there is left.
 
@@ -117,8 +116,7 @@ def encode_texts(
         output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); see :func:`texthash.paths.as_path`.
         role: Which side the texts are on.
         activations: Also write the real-valued codes, float32 [bits].
-        workers: Among how many pieces are shared out.
-        spread: Who does it; None: this process.
+        executor: Encodes the pieces, one model in each worker.
 
     Raises:
         ModelMismatchError: the output, or what is there of it, is of another model.
@@ -147,25 +145,50 @@ def encode_texts(
         _begin(staged, record, output)
         job = Job(hasher_dir, staged, role, activations)
         before = _documents(job)
-        pieces = _pieces(job, texts.parts, workers)
-        done = (spread or here)(job, pieces)
-        for _ in track(done, "encoding", documents=int):
+        pieces = _pieces(job, texts.parts, executor.workers)
+        for _ in track(encode_pieces(job, pieces, executor), "encoding", documents=int):
             pass
         return _publish(job, output, record, before)
 
 
-def here(job: Job, pieces: Iterable[WorkUnit]) -> Iterator[int]:
-    """Encode pieces in this process, with one thread as every worker does."""
+def encode_pieces(job: Job, pieces: Iterable[WorkUnit], executor: Executor = LocalExecutor()) -> Iterator[int]:
+    """Encode pieces, each with one thread; yields numbers of documents as they are done.
+
+    Raises:
+        CorpusError: naming file and line.
+    """
+    tasks = [{"piece": piece} for piece in pieces]
+    with one_thread():
+        for counts in executor.map_with(partial(_loaded, job, executor.remote), tasks):
+            yield from counts
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread of this process meanwhile."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        hasher = Hasher.load(job.hasher)
-        for piece in pieces:
-            yield from encode_piece(job, hasher, piece)
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _loaded(job: Job, remote: bool) -> Callable[[WorkUnit], Iterable[int]]:
+    """The model, loaded in the process where it encodes. A worker elsewhere has to finish a piece before it returns."""
+    import torch
+
+    hasher = Hasher.load(job.hasher)
+    if not remote:
+        return partial(encode_piece, job, hasher)
+    torch.set_num_threads(1)
+
+    def encode(piece: WorkUnit) -> list[int]:
+        return list(track(encode_piece(job, hasher, piece), f"encoding part {piece.number}", documents=int))
+
+    return encode
 
 
 def encode_piece(job: Job, hasher: Hasher, piece: WorkUnit) -> Iterator[int]:

@@ -14,8 +14,9 @@ from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch
 from texthash.corpora.prepared.neighbours.hamming import HammingSearch
-from texthash.corpora.prepared.neighbours.search import Search, Spread, on_threads
+from texthash.corpora.prepared.neighbours.search import Search
 from texthash.errors import UsageError
+from texthash.executor import Executor
 from texthash.io.atomic import exclusive, whole
 from texthash.methods.base import ClosedForm, HashMethod
 from texthash.methods.registry import build
@@ -23,20 +24,20 @@ from texthash.models.encoding import calibrate, encode_split
 from texthash.progress import log_line
 
 
-def ensure_views(method: HashMethod, train: Split, spread: Spread = on_threads) -> None:
+def ensure_views(method: HashMethod, train: Split, executor: Executor | None = None) -> None:
     """Make what a method learns from beside the documents, unless it is there."""
     if "neighbours" in method.inputs.needs:
-        ensure_graph(train, method.inputs.graph, method.inputs.neighbours, spread)
+        ensure_graph(train, method.inputs.graph, method.inputs.neighbours, executor)
 
 
-def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) -> None:
+def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = None) -> None:
     """Make the graph that ``train.neighbours(k, graph)`` opens, unless it is there.
 
     Args:
         train: The training split.
         graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
         k: Number of neighbours.
-        spread: Who finds them: threads of this process, or :func:`texthash.corpora.prepared.neighbours.on_ray.on_ray`.
+        executor: Runs the search; None: threads of this process.
 
     Raises:
         UsageError: there is no such graph, method or number of neighbours.
@@ -48,7 +49,7 @@ def ensure_graph(train: Split, graph: str, k: int, spread: Spread = on_threads) 
             return CosineSearch.of(train.matrix(name.weighting))
         return HammingSearch.of(ensure_codes(train, name.of))
 
-    make_graph(train.cache, name, k, len(train), search, spread)
+    make_graph(train.cache, name, k, len(train), search, executor)
 
 
 def ensure_codes(train: Split, model: str) -> NDArray[np.uint8]:

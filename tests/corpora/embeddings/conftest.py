@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from texthash.config import CorpusConfig
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.paths import StateDir
 
@@ -62,6 +62,6 @@ def corpus_of(small_config: CorpusConfig, tmp_path: Path) -> Callable[[int], Pre
 
     def prepared(documents: int) -> PreparedCorpus:
         config = small_config.model_copy(update={"limit": documents})
-        return PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / f"home-{next(number)}")))
+        return PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / f"home-{next(number)}")))
 
     return prepared

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings import cache
-from texthash.corpora.prepared.embeddings.cache import encode_here, ensure_features
-from texthash.corpora.prepared.embeddings.on_ray import encode_on_ray
+from texthash.corpora.prepared.embeddings.cache import encode_blocks, ensure_features
 from texthash.errors import ModelMismatchError
+from texthash.executor import RayExecutor
 
 pytestmark = pytest.mark.ray
 
@@ -31,7 +30,7 @@ def test_vectors_are_those_of_one_process(
     monkeypatch.setattr(cache, "BLOCK_ROWS", 8)
     alone, spread = corpus_of(60), corpus_of(60)
     name = ensure_features(alone, str(tiny_encoder))
-    assert ensure_features(spread, str(tiny_encoder), partial(encode_on_ray, actors=actors)) == name
+    assert ensure_features(spread, str(tiny_encoder), RayExecutor(actors)) == name
     for split in ("train", "validation", "test"):
         np.testing.assert_array_equal(spread.split(split).dense(name), alone.split(split).dense(name))
 
@@ -41,12 +40,12 @@ def test_an_actor_that_is_killed_is_started_again(ray_cluster: Any, tiny_encoder
 
     def killing() -> Iterator[tuple[tuple[str, int], list[str]]]:
         yield from blocks[:6]
-        [encoder] = [p for p in psutil.Process().children(recursive=True) if "_Encoder" in p.name()]
+        [encoder] = [p for p in psutil.Process().children(recursive=True) if "_Worker" in p.name()]
         encoder.kill()  # while it has blocks to encode
         yield from blocks[6:]
 
-    found = dict(encode_on_ray(str(tiny_encoder), killing(), actors=1))
-    expected = dict(encode_here(str(tiny_encoder), blocks))
+    found = dict(encode_blocks(str(tiny_encoder), killing(), RayExecutor(1)))
+    expected = dict(encode_blocks(str(tiny_encoder), blocks))
     assert sorted(found) == sorted(expected)
     for place, vectors in expected.items():
         np.testing.assert_array_equal(found[place], vectors)
@@ -54,4 +53,4 @@ def test_an_actor_that_is_killed_is_started_again(ray_cluster: Any, tiny_encoder
 
 def test_an_error_of_an_actor_arrives_as_itself(ray_cluster: Any, tiny_encoder: Path) -> None:
     with pytest.raises(ModelMismatchError, match="was learned from"):
-        list(encode_on_ray(f"{tiny_encoder}@0123456789ab", [(("train", 0), ["text"])], actors=1))
+        list(encode_blocks(f"{tiny_encoder}@0123456789ab", [(("train", 0), ["text"])], RayExecutor(1)))

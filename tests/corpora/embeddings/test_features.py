@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,12 @@ from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings import cache, encoder
-from texthash.corpora.prepared.embeddings.cache import Texts, Vectors, encode_here, ensure_features
+from texthash.corpora.prepared.embeddings.cache import Vectors, ensure_features
 from texthash.corpora.prepared.embeddings.encoder import SentenceEncoder, identity, locate, open_encoder
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.manifest import config_hash
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
+from texthash.executor import LocalExecutor
 from texthash.methods import registry
 from texthash.methods.base import Card, GradientStage, HashMethod
 from texthash.models.hasher import Hasher
@@ -60,27 +63,27 @@ def test_encoding_goes_on_where_it_ended(
     monkeypatch.setattr(cache, "BLOCK_ROWS", 8)
     corpus, encoded = corpus_of(50), []
 
-    def dying(name: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
-        for number, block in enumerate(encode_here(name, blocks)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield block
+    class Dying(LocalExecutor):
+        def map_with(self, *arguments: Any, **options: Any) -> Iterator[Vectors]:
+            yield from islice(super().map_with(*arguments, **options), 2)
+            raise KeyboardInterrupt
 
-    def counted(name: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
-        for place, vectors in encode_here(name, blocks):
-            encoded.append(place)
-            yield place, vectors
+    class Counting(LocalExecutor):
+        def map_with(self, *arguments: Any, **options: Any) -> Iterator[Vectors]:
+            for place, vectors in super().map_with(*arguments, **options):
+                encoded.append(place)
+                yield place, vectors
 
     with pytest.raises(KeyboardInterrupt):
-        ensure_features(corpus, str(tiny_encoder), dying)
+        ensure_features(corpus, str(tiny_encoder), Dying())
     with pytest.raises(CorpusError, match="no sentence vectors"):
         corpus.train.dense(str(tiny_encoder))
-    name = ensure_features(corpus, str(tiny_encoder), counted)
+    name = ensure_features(corpus, str(tiny_encoder), Counting())
     assert encoded[:2] == [("train", 16), ("train", 24)], "two blocks of train were done"
     np.testing.assert_array_equal(
         corpus.train.dense(name), SentenceEncoder(tiny_encoder).encode(texts_of(corpus, "train"))
     )
-    ensure_features(corpus, str(tiny_encoder), dying)
+    ensure_features(corpus, str(tiny_encoder), Dying())
 
 
 def test_another_model_of_the_same_name_is_refused(corpus_of: Corpora, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from texthash.config import CorpusConfig, Edition
-from texthash.corpora.preparation.steps import prepare_locally
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.cache import ensure_features
@@ -23,7 +23,7 @@ def test_all_sides_of_a_pair_carry_their_vectors(tiny_encoder: Path, tmp_path: P
     rows = [{"text": f"the data of frame {n}", "queries": [f"index a {n}", "array"][: n % 3]} for n in range(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = CorpusConfig(name="asked", path=str(path), edition=Edition(), shards=2)
-    corpus = PreparedCorpus.open(prepare_locally(config, StateDir(tmp_path / "home")))
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path / "home")))
     encoder = ensure_features(corpus, str(tiny_encoder))
     queries = corpus.train.queries
     texts = [text for table in queries.documents() for text in table["text"].to_pylist()]

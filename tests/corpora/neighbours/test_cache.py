@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
-from texthash.corpora.prepared.neighbours.search import Block, Search, on_threads
+from texthash.corpora.prepared.neighbours.search import Search
 from texthash.errors import CorpusError, UsageError
+from texthash.executor import LocalExecutor
 
 TFIDF = GraphName.parse("cosine:tfidf")
 
@@ -62,15 +64,16 @@ def test_of_several_that_need_a_graph_one_finds_it(small_corpus: PreparedCorpus,
 def test_an_interrupted_graph_is_not_taken_for_one(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
     train = small_corpus.train
 
-    def interrupted(search: Search, k: int) -> Iterator[Block]:
-        yield next(on_threads(search, k))
-        raise KeyboardInterrupt
+    class Interrupted(LocalExecutor):
+        def map(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+            yield next(super().map(*arguments, **options))
+            raise KeyboardInterrupt
 
-    def make(spread=on_threads):
-        return make_graph(tmp_path, TFIDF, 5, len(train), lambda: CosineSearch.of(train.matrix()), spread)
+    def make(executor: LocalExecutor = LocalExecutor()):
+        return make_graph(tmp_path, TFIDF, 5, len(train), lambda: CosineSearch.of(train.matrix()), executor)
 
     with pytest.raises(KeyboardInterrupt):
-        make(interrupted)
+        make(Interrupted())
     np.testing.assert_array_equal(make()[0], train.neighbours(5)[0])
 
 

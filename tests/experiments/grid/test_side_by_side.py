@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from texthash.errors import TexthashError
+from texthash.executor import LocalExecutor, RayExecutor
 from texthash.experiments.grid.folder import StudyFolder
-from texthash.experiments.grid.on_ray import run_on_ray
 from texthash.experiments.grid.plan import parse_plan
 from texthash.experiments.grid.run import run_study, status
 from texthash.paths import StateDir
@@ -23,9 +23,9 @@ def test_cells_run_side_by_side_and_a_failed_one_is_told(ray_cluster, small_conf
     }
     plan = parse_plan({**values, "corpora": [{"corpus": corpus}]}, tmp_path, "the file")
     home, alone = StateDir(tmp_path / "ray"), StateDir(tmp_path / "alone")
-    for place, executor in ((home, {"executor": run_on_ray}), (alone, {})):
+    for place, executor in ((home, RayExecutor()), (alone, LocalExecutor())):
         with pytest.raises(TexthashError, match=r"1 of 4 cells .*broken 512 seed 0 .*512 principal components"):
-            run_study(plan, place, **executor)
+            run_study(plan, place, executor=executor)
     rows = [status(StudyFolder.open(place, "both")) for place in (home, alone)]
     for one, other in zip(*rows, strict=True):
         assert (one["cell"], one["state"], one["validation"]) == (other["cell"], other["state"], other["validation"])

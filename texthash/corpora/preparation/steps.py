@@ -8,19 +8,19 @@
 5. :func:`publish` adds vocabulary and manifest and renames the whole into place.
 
 What a part, a chunk and a shard hold depends on the source and the configuration alone, so the bytes do not depend on
-who does which. :func:`prepare_locally` runs the steps in this process; ``distributed.prepare`` spreads 1, 2 and 4 over
-workers. Memory grows with the vocabulary and with 17 bytes a document, not with the text.
+who does which: an :class:`~texthash.executor.Executor` runs the tasks of 1, 2 and 4, in this process or on a cluster.
+Tasks name what they read and write, so Ray's object store holds no text. Memory grows with the vocabulary and with
+17 bytes a document, not with the text.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,7 @@ from texthash.corpora.prepared.corpus import VOCABULARY
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
+from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
     exclusive,
     is_published,
@@ -54,21 +55,20 @@ from texthash.progress import log_line, track, warn
 _GROUP, GROUPS = 8, 512
 _NAMED = 5
 
-Spread = Callable[[Callable[..., Any], list[dict[str, Any]]], Iterable[Any]]
-"""Calls a function with each of some keyword arguments, anywhere in any order, and gives what it returns."""
 
+def prepare_corpus(config: CorpusConfig, home: StateDir, executor: Executor = LocalExecutor()) -> Path:
+    """Prepare a corpus and return its directory; one that is prepared already is reused.
 
-def prepare_locally(config: CorpusConfig, home: StateDir) -> Path:
-    """Prepare a corpus in this process and return its directory; one that is prepared already is reused.
+    What an interrupted run finished is not done again.
+
+    Args:
+        config: Corpus and edition.
+        home: State directory; on a cluster its store has to be seen by all nodes.
+        executor: Runs the tasks.
 
     Raises:
         CorpusError: naming what is wrong with the source, the edition or the disk.
     """
-    return run(config, home, lambda function, tasks: (function(**task) for task in tasks))
-
-
-def run(config: CorpusConfig, home: StateDir, spread: Spread) -> Path:
-    """The order of the steps; ``spread`` says who does them. What an earlier run finished is not done again."""
     config = resolve(config)
     home.make()
     target = home.corpus(config.name, config.edition.name)
@@ -80,30 +80,30 @@ def run(config: CorpusConfig, home: StateDir, spread: Spread) -> Path:
             return target
         staging = Staging(target.with_name(f".{target.name}.{config_hash(config)[:16]}"), config)
         files = source.files()
-        reading = staging.reading() if staging.is_read(files) else _read(staging, source, files, spread)
+        reading = staging.reading() if staging.is_read(files) else _read(staging, source, files, executor)
         if not staging.vocabulary.exists():
-            _count(staging, reading, spread)
+            _count(staging, reading, executor)
         todo = [number for number in range(config.shards) if not staging.shard_sizes(number).exists()]
         tasks = [{"number": number} for number in todo]
-        for _ in track(spread(partial(write_shards, staging), tasks), "writing shards", len(todo)):
+        for _ in track(executor.map(partial(write_shards, staging), tasks), "writing shards", len(todo)):
             pass
         return publish(staging, reading, source, files, target)
 
 
-def _read(staging: Staging, source: Source, files: list[SourceFile], spread: Spread) -> Reading:
+def _read(staging: Staging, source: Source, files: list[SourceFile], executor: Executor) -> Reading:
     parts = source.parts()
     staging.begin(files, len(parts))
     tasks = [{"number": number, "part": part} for number, part in enumerate(parts)]
-    for _ in track(spread(partial(read_part, staging), tasks), "reading documents", len(tasks), int):
+    for _ in track(executor.map(partial(read_part, staging), tasks), "reading documents", len(tasks), int):
         pass
     return staging.gather(len(parts))
 
 
-def _count(staging: Staging, reading: Reading, spread: Spread) -> None:
+def _count(staging: Staging, reading: Reading, executor: Executor) -> None:
     size = max(_GROUP, len(reading.chunks) // GROUPS)
     groups = [reading.chunks[start : start + size] for start in range(0, len(reading.chunks), size)]
     tasks = [{"group": number, "chunks": chunks} for number, chunks in enumerate(groups)]
-    for _ in track(spread(partial(count_words, staging), tasks), "counting words", len(tasks)):
+    for _ in track(executor.map(partial(count_words, staging), tasks), "counting words", len(tasks)):
         pass
     counts = merge_counts(read_arrow(staging.frequencies(number)) for number in range(len(groups)))
     vocabulary = choose_vocabulary(counts, reading.documents("train"), staging.config.edition)

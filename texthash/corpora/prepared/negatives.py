@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.prepared.csr_cache import make_once
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch
-from texthash.corpora.prepared.neighbours.search import Neighbours, on_threads
+from texthash.corpora.prepared.neighbours.search import Neighbours, blocks_of
 from texthash.corpora.prepared.pairs import Queries
 from texthash.errors import UsageError
 from texthash.io.atomic import exclusive
@@ -72,7 +72,7 @@ def _fill(queries: Queries, k: int, directory: Path) -> None:
     rows = np.lib.format.open_memmap(directory / "rows.npy", "w+", np.int32, (len(queries), k))
     given_indptr, given = queries.given_negatives
     documents = queries.documents_of_rows
-    for start, found, scores in track(on_threads(Bm25Search.of(queries), wanted), "hard negatives"):
+    for start, found, scores in track(blocks_of(Bm25Search.of(queries), wanted), "hard negatives"):
         some = np.arange(start, start + len(found))
         own = _table(positives_indptr, positives, some, most)
         named = _without(_table(given_indptr, given, documents[some], k), own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from texthash.config import Config
 from texthash.errors import TexthashError, UsageError, as_user_error
+from texthash.executor import Claim, Executor, LocalExecutor, Task
 from texthash.experiments.experiment import prepare
 from texthash.experiments.grid.cells import experiment_name, run_cell, set_threads
 from texthash.experiments.grid.folder import StudyFolder, corpus_key
@@ -21,8 +23,6 @@ from texthash.tracking import Run, Tracker, open_store
 
 # Runs one cell; returns None if it is done, else the reason of its failure.
 Work = Callable[[Cell], str | None]
-# Runs the work on each cell; yields the cells with the results of the work, in any order.
-CellExecutor = Callable[[Plan, Sequence[Cell], Work], Iterator[tuple[Cell, str | None]]]
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,43 @@ class Outcome:
     failed: dict[str, str]
 
 
-def run_sequentially(plan: Plan, cells: Sequence[Cell], work: Work) -> Iterator[tuple[Cell, str | None]]:
-    """Run the cells one after the other in this process."""
-    before = set_threads(plan.cpus_per_cell)
+def run_cells(plan: Plan, cells: Sequence[Cell], work: Work, executor: Executor) -> Iterator[tuple[Cell, str | None]]:
+    """Run cells, on a cluster as many at a time as its CPUs and GPUs allow; gives each with its problem, if any.
+
+    A cell whose process dies is started again, and continues from its last epoch.
+    """
+    threads = min(plan.cpus_per_cell, executor.workers) if executor.remote else plan.cpus_per_cell
+    before = None if executor.remote else set_threads(threads)
+    call = partial(_run_one, work=work, threads=threads if executor.remote else None)
     try:
-        for cell in cells:
-            yield cell, work(cell)
+        yield from executor.map(
+            call, [{"cell": cell} for cell in cells], claim=partial(_claim, plan.cpus_per_cell), lost=_lost
+        )
     finally:
-        set_threads(before)
+        if before is not None:
+            set_threads(before)
 
 
-def run_study(
-    plan: Plan,
-    home: StateDir,
-    *,
-    extend: bool = False,
-    executor: CellExecutor = run_sequentially,
-    distributed: bool = False,
-) -> Outcome:
+def _run_one(cell: Cell, work: Work, threads: int | None) -> tuple[Cell, str | None]:
+    if threads is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        set_threads(threads)
+    return cell, work(cell)
+
+
+def _claim(cpus: int, task: Task) -> Claim:
+    cell: Cell = task["cell"]
+    gpus = 1 if cell.kind == "model" and cell.config.training.use_gpu else 0
+    return Claim(cpus=cpus, gpus=gpus, retries=cell.config.training.max_failures)
+
+
+def _lost(task: Task, error: Exception) -> tuple[Cell, str | None]:
+    """Return the outcome of a cell whose process died: one cell must not end the others."""
+    cell: Cell = task["cell"]
+    return cell, f"its process died {cell.config.training.max_failures + 1} times: {error}".splitlines()[0]
+
+
+def run_study(plan: Plan, home: StateDir, *, extend: bool = False, executor: Executor = LocalExecutor()) -> Outcome:
     """Run the unfinished cells of a study; repeat the call to resume an interrupted study.
 
     The failure of a cell does not stop the others: its reason is saved, and the cell is retried the next time.
@@ -70,8 +89,7 @@ def run_study(
         plan: Plan of the study.
         home: State directory.
         extend: Take over the cells of the plan, see :meth:`StudyFolder.claim`.
-        executor: Function that runs the cells, such as :func:`texthash.experiments.grid.on_ray.run_on_ray`.
-        distributed: Prepare corpora on the Ray cluster of this process.
+        executor: Prepares corpora and runs cells.
 
     Raises:
         UsageError: A study of that name has other contents, or a corpus has no relevance judgements.
@@ -83,13 +101,13 @@ def run_study(
     with folder.locked():
         left = [cell for cell in plan.cells if not folder.finished(cell)]
         log_line(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
-        _prepare(folder, left, home, distributed)
+        _prepare(folder, left, home, executor)
         run = _start(folder, home)
         failed: dict[str, str] = {}
         done = 0
         with run:
             work = partial(attempt, folder=folder, home=home, parent=run)
-            for number, (cell, problem) in enumerate(executor(plan, left, work), start=1):
+            for number, (cell, problem) in enumerate(run_cells(plan, left, work, executor), start=1):
                 if problem is None:
                     done += 1
                     log_line(f"study {plan.name}: {number}/{len(left)} {cell.label}")
@@ -175,7 +193,7 @@ def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
     }
 
 
-def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, distributed: bool) -> None:
+def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, executor: Executor) -> None:
     """Prepare every corpus of the plan with the vectors that cells need, and check that none has changed."""
     needed: dict[str, dict[str | None, Config]] = {}
     for config in folder.plan.corpora:
@@ -185,7 +203,7 @@ def _prepare(folder: StudyFolder, left: Sequence[Cell], home: StateDir, distribu
         needed[cell.corpus].setdefault(cell.config.corpus.features, cell.config)
     for configs in needed.values():
         for config in configs.values():
-            corpus = prepare(config, home, distributed=distributed)
+            corpus = prepare(config, home, executor=executor)
         if not corpus.manifest.label_names and not corpus.manifest.pairs:
             raise UsageError(
                 f"no document of {corpus_key(corpus)} has a label, so its codes cannot be compared.",

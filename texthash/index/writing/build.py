@@ -12,6 +12,7 @@ is its row in that order. The codes of train documents are the ones that the met
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
+from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
 from texthash.index.storage.shard_format import (
     ShardIdentity,
@@ -34,7 +36,7 @@ from texthash.index.storage.shard_format import (
     write_shard,
 )
 from texthash.io.atomic import read_array, remove_directory, whole, write_array
-from texthash.progress import log_line
+from texthash.progress import log_line, track
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus, Split
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 _ROWS = 4096
 _CODES = ".codes"
+# A little less than a whole CPU: a service on the same cluster reserves parts of some.
+_CLAIM = Claim(cpus=0.9, retries=2)
 
 
 def index_path(
@@ -140,9 +144,17 @@ def finish(index: Path) -> Path:
 
 
 def build_index(
-    hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int = 1, vectors: VectorKind | None = None
+    hasher_dir: Path,
+    corpus_path: Path,
+    home: StateDir,
+    shards: int = 1,
+    vectors: VectorKind | None = None,
+    *,
+    executor: Executor = LocalExecutor(),
 ) -> Path:
-    """Build an index in this process. An interrupted build resumes; an existing index is returned immediately.
+    """Build an index. An interrupted build resumes; an existing index is returned immediately.
+
+    On a cluster all nodes need access to every path, and a task whose process dies is started again.
 
     Args:
         hasher_dir: Directory of a model written by ``Hasher.save``.
@@ -150,6 +162,7 @@ def build_index(
         home: State directory; the index is created under ``index/``.
         shards: Number of shards.
         vectors: Kind of vectors to store beside the codes; None stores none.
+        executor: Encodes the splits, then writes the shards.
 
     Returns:
         Directory of the index.
@@ -159,10 +172,13 @@ def build_index(
     """
     index = index_path(hasher_dir, corpus_path, home, shards, vectors)
     if not is_built(index, shards):
-        for split in SPLITS:
-            encode_codes(hasher_dir, corpus_path, index, split, vectors)
-        for shard in range(shards):
-            build_shard(hasher_dir, corpus_path, index, shard, shards, vectors)
+        encode = partial(encode_codes, hasher_dir, corpus_path, index, vectors=vectors)
+        for _ in track(executor.map(encode, [{"split": split} for split in SPLITS], claim=_CLAIM), "encoding splits"):
+            pass
+        write = partial(build_shard, hasher_dir, corpus_path, index, shards=shards, vectors=vectors)
+        tasks = [{"shard": shard} for shard in range(shards)]
+        for _ in track(executor.map(write, tasks, claim=_CLAIM), "writing shards", shards):
+            pass
     return finish(index)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.encoder import identity, open_encoder, placed, split_identity
 from texthash.errors import CorpusError, ModelMismatchError
+from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, write_json
 from texthash.progress import log_line, track
 
@@ -32,20 +34,40 @@ BLOCK_ROWS = 256
 Place = tuple[str, int]
 Texts = tuple[Place, list[str]]
 Vectors = tuple[Place, NDArray[np.float32]]
-# Who encodes: called with the encoder's identity and the blocks; gives them back in any order.
-Encode = Callable[[str, Iterable[Texts]], Iterator[Vectors]]
 
 _META = "encoder.json"
 
 
-def encode_here(encoder: str, blocks: Iterable[Texts]) -> Iterator[Vectors]:
-    """Encode in this process."""
+def encode_blocks(encoder: str, blocks: Iterable[Texts], executor: Executor = LocalExecutor()) -> Iterator[Vectors]:
+    """Encode blocks of texts, in any order.
+
+    On a cluster there is one model for each GPU, or for each CPU where there is none. A process that dies is started
+    again, on another node if need be, and encodes what it had.
+
+    Args:
+        encoder: Identity of the encoder, found on every node by its name.
+        blocks: Texts by the place of their block.
+        executor: Runs the encoder.
+    """
+    tasks = ({"place": place, "texts": texts} for place, texts in blocks)
+    yield from executor.map_with(partial(_opened, encoder, executor.remote), tasks, claim=Claim(prefer_gpu=True))
+
+
+def _opened(encoder: str, one_thread: bool) -> Callable[[Place, list[str]], Vectors]:
+    """The encoder, loaded in the process where it encodes."""
+    if one_thread:
+        import torch
+
+        torch.set_num_threads(1)
     opened = open_encoder(encoder)
-    for place, texts in blocks:
-        yield place, opened.encode(texts)
+
+    def encode(place: Place, texts: list[str]) -> Vectors:
+        return place, opened.encode(texts)
+
+    return encode
 
 
-def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_here) -> str:
+def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = LocalExecutor()) -> str:
     """Encode all documents of a corpus, and all questions of a pair corpus, unless that is done.
 
     What was interrupted goes on with its next block.
@@ -53,7 +75,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_h
     Args:
         corpus: The prepared corpus.
         name: Of the encoder; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
-        encode: Who does it: this process, or :func:`texthash.corpora.prepared.embeddings.on_ray.encode_on_ray`.
+        executor: Runs the encoder.
 
     Returns:
         The encoder's identity, ``name@digest``.
@@ -79,7 +101,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, encode: Encode = encode_h
                     "delete that folder to encode the documents again.",
                 )
             todo = [split for split in splits if not (folder / f"{split.name}.npy").is_file()]
-            _encode(todo, folder, encoder, width, encode)
+            _encode(todo, folder, encoder, width, executor)
     return _meta(folder)[0]
 
 
@@ -109,7 +131,7 @@ def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
     return np.load(path, mmap_mode="r")
 
 
-def _encode(splits: list[Split], folder: Path, encoder: str, width: int, encode: Encode) -> None:
+def _encode(splits: list[Split], folder: Path, encoder: str, width: int, executor: Executor) -> None:
     vectors, done = {}, {}
     for split in splits:
         blocks = -(-len(split) // BLOCK_ROWS)
@@ -119,7 +141,7 @@ def _encode(splits: list[Split], folder: Path, encoder: str, width: int, encode:
     if kept := sum(int(flags.sum()) for flags in done.values()):
         log_line(f"{kept} of {total} blocks of {BLOCK_ROWS} documents are encoded already")
     todo = (block for split in splits for block in _texts(split) if not done[split.name][block[0][1] // BLOCK_ROWS])
-    for (name, start), some in track(encode(encoder, todo), "sentence vectors", total - kept):
+    for (name, start), some in track(encode_blocks(encoder, todo, executor), "sentence vectors", total - kept):
         vectors[name][start : start + len(some)] = some
         vectors[name].flush()
         done[name][start // BLOCK_ROWS] = 1

@@ -16,8 +16,9 @@ from typing import cast, get_args
 import numpy as np
 
 from texthash.config import Weighting
-from texthash.corpora.prepared.neighbours.search import Neighbours, Search, Spread, check_k, fill, on_threads
+from texthash.corpora.prepared.neighbours.search import Neighbours, Search, blocks_of, check_k, fill
 from texthash.errors import CorpusError, UsageError, nearest_name
+from texthash.executor import Executor
 from texthash.io.atomic import exclusive
 
 # Fewer are not kept: a search over the number of neighbours then computes one graph.
@@ -68,7 +69,12 @@ def open_graph(cache: Path, name: GraphName, k: int) -> Neighbours | None:
 
 
 def make_graph(
-    cache: Path, name: GraphName, k: int, documents: int, search: Callable[[], Search], spread: Spread = on_threads
+    cache: Path,
+    name: GraphName,
+    k: int,
+    documents: int,
+    search: Callable[[], Search],
+    executor: Executor | None = None,
 ) -> Neighbours:
     """A graph as :func:`open_graph` gives it, found and kept first if it is not there.
 
@@ -78,7 +84,7 @@ def make_graph(
         k: Neighbours wanted; at least 100 are kept, where there are so many.
         documents: Number N of documents.
         search: Makes what is searched, where that has to be done.
-        spread: Who does it.
+        executor: Runs the search; None: threads of this process.
 
     Raises:
         UsageError: unless k is from 1 to documents - 1.
@@ -99,7 +105,8 @@ def make_graph(
                 shape = (documents, wide)
                 rows = np.lib.format.open_memmap(partial / "rows.npy", "w+", np.int32, shape)
                 weights = np.lib.format.open_memmap(partial / "weights.npy", "w+", np.float32, shape)
-                fill(search(), wide, rows, weights, spread)
+                found_in = search()
+                fill(found_in, wide, rows, weights, blocks_of(found_in, wide, executor))
                 rows.flush()
                 weights.flush()
                 partial.rename(folder / str(wide))

@@ -1,17 +1,15 @@
-"""The k nearest other rows of each row, block by block: what a search is, and blocks on threads."""
+"""The k nearest other rows of each row, block by block: what a search is, and its blocks."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import UsageError
+from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.progress import track
 
 Neighbours = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -19,6 +17,8 @@ Neighbours = tuple[NDArray[np.int32], NDArray[np.float32]]
 Block = tuple[int, NDArray[np.int32], NDArray[np.float32]]
 
 BLOCK_ROWS = 256
+# A task of a cluster costs a message, so it has more rows; what is found does not depend on their number.
+_REMOTE_BLOCK_ROWS = 2048
 
 
 class Search(Protocol):
@@ -32,38 +32,31 @@ class Search(Protocol):
         """Rows int32 [stop - start, k] and similarities float32 [stop - start, k], best first, equal ones by row."""
 
 
-# Who finds the blocks of a search: threads of this process, or the workers of a cluster. In any order.
-Spread = Callable[[Search, int], Iterator[Block]]
-
-
-def on_threads(search: Search, k: int, block: int = BLOCK_ROWS, threads: int | None = None) -> Iterator[Block]:
-    """The blocks of a search in order, found by threads of this process.
+def blocks_of(search: Search, k: int, executor: Executor | None = None, *, block: int | None = None) -> Iterator[Block]:
+    """Find the neighbours of all rows, block by block, in the order in which blocks are finished.
 
     Args:
-        search: What to look in.
+        search: What to look in; on a cluster it is stored once on each node.
         k: Number of neighbours.
-        block: Rows of a block.
-        threads: None: as many as this process has cores.
+        executor: Runs the blocks; None: threads of this process, one for each of its cores.
+        block: Rows of a block; None: as many as suit the executor.
     """
-    threads = threads or _cores()
-    starts = iter(range(0, search.documents, block))
-
-    def find(start: int) -> Block:
-        return start, *search.nearest(start, min(start + block, search.documents), k)
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="neighbours") as pool:
-        # No more blocks are under way than can be worked on, so memory is bounded however slowly they are taken.
-        pending: list[Future[Block]] = [pool.submit(find, start) for start in islice(starts, 2 * threads)]
-        while pending:
-            yield pending.pop(0).result()
-            pending += [pool.submit(find, start) for start in islice(starts, 1)]
+    executor = executor or LocalExecutor(threads=None)
+    size = block or (_REMOTE_BLOCK_ROWS if executor.remote else BLOCK_ROWS)
+    tasks = ({"start": start, "size": size, "k": k} for start in range(0, search.documents, size))
+    yield from executor.map(_find, tasks, shared=search, claim=Claim())
 
 
-def fill(search: Search, k: int, rows: NDArray[np.int32], weights: NDArray[np.float32], spread: Spread) -> None:
-    """Write the neighbours of all rows into ``rows`` and ``weights`` [N, k], which may be memory-mapped."""
+def _find(search: Search, start: int, size: int, k: int) -> Block:
+    return start, *search.nearest(start, min(start + size, search.documents), k)
+
+
+def fill(
+    search: Search, k: int, rows: NDArray[np.int32], weights: NDArray[np.float32], blocks: Iterable[Block]
+) -> None:
+    """Write the blocks of :func:`blocks_of` into ``rows`` and ``weights`` [N, k], which may be memory-mapped."""
     done = 0
-    blocks = track(spread(search, k), "nearest neighbours")
-    for start, some, their_weights in blocks:
+    for start, some, their_weights in track(blocks, "nearest neighbours"):
         rows[start : start + len(some)] = some
         weights[start : start + len(some)] = their_weights
         done += len(some)
@@ -76,7 +69,7 @@ def all_nearest(search: Search, k: int, block: int = BLOCK_ROWS, threads: int | 
     check_k(k, search.documents)
     rows = np.empty((search.documents, k), np.int32)
     weights = np.empty((search.documents, k), np.float32)
-    fill(search, k, rows, weights, lambda search, k: on_threads(search, k, block, threads))
+    fill(search, k, rows, weights, blocks_of(search, k, LocalExecutor(threads), block=block))
     return rows, weights
 
 
@@ -84,7 +77,3 @@ def check_k(k: int, documents: int) -> None:
     """Raise :class:`UsageError` unless there are k other documents."""
     if not 1 <= k < documents:
         raise UsageError(f"k={k} neighbours of {documents} documents.", "choose k from 1 to documents - 1.")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
