@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 from texthash.cli.output import print_auto
 from texthash.cli.running import report_error
 from texthash.cli.utf8 import ensure_utf8
+from texthash.cluster import check_shared, cluster
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
+from texthash.executor import Executor, RayExecutor
 from texthash.logging import show
 from texthash.methods.registry import resolved
 from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, StateDir, is_address, resolve_home
@@ -98,9 +99,8 @@ def state(named: str | None) -> StateDir:
 
 
 @contextmanager
-def step(name: str) -> Iterator[None]:
-    """Say when a step begins, and how long it took."""
-    log_line(f"== {name}")
-    started = time.monotonic()
-    yield
-    log_line(f"== {name}: {time.monotonic() - started:.1f} s")
+def ray_executor(home: StateDir) -> Iterator[Executor]:
+    """Connect to Ray, check that its nodes share the state directory, and yield what runs tasks there."""
+    with cluster():
+        check_shared(home.root, home.store)
+        yield RayExecutor()

@@ -11,21 +11,17 @@ import argparse
 import sys
 from typing import Any
 
-from common import parser, run, step
+from common import parser, run
 
 from texthash.config import Config
-from texthash.experiments.experiment import Experiment, corpus_of
-from texthash.experiments.trained_models import find_model
+from texthash.deployment import steps
 from texthash.paths import StateDir
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
-    model = find_model(home, arguments.model)
-    study = Experiment(model.config, home, corpus_of(model, home))
-    with step(f"evaluate {model.name}"):
-        found = study.evaluate(model, test=arguments.test)
-        page = study.report([model], model.run)
-    return {"model": model.directory, "report": page, **{split: e.named_metrics for split, e in found.items()}}
+    done = steps.evaluate(home, arguments.model, test=arguments.test)
+    figures = {split: evaluation.named_metrics for split, evaluation in done.figures.items()}
+    return {"model": done.model.directory, "report": done.report, **figures}
 
 
 if __name__ == "__main__":

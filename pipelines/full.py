@@ -17,15 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import parser, run, step
+from common import parser, run
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.deployment.finish import finish
+from texthash.deployment import steps
 from texthash.executor import RayExecutor
-from texthash.experiments.experiment import Experiment, prepare
 from texthash.paths import StateDir
-from texthash.progress import log_line
+from texthash.progress import log_line, step
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import haproxy_environment
 from texthash.tracking import open_store
@@ -45,27 +44,18 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
             from texthash.service.run import check_address, serve_release
 
             check_address(config.service)
-        with step("prepare"):
-            corpus = prepare(config, home, executor=RayExecutor())
-        study = Experiment(config, home, corpus)
-        found = None
-        if config.tuning.trials:
-            with step("search"):
-                parent, found = study.search()
-            study = study.with_params(found.params)
-        else:
-            parent = study.start()
-        with step("train, evaluate, release"):
-            summary = finish(study, parent, found)
+        _, summary = steps.tune(config, home, RayExecutor())
         if not arguments.no_serve:
             with step("serve"):
                 summary["url"] = serve_release(home, config.service)
         summary["seconds"] = round(time.monotonic() - started, 1)
-        summary["runs"] = runs_page(_SERVER, study.tracker.experiment_id)
+        summary["runs"] = runs_page(_SERVER, summary["experiment_id"])
         if not arguments.no_serve and local:
             with foreground(summary["url"]):
                 _print(summary, arguments.json)
-                log_line(f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {study.tracker.uri}")
+                log_line(
+                    f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {summary['tracking_uri']}"
+                )
         else:
             _print(summary, arguments.json)
 

@@ -12,24 +12,18 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from common import parser, run, step
+from common import parser, ray_executor, run
 
-from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.deployment.release_model import make_release, register
-from texthash.executor import RayExecutor
-from texthash.experiments.experiment import Experiment, corpus_of
+from texthash.deployment import steps
 from texthash.experiments.trained_models import find_model
 from texthash.paths import StateDir
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
-    model = find_model(home, arguments.model)
-    merged = model.config.derive(tracking=config.tracking, index=config.index)
-    study = Experiment(merged, home, corpus_of(model, home))
-    with cluster(), step(f"index {model.name}"):
-        check_shared(home.root, home.store)
-        return asdict(make_release(study, model, register(study, model), executor=RayExecutor()))
+    find_model(home, arguments.model)  # before a cluster is started
+    with ray_executor(home) as executor:
+        return asdict(steps.release(home, arguments.model, config, executor))
 
 
 if __name__ == "__main__":

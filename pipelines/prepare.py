@@ -11,30 +11,19 @@ import argparse
 import sys
 from typing import Any
 
-from common import parser, run, step
+from common import parser, run
 
 from texthash.cluster import check_shared, cluster
 from texthash.config import Config
+from texthash.deployment import steps
 from texthash.executor import RayExecutor
-from texthash.experiments.experiment import prepare
 from texthash.paths import StateDir
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
-    with cluster(), step("prepare"):
+    with cluster():
         check_shared(home.store)
-        corpus = prepare(config, home, executor=RayExecutor())
-    manifest = corpus.manifest
-    return {
-        "path": corpus.path,
-        "corpus": manifest.name,
-        "edition": manifest.edition,
-        "documents": manifest.documents,
-        "dropped": manifest.dropped,
-        "words": len(corpus.vocabulary),
-        "labels": len(manifest.label_names),
-        **({"queries": {name: counts.queries for name, counts in manifest.pairs.items()}} if manifest.pairs else {}),
-    }
+        return steps.prepare(config, home, RayExecutor())
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import psutil
 from benchmarks.ballast import Ballast, ballast
-from common import parser, run, step
+from common import parser, run
 
 from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release, releases_path
 from texthash.paths import StateDir
+from texthash.progress import step
 from texthash.service.haproxy import haproxy_environment
 
 _REPLICA = "ServeReplica:texthash:"

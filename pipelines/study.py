@@ -14,22 +14,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common import bare_parser, finish, state, step
+from common import bare_parser, finish, ray_executor, state
 
-from texthash.cluster import check_shared, cluster
-from texthash.executor import RayExecutor
 from texthash.experiments.grid.plan import load_plan
 from texthash.experiments.grid.run import forecast, run_study
+from texthash.progress import step
 
 
 def main(arguments: argparse.Namespace) -> dict[str, Any]:
     plan, home = load_plan(arguments.file), state(arguments.home)
     if arguments.dry_run:
         return forecast(plan, home)
-    with cluster():
-        check_shared(home.root, home.store)
-        with step(f"study {plan.name}"):
-            outcome = run_study(plan, home, extend=arguments.extend, executor=RayExecutor())
+    with ray_executor(home) as executor, step(f"study {plan.name}"):
+        outcome = run_study(plan, home, extend=arguments.extend, executor=executor)
     return {
         "study": plan.name,
         "directory": str(outcome.folder.path),

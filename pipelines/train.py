@@ -11,35 +11,19 @@ import argparse
 import sys
 from typing import Any
 
-from common import parser, run, step
+from common import parser, ray_executor, run
 
-from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.executor import RayExecutor
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.deployment import steps
 from texthash.paths import StateDir
 from texthash.tracking import open_store
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
-    open_store(config.tracking, home)
-    with cluster():
-        check_shared(home.root, home.store)
-        with step("prepare"):
-            corpus = prepare(config, home, executor=RayExecutor())
-        study = Experiment(config, home, corpus)
-        models = []
-        with study.start("train") as parent, step("train"):
-            for seed in config.seeds:
-                model = study.train(seed, parent=parent, distributed=True)
-                found = study.evaluate(model, test=False)
-                models.append((model, {split: evaluation.named_metrics for split, evaluation in found.items()}))
-            page = study.report([model for model, _ in models], parent)
-    return {
-        "run": parent.run_id,
-        "report": page,
-        "models": [{"directory": model.directory, **figures} for model, figures in models],
-    }
+    open_store(config.tracking, home)  # before a cluster is started
+    with ray_executor(home) as executor:
+        trained = steps.train(config, home, executor)
+    return {"run": trained.run.run_id, "report": trained.report, "models": trained.rows()}
 
 
 if __name__ == "__main__":

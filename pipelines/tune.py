@@ -14,13 +14,10 @@ import argparse
 import sys
 from typing import Any
 
-from common import parser, run, step
+from common import parser, ray_executor, run
 
-from texthash.cluster import check_shared, cluster
 from texthash.config import Config
-from texthash.deployment.finish import finish
-from texthash.executor import RayExecutor
-from texthash.experiments.experiment import Experiment, prepare
+from texthash.deployment import steps
 from texthash.paths import StateDir
 from texthash.tracking import open_store
 from texthash.tuning.cost_estimate import cost
@@ -30,22 +27,14 @@ from texthash.tuning.spaces import check_sweep, describe
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[str, Any]:
     check_sweep(config)
     if arguments.dry_run:
-        space = describe(config)
-        return {"method": config.method.name, "space": space, **cost(config, home)}
+        return {"method": config.method.name, "space": describe(config), **cost(config, home)}
     if arguments.resume:
         config = config.derive(tuning={"resume": True})
     if arguments.promote:
         config = config.derive(tracking={"promote": arguments.promote})
-    open_store(config.tracking, home)
-    with cluster():
-        check_shared(home.root, home.store)
-        with step("prepare"):
-            corpus = prepare(config, home, executor=RayExecutor())
-        study = Experiment(config, home, corpus)
-        with step("search"):
-            parent, found = study.search()
-        with step("train, evaluate, release"):
-            return finish(study.with_params(found.params), parent, found)
+    open_store(config.tracking, home)  # before a cluster is started
+    with ray_executor(home) as executor:
+        return steps.tune(config, home, executor)[1]
 
 
 if __name__ == "__main__":

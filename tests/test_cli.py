@@ -209,6 +209,21 @@ def test_what_cannot_work_is_found_before_a_corpus_is_prepared(cli, corpus_setti
         assert not (tmp_path / "corpora").exists()
 
 
+def test_one_model_is_trained_on_each_seed_of_the_configuration(cli, corpus_settings):
+    words = ("train", "lsh", "--bits", "16", "tuning.seeds=[0,1]", *corpus_settings)
+    status, out, err = cli(*words)
+    assert status == 0, err
+    trained = json.loads(out)
+    assert ["-s0-" in model["directory"] for model in trained["models"]] == [True, False]
+    figures = [model["validation"]["p_at_100"] for model in trained["models"]]
+    best = trained["models"][figures.index(max(figures))]
+    assert (trained["model"], trained["run"]) == (best["directory"], best["run"])
+    status, out, err = cli(*words, "--seed", "1")
+    assert status == 0, err
+    assert "-s1-" in json.loads(out)["model"]
+    assert "models" not in json.loads(out), "--seed is that one alone"
+
+
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cli, corpus_settings, monkeypatch):
     command = ("train", "nash", "--bits", "16", "training.epochs=3", *corpus_settings)
     log = EpochLogger.__call__

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from texthash.logging import is_shown, logger
@@ -126,3 +127,12 @@ def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | No
 def megabytes(count: float) -> str:
     """``14464277`` -> ``14.5 MB``."""
     return f"{count / 1e6:,.1f} MB"
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Say when a step begins, and how long it took."""
+    log_line(f"== {name}")
+    started = time.monotonic()
+    yield
+    log_line(f"== {name}: {time.monotonic() - started:.1f} s")

@@ -50,17 +50,11 @@ def index_build(
 
     With index.vectors=activations, or features, the index keeps what `texthash search --rescore float` orders by.
     """
-    from texthash.deployment.release_model import make_release, register
-    from texthash.experiments.experiment import Experiment, corpus_of
-    from texthash.experiments.trained_models import find_model
+    from texthash.deployment import steps
 
-    home, settings = resolve_home(), load_config(config, overrides or [])
-    trained = find_model(home, model)
-    merged = trained.config.derive(tracking=settings.tracking, index=settings.index)
-    study = Experiment(merged, home, corpus_of(trained, home))
+    settings = load_config(config, overrides or [])
     with on_ray(address) as executor:
-        made = make_release(study, trained, register(study, trained), executor=executor)
-    print_json(asdict(made))
+        print_json(asdict(steps.release(resolve_home(), model, settings, executor)))
 
 
 @index_app.command("info")

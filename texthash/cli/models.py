@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,6 @@ from texthash.cli.options import (
     on_ray,
     prepared_corpus,
     settings_of,
-    study_of,
 )
 from texthash.cli.output import print_auto, print_json, print_table
 from texthash.cli.studies import is_study, rescored, study_page
@@ -34,16 +32,11 @@ def prepare(
     overrides: Overrides = None, config: ConfigFile = None, corpus: CorpusName = None, address: Address = None
 ) -> None:
     """Prepare a corpus. Example: `texthash prepare corpus.name=mine corpus.path=documents.jsonl`"""
-    from texthash.corpora.catalog import records
-    from texthash.corpora.preparation.report import card, render
+    from texthash.deployment import steps
 
     settings = settings_of(config, overrides, corpus=corpus)
     with on_ray(address, store_only=True) as executor:
-        prepared = prepared_corpus(settings, resolve_home(), executor)
-    log_line(render(card(prepared, records().get(settings.corpus.name))))
-    print_json(
-        {"path": str(prepared.path), "documents": prepared.manifest.documents, "dropped": prepared.manifest.dropped}
-    )
+        print_json(steps.prepare(settings, resolve_home(), executor))
 
 
 def train(
@@ -51,20 +44,28 @@ def train(
     config: ConfigFile = None,
     corpus: CorpusName = None,
     bits: Bits = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="training.seed")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="training.seed, in place of tuning.seeds.")] = None,
     address: Address = None,
 ) -> None:
-    """Train one model and evaluate it on validation. Example: `texthash train nash --corpus pydoc --bits 64`"""
+    """Train a model and evaluate it on validation. Example: `texthash train nash --corpus pydoc --bits 64`
+
+    Where the configuration names several tuning.seeds, one model is trained on each, and the best is printed first;
+    --seed trains on that seed alone.
+    """
     settings = settings_of(config, words, corpus=corpus, bits=bits, seed=seed)
+    if seed is not None:
+        settings = settings.derive(tuning={"seeds": None})
     home = resolve_home()
     wanted = "local" if settings.training.workers > 1 and not address else address
+    from texthash.deployment import steps
+
     with on_ray(wanted) as executor:
-        study = study_of(settings, home, executor)
-        model = study.train(settings.training.seed, distributed=executor.remote)
-    found = study.evaluate(model, test=False)
-    study.report([model], model.run)
-    figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
-    print_auto({"model": str(model.directory), "run": model.run.run_id, **figures})
+        trained = steps.train(settings, home, executor)
+    best = trained.best
+    summary = {"model": best.pop("directory"), **best}
+    if len(trained.models) > 1:
+        summary |= {"study": trained.run.run_id, "models": trained.rows()}
+    print_auto(summary)
 
 
 def tune(
@@ -114,17 +115,14 @@ def tune(
                     "seconds are not known yet: they are those of a model of the method trained on the corpus before"
                 )
         return
-    from texthash.deployment.finish import finish
+    from texthash.deployment import steps
 
-    home = resolve_home()
     with on_ray(address or "local") as executor:
-        study = study_of(settings, home, executor)
-        parent, found = study.search()
-        summary = finish(study.with_params(found.params), parent, found)
+        _, summary = steps.tune(settings, resolve_home(), executor)
     if as_json:
         print_json(summary)
     else:
-        print_table([asdict(trial) for trial in found.trials], False)
+        print_table(summary["trials"], False)
 
 
 def evaluate(
@@ -138,7 +136,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """All figures of a trained model. Example: `texthash evaluate latest --json`"""
-    from texthash.experiments.experiment import Experiment, corpus_of
+    from texthash.deployment import steps
     from texthash.experiments.trained_models import find_model
 
     home = resolve_home()
@@ -147,22 +145,20 @@ def evaluate(
         return
     if k is not None:
         raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
-    trained = find_model(home, model)
     if on is not None:
         from texthash.experiments.cross_corpus import evaluate_on_corpus
 
-        settings = settings_of(on, None)
+        trained, settings = find_model(home, model), settings_of(on, None)
         splits = ("validation", "test") if test else ("validation",)
         found, unknown = evaluate_on_corpus(
             trained, prepared_corpus(settings, home, LocalExecutor()), trained.config.evaluation, splits
         )
         log_line(f"share of documents without a word that the model knows: {unknown:.1%}")
     else:
-        study = Experiment(trained.config, home, corpus_of(trained, home))
-        found = study.evaluate(trained, test=test)
-        page = study.report([trained], trained.run)
-        if page:
-            log_line(f"report: {page}")
+        done = steps.evaluate(home, model, test=test)
+        found = done.figures
+        if done.report:
+            log_line(f"report: {done.report}")
     if as_json:
         print_json({split: evaluation.to_dict() for split, evaluation in found.items()})
     else:

@@ -15,7 +15,6 @@ from texthash.paths import StateDir, resolve_home
 
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.experiments.experiment import Experiment
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
@@ -55,15 +54,6 @@ def on_ray(address: str | None, *, store_only: bool = False, workers: int | None
         home = resolve_home()
         check_shared(*(() if store_only else (home.root,)), home.store)
         yield RayExecutor(workers)
-
-
-def study_of(settings: Config, home: StateDir, executor: Executor) -> Experiment:
-    """The study of a configuration, its corpus prepared; the tracking store is asked first."""
-    from texthash.experiments.experiment import Experiment
-    from texthash.tracking import open_store
-
-    open_store(settings.tracking, home)
-    return Experiment(settings, home, prepared_corpus(settings, home, executor))
 
 
 def prepared_corpus(settings: Config, home: StateDir, executor: Executor) -> PreparedCorpus:

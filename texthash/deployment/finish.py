@@ -45,6 +45,7 @@ def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[st
     return {
         "run": parent.run_id,
         "tracking_uri": study.tracker.uri,
+        "experiment_id": study.tracker.experiment_id,
         "trials": [asdict(trial) for trial in found.trials] if found else [],
         "params": best.config.method.params,
         "models": [

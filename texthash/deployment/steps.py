@@ -1,0 +1,162 @@
+"""The steps from a corpus to a release, each one function: the command line and ``pipelines/`` call the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texthash.config import Config
+from texthash.deployment.finish import finish
+from texthash.deployment.release_model import make_release, register
+from texthash.executor import Executor, LocalExecutor
+from texthash.experiments import experiment
+from texthash.experiments.experiment import Experiment, corpus_of
+from texthash.experiments.trained_models import TrainedModel, best_of, find_model
+from texthash.paths import StateDir
+from texthash.progress import step
+from texthash.tracking import Run, open_store
+
+if TYPE_CHECKING:
+    from texthash.evaluation.results import Evaluation
+    from texthash.index.releases.release import Release
+    from texthash.tuning.sweep import SweepResult
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Models of one configuration, one for each seed.
+
+    Attributes:
+        run: Run in which those of the models are nested.
+        models: Models in the order of the seeds.
+        figures: Evaluations of each model by split.
+        report: Page about all of them; None where nothing can be measured.
+    """
+
+    run: Run
+    models: list[TrainedModel]
+    figures: list[dict[str, Evaluation]]
+    report: Path | None
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Plain values of the model with the best validation figure."""
+        return self.rows()[self.models.index(best_of(self.models))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Plain values of each model."""
+        return [
+            {
+                "directory": str(model.directory),
+                "run": model.run.run_id,
+                **{split: evaluation.named_metrics for split, evaluation in found.items()},
+            }
+            for model, found in zip(self.models, self.figures, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A trained model, its evaluations by split, and the page about it, if there is one."""
+
+    model: TrainedModel
+    figures: dict[str, Evaluation]
+    report: Path | None
+
+
+def prepare(config: Config, home: StateDir, executor: Executor = LocalExecutor()) -> dict[str, Any]:
+    """Prepare a corpus, or find it prepared; describe it on stderr and in plain values."""
+    from texthash.corpora.catalog import records
+    from texthash.corpora.preparation.report import card, render
+    from texthash.progress import log_line
+
+    with step("prepare"):
+        corpus = experiment.prepare(config, home, executor=executor)
+    log_line(render(card(corpus, records().get(config.corpus.name))))
+    manifest = corpus.manifest
+    return {
+        "path": str(corpus.path),
+        "corpus": manifest.name,
+        "edition": manifest.edition,
+        "documents": manifest.documents,
+        "dropped": manifest.dropped,
+        "words": len(corpus.vocabulary),
+        "labels": len(manifest.label_names),
+        **({"queries": {name: counts.queries for name, counts in manifest.pairs.items()}} if manifest.pairs else {}),
+    }
+
+
+def train(config: Config, home: StateDir, executor: Executor = LocalExecutor()) -> Trained:
+    """Train one model on each of ``config.seeds`` and evaluate all on validation; test stays closed.
+
+    On a cluster the models are trained by Ray Train. An interrupted call continues from the last epoch.
+    """
+    study = _experiment(config, home, executor)
+    with study.start("train") as parent, step("train"):
+        models, figures = [], []
+        for seed in config.seeds:
+            models.append(study.train(seed, parent=parent, distributed=executor.remote))
+            figures.append(study.evaluate(models[-1], test=False))
+        page = study.report(models, parent)
+    return Trained(parent, models, figures, page)
+
+
+def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResult | None, dict[str, Any]]:
+    """Search hyper-parameters, then :func:`texthash.deployment.finish.finish`: train the winner on each seed, test
+    once, release the best. With ``tuning.trials=0`` there is no search.
+
+    The search and the training need a Ray cluster.
+
+    Returns:
+        The outcome of the search, if there was one, and a summary of plain values.
+    """
+    study = _experiment(config, home, executor)
+    found = None
+    if config.tuning.trials:
+        with step("search"):
+            parent, found = study.search()
+        study = study.with_params(found.params)
+    else:
+        parent = study.start()
+    with step("train, evaluate, release"):
+        return found, finish(study, parent, found)
+
+
+def evaluate(home: StateDir, name: str, *, test: bool = False) -> Evaluated:
+    """Evaluate a trained model on validation and, for a final model, once on test.
+
+    Args:
+        home: State directory.
+        name: Directory or name of the model, or ``latest``.
+        test: Whether to open the test split.
+    """
+    model = find_model(home, name)
+    study = Experiment(model.config, home, corpus_of(model, home))
+    with step(f"evaluate {model.name}"):
+        found = study.evaluate(model, test=test)
+        return Evaluated(model, found, study.report([model], model.run))
+
+
+def release(home: StateDir, name: str, config: Config, executor: Executor = LocalExecutor()) -> Release:
+    """Register a trained model, build its index, and release both if it deserves it (``tracking.promote``).
+
+    Args:
+        home: State directory.
+        name: Directory or name of the model, or ``latest``.
+        config: Gives ``tracking`` and ``index``; all else is the model's.
+        executor: Builds the index.
+    """
+    model = find_model(home, name)
+    merged = model.config.derive(tracking=config.tracking, index=config.index)
+    study = Experiment(merged, home, corpus_of(model, home))
+    with step(f"index {model.name}"):
+        return make_release(study, model, register(study, model), executor=executor)
+
+
+def _experiment(config: Config, home: StateDir, executor: Executor) -> Experiment:
+    """The experiment of a configuration, its corpus prepared; an unusable tracking store is an error before that."""
+    open_store(config.tracking, home)
+    with step("prepare"):
+        corpus = experiment.prepare(config, home, executor=executor)
+    return Experiment(config, home, corpus)
