@@ -15,8 +15,8 @@ import torch
 
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.neighbours.on_ray import on_ray
 from texthash.errors import CorpusError, TexthashError
+from texthash.executor import RayExecutor
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.models.graphs import ensure_views
@@ -129,7 +129,7 @@ def _make_views(method: MethodConfig, corpus: Path, seed: int, encoder: str | No
     """What the method learns from beside the documents, made on the whole cluster before the workers ask for it."""
     prepared = PreparedCorpus.open(corpus)
     probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, seed)
-    ensure_views(probe, prepared.train, on_ray)
+    ensure_views(probe, prepared.train, RayExecutor())
 
 
 def _work(config: dict[str, Any]) -> None:
