@@ -325,7 +325,7 @@ def test_a_store_that_fails_at_the_end_is_named_and_the_command_again_moves_the_
         return ended.value.code, capsys.readouterr().err
 
     with broken_aliases(registry), pytest.raises(AliasNotMovedError, match=r"r000001 is served.*was not moved"):
-        make_release(two_models[0], itq, versions[0], distributed=False)
+        make_release(two_models[0], itq, versions[0])
     assert read_release(home).method == "itq"
     assert command("promote", versions[0])[0] == 0
     assert served() == ("itq", "1")
