@@ -105,5 +105,5 @@ def test_numbers_that_do_not_fit():
     codes = np.zeros((3, 8), np.uint8)
     with pytest.raises(TexthashError, match="number 7 occurs more than once"):
         FlatIndex(codes, np.array([7, 1, 7]))
-    with pytest.raises(TexthashError, match="beside 3 codes"):
+    with pytest.raises(TexthashError, match="came with 3 codes"):
         FlatIndex(codes, np.arange(2))
