@@ -73,7 +73,7 @@ def test_usearch_finds_the_same_distances() -> None:
         ("x.tsv", b"a\t01010101\nb\t0101\n", r"x\.tsv:2"),
         ("x.tsv", b"a\t01010101\nb\t0101010101010101\n", "codes of 8, 16 bits"),
         ("x.tsv", b"", "no codes"),
-        ("x.csv", b"", "no suffix that tells"),
+        ("x.csv", b"", "no suffix of a known format"),
     ],
 )
 def test_what_holds_no_codes_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The compiled loops that count: distances of all pairs, and histograms of distance for the tie-aware metrics."""
+"""Compiled loops for the distances of all pairs, and for histograms of distance as the tie-aware metrics need them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from texthash.hamming._scan import ask_ahead, group_distance, row_distance
+from texthash.hamming._scan import group_distance, prefetch_ahead, row_distance
 from texthash.hamming._simd import LANES, compiled, store
 
 _BLOCK = 1024
-# Rows in turn go to different counters, so that an addition need not wait for the one before it at the same distance.
+# Consecutive rows use different counters, so that an addition need not wait for the previous one at its distance.
 _COUNTERS = 4
 
 
 @compiled
 def fill_distances(words: Any, queries: Any, query: int, start: int, stop: int, out: Any, offset: int) -> None:
-    """Write the distances of rows start..stop-1 to the C-contiguous uint16 array ``out`` from an element offset on."""
+    """Write the distances of rows start..stop-1 to the C-contiguous uint16 array ``out``, beginning at an offset."""
     whole = start + (stop - start) // LANES * LANES
     for row in range(start, whole, LANES):
-        ask_ahead(words, row, words.shape[0])
+        prefetch_ahead(words, row, words.shape[0])
         store(out, offset + row - start, group_distance(words, queries, query, row))
     flat = out.reshape(-1)
     for row in range(whole, stop):
@@ -28,7 +28,7 @@ def fill_distances(words: Any, queries: Any, query: int, start: int, stop: int, 
 
 @compiled
 def all_distances(words: Any, queries: Any) -> Any:
-    """Return the distances uint16 [Q, N]."""
+    """Return the distances of all pairs, uint16 [Q, N]."""
     rows = words.shape[1]
     out = np.empty((queries.shape[0], rows), np.uint16)
     for query in range(queries.shape[0]):
@@ -48,15 +48,17 @@ def count_grades(
     top_grade: int,
     out: Any,
 ) -> None:
-    """Count, for each query of ``order``, the rows by distance and by labels shared with the query.
+    """Count, for each query of ``order``, the rows by distance and by number of labels shared with the query.
 
     Args:
-        order: int64, numbers of the queries to count; those with equal labels best stand together, for the grades of
-            the rows are made anew only when the labels change.
+        words: Codes searched, uint64 [w, N].
+        queries: Query codes, uint64 [Q, w].
+        order: Rows of ``queries`` to count, int64. Queries with equal labels should be adjacent, because the grades of
+            the rows are computed again only when the labels change.
         query_starts, query_labels: CSR of the labels of queries.
         label_starts, label_rows: CSR of the rows of each label.
-        top_grade: More shared labels than this count as this many.
-        out: int64 [Q, bins of distance, top_grade + 1], zeros; the rows of ``order`` are filled.
+        top_grade: Largest grade; more shared labels count as this many.
+        out: Counts, int64 [Q, bins of distance, top_grade + 1], initially zero; the rows of ``order`` are filled.
     """
     rows = words.shape[1]
     grades = np.zeros(rows, np.uint16)
@@ -70,8 +72,8 @@ def count_grades(
         if before < 0 or not np.array_equal(labels, query_labels[query_starts[before] : query_starts[before + 1]]):
             grades[:] = 0
             for label in labels:
-                for place in range(label_starts[label], label_starts[label + 1]):
-                    row = label_rows[place]
+                for position in range(label_starts[label], label_starts[label + 1]):
+                    row = label_rows[position]
                     grades[row] = min(grades[row] + 1, top_grade)
         before = query
         counters[:] = 0

@@ -1,16 +1,16 @@
-"""The compiled loops of multi-index hashing: building the tables, and searching them.
+"""Compiled loops of multi-index hashing: construction of the tables, and search in them.
 
 The bits of a code are divided into m substrings, and a table for each lists the rows by the value of that substring:
-``rows[j, offsets[v]:offsets[v + 1]]`` hold value v in substring j. Codes that differ in few bits differ in very few of
-some substring, so a search looks up the values near those of the query, a *level* at a time: level r of a table is the
-C(width, r) values at exactly r bits from the query's.
+``rows[j, offsets[v]:offsets[v + 1]]`` hold value v in substring j. Codes that differ in few bits differ in very few
+bits of at least one substring, so a search looks up the values near those of the query, one *level* at a time: level r
+of a table is the C(width, r) values at exactly r bits from the query's.
 
-When table j has been searched to level r_j (-1: not at all), a row not met differs in r_j + 1 bits or more of every
-substring j, hence lies at a distance of sum_j (r_j + 1) or more (the pigeonhole principle; Norouzi, Punjani & Fleet,
-"Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014, with one radius for all tables). Every level
-adds one to that sum, whichever table it is of, so the cheapest is taken each time.
+When table j has been searched to level r_j (-1: not at all), a row that was not found differs in r_j + 1 bits or more
+of every substring j, and so has a distance of sum_j (r_j + 1) or more (the pigeonhole principle; Norouzi, Punjani &
+Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", TPAMI 2014, with one radius for all tables). A
+level of any table adds one to that sum, so the cheapest level is searched next.
 
-Arrays as in `texthash.hamming._scan`; the tables as in `texthash.hamming.multi_index.Tables`.
+Arrays are described in `texthash.hamming._scan`, the tables in `texthash.hamming.multi_index.Tables`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import numpy as np
 
 from texthash.hamming._scan import row_distance
 from texthash.hamming._simd import compiled, fetch, inlined, lowest, popcount
-from texthash.hamming._topk import enter, order
+from texthash.hamming._topk import enter, sort_heap
 
 FRAGMENT_BITS = 32
 
 
 class Substrings(NamedTuple):
-    """The arrays of `texthash.hamming.multi_index.Tables`, where they are said."""
+    """Arrays of `texthash.hamming.multi_index.Tables`, which describes them."""
 
     starts: Any
     widths: Any
@@ -38,14 +38,14 @@ class Substrings(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Where the search of one query stands, for each table.
+    """State of the search of one query, per table.
 
     Attributes:
-        reach: int64, the level up to which it has been searched; -1: not at all.
-        values: uint64, the query's value of the substring.
-        pieces: uint64, its fragment after it.
-        probes: float64, values of the next level.
-        density: float64, candidates that each of them is expected to meet.
+        reach: Last level that was searched, int64; -1 before the first.
+        values: Query's value of the substring, uint64.
+        pieces: Query's fragment after the substring, uint64.
+        probes: Number of values of the next level, float64.
+        density: Expected number of candidates per value of the next level, float64.
     """
 
     reach: Any
@@ -56,7 +56,7 @@ class Levels(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """What the steps of a search cost, and how much a query may spend: `texthash.hamming.multi_index.Costs`."""
+    """Costs of the steps of a search and budget of a query, as in `texthash.hamming.multi_index.Costs`."""
 
     probe: float
     candidate: float
@@ -64,15 +64,15 @@ class Prices(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What the search of one query reads, and the room that it works in.
+    """Inputs and buffers of the search of one query.
 
     Attributes:
-        words, queries, allow: As in `texthash.hamming._scan`.
-        query: Which of them.
-        tables: A `Substrings`.
-        state: A `Levels`.
-        ahead: int64 [2, `_AHEAD`], where the rows of each value that was looked up begin and end.
-        pending: int64 [`_PENDING`], places of a table whose rows wait to be compared.
+        words, queries, allow: Arrays described in `texthash.hamming._scan`.
+        query: Row of the query in ``queries``.
+        tables: Tables, a `Substrings`.
+        state: State of the search, a `Levels`.
+        ahead: Begin and end of the rows of each value that was looked up, int64 [2, `_AHEAD`].
+        pending: Positions in a table whose rows are still to be compared, int64 [`_PENDING`].
     """
 
     words: Any
@@ -85,16 +85,16 @@ class Search(NamedTuple):
     pending: Any
 
 
-# Values looked up side by side: memory is asked for all of them before the first is needed.
+# Number of values looked up together: all of them are prefetched before the first is used.
 _AHEAD = 32
-# Rows compared side by side, for the same reason.
+# Number of rows compared together, for the same reason.
 _PENDING = 128
 _WORD_BITS = 64
 
 
 @inlined
-def _cut(low: Any, high: Any, start: int, width: int) -> Any:
-    """Return ``width`` bits of two words of 64 from bit ``start`` % 64 of the lower on, as uint64."""
+def _extract(low: Any, high: Any, start: int, width: int) -> Any:
+    """Return ``width`` bits of two 64-bit words, beginning at bit ``start`` % 64 of the lower, as uint64."""
     shift = np.uint64(start % _WORD_BITS)
     value = low >> shift
     if shift != np.uint64(0):
@@ -103,16 +103,16 @@ def _cut(low: Any, high: Any, start: int, width: int) -> Any:
 
 
 @inlined
-def _of_row(words: Any, row: int, start: int, width: int) -> Any:
-    """Return bits start..start+width-1 of a row, counted round the end."""
+def _row_bits(words: Any, row: int, start: int, width: int) -> Any:
+    """Return bits start..start+width-1 of a row, wrapping around at the end."""
     low = start // _WORD_BITS % words.shape[0]
-    return _cut(words[low, row], words[(low + 1) % words.shape[0], row], start, width)
+    return _extract(words[low, row], words[(low + 1) % words.shape[0], row], start, width)
 
 
 @inlined
-def _of_query(queries: Any, query: int, start: int, width: int) -> Any:
+def _query_bits(queries: Any, query: int, start: int, width: int) -> Any:
     low = start // _WORD_BITS % queries.shape[1]
-    return _cut(queries[query, low], queries[query, (low + 1) % queries.shape[1]], start, width)
+    return _extract(queries[query, low], queries[query, (low + 1) % queries.shape[1]], start, width)
 
 
 @compiled
@@ -120,8 +120,8 @@ def permute(codes: Any, patterns: Any) -> Any:
     """Return codes with their bits in another order, as uint64 [N, w].
 
     Args:
-        codes: uint8 [N, bytes].
-        patterns: uint64 [bytes, 256, w], what each value of each byte adds to the code.
+        codes: Codes, uint8 [N, bytes].
+        patterns: Bits that each value of each byte sets in the permuted code, uint64 [bytes, 256, w].
     """
     out = np.zeros((codes.shape[0], patterns.shape[2]), np.uint64)
     for row in range(codes.shape[0]):
@@ -133,38 +133,41 @@ def permute(codes: Any, patterns: Any) -> Any:
 
 @compiled
 def fill_table(words: Any, start: int, width: int, offsets: Any, rows: Any, fragments: Any) -> None:
-    """Make the table of one substring, its rows in order within a value: a counting sort.
+    """Build the table of one substring by a counting sort, with rows in ascending order within a value.
 
     Args:
-        offsets: uint32 [2^width + 1], zeros.
-        rows: uint32 [N].
-        fragments: uint32 [N] for the 32 bits that follow the substring, or empty.
+        words: Codes, uint64 [w, N].
+        start: First bit of the substring.
+        width: Width of the substring in bits.
+        offsets: Output, uint32 [2^width + 1], initially zero.
+        rows: Output, uint32 [N].
+        fragments: Output for the 32 bits that follow the substring, uint32 [N], or empty.
     """
     count = words.shape[1]
     for row in range(count):
-        offsets[np.int64(_of_row(words, row, start, width)) + 1] += np.uint32(1)
+        offsets[np.int64(_row_bits(words, row, start, width)) + 1] += np.uint32(1)
     total = np.uint32(0)
     for value in range(1, len(offsets)):
         here = offsets[value]
         offsets[value] = total
         total += here
     for row in range(count):
-        bucket = np.int64(_of_row(words, row, start, width)) + 1
-        place = offsets[bucket]
-        offsets[bucket] = place + np.uint32(1)
-        rows[place] = np.uint32(row)
+        bucket = np.int64(_row_bits(words, row, start, width)) + 1
+        position = offsets[bucket]
+        offsets[bucket] = position + np.uint32(1)
+        rows[position] = np.uint32(row)
         if len(fragments) > 0:
-            fragments[place] = np.uint32(_of_row(words, row, start + width, FRAGMENT_BITS))
+            fragments[position] = np.uint32(_row_bits(words, row, start + width, FRAGMENT_BITS))
 
 
 @inlined
-def _begin(search: Any) -> None:
-    """Fill what a query starts from."""
+def _start_query(search: Any) -> None:
+    """Initialise the state of the search of a query."""
     tables, state, queries, query = search.tables, search.state, search.queries, search.query
     for table in range(len(tables.starts)):
         start, width = tables.starts[table], tables.widths[table]
-        state.values[table] = _of_query(queries, query, start, width)
-        state.pieces[table] = _of_query(queries, query, start + width, FRAGMENT_BITS)
+        state.values[table] = _query_bits(queries, query, start, width)
+        state.pieces[table] = _query_bits(queries, query, start + width, FRAGMENT_BITS)
         state.reach[table] = -1
         state.probes[table] = 1.0
         fetch(tables.offsets, tables.bases[table] + np.int64(state.values[table]))
@@ -175,7 +178,7 @@ def _begin(search: Any) -> None:
 
 @inlined
 def _cheapest(tables: Any, state: Any, prices: Any) -> Any:
-    """Return the table whose next level costs least, -1 when every level has been searched; and what it costs."""
+    """Return the table whose next level is cheapest, or -1 when every level has been searched; and its cost."""
     chosen = -1
     least = np.inf
     for table in range(len(tables.widths)):
@@ -187,7 +190,7 @@ def _cheapest(tables: Any, state: Any, prices: Any) -> Any:
 
 
 @inlined
-def _following(flips: Any) -> Any:
+def _next_combination(flips: Any) -> Any:
     """Return the next greater number with as many bits set (Gosper's hack). ``flips`` is not 0, and below 2^32."""
     unit = flips & (~flips + np.uint64(1))
     carried = flips + unit
@@ -196,14 +199,16 @@ def _following(flips: Any) -> Any:
 
 @inlined
 def _look_up(search: Any, chosen: int, flips: Any) -> Any:
-    """Look up the next values of a level of the chosen table, in ascending order of the bits in which they differ from
-    the query's, fill ``ahead`` with them, and ask memory for their rows.
+    """Look up the next values of a level of the chosen table, in ascending order of their XOR with the query's value,
+    fill ``ahead`` with them, and prefetch their rows.
 
     Args:
-        flips: Bits in which the first of them differs.
+        search: Search of the query, a `Search`.
+        chosen: Table to search.
+        flips: XOR of the first of these values with the query's.
 
     Returns:
-        (values looked up, flips of the one after them, whether there is one, rows met).
+        (number of values looked up, flips of the next value, True if the next value exists, number of rows found).
     """
     tables, ahead = search.tables, search.ahead
     value, base = search.state.values[chosen], tables.bases[chosen]
@@ -218,7 +223,7 @@ def _look_up(search: Any, chosen: int, flips: Any) -> Any:
         if flips == np.uint64(0):
             more = False
         else:
-            flips = _following(flips)
+            flips = _next_combination(flips)
             more = flips < end
     met: Any = 0
     for i in range(size):
@@ -236,20 +241,20 @@ def _look_up(search: Any, chosen: int, flips: Any) -> Any:
 
 
 @inlined
-def _known(search: Any, row: int, chosen: int) -> Any:
-    """Whether a row has been met in a table other than the chosen one."""
+def _already_found(search: Any, row: int, chosen: int) -> Any:
+    """Return whether a row has been found in a table other than the chosen one."""
     tables, state = search.tables, search.state
     known = False
     for table in range(len(tables.starts)):
         if table != chosen:
-            other = _of_row(search.words, row, tables.starts[table], tables.widths[table]) ^ state.values[table]
+            other = _row_bits(search.words, row, tables.starts[table], tables.widths[table]) ^ state.values[table]
             known |= np.int64(popcount(other)) <= state.reach[table]
     return known
 
 
 @inlined
 def _compare(search: Any, chosen: int, waiting: int, best: Any, size: int, top: int) -> Any:
-    """Compare the rows at the first ``waiting`` of the pending places with the query. Returns as `enter`."""
+    """Compare the rows at the first ``waiting`` pending positions with the query. Returns the same as `enter`."""
     words, allow, pending = search.words, search.allow, search.pending
     count = words.shape[1]
     masked = len(allow) > 0
@@ -265,41 +270,41 @@ def _compare(search: Any, chosen: int, waiting: int, best: Any, size: int, top: 
         if masked and not (allow[row // 32] >> np.uint32(row % 32)) & np.uint32(1):
             continue
         distance = np.int64(row_distance(words, search.queries, search.query, row))
-        if distance <= top and not _known(search, row, chosen):
+        if distance <= top and not _already_found(search, row, chosen):
             size, top = enter(best, size, top, distance, row)
     return size, top
 
 
 @inlined
-def _may_enter(search: Any, chosen: int, place: int, radius: Any, best: Any, size: int, top: int) -> Any:
-    """Whether the row at a place of the chosen table may belong to the best, as far as its substring, which differs in
-    ``radius`` bits, and its fragment tell."""
+def _may_enter(search: Any, chosen: int, position: int, radius: Any, best: Any, size: int, top: int) -> Any:
+    """Return whether the row at a position of the chosen table can be among the best k, judged by its substring, which
+    differs in ``radius`` bits, and its fragment."""
     tables = search.tables
-    near = np.int64(radius + popcount(tables.fragments[chosen, place] ^ np.uint32(search.state.pieces[chosen])))
+    near = np.int64(radius + popcount(tables.fragments[chosen, position] ^ np.uint32(search.state.pieces[chosen])))
     k = len(best)
-    if near == top and k > 0 and size == k:  # equal to the k-th: only a lower row can take its place
-        return tables.rows[chosen, place] < np.uint32(best[0])
+    if near == top and k > 0 and size == k:  # At the distance of the k-th, only a lower row can replace it.
+        return tables.rows[chosen, position] < np.uint32(best[0])
     return near <= top
 
 
 @inlined
-def _meet(search: Any, chosen: int, found: int, best: Any, size: int, top: int) -> Any:
-    """Go through the rows of the ``found`` values that were looked up. Returns as `enter`."""
+def _compare_rows(search: Any, chosen: int, found: int, best: Any, size: int, top: int) -> Any:
+    """Compare the rows of the ``found`` values that were looked up. Returns the same as `enter`."""
     tables, ahead, pending = search.tables, search.ahead, search.pending
     short = tables.fragments.shape[1] > 0
     radius = np.uint64(search.state.reach[chosen] + 1)
     waiting = 0
-    # Once more than there are values, for what is still waiting then.
+    # One extra iteration compares the rows that are still pending after the last value.
     for i in range(found + 1):
-        place: Any = ahead[0, i] if i < found else 0
+        position: Any = ahead[0, i] if i < found else 0
         end: Any = ahead[1, i] if i < found else 0
-        while place < end or (i == found and waiting > 0):
-            if place < end:
-                if not short or _may_enter(search, chosen, place, radius, best, size, top):
-                    fetch(tables.rows, chosen * tables.rows.shape[1] + place)
-                    pending[waiting] = place
+        while position < end or (i == found and waiting > 0):
+            if position < end:
+                if not short or _may_enter(search, chosen, position, radius, best, size, top):
+                    fetch(tables.rows, chosen * tables.rows.shape[1] + position)
+                    pending[waiting] = position
                     waiting += 1
-                place += 1
+                position += 1
                 if waiting < _PENDING:
                     continue
             size, top = _compare(search, chosen, waiting, best, size, top)
@@ -309,10 +314,11 @@ def _meet(search: Any, chosen: int, found: int, best: Any, size: int, top: int) 
 
 @inlined
 def _search_level(search: Any, chosen: int, prices: Any, spent: float, best: Any, size: int, top: int) -> Any:
-    """Search the next level of the chosen table, unless it takes more than is left of the budget.
+    """Search the next level of the chosen table, within the remaining budget.
 
     Returns:
-        (size and top as `enter` does, values looked up, candidates met, whether the query is given up).
+        (size and top as `enter` returns them, number of values looked up, number of candidates, True if the query is
+        given up).
     """
     flips = (np.uint64(1) << np.uint64(search.state.reach[chosen] + 1)) - np.uint64(1)
     looked = 0
@@ -326,14 +332,14 @@ def _search_level(search: Any, chosen: int, prices: Any, spent: float, best: Any
         if spent + looked * prices.probe + met * prices.candidate > prices.budget:
             given_up = True
             break
-        size, top = _meet(search, chosen, found, best, size, top)
+        size, top = _compare_rows(search, chosen, found, best, size, top)
     return size, top, looked, met, given_up
 
 
 @inlined
-def _searched(tables: Any, state: Any, chosen: int, met: float, rows: int) -> None:
-    """Go on to the next level of a table, in which a value is expected to meet as many rows as midway between those
-    that a value of this level ``met`` and the average of the table."""
+def _advance_level(tables: Any, state: Any, chosen: int, met: float, rows: int) -> None:
+    """Advance the state of a table to its next level. The expected number of rows per value is the mean of the number
+    ``met`` in this level and the average of the table."""
     width = tables.widths[chosen]
     state.reach[chosen] += 1
     state.probes[chosen] *= (width - state.reach[chosen]) / (state.reach[chosen] + 1)
@@ -354,19 +360,22 @@ def probe(
     sizes: Any,
     work: Any,
 ) -> None:
-    """Find the nearest allowed rows at less than ``bound`` of queries first..last-1, or count them.
+    """Find or count the nearest allowed rows at a distance below ``bound``, for queries first..last-1.
 
-    Candidates whose substring and fragment alone differ too much are passed over. One met again in a second table is
-    known by its own bits: those of the first table differ in no more bits than the levels searched there. The best k
-    are kept as keys ``distance << 32 | row``, the greatest first in a heap, so that ties are settled by row.
+    Candidates whose substring and fragment alone differ too much are skipped. A candidate that was found in another
+    table before is recognised by its bits: its substring of that table differs in no more bits than the levels searched
+    there. The best k are kept in a max-heap of keys ``distance << 32 | row``, so that ties are broken by row.
 
     Args:
-        tables: A `Substrings`.
-        prices: A `Prices`; a query whose next level would bring the cost of its probes and candidates above the budget
-            is given up.
-        keys: uint64 [Q, k], filled in ascending order; k = 0: the rows are only counted.
-        sizes: int64 [Q], filled: keys of each query, or rows counted; -1 for a query that was given up.
-        work: int64 [Q, 2], filled: values looked up, and candidates met.
+        words, queries, allow: Arrays described in `texthash.hamming._scan`.
+        tables: Tables, a `Substrings`.
+        bound: Distance that a row must stay below.
+        prices: Costs and budget, a `Prices`. A query is given up if its next level would bring the cost of its probes
+            and candidates above the budget.
+        first, last: Range of queries.
+        keys: Output, uint64 [Q, k], in ascending order; with k = 0 rows are only counted.
+        sizes: Output, int64 [Q]: number of keys of each query, or of rows counted; -1 for a query that was given up.
+        work: Output, int64 [Q, 2]: numbers of values looked up and of candidates.
     """
     count = len(tables.starts)
     state = Levels(
@@ -383,16 +392,16 @@ def probe(
         search = Search(words, queries, allow, query, tables, state, ahead, pending)
         best = keys[query]
         size = 0
-        top = np.int64(bound - 1)  # the greatest distance that may still enter
+        top = np.int64(bound - 1)  # Largest distance that can still enter the best k.
         spent = 0.0
         looked = 0
         met: Any = 0
-        covered = 0  # all rows nearer than this have been met
+        covered = 0  # All rows below this distance have been found.
         given_up = False
-        _begin(search)
+        _start_query(search)
         while covered <= top and not given_up:
             chosen, cost = _cheapest(tables, state, prices)
-            if chosen < 0:  # every row has been met
+            if chosen < 0:  # Every row has been found.
                 break
             if spent + cost > prices.budget:
                 given_up = True
@@ -401,10 +410,10 @@ def probe(
             looked += newly_looked
             met += newly_met
             spent += newly_looked * prices.probe + newly_met * prices.candidate
-            _searched(tables, state, chosen, newly_met / newly_looked, words.shape[1])
+            _advance_level(tables, state, chosen, newly_met / newly_looked, words.shape[1])
             covered += 1
 
         work[query, 0] = looked
         work[query, 1] = met
         sizes[query] = -1 if given_up else size
-        order(best, size)
+        sort_heap(best, size)

@@ -1,8 +1,8 @@
-"""The compiled loops of the search: nearest codes and codes within a radius, over a range of rows.
+"""Compiled loops of the scan: nearest codes and codes within a radius, over a range of rows.
 
-The rows are taken in blocks that stay in the first-level cache while all queries pass over them. A query takes only the
-minimum distance of a block; a block whose minimum is not below the query's bound, the distance that an item has to beat
-to enter its best k, holds nothing for it. The few blocks that do are looked through again for their items.
+Rows are processed in blocks that stay in the first-level cache while all queries scan them. For each query, only the
+minimum distance of a block is computed first. If it is not below the query's bound, the distance that a row must stay
+below to enter the best k, the block contains no hit. The few other blocks are scanned again for their rows.
 
 Arrays, here and in `texthash.hamming.kernels`: ``words`` uint64 [w, N] word-major; ``queries`` uint64 [Q, w];
 ``allow`` uint32 [ceil(N / 32)], bit i of element j allows row 32 j + i, or empty when every row is allowed.
@@ -31,34 +31,34 @@ from texthash.hamming._simd import (
     xor_popcount,
 )
 
-# Where a query has fewer hits than another: its distance; its row is -1.
+# Distance in the unused columns of a query with fewer hits than another; the row is -1.
 NO_DISTANCE = np.iinfo(np.uint16).max
-# More than any distance, less than the 2^16 at which `smaller` ends.
+# Above every distance, and below 2^16, the limit of `smaller`.
 _FAR = np.uint64(0x7FFF)
-# Of a block with fewer than one allowed row in this many, these rows alone are compared: they are copied together once,
-# which takes about as long as comparing them, and the queries pass over the copies. With more rows than this, comparing
-# all of them 32 at a time is faster.
+# If fewer than one in this many rows of a block is allowed, only the allowed rows are compared: they are copied once
+# into a contiguous buffer, which takes about as long as comparing them, and the queries scan the copies. With more
+# rows, comparing all of them 32 at a time is faster.
 _SPARSE = 32
-# A mask that allows most of the near rows is cheapest looked at last: a block is passed over by its minimum over all
-# rows. When more than one block in this many was then looked through for nothing, the mask goes into the minimum.
+# A mask that allows most of the near rows is cheapest to apply last: a block is skipped by its minimum over all rows.
+# When more than one block in this many was scanned again without a hit, the mask is applied in the minimum.
 _IDLE = 16
-# How far ahead of the scan memory is asked for codes. The processor's own prefetching falls behind the scan where codes
-# come from beyond the second-level cache. One query came to 0.80 of the rate of reading at 2 KiB, 0.85 at 4 KiB, and
-# 0.85 to 0.90 at 8 and 16 KiB (64 bits, an AMD EPYC of 2025).
+# Prefetch distance. The processor's own prefetching falls behind the scan if codes come from beyond the second-level
+# cache. One query reached 0.80 of the memory read rate at 2 KiB, 0.85 at 4 KiB, and 0.85 to 0.90 at 8 and 16 KiB
+# (64 bits, an AMD EPYC of 2025).
 _AHEAD_BYTES = 8192
 
 
 class Candidates(NamedTuple):
-    """What the queries of a search have found so far.
+    """Candidates of the queries of a search.
 
     Attributes:
-        distances: uint16 [Q, room].
-        rows: int64 [Q, room].
-        sizes: int64 [Q], how many a query has.
-        at: int64 [Q, bound], how many at each distance.
-        bounds: uint64 [Q], the distance that a row has to beat.
-        inside: int64 [Q], how many do.
-        starts, spare_distances, spare_rows: int64 [bound], uint16 [k] and int64 [k], in which they are put in order.
+        distances: Distances, uint16 [Q, room].
+        rows: Rows, int64 [Q, room].
+        sizes: Number of candidates of each query, int64 [Q].
+        at: Number of candidates at each distance, int64 [Q, bound].
+        bounds: Distance that a row must stay below, uint64 [Q].
+        inside: Number of candidates below the bound, int64 [Q].
+        starts, spare_distances, spare_rows: Buffers for sorting, int64 [bound], uint16 [k] and int64 [k].
     """
 
     distances: Any
@@ -73,8 +73,8 @@ class Candidates(NamedTuple):
 
 
 @inlined
-def ask_ahead(words: Any, row: int, count: int) -> None:
-    """Ask memory for the rows, of ``count`` words, that a scan comes to after row..row+31."""
+def prefetch_ahead(words: Any, row: int, count: int) -> None:
+    """Prefetch the rows, of ``count`` words, that a scan reaches some time after row..row+31."""
     for word in range(count):
         fetch_rows(words, word, row + _AHEAD_BYTES // 8 // count)
 
@@ -99,59 +99,59 @@ def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
 
 @inlined
 def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int, ask: bool) -> Any:
-    """Return, in each lane, the minimum over every 32nd row of the block. One loop per number of words: the query's
-    words then stay in registers."""
+    """Return, in each lane, the minimum distance over every 32nd row of the block. There is one loop per number of
+    words, so that the query's words stay in registers."""
     least = filled(_FAR)
     count = words.shape[0]
     q0 = queries[query, 0]
     if count == 1:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, 1)
+                prefetch_ahead(words, row, 1)
             least = smaller(least, xor_popcount(words, 0, row, q0))
     elif count == 2:
         q1 = queries[query, 1]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, 2)
+                prefetch_ahead(words, row, 2)
             least = smaller(least, added(xor_popcount(words, 0, row, q0), xor_popcount(words, 1, row, q1)))
     elif count == 4:
         q1, q2, q3 = queries[query, 1], queries[query, 2], queries[query, 3]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, 4)
+                prefetch_ahead(words, row, 4)
             low = added(xor_popcount(words, 0, row, q0), xor_popcount(words, 1, row, q1))
             high = added(xor_popcount(words, 2, row, q2), xor_popcount(words, 3, row, q3))
             least = smaller(least, added(low, high))
     else:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, count)
+                prefetch_ahead(words, row, count)
             least = smaller(least, group_distance(words, queries, query, row))
     return least
 
 
 @inlined
 def _allowed_minimum(words: Any, queries: Any, query: int, start: int, stop: int, ask: bool, allow: Any) -> Any:
-    """As `_block_minimum`, over the allowed rows."""
+    """Return the same as `_block_minimum`, over the allowed rows."""
     least = filled(_FAR)
     if words.shape[0] == 1:
         q0 = queries[query, 0]
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, 1)
+                prefetch_ahead(words, row, 1)
             least = smaller(least, where_allowed(xor_popcount(words, 0, row, q0), allow[row // LANES], _FAR))
     else:
         for row in range(start, stop, LANES):
             if ask:
-                ask_ahead(words, row, words.shape[0])
+                prefetch_ahead(words, row, words.shape[0])
             least = smaller(least, where_allowed(group_distance(words, queries, query, row), allow[row // LANES], _FAR))
     return least
 
 
 @inlined
 def _allowed_rows(allow: Any, start: int, stop: int) -> Any:
-    """Return how many of rows start..stop-1 are allowed."""
+    """Return the number of allowed rows among start..stop-1."""
     count = np.uint64(0)
     for group in range(start // LANES, -(-stop // LANES)):
         count += popcount(allow[group])
@@ -160,7 +160,7 @@ def _allowed_rows(allow: Any, start: int, stop: int) -> Any:
 
 @compiled
 def _no_candidates(count: int, k: int, bound: int, room: int) -> Any:
-    """Return the `Candidates` of ``count`` queries before the first row."""
+    """Return empty `Candidates` of ``count`` queries."""
     return Candidates(
         np.empty((count, room), np.uint16),
         np.empty((count, room), np.int64),
@@ -176,7 +176,7 @@ def _no_candidates(count: int, k: int, bound: int, room: int) -> Any:
 
 @compiled
 def _compact(held: Any, query: int) -> None:
-    """Order the candidates of a query by distance, keeping the order of equals, and cut them to k: a counting sort."""
+    """Sort the candidates of a query by distance with a stable counting sort, and keep the best k."""
     distances, rows, size = held.distances[query], held.rows[query], held.sizes[query]
     starts, spare_distances, spare_rows = held.starts, held.spare_distances, held.spare_rows
     k = len(spare_rows)
@@ -189,11 +189,11 @@ def _compact(held: Any, query: int) -> None:
         starts[distance] = total
         total += here
     for i in range(size):
-        place = starts[distances[i]]
-        starts[distances[i]] = place + 1
-        if place < k:
-            spare_distances[place] = distances[i]
-            spare_rows[place] = rows[i]
+        position = starts[distances[i]]
+        starts[distances[i]] = position + 1
+        if position < k:
+            spare_distances[position] = distances[i]
+            spare_rows[position] = rows[i]
     size = min(size, k)
     for i in range(size):
         distances[i] = spare_distances[i]
@@ -203,7 +203,7 @@ def _compact(held: Any, query: int) -> None:
 
 @compiled
 def _best(held: Any) -> Any:
-    """Return what `nearest` does, of the candidates that it has in the end."""
+    """Return the result of `nearest` from its final candidates."""
     distances, rows, sizes = held.distances, held.rows, held.sizes
     for query in range(len(sizes)):
         _compact(held, query)
@@ -216,7 +216,7 @@ def _best(held: Any) -> Any:
 
 @inlined
 def _gather(words: Any, allow: Any, start: int, stop: int, few_rows: Any, few_words: Any) -> int:
-    """Copy the allowed rows of start..stop-1 together and return how many they are."""
+    """Copy the allowed rows of start..stop-1 into a contiguous buffer, and return their number."""
     size = 0
     for group in range(start // LANES, -(-stop // LANES)):
         candidates = allow[group]
@@ -235,7 +235,7 @@ def _gather(words: Any, allow: Any, start: int, stop: int, few_rows: Any, few_wo
 
 @inlined
 def _enter(held: Any, query: int, distance: Any, row: int) -> None:
-    """Add a row that is nearer than the query's bound to its candidates, and lower the bound as `nearest` says."""
+    """Add a row below the query's bound to its candidates, and lower the bound as described in `nearest`."""
     size = held.sizes[query]
     held.distances[query, size] = distance
     held.rows[query, size] = row
@@ -251,7 +251,7 @@ def _enter(held: Any, query: int, distance: Any, row: int) -> None:
 
 @inlined
 def _look_through(words: Any, queries: Any, query: int, allow: Any, first: int, last: int, held: Any) -> Any:
-    """Enter the allowed rows of first..last-1 that are nearer than the query's bound. Return whether one was."""
+    """Add the allowed rows of first..last-1 below the query's bound to its candidates. Return whether there are any."""
     whole = first + (last - first) // LANES * LANES
     entered = False
     for row in range(first, last, LANES):
@@ -276,26 +276,30 @@ def _look_through(words: Any, queries: Any, query: int, allow: Any, first: int, 
 def nearest(
     words: Any, queries: Any, allow: Any, block: int, k: int, bound: int, room: int, start: int, stop: int
 ) -> Any:
-    """Find the k nearest allowed rows of start..stop-1 at less than ``bound``.
+    """Find the k nearest allowed rows of start..stop-1 at a distance below ``bound``.
 
-    Candidates are collected in order of row, with a count of them per distance. Once k of them are nearer than
-    ``bound``, the bound falls to the distance of the k-th: a later row at just that distance loses to the k before it,
-    so only nearer ones need to be looked at, and ties are settled by row without comparing rows.
+    Candidates are collected in order of row and counted per distance. Once k of them are below the bound, it falls to
+    the distance of the k-th. A later row at that distance ranks after the k before it, so only nearer rows can enter,
+    and ties are broken by row without comparing rows.
 
     Args:
-        block: Rows per block, a multiple of 32.
-        room: Candidates that a query can hold before they are cut to k; more than k.
+        words, queries, allow: Arrays described in this module.
+        block: Number of rows per block, a multiple of 32.
+        k: Number of hits per query.
+        bound: Distance that a hit must stay below.
+        room: Capacity for candidates per query, above k; when it is full, only the best k are kept.
+        start, stop: Range of rows.
 
     Returns:
-        (distances uint16 [Q, m], rows int64 [Q, m], sizes int64 [Q]), ordered by (distance, row); m is the greatest
-        size, and a query with fewer has `NO_DISTANCE` and -1 after them.
+        (distances uint16 [Q, m], rows int64 [Q, m], sizes int64 [Q]), ordered by (distance, row); m is the largest
+        size. Unused columns hold `NO_DISTANCE` and -1.
     """
     count = queries.shape[0]
     held = _no_candidates(count, k, bound, room)
     few_rows = np.empty(block // _SPARSE + 1, np.int64)
     few_words = np.empty((words.shape[0], block // _SPARSE + 1), np.uint64)
     masked = len(allow) > 0
-    idle = np.zeros(count, np.int64)  # blocks looked through for nothing
+    idle = np.zeros(count, np.int64)  # Number of blocks that were scanned again without a hit.
     seen = 0
 
     for first in range(start, stop, block):
@@ -317,7 +321,7 @@ def nearest(
             continue
         for query in range(count):
             if whole > first:
-                ask = query == 0  # the others find in the cache what it asked for
+                ask = query == 0  # The rows that it prefetches are in the cache for the other queries.
                 if masked and idle[query] * _IDLE > seen:
                     least = _allowed_minimum(words, queries, query, first, whole, ask, allow)
                 else:
@@ -331,7 +335,7 @@ def nearest(
 
 @compiled
 def count_within(words: Any, queries: Any, allow: Any, block: int, bound: int, start: int, stop: int) -> Any:
-    """Return int64 [Q]: the allowed rows of start..stop-1 at less than ``bound``."""
+    """Return the number of allowed rows of start..stop-1 at a distance below ``bound``, int64 [Q]."""
     counts = np.zeros(queries.shape[0], np.int64)
     masked = len(allow) > 0
     limit = np.uint64(bound)
@@ -342,7 +346,7 @@ def count_within(words: Any, queries: Any, allow: Any, block: int, bound: int, s
             total = np.uint64(0)
             for row in range(first, whole, LANES):
                 if query == 0:
-                    ask_ahead(words, row, words.shape[0])
+                    prefetch_ahead(words, row, words.shape[0])
                 candidates = below(group_distance(words, queries, query, row), limit)
                 if masked:
                     candidates &= allow[row // LANES]

@@ -1,11 +1,11 @@
-"""Vectors for the kernels: 32 codes side by side, as a type and a few operations that Numba compiles to SIMD.
+"""SIMD vectors for the kernels: a Numba type of 32 codes side by side, and operations on it.
 
-Written out as vectors because LLVM, left to choose, keeps to 256 bits on many CPUs that have 512 (its feature
-``prefer-256-bit``) and takes the minimum of 64-bit lanes by the slow instruction. A value of type ``lanes`` is 32 lanes
-of 64 bits, which LLVM splits into the registers of the machine: four of AVX-512, eight of AVX2, sixteen of NEON. On
-AVX-512 a step of the scan is ``vpxorq``, ``vpopcntq``, ``vpminuw`` for each eight codes.
+The vectors are explicit because LLVM's automatic choice is 256 bits on many CPUs that have 512 (its feature
+``prefer-256-bit``), and a slow instruction for the minimum of 64-bit lanes. A value of type ``lanes`` is 32 lanes of 64
+bits, which LLVM splits into the registers of the machine: four of AVX-512, eight of AVX2, sixteen of NEON. On AVX-512 a
+step of the scan is ``vpxorq``, ``vpopcntq``, ``vpminuw`` for every eight codes.
 
-Everything here works only inside functions compiled with `compiled`.
+These operations work only inside functions compiled with `compiled` or `inlined`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LANES = 32
 
 _WORD = ir.IntType(64)
 _LANES = ir.VectorType(_WORD, LANES)
-# A distance is at most 1024: the low 16 bits of a lane hold it, the others are zero, so that a minimum over 16-bit
-# parts is the minimum over lanes, and it is one fast instruction.
+# A distance is at most 1024: it fits the low 16 bits of a lane, and the others are zero. The minimum over 16-bit parts,
+# one fast instruction, is therefore the minimum over lanes.
 _PARTS = ir.VectorType(ir.IntType(16), 4 * LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
 _LINE_BYTES = 64
@@ -49,17 +49,17 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` as :func:`texthash.io.kernel_cache.compiled` does, divided by zero as NumPy does."""
+    """Compile ``function`` by :func:`texthash.io.kernel_cache.compiled`, with division by zero as in NumPy."""
     return kernel_cache.compiled(function, error_model="numpy")
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` into its callers: a call per block would pass lanes, and arrays, through memory.
+    """Compile ``function`` inline into its callers: a call per block would pass lanes and arrays through memory.
 
-    It cannot make arrays, and does not count references to those that it is given. Numba counts them by atomic calls,
-    before which the vector registers are saved: per block and query, they took longer than the block.
+    The function cannot create arrays, and does not count references to its arguments. Numba counts references by atomic
+    calls, before which the vector registers are saved; per block and query, this took longer than the block itself.
     """
-    uncounted: Any = {"_nrt": False}  # an option that Numba's annotations leave out
+    uncounted: Any = {"_nrt": False}  # Numba's annotations lack this option.
     return njit(function, nogil=True, error_model="numpy", forceinline=True, **uncounted)
 
 
@@ -75,7 +75,7 @@ def _call(builder: Any, name: str, kind: Any, *values: Any) -> Any:
 
 
 def _prefetch(builder: Any, pointer: Any) -> None:
-    """Ask for the cache line at a pointer: to read, into the second-level cache."""
+    """Prefetch the cache line at a pointer for reading, into the second-level cache."""
     number = ir.IntType(32)
     signature = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
     function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
@@ -89,14 +89,15 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, offset: An
 
 
 def _rows_of_word(context: Any, builder: Any, words_type: Any, words: Any, word: Any, row: Any) -> Any:
-    """Return a pointer to the lanes of one word of the codes from a row on."""
+    """Return a pointer to the lanes of one word of the codes, beginning at a row."""
     rows = builder.extract_value(context.make_array(words_type)(context, builder, words).shape, 1)
     return _element(context, builder, words_type, words, builder.add(builder.mul(word, rows), row), _LANES)
 
 
 @_operation
 def xor_popcount(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
-    """xor_popcount(words uint64 [w, N], word, row, query_word): bits in which one word of rows row..row+31 differs."""
+    """xor_popcount(words uint64 [w, N], word, row, query_word): number of bits in which one word of rows row..row+31
+    differs from the query's."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _rows_of_word(context, builder, signature.args[0], *values[:3])
@@ -108,8 +109,7 @@ def xor_popcount(typing: Any, words: Any, word: Any, row: Any, query_word: Any) 
 
 @_operation
 def fetch_rows(typing: Any, words: Any, word: Any, row: Any) -> Any:
-    """fetch_rows(words, word, row): ask memory for one word of rows row..row+31, without waiting; a hint, harmless past
-    the end."""
+    """fetch_rows(words, word, row): prefetch one word of rows row..row+31; only a hint, and harmless past the end."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _rows_of_word(context, builder, signature.args[0], *values)
@@ -133,7 +133,7 @@ def filled(typing: Any, value: Any) -> Any:
 
 @_operation
 def added(typing: Any, a: Any, b: Any) -> Any:
-    """added(a, b): lane by lane."""
+    """added(a, b): sum of each pair of lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.add(*values)
@@ -143,7 +143,7 @@ def added(typing: Any, a: Any, b: Any) -> Any:
 
 @_operation
 def smaller(typing: Any, a: Any, b: Any) -> Any:
-    """smaller(a, b): lane by lane, for lanes below 65536."""
+    """smaller(a, b): minimum of each pair of lanes, which must be below 65536."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         parts = [builder.bitcast(value, _PARTS) for value in values]
@@ -154,7 +154,7 @@ def smaller(typing: Any, a: Any, b: Any) -> Any:
 
 @_operation
 def below(typing: Any, a: Any, bound: Any) -> Any:
-    """below(a, bound): uint32 whose bit i says whether lane i is below the bound."""
+    """below(a, bound): uint32 whose bit i is set if lane i is below the bound."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.bitcast(builder.icmp_unsigned("<", values[0], _splat(builder, values[1])), ir.IntType(LANES))
@@ -164,7 +164,7 @@ def below(typing: Any, a: Any, bound: Any) -> Any:
 
 @_operation
 def where_allowed(typing: Any, a: Any, mask: Any, other: Any) -> Any:
-    """where_allowed(a, mask, other): lane i of a where bit i of the uint32 mask is set, else the value other."""
+    """where_allowed(a, mask, other): lane i of a if bit i of the uint32 mask is set, otherwise the value other."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.select(builder.bitcast(values[1], _MASK), values[0], _splat(builder, values[2]))
@@ -187,7 +187,7 @@ def store(typing: Any, out: Any, offset: Any, a: Any) -> Any:
 
 @_operation
 def popcount(typing: Any, value: Any) -> Any:
-    """popcount(value): set bits of an unsigned integer, as uint64."""
+    """popcount(value): number of set bits of an unsigned integer, as uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = values[0].type
@@ -199,7 +199,7 @@ def popcount(typing: Any, value: Any) -> Any:
 
 @_operation
 def fetch(typing: Any, array: Any, offset: Any) -> Any:
-    """fetch(array, offset): ask memory for one element of a C-contiguous array, without waiting; only a hint."""
+    """fetch(array, offset): prefetch one element of a C-contiguous array; only a hint."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = context.get_data_type(signature.args[0].dtype)
@@ -212,11 +212,11 @@ def fetch(typing: Any, array: Any, offset: Any) -> Any:
 
 @_operation
 def lowest(typing: Any, mask: Any) -> Any:
-    """lowest(mask): the number of the lowest set bit of a uint32, which must not be zero."""
+    """lowest(mask): position of the lowest set bit of a uint32, which must not be zero."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         nonzero = ir.Constant(ir.IntType(1), 1)
-        place = _call(builder, "llvm.cttz.i32", ir.IntType(32), values[0], nonzero)
-        return builder.zext(place, _WORD)
+        position = _call(builder, "llvm.cttz.i32", ir.IntType(32), values[0], nonzero)
+        return builder.zext(position, _WORD)
 
     return types.intp(types.uint32), generate

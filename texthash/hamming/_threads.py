@@ -1,4 +1,4 @@
-"""From the arguments of the public kernels to the compiled loops: checks, forms, row ranges on threads, merging."""
+"""Dispatch from the public kernels to the compiled loops: checks, array layouts, row ranges on threads, and merging."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from texthash.hamming._simd import LANES
 
 Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_] | NDArray[np.uint32]
-# Distances [Q, m], rows [Q, m], and how many of its m columns each query has.
+# Distances [Q, m], rows [Q, m], and the number of columns that each query fills.
 Found = tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]
 T = TypeVar("T")
 
 # Work (rows times queries times words) below which a further thread costs more than it saves.
 _WORK_PER_THREAD = 1 << 18
-# A block has to stay in the first-level cache (32 KiB on most machines) while the queries pass over it, beside what is
-# kept of each. Few queries leave it all to the block: fewer ends of blocks then interrupt the stream from memory.
+# A block has to stay in the first-level cache (32 KiB on most machines) while all queries scan it, together with their
+# state. With few queries a block can be larger: fewer block ends then interrupt the stream from memory.
 _BLOCK_WORDS = 2048
 _FEW_QUERIES, _LARGE_BLOCK_WORDS = 4, 4096
 
 
 def pack_allow(allow: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return a bool mask [N] as uint32 [ceil(N / 32)]: bit i of element j is row 32 j + i."""
+    """Pack a bool mask [N] into uint32 [ceil(N / 32)]: bit i of element j is row 32 j + i."""
     packed = np.packbits(allow, bitorder="little")
     padded = np.zeros(-(-len(packed) // 4) * 4, np.uint8)
     padded[: len(packed)] = packed
@@ -39,7 +39,15 @@ def pack_allow(allow: NDArray[np.bool_]) -> NDArray[np.uint32]:
 def arguments(
     words: Words, query_words: Words, allow: Mask | None, radius: int | None
 ) -> tuple[Words, Words, NDArray[np.uint32], int]:
-    """Check the arguments of a search and give them the forms that the compiled loops take."""
+    """Check the arguments of a search, and convert them to the layouts of the compiled loops.
+
+    Returns:
+        Codes, query codes by query, packed mask, and the distance that a hit must stay below.
+
+    Raises:
+        ModelMismatchError: The query codes have another width than the codes.
+        TexthashError: An array has the wrong type or shape, or the radius is negative.
+    """
     for name, array in (("words", words), ("query words", query_words)):
         if array.dtype != np.uint64 or array.ndim != 2:
             raise TexthashError(
@@ -48,7 +56,7 @@ def arguments(
             )
     if len(words) != len(query_words):
         raise ModelMismatchError(
-            f"query codes have {len(query_words)} words of 64 bits, the codes searched {len(words)}",
+            f"query codes have {len(query_words)} words of 64 bits, the codes searched have {len(words)}",
             "encode queries with the model that made the index",
         )
     longest = 64 * len(words)
@@ -67,51 +75,53 @@ def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
         return as_readonly(allow)
     raise TexthashError(
         f"the mask of allowed rows is a {allow.dtype} array of shape {allow.shape}",
-        f"give bool [{rows}], or what pack_allow makes of it",
+        f"give bool [{rows}], or the result of pack_allow for it",
     )
 
 
 def as_readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only contiguous view: arrays that are read-only (shared memory, files) and those that are not are
-    two types to Numba, and each would be compiled for."""
+    """Return a read-only contiguous view. Read-only arrays (shared memory, files) and writable ones are different types
+    to Numba, which would compile the kernels for both."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 
 
 def by_query(query_words: Words) -> Words:
+    """Return query codes [w, Q] as a read-only array [Q, w]."""
     return as_readonly(query_words.T)
 
 
 def block_rows(words: Words, queries: int) -> int:
+    """Return the number of rows per block of a scan, a multiple of 32."""
     size = _LARGE_BLOCK_WORDS if queries <= _FEW_QUERIES else _BLOCK_WORDS
     return size // len(words) // LANES * LANES
 
 
 def useful_threads(threads: int, work: int) -> int:
-    """Return how many of ``threads`` are worth their start for so much work (rows times queries times words)."""
+    """Return the number of threads, at most ``threads``, that pay off for ``work`` (rows times queries times words)."""
     return max(1, min(threads, work // _WORK_PER_THREAD))
 
 
-def over_rows(search: Callable[[int, int], T], words: Words, queries: int, threads: int) -> list[T]:
-    """Return ``search(start, stop)`` of contiguous ranges of rows, in their order, at most one per thread."""
+def map_row_ranges(search: Callable[[int, int], T], words: Words, queries: int, threads: int) -> list[T]:
+    """Call ``search(start, stop)`` for contiguous row ranges, at most one per thread; return the results in order."""
     rows = words.shape[1]
     parts = useful_threads(threads, words.size * queries)
     size = -(-rows // parts)
     size = max(LANES, -(-size // LANES) * LANES)
     starts = range(0, max(rows, 1), size)
-    return side_by_side([functools.partial(search, start, min(start + size, rows)) for start in starts])
+    return run_parallel([functools.partial(search, start, min(start + size, rows)) for start in starts])
 
 
-def merged(found: list[Found], k: int) -> Found:
-    """Merge what was found in row ranges, in the order of the ranges, and cut it to k."""
+def merge_ranges(found: list[Found], k: int) -> Found:
+    """Merge the results of row ranges, given in the order of the ranges, and keep the best k."""
     if len(found) == 1:
         return found[0]
     sizes = np.minimum(k, np.sum([part[2] for part in found], axis=0))
     width = int(sizes.max(initial=0))
     near = np.concatenate([part[0] for part in found], axis=1)
     rows = np.concatenate([part[1] for part in found], axis=1)
-    # Within a distance, ranges and the rows in them already stand in order of row: a stable sort keeps that.
+    # Rows of equal distance are already in order, within a range and between ranges; a stable sort keeps that order.
     order = np.argsort(near, axis=1, kind="stable")[:, :width]
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(rows, order, axis=1), sizes
 
@@ -121,12 +131,12 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="hamming")
 
 
-# A forked child has the pool, but none of its threads.
+# A forked child inherits the pool without its threads.
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all jobs, in their order; this thread does the first itself, so that only the others are waited
-    for to wake."""
+def run_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Run jobs in parallel, and return their results in order. The calling thread runs the first job itself, which
+    saves waking one thread."""
     others = [_pool().submit(job) for job in jobs[1:]]
     return [jobs[0](), *(other.result() for other in others)]

@@ -1,4 +1,4 @@
-"""The best k of a search, as keys ``distance << 32 | row`` in a heap: the greatest first, ties settled by row."""
+"""Best k of a search, as a max-heap of keys ``distance << 32 | row``, which breaks ties by row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from texthash.hamming._simd import inlined
 
 @inlined
 def sift(heap: Any, size: int, key: Any) -> None:
-    """Put ``key`` in the place of the greatest of ``size`` keys."""
+    """Replace the greatest of ``size`` keys by ``key``."""
     at = 0
     while True:
         child = 2 * at + 1
@@ -28,7 +28,7 @@ def sift(heap: Any, size: int, key: Any) -> None:
 
 @inlined
 def push(heap: Any, size: int, key: Any) -> None:
-    """Add ``key`` to ``size`` keys of which the greatest stands first."""
+    """Add ``key`` to a heap of ``size`` keys."""
     at = size
     while at > 0:
         parent = (at - 1) // 2
@@ -41,10 +41,10 @@ def push(heap: Any, size: int, key: Any) -> None:
 
 @inlined
 def enter(best: Any, size: int, top: Any, distance: int, row: int) -> Any:
-    """Put a row among the best k, if it belongs there; with k = 0 it is where_allowed counted.
+    """Add a row to the best k if it is one of them; with k = 0 it is only counted.
 
     Returns:
-        (how many there are, the greatest distance that may still enter).
+        (new size, largest distance that can still enter).
     """
     k = len(best)
     if k == 0:
@@ -61,8 +61,8 @@ def enter(best: Any, size: int, top: Any, distance: int, row: int) -> Any:
 
 
 @inlined
-def order(best: Any, size: int) -> None:
-    """Turn a heap of ``size`` keys into ascending order."""
+def sort_heap(best: Any, size: int) -> None:
+    """Sort a heap of ``size`` keys in ascending order."""
     if len(best) > 0:
         for left in range(size - 1, 0, -1):
             key = best[left]

@@ -1,4 +1,4 @@
-"""Binary codes as bytes: packing, widths, words for the kernels, and the forms a person can read.
+"""Binary codes as bytes: packing, widths, words for the kernels, and text forms.
 
 A code of ``bits`` bits is ``bits / 8`` bytes, most significant bit first: bit ``i`` of a code is bit ``7 - i % 8`` of
 byte ``i // 8``. This is ``numpy.packbits``, and the layout that faiss, usearch, pgvector and sentence-transformers
@@ -17,12 +17,12 @@ from texthash.errors import ModelMismatchError, TexthashError
 MIN_BITS = 8
 MAX_BITS = 1024
 
-# A cache line: vectors of 64 bytes that straddle two lines cost a second load each.
+# Size of a cache line: a vector of 64 bytes that straddles two lines needs a second load.
 _ALIGNMENT = 64
 
 
 def check_bits(bits: int) -> int:
-    """Return ``bits`` if codes can have that many bits.
+    """Return ``bits`` if it is a permitted width of codes.
 
     Raises:
         TexthashError: ``bits`` is not a multiple of 8 from 8 to 1024.
@@ -35,15 +35,15 @@ def check_bits(bits: int) -> int:
 
 
 def check_codes(codes: NDArray[np.uint8], bits: int | None = None, name: str = "codes") -> int:
-    """Return the bits of ``codes``, a uint8 array ``[N, bits / 8]``.
+    """Check an array of codes, and return its width in bits.
 
     Args:
-        codes: Packed codes.
-        bits: The width they have to have; any permitted width when None.
-        name: What the codes are called in an error.
+        codes: Packed codes, uint8 [N, bits / 8].
+        bits: Expected width; None admits any permitted width.
+        name: Name of the codes in error messages.
 
     Raises:
-        TexthashError: ``codes`` is not a uint8 array of two dimensions, or too wide.
+        TexthashError: ``codes`` is not a uint8 array of two dimensions, or its width is not permitted.
         ModelMismatchError: The width is not ``bits``.
     """
     if not isinstance(codes, np.ndarray) or codes.dtype != np.uint8 or codes.ndim != 2:
@@ -63,7 +63,7 @@ def pack(bits: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pack ``[N, B]`` zeros and ones into codes ``[N, B / 8]``, most significant bit first.
 
     Raises:
-        TexthashError: The array is not two-dimensional, holds other values than 0 and 1, or B is no permitted width.
+        TexthashError: The array is not two-dimensional, holds other values than 0 and 1, or B is not a permitted width.
     """
     array = np.asarray(bits)
     if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8):
@@ -77,7 +77,7 @@ def pack(bits: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def unpack(codes: NDArray[np.uint8], bits: int | None = None) -> NDArray[np.uint8]:
-    """Return the zeros and ones ``[N, bits]`` of ``codes``; the inverse of `pack`. Errors as `check_codes`."""
+    """Unpack codes into zeros and ones, uint8 [N, bits]; the inverse of `pack`. Raises the errors of `check_codes`."""
     check_codes(codes, bits)
     return np.unpackbits(codes, axis=1)
 
@@ -86,8 +86,8 @@ def to_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return ``codes`` as 64-bit words ``[words, N]``, word-major, the last word padded with zero bits.
 
     Word-major means that word j of all codes is contiguous: a vector register then holds the same word of neighbouring
-    codes, and no bits are shuffled to compare them. Always a copy, aligned to cache lines. Which byte of a word comes
-    first depends on the machine; only words of the same machine may be compared. Errors as `check_codes`.
+    codes, and comparing them needs no shuffles. The result is always a copy, aligned to cache lines. Words have the
+    byte order of the machine, so words of different machines must not be compared. Raises the errors of `check_codes`.
     """
     width = check_codes(codes) // 8
     rows = len(codes)
@@ -103,17 +103,17 @@ def to_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def to_hex(codes: NDArray[np.uint8]) -> list[str]:
-    """Return each code as ``bits / 4`` lower-case hexadecimal digits. Errors as `check_codes`."""
+    """Return each code as ``bits / 4`` lower-case hexadecimal digits. Raises the errors of `check_codes`."""
     check_codes(codes)
     return [row.tobytes().hex() for row in codes]
 
 
 def from_hex(texts: Sequence[str], bits: int | None = None) -> NDArray[np.uint8]:
-    """Return the codes ``[N, bits / 8]`` of hexadecimal forms; the inverse of `to_hex`.
+    """Return the codes of hexadecimal strings, uint8 [N, bits / 8]; the inverse of `to_hex`.
 
     Raises:
-        TexthashError: A form is not hexadecimal, forms differ in length, or there is none and ``bits`` is not given.
-        ModelMismatchError: The width is not ``bits``.
+        TexthashError: A string is not hexadecimal, or ``texts`` is empty and ``bits`` is not given.
+        ModelMismatchError: The strings differ in length, or the width is not ``bits``.
     """
     if not texts:
         if bits is None:
@@ -129,7 +129,7 @@ def from_hex(texts: Sequence[str], bits: int | None = None) -> NDArray[np.uint8]
             ) from error
         if len(rows[-1]) != len(rows[0]):
             raise ModelMismatchError(
-                f"code {text!r} has {8 * len(rows[-1])} bits, the first one {8 * len(rows[0])}",
+                f"code {text!r} has {8 * len(rows[-1])} bits, the first code has {8 * len(rows[0])}",
                 "give codes of one width",
             )
     codes = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1).copy()
@@ -145,8 +145,8 @@ def to_bitstring(codes: NDArray[np.uint8]) -> list[str]:
 
 
 def empty_words(words: int, rows: int) -> NDArray[np.uint64]:
-    """Return an uninitialised uint64 array ``[words, rows]`` that begins on a cache line: where vectors lie across two
-    lines, a batch of queries takes 1.4 times as long to pass over codes in the first-level cache."""
+    """Return an uninitialised uint64 array ``[words, rows]`` that begins on a cache line. With vectors that straddle
+    lines, a batch of queries takes 1.4 times as long to scan codes in the first-level cache."""
     size = 8 * words * rows
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT

@@ -1,10 +1,10 @@
-"""Codes to and from the files of other systems; the form is told by the suffix of the file.
+"""Exchange of codes with other systems; the suffix of a file selects its format.
 
 =============  =======================================================================================================
-``.npy``       uint8 [N, bits / 8]; ids are not kept
+``.npy``       uint8 [N, bits / 8]; ids are not stored
 ``.parquet``   columns ``id`` (string) and ``code`` (fixed-size binary)
-``.faiss``     ``IndexBinaryFlat``; ids are not kept, rows are in order (needs ``pip install faiss-cpu``)
-``.tsv``       PostgreSQL's COPY text form: id, tab, zeros and ones, for a ``bit(n)`` of pgvector; ``.tsv.gz`` too
+``.faiss``     ``IndexBinaryFlat``; ids are not stored, rows are in order (needs ``pip install faiss-cpu``)
+``.tsv``       PostgreSQL's COPY text format: id, tab, zeros and ones, for a ``bit(n)`` of pgvector; ``.tsv.gz`` too
 =============  =======================================================================================================
 
 The bytes are the same in all of them: most significant bit first.
@@ -30,21 +30,21 @@ Codes = NDArray[np.uint8]
 Ids = Sequence[str]
 SUFFIXES = (".npy", ".parquet", ".faiss", ".tsv", ".tsv.gz")
 _ROWS = 65_536
-# COPY's text form gives these characters another meaning.
+# Characters with a special meaning in COPY's text format.
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
-    """Write codes to a file, which appears when it is whole.
+    """Write codes to a file, atomically.
 
     Args:
-        path: Ends in one of :data:`SUFFIXES`.
-        codes: uint8 [N, bits / 8].
-        ids: Of the rows; None: their numbers, from 0.
+        path: File name that ends in one of :data:`SUFFIXES`.
+        codes: Codes, uint8 [N, bits / 8].
+        ids: Ids of the rows; None takes row numbers from 0.
 
     Raises:
-        UsageError: another suffix, or ids of another number.
-        TexthashError: the library of the form is not installed.
+        UsageError: The suffix is unknown, or the number of ids differs from that of the codes.
+        TexthashError: The library of the format is not installed.
     """
     target = Path(path)
     check_codes(codes)
@@ -52,39 +52,39 @@ def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
         raise UsageError(f"{len(ids)} ids came with {len(codes)} codes.", "give one id per code.")
     names = ids if ids is not None else [str(row) for row in range(len(codes))]
     with whole(target) as partial:
-        _WRITERS[_form(target)](partial, codes, names)
+        _WRITERS[_format(target)](partial, codes, names)
 
 
 def read_codes(path: str | Path) -> tuple[Codes, list[str] | None]:
-    """Read what :func:`write_codes`, or the other system, wrote.
+    """Read codes from a file of :func:`write_codes` or of another system.
 
     Returns:
-        Codes uint8 [N, bits / 8], and their ids where the form keeps them.
+        Codes, uint8 [N, bits / 8], and their ids if the format stores them, otherwise None.
 
     Raises:
-        TexthashError: no such file, or it holds no codes.
+        TexthashError: The file does not exist, or holds no codes.
     """
     source = Path(path)
     if not source.is_file():
         raise TexthashError(f"there is no file {source}.", f"name a file that ends in {', '.join(SUFFIXES)}.")
     with _readable(source):
-        codes, ids = _READERS[_form(source)](source)
+        codes, ids = _READERS[_format(source)](source)
     check_codes(codes, name=f"the codes in {source}")
     return codes, ids
 
 
 def to_faiss(codes: Codes) -> Any:
-    """A faiss ``IndexBinaryFlat`` of the codes, in order."""
+    """Return a faiss ``IndexBinaryFlat`` of the codes, in order."""
     index = _faiss().IndexBinaryFlat(check_codes(codes))
     index.add(np.ascontiguousarray(codes))
     return index
 
 
 def from_faiss(index: Any) -> Codes:
-    """The codes of a faiss ``IndexBinaryFlat``, in order.
+    """Return the codes of a faiss ``IndexBinaryFlat``, in order.
 
     Raises:
-        TexthashError: an index of another kind, which may not keep codes in order.
+        TexthashError: The index is of another type, which may not keep codes in order.
     """
     faiss = _faiss()
     flat = faiss.downcast_IndexBinary(index)
@@ -94,11 +94,11 @@ def from_faiss(index: Any) -> Codes:
     return codes
 
 
-def _form(path: Path) -> str:
+def _format(path: Path) -> str:
     for suffix in SUFFIXES:
         if path.name.endswith(suffix):
             return suffix.removesuffix(".gz")
-    raise UsageError(f"{path} has no suffix that tells its form.", f"use one of {', '.join(SUFFIXES)}.")
+    raise UsageError(f"{path} has no suffix of a known format.", f"use one of {', '.join(SUFFIXES)}.")
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _write_npy(path: Path, codes: Codes, ids: Ids) -> None:
-    with path.open("wb") as file:  # given a path, numpy would change its suffix
+    with path.open("wb") as file:  # NumPy would change the suffix of a path.
         np.save(file, codes)
 
 
@@ -152,21 +152,21 @@ def _write_tsv(path: Path, codes: Codes, ids: Ids) -> None:
     compressed = ".tsv.gz" in path.name
     with gzip.open(path, "wt", encoding="utf-8") if compressed else path.open("w", encoding="utf-8") as file:
         for first in range(0, len(codes), _ROWS):
-            some = to_bitstring(codes[first : first + _ROWS])
+            batch = to_bitstring(codes[first : first + _ROWS])
             file.writelines(
-                f"{id_.translate(table)}\t{bits}\n" for id_, bits in zip(ids[first : first + _ROWS], some, strict=True)
+                f"{id_.translate(table)}\t{bits}\n" for id_, bits in zip(ids[first : first + _ROWS], batch, strict=True)
             )
 
 
 def _read_tsv(path: Path) -> tuple[Codes, list[str]]:
-    back = {escaped: character for character, escaped in _ESCAPES.items()}
+    unescaped = {escaped: character for character, escaped in _ESCAPES.items()}
     ids, rows = [], []
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             id_, tab, bits = line.rstrip("\n").partition("\t")
             if not tab or not bits or set(bits) - {"0", "1"} or len(bits) % 8:
-                raise TexthashError(f"{path}:{number}: no id, tab and bits.", "write it again.")
-            ids.append(re.sub(r"\\.", lambda found: back.get(found[0], found[0]), id_))
+                raise TexthashError(f"{path}:{number}: the line is not id, tab and bits.", "write the file again.")
+            ids.append(re.sub(r"\\.", lambda found: unescaped.get(found[0], found[0]), id_))
             rows.append(int(bits, 2).to_bytes(len(bits) // 8, "big"))
     return _stacked(rows), ids
 
@@ -184,7 +184,7 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise TexthashError("faiss is not installed.", "pip install faiss-cpu, or choose another form.") from error
+        raise TexthashError("faiss is not installed.", "pip install faiss-cpu, or choose another format.") from error
     return faiss
 
 

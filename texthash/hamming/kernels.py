@@ -1,9 +1,9 @@
-"""Hamming search and counting over word-major codes: exact, ordered by (distance, row), free of the GIL.
+"""Exact Hamming search and counting over word-major codes, ordered by (distance, row), without holding the GIL.
 
-All functions take ``words`` uint64 [w, N] and ``query_words`` uint64 [w, Q] as `texthash.hamming.codes.to_words` makes
-them. ``allow`` restricts a search to rows: bool [N], or, for a mask that is used more than once, its form from
-`pack_allow`, which is eight times smaller to read. The first call of a function in a new installation compiles it
-(seconds; `warmup` does it beforehand); after that it is loaded from disk.
+All functions take ``words`` uint64 [w, N] and ``query_words`` uint64 [w, Q] from `texthash.hamming.codes.to_words`.
+``allow`` restricts a search to some rows: bool [N], or, for a mask that is used more than once, the result of
+`pack_allow`, which takes an eighth of the memory. The first call of a function in a new installation compiles it, which
+takes seconds (`warmup` does so in advance); later calls load it from disk.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from texthash.hamming._threads import (
     as_readonly,
     block_rows,
     by_query,
-    merged,
-    over_rows,
+    map_row_ranges,
+    merge_ranges,
     pack_allow,
-    side_by_side,
+    run_parallel,
     useful_threads,
 )
 from texthash.hamming.multi_index import BitOrder, Tables
@@ -54,17 +54,21 @@ __all__ = [
 LabelSets = tuple[NDArray[Any], NDArray[Any]]
 
 _QUERIES_AT_ONCE = 256
-# From so many queries a thread on, threads take queries of their own rather than rows: each then reads all the codes,
-# which so many queries share, but finds a query's bound once instead of once a thread, and nothing is merged.
+# With at least this many queries per thread, threads divide the queries instead of the rows. Each then reads all codes,
+# but a query's bound is found once instead of once per thread, and nothing has to be merge_ranges.
 _QUERIES_OF_A_THREAD = 32
 _CANDIDATE_BYTES = 1 << 26
 
 
 def distances(queries: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return the Hamming distances uint16 [Q, N] between packed codes.
+    """Return the Hamming distances between packed codes, uint16 [Q, N].
+
+    Args:
+        queries: Query codes, uint8 [Q, bits / 8].
+        codes: Codes, uint8 [N, bits / 8].
 
     Raises:
-        ModelMismatchError: The two differ in width.
+        ModelMismatchError: Queries and codes differ in width.
     """
     code_forms.check_codes(queries, code_forms.check_codes(codes), "query codes")
     out: NDArray[np.uint16] = _histogram.all_distances(
@@ -79,8 +83,11 @@ def top_k(
     """Return the k nearest rows of each query, ordered by (distance, row).
 
     Args:
-        k: At least 1; cut to the number of (allowed) rows.
-        threads: At most so many share the rows, or the queries where these are many.
+        words: Codes searched, uint64 [w, N].
+        query_words: Query codes, uint64 [w, Q].
+        k: Number of rows per query, at least 1.
+        allow: Mask of rows that may be returned; None allows all.
+        threads: Largest number of threads, which divide the rows, or the queries if there are many.
 
     Returns:
         (distances uint16 [Q, k'], rows int64 [Q, k']) with k' = min(k, allowed rows).
@@ -97,11 +104,17 @@ def nearest(
     allow: Mask | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]:
-    """As `top_k`, only rows at a distance of at most ``radius``, of which a query can have fewer than another.
+    """Return the k nearest rows of each query within ``radius``, ordered by (distance, row).
+
+    Other arguments as in `top_k`. Queries may have different numbers of hits.
 
     Returns:
-        (distances uint16 [Q, m], rows int64 [Q, m], sizes int64 [Q]); query q has its first ``sizes[q]`` columns, the
-        rest of its row is 65535 and -1; m is the greatest size.
+        (distances uint16 [Q, m], rows int64 [Q, m], sizes int64 [Q]); query q fills its first ``sizes[q]`` columns, the
+        others hold 65535 and -1; m is the largest size.
+
+    Raises:
+        ModelMismatchError: The queries have another width than the codes.
+        TexthashError: ``k`` is below 1, the radius is negative, or an array has the wrong type or shape.
     """
     if k < 1:
         raise TexthashError(f"k is {k}", "ask for at least one nearest code")
@@ -114,7 +127,7 @@ def nearest(
         parts = search(queries, threads)
     else:
         shares = [queries[first : first + share] for first in range(0, len(queries), share)]
-        parts = list(chain(*side_by_side([functools.partial(search, some, 1) for some in shares])))
+        parts = list(chain(*run_parallel([functools.partial(search, own, 1) for own in shares])))
     if len(parts) == 1:
         return parts[0]
     width = max(part[1].shape[1] for part in parts)
@@ -131,21 +144,21 @@ def nearest(
 
 
 def _nearest(words: Words, mask: Mask, k: int, bound: int, queries: Words, threads: int) -> list[Found]:
-    """Return what was found of so many queries at once as memory allows, rows on ``threads``."""
+    """Return the results of batches of queries, whose size is limited by memory. Threads divide the rows."""
     room = 2 * k + 256
     step = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_BYTES // (10 * room)))
     parts = []
     for first in range(0, max(1, len(queries)), step):
-        some = queries[first : first + step]
-        search = functools.partial(_scan.nearest, words, some, mask, block_rows(words, len(some)), k, bound, room)
-        parts.append(merged(over_rows(search, words, len(some), threads), k))
+        batch = queries[first : first + step]
+        search = functools.partial(_scan.nearest, words, batch, mask, block_rows(words, len(batch)), k, bound, room)
+        parts.append(merge_ranges(map_row_ranges(search, words, len(batch), threads), k))
     return parts
 
 
 def within_radius(
     words: Words, query_words: Words, radius: int, allow: Mask | None = None, threads: int = 1
 ) -> list[tuple[NDArray[np.uint16], NDArray[np.int64]]]:
-    """Return, for each query, (distances, rows) of all rows at a distance of at most ``radius``, ordered likewise."""
+    """Return all rows within ``radius`` of each query as (distances, rows), ordered by (distance, row)."""
     counts = count_within(words, query_words, radius, allow, threads)
     most = int(counts.max(initial=0))
     near, rows, sizes = nearest(words, query_words, max(1, most), radius, allow, threads)
@@ -155,10 +168,10 @@ def within_radius(
 def count_within(
     words: Words, query_words: Words, radius: int, allow: Mask | None = None, threads: int = 1
 ) -> NDArray[np.int64]:
-    """Return int64 [Q]: how many (allowed) rows lie at a distance of at most ``radius``."""
+    """Return the number of allowed rows within ``radius`` of each query, int64 [Q]."""
     words, queries, mask, bound = arguments(words, query_words, allow, radius)
     block = block_rows(words, len(queries))
-    counts = over_rows(
+    counts = map_row_ranges(
         functools.partial(_scan.count_within, words, queries, mask, block, bound),
         words,
         len(queries),
@@ -169,7 +182,7 @@ def count_within(
 
 
 def histogram(words: Words, query_words: Words, bits: int | None = None, threads: int = 1) -> NDArray[np.int64]:
-    """Return int64 [Q, bits + 1]: how many rows lie at each distance. ``bits`` is 64 w when None."""
+    """Return the number of rows at each distance from each query, int64 [Q, bits + 1]. ``bits`` is 64 w if None."""
     nothing = np.zeros(1, np.int64), np.empty(0, np.int32)
     no_labels = np.zeros(query_words.shape[1] + 1, np.int64), nothing[1]
     return _counts(words, query_words, no_labels, nothing, 0, bits, threads)[:, :, 0]
@@ -183,16 +196,21 @@ def label_histogram(
     bits: int | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count rows by distance: all of them, and the relevant ones, which share at least one label with the query.
+    """Count all rows, and the relevant rows, by distance. A relevant row shares at least one label with the query.
 
     Args:
-        labels: CSR ``(indptr [N + 1], indices)`` of the label ids of the rows.
-        query_labels: The same of the queries ``(indptr [Q + 1], indices)``.
-        bits: Bits of a code, 64 w when None.
-        threads: Queries counted side by side.
+        words: Codes, uint64 [w, N].
+        query_words: Query codes, uint64 [w, Q].
+        labels: Label ids of the rows as CSR ``(indptr [N + 1], indices)``.
+        query_labels: Label ids of the queries as CSR ``(indptr [Q + 1], indices)``.
+        bits: Width of a code, 64 w if None.
+        threads: Largest number of threads, which divide the queries.
 
     Returns:
         (n int64 [Q, bits + 1], n_relevant int64 [Q, bits + 1]).
+
+    Raises:
+        TexthashError: The number of label sets differs from that of rows or queries.
     """
     by_label = _rows_by_label(labels, query_labels, words.shape[1])
     counts = _counts(words, query_words, query_labels, by_label, 1, bits, threads)
@@ -207,12 +225,12 @@ def graded_histogram(
     bits: int | None = None,
     threads: int = 1,
 ) -> NDArray[np.int64]:
-    """Count rows by distance and by the number of labels they share with the query (the graded relevance of NDCG).
+    """Count rows by distance and by number of labels shared with the query (the graded relevance of NDCG).
 
-    Arguments as `label_histogram`.
+    Arguments and errors as in `label_histogram`.
 
     Returns:
-        int64 [Q, bits + 1, g + 1], g the most labels that a query has.
+        Counts, int64 [Q, bits + 1, g + 1], with g the largest number of labels of a query.
     """
     grades = int(np.diff(query_labels[0]).max(initial=0))
     by_label = _rows_by_label(labels, query_labels, words.shape[1])
@@ -220,7 +238,7 @@ def graded_histogram(
 
 
 def warmup(bits: int = 64) -> None:
-    """Compile or load every kernel, for codes of ``bits`` bits, so that the first request does not wait for it."""
+    """Compile or load every kernel for codes of ``bits`` bits, so that the first request does not wait."""
     codes = np.zeros((2, code_forms.check_bits(bits) // 8), np.uint8)
     words = code_forms.to_words(codes)
     labels = np.arange(3), np.zeros(2, np.int32)
@@ -244,10 +262,10 @@ def _counts(
     indptr, indices = (np.ascontiguousarray(a, t) for a, t in zip(query_labels, (np.int64, np.int32), strict=True))
     if len(indptr) != len(queries) + 1:
         raise TexthashError(
-            f"{len(indptr) - 1} label sets stand beside {len(queries)} queries", "give one label set per query"
+            f"{len(indptr) - 1} label sets came with {len(queries)} queries", "give one label set per query"
         )
     out = np.zeros((len(queries), bound, top_grade + 1), np.int64)
-    # Queries with the same labels stand together, for the kernel then marks the relevant rows once.
+    # Queries with the same labels are adjacent, so that the kernel marks the relevant rows once for all of them.
     keys = [indices[indptr[query] : indptr[query + 1]].tobytes() for query in range(len(queries))]
     order = np.array(sorted(range(len(queries)), key=keys.__getitem__), np.int64)
     starts, label_rows = by_label
@@ -266,15 +284,15 @@ def _counts(
         )
         for part in np.array_split(order, useful_threads(threads, words.size * len(queries)))
     ]
-    side_by_side(jobs)
+    run_parallel(jobs)
     return out if bits is None else np.ascontiguousarray(out[:, : bits + 1])
 
 
 def _rows_by_label(labels: LabelSets, query_labels: LabelSets, rows: int) -> LabelSets:
-    """Turn the CSR of labels by row into that of rows by label."""
+    """Convert the CSR of labels by row into the CSR of rows by label."""
     indptr, indices = (np.asarray(array) for array in labels)
     if len(indptr) != rows + 1:
-        raise TexthashError(f"{len(indptr) - 1} label sets stand beside {rows} codes", "give one label set per code")
+        raise TexthashError(f"{len(indptr) - 1} label sets came with {rows} codes", "give one label set per code")
     names = 1 + max(int(indices.max(initial=-1)), int(np.asarray(query_labels[1]).max(initial=-1)))
     order = np.argsort(indices, kind="stable")
     by_label = np.repeat(np.arange(rows, dtype=np.int32), np.diff(indptr))[order]

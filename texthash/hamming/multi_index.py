@@ -1,4 +1,4 @@
-"""Multi-index hashing tables over word-major codes: their layout, their building, and exact searches with them."""
+"""Tables of multi-index hashing over word-major codes: layout, construction, and exact search."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError
 from texthash.hamming import _mih
-from texthash.hamming._threads import Mask, Words, arguments, as_readonly, side_by_side
+from texthash.hamming._threads import Mask, Words, arguments, as_readonly, run_parallel
 from texthash.hamming.codes import check_bits, check_codes, to_words
 
-# A table has at most so many times as many values as there are rows: more would be mostly empty, and cost memory.
+# Largest number of values of a table per row: more values would be mostly empty, and cost memory.
 _VALUES_PER_ROW = 1.5
 _LEAST_WIDTH = 4
-# Beside codes of more words, 32 further bits say too little about a distance for what they take.
+# For codes of more words, a fragment of 32 bits rules out too few candidates to be worth its memory.
 _FRAGMENT_WORDS = 2
 _KEY_BYTES = 1 << 26
 # Keys are distance << 32 | row.
 _ROW_BITS = np.uint64(32)
 _ROW_MASK = np.uint64(0xFFFFFFFF)
-# Nanoseconds a scan takes for a word, and that any call takes.
+# Typical nanoseconds of a scan per word, and of any call.
 _SCAN_WORD = 0.35
 _LEAST_BUDGET = 10_000.0
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the steps of a search take, in nanoseconds; when a query is given up (`nearest`, `count_within`).
+    """Costs of the steps of a search, and budget of a query, in nanoseconds.
 
     Attributes:
-        probe: Looking up one value.
-        candidate: Passing one candidate.
-        budget: A query that would take longer is given up.
+        probe: Cost of looking up one value.
+        candidate: Cost of one candidate.
+        budget: Largest cost of a query; `nearest` and `count_within` give up a more expensive one.
     """
 
     probe: float = 20.0
@@ -46,18 +46,18 @@ class Costs:
 
     @classmethod
     def of_scan(cls, words: Words) -> Costs:
-        """Costs as they usually are, with half the time of a scan of ``words`` as the budget."""
+        """Return typical costs, with half the time of a scan of ``words`` as the budget."""
         return cls(budget=max(_LEAST_BUDGET, words.size * _SCAN_WORD / 2))
 
 
 class Found(NamedTuple):
-    """What tables found for each query.
+    """Search results of the tables for each query.
 
     Attributes:
-        distances: uint16 arrays, ascending.
-        rows: int64 arrays, ascending where distances are equal.
-        sizes: int64 [Q], how many were found; -1 for a query that was given up.
-        work: int64 [Q, 2], values looked up and candidates met.
+        distances: Distances of each query, uint16, ascending.
+        rows: Rows of each query, int64, ascending among equal distances.
+        sizes: Number of hits, int64 [Q]; -1 for a query that was given up.
+        work: Numbers of values looked up and of candidates, int64 [Q, 2].
     """
 
     distances: list[NDArray[np.uint16]]
@@ -68,16 +68,16 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Tables:
-    """One table per substring of the codes; `texthash.hamming._mih` says what they hold.
+    """Tables of the substrings of codes, one per substring; `texthash.hamming._mih` describes their use.
 
     Attributes:
-        words: uint64 [w, N], the codes.
-        starts: int64 [m], first bit of each substring, counted from the lowest bit of word 0.
-        widths: int64 [m], its bits.
-        bases: int64 [m], where each table begins in ``offsets``.
-        offsets: uint32, for each table 2^width + 1.
-        rows: uint32 [m, N].
-        fragments: uint32 [m, N], the 32 bits that follow the substring in each row of ``rows``; [m, 0] for wide codes.
+        words: Codes, uint64 [w, N].
+        starts: First bit of each substring, counted from the lowest bit of word 0, int64 [m].
+        widths: Width of each substring in bits, int64 [m].
+        bases: Begin of each table in ``offsets``, int64 [m].
+        offsets: Begin of each value in ``rows``, uint32, 2^width + 1 elements per table.
+        rows: Rows by value of each substring, uint32 [m, N].
+        fragments: The 32 bits that follow the substring in each row of ``rows``, uint32 [m, N]; [m, 0] for wide codes.
     """
 
     words: Words
@@ -90,16 +90,16 @@ class Tables:
 
     @classmethod
     def build(cls, words: Words, bits: int, substrings: int | None = None, threads: int = 1) -> Tables:
-        """Make the tables of codes of ``bits`` bits.
+        """Build the tables of codes of ``bits`` bits.
 
         Args:
-            words: uint64 [w, N], bits 0..bits-1 of each code in use, counted from the lowest bit of word 0.
-            bits: Bits of a code.
-            substrings: How many to divide them into; by default what suits N, see `substrings_for`.
-            threads: Tables made side by side.
+            words: Codes, uint64 [w, N], in bits 0..bits-1, counted from the lowest bit of word 0.
+            bits: Width of a code.
+            substrings: Number of substrings; None takes `substrings_for`.
+            threads: Number of threads, which divide the tables.
 
         Raises:
-            TexthashError: A number of substrings that cannot be, or 2^32 codes or more.
+            TexthashError: ``substrings`` is out of range, or there are 2^32 codes or more.
         """
         count = words.shape[1]
         if count >= 1 << 32:
@@ -124,12 +124,12 @@ class Tables:
                 here = offsets[bases[part] : bases[part] + sizes[part]]
                 _mih.fill_table(words, int(starts[part]), int(widths[part]), here, rows[part], fragments[part])
 
-        side_by_side([functools.partial(make, first) for first in range(min(threads, parts))])
+        run_parallel([functools.partial(make, first) for first in range(min(threads, parts))])
         return cls(words, *(as_readonly(array) for array in (starts, widths, bases, offsets, rows, fragments)))
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the tables, without the codes."""
+        """Memory of the tables in bytes, without the codes."""
         return int(self.offsets.nbytes + self.rows.nbytes + self.fragments.nbytes)
 
     def nearest(
@@ -141,7 +141,7 @@ class Tables:
         costs: Costs = Costs(),
         threads: int = 1,
     ) -> Found:
-        """Find the k nearest allowed rows of each query; arguments as of `texthash.hamming.kernels.nearest`."""
+        """Return the k nearest allowed rows of each query. Arguments as in `texthash.hamming.kernels.nearest`."""
         k = max(1, min(k, self.words.shape[1]))
         count = query_words.shape[1]
         step = max(1, _KEY_BYTES // (8 * k))
@@ -167,8 +167,8 @@ class Tables:
     def count_within(
         self, query_words: Words, radius: int, allow: Mask | None = None, costs: Costs = Costs(), threads: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (counts int64 [Q], work int64 [Q, 2]) as `texthash.hamming.kernels.count_within`; -1 for a query that
-        was given up."""
+        """Return (counts int64 [Q], work int64 [Q, 2]). Counts are those of `texthash.hamming.kernels.count_within`,
+        and -1 for a query that was given up."""
         nothing = np.empty((query_words.shape[1], 0), np.uint64)
         return self._probe(query_words, nothing, radius, allow, costs, threads)
 
@@ -189,7 +189,7 @@ class Tables:
         prices = _mih.Prices(float(costs.probe), float(costs.candidate), float(costs.budget))
         parts = max(1, min(threads, count))
         edges = [count * part // parts for part in range(parts + 1)]
-        side_by_side(
+        run_parallel(
             [
                 functools.partial(
                     _mih.probe, words, queries, mask, tables, bound, prices, first, last, keys, sizes, work
@@ -201,23 +201,23 @@ class Tables:
 
 
 def substrings_for(bits: int, count: int) -> int:
-    """Return how many substrings suit ``count`` codes: about bits / log2(count), so that a value has about one row."""
+    """Return a suitable number of substrings for ``count`` codes: about bits / log2(count), or one row per value."""
     width = max(_LEAST_WIDTH, math.floor(math.log2(max(1, count) * _VALUES_PER_ROW)))
     return -(-bits // min(width, 32, bits))
 
 
 def bit_order(codes: NDArray[np.uint8], substrings: int) -> NDArray[np.int64]:
-    """Return the order in which to lay the bits of codes so that those within a substring tell least of each other.
+    """Return an order of the bits of codes in which those within a substring are least correlated.
 
-    Bits that go together leave most values of a substring empty and a few crowded. Bits are dealt greedily, the most
-    correlated first, each to the substring with whose bits it correlates least.
+    Correlated bits leave most values of a substring empty and a few crowded. Bits are assigned greedily, the most
+    correlated first, each to the substring whose bits it correlates with least.
 
     Args:
-        codes: uint8 [N, bits / 8], a sample.
-        substrings: As many as the tables will have.
+        codes: Sample of codes, uint8 [N, bits / 8].
+        substrings: Number of substrings of the tables.
 
     Returns:
-        int64 [bits]: bit ``order[p]`` of a code comes to place p.
+        Order, int64 [bits]: bit ``order[p]`` of a code moves to position p.
     """
     bits = check_codes(codes)
     ones = np.unpackbits(codes, axis=1).astype(np.float32)
@@ -225,7 +225,7 @@ def bit_order(codes: NDArray[np.uint8], substrings: int) -> NDArray[np.int64]:
     covariance = ones.T @ ones
     scale = np.sqrt(np.diag(covariance))
     correlation = np.abs(covariance) / np.maximum(np.outer(scale, scale), 1e-9)
-    # A bit that never changes carries nothing, as one that is known from others does.
+    # A constant bit carries no information, like a bit that follows from others.
     correlation[scale == 0] = correlation[:, scale == 0] = 1
     room = np.full(substrings, bits // substrings)
     room[: bits % substrings] += 1
@@ -240,35 +240,36 @@ def bit_order(codes: NDArray[np.uint8], substrings: int) -> NDArray[np.int64]:
 
 
 class BitOrder:
-    """An order of the bits of codes, ready to lay codes in it.
+    """Permutation of the bits of codes.
 
     Args:
-        order: int64 [bits], each of 0..bits-1 once: bit ``order[p]`` of a code comes to place p.
+        order: Order of the bits, int64 [bits], each of 0..bits-1 once: bit ``order[p]`` of a code moves to position p.
 
     Raises:
-        TexthashError: ``order`` is no order of so many bits.
+        TexthashError: ``order`` is not a permutation, or not of a permitted width.
     """
 
     def __init__(self, order: NDArray[np.int64]) -> None:
         bits = check_bits(len(order))
         if not np.array_equal(np.sort(order), np.arange(bits)):
-            raise TexthashError(f"the order of {bits} bits does not name each once", "make it with bit_order")
+            raise TexthashError(f"the order of {bits} bits does not name each bit once", "make it with bit_order")
         self.order = order
         values = np.arange(256)
         self._patterns = np.zeros((bits // 8, 256, -(-bits // 64)), np.uint64)
-        for place, bit in enumerate(order):
+        for position, bit in enumerate(order):
             ones = (values >> (7 - bit % 8) & 1).astype(np.uint64)
-            self._patterns[bit // 8, :, place // 64] |= ones << np.uint64(place % 64)
+            self._patterns[bit // 8, :, position // 64] |= ones << np.uint64(position % 64)
 
     def words(self, codes: NDArray[np.uint8]) -> Words:
-        """Return codes as `to_words` does, bit ``order[p]`` of each at bit p from the lowest bit of word 0 on."""
+        """Return codes as words, as `to_words` does, with bit ``order[p]`` of a code at bit p, counted from the lowest
+        bit of word 0."""
         check_codes(codes, len(self.order))
         permuted: NDArray[Any] = _mih.permute(as_readonly(codes), self._patterns)
         return to_words(permuted.view(np.uint8))
 
     def codes(self, words: Words) -> NDArray[np.uint8]:
-        """Return the codes, uint8 [N, bits / 8], that `words` laid out as uint64 [w, N]."""
-        placed = np.unpackbits(np.ascontiguousarray(words.T).view(np.uint8), axis=1, bitorder="little")
-        bits = np.empty((len(placed), len(self.order)), np.uint8)
-        bits[:, self.order] = placed[:, : len(self.order)]
+        """Return the codes, uint8 [N, bits / 8], of permuted words, uint64 [w, N]; the inverse of `words`."""
+        permuted = np.unpackbits(np.ascontiguousarray(words.T).view(np.uint8), axis=1, bitorder="little")
+        bits = np.empty((len(permuted), len(self.order)), np.uint8)
+        bits[:, self.order] = permuted[:, : len(self.order)]
         return np.packbits(bits, axis=1)
