@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and one preparation at a time, in a directory or in an object store.
+"""Atomic files and directories, and locks, in a file system or an object store.
 
 A path is a :class:`pathlib.Path`, or a ``UPath`` of an object store (:func:`texthash.paths.as_path`). A store has
-no renaming and no locks, and needs neither: an object appears when it has been sent completely, and what consists of
-several becomes visible by one of them, which is sent last.
+neither renames nor locks, and needs none: an object appears when it has been sent completely, and a group of objects
+becomes visible by one of them, which is sent last.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ R = TypeVar("R")
 
 
 def is_local(path: Path) -> bool:
-    """Whether ``path`` is a file or directory of this node rather than in an object store."""
+    """Return whether ``path`` is a file or directory of this node rather than in an object store."""
     return isinstance(path, Path)
 
 
 def partial_name(path: Path) -> Path:
-    """A hidden name beside ``path`` for what is not finished. Unlike one made of a process number, it is that of one
-    caller alone among all threads, and among all nodes that share the directory."""
+    """Return a hidden name beside ``path`` for an unfinished file. Unlike a name with a process id, it is unique among
+    threads, and among nodes that share the directory."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary file to write to; it becomes ``path`` if the block ends well, else it is removed.
+    """Yield the path of a temporary file, which becomes ``path`` if the block succeeds, and is removed otherwise.
 
-    It lies beside ``path``; for one in an object store in the node's temporary directory, from where it is sent.
+    The file is beside ``path``; for an object store it is in the node's temporary directory and sent at the end.
     """
     if is_local(path):
         partial = partial_name(path)
@@ -70,7 +70,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """The file itself, or a copy of the object that lasts as long as the block, for readers of files."""
+    """Yield the file itself, or a temporary local copy of an object, for readers that need a file."""
     if is_local(path):
         yield path
     else:
@@ -81,15 +81,15 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 
 def readable(path: Path) -> Path | IO[bytes]:
-    """What pyarrow reads a file from: a path, or an open object, of which only what is asked for is fetched."""
+    """Return a source for pyarrow: a path, or an open object of which only the requested ranges are fetched."""
     return path if is_local(path) else path.open("rb", cache_type="none")  # type: ignore[call-overload]
 
 
 def read_parquet(path: Path, columns: list[str], rows: int = 8192) -> Iterator[pa.RecordBatch]:
-    """Up to ``rows`` rows of some columns at a time, in order.
+    """Yield batches of at most ``rows`` rows of some columns, in order.
 
-    Row groups are read one by one: what reads several holds on to the bytes of each until the last one is read, so that
-    its memory grows with the file.
+    Row groups are read one by one. A reader of several keeps the bytes of each until the last one is read, so its
+    memory would grow with the file.
     """
     file = pq.ParquetFile(readable(path))
     for group in range(file.num_row_groups):
@@ -97,20 +97,23 @@ def read_parquet(path: Path, columns: list[str], rows: int = 8192) -> Iterator[p
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
     write_text(path, json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def read_json(path: Path) -> Any:
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, atomically."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
-    """Write one table of working data, compressed for speed."""
+    """Write a table as an Arrow IPC file, compressed with LZ4, atomically."""
     with (
         whole(path) as partial,
         pa.ipc.new_file(partial, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer,
@@ -119,22 +122,25 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table, or some of its columns, from an Arrow IPC file."""
     source = path if is_local(path) else pa.py_buffer(path.read_bytes())
     with pa.ipc.open_file(source) as file:
         if columns is None:
             return file.read_all()
-        wanted = [file.schema.get_field_index(name) for name in columns]
-    with pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted)) as file:
-        return file.read_all().select(columns)  # what is not wanted is not uncompressed either
+        selected = [file.schema.get_field_index(name) for name in columns]
+    # Columns that are not selected are not decompressed.
+    with pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=selected)) as file:
+        return file.read_all().select(columns)
 
 
 def write_array(path: Path, array: NDArray) -> None:
+    """Write an array as ``.npy``, atomically."""
     with whole(path) as partial, partial.open("wb") as file:
         np.save(file, array)
 
 
 def read_array(path: Path) -> NDArray:
-    """Memory-mapped from a file; from an object store, in memory."""
+    """Read an array: memory-mapped from a file, or in memory from an object store."""
     if is_local(path):
         return np.load(path, mmap_mode="r")
     with local_copy(path) as copy:
@@ -142,23 +148,23 @@ def read_array(path: Path) -> NDArray:
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Results in order; some calls at a time, on threads: an object store takes longer to begin an answer than to end
-    it, and files are read and hashed on as many cores as there are."""
+    """Yield the results of parallel calls in order. Threads hide the latency of an object store, and read and hash
+    files on all cores."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         for start in range(0, len(items), _REQUESTS):
             yield from pool.map(function, items[start : start + _REQUESTS])
 
 
 class InUseError(TexthashError):
-    """Another process does the same at this moment."""
+    """Error raised when another process holds a claim."""
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file, which is there only meanwhile; wait for another process that holds it.
+    """Hold a lock file during the block; wait for another process that holds it.
 
-    The system frees it when a process dies, and the next one takes and removes the file that was left. In an object
-    store nothing is locked: writers of the same object have to write the same bytes there.
+    The system frees the lock when its holder dies; the next process takes over the file that was left, and removes it.
+    An object store has no locks: there, writers of the same object have to write the same bytes.
     """
 
     def wait(file: IO[str]) -> None:
@@ -171,20 +177,20 @@ def exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Hold a lock file as :func:`exclusive` does, but refuse where another process holds it.
+    """Hold a lock file as :func:`exclusive` does, but raise an error if another process holds it.
 
     Args:
-        path: The lock file.
-        what: What is done under it, for the message.
-        remedy: What the person can do instead.
+        path: Path of the lock file.
+        what: Name of the work under the lock, for the error.
+        remedy: Remedy for the error.
 
     Raises:
-        InUseError: another process holds it; says which.
+        InUseError: Another process holds the lock; the error names it.
     """
 
     def refuse(file: IO[str]) -> None:
         file.seek(0)
-        holder = file.read() or "another process"  # it has the lock and has not signed yet
+        holder = file.read() or "another process"  # The holder may not have written its name yet.
         raise InUseError(f"{what} is being done by {holder}.", remedy)
 
     with _locked(path, refuse) as file:
@@ -198,7 +204,7 @@ def claimed(path: Path, what: str, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, busy: Callable[[IO[str]], None]) -> Iterator[IO[str] | None]:
-    """The lock file, held; ``busy`` waits for it or raises where another process holds it. None in an object store."""
+    """Yield the locked file, or None in an object store. If another process holds it, ``busy`` waits or raises."""
     if not is_local(path):
         yield None
         return
@@ -209,20 +215,20 @@ def _locked(path: Path, busy: Callable[[IO[str]], None]) -> Iterator[IO[str] | N
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 busy(file)
-            if not _is_still(path, file):  # removed by who held it before: others lock a new file of this name
+            if not _is_still(path, file):  # The previous holder has removed it, so others lock a new file.
                 continue
             try:
                 yield file
             finally:
-                path.unlink(missing_ok=True)  # while it is held, so that it is ours
+                path.unlink(missing_ok=True)  # Removed before it is unlocked, so that no other lock is removed.
             return
 
 
 @contextmanager
 def whole_directory(target: Path) -> Iterator[Path]:
-    """A temporary directory to fill; it becomes ``target`` if the block ends well, else it is removed.
+    """Yield a temporary directory, which becomes ``target`` if the block succeeds, and is removed otherwise.
 
-    Of two processes that make the same one the second keeps what the first has made.
+    If two processes create the same directory, the first one's is kept.
     """
     partial = partial_name(target)
     partial.mkdir(parents=True)
@@ -245,36 +251,36 @@ def _is_still(path: Path, file: IO[str]) -> bool:
 
 
 def publish_directory(staged: Path, target: Path, last: str) -> None:
-    """Give a finished directory its name.
+    """Move a finished directory to its final path.
 
     Args:
-        staged: The directory, in the same file system or object store.
-        target: Its name. A directory is renamed; the objects of a store are copied there by the store itself.
-        last: The file that makes it a whole; without it, ``target`` counts as absent (:func:`is_published`).
+        staged: Finished directory, in the same file system or object store.
+        target: Final path. A directory is renamed; objects are copied within the store.
+        last: Name of the file that marks ``target`` as complete; see :func:`is_published`.
     """
     if is_local(staged):
-        for partial in staged.rglob(".*"):  # of a process that was killed while it wrote
+        for partial in staged.rglob(".*"):  # Left by a process that was killed during a write.
             partial.unlink()
         staged.rename(target)
         return
     client, root = _client(staged), _key(staged)
-    if is_published(target, last):  # by another that prepared the same at the same time
+    if is_published(target, last):  # Another process has published the same meanwhile.
         return
     objects = [key for key in client.find(root) if key != f"{root}/{last}"]
     copies = [_key(target) + key.removeprefix(root) for key in objects]
-    for key in set(client.find(_key(target))) - set(copies):  # left by one that was given up
+    for key in set(client.find(_key(target))) - set(copies):  # Left by an attempt that was abandoned.
         client.rm_file(key)
     client.copy(objects, copies)
     client.copy(f"{root}/{last}", f"{_key(target)}/{last}")
 
 
 def is_published(target: Path, last: str) -> bool:
-    """Whether a directory is there; in an object store, whether its last file is."""
+    """Return whether a directory exists; in an object store, whether its last file exists."""
     return target.exists() if is_local(target) else (target / last).exists()
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory with all that is in it, if it is there."""
+    """Remove a directory with its content, if it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -287,5 +293,5 @@ def _client(path: Path) -> Any:
 
 
 def _key(path: Path) -> str:
-    """Bucket and key, as the client of the store takes them."""
+    """Return bucket and key in the form of the store's client."""
     return str(path.path).rstrip("/")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What is acknowledged is on disk: files and directories are synced before anybody is told of them."""
+"""Durability: files and directories are synced to disk before a write is acknowledged."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from texthash.io.atomic import is_local, partial_name
 
 
 class FsyncTracker:
-    """Brings what was written below a directory to disk, so that it outlives a loss of power, not only of a process.
+    """Tracker that syncs new files in a directory to disk, so that they survive a loss of power.
 
-    It is for files that never change once they are written, as those of Lance: each is synced once, and a directory
-    whenever something new is in it. Does nothing in an object store, which keeps what it has accepted.
+    It is meant for files that never change once they are written, such as those of Lance: each file is synced once, and
+    a directory whenever it has a new entry. Does nothing in an object store, whose writes are durable.
 
     Args:
-        root: The directory.
-        known: Whether what is there already is on disk.
+        root: Directory to sync.
+        known: Assume that the existing files are on disk already.
     """
 
     def __init__(self, root: Path, known: bool = False) -> None:
@@ -28,15 +28,15 @@ class FsyncTracker:
         self._known = {path for _, *inside in self._walk() for paths in inside for path in paths} if known else set()
 
     def sync(self) -> None:
-        """Sync every file that is new since the last call, and the directories that hold them."""
-        there: set[str] = set()
+        """Sync every file that is new since the last call, and its directory."""
+        present: set[str] = set()
         for directory, folders, files in self._walk():
             for file in (new := [file for file in files if file not in self._known]):
                 sync(Path(file))
             if new or not self._known.issuperset(folders):
                 sync(Path(directory))
-            there.update(files, folders)
-        self._known = there  # what was deleted is forgotten
+            present.update(files, folders)
+        self._known = present  # Deleted files are forgotten.
 
     def _walk(self) -> list[tuple[str, list[str], list[str]]]:
         if self._root is None:
@@ -48,7 +48,7 @@ class FsyncTracker:
 
 
 def sync(path: Path) -> None:
-    """Bring a file or directory to disk."""
+    """Sync a file or directory to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,21 +57,21 @@ def sync(path: Path) -> None:
 
 
 def replace_durably(path: Path, record: dict[str, Any]) -> None:
-    """Write a record as JSON in place of the one that is there: whole at any time, and on disk when this returns."""
+    """Replace a JSON record atomically and durably."""
     with _on_disk(path, record) as partial:
         partial.replace(path)
         sync(path.parent)
 
 
 def write_once(path: Path, record: dict[str, Any]) -> bool:
-    """Write a record as JSON, which is on disk when this returns, unless the name is taken. An error leaves nothing.
+    """Write a new JSON record atomically and durably, unless the name is taken. An error leaves no file behind.
 
     Returns:
-        Whether the name was free.
+        True if the record was written, False if the name is taken.
     """
     with _on_disk(path, record) as partial:
         try:
-            os.link(partial, path)  # unlike a rename, fails when somebody else took the name
+            os.link(partial, path)  # Unlike a rename, this fails if the name is taken.
         except FileExistsError:
             return False
         try:
@@ -84,7 +84,7 @@ def write_once(path: Path, record: dict[str, Any]) -> bool:
 
 @contextmanager
 def _on_disk(path: Path, record: dict[str, Any]) -> Iterator[Path]:
-    """A temporary file beside ``path`` that holds the record, on disk; what is left of it is removed at the end."""
+    """Yield a temporary file beside ``path`` that contains the record, synced to disk; remove it at the end."""
     partial = partial_name(path)
     try:
         with partial.open("w", encoding="utf-8") as file:

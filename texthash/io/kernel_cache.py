@@ -1,7 +1,7 @@
-"""Where compiled kernels are kept: in a directory for each state of the room whose code they are.
+"""Disk cache of compiled kernels, in a directory whose name depends on the source files of their package.
 
-Numba's own cache looks at the file of a kernel alone. What a kernel calls from another file is compiled into it, so a
-change there would go unseen; here any change of any file of the room leads to another directory.
+Numba's own cache checks only the file of a kernel. Functions that it calls from other files are compiled into it, so
+changes there would go unnoticed. Here, a change of any file of the package selects another directory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from texthash.paths import node_cache
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile a function with Numba at its first call, without the GIL, kept on disk where a disk can be written.
+    """Compile a function with Numba at its first call, without the GIL, and cache it on disk if a disk is writable.
 
     Args:
-        function: A kernel; what it calls lies in the same directory.
-        options: Of :func:`numba.njit`.
+        function: Kernel; functions that it calls must be in the same directory.
+        options: Options of :func:`numba.njit`.
     """
     directory = _directory(Path(function.__code__.co_filename).parent)
     if directory is None:
         return numba.njit(function, nogil=True, **options)
-    settings: Any = numba.config  # Numba asks for the directory when a function is decorated, and only there
+    settings: Any = numba.config  # Numba reads the directory when a function is decorated.
     given, settings.CACHE_DIR = settings.CACHE_DIR, str(directory)
     try:
         return numba.njit(function, nogil=True, cache=True, **options)
@@ -38,10 +38,10 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
 
 
 @cache
-def _directory(room: Path) -> Path | None:
-    """The first place that can be written to; None where there is none, as in a read-only installation."""
-    for place in _places(room):
-        directory = place / f"{room.name}-{_digest(room)}"
+def _directory(package: Path) -> Path | None:
+    """Return the first writable cache directory; None if there is none, as in a read-only installation."""
+    for candidate in _candidates(package):
+        directory = candidate / f"{package.name}-{_digest(package)}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
@@ -51,22 +51,22 @@ def _directory(room: Path) -> Path | None:
     return None
 
 
-def _places(room: Path) -> Iterator[Path]:
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    if named:
-        yield Path(named)
+def _candidates(package: Path) -> Iterator[Path]:
+    configured = os.environ.get("NUMBA_CACHE_DIR")
+    if configured:
+        yield Path(configured)
         return
-    yield room / "__pycache__"
+    yield package / "__pycache__"
     try:
         yield node_cache() / "numba"
-    except RuntimeError:  # no home directory
+    except RuntimeError:  # There is no home directory.
         return
 
 
-def _digest(room: Path) -> str:
-    """Fingerprint of the names and contents of the files of a room."""
+def _digest(package: Path) -> str:
+    """Return a digest of the names and contents of the source files of a package."""
     total = hashlib.sha256()
-    for path in sorted(room.glob("*.py")):
+    for path in sorted(package.glob("*.py")):
         content = path.read_bytes()
         total.update(f"{path.name} {len(content)} ".encode() + content)
     return total.hexdigest()[:16]

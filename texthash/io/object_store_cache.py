@@ -1,4 +1,4 @@
-"""Files of an object store, fetched once to the download cache of this node, so that readers find files as ever."""
+"""Download cache of this node for files of an object store, so that readers only deal with local files."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _looking = ContextVar("looking", default=False)
 
 @dataclass(frozen=True)
 class _Version:
-    """What tells one content of an object from another."""
+    """Version of an object: its size and ETag."""
 
     bytes: int
     etag: str
 
 
 def is_remote(config: CorpusConfig) -> bool:
-    """Whether the files of a corpus are looked for in an object store."""
+    """Return whether the files of a corpus are in an object store."""
     names = (config.path, config.data_dir or os.environ.get(DATA_VARIABLE))
     return any(is_address(name) for name in names if name)
 
 
 def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
-    """The configuration with ``path`` on this node: the object, or all that is below it but what is hidden, fetched.
+    """Fetch the object or prefix ``path`` of a configuration, and return the configuration with the local path.
 
-    Hidden objects are counted and named. Copies of objects that are in the store no more are removed.
+    Hidden objects below a prefix are skipped, and logged. Copies of objects that no longer exist are removed.
 
     Raises:
-        CorpusError: if there is no such object and none below it.
+        CorpusError: There is no such object, and none below the prefix.
     """
     if config.path is None or not is_address(config.path):
         return config
@@ -56,8 +56,8 @@ def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
 
 
 def _forget_deleted(root: Path, objects: list[Path], home: StateDir) -> None:
-    """Remove the copies of objects below ``root`` that are not among ``objects``, and not in the store either: another
-    process may have fetched what came since."""
+    """Remove the copies of objects below ``root`` that are neither among ``objects`` nor in the store, where newer
+    objects may have been fetched by another process."""
     top = _target(root, home)
     kept = {_target(path, home) for path in objects}
     copies = [] if top.is_file() else sorted(top.rglob("*"))
@@ -72,13 +72,13 @@ def _forget_deleted(root: Path, objects: list[Path], home: StateDir) -> None:
 
 
 def sizes(address: str) -> set[tuple[str, int]]:
-    """Name and bytes of an object, or of all that is below it but what is hidden; nothing is fetched."""
+    """Return name and bytes of an object, or of all objects below a prefix except hidden ones, without fetching."""
     return {(path.name, path.stat().st_size) for path in _objects(as_path(address))[0]}
 
 
 @contextmanager
 def looking() -> Iterator[None]:
-    """Within the block :func:`mirrored` fetches nothing: for who asks only whether files are there."""
+    """Prevent :func:`mirrored` from fetching within the block, for callers that only check whether files exist."""
     token = _looking.set(True)
     try:
         yield
@@ -87,12 +87,12 @@ def looking() -> Iterator[None]:
 
 
 def mirrored(path: Path, home: StateDir) -> Path:
-    """The file itself, or the copy of an object in the download cache: fetched if it is not there, or another now.
+    """Return a local file unchanged, or the cached copy of an object, which is fetched if it is missing or outdated.
 
-    The copy lies below ``stores/``, under bucket and key. It is the object's if size and ETag are those noted beside.
+    The copy is below ``stores/``, under bucket and key. It is current if size and ETag match those recorded beside it.
 
     Raises:
-        CorpusError: if what arrives is not the whole object, or the object changed meanwhile.
+        CorpusError: The object was received incompletely, or changed during the transfer.
     """
     if is_local(path) or _looking.get():
         return path
@@ -100,8 +100,8 @@ def mirrored(path: Path, home: StateDir) -> Path:
     note = _note(target)
     with exclusive(target.with_name(f".{target.name}.lock")):
         version = _version(path)
-        there = target.is_file() and target.stat().st_size == version.bytes
-        if there and note.is_file() and read_json(note) == asdict(version):
+        present = target.is_file() and target.stat().st_size == version.bytes
+        if present and note.is_file() and read_json(note) == asdict(version):
             return target
         note.unlink(missing_ok=True)
         log_line(f"fetching {path} ({megabytes(version.bytes)}) to {target}")
@@ -110,18 +110,18 @@ def mirrored(path: Path, home: StateDir) -> Path:
                 for block in transfer(_blocks(source), f"fetching {path.name}", total=version.bytes):
                     file.write(block)
             if partial.stat().st_size != version.bytes or _version(path) != version:
-                raise CorpusError(f"{path} changed while it was fetched.", "start again when it is written.")
+                raise CorpusError(f"{path} changed while it was fetched.", "start again when it is complete.")
         write_json(note, asdict(version))
     return target
 
 
 def _objects(root: Path) -> tuple[list[Path], list[Path]]:
-    """The object, or all below a prefix; and those below it that are hidden, themselves or by a part of their key."""
+    """Return the object, or all visible objects below a prefix; and the hidden ones, by any part of their key."""
     if root.is_file():
         return [root], []
     objects: list[Path] = []
     hidden: list[Path] = []
-    with suppress(FileNotFoundError):  # the bucket
+    with suppress(FileNotFoundError):  # The bucket may not exist.
         for path in sorted((path for path in root.rglob("*") if path.is_file()), key=str):
             (hidden if _is_hidden(path.relative_to(root)) else objects).append(path)
     if not objects:
@@ -135,7 +135,7 @@ def _is_hidden(below: PurePath) -> bool:
 
 
 def _note(target: Path) -> Path:
-    """Where it is noted of which object a file is the copy."""
+    """Return the path of the record of the object that a file is a copy of."""
     return target.with_name(f".{target.name}.json")
 
 

@@ -1,4 +1,4 @@
-"""Rows of different lengths in flat arrays: ``indptr`` says where each row begins, and, last, where all end."""
+"""Rows of different lengths in flat arrays: row i has the entries from ``indptr[i]`` to ``indptr[i + 1]``."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from numpy.typing import NDArray
 
 
 def indptr_of(lengths: Sequence[int] | NDArray) -> NDArray[np.int64]:
-    """Row lengths [N] to ``indptr`` [N + 1]."""
+    """Convert row lengths [N] to ``indptr`` [N + 1]."""
     result = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=result[1:])
     return result
 
 
 def take_rows(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ``indptr`` of chosen rows alone, and where their entries lie in the flat array."""
+    """Return the ``indptr`` of selected rows, and the positions of their entries in the flat array."""
     starts = np.asarray(indptr[rows])
     part = indptr_of(np.asarray(indptr[rows + 1]) - starts)
     return part, np.arange(part[-1]) + np.repeat(starts - part[:-1], np.diff(part))
 
 
 def filtered(indptr: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The ``indptr`` after only the entries that are ``kept`` stay."""
+    """Return the ``indptr`` after removing the entries that are not ``kept``."""
     return indptr_of(kept)[indptr]
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray]:
-    """``indptr`` and flat values of a list column without nulls, also when it is a slice."""
+    """Return ``indptr`` and flat values of a list column without nulls, which may be a slice."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     offsets = column.offsets.to_numpy().astype(np.int64)
@@ -37,5 +37,5 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], N
 
 
 def to_arrow(indptr: NDArray[np.int64], values: NDArray[np.int32]) -> pa.ListArray:
-    """A list<int32> column; at most 2^31 entries."""
+    """Return a list<int32> column, of at most 2^31 entries."""
     return pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), pa.array(values.astype(np.int32)))

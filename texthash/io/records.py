@@ -1,6 +1,6 @@
-"""Records: small JSON files that say what others are. What comes from one is checked before anything is done with it.
+"""Records: small JSON files that describe other files, and are validated when they are read.
 
-A sealed record carries a digest of its other members, so that damage to it is found when it is read.
+A sealed record contains a digest of its other members, so that damage is found when it is read.
 """
 
 from __future__ import annotations
@@ -28,43 +28,47 @@ def _no_way_out(name: str) -> str:
 
 # The name of one file or directory: no path, not hidden, no control characters.
 FileName = Annotated[str, StringConstraints(pattern=r"^[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}$")]
-# A relative path, an absolute one or an address, without a step upwards.
+# A relative path, an absolute one or a URI, without "..".
 Location = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_no_way_out)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 RowChecksum = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with a digest of its members."""
+    """Return the record with a digest of its members."""
     return {**record, DIGEST: _digest(record)}
 
 
 def read_record(path: Path, remedy: str) -> dict[str, Any]:
-    """The members of a record in a file, unchecked.
+    """Read the members of a record, without validation.
+
+    Args:
+        path: File of the record.
+        remedy: Remedy for the error.
 
     Raises:
-        FileNotFoundError: there is none.
-        TexthashError: it is no JSON object; ``remedy`` says what to do.
+        FileNotFoundError: The file does not exist.
+        TexthashError: The file is not a JSON object.
     """
     try:
         record = json.loads(path.read_bytes())
         if not isinstance(record, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         return record
     except ValueError as error:
         raise TexthashError(f"{path} is broken: {error}", remedy) from None
 
 
 def typed(kind: type[T], record: dict[str, Any], path: Path, remedy: str) -> T:
-    """A record as a dataclass, whose annotations say what each member has to be.
+    """Validate a record by the annotations of a dataclass, and return an instance of it.
 
     Raises:
-        TexthashError: a sealed record was changed; or a member is missing, unknown or not what it has to be. Names
-            file, member and value.
+        TexthashError: A sealed record was changed, or a member is missing, unknown or invalid. The error names file,
+            member and value.
     """
     members = {name: value for name, value in record.items() if name != DIGEST}
     if DIGEST in record and record[DIGEST] != _digest(members):
-        raise TexthashError(f"{path} is broken: its members do not have the digest that stands in it.", remedy)
+        raise TexthashError(f"{path} is broken: its members do not match its digest.", remedy)
     unknown = members.keys() - {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if unknown:
         raise TexthashError(f"{path} is broken: there is no member {', '.join(sorted(unknown))}.", remedy)
