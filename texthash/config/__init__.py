@@ -1,14 +1,14 @@
-"""Typed configuration, a file a section. The same dotted names stand in YAML, on the command line and in MLflow.
+"""Typed configuration, one file per section. The same dotted keys are used in YAML, on the command line and in MLflow.
 
 A value comes from the first of these that has one:
 
-1. the command line (``method.bits=64``); in code, and in the arguments of a Serve application, the value that is given
-2. the environment, where a variable stands for the key: :func:`environment_variables` names them all
+1. the command line (``method.bits=64``); in code, and in the arguments of a Serve application, the argument
+2. the environment, if the key has a variable: :func:`environment_variables` lists all of them
 3. the YAML file
 4. the default of the section
 
-A key that does not exist is an error that names the nearest one that does. Every number has its range here, so that a
-value out of range is an error before any work; hyper-parameters have theirs on the class of their method.
+An unknown key is an error that names the nearest known one. Ranges of numbers are defined here, so that a value out of
+range is an error before any work; those of hyper-parameters are defined on the class of their method.
 """
 
 from texthash.api.answers import VectorKind

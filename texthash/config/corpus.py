@@ -1,4 +1,4 @@
-"""Corpora and their editions."""
+"""Configuration of corpora and their editions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CountOrShare = Annotated[int | float, Field(ge=0), AfterValidator(_count_or_shar
 
 
 class SplitRule(Section):
-    """How documents are divided into train, validation and test."""
+    """Division of documents into train, validation and test."""
 
     kind: Literal["given", "random", "halve_test"] = Field(
         "given",
@@ -51,22 +51,22 @@ class SplitRule(Section):
 
 
 class Edition(Section):
-    """How a corpus is prepared; results are only comparable within one corpus and edition."""
+    """Preparation of a corpus. Results are only comparable within one corpus and edition."""
 
     name: str = Field("random60", pattern=r"^[a-z0-9][a-z0-9._-]*$")
     split: SplitRule = SplitRule(kind="random")
     sample: int | None = Field(
-        None, ge=1, description="at most so many documents, drawn by split.seed before the split; null: all"
+        None, ge=1, description="largest number of documents, sampled by split.seed before the split; null: all"
     )
     strip: tuple[Literal["headers", "footers", "quotes"], ...] = Field((), description="20newsgroups only")
     label_set: str | None = Field(
-        None, description="where a corpus has several (`texthash corpora show`); null: its own"
+        None, description="name of a label set, if a corpus has several (`texthash corpora show`); null: its default"
     )
     lowercase: bool = True
     token_pattern: str = r"(?u)\b\w\w+\b"
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
-    vocabulary_size: int | None = Field(10_000, ge=1, description="most frequent words of train; null = all")
+    vocabulary_size: int | None = Field(10_000, ge=1, description="number of most frequent words of train; null: all")
     min_df: CountOrShare = Field(1, description="drop rarer words: a count, or a share of train documents")
     max_df: CountOrShare = Field(1.0, description="drop more frequent words: a count, or a share")
     min_tokens: int = Field(1, ge=0, description="documents with fewer vocabulary words are left out (counted)")
@@ -89,14 +89,14 @@ class Edition(Section):
 
 
 def _as_list(value: Any) -> Any:
-    """One name stands for a list of it."""
+    """Convert a single name into a list."""
     return (value,) if isinstance(value, str) else value
 
 
 class CorpusConfig(Section):
     name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str | None = Field(
-        None, description="a corpus of your own: JSONL, JSON, CSV, TSV, Parquet or a folder of text"
+        None, description="file or folder of your own corpus: JSONL, JSON, CSV, TSV, Parquet or a folder of text"
     )
     text: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
         ("text",),
@@ -106,23 +106,22 @@ class CorpusConfig(Section):
     )
     format: Literal["rows", "dpr", "answers"] | None = Field(
         None,
-        description="of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
-        "tables of answer selection; null: what it looks like",
+        description="format of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
+        "tables of answer selection; null: detected",
     )
-    data_dir: str | None = Field(None, description="where official files lie; else TEXTHASH_DATA")
+    data_dir: str | None = Field(None, description="directory of the official files; null: TEXTHASH_DATA")
     edition: Edition = Edition()
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
     features: str | None = Field(
         None,
-        description="sentence encoder, for methods that learn from its vectors: minilm, a folder, owner/name; "
-        "minilm[128] cuts texts after 128 word pieces",
+        description="sentence encoder for methods that learn from its vectors: minilm, a folder, owner/name; "
+        "minilm[128] truncates texts after 128 word pieces",
     )
-    limit: int | None = Field(None, ge=1, description="only the first documents, for a quick trial")
+    limit: int | None = Field(None, ge=1, description="number of first documents to use, for a quick trial; null: all")
 
     @model_serializer(mode="wrap")
     def _without_the_usual_text(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``text`` where it is the column of that name: so it was before it could be chosen, and what was
-        prepared and recorded then stays the same."""
+        """Leave out ``text`` if it has its default, so that records and digests from before this key stay valid."""
         values: dict[str, Any] = serialize(self)
         if self.text == type(self).model_fields["text"].default:
             values.pop("text", None)

@@ -1,4 +1,4 @@
-"""Evaluation."""
+"""Configuration of the evaluation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FORMER_METRIC = "choose_by"
 
 
 class EvaluationConfig(Section):
-    k: int = Field(100, ge=1, le=1_000_000_000, description="main cut: documents retrieved per query")
+    k: int = Field(100, ge=1, le=1_000_000_000, description="main cutoff: number of documents retrieved per query")
     curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 10, 20, 50, 100, 200, 500, 1000),
         min_length=1,
-        description="cuts at which the main figure is drawn; those beyond the number of documents are left out",
+        description="cutoffs of the curve; those beyond the number of documents are left out",
     )
     selection_metric: str | None = Field(
         None,
-        description="the metric on validation by which epochs, trials and champions are chosen, such as map or "
+        description="metric on validation that selects epochs, trials and champions, such as map or "
         "ndcg_at_100; null: p_at_<k>, in a pair corpus recall_at_<k>",
     )
 

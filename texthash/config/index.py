@@ -1,4 +1,4 @@
-"""The index."""
+"""Configuration of the index."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class IndexConfig(Section):
     shards: int = Field(2, ge=1)
     vectors: VectorKind | None = Field(
         None,
-        description="kept beside the codes, float16, for `--rescore float`. activations: the method's real values "
-        "before their cut to bits; features: the sentence vectors of corpus.features; null: none",
+        description="vectors stored beside the codes, float16, for `--rescore float`. activations: the method's real "
+        "values before binarization; features: the sentence vectors of corpus.features; null: none",
     )

@@ -1,4 +1,4 @@
-"""The hashing method."""
+"""Configuration of the hashing method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MethodConfig(Section):
     bits: Bits = 32
     preset: Preset = Field(
         "default",
-        description="where hyper-parameters come from that params does not name: default, as "
-        "`texthash methods show NAME` prints them; paper: what was printed, as far as it is known",
+        description="source of hyper-parameters that params does not name: default, as `texthash methods show NAME` "
+        "prints them; paper: the published values, as far as they are known",
     )
     params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters of the method")

@@ -1,4 +1,4 @@
-"""The whole configuration, and the way from a file to it."""
+"""Whole configuration, and its loading from YAML, environment and command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from texthash.errors import UsageError
 
 
 class Config(Section):
-    """The whole configuration of a run."""
+    """Whole configuration of a run."""
 
     corpus: CorpusConfig = CorpusConfig()
     method: MethodConfig = MethodConfig()
@@ -38,26 +38,27 @@ class Config(Section):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of the final models."""
+        """Seeds of the final models."""
         return self.tuning.seeds or (self.training.seed,)
 
     def flat(self) -> dict[str, Any]:
-        """Dotted keys and plain values, as MLflow parameters."""
+        """Return plain values by dotted key, as MLflow parameters."""
         return dict(_flatten(self.model_dump(mode="json"), ""))
 
     def to_yaml(self) -> str:
+        """Return the configuration as YAML."""
         from omegaconf import OmegaConf
 
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, and lay the environment and then dotted overrides such as ``method.bits=64`` over it.
+    """Read a YAML file, then apply the environment and overrides such as ``method.bits=64``.
 
-    A name such as ``quickstart.yaml`` stands for the file that texthash is shipped with, where there is none here.
+    If the file does not exist, a name such as ``quickstart.yaml`` selects a configuration shipped with texthash.
 
     Raises:
-        UsageError: missing file, broken YAML, unknown key (with the nearest name) or a value out of range.
+        UsageError: The file is missing or broken, a key is unknown, or a value is out of range.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -69,7 +70,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     try:
         base = OmegaConf.load(find_config(path)) if path else OmegaConf.create({})
         if not OmegaConf.is_dict(base):
-            raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for the form.")
+            raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for an example.")
         merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
@@ -81,12 +82,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
 
 def parse_config(values: Mapping[Any, Any]) -> Config:
-    """Validate a nested mapping into a :class:`Config`; raises :class:`UsageError`."""
+    """Validate a nested mapping into a :class:`Config`. Raises the errors of :func:`parse_section`."""
     return parse_section(Config, values, "the configuration")
 
 
 def _from_environment(file: Any) -> Any:
-    """What the environment says of the keys that the file sets; of the others, the sections ask it themselves."""
+    """Return values from the environment for keys that the file sets. Sections read the environment for other keys."""
     from omegaconf import OmegaConf
 
     found = OmegaConf.create({})

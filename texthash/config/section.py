@@ -1,4 +1,4 @@
-"""A section of the configuration: checked values that never change, and what is said of wrong ones."""
+"""Base of the sections of the configuration: validated, immutable values, and errors about invalid ones."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from pydantic import (
 from texthash.errors import UsageError, nearest_name
 
 S = TypeVar("S", bound="Section")
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every source of randomness takes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # The range that every random generator accepts.
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Bits = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
 Widths = Annotated[tuple[Bits, ...], Field(min_length=1)]
 
 VARIABLES: dict[str, str] = {}
-"""Dotted keys to the variables of the environment that stand for them; each section enters its own."""
+"""Environment variables by dotted key; each section adds its own."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, values are checked, nothing changes later."""
+    """Section of the configuration: unknown keys are rejected, values are validated, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def derive(self, **changes: Any) -> Self:
-        """Return the section with other values, which are checked like those of a file.
+        """Return the section with other values, which are validated like those of a file.
 
-        A mapping in place of a section inside changes the keys that it names and leaves the others:
-        ``config.derive(training={"seed": 3})``.
+        A mapping for a nested section changes only the keys that it contains: ``config.derive(training={"seed": 3})``.
 
         Raises:
-            UsageError: an unknown key or a value out of range.
+            UsageError: A key is unknown, or a value is out of range.
         """
         return parse_section(type(self), self._changed(changes), "the configuration")
 
@@ -50,7 +49,16 @@ class Section(BaseModel):
 
 
 def parse_section(section: type[S], values: Mapping[Any, Any], what: str) -> S:
-    """Validate a nested mapping into a section; raises :class:`UsageError` that says what of ``what`` is wrong."""
+    """Validate a nested mapping into a section.
+
+    Args:
+        section: Class of the section.
+        values: Values by key.
+        what: Name of the source of the values, for the error.
+
+    Raises:
+        UsageError: A key is unknown, or a value is invalid; the error names all of them.
+    """
     try:
         return section.model_validate(values)
     except ValidationError as error:
@@ -59,7 +67,7 @@ def parse_section(section: type[S], values: Mapping[Any, Any], what: str) -> S:
 
 
 def environment_variables() -> dict[str, str]:
-    """Return the dotted keys of the configuration for which variables of the environment stand, with these."""
+    """Return the environment variables that set keys of the configuration, by dotted key."""
     return dict(VARIABLES)
 
 
@@ -69,7 +77,7 @@ def _explain(problem: Any, root: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _keys_at(root, location[:-1])
         return f"unknown key {dotted!r}" + (f" ({nearest_name(location[-1], known)})" if known else "")
-    # A default that is made from the environment fails below its own section, without the names of those above.
+    # A default that comes from the environment fails in its own section, so its key lacks the names of outer sections.
     ends = (variable for key, variable in environment_variables().items() if f".{key}".endswith(f".{dotted}"))
     variable = next(ends, "")
     if variable in os.environ and os.environ[variable] == problem.get("input"):

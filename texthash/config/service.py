@@ -1,4 +1,4 @@
-"""The service and its limits."""
+"""Configuration of the service and its limits."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ _GRPC_PORT = "TEXTHASH_GRPC_PORT"
 
 
 def limit_variable(limit: str) -> str:
-    """The environment variable that sets a limit of the service."""
+    """Return the environment variable that sets a limit of the service."""
     return f"TEXTHASH_{limit.upper()}"
 
 
 class LimitsConfig(Section):
-    """Limits of the service; each has a variable of the environment, TEXTHASH_<NAME>, and is shown by ``/v1/info``."""
+    """Limits of the service. Each has an environment variable, TEXTHASH_<NAME>, and is listed by ``/v1/info``."""
 
-    max_batch: int = Field(256, ge=1, description="texts or queries in one request")
-    max_text_bytes: int = Field(65_536, ge=1, description="of one text, in UTF-8")
-    max_body_bytes: int = Field(2_000_000, ge=1, description="of one request")
-    max_limit: int = Field(1_000, ge=1, description="hits per query; limit + offset may be ten times as many")
-    max_hits: int = Field(25_600, ge=1, description="of all queries of one request: queries x (limit + offset)")
-    max_oversample: int = Field(100, ge=1, le=100, description="of rescore: so many times the limit are ordered again")
-    request_timeout_s: float = Field(30.0, gt=0, description="from the first byte of a request to its answer")
-    max_ongoing_requests: int = Field(256, ge=1, description="that are being answered")
-    max_queued_requests: int = Field(512, ge=1, description="that wait; one more is answered 429")
+    max_batch: int = Field(256, ge=1, description="largest number of texts or queries of a request")
+    max_text_bytes: int = Field(65_536, ge=1, description="largest size of a text in UTF-8")
+    max_body_bytes: int = Field(2_000_000, ge=1, description="largest size of the body of a request")
+    max_limit: int = Field(
+        1_000, ge=1, description="largest number of hits per query; limit + offset may be ten times as large"
+    )
+    max_hits: int = Field(25_600, ge=1, description="largest number of hits of a request: queries x (limit + offset)")
+    max_oversample: int = Field(
+        100, ge=1, le=100, description="largest oversample of rescore: limit x oversample documents are reordered"
+    )
+    request_timeout_s: float = Field(30.0, gt=0, description="time from the first byte of a request to its answer")
+    max_ongoing_requests: int = Field(256, ge=1, description="largest number of requests that are processed at a time")
+    max_queued_requests: int = Field(512, ge=1, description="largest number of waiting requests; beyond it, status 429")
     max_pending_bytes: int = Field(
-        256_000_000, ge=1, description="bodies and answers in the memory of an ingress; beyond, 429"
+        256_000_000, ge=1, description="largest size of bodies and answers in the memory of an ingress; beyond it, 429"
     )
     min_free_bytes: int = Field(
-        256_000_000, ge=0, description="free on the disk of the index; with less, writes are answered 507"
+        256_000_000, ge=0, description="least free space on the disk of the index; below it, writes get status 507"
     )
 
     @model_validator(mode="before")
@@ -61,27 +65,27 @@ class LimitsConfig(Section):
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
-    route_prefix: str = Field("/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$", description="path below which it answers")
+    route_prefix: str = Field("/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$", description="path prefix of the API")
     grpc_port: int | None = Field(
-        None, ge=1, le=65_535, description="of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, else there is no gRPC"
+        None, ge=1, le=65_535, description="port of gRPC, on all addresses; null: TEXTHASH_GRPC_PORT, or no gRPC"
     )
     max_lag_s: float = Field(
         30.0,
         gt=0,
-        description="seconds that the served release may be behind the current one, or not known to be it, until "
-        "/health/ready answers 503",
+        description="seconds that the served release may differ from the current one, or that the current one may be "
+        "unknown, before /health/ready answers 503",
     )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none by default")
     allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
         (),
-        description="further names, without a port, by which the service may be called, beside localhost, 127.0.0.1, "
-        "[::1] and host; none: these where it listens on loopback without a key, else any name; *: any",
+        description="host names, without a port, that requests may use beside localhost, 127.0.0.1, [::1] and host. "
+        "Empty: only these if the service listens on loopback without a key, otherwise any; *: any",
     )
-    batch_wait_ms: float = Field(2.0, ge=0, description="how long the ingress waits for requests to batch")
+    batch_wait_ms: float = Field(2.0, ge=0, description="time that the ingress waits for requests to batch")
     ingress_replicas: int = Field(1, ge=1)
     encoder_replicas: int = Field(1, ge=1)
-    shard_replicas: int = Field(1, ge=1, description="copies of each shard, which share its reads")
-    limits: LimitsConfig = Field(default_factory=LimitsConfig)  # when it is needed: it reads the environment
+    shard_replicas: int = Field(1, ge=1, description="number of copies of each shard, which share its searches")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)  # A factory, because it reads the environment.
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +95,7 @@ class ServiceConfig(Section):
 
     @property
     def url(self) -> str:
-        """Where programs on this machine reach the service; without a slash at the end."""
+        """URL of the service for programs on this machine, without a slash at the end."""
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
         return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
 

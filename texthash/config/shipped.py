@@ -1,4 +1,4 @@
-"""The configurations that texthash is shipped with, found by name."""
+"""Configurations shipped with texthash, found by name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _SHIPPED = Path(__file__).parents[1] / "configs"  # a link to configs/ of the re
 
 
 def find_config(name: str | Path, folder: Path = Path(), what: str = "configuration") -> Path:
-    """Return the file of that name in the folder, else the one among the configurations that texthash is shipped with.
+    """Return the path of a configuration file in a folder, or of one shipped with texthash.
 
-    ``quickstart.yaml``, ``configs/quickstart.yaml`` and ``studies/posthoc.yaml`` are names of shipped ones.
+    ``quickstart.yaml``, ``configs/quickstart.yaml`` and ``studies/posthoc.yaml`` are names of shipped files.
 
     Args:
-        name: A path, relative to the folder or absolute.
-        folder: The current directory by default.
-        what: What kind of file it is, for the error.
+        name: Path of the file, relative to the folder or absolute.
+        folder: Folder to search first, by default the current directory.
+        what: Kind of the file, for the error.
 
     Raises:
-        UsageError: there is neither; names the shipped file with the nearest name.
+        UsageError: There is no such file; the error names the shipped file with the nearest name.
     """
     path = folder / name
     if path.exists():
@@ -30,4 +30,6 @@ def find_config(name: str | Path, folder: Path = Path(), what: str = "configurat
     if known in shipped:
         return shipped[known]
     hint = f" ({nearest_name(known, shipped)})" if shipped else ""
-    raise UsageError(f"there is no {what} file {path}.", f"name a file that exists, or one that texthash brings{hint}.")
+    raise UsageError(
+        f"there is no {what} file {path}.", f"name a file that exists, or one shipped with texthash{hint}."
+    )

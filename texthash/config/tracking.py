@@ -1,4 +1,4 @@
-"""Tracking in MLflow."""
+"""Configuration of tracking in MLflow."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class TrackingConfig(Section):
     uri: Annotated[str | None, PlainSerializer(_shown, when_used="json")] = Field(
         None,
         repr=False,
-        description="null: SQLite under TEXTHASH_HOME. A password in it stays in memory: parameters, records and files "
-        "have the address without it; TEXTHASH_TRACKING_PASSWORD gives it too",
+        description="URI of the tracking store; null: SQLite in TEXTHASH_HOME. A password in it stays in memory: "
+        "parameters, records and files contain the URI without it; TEXTHASH_TRACKING_PASSWORD also sets it",
     )
-    experiment: str | None = Field(None, description="null: texthash-<corpus>-<edition>")
+    experiment: str | None = Field(None, description="name of the experiment; null: texthash-<corpus>-<edition>")
     register_model: bool = True
     promote: Literal["if_better", "always", "never"] = Field(
-        "if_better", description="when a registered model becomes the champion, which is served; judged on validation"
+        "if_better", description="condition for a registered model to become the champion; judged on validation"
     )
 
     @field_validator("promote", mode="before")

@@ -1,4 +1,4 @@
-"""Search of hyper-parameters."""
+"""Configuration of the search of hyper-parameters."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from texthash.config.section import Section, Seed, Seeds
 
 
 class Range(Section):
-    """Where one hyper-parameter is searched: exactly one of these."""
+    """Search range of one hyper-parameter; exactly one kind is set."""
 
-    uniform: tuple[float, float] | None = Field(None, description="from, to")
-    log: tuple[float, float] | None = Field(None, description="from, to, every order of magnitude alike")
-    whole: tuple[int, int] | None = Field(None, description="from, to, whole numbers, both included")
+    uniform: tuple[float, float] | None = Field(None, description="uniform between two numbers")
+    log: tuple[float, float] | None = Field(None, description="log-uniform between two numbers")
+    whole: tuple[int, int] | None = Field(None, description="whole numbers between two, both included")
     choice: tuple[Any, ...] | None = Field(None, description="one of these values")
 
     @model_validator(mode="after")
@@ -29,27 +29,33 @@ class Range(Section):
 
     @model_serializer
     def only(self) -> dict[str, Any]:
-        """The kind that is named, and its values."""
+        """Return the kind that is set, with its values."""
         given = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {name: list(values) for name, values in given if values is not None}
 
 
 class TuningConfig(Section):
-    trials: int = Field(0, ge=0, description="0: no search, the hyper-parameters of method.params and method.preset")
+    trials: int = Field(
+        0, ge=0, description="number of trials; 0: no search, the hyper-parameters of method.params and method.preset"
+    )
     space: dict[str, Range] = Field(
         default_factory=dict,
-        description="hyper-parameter to where it is searched, beside or instead of the method's own",
+        description="search ranges by hyper-parameter, which extend or replace those of the method",
     )
     scheduler: Literal["asha", "pbt"] = Field(
         "asha",
-        description="asha: ends poor trials early; pbt: all run to their end, and a poor one now and then goes on from "
-        "the weights of a good one with its values changed (population based training)",
+        description="asha: stops poor trials early; pbt: population based training, in which all trials run to their "
+        "end, and a poor one is replaced from time to time by a good one with perturbed values",
     )
-    perturb_epochs: int = Field(2, ge=1, description="pbt: epochs between two such moments")
-    concurrent: int = Field(2, ge=1, description="trials at a time; pbt: as many as the cluster has CPUs for")
-    cpus_per_trial: float = Field(0.8, gt=0, description="claimed of the cluster; a trial has as many threads, or one")
-    epochs: int | None = Field(None, ge=1, description="epochs of one trial; null: the method's own")
-    grace_epochs: int = Field(2, ge=1, description="epochs before ASHA may stop a trial")
-    seeds: Seeds | None = Field(None, description="final models are trained once on each; null: on training.seed alone")
-    seed: Seed = Field(0, description="of the search itself")
-    resume: bool = Field(False, description="go on with the latest unfinished sweep of the same configuration")
+    perturb_epochs: int = Field(2, ge=1, description="pbt: number of epochs between two perturbations")
+    concurrent: int = Field(
+        2, ge=1, description="number of concurrent trials; pbt: as many as the CPUs of the cluster admit"
+    )
+    cpus_per_trial: float = Field(
+        0.8, gt=0, description="CPUs that a trial reserves; a trial has the same number of threads, at least one"
+    )
+    epochs: int | None = Field(None, ge=1, description="number of epochs of a trial; null: the method's default")
+    grace_epochs: int = Field(2, ge=1, description="number of epochs before ASHA may stop a trial")
+    seeds: Seeds | None = Field(None, description="seeds of the final models, one each; null: training.seed alone")
+    seed: Seed = Field(0, description="seed of the search")
+    resume: bool = Field(False, description="continue the latest unfinished sweep of the same configuration")
