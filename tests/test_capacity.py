@@ -49,7 +49,7 @@ def test_a_small_corpus_takes_one_shard_and_one_node() -> None:
         ({"documents": 0}, "documents=0"),
         ({"latency_ms": 5}, "leaves nothing for the scan"),
         ({"bits": 12}, "12 bits"),
-        ({"bits": 128}, "rates are of 64 bits"),
+        ({"bits": 128}, "rates are for 64 bits"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict, message: str) -> None:

@@ -1,7 +1,7 @@
-"""How many shards, nodes and gigabytes a corpus needs, from rates measured on this machine.
+"""Capacity planning: shards, nodes and memory for a corpus, from rates measured on this machine.
 
-Search is a scan, so its costs are sums: a query reads every code once (alone), or shares the reading with the queries
-that come with it (in a batch). Memory holds the codes and the numbers of the documents; texts stay on disk.
+Search is assumed to be a scan: a single query reads every code once, and queries in a batch share the reading. Memory
+holds the codes and the numbers of the documents; texts stay on disk.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from texthash.io.atomic import write_text
 if TYPE_CHECKING:
     from texthash.paths import StateDir
 
-_PROBE_BYTES = 1 << 27  # more than any cache
+_PROBE_BYTES = 1 << 27  # Larger than any cache.
 _PROBE_BATCH = 64
 _PROBE_K = 10
 _ROUNDS = 5
-_BYTES_BESIDE_CODE = 16  # document number, place in the dataset
+_BYTES_BESIDE_CODE = 16  # Document number and row address.
 _USABLE_MEMORY = 0.7
 _USABLE_CORES = 0.6
-# Of ingress, encoder, merge and Ray together, in the service benchmark: 2 cores, 804 searches a second.
+# Cost of ingress, encoder, merge and Ray together in the service benchmark: 2 cores, 804 searches per second.
 SERVICE_CORE_MS = 2.5
 SERVICE_LATENCY_MS = 10.0
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What one core of a machine does, for codes of one width.
+    """Measured scan rates of one core, for codes of one width.
 
     Attributes:
-        bits: Of a code.
-        scan_ns: Nanoseconds a code, for one query.
-        batch_ns: Nanoseconds a code and query, for queries in batches of 64.
-        machine: Where it was measured.
-        measured: When, ISO 8601, UTC.
+        bits: Width of a code.
+        scan_ns: Nanoseconds per code for a single query.
+        batch_ns: Nanoseconds per code and query in batches of 64.
+        machine: Name of the measured processor.
+        measured: Time of the measurement, ISO 8601, UTC.
     """
 
     bits: int
@@ -57,18 +57,18 @@ class Rates:
 
 @dataclass(frozen=True)
 class Demand:
-    """What is wanted, and of which machines it is to be built.
+    """Required capacity, and properties of a node.
 
     Attributes:
-        documents: In the index.
-        bits: Of a code.
-        qps: Queries a second.
-        replicas: Copies of every shard.
-        latency_ms: A lone query is to be answered in this time.
-        node_memory_gib: Memory of a node.
-        node_cores: Cores of a node.
-        node_price: Of a node for an hour, in any currency; 0 for none.
-        service_core_ms: Core time of everything but the scan, for a query.
+        documents: Number of documents in the index.
+        bits: Width of a code.
+        qps: Queries per second.
+        replicas: Number of copies of every shard.
+        latency_ms: Largest latency of a single query in milliseconds.
+        node_memory_gib: Memory of a node in GiB.
+        node_cores: Number of cores of a node.
+        node_price: Price of a node per hour, in any currency; 0 if unknown.
+        service_core_ms: Core time of a query without the scan, in milliseconds.
     """
 
     documents: int
@@ -84,21 +84,21 @@ class Demand:
 
 @dataclass(frozen=True)
 class Plan:
-    """What it takes.
+    """Capacity plan for a demand.
 
     Attributes:
-        bytes_per_document: In memory.
-        memory_gib: Of all replicas together.
-        shards: Parts of the index, each searched by one core for one query.
-        documents_per_shard: In the largest.
-        nodes: Machines.
-        nodes_for_memory: That memory alone would take.
-        nodes_for_load: That the queries alone would take.
-        latency_ms: Of a lone query: service and scan of a shard.
-        core_ms_per_query: Over all shards, with batching.
-        queries_per_second: That these nodes can take.
-        price_per_million_queries: At the wanted rate; None without a price.
-        assumptions: What the figures rest on.
+        bytes_per_document: Memory per document in bytes.
+        memory_gib: Memory of all replicas together.
+        shards: Number of shards, each searched by one core for one query.
+        documents_per_shard: Number of documents of the largest shard.
+        nodes: Number of nodes.
+        nodes_for_memory: Number of nodes that memory alone requires.
+        nodes_for_load: Number of nodes that the queries alone require.
+        latency_ms: Latency of a single query: service and scan of a shard.
+        core_ms_per_query: Core time of a query over all shards, with batching.
+        queries_per_second: Largest query rate of these nodes.
+        price_per_million_queries: Price at the required rate; None without a price.
+        assumptions: Assumptions of the plan.
     """
 
     bytes_per_document: int
@@ -116,10 +116,10 @@ class Plan:
 
 
 def plan(demand: Demand, rates: Rates) -> Plan:
-    """Work out what a demand takes.
+    """Compute the capacity that a demand requires.
 
     Raises:
-        UsageError: a demand that cannot be, or a latency that no number of shards reaches.
+        UsageError: A value of the demand is out of range, or no number of shards reaches the latency.
     """
     _check(demand, rates)
     documents, cores = demand.documents, demand.node_cores
@@ -133,7 +133,7 @@ def plan(demand: Demand, rates: Rates) -> Plan:
     for_latency = math.ceil(scan_ms / (demand.latency_ms - SERVICE_LATENCY_MS))
     per_node = math.ceil(documents * each / node_bytes)
     shards = max(1, for_latency, per_node)
-    # The scans of a lone query run side by side, so each shard wants a core.
+    # The scans of a single query run in parallel, so each shard needs a core.
     nodes = max(1, demand.replicas, for_memory, for_load, math.ceil(shards * demand.replicas / cores))
     capacity = nodes * cores * _USABLE_CORES / (core_ms * 1e-3)
     price = nodes * demand.node_price / 3600 / demand.qps * 1e6 if demand.node_price else None
@@ -150,21 +150,21 @@ def plan(demand: Demand, rates: Rates) -> Plan:
         queries_per_second=round(capacity, 1),
         price_per_million_queries=None if price is None else round(price, 4),
         assumptions=(
-            f"one core scans {1e3 / rates.scan_ns:,.0f} million codes a second for one query, and "
+            f"one core scans {1e3 / rates.scan_ns:,.0f} million codes per second for one query, and "
             f"{1e3 / rates.batch_ns:,.0f} million for each of {_PROBE_BATCH} queries at once; measured on "
             f"{rates.machine}, {rates.measured}",
-            "every query scans every code (flat search, exact); where multi-index hashing is chosen it is faster",
-            f"service, encoding and merging: {demand.service_core_ms:g} core-ms a query and "
-            f"{SERVICE_LATENCY_MS:g} ms of latency, as the service benchmark measured",
+            "every query scans every code (flat search, exact); multi-index hashing is faster where it is chosen",
+            f"service, encoding and merging: {demand.service_core_ms:g} core-ms per query and "
+            f"{SERVICE_LATENCY_MS:g} ms of latency, as measured by the service benchmark",
             f"nodes use {_USABLE_MEMORY:.0%} of {demand.node_memory_gib:g} GiB and {_USABLE_CORES:.0%} of {cores} "
             "cores; cores share the memory bandwidth without loss",
-            f"{each} bytes a document in memory: code, number, place; texts and labels stay on disk",
+            f"{each} bytes per document in memory: code, number, row address; texts and labels stay on disk",
         ),
     )
 
 
 def calibrate(bits: int) -> Rates:
-    """Measure the rates of this machine; takes a few seconds and 300 MB."""
+    """Measure the rates of this machine. Takes a few seconds and 300 MB of memory."""
     from texthash.hamming.codes import to_words
     from texthash.hamming.kernels import top_k, warmup
 
@@ -176,9 +176,9 @@ def calibrate(bits: int) -> Rates:
     words = to_words(rng.integers(0, 256, (rows, width), dtype=np.uint8))
 
     def seconds(queries: int) -> float:
-        asked = to_words(rng.integers(0, 256, (queries, width), dtype=np.uint8))
+        query_words = to_words(rng.integers(0, 256, (queries, width), dtype=np.uint8))
         start = time.perf_counter()
-        top_k(words, asked, _PROBE_K)
+        top_k(words, query_words, _PROBE_K)
         return time.perf_counter() - start
 
     alone = median(seconds(1) for _ in range(_ROUNDS))
@@ -193,7 +193,7 @@ def calibrate(bits: int) -> Rates:
 
 
 def kept_rates(home: StateDir, bits: int) -> Rates | None:
-    """What :func:`keep_rates` kept for codes of this width; None if nothing."""
+    """Return the rates stored by :func:`keep_rates` for codes of this width; None if there are none."""
     path = _path(home, bits)
     try:
         return Rates(**json.loads(path.read_text(encoding="utf-8")))
@@ -204,7 +204,7 @@ def kept_rates(home: StateDir, bits: int) -> Rates | None:
 
 
 def keep_rates(home: StateDir, rates: Rates) -> None:
-    """Keep measured rates for later plans."""
+    """Store measured rates for later plans."""
     home.make()
     path = _path(home, rates.bits)
     write_text(path, json.dumps(asdict(rates), indent=2))
@@ -214,7 +214,7 @@ def _check(demand: Demand, rates: Rates) -> None:
     check_bits(demand.bits)
     if rates.bits != demand.bits:
         raise UsageError(
-            f"the rates are of {rates.bits} bits, not of {demand.bits}.", "measure again with --calibrate."
+            f"the rates are for {rates.bits} bits, not for {demand.bits}.", "measure again with --calibrate."
         )
     for name in ("documents", "qps", "replicas", "node_memory_gib", "node_cores"):
         if getattr(demand, name) <= 0:

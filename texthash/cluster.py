@@ -1,4 +1,4 @@
-"""The Ray cluster that a program runs on: the one it is told of, or a local one of its own."""
+"""Connection to a Ray cluster: an existing one by its address, or a new local one."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from texthash.progress import log_line, warn
 
 _OBJECT_STORE_BYTES = 500_000_000
 _ADDRESS = "RAY_ADDRESS"
-# Ray would take an address of the network for a cluster of one machine too, and listen there. It only leaves it at
-# 127.0.0.1 where clusters of several machines are ruled out, as on macOS; this is the setting for that.
+# Without this setting Ray listens on an address of the network, even for a cluster of one machine. It only uses
+# 127.0.0.1 if clusters of several machines are disabled, as on macOS.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _VITAL = ("raylet", "gcs_server")
 _LOOK_EVERY_S = 1.0
-# How long a program may take to end after its cluster has died. It is ended then, wherever it waits.
+# A program that has not ended this long after its cluster died is terminated.
 _LEAVE_S = 15.0
-_TOKEN = " If it runs and asks for a token, set RAY_AUTH_MODE=token, and have its token in ~/.ray/auth_token."
+_TOKEN = " If it runs and requires a token, set RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token."
 
 
 class ClusterLostError(TexthashError):
-    """The local cluster of this program has died."""
+    """Error raised when the local cluster of this program has died."""
 
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[bool]:
-    """Be connected to Ray; disconnect, and end a cluster that was started here, at the end.
+    """Connect to Ray for the block; then disconnect, and end a cluster that was started here.
 
-    What Ray and its workers print meanwhile goes to stderr, so that stdout stays the program's.
+    The output of Ray and its workers goes to stderr, so that stdout belongs to the program.
 
     Args:
-        address: Of a running cluster, or ``"auto"``; None: RAY_ADDRESS (which a submitted job finds set), else a new
-            local cluster on 127.0.0.1 with this machine's cores.
+        address: Address of a running cluster, or ``"auto"``. None takes RAY_ADDRESS, which is set in a submitted job,
+            or starts a local cluster on 127.0.0.1 with the cores of this machine.
 
     Yields:
-        Whether the cluster ends with this program.
+        True if the cluster ends with this program.
 
     Raises:
-        TexthashError: there is no cluster at the address, or none can be started here.
-        ClusterLostError: the local cluster died meanwhile. What it had started is ended; a program that does not leave
-            the block within some seconds is ended too, with status 1.
+        TexthashError: There is no cluster at the address, or a local one cannot be started.
+        ClusterLostError: The local cluster died during the block. Its processes are ended; a program that does not
+            leave the block within some seconds is ended too, with status 1.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Lines of different workers that look alike are progress of different things.
+    # Equal lines of different workers report progress of different work.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else workers print each line twice
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # Otherwise workers print each line twice.
     if address:
-        _check_listens(address)  # a wrong address is wrong whatever this process is connected to
-    wanted = address or os.environ.get(_ADDRESS)
-    if not wanted and "ray" not in sys.modules:  # Ray reads these when it is imported
+        _check_listens(address)  # A wrong address is an error even if this process is connected to a cluster.
+    chosen = address or os.environ.get(_ADDRESS)
+    if not chosen and "ray" not in sys.modules:  # Ray reads these variables when it is imported.
         os.environ.update({**use_token(), **LOOPBACK})
     import ray
 
@@ -71,15 +71,15 @@ def cluster(address: str | None = None) -> Iterator[bool]:
         yield False
         return
     with redirect_stdout(sys.stderr):
-        if not wanted:
+        if not chosen:
             with _local():
                 yield True
             return
-        _check_listens(wanted)
+        _check_listens(chosen)
         try:
-            ray.init(address=wanted, **_quiet())
+            ray.init(address=chosen, **_quiet())
         except Exception as error:
-            raise _no_cluster(wanted, error, _TOKEN) from error
+            raise _no_cluster(chosen, error, _TOKEN) from error
         try:
             yield False
         finally:
@@ -87,7 +87,7 @@ def cluster(address: str | None = None) -> Iterator[bool]:
 
 
 def _check_listens(address: str) -> None:
-    """Raise :class:`TexthashError` at once where nothing listens; Ray would try for minutes."""
+    """Raise :class:`TexthashError` immediately if nothing listens at an address; Ray would try for minutes."""
     parsed = urlsplit(address if "://" in address else f"//{address}")
     if parsed.hostname and parsed.port:
         try:
@@ -105,7 +105,7 @@ def _no_cluster(address: str, error: Exception, further: str = "") -> TexthashEr
 
 @contextmanager
 def _local() -> Iterator[None]:
-    """A cluster of this program's own, of which nothing is left at the end, however it ends."""
+    """Run a local cluster during the block, and end all of its processes afterwards, even if the block fails."""
     import ray
 
     adopt_orphans()
@@ -121,14 +121,14 @@ def _local() -> Iterator[None]:
             watch.ended()
             raise ClusterLostError(
                 f"the local Ray cluster has died: {watch.lost}.",
-                f"run the command again; {session}/logs says more, and so does the system's log where memory ran out.",
+                f"run the command again; for the cause see {session}/logs, and the system's log if memory ran out.",
             )
         ray.shutdown()
-        end(process for process in descendants() - earlier if _is_ours(process, session))
+        end(process for process in descendants() - earlier if _belongs_to_session(process, session))
 
 
 def _start_local(earlier: set[psutil.Process]) -> str:
-    """Start the cluster; returns the directory of its session."""
+    """Start the cluster, and return the directory of its session."""
     import ray
 
     use_token()
@@ -149,18 +149,18 @@ def _start_local(earlier: set[psutil.Process]) -> str:
         end(descendants() - earlier)
         raise TexthashError(
             f"no local Ray cluster could be started: {_first_line(error)}",
-            f"run it again when the machine is less busy; see that memory, open files (ulimit -n) and {temporary} have "
-            f"room. {temporary}/session_latest/logs says more.",
+            f"run it again when the machine is less busy; check free memory, the limit of open files (ulimit -n) and "
+            f"the space in {temporary}. For the cause see {temporary}/session_latest/logs.",
         ) from error
     log_line(f"ray: started a local cluster of {max(2, cores)} CPUs")
     return str(started.address_info["session_dir"])
 
 
 def _end_leftovers(temporary: Path) -> None:
-    """End what is left of clusters whose programs were killed: Ray's agents look for theirs for a minute or more.
+    """End the remaining processes of clusters whose programs were killed. Ray's agents take a minute or more to notice.
 
     Args:
-        temporary: Directory of sessions, which are named after the process that started them.
+        temporary: Directory of sessions, whose names contain the id of the process that started them.
     """
     sessions = [path for path in temporary.glob("session_*_*") if not path.is_symlink()]
     dead = tuple(f"{path}/" for path in sessions if not psutil.pid_exists(int(path.name.rpartition("_")[2])))
@@ -175,10 +175,10 @@ def _end_leftovers(temporary: Path) -> None:
 
 
 class _Watch:
-    """Ends the wait of a program whose local cluster has died: nothing of Ray would.
+    """Watch over a local cluster, which interrupts the program if the cluster dies. Ray itself would wait forever.
 
     Args:
-        earlier: Processes from before the cluster, which are none of its own.
+        earlier: Processes that were started before the cluster and do not belong to it.
     """
 
     def __init__(self, earlier: set[psutil.Process]) -> None:
@@ -189,11 +189,11 @@ class _Watch:
         threading.Thread(target=self._run, name="texthash-cluster-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Call when the block has ended: a cluster that is shut down from now on has not died."""
+        """Stop watching before the cluster is shut down."""
         self._stopped.set()
 
     def ended(self) -> None:
-        """Call when nothing of the cluster is left."""
+        """Record that all processes of the cluster have ended."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -211,22 +211,22 @@ class _Watch:
                 return
 
     def _insist(self) -> None:
-        """End the program where it does not leave the block by itself."""
+        """End the program if it does not leave the block by itself."""
         if self._ended.wait(_LEAVE_S):
             return
         end(descendants() - self._earlier)
-        warn("the local Ray cluster has died, and this program could not end in order; run it again")
+        warn("the local Ray cluster has died, and this program could not end properly; run it again")
         os._exit(1)
 
 
 def _interrupt_main_thread() -> None:
-    """Raise in the main thread, by a real signal, which also ends a call of the system in which it waits."""
+    """Interrupt the main thread by a real signal, which also interrupts a system call."""
     number = signal.SIGINT if callable(signal.getsignal(signal.SIGINT)) else signal.SIGTERM
     signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
-def _is_ours(process: psutil.Process, session: str) -> bool:
-    """Whether a process belongs to the cluster of a session; a program may have started others."""
+def _belongs_to_session(process: psutil.Process, session: str) -> bool:
+    """Return whether a process belongs to the cluster of a session; the program may have started others."""
     command = command_of(process)
     return bool(command) and (command[0].startswith("ray::") or any(session in word for word in command))
 
@@ -236,41 +236,41 @@ def _first_line(error: Exception) -> str:
 
 
 def _quiet() -> dict[str, Any]:
-    """Of Ray and its workers only errors: what there is to know is said by the steps themselves."""
+    """Return settings that limit the logs of Ray and its workers to errors; the steps log their own progress."""
     import ray
-    import ray.data  # sets its own level when it is imported
+    import ray.data  # The import sets a log level, which is changed below.
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return {"logging_level": logging.WARNING, "logging_config": ray.LoggingConfig(log_level="ERROR")}
 
 
-def check_shared(*places: Path) -> None:
-    """Check that every node of the cluster sees a directory or a place in an object store, where there are several.
+def check_shared(*paths: Path) -> None:
+    """Check that every node of a cluster of several nodes can access some directories or object-store prefixes.
 
     Raises:
-        TexthashError: naming the nodes that do not.
+        TexthashError: Some nodes cannot access a path; the error names them.
     """
     import ray
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) > 1:
-        for place in dict.fromkeys(places):
-            _check_seen(place, nodes)
+        for path in dict.fromkeys(paths):
+            _check_accessible(path, nodes)
 
 
-def _check_seen(place: Path, nodes: list[dict[str, Any]]) -> None:
+def _check_accessible(path: Path, nodes: list[dict[str, Any]]) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    is_directory = isinstance(place, Path)
+    is_directory = isinstance(path, Path)
     if is_directory:
-        place.mkdir(parents=True, exist_ok=True)
-    marker = place / f".seen-{uuid.uuid4().hex}"
+        path.mkdir(parents=True, exist_ok=True)
+    marker = path / f".seen-{uuid.uuid4().hex}"
     marker.write_bytes(b"")
-    look = ray.remote(num_cpus=0)(_unseen)
+    check = ray.remote(num_cpus=0)(_access_problem)
     try:
         answers = {
-            node["NodeManagerHostname"]: look.options(
+            node["NodeManagerHostname"]: check.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote(str(marker))
             for node in nodes
@@ -283,16 +283,16 @@ def _check_seen(place: Path, nodes: list[dict[str, Any]]) -> None:
         remedy = "set TEXTHASH_HOME to a directory on storage that all nodes share."
         if not is_directory:
             remedy = "install texthash[s3] on each node, and give its workers AWS_ENDPOINT_URL and credentials (AWS_*)."
-        raise TexthashError(f"{place} is not seen by {len(blind)} of {len(nodes)} nodes: {names}.", remedy)
+        raise TexthashError(f"{path} is not accessible from {len(blind)} of {len(nodes)} nodes: {names}.", remedy)
 
 
-def _unseen(name: str) -> str:
-    """Why this node does not see a file or object; empty if it does."""
+def _access_problem(name: str) -> str:
+    """Return the reason why this node cannot access a file or object; empty if it can."""
     try:
         if "://" not in name:
-            return "" if Path(name).exists() else "it is not there"
+            return "" if Path(name).exists() else "it does not exist there"
         from upath import UPath
 
-        return "" if UPath(name).exists() else "it is not there"
-    except Exception as error:  # noqa: BLE001  (each store's client raises its own, and the person has to see it)
+        return "" if UPath(name).exists() else "it does not exist there"
+    except Exception as error:  # noqa: BLE001  (each store's client raises its own errors, which are shown to the user)
         return f"{type(error).__name__}: {error}"

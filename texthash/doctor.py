@@ -1,4 +1,4 @@
-"""What a person needs to run texthash, checked here and now, each with what to do where it is not well."""
+"""Checks of the requirements of texthash on this machine, each with a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FASTER = ("avx2", "avx512vpopcntdq")
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was looked at, how it is, and what to do about it."""
+    """Result of one check: its subject, state, description and remedy."""
 
     check: str
     state: State
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(config: Config, home: StateDir) -> list[Finding]:
-    """All checks, in the order in which a person would mend things."""
+    """Run all checks, in the order in which problems should be solved."""
     checks: list[Callable[[], list[Finding]]] = [
         _python,
         _packages,
@@ -102,17 +102,18 @@ def _memory() -> list[Finding]:
 
 
 def _disk(home: StateDir) -> list[Finding]:
-    place = next(path for path in (home.root, *home.root.parents) if path.exists())
-    free = shutil.disk_usage(place).free / 2**30
-    if not os.access(place, os.W_OK):
-        return [Finding("disk", "wrong", f"{place} cannot be written", "set TEXTHASH_HOME to a directory of yours.")]
+    existing = next(path for path in (home.root, *home.root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    if not os.access(existing, os.W_OK):
+        remedy = "set TEXTHASH_HOME to a directory that you can write."
+        return [Finding("disk", "wrong", f"{existing} cannot be written", remedy)]
     state: State = "ok" if free >= _DISK_GIB else "warning"
     remedy = "" if state == "ok" else "make room, or set TEXTHASH_HOME to another disk."
     return [Finding("disk", state, f"{free:.0f} GiB free for {home.root}", remedy)]
 
 
 def _store(home: StateDir) -> list[Finding]:
-    """Whether prepared corpora can be written where they lie apart from the state directory."""
+    """Check that a separate store can be written."""
     if home.store_name is None:
         return []
     from texthash.io.atomic import write_text
@@ -120,16 +121,16 @@ def _store(home: StateDir) -> list[Finding]:
     try:
         write_text(home.store / ".doctor", "")
         (home.store / ".doctor").unlink()
-    except Exception as error:  # noqa: BLE001  (raised again unless a person can mend it)
+    except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
         return [_wrong("store", error)]
-    return [Finding("store", "ok", f"{home.store_name} can be written; what has to be files is in {home.root}")]
+    return [Finding("store", "ok", f"{home.store_name} can be written; other files are in {home.root}")]
 
 
 def _wrong(check: str, error: Exception) -> Finding:
-    """What a person can mend; a fault of ours is raised again."""
+    """Return a finding for an error that the user can correct; raise an internal error again."""
     known = as_user_error(error)
     if known is None and isinstance(error, OSError):
-        known = TexthashError(str(error), "make the directory or bucket, or give access to it.")
+        known = TexthashError(str(error), "create the directory or bucket, or grant access to it.")
     if known is None:
         raise error
     return Finding(check, "wrong", known.problem, known.remedy)
@@ -141,13 +142,13 @@ def _ports(config: Config) -> list[Finding]:
         taken = probe.connect_ex((host, port)) == 0
     if not taken:
         return [Finding(f"port {port}", "ok", "free")]
-    return [Finding(f"port {port}", "warning", "in use", "fine if it is texthash's own; else set service.port.")]
+    return [Finding(f"port {port}", "warning", "in use", "fine if texthash uses it; otherwise set service.port.")]
 
 
 def _ray() -> list[Finding]:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
-        return [Finding("cluster", "ok", "none named: programs start a local one (RAY_ADDRESS names one)")]
+        return [Finding("cluster", "ok", "RAY_ADDRESS is not set: programs start a local cluster")]
     import ray
     from ray.exceptions import RayError
 
@@ -166,7 +167,7 @@ def _tracking(config: Config, home: StateDir) -> list[Finding]:
     from texthash.tracking import check_store
 
     if config.tracking.uri is None and not home.root.exists():
-        return [Finding("mlflow store", "ok", f"will be made in {home.root}")]
+        return [Finding("mlflow store", "ok", f"will be created in {home.root}")]
     try:
         return [Finding("mlflow store", "ok", check_store(config.tracking, home))]
     except TexthashError as error:
@@ -174,7 +175,7 @@ def _tracking(config: Config, home: StateDir) -> list[Finding]:
 
 
 def _unsent(home: StateDir) -> list[Finding]:
-    """Runs that wait for a tracking server; nothing to say where there are none."""
+    """Report runs that wait for a tracking server; no finding if there are none."""
     from texthash.tracking import Outbox
 
     waiting = Outbox.of(home).pending()
@@ -188,12 +189,12 @@ def _corpora(config: Config, home: StateDir) -> list[Finding]:
     from texthash.corpora.catalog import available, records
 
     try:
-        there = [name for name in records() if available(name, config.corpus.data_dir, home)]
+        present = [name for name in records() if available(name, config.corpus.data_dir, home)]
         prepared = sorted("/".join(path.parts[-3:-1]) for path in _manifests(home))
-    except Exception as error:  # noqa: BLE001  (raised again unless a person can mend it)
+    except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
         return [_wrong("corpora", error)]
-    away = sorted(set(records()) - set(there))
-    found = f"at hand: {', '.join(there)}" + (f"; to be fetched: {', '.join(away)}" if away else "")
+    missing = sorted(set(records()) - set(present))
+    found = f"available: {', '.join(present)}" + (f"; to be fetched: {', '.join(missing)}" if missing else "")
     return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]
 
 
@@ -206,7 +207,7 @@ def _release(home: StateDir) -> list[Finding]:
 
     try:
         if current_name(home) is None:
-            return [Finding("release", "ok", "none yet: pipelines/full.py makes one")]
+            return [Finding("release", "ok", "none yet: pipelines/full.py creates one")]
         release = read_release(home)
         release.check(home)
     except TexthashError as error:

@@ -1,4 +1,4 @@
-"""The one family of errors a person is meant to read: what is wrong, with which value, and what to do."""
+"""Errors that are meant for users: they name the problem, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import errno
 import re
 from collections.abc import Iterable
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # what Python makes of bytes that are not UTF-8
-_AROUND = 40  # characters shown on both sides of one
+_SURROGATES = re.compile("[\ud800-\udfff]")  # Python decodes bytes that are not UTF-8 to these.
+_AROUND = 40  # Number of characters shown on both sides of a surrogate.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# Lance gives the number of an operating system's error in its text alone.
+# Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 
 
 class TexthashError(Exception):
-    """Something went wrong that the person can mend.
+    """Error that the user can correct.
 
     Args:
-        problem: One sentence that names the thing and the value.
-        remedy: One sentence that says what to do; shown on a line of its own.
+        problem: Sentence that names the thing and the value.
+        remedy: Sentence that says what to do, shown on a separate line.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -32,25 +32,25 @@ class TexthashError(Exception):
 
 
 class UsageError(TexthashError):
-    """The command or configuration itself is wrong (exit status 2)."""
+    """Error in the command or the configuration itself (exit status 2)."""
 
 
 class CorpusError(TexthashError):
-    """A corpus cannot be found, read or prepared."""
+    """Error raised when a corpus cannot be found, read or prepared."""
 
 
 class ModelMismatchError(TexthashError):
-    """A model, a vocabulary, an index and codes that do not belong together."""
+    """Error raised when a model, a vocabulary, an index or codes do not belong together."""
 
 
 def exit_status(error: TexthashError) -> int:
-    """What a program that ends with the error returns: 2 for wrong use, else 1."""
+    """Return the exit status of a program that ends with the error: 2 for wrong use, otherwise 1."""
     return 2 if isinstance(error, UsageError) else 1
 
 
 def as_user_error(error: BaseException) -> TexthashError | None:
-    """The error that a person is meant to read: this one, or a disk or store behind it that is full, closed or out
-    of reach; None for a fault of ours."""
+    """Return the error to show to the user: a TexthashError, or a description of a disk or store that is full,
+    inaccessible or unreachable; None for an internal error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TexthashError):
@@ -61,14 +61,14 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             )
         if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES):
             return TexthashError(
-                f"there is no access: {cause}.", "give access, or set TEXTHASH_HOME to a place of yours."
+                f"access is denied: {cause}.", "grant access, or set TEXTHASH_HOME to a directory that you can write."
             )
         if isinstance(cause, UnicodeEncodeError) and _SURROGATES.search(cause.object):
             shown = ascii(cause.object[max(0, cause.start - _AROUND) : cause.end + _AROUND])
             return TexthashError(
                 f"a text or the name of a file is not UTF-8: {shown}.", "rename the file, or correct the text."
             )
-        if type(cause).__module__.startswith("botocore."):  # not imported: who has no object store need not have it
+        if type(cause).__module__.startswith("botocore."):  # botocore is optional, so it is not imported here.
             return TexthashError(
                 f"the object store cannot be used: {cause}",
                 "set AWS_ENDPOINT_URL and the AWS_ credentials of the store.",
@@ -78,7 +78,7 @@ def as_user_error(error: BaseException) -> TexthashError | None:
 
 
 def out_of_space(error: BaseException) -> bool:
-    """Whether a full disk, or a used-up quota, is behind an error."""
+    """Return whether a full disk or an exhausted quota caused an error."""
     cause: BaseException | None = error
     while cause is not None:
         if _is_no_space(cause):

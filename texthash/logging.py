@@ -1,4 +1,4 @@
-"""The progress messages of the package: silent in a library or notebook, on stderr in programs and where wanted.
+"""Progress messages of the package: silent in a library or notebook, on stderr in programs and on request.
 
 >>> import texthash
 >>> texthash.logging.show()  # progress of long work from here on
@@ -23,7 +23,7 @@ logger = logging.getLogger("texthash.progress")
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at the time of the message: programs and tests redirect it."""
+    """Handler that writes to the current ``sys.stderr``, which programs and tests may redirect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ _stderr = _Stderr()
 def show() -> None:
     """Show the progress of long work on stderr: bars on a terminal, lines elsewhere."""
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # else an application's own handler on stderr would repeat each message
+    logger.propagate = False  # Otherwise a handler of the application on stderr would repeat each message.
     if _stderr not in logger.handlers:
         logger.addHandler(_stderr)
 
@@ -57,6 +57,6 @@ def is_shown() -> bool:
     return logger.isEnabledFor(logging.INFO)
 
 
-# What a worker of a cluster has to report is shown by the program that started the work.
+# The program that started the work shows the messages of the cluster's workers.
 if os.environ.get(LOG_VARIABLE, "").lower() == "info" or PurePath(sys.argv[0]).name == _RAY_WORKER:
     show()

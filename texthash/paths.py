@@ -1,7 +1,7 @@
-"""Where state lives: prepared corpora, models, indexes, runs and the tracking store, all under TEXTHASH_HOME.
+"""Layout of the state directory (TEXTHASH_HOME): prepared corpora, models, indexes, runs and the tracking store.
 
-What is large, prepared corpora and indexes, may lie apart from it in the store: another directory, or an address in an
-object store (TEXTHASH_STORE), which several nodes can share without a file system.
+Prepared corpora and indexes, which are large, may be in a separate store (TEXTHASH_STORE): another directory, or a
+prefix of an object store, which several nodes can share without a shared file system.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ CACHE_VARIABLE = "TEXTHASH_CACHE"
 
 @dataclass(frozen=True)
 class StateDir:
-    """The layout of the state.
+    """Paths in the state directory.
 
-    Both places are always absolute, so that a job on another node, whose working directory is a throw-away copy, finds
-    the same ones.
+    Both attributes are always absolute, so that a job on another node, whose working directory is a temporary copy,
+    finds the same files.
 
     Attributes:
-        root: The state directory.
-        store_name: Where prepared corpora and indexes are, if not there: a directory or an address such as ``s3://bucket/prefix``.
+        root: Path of the state directory.
+        store_name: Separate store of prepared corpora and indexes, a directory or a URI such as
+            ``s3://bucket/prefix``; None keeps them in the state directory.
     """
 
     root: Path
     store_name: str | None = None
 
     def make(self) -> None:
-        """Make the state directory, for its user alone; one that is there keeps its mode."""
+        """Create the state directory, accessible by its user only. An existing one keeps its mode."""
         self.root.parent.mkdir(parents=True, exist_ok=True)
         self.root.mkdir(mode=0o700, exist_ok=True)
 
     @property
     def store(self) -> Path:
-        """Where prepared corpora and indexes are; see :func:`as_path`."""
+        """Directory or object-store path of prepared corpora and indexes, see :func:`as_path`."""
         return as_path(self.store_name) if self.store_name else self.root
 
     def path(self, name: str) -> Path:
-        """The place that a record names: an address, an absolute path, or one relative to the state directory.
+        """Return the path for a name in a record: a URI, an absolute path, or one relative to the state directory.
 
         Raises:
-            UsageError: a name that leads upwards.
+            UsageError: The name contains ``..``.
         """
         if ".." in Path(name).parts:
-            raise UsageError(f"{name} leads out of the directory in which it has to be.", "name a place below it.")
+            raise UsageError(f"{name} leads out of the directory in which it has to be.", "name a path inside it.")
         return as_path(name) if is_address(name) else self.root / name
 
     @property
@@ -65,7 +66,7 @@ class StateDir:
 
     @property
     def index(self) -> Path:
-        """Where indexes are."""
+        """Directory of the indexes."""
         return self.store / "index"
 
     @property
@@ -77,19 +78,19 @@ class StateDir:
         return self.root / "mlartifacts"
 
     def corpus(self, name: str, edition: str) -> Path:
-        """Directory of one prepared corpus."""
+        """Return the directory of one prepared corpus."""
         return self.store / "corpora" / name / edition
 
 
 def resolve_home(root: str | Path | None = None) -> StateDir:
-    """Find the state directory: the argument, else TEXTHASH_HOME, else ``.texthash`` where the person started.
+    """Find the state directory: the argument, TEXTHASH_HOME, or ``.texthash`` in the working directory, in this order.
 
-    TEXTHASH_STORE names the store, if it is apart. An object-store address as state directory stands for the store;
-    what has to be files (the tracking database, checkpoints, models) then goes to a directory of its own under
+    TEXTHASH_STORE names a separate store. An object-store URI as state directory is taken as the store; everything that
+    needs a file system (the tracking database, checkpoints, models) then goes to a directory under
     ``~/.texthash/stores``.
 
     Raises:
-        UsageError: if a place exists but is not a directory, or an address cannot be used.
+        UsageError: A path exists but is not a directory, or a URI cannot be used.
     """
     chosen = root or os.environ.get(HOME_VARIABLE) or ".texthash"
     store = os.environ.get(STORE_VARIABLE)
@@ -105,7 +106,7 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
 
 
 def node_cache() -> Path:
-    """Directory of this node for what can be made again from the store: TEXTHASH_CACHE, else the system's own place."""
+    """Return the cache directory of this node, TEXTHASH_CACHE or ``~/.cache/texthash``. Its files can be recreated."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -113,21 +114,21 @@ def node_cache() -> Path:
 
 
 def as_path(name: str | Path) -> Path:
-    """A directory or file, made absolute; or, for an address, its ``UPath``.
+    """Return the absolute path of a file or directory, or the ``UPath`` of a URI.
 
-    ``UPath`` (of universal_pathlib) is no :class:`pathlib.Path`, but has the same methods: ``path / "name"``,
-    ``exists()``, ``open()``, ``glob()``. What is about files alone goes through :mod:`texthash.io.atomic`.
-    Credentials and endpoint are those of the standard variables and files of the store's own client (``AWS_*``).
+    ``UPath`` (of universal_pathlib) is not a :class:`pathlib.Path`, but has the same methods: ``path / "name"``,
+    ``exists()``, ``open()``, ``glob()``. Operations that only files have are in :mod:`texthash.io.atomic`. Credentials
+    and endpoint come from the standard variables and files of the store's client (``AWS_*``).
 
     Raises:
-        UsageError: the client of the object store is not installed, or the address is not one.
+        UsageError: The client of the object store is not installed, or the URI is invalid.
     """
     if not is_address(name):
         return Path(name).expanduser().absolute()
     try:
         from upath import UPath
 
-        # A listing that is remembered would hide what other processes have written since.
+        # A cached listing would hide later writes of other processes.
         path = UPath(str(name), use_listings_cache=False)
         _ = path.fs
     except ImportError as error:
@@ -144,7 +145,7 @@ def as_path(name: str | Path) -> Path:
 
 
 def is_address(name: str | Path) -> bool:
-    """Whether a name is an address such as ``s3://bucket/prefix`` rather than a path."""
+    """Return whether a name is a URI such as ``s3://bucket/prefix`` rather than a path."""
     return not isinstance(name, Path) and "://" in str(name)
 
 

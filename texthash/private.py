@@ -1,4 +1,4 @@
-"""What belongs to this user alone: scratch directories, the token of Ray's clusters, the state directory."""
+"""Private directories and files of the user: scratch directories and the token of Ray's clusters."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory that no other user can enter, or check that it is one.
+    """Create a directory that no other user can enter, or check that an existing one is private.
 
-    /tmp is everybody's: what another user has laid there under a name that can be guessed is refused.
+    Every user can write to /tmp, so a directory of another user under a predictable name is rejected.
 
     Raises:
-        TexthashError: it cannot be made, is no directory, or belongs to another user.
+        TexthashError: The directory cannot be created, is not a directory, or belongs to another user.
     """
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError as error:
-        raise TexthashError(f"{path} cannot be made: {error.strerror}.", "have what lies there removed.") from None
+        raise TexthashError(f"{path} cannot be created: {error.strerror}.", "have the existing file removed.") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise TexthashError(f"{path} is no directory of this user.", "have it removed.")
+        raise TexthashError(f"{path} is not a directory of this user.", "have it removed.")
     if found.st_mode & _OTHERS:
         path.chmod(0o700)
     return path
 
 
 def scratch() -> Path:
-    """This user's directory for sockets, sessions and logs of local Ray clusters: RAY_TMPDIR, else one in /tmp.
+    """Return the user's directory for sockets, sessions and logs of local Ray clusters, in RAY_TMPDIR or /tmp.
 
-    Ray opens its directory to all users; the one above keeps them out. Names are short, as those of sockets have to be.
+    Ray opens its directory to all users; the parent directory keeps them out. Names are short, because the paths of
+    sockets are limited in length.
     """
     chosen = os.environ.get("RAY_TMPDIR")
     top = Path(chosen).absolute() if chosen else private_directory(Path(f"/tmp/th{os.getuid()}"))
@@ -47,15 +48,15 @@ def scratch() -> Path:
 
 
 def use_token() -> dict[str, str]:
-    """Settings by which Ray's processes only take calls with this user's token, which is made where it is missing.
+    """Return settings that make Ray's processes require the user's token, and create the token if it is missing.
 
     Raises:
-        UsageError: the environment turns the token off.
+        UsageError: The environment disables the token.
     """
     mode = os.environ.get(AUTH_MODE, "token")
     if mode.lower() != "token":
         raise UsageError(
-            f"{AUTH_MODE}={mode}: without a token everybody who reaches a port of Ray can run programs as you.",
+            f"{AUTH_MODE}={mode}: without a token anyone who can reach a port of Ray can run programs as you.",
             f"unset {AUTH_MODE}, or set it to token.",
         )
     if not os.environ.get(_TOKEN):
@@ -64,12 +65,12 @@ def use_token() -> dict[str, str]:
 
 
 def _ensure_token(path: Path) -> None:
-    """Make the token, whole and once, also where two programs do so together; close it to others where it is open."""
+    """Create the token atomically, even if two programs do so at once, and remove other users' access to it."""
     try:
         found = path.stat()
         if found.st_mode & _OTHERS and found.st_uid == os.getuid():
             path.chmod(0o600)
-            log_line(f"{path} could be read by other users; it is now closed to them")
+            log_line(f"{path} was readable by other users; their access has been removed")
         return
     except FileNotFoundError:
         pass
@@ -81,6 +82,6 @@ def _ensure_token(path: Path) -> None:
             file.write(secrets.token_hex(32))
         os.link(partial, path)
     except FileExistsError:
-        return  # another program was faster; its token counts
+        return  # Another program has created the token meanwhile.
     finally:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Processes that a program starts, directly or through others, and how it ends all of them. Linux, where it can."""
+"""Descendant processes of a program: finding and ending all of them, completely on Linux only."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _GRACE_S = 3.0
 def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent dies, so that it can still find and end them.
 
-    Elsewhere than on Linux they become children of the system, and are only found while their parents live.
+    On other systems than Linux, orphans become children of the init process and are no longer found.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants() -> set[psutil.Process]:
-    """All living processes below this one."""
+    """Return all running descendants of this process."""
     return {process for process in psutil.Process().children(recursive=True) if alive(process)}
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process runs; one that waits to be collected by its parent does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -38,7 +38,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def name_of(process: psutil.Process) -> str:
-    """The name of a process; empty where it has ended."""
+    """Return the name of a process; empty if it has ended."""
     try:
         return process.name()
     except psutil.Error:
@@ -46,7 +46,7 @@ def name_of(process: psutil.Process) -> str:
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """The command line of a process; empty where it has ended or may not be seen."""
+    """Return the command line of a process; empty if it has ended or access is denied."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -54,7 +54,7 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def has_open(process: psutil.Process, directories: tuple[str, ...]) -> bool:
-    """Whether a process of this user has a file open below one of some directories, each with a slash at its end."""
+    """Return whether a process of this user has a file open in one of some directories, whose names end in a slash."""
     try:
         return process.uids().real == os.getuid() and any(
             file.path.startswith(directories) for file in process.open_files()
@@ -64,7 +64,7 @@ def has_open(process: psutil.Process, directories: tuple[str, ...]) -> bool:
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
-    """End processes by SIGTERM, and after some seconds by SIGKILL."""
+    """End processes by SIGTERM, and after ``grace_s`` seconds by SIGKILL."""
     waiting = [process for process in processes if alive(process)]
     for process in waiting:
         _quietly(process.terminate)
@@ -75,7 +75,7 @@ def end(processes: Iterable[psutil.Process], grace_s: float = _GRACE_S) -> None:
 
 
 def listener(port: int) -> psutil.Process | None:
-    """A process of this user that listens on a TCP port; None where none is found."""
+    """Return a process of this user that listens on a TCP port; None if none is found."""
     for process in psutil.process_iter():
         try:
             if process.uids().real != os.getuid():
@@ -92,4 +92,4 @@ def _quietly(action: Callable[[], None]) -> None:
     try:
         action()
     except psutil.NoSuchProcess:
-        return  # it was faster
+        return  # The process has ended meanwhile.

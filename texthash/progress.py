@@ -1,6 +1,6 @@
-"""Progress of long work: bars on a terminal, plain lines elsewhere; on stderr, so that data on stdout stays clean.
+"""Progress of long work on stderr: bars on a terminal, plain lines elsewhere.
 
-Silent unless :mod:`texthash.logging` shows it, as every program of texthash makes it do.
+It is silent unless enabled by :func:`texthash.logging.show`, which every program of texthash calls.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _LINE_EVERY_SECONDS = 5.0
 
 
 def log_line(message: str) -> None:
-    """Report one line of progress."""
+    """Log one line of progress."""
     logger.info("%s", message)
 
 
 def warn(message: str) -> None:
-    """Report what a person should know even where progress is hidden."""
+    """Log a warning, which is shown even if progress is hidden."""
     logger.warning("warning: %s", message)
 
 
 def track(
     items: Iterable[T], label: str, total: int | None = None, documents: Callable[[T], int] | None = None
 ) -> Iterator[T]:
-    """Yield ``items`` while showing how far the work is, and how fast.
+    """Yield ``items`` while showing progress and speed.
 
     Args:
-        items: What to iterate over.
-        label: What the work is called, for instance ``"encoding"``.
-        total: Number of items, when ``items`` has no length.
-        documents: How many documents an item stands for, to show their number too.
+        items: Items to iterate over.
+        label: Name of the work, for instance ``"encoding"``.
+        total: Number of items, if ``items`` has no length.
+        documents: Function that returns the number of documents of an item, to show their number too.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
@@ -76,20 +76,20 @@ def _on_terminal(
 
 
 def _speed(count: int, seconds: float) -> str:
-    """``(90, 30.0)`` -> ``3/s``; what takes longer than a second each is given by the piece: ``20 s each``."""
+    """Format a speed: ``(90, 30.0)`` -> ``3/s``; below one per second as ``20 s each``."""
     if count < seconds:
         return f"{seconds / max(1, count):,.0f} s each"
     return f"{count / max(1e-9, seconds):,.0f}/s"
 
 
 def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | None = None) -> Iterator[bytes]:
-    """Yield ``chunks`` of bytes while showing how many came and how fast.
+    """Yield ``chunks`` of bytes while showing their amount and speed.
 
     Args:
-        chunks: What arrives.
-        label: What the work is called, for instance ``"fetching corpus.tar.gz"``.
-        done: Bytes that were there before.
-        total: Bytes of the whole, where it is known.
+        chunks: Chunks of a transfer.
+        label: Name of the work, for instance ``"fetching corpus.tar.gz"``.
+        done: Number of bytes transferred before.
+        total: Total number of bytes, if known.
     """
     if not is_shown():
         yield from chunks
@@ -125,7 +125,7 @@ def transfer(chunks: Iterable[bytes], label: str, done: int = 0, total: int | No
 
 
 def megabytes(count: float) -> str:
-    """``14464277`` -> ``14.5 MB``."""
+    """Format a number of bytes: ``14464277`` -> ``14.5 MB``."""
     return f"{count / 1e6:,.1f} MB"
 
 

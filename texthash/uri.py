@@ -1,4 +1,4 @@
-"""Addresses with passwords: how they are shown, and how a password gets into one."""
+"""URIs with passwords: hiding, inserting and finding secrets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SECRET = re.compile(r"pass|pwd|secret|token|credential|api_?key", re.IGNORECASE
 
 
 def without_secrets(uri: str) -> str:
-    """Return an address without its password and without parameters that are named as secrets are.
+    """Return a URI without its password, and without parameters whose names denote secrets.
 
-    An HTTP address loses the user name too, since services take tokens there.
+    The user name of an HTTP URI is removed too, since services accept tokens there.
     """
     parts = urlsplit(uri)
     login, at, host = parts.netloc.rpartition("@")
@@ -25,7 +25,7 @@ def without_secrets(uri: str) -> str:
 
 
 def with_password(uri: str, password: str) -> str:
-    """Return an address that names a user with a password for it; any other address is returned as it came."""
+    """Return a URI with a password for its user. A URI without a user, or with a password, is returned unchanged."""
     parts = urlsplit(uri)
     user, at, host = parts.netloc.rpartition("@")
     if not at or ":" in user:
@@ -34,17 +34,17 @@ def with_password(uri: str, password: str) -> str:
 
 
 def password_in(uri: str) -> str | None:
-    """Return the password of an address as it is written there; None: it has none."""
+    """Return the password of a URI in its encoded form; None if it has none."""
     login, _, _ = urlsplit(uri).netloc.rpartition("@")
     return login.partition(":")[2] or None
 
 
 def scrubbed(text: str, uri: str) -> str:
-    """Return a text, such as the message of an error, without the secrets of an address that it may repeat."""
+    """Return a text, such as an error message, without the secrets of a URI that it may contain."""
     text = text.replace(uri, without_secrets(uri))
     password = password_in(uri)
     for secret in (password, unquote(password)) if password else ():
         text = text.replace(f":{secret}@", ":***@")
-        if len(secret) >= 4:  # a shorter one would be found in words that have nothing to do with it
+        if len(secret) >= 4:  # A shorter secret would also match parts of unrelated words.
             text = text.replace(secret, "***")
     return text
