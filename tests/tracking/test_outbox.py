@@ -102,7 +102,7 @@ def test_a_server_that_dies_in_mid_training_gets_the_rest_when_it_is_back(server
     assert "texthash sync" in told
     assert model.hasher.is_dir()
     assert page.is_file()
-    with pytest.raises(StoreUnavailableError, match=r"cannot be registered.*is trained, and kept in"):
+    with pytest.raises(StoreUnavailableError, match=r"cannot be registered.*is trained, and stored in"):
         register(study, model)
 
     server.start()

@@ -1,4 +1,4 @@
-"""Codes of a live index to files and back. What a file says of a document is taken; what it does not say stays."""
+"""Export and import of the codes of a live index. An import replaces only the fields that the file contains."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": []}
 
 
 def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
-    """Write a release to a file whose suffix tells the form, by document number; gives how many documents.
+    """Write the documents of a release to a file, by document number, and return their number.
 
-    ``.parquet`` holds all of each document; ``.tsv`` ids and codes; ``.npy`` and ``.faiss`` codes, with the ids in a
-    file of the same name and ``.ids.parquet`` beside it.
+    The suffix selects the format: ``.parquet`` contains all fields; ``.tsv`` ids and codes; ``.npy`` and ``.faiss``
+    codes only, with the ids in a second file whose name ends in ``.ids.parquet``.
     """
     from texthash.hamming.interop import write_codes
 
@@ -55,19 +55,20 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
 
 
 def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> Upserted:
-    """Put ready codes into the index: a file of ids and codes that the model of the release made.
+    """Upsert documents from a file of ids and codes that were made by the model of the release.
 
-    Title, text and labels of a document that is there stay, unless the file has them too.
+    Existing documents keep their title, text and labels, unless the file contains these too.
 
     Args:
         home: State directory.
-        path: The file.
-        agreed: Asked, with what would change, before fields of documents are replaced; False: nothing is written.
+        path: File of ids and codes.
+        agreed: Function that is called with a description of the fields that would be replaced; if it returns False,
+            nothing is written.
 
     Raises:
-        ModelMismatchError: codes of another width, or, where the file says, of another model.
-        UsageError: an id twice, or fields would be replaced and that was not agreed to.
-        TexthashError: a file without ids.
+        ModelMismatchError: The codes have another width, or the file names another model.
+        UsageError: An id occurs twice, or the replacement of fields was declined.
+        TexthashError: The file has no ids.
     """
     table = _read(path)
     twice = [id_ for id_, count in Counter(table["id"].to_pylist()).items() if count > 1]
@@ -79,8 +80,9 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
         made_by = (table.schema.metadata or {}).get(_MODEL, b"").decode()
         if made_by not in ("", release.model_digest):
             raise ModelMismatchError(
-                f"{path} holds codes by model {made_by[:12]}, the index those of {release.model_digest[:12]}.",
-                "put the documents in with their texts: `texthash index upsert`.",
+                f"{path} holds codes by model {made_by[:12]}, but the index holds those of "
+                f"{release.model_digest[:12]}.",
+                "upsert the documents with their texts: `texthash index upsert`.",
             )
         shards = [release.open_shard(home, number) for number in range(len(release.shards))]
         starts = range(0, len(table), AT_ONCE)
@@ -90,7 +92,7 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
         if changes:
             what = ", ".join(f"the {name} of {count} documents" for name, count in changes.items())
             if not agreed(f"{path} replaces {what}"):
-                raise UsageError(f"{path} would replace {what}.", "agree with --yes, or leave those columns out.")
+                raise UsageError(f"{path} would replace {what}.", "confirm with --yes, or leave those columns out.")
         for first in track(starts, "importing (thousands)"):
             rows, _ = _merged(table.slice(first, AT_ONCE), shards)
             documents = [
@@ -114,7 +116,7 @@ def _read(path: Path) -> pa.Table:
             raise TexthashError(f"{beside} is not of the codes in {path}.", "export both again.")
     if ids is None:
         raise TexthashError(
-            f"{path} holds codes without ids.", f"give a .parquet or .tsv file, which has ids, or put {beside} there."
+            f"{path} holds codes without ids.", f"give a .parquet or .tsv file, which has ids, or provide {beside}."
         )
     table = pa.table({"id": pa.array(ids, pa.string()), "code": codes_column(codes)})
     if path.suffix == ".parquet":
@@ -126,27 +128,27 @@ def _read(path: Path) -> pa.Table:
     return table
 
 
-def _merged(some: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str]]:
-    """Rows with what the file does not say taken from the index, and how many documents have other fields there."""
-    ids = some["id"].to_pylist()
+def _merged(batch: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str]]:
+    """Return rows with missing fields taken from the index, and the number of documents that would change, by field."""
+    ids = batch["id"].to_pylist()
     mine: list[list[str]] = [[] for _ in shards]
     for id_ in ids:
         mine[shard_of(id_, len(shards))].append(id_)
     stored: dict[str, dict[str, Any]] = {}
-    for shard, wanted in zip(shards, mine, strict=True):
-        stored.update((row["id"], row) for row in shard.rows(["id", *DOCUMENT_FIELDS], wanted).to_pylist())
+    for shard, own in zip(shards, mine, strict=True):
+        stored.update((row["id"], row) for row in shard.rows(["id", *DOCUMENT_FIELDS], own).to_pylist())
     changes: Counter[str] = Counter()
-    rows = some
+    rows = batch
     for name, empty in _EMPTY.items():
         kept = [stored[id_][name] if id_ in stored else empty for id_ in ids]
-        if name not in some.schema.names:
+        if name not in batch.schema.names:
             kind = pa.list_(pa.string()) if name == "labels" else pa.string()
             rows = rows.append_column(name, pa.array(kept, kind))
             continue
-        given = [empty if value is None else value for value in some[name].to_pylist()]
+        given = [empty if value is None else value for value in batch[name].to_pylist()]
         count = sum(id_ in stored and (was or empty) != now for id_, was, now in zip(ids, kept, given, strict=True))
         changes.update({name: count} if count else {})
-        rows = rows.set_column(rows.schema.names.index(name), name, pa.array(given, some.schema.field(name).type))
+        rows = rows.set_column(rows.schema.names.index(name), name, pa.array(given, batch.schema.field(name).type))
     for name in (KNOWN, VECTOR):
         if name not in rows.schema.names:
             values = [stored[id_].get(name) if id_ in stored else None for id_ in ids]
@@ -160,8 +162,8 @@ def _vectors(rows: pa.Table, release: Release, path: Path) -> np.ndarray | None:
         return None
     if VECTOR not in rows.schema.names or rows[VECTOR].null_count:
         raise ModelMismatchError(
-            f"{path} has documents without a vector, of which the index keeps one each.",
-            "put them in with their texts: `texthash index upsert`.",
+            f"{path} has documents without a vector, but the index stores one per document.",
+            "upsert them with their texts: `texthash index upsert`.",
         )
     kind = pa.list_(pa.float16(), release.vectors.width)
     return vectors_of(pa.chunked_array([pa.array(rows[VECTOR].to_pylist(), kind)]))

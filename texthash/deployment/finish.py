@@ -1,4 +1,4 @@
-"""The second half of a study: final models, their one look at test, the registry and the release."""
+"""Completion of an experiment: final models, their single evaluation on test, the registry and the release."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
     from texthash.tuning.sweep import SweepResult
 
 
-def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
-    """Train the final models on Ray Train, one a seed, test each once, and release the best by validation.
+def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
+    """Train the final models on Ray Train, one per seed, test each once, and release the best by validation.
 
-    Models that an interrupted call has made for the same run are not made again.
+    Models that an interrupted call has trained for the same run are reused.
 
     Args:
-        study: With the hyper-parameters that the models are to have.
-        parent: The study's run; ended here.
-        found: What the search found, if there was one.
+        experiment: Experiment with the final hyper-parameters.
+        parent: Run of the experiment, which is ended here.
+        found: Result of the search of hyper-parameters, if there was one.
 
     Returns:
-        A summary of plain values.
+        Summary of plain values.
     """
     from texthash.tuning.sweep import close_sweep
 
     with parent:
         models = [
-            study.find_trained(seed, parent) or study.train(seed, parent=parent, distributed=True)
-            for seed in study.config.seeds
+            experiment.find_trained(seed, parent) or experiment.train(seed, parent=parent, distributed=True)
+            for seed in experiment.config.seeds
         ]
-        evaluations = [study.evaluate(model, test=True) for model in models]
-        page = study.report(models, parent)
+        evaluations = [experiment.evaluate(model, test=True) for model in models]
+        page = experiment.report(models, parent)
         best = best_of(models)
-        version = register(study, best) if study.config.tracking.register_model else None
-        release = make_release(study, best, version, executor=RayExecutor())
+        version = register(experiment, best) if experiment.config.tracking.register_model else None
+        release = make_release(experiment, best, version, executor=RayExecutor())
     if found:
         close_sweep(found)
     return {
         "run": parent.run_id,
-        "tracking_uri": study.tracker.uri,
-        "experiment_id": study.tracker.experiment_id,
+        "tracking_uri": experiment.tracker.uri,
+        "experiment_id": experiment.tracker.experiment_id,
         "trials": [asdict(trial) for trial in found.trials] if found else [],
         "params": best.config.method.params,
         "models": [
@@ -58,6 +58,6 @@ def finish(study: Experiment, parent: Run, found: SweepResult | None) -> dict[st
             for model, figures in zip(models, evaluations, strict=True)
         ],
         "report": str(page) if page else None,
-        "registered": {"name": study.model_name, "version": version} if version else None,
+        "registered": {"name": experiment.model_name, "version": version} if version else None,
         "release": {"name": release.name, "documents": release.documents, "model_version": release.model_version},
     }

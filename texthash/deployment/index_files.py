@@ -1,4 +1,4 @@
-"""From files to a live index and back: texts are encoded by the model that is served, codes are taken as they are."""
+"""Upsert of files of documents into a live index, encoded by the model of the current release."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AT_ONCE = 1_000
 
 
 class Upserted(NamedTuple):
-    """What putting a file into the index did.
+    """Result of upserting a file.
 
     Attributes:
-        release: Release that holds all of it.
-        documents: How many documents were written.
-        new: How many of them the index did not hold before.
-        unknown: Of how many of them the model knows no word; they are near to nothing in a search.
+        release: Release that contains all of its documents.
+        documents: Number of documents written.
+        new: Number of these that the index did not hold before.
+        unknown: Number of these without a word in the vocabulary, which a search never returns.
     """
 
     release: Release
@@ -37,14 +37,14 @@ class Upserted(NamedTuple):
 
 
 def upsert_file(home: StateDir, table: Table) -> Upserted:
-    """Put the documents of a file of rows into the index; the model of the release encodes them.
+    """Upsert the documents of a file of rows, encoded by the model of the release.
 
-    The file is checked whole before its first row is written. Each batch of 1,000 is durable and visible when the next
-    begins; where the writing ends early, it is said up to which row.
+    The whole file is checked before its first row is written. Each batch of 1,000 documents is durable and visible
+    before the next one begins. If the upsert ends early, the last written row is logged.
 
     Raises:
-        IndexLockedError: somebody else writes to the index.
-        CorpusError: naming file and line, as :func:`~texthash.deployment.row_files.check_rows` does.
+        IndexLockedError: Another process writes to the index.
+        CorpusError: A row is invalid; see :func:`~texthash.deployment.row_files.check_rows`.
     """
     from texthash.corpora.readers.rows import documents
     from texthash.deployment.row_files import Written, check_rows
@@ -55,17 +55,17 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
     with IndexWriter.open(home) as writer:
         check_rows(table, LimitsConfig().max_text_bytes)
         with Written(table.path) as written:
-            for some in track(_batches(documents(table)), "upserting (thousands)"):
-                read = hasher.read([document.text for document in some], vectors=kind_of(release.vectors))
-                made = [IndexDocument(d.id, d.text, d.title, d.labels) for d in some]
-                result = writer.upsert(made, hasher.binarize(read.values), read.vectors, known=read.known)
-                written.add(some)
+            for batch in track(_batches(documents(table)), "upserting (thousands)"):
+                read = hasher.read([document.text for document in batch], vectors=kind_of(release.vectors))
+                rows = [IndexDocument(d.id, d.text, d.title, d.labels) for d in batch]
+                result = writer.upsert(rows, hasher.binarize(read.values), read.vectors, known=read.known)
+                written.add(batch)
                 done, new = done + result.documents, new + result.new
-                unknown += len(some) - int(read.known.sum())
+                unknown += len(batch) - int(read.known.sum())
         return Upserted(writer.release, done, new, unknown)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     remaining = iter(documents)
-    while some := list(islice(remaining, AT_ONCE)):
-        yield some
+    while batch := list(islice(remaining, AT_ONCE)):
+        yield batch

@@ -1,4 +1,4 @@
-"""The saved model that a person names, wherever it is kept: released, registered, trained, or a directory."""
+"""References to saved models: released, registered, trained, or in a directory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RELEASED = "released"
 
 
 def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = None) -> Path:
-    """The directory of a saved model.
+    """Return the directory of a saved model.
 
     Args:
         home: State directory.
-        name: ``released``, which answers searches now; ``champion`` or a version of its name in the registry;
-            ``NAME@champion`` or ``NAME/VERSION`` of another name; a directory that ``Hasher.save`` wrote; else a
+        name: Reference to the model: ``released`` for the served one; ``champion`` or a version number for its name in
+            the registry; ``NAME@champion`` or ``NAME/VERSION`` for another name; a directory of ``Hasher.save``; or a
             trained model by directory or name, or ``latest``.
-        tracking: Where the registry is.
+        tracking: Configuration of the registry.
 
     Raises:
-        TexthashError: there is none.
+        TexthashError: There is no such model.
     """
     if name == RELEASED:
         release = read_release(home)

@@ -1,8 +1,8 @@
-"""Files of rows on their way into an index, held to one rule by every door.
+"""Checks of files of rows before an upsert, the same for every interface.
 
-A file is checked whole before any of it is written: each row has to be a document that the service takes too, within
-the same limits, and an id may occur once, however far apart its rows are. A writing that ends early all the same (a
-full disk, a service that stops) says how far it came; repeating it does no harm, as a document replaces itself.
+The whole file is checked before any of it is written: each row has to be a document that the service accepts, within
+the same limits, and an id may occur only once in the file. If the upsert ends early nevertheless (a full disk, a
+service that stops), the last written row is logged. It can be repeated safely, because documents replace themselves.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was 
 
 
 def check_rows(table: Table, max_text_bytes: int) -> None:
-    """Read a file to its end. Memory: 8 bytes a row.
+    """Check all rows of a file. Takes 8 bytes of memory per row.
 
     Args:
-        table: The file.
-        max_text_bytes: Longest text that is taken, in UTF-8.
+        table: File of rows.
+        max_text_bytes: Largest size of a text in UTF-8.
 
     Raises:
-        CorpusError: naming file and line of the first row that is no document, has no text, is beyond a limit, or has
-            the id of another.
+        CorpusError: A row is not a document, has no text, exceeds a limit, or has the id of another row. The error
+            names file and line of the first such row.
     """
     hashes = bytearray()
     try:
@@ -50,7 +50,7 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
 
 
 class Written:
-    """How much of a file is written; said when the block of the ``with`` statement ends in an error."""
+    """Context manager that counts the written rows of a file, and logs them if the block ends in an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,10 +60,10 @@ class Written:
     def __enter__(self) -> Written:
         return self
 
-    def add(self, some: Sequence[Document]) -> None:
-        """Note that some more documents are durable."""
-        self._rows += len(some)
-        self._last = some[-1].origin
+    def add(self, batch: Sequence[Document]) -> None:
+        """Record that more documents are durable."""
+        self._rows += len(batch)
+        self._last = batch[-1].origin
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if error is None:
@@ -71,7 +71,7 @@ class Written:
         if self._rows:
             log_line(
                 f"{self._rows:,} rows of {self._path} are written, up to {self._last}; the others are not. "
-                "Run the command again: a document that is there is replaced by itself."
+                "Run the command again: documents that exist are replaced by themselves."
             )
         else:
             log_line(f"no row of {self._path} is written.")
@@ -83,7 +83,7 @@ def _check(document: Document, max_text_bytes: int) -> None:
     if len(document.text) * 4 > max_text_bytes and (size := len(document.text.encode())) > max_text_bytes:
         raise CorpusError(
             f"{document.origin}: the text of {document.id!r} has {size:,} bytes in UTF-8, at most "
-            f"{max_text_bytes:,} are taken.",
+            f"{max_text_bytes:,} are accepted.",
             "divide it, or raise TEXTHASH_MAX_TEXT_BYTES (service.limits.max_text_bytes).",
         )
     try:
@@ -95,7 +95,7 @@ def _check(document: Document, max_text_bytes: int) -> None:
 
 
 def _check_suspects(table: Table, suspects: set[int]) -> None:
-    """Equal hashes are only suspects: the ids themselves decide."""
+    """Raise an error if documents with equal hashes also have equal ids."""
     seen: dict[str, str] = {}
     for document in _suspected(table, suspects):
         if document.id in seen:
