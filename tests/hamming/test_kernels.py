@@ -248,7 +248,10 @@ def test_the_gil_is_free_during_a_search():
         (lambda w, q: kernels.top_k(w, q, 1, np.ones(4, np.bool_)), r"bool \[5\]"),
         (lambda w, q: kernels.top_k(w, q, 1, np.ones(5, np.int64)), "int64"),
         (lambda w, q: kernels.label_histogram(w, q, ([0], []), ([0, 0], [])), "came with 5 codes"),
-        (lambda w, q: kernels.label_histogram(w, q, (np.zeros(6, int), np.empty(0, int)), ([0], [])), "came with 1 quer"),
+        (
+            lambda w, q: kernels.label_histogram(w, q, (np.zeros(6, int), np.empty(0, int)), ([0], [])),
+            "came with 1 quer",
+        ),
     ],
 )
 def test_arguments_that_cannot_be(call, message):
