@@ -20,7 +20,7 @@ from benchmarks.engines import BY_DEFAULT, ENGINES, PACKAGES, Answer, Engine
 from benchmarks.reporting import JsonOption, alternate, report
 from benchmarks.search_plot import plot as draw
 from texthash.errors import UsageError, nearest_name
-from texthash.hamming._threads import side_by_side
+from texthash.hamming._threads import run_parallel
 from texthash.hamming.codes import check_bits, to_words
 from texthash.progress import log_line
 
@@ -190,7 +190,7 @@ def _nearest_distances(codes: Codes, queries: Codes, k: int) -> list[NDArray[Any
 
 
 def _read_on(words: NDArray[np.uint64], threads: int) -> None:
-    side_by_side([partial(_read, part) for part in np.array_split(words, threads)])
+    run_parallel([partial(_read, part) for part in np.array_split(words, threads)])
 
 
 @numba.njit(nogil=True, cache=True)
