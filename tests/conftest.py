@@ -23,7 +23,7 @@ from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.logging import show
 from texthash.paths import StateDir
 
-pytest_plugins = ("tests.time_limits",)
+pytest_plugins = ("tests.time_limits", "tests.two_parts")
 
 # No deadline for one example: the first one may compile or import, and other work shares the machine.
 settings.register_profile("texthash", deadline=None)

@@ -28,6 +28,7 @@ mark="tests-$$-$(date +%s)"
 scratch=$(mktemp -d /tmp/texthash-tests.XXXXXX)
 unset TEXTHASH_HOME TEXTHASH_DATA RAY_ADDRESS
 export TEXTHASH_MARK=$mark RAY_TMPDIR=$scratch RAY_USAGE_STATS_ENABLED=0
+export COVERAGE_FILE=$scratch/coverage
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" HF_HUB_OFFLINE=1 MPLBACKEND=Agg
 
 failed=""
@@ -52,6 +53,13 @@ nothing_left() {
     return 1
 }
 
+# The two parts of tests/two_parts.py. Status 5: no test of this part was asked for.
+beside() {
+    python -m pytest -n 2 --dist loadfile --part beside --reports "$scratch/reports" --cov texthash --cov-report "" "$@" ||
+        [ $? = 5 ]
+}
+alone() { python -m pytest --part alone --reports "$scratch/reports" --durations=20 "$@"; }
+
 trap 'nothing_left || true; rm -rf "$scratch"' EXIT
 
 stage "ruff check" ruff check .
@@ -60,7 +68,10 @@ stage "mypy" mypy
 stage "import-linter" lint-imports
 stage "file length" short_files
 if [ -f pipelines/readme.py ]; then stage "README" python pipelines/readme.py --check; fi
-stage "pytest" python -m pytest --durations=10 "$@"
+stage "pytest, beside each other" beside "$@"
+stage "pytest" alone "$@" # its closing lines are of both parts
+printf 'lines of texthash that ran in the first part: %s%%\n' "$(python -m coverage report --format=total)"
+python tests/untested.py
 stage "no process left" nothing_left
 
 [ -z "$failed" ] || die 1 "failed:$failed; the reasons are above."
