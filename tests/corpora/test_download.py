@@ -187,14 +187,14 @@ def test_a_server_without_ranges_starts_anew(
 ) -> None:
     server.knows_ranges, server.script = False, ["cut"]
     assert fetch(wanted, tmp_path, waits.append).read_bytes() == CONTENT
-    assert "starting anew" in capsys.readouterr().err
+    assert "starting again" in capsys.readouterr().err
 
 
 def test_a_server_that_always_breaks_off_is_given_up(
     server: Server, wanted: Download, tmp_path: Path, waits: list[float]
 ) -> None:
     server.knows_ranges, server.script = False, ["cut"] * 20
-    with pytest.raises(CorpusError, match=r"6 times in a row; 0\.5 MB came so far and are kept"):
+    with pytest.raises(CorpusError, match=r"6 times in a row; 0\.5 MB were received and are kept"):
         fetch(wanted, tmp_path, waits.append)
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -260,7 +260,7 @@ def test_what_will_not_change_ends_at_once(
     with pytest.raises(CorpusError) as caught:
         fetch(wanted, tmp_path, waits.append)
     assert f"{server.url} answers {status}" in caught.value.problem
-    assert f"get corpus.bin by hand and put it into {tmp_path}" in caught.value.remedy
+    assert f"download corpus.bin manually and put it into {tmp_path}" in caught.value.remedy
     assert waits == []
 
 

@@ -32,8 +32,8 @@ def test_membership_is_closed_upwards() -> None:
     ]
 
 
-def test_a_circle_is_refused() -> None:
-    with pytest.raises(CorpusError, match="circle"):
+def test_a_cycle_is_refused() -> None:
+    with pytest.raises(CorpusError, match="cycle"):
         LabelTree.of(["a", "b"], {"a": "b", "b": "a"})
 
 

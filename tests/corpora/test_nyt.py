@@ -158,6 +158,6 @@ def test_broken_lines_name_file_and_line(tmp_path: Path, texts: bytes, labels: b
 
 def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
     assert not available("nyt", str(tmp_path), StateDir(tmp_path))
-    with pytest.raises(CorpusError, match=r"(?s)nyt is not at hand.*train\.csv.*J-zin/DHIM.*WeSHClass"):
+    with pytest.raises(CorpusError, match=r"(?s)nyt is not available.*train\.csv.*J-zin/DHIM.*WeSHClass"):
         read(tmp_path)
     assert not records()["nyt"].downloads

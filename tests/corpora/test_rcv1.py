@@ -210,5 +210,5 @@ def test_a_corpus_that_is_not_at_hand_says_what_to_get(tmp_path: Path) -> None:
     put_tokens(tmp_path)
     (tmp_path / "lyrl2004_tokens_test_pt3.dat").unlink()
     assert not available("rcv1", str(tmp_path), StateDir(tmp_path / "home"))
-    with pytest.raises(CorpusError, match=r"rcv1 is not at hand: .*lyrl2004_tokens_train\.dat\.gz"):
+    with pytest.raises(CorpusError, match=r"rcv1 is not available: .*lyrl2004_tokens_train\.dat\.gz"):
         read(tmp_path)

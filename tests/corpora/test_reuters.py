@@ -271,5 +271,5 @@ def test_half_of_nltks_corpus_is_not_taken_for_the_whole(tmp_path: Path) -> None
 
 def test_a_corpus_that_is_not_at_hand_says_where_it_is_to_be_had(tmp_path: Path) -> None:
     assert not available("reuters", str(tmp_path), StateDir(tmp_path))
-    with pytest.raises(CorpusError, match=r"(?s)reuters is not at hand.*reuters21578\.tar\.gz"):
+    with pytest.raises(CorpusError, match=r"(?s)reuters is not available.*reuters21578\.tar\.gz"):
         read(tmp_path)

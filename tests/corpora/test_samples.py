@@ -92,7 +92,7 @@ def test_more_of_a_known_corpus_than_was_prepared_is_said(tmp_path: Path, capsys
     assert "other files" not in capsys.readouterr().err
     part.rename(data / "agnews_whole.jsonl.gz")
     assert prepare_corpus(config, home) == prepared
-    assert "was prepared from other files than those at hand (agnews_part.jsonl.gz, agnews_whole" in (
+    assert "was prepared from other files than those available (agnews_part.jsonl.gz, agnews_whole" in (
         capsys.readouterr().err
     )
     (data / "agnews_whole.jsonl.gz").unlink()

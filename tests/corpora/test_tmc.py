@@ -186,5 +186,5 @@ def test_other_encodings_and_cut_off_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"(?s)tmc is not at hand.*TrainingData\.txt.*dashlink/resources/138"):
+    with pytest.raises(CorpusError, match=r"(?s)tmc is not available.*TrainingData\.txt.*dashlink/resources/138"):
         read(tmp_path)

@@ -236,7 +236,7 @@ def test_bad_parquet_names_file_and_row(columns: dict[str, list[object]], messag
 
 def test_a_corpus_that_is_not_at_hand_says_what_to_get(tmp_path: Path) -> None:
     assert not available("yahoo_answers", str(tmp_path), StateDir(tmp_path))
-    with pytest.raises(CorpusError, match=r"yahoo_answers is not at hand: .*yahoo_answers_csv\.tgz"):
+    with pytest.raises(CorpusError, match=r"yahoo_answers is not available: .*yahoo_answers_csv\.tgz"):
         read("yahoo_answers", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The corpora that texthash reads: which there are, their readers, their preparation, and prepared corpora on disk.
+"""Corpora: their catalog, readers and preparation, and prepared corpora on disk.
 
 >>> from texthash import corpora
 >>> "20newsgroups" in corpora.names()

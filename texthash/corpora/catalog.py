@@ -1,4 +1,4 @@
-"""The corpora that texthash can read; and the way from a configuration to its documents."""
+"""Catalog of the corpora that texthash can read, and the source of documents that a configuration names."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address, resolve
 from texthash.progress import log_line
 
 Part = Callable[[], Iterator[Document]]
-"""A piece of a corpus that can be read by itself, in another process too (it is pickled)."""
+"""A part of a corpus that can be read independently, also in another process (it is pickled)."""
 
 
 @cache
 def readers() -> dict[str, ModuleType]:
-    """The modules of :mod:`texthash.corpora.readers` that state a ``record``, by the name of their corpus.
+    """Return the modules of :mod:`texthash.corpora.readers` that define a ``record``, by the name of their corpus.
 
-    Such a module offers ``files(config, home)``, the official files at hand, and either ``read(config, home)``, all
-    documents in order, or ``parts(config, home)``, a list of :data:`Part` that give them one after the other. It may
-    offer ``label_parents(config, home)``, the name of the label above each label of a tree, and
-    ``notes(config, home)``, sentences on what it leaves out of the files that it finds.
+    Such a module offers ``files(config, home)``, the official files that are available, and either
+    ``read(config, home)``, all documents in order, or ``parts(config, home)``, a list of :data:`Part` that yield them
+    in order. It may offer ``label_parents(config, home)``, the parent of each label of a tree, and
+    ``notes(config, home)``, sentences about content of the files that it skips.
     """
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
@@ -44,12 +44,12 @@ def readers() -> dict[str, ModuleType]:
 
 
 def records() -> dict[str, CorpusRecord]:
-    """All corpora by name."""
+    """Return the records of all corpora by name."""
     return {name: reader.record for name, reader in readers().items()}
 
 
 def find(name: str) -> CorpusRecord:
-    """The record of a corpus; raises :class:`UsageError` naming the nearest known name."""
+    """Return the record of a corpus; raises :class:`UsageError` naming the nearest known name."""
     known = records()
     if name not in known:
         raise UsageError(
@@ -60,7 +60,7 @@ def find(name: str) -> CorpusRecord:
 
 
 def available(name: str, data_dir: str | None = None, home: StateDir | None = None) -> bool:
-    """Whether a corpus can be read without a download."""
+    """Return whether a corpus can be read without a download."""
     record = find(name)
     if record.embedded:
         return True
@@ -77,25 +77,25 @@ class Source:
 
     @cached_property
     def reader(self) -> ModuleType:
-        """Who reads it; files of one's own are looked at."""
+        """Reader module; for a user's own files it is chosen by their content."""
         return formats.reader_of(self._here) if self.config.path is not None else readers()[self.config.name]
 
     def parts(self) -> list[Part]:
-        """Pieces that can be read side by side; their documents one after the other are the corpus.
+        """Return parts that can be read in parallel; their concatenated documents are the corpus.
 
-        With ``config.limit`` there is one: where it ends is known only after all before it is read.
+        With ``config.limit`` there is one part, because its end is known only after all preceding documents are read.
         """
         return self._all_parts() if self.config.limit is None else [self.documents]
 
     def documents(self) -> Iterator[Document]:
-        """In reading order, up to ``config.limit``."""
+        """Yield the documents in reading order, up to ``config.limit``."""
         return islice(chain.from_iterable(part() for part in self._all_parts()), self.config.limit)
 
     def _all_parts(self) -> list[Part]:
         parts = self._parts_here
         if not object_store_cache.is_remote(self.config):
             return parts
-        # A part names files of this node: elsewhere they are fetched, and found, before it is read.
+        # A part names files of this node, so another node has to fetch and locate them before it reads the part.
         config = self.config.derive(data_dir=self.config.data_dir or os.environ.get(DATA_VARIABLE))
         return [partial(_part, config, self.home, number) for number in range(len(parts))]
 
@@ -110,19 +110,19 @@ class Source:
         return [partial(self.reader.read, self._here, self.home)]
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A module does not travel to another process: the reader is found there again, and files are fetched there."""
+        """Pickle the configuration only: modules cannot be pickled, and files are fetched by the reading process."""
         return open_source, (self.config, self.home)
 
     def label_parents(self) -> dict[str, str]:
-        """The label above each label that has one; empty where labels are no tree."""
+        """Return the parent of each label that has one; empty where labels form no tree."""
         return self.reader.label_parents(self._here, self.home) if hasattr(self.reader, "label_parents") else {}
 
     def notes(self) -> list[str]:
-        """What is left out of the files, how many and which."""
+        """Return sentences that count and name the content of the files that is skipped."""
         return self.reader.notes(self._here, self.home) if hasattr(self.reader, "notes") else []
 
     def shortfall(self, documents: int) -> list[str]:
-        """A warning where fewer documents were read than a known corpus has, unless ``config.limit`` asks for fewer."""
+        """Return a warning where fewer documents were read than a known corpus has; none with ``config.limit``."""
         if self.config.path is not None or self.config.limit is not None:
             return []
         whole = find(self.config.name).documents
@@ -131,8 +131,10 @@ class Source:
         return [f"{documents:,} of {whole:,} documents: what is at hand is a part of the corpus."]
 
     def files(self) -> list[SourceFile]:
-        """The files that are read, with their checksums. Where none are at hand of a corpus that anybody may fetch
-        without agreeing to terms, it is fetched."""
+        """Return the files that are read, with their checksums.
+
+        A corpus without available files is downloaded first, unless its download requires agreement to terms.
+        """
         found = self.reader.files(self._here, self.home)
         record = find(self.config.name) if self.config.path is None else None
         if not found and record is not None and not record.terms:
@@ -144,19 +146,19 @@ class Source:
         return list(side_by_side(_describe, found))
 
     def check_unchanged(self, manifest: Manifest) -> None:
-        """Compare the files that are there with those that were prepared.
+        """Compare the present files with those that were prepared.
 
-        A person's own have to be the same. Of a known corpus, of which another form or more of it may have come since,
-        it is said where they differ. Those in an object store are not fetched for that: there sizes alone are compared.
+        A user's own files have to be unchanged. For a known corpus, which may have been downloaded in another form
+        since, a difference is logged. Files in an object store are not fetched; only their sizes are compared.
 
         Raises:
-            CorpusError: a person's own files changed.
+            CorpusError: The user's own files changed.
         """
         target = self.home.corpus(manifest.name, manifest.edition)
         changed = self._changed_since(manifest)
         if changed and self.config.path is None:
             log_line(
-                f"warning: {target} was prepared from other files than those at hand ({', '.join(changed[:5])}); "
+                f"warning: {target} was prepared from other files than those available ({', '.join(changed[:5])}); "
                 "delete it to prepare it from these."
             )
         elif changed:
@@ -173,7 +175,7 @@ class Source:
                 with object_store_cache.looking():
                     files = self.reader.files(self.config, self.home)
                     here = {(path.name, path.stat().st_size) for path in files}
-            except (CorpusError, OSError):  # what was prepared needs none of its files any more
+            except (CorpusError, OSError):  # a prepared corpus does not need its source files
                 return []
             return sorted({name for name, _ in here ^ prepared}) if here else []
         if not as_path(self.config.path).exists():
@@ -184,10 +186,11 @@ class Source:
 
 
 def open_source(config: CorpusConfig, home: StateDir) -> Source:
-    """Find who reads a corpus.
+    """Open the source of a corpus.
 
     Raises:
-        UsageError: an unknown name without a path, a path under a name that is taken, or an unknown set of labels.
+        UsageError: The name is unknown and there is no path, the path has the name of a known corpus, or the label set
+            is unknown.
     """
     if config.path is not None and config.name in records():
         raise UsageError(
@@ -211,7 +214,7 @@ def _source(config: str, home: StateDir) -> Source:
 
 
 def _part(config: CorpusConfig, home: StateDir, number: int) -> Iterator[Document]:
-    """The documents of a part of a corpus in an object store, whose files are fetched to this node if need be."""
+    """Yield the documents of a part of a corpus in an object store; missing files are fetched to this node."""
     return _source(config.model_dump_json(), home)._parts_here[number]()
 
 

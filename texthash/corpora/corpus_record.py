@@ -1,4 +1,4 @@
-"""What is known of a corpus before it is read; each reader states it as ``record``."""
+"""Published facts about a corpus; each reader defines them as ``record``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Download:
-    """A file that the owner of a corpus publishes.
+    """A file published by the owner of a corpus.
 
     Attributes:
-        url: Where.
-        file: Its name, under which the reader looks for it.
-        bytes: Its size, where it is known.
-        checksum: ``sha256:<hex>`` or ``md5:<hex>`` as the owner or a well-known library states it; None if nobody does.
+        url: Address of the file.
+        file: File name that the reader expects.
+        bytes: Size in bytes; None where it is unknown.
+        checksum: ``sha256:<hex>`` or ``md5:<hex>`` as published by the owner or a well-known library; None where no
+            checksum is published.
     """
 
     url: str
@@ -25,26 +26,26 @@ class Download:
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """One corpus.
+    """Published facts about one corpus.
 
     Attributes:
-        name: As in ``corpus.name``.
-        title: As its owner calls it.
+        name: Value of ``corpus.name``.
+        title: Title given by its owner.
         documents: Number of documents; None where it depends on the environment.
-        labels: Number of labels; None likewise.
-        multi_label: Whether a document may have several.
-        licence: Of the text.
-        source: Where its owner publishes it.
-        citation: Whom to cite.
-        survey: What the survey's table of corpora says of it; empty if it is not one of its eight.
+        labels: Number of labels; None where it depends on the environment.
+        multi_label: Whether a document may have several labels.
+        licence: Licence of the text.
+        source: Address at which its owner publishes it.
+        citation: Publications to cite.
+        survey: Its row in the survey's table of corpora; empty if it is not one of the eight.
         splits: Number of documents in each published split.
-        label_sets: Names that ``corpus.edition.label_set`` may take, the default first; empty if there is no choice.
-        downloads: Files that may be fetched; together they are the corpus, in one form that the reader knows.
-        excluded_reasons: Reasons (``Document.excluded``) for leaving out documents that ``documents`` does not count.
+        label_sets: Valid values of ``corpus.edition.label_set``, the default first; empty if there is no choice.
+        downloads: Files that may be fetched; together they are the corpus, in one form that the reader supports.
+        excluded_reasons: Reasons (``Document.excluded``) of documents that are left out of ``documents``.
         terms: Limits of use or redistribution, shown before a download.
-        how_to_get: How a person gets the files, where no program may fetch them.
-        embedded: Whether it needs no file.
-        pairs: Whether it is a pair corpus, of queries and the documents that answer them.
+        how_to_get: Instructions for obtaining files that a program may not fetch.
+        embedded: Whether the corpus needs no files.
+        pairs: Whether it is a pair corpus of queries and the documents that answer them.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a reader yields: one document, wherever it comes from."""
+"""Documents as readers yield them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ _SPLIT_NAMES = {
     "": ("", "all"),
 }
 SPLIT_NAMES = {name: split for split, names in _SPLIT_NAMES.items() for name in names}
-"""The split that a name stands for, in rows, in names of files and of folders alike; the empty string is none."""
+"""Split by each of its names, in rows, file names and folder names alike; the empty string means no split."""
 
 
 def split_named(name: str) -> str | None:
-    """Return the split that a name stands for, whatever its case; None where it is no name of a split."""
+    """Return the split of a name, ignoring case; None if it names no split."""
     return SPLIT_NAMES.get(name.strip().casefold())
 
 
 class Document(NamedTuple):
-    """One document as its source gives it. (A tuple, since of millions it is made the fastest.)
+    """One document of a source. (A tuple is the fastest to create, and a corpus has millions.)
 
     Attributes:
-        id: Unique in the corpus.
-        text: The raw text.
-        labels: Names of its labels, none, one or several.
-        split: ``train``, ``validation`` or ``test`` where the source says so, else the empty string.
-        title: Shown beside search results; encoded only where it is part of the text (``corpus.text``).
-        origin: Where it was read, as ``file:line``; errors name it.
-        queries: In a pair corpus, the questions that this document answers.
-        negatives: In a pair corpus, ids of documents that look like answers to them and are none.
-        excluded: Why the corpus does not count this document (``not in the ModApte split``), else the empty string.
-            Such a document is left out and counted under this reason: a reader drops nothing silently.
-        remark: Something about a document that is kept and that a person should know (``no BODY``); counted.
+        id: Identifier, unique in the corpus.
+        text: Raw text.
+        labels: Names of its labels; may be empty.
+        split: ``train``, ``validation`` or ``test`` where the source assigns one, else the empty string.
+        title: Title shown beside search results; encoded only if it is one of the columns of ``corpus.text``.
+        origin: Position in the source as ``file:line``, for error messages.
+        queries: Questions that this document answers, in a pair corpus.
+        negatives: Ids of documents that look like answers to these questions but are not, in a pair corpus.
+        excluded: Reason why the corpus does not count this document (``not in the ModApte split``), else the empty
+            string. Such a document is left out and counted under this reason: a reader drops nothing silently.
+        remark: Peculiarity of a document that is kept (``no BODY``); counted in the manifest.
     """
 
     id: str

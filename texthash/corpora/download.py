@@ -1,8 +1,8 @@
-"""Fetch a file that the owner of a corpus publishes: resumed after a break, checked, and under its name when whole.
+"""Downloads of published corpus files: resumed after an interruption, verified, and renamed when complete.
 
-The bytes so far lie beside the file as ``<file>.part``, and in ``<file>.part.json`` which version of the file they are
-of: the server's strong ETag, else its Last-Modified (RFC 9110, section 13.1.5, ``If-Range``). A part is only continued
-with bytes of the same version; where the server does not say so, the file is fetched anew.
+The received bytes are stored beside the file as ``<file>.part``, and their version in ``<file>.part.json``: the
+server's strong ETag, else its Last-Modified (RFC 9110, section 13.1.5, ``If-Range``). A partial file is only continued
+with bytes of the same version; where the server does not confirm it, the file is fetched again from the beginning.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from texthash.io.atomic import exclusive, read_json, whole, write_json
 from texthash.progress import log_line, megabytes, transfer
 
 ATTEMPTS, WITHOUT_CONNECTION = 6, 3
-"""How often in a row nothing may come before it is given up; and how often, if there is no connection at all."""
+"""Maximum number of consecutive attempts that receive nothing; the second applies if no connection is made."""
 LONGEST_WAIT = 120.0
-"""Seconds; a ``Retry-After`` beyond it is cut."""
+"""Maximum wait between attempts in seconds, also for a longer ``Retry-After``."""
 _FIRST_WAIT = 1.0
 _TIMEOUT = httpx.Timeout(30.0, read=60.0)
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"texthash/{__version__}"}
@@ -36,7 +36,7 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Busy(Exception):
-    """The server asks to come again later."""
+    """Temporary refusal by the server."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(f"the server answers {response.status_code} {response.reason_phrase}")
@@ -47,18 +47,18 @@ _PASSING = (_Busy, httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProto
 
 
 def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time.sleep) -> Path:
-    """Fetch a file into a folder and return its path; one that is there already is only checked.
+    """Fetch a file into a folder and return its path; an existing file is only verified.
 
-    A file that nobody states a checksum of gets ``<file>.sha256`` beside it, with which a later fetch is compared.
+    Without a published checksum, ``<file>.sha256`` is written beside the file, and later fetches are compared with it.
 
     Args:
-        download: What to fetch.
-        folder: Where to; it is made if need be. Another process that fetches the same file into it is waited for.
-        wait: Sleeps between attempts.
+        download: File to fetch.
+        folder: Target folder, created if needed. If another process is fetching the same file, this waits for it.
+        wait: Function that sleeps between attempts.
 
     Raises:
-        CorpusError: if the file cannot be had, is another than expected, or has no room; what came of it is kept for
-            the next attempt unless it is wrong.
+        CorpusError: The file cannot be fetched, differs from the expected one, or does not fit on the disk. The bytes
+            received are kept for the next attempt unless they are wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / download.file
@@ -66,7 +66,7 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
         if target.exists():
             if wrong := _difference(target, download):
                 raise CorpusError(f"{target} {wrong}.", f"move it away and fetch it again, from {download.url}.")
-            log_line(f"{target} is there already")
+            log_line(f"{target} exists already")
             return target
         part = _Part(target)
         _complete(part, download, wait)
@@ -74,11 +74,11 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
             part.discard()
             raise CorpusError(
                 f"{download.file} from {download.url} {wrong}; it was removed.",
-                f"fetch it again; if that does not help, the file was changed where it comes from: get the right one "
-                f"elsewhere and put it into {folder}.",
+                f"fetch it again; if that does not help, the published file has changed: get the right one elsewhere "
+                f"and put it into {folder}.",
             )
-        if download.checksum is None and not _noted(target).exists():
-            _note(target, part.path)
+        if download.checksum is None and not _checksum_file(target).exists():
+            _record_checksum(target, part.path)
         part.path.replace(target)
         part.discard()
     log_line(f"fetched {target}: {megabytes(target.stat().st_size)}")
@@ -86,7 +86,7 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
 
 
 def retry_after(value: str) -> float:
-    """Seconds that a ``Retry-After`` header asks for, a number or an HTTP date; 0 if it asks for nothing."""
+    """Return the seconds of a ``Retry-After`` header, a number or an HTTP date; 0 if it has no valid value."""
     if value.strip().isdigit():
         return float(value)
     try:
@@ -97,7 +97,7 @@ def retry_after(value: str) -> float:
 
 
 class _Part:
-    """The bytes of a file that came so far, and the version of the file they belong to."""
+    """Bytes of a file received so far, and the version of the file that they belong to."""
 
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
@@ -109,11 +109,11 @@ class _Part:
 
     @property
     def about(self) -> dict[str, Any]:
-        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing came yet."""
+        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing has been received."""
         return read_json(self._about) if self._about.exists() and self.path.exists() else {}
 
     def begin(self, response: httpx.Response) -> None:
-        """Forget what came before; what comes now is of this response's version."""
+        """Discard earlier bytes and record the version of this response."""
         self.discard()
         self.path.touch()
         stated = {"etag": response.headers.get("ETag"), "modified": response.headers.get("Last-Modified")}
@@ -127,14 +127,14 @@ class _Part:
         return bool(self.about) and self.about["total"] is not None and self.size == self.about["total"]
 
     def request(self) -> dict[str, str]:
-        """Headers that ask for the rest, where the server said enough for it to be of the same version."""
+        """Return headers that request the rest, if the server stated a version to hold it to."""
         about = self.about
         strong = about.get("etag") if not (about.get("etag") or "").startswith("W/") else None
         version = strong or about.get("modified")
         return {"Range": f"bytes={self.size}-", "If-Range": version} if version and self.size else {}
 
     def continues(self, response: httpx.Response) -> bool:
-        """Whether a partial answer is the rest of this part: some servers do not heed ``If-Range``."""
+        """Return whether a partial response continues these bytes: some servers ignore ``If-Range``."""
         if response.status_code != 206:
             return False
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
@@ -148,7 +148,7 @@ class _Part:
 
 
 def _complete(part: _Part, download: Download, wait: Callable[[float], None]) -> None:
-    """Fetch what is missing, in as many attempts as bring something."""
+    """Fetch the missing bytes; attempts that receive some are not limited in number."""
     failures = 0
     with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers=_HEADERS) as client:
         while not part.is_complete():
@@ -162,11 +162,11 @@ def _complete(part: _Part, download: Download, wait: Callable[[float], None]) ->
                 if failures >= (WITHOUT_CONNECTION if isinstance(error, httpx.ConnectError) else ATTEMPTS):
                     raise CorpusError(
                         f"{download.file} cannot be fetched from {download.url}: {reason}, {failures} times in a row; "
-                        f"{megabytes(part.size)} came so far and are kept.",
-                        f"fetch it again later, which goes on from there, or {_by_hand(part)}.",
+                        f"{megabytes(part.size)} were received and are kept.",
+                        f"fetch it again later, which continues from there, or {_by_hand(part)}.",
                     ) from error
                 pause = min(max(_FIRST_WAIT * 2 ** (failures - 1), getattr(error, "wait", 0.0)), LONGEST_WAIT)
-                log_line(f"fetching {download.file}: {reason}; going on in {pause:.0f} s")
+                log_line(f"fetching {download.file}: {reason}; retrying in {pause:.0f} s")
                 wait(pause)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise CorpusError(
@@ -175,17 +175,17 @@ def _complete(part: _Part, download: Download, wait: Callable[[float], None]) ->
 
 
 def _receive(client: httpx.Client, download: Download, part: _Part) -> None:
-    asked = part.request()
-    with client.stream("GET", download.url, headers=asked) as response:
+    headers = part.request()
+    with client.stream("GET", download.url, headers=headers) as response:
         status = response.status_code
         if status in _BUSY:
             raise _Busy(response)
         if status == 200:
             if part.size:
-                log_line(f"fetching {download.file}: the server gives no rest of the same version; starting anew")
+                log_line(f"fetching {download.file}: the server cannot continue the same version; starting again")
             _check_answer(response, download, part)
             part.begin(response)
-        elif not asked or status not in (206, 416):
+        elif not headers or status not in (206, 416):
             raise CorpusError(
                 f"{download.file} cannot be fetched: {download.url} answers {status} {response.reason_phrase}.",
                 f"{_by_hand(part)}.",
@@ -193,13 +193,13 @@ def _receive(client: httpx.Client, download: Download, part: _Part) -> None:
         if status == 200 or part.continues(response):
             _write(response, download, part)
             return
-    log_line(f"fetching {download.file}: it changed where it comes from; starting anew")
+    log_line(f"fetching {download.file}: the published file has changed; starting again")
     part.discard()
     _receive(client, download, part)
 
 
 def _check_answer(response: httpx.Response, download: Download, part: _Part) -> None:
-    """Refuse at once what cannot be the file."""
+    """Reject a response that cannot be the file."""
     length = _length(response)
     if download.bytes is not None and length is not None and length != download.bytes:
         problem = f"has {length:,} bytes, not {download.bytes:,}"
@@ -208,7 +208,7 @@ def _check_answer(response: httpx.Response, download: Download, part: _Part) -> 
     else:
         return
     raise CorpusError(
-        f"{download.file} cannot be fetched: what {download.url} answers {problem}.", f"{_by_hand(part)}."
+        f"{download.file} cannot be fetched: the response of {download.url} {problem}.", f"{_by_hand(part)}."
     )
 
 
@@ -231,20 +231,20 @@ def _length(response: httpx.Response) -> int | None:
 
 
 def _by_hand(part: _Part) -> str:
-    return f"get {part.path.stem} by hand and put it into {part.path.parent}"
+    return f"download {part.path.stem} manually and put it into {part.path.parent}"
 
 
 def _difference(path: Path, download: Download) -> str:
-    """What is wrong with a file: its size or its checksum; the empty string if nothing is."""
+    """Return how the size or checksum of a file differs from the expected; the empty string if it does not."""
     size = path.stat().st_size
     if download.bytes is not None and size != download.bytes:
         return f"has {size:,} bytes, not {download.bytes:,}"
     expected = download.checksum
     if expected is None:
-        noted = _noted(path.with_name(download.file))
-        if not noted.exists():
+        recorded = _checksum_file(path.with_name(download.file))
+        if not recorded.exists():
             return ""
-        expected = f"sha256:{noted.read_text(encoding='utf-8').split()[0]}"
+        expected = f"sha256:{recorded.read_text(encoding='utf-8').split()[0]}"
     algorithm, _, digest = expected.partition(":")
     found = _digest(path, algorithm)
     return "" if found == digest.lower() else f"has the {algorithm} checksum {found}, not {digest}"
@@ -255,12 +255,12 @@ def _digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def _noted(target: Path) -> Path:
+def _checksum_file(target: Path) -> Path:
     return target.with_name(f"{target.name}.sha256")
 
 
-def _note(target: Path, content: Path) -> None:
+def _record_checksum(target: Path, content: Path) -> None:
     digest = _digest(content, "sha256")
-    with whole(_noted(target)) as partial:
+    with whole(_checksum_file(target)) as partial:
         partial.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-    log_line(f"nobody states a checksum of {target.name}; found sha256:{digest}, noted in {_noted(target).name}")
+    log_line(f"{target.name} has no published checksum; sha256:{digest} is recorded in {_checksum_file(target).name}")

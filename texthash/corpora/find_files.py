@@ -1,4 +1,4 @@
-"""Where the files of a corpus are: ``corpus.data_dir``, else ``TEXTHASH_DATA``, else the download cache."""
+"""Search for the files of a corpus: ``corpus.data_dir``, else ``TEXTHASH_DATA``, else the download cache."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from texthash.paths import DATA_VARIABLE, StateDir, as_path
 def find_files(
     name: str, official: tuple[str, ...] | list[tuple[str, ...]], config: CorpusConfig, home: StateDir
 ) -> list[Path]:
-    """The first place that has something: its official files, else ``<name>*.jsonl.gz`` in the canonical row form.
+    """Return the official files of a corpus, else its ``<name>*.jsonl.gz`` of canonical rows, of the first folder.
 
     Args:
-        name: Of the corpus.
-        official: Paths as the owner publishes them, of which all have to be there; or a list of such forms, the
-            preferred one first. A path is sought below the place itself, then below each of its folders ``<name>*``
-            (``reuters21578/reut2-000.sgm``), and each file as it is named, then gzipped (``reut2-000.sgm.gz``).
+        name: Name of the corpus.
+        official: Paths as the owner publishes them, all of which have to exist; or a list of such forms, the preferred
+            one first. A path is searched below the folder itself, then below each of its sub-folders ``<name>*``
+            (``reuters21578/reut2-000.sgm``), and each file plain, then gzipped (``reut2-000.sgm.gz``).
+        config: Configuration of the corpus, with its data folder.
+        home: State directory, with the download cache.
 
     Returns:
-        The files, in the order of the form, or the rows sorted; empty if no place has them. Those in an object store
-        are fetched to this node.
+        Files in the order of the form, or files of rows sorted by name; empty if no folder has them. Files in an object
+        store are fetched to this node.
 
     Raises:
-        CorpusError: if a data folder is named that does not exist.
+        CorpusError: The configured data folder does not exist.
     """
     forms = official if isinstance(official, list) else [official] if official else []
     for source in folders(config.data_dir, home):
@@ -48,6 +50,7 @@ def _plain_or_gzipped(path: Path) -> Path:
 
 
 def folders(data_dir: str | None, home: StateDir) -> list[Path]:
+    """Return the folders in which files are searched, the first one first; raises :class:`CorpusError`."""
     named = data_dir or os.environ.get(DATA_VARIABLE)
     if not named:
         return [home.downloads]
@@ -59,15 +62,15 @@ def folders(data_dir: str | None, home: StateDir) -> list[Path]:
 
 
 def missing(record: CorpusRecord, config: CorpusConfig, home: StateDir) -> CorpusError:
-    """What a reader raises where its corpus is not at hand: which files, where from, and where they are looked for."""
-    places = folders(config.data_dir, home)
+    """Return the error of a reader whose corpus is not available: its files, their source and the searched folders."""
+    searched = folders(config.data_dir, home)
     files = ", ".join(download.file for download in record.downloads) or "official files"
     problem = (
-        f"the corpus {record.name} is not at hand: neither {files} nor {record.name}*.jsonl.gz (canonical rows) in "
-        f"{' or '.join(map(str, places))}."
+        f"the corpus {record.name} is not available: neither {files} nor {record.name}*.jsonl.gz (canonical rows) in "
+        f"{' or '.join(map(str, searched))}."
     )
-    by_hand = f"put the files into {places[0]}, or into the folder that corpus.data_dir or {DATA_VARIABLE} names"
+    by_hand = f"put the files into {searched[0]}, or into the folder that corpus.data_dir or {DATA_VARIABLE} names"
     if not record.downloads:
-        return CorpusError(problem, f"{record.how_to_get or f'they come from {record.source}'} Then {by_hand}.")
+        return CorpusError(problem, f"{record.how_to_get or f'get them from {record.source}'} Then {by_hand}.")
     urls = ", ".join(f"{download.file} from {download.url}" for download in record.downloads)
     return CorpusError(problem, f"run `texthash corpora fetch {record.name}`; or get {urls}, and {by_hand}.")

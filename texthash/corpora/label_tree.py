@@ -1,4 +1,4 @@
-"""Labels that stand in a tree: what is above each, and documents with all labels above theirs."""
+"""Trees of labels, and the closure of documents' labels over their ancestors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelTree:
-    """The labels of a corpus and the categories above them.
+    """Labels of a corpus and their ancestors.
 
     Attributes:
-        names: The labels, numbered as everywhere; after them, sorted, the categories above that no document bears.
-        parents: Number of the category above each, -1 where there is none; int32 [names].
+        names: Labels in the order of their numbers, then, sorted, the ancestors that no document has.
+        parents: Number of each one's parent, -1 at a root; int32 [names].
     """
 
     names: list[str]
@@ -29,21 +29,23 @@ class LabelTree:
 
     @classmethod
     def of(cls, labels: Sequence[str], parents: Mapping[str, str]) -> LabelTree:
-        """Number a tree that is given by names.
+        """Build a tree from the parent of each label by name.
 
         Raises:
-            CorpusError: a label is above itself.
+            CorpusError: A label is its own ancestor.
         """
         names = [*labels, *sorted({*parents, *parents.values()}.difference(labels))]
         number = {name: i for i, name in enumerate(names)}
         above = np.array([number[parents[name]] if name in parents else -1 for name in names], np.int32)
         tree = cls(names, above)
         if any(len(path) > len(names) for path in map(tree.path, range(len(names)))):
-            raise CorpusError("the tree of labels has a circle: a label is above itself.", "mend label_parents.")
+            raise CorpusError(
+                "the tree of labels has a cycle: a label is its own ancestor.", "correct label_parents of the reader."
+            )
         return tree
 
     def path(self, label: int) -> list[int]:
-        """The label and all above it, upwards."""
+        """Return a label and its ancestors, up to the root."""
         path = [label]
         while self.parents[path[-1]] >= 0 and len(path) <= len(self.names):
             path.append(int(self.parents[path[-1]]))
@@ -51,11 +53,11 @@ class LabelTree:
 
     @property
     def depth(self) -> NDArray[np.int32]:
-        """How many categories are above each; int32 [names]."""
+        """Number of ancestors of each; int32 [names]."""
         return np.array([len(self.path(label)) - 1 for label in range(len(self.names))], np.int32)
 
     def closed(self, labels: csr_matrix) -> csr_matrix:
-        """Membership with all categories above: uint8 [N, names] of membership [N, labels]."""
+        """Add all ancestors to a membership matrix [N, labels]: uint8 [N, names]."""
         from scipy.sparse import csr_matrix, identity
 
         count = len(self.names)

@@ -1,7 +1,7 @@
 """English function words, which ``corpus.edition.stop_words: english`` leaves out.
 
-They are those of scikit-learn (BSD licence; by the Glasgow Information Retrieval Group). They stand here because to
-import scikit-learn takes half a second, and a version of it with other words would change the codes of saved models.
+They are those of scikit-learn (BSD licence; by the Glasgow Information Retrieval Group). They are copied because
+importing scikit-learn takes half a second, and a version with other words would change the codes of saved models.
 """
 
 _WORDS = """

@@ -1,4 +1,4 @@
-"""From text to words (:class:`Analyzer`) and from words to numbers (:class:`Vocabulary`)."""
+"""Tokenisation of text (:class:`Analyzer`) and numbering of words (:class:`Vocabulary`)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _RUNS_OF_WORD_CHARACTERS = Edition.model_fields["token_pattern"].default
 
 @dataclass(frozen=True)
 class Analyzer:
-    """Cuts a text into words, in the same order of steps as scikit-learn's vectorizers.
+    """Tokeniser of text, with the same order of steps as scikit-learn's vectorizers.
 
     Args:
-        lowercase: Fold to lower case first.
+        lowercase: Whether text is first folded to lower case.
         token_pattern: Regular expression of a word; with one group, the group is the word.
-        stop_words: ``"english"`` leaves out scikit-learn's list of English function words.
-        stemmer: ``"porter"`` reduces each word to its stem, after stop words are gone.
+        stop_words: ``"english"`` removes scikit-learn's list of English function words.
+        stemmer: ``"porter"`` reduces each word to its stem, after stop words are removed.
     """
 
     lowercase: bool = True
@@ -48,20 +48,20 @@ class Analyzer:
         return cls(edition.lowercase, edition.token_pattern, edition.stop_words, edition.stemmer)
 
     def tokens(self, text: str) -> list[str]:
-        """The words of ``text`` in order."""
+        """Return the words of a text in order."""
         words = self.words(text)
         if self._stop_set:
             words = [word for word in words if word not in self._stop_set]
         return [self._stem(word) for word in words] if self._stem else words
 
     def intern(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int32], pa.StringArray]:
-        """The words of many texts, as numbers of their distinct words in alphabetical order.
+        """Return the words of many texts as numbers of their distinct words in alphabetical order.
 
-        Many times faster than :meth:`tokens` on each: texts are cut as one array of bytes, stop words and stems are
-        looked up once per distinct word.
+        This is many times faster than :meth:`tokens` on each: texts are tokenised as one array of bytes, stop words and
+        stems are looked up once per distinct word.
 
         Returns:
-            ``indptr`` int64 [texts + 1], ``ids`` int32 [words in all], and the distinct words that ids number.
+            ``indptr`` int64 [texts + 1], ``ids`` int32 [total words], and the distinct words that ``ids`` numbers.
         """
         indptr, words = self._cut(texts)
         encoded = words.dictionary_encode()
@@ -85,7 +85,7 @@ class Analyzer:
         return self.token_pattern == _RUNS_OF_WORD_CHARACTERS
 
     def _cut(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], pa.StringArray]:
-        """All words of all texts before stop words and stems; with the plain pattern, also those of one character."""
+        """Tokenise texts, before stop words and stems; the plain pattern also keeps words of one character."""
         if self._is_plain:
             cut = [_runs_of_word_characters(piece, self.lowercase) for piece in _pieces(texts)]
             lengths = [np.diff(indptr) for indptr, _ in cut]
@@ -96,7 +96,7 @@ class Analyzer:
 
     @cached_property
     def words(self) -> Callable[[str], list[str]]:
-        """Cuts a text into its words before stop words and stems."""
+        """Function that returns the words of a text before stop words and stems."""
         try:
             pattern = re.compile(self.token_pattern)
         except re.error as error:
@@ -126,12 +126,12 @@ class Analyzer:
         return lambda word: str(stem(word, to_lowercase=self.lowercase))
 
     def __getstate__(self) -> dict[str, object]:
-        """Only the settings travel to another process; what they compile to is made there."""
+        """Pickle the settings only: compiled patterns and stemmers are created again in the other process."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """One or more runs of texts, so short that the arrays over their bytes stay in the cache of a core."""
+    """Yield one or more runs of texts, short enough for the arrays over their bytes to stay in the cache of a core."""
     first = size = 0
     for number, text in enumerate(texts):
         size += len(text)
@@ -142,11 +142,11 @@ def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _runs_of_word_characters(texts: Sequence[str], lowercase: bool) -> tuple[NDArray[np.int64], pa.StringArray]:
-    """What ``\\w+`` finds, over UTF-8 bytes: ``indptr`` [texts + 1] and the words.
+    """Find the matches of ``\\w+`` over UTF-8 bytes: ``indptr`` [texts + 1] and the words.
 
-    Bytes that belong to no word are cut away; a word begins at a byte of one that follows none, or begins a text.
+    Bytes outside of words are removed; a word begins at a word byte that follows another byte or begins a text.
     """
-    # Folding ASCII is a matter of bytes, below; of other letters Python knows how (some fold to two).
+    # ASCII is folded by the translation of bytes below; other letters are left to Python (some fold to two).
     folded = [text if text.isascii() else text.lower() for text in texts] if lowercase else texts
     _, offsets, data = pa.array(folded, pa.string()).buffers()
     bounds = np.frombuffer(offsets, np.int32)[: len(texts) + 1].astype(np.int64) if texts else np.zeros(1, np.int64)
@@ -165,28 +165,28 @@ def _runs_of_word_characters(texts: Sequence[str], lowercase: bool) -> tuple[NDA
 
 
 def _mark_letters_beyond_ascii(content: NDArray[np.uint8], is_word: NDArray[np.bool_]) -> None:
-    """Correct ``is_word`` where a character takes several bytes: all of them are 128 or more."""
-    places = np.flatnonzero(content >= 128)
-    if len(places):
-        codes = np.frombuffer(content[places].tobytes().decode().encode("utf-32-le"), np.uint32)
-        distinct, which = np.unique(codes, return_inverse=True)
-        is_letter = np.array([chr(code).isalnum() for code in distinct])[which]
-        is_word[places] = np.repeat(is_letter, 2 + (codes >= 0x800) + (codes >= 0x10000))
+    """Correct ``is_word`` for characters of several bytes, all of which are 128 or more."""
+    positions = np.flatnonzero(content >= 128)
+    if len(positions):
+        points = np.frombuffer(content[positions].tobytes().decode().encode("utf-32-le"), np.uint32)
+        distinct, which = np.unique(points, return_inverse=True)
+        is_letter = np.array([chr(point).isalnum() for point in distinct])[which]
+        is_word[positions] = np.repeat(is_letter, 2 + (points >= 0x800) + (points >= 0x10000))
 
 
 @cache
 def _bytes(lowercase: bool) -> bytes:
-    """Translation that leaves word characters, folded if asked, and makes all others of ASCII blanks."""
+    """Return a translation table that keeps word characters, folds them if requested, and blanks the rest of ASCII."""
     ascii_ = (chr(code) if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128))
     return "".join(c.lower() if lowercase else c for c in ascii_).encode() + bytes(range(128, 256))
 
 
 class Vocabulary:
-    """The words that a corpus' codes are learned from, with their statistics over the training documents.
+    """Words of a corpus with their statistics over the training documents.
 
     Args:
-        terms: The words, in the order that numbers them (alphabetical).
-        document_frequency: Number of training documents that hold each word.
+        terms: Words in the order of their numbers (alphabetical).
+        document_frequency: Number of training documents that contain each word.
         documents: Number of training documents.
         occurrences: Number of vocabulary words in all training documents; the mean length that BM25 needs follows
             from it.
@@ -210,7 +210,7 @@ class Vocabulary:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Word -> number."""
+        """Number of each word."""
         return {term: number for number, term in enumerate(self.terms)}
 
     @cached_property
@@ -229,12 +229,12 @@ class Vocabulary:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def sequence(self, tokens: Iterable[str]) -> NDArray[np.int32]:
-        """Numbers of the known words, in order; unknown words are left out."""
+        """Return the numbers of the known words, in order; unknown words are left out."""
         index = self.index
         return np.asarray([index[token] for token in tokens if token in index], dtype=np.int32)
 
     def counts(self, tokens: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Sorted numbers of the known words and how often each occurs."""
+        """Return the sorted numbers of the known words and the count of each."""
         ids, counts = np.unique(self.sequence(tokens), return_counts=True)
         return ids.astype(np.int32), counts.astype(np.int32)
 
@@ -252,7 +252,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """Raises :class:`CorpusError` when ``text`` is not what :meth:`to_json` writes."""
+        """Read the output of :meth:`to_json`; raises :class:`CorpusError` for anything else."""
         try:
             stored = json.loads(text)
             return cls(stored["terms"], stored["document_frequency"], stored["documents"], stored["occurrences"])

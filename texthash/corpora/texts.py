@@ -1,4 +1,4 @@
-"""Texts to encode: of a file, a folder or a prepared corpus, in pieces that can be read side by side."""
+"""Texts to encode, from a file, a folder or a prepared corpus, in parts that can be read in parallel."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _EDITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[a-z0-9][a-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents of which id and text are wanted.
+    """Documents of which only id and text are read.
 
     Attributes:
-        name: Where they are, absolute.
-        version: Another one when the documents have changed.
-        parts: Pieces; their documents one after the other are all of them, in order.
+        name: Absolute path or address.
+        version: Fingerprint that changes when the documents change.
+        parts: Parts in order; concatenated, their documents are all documents.
     """
 
     name: str
@@ -43,17 +43,17 @@ class Texts:
 
 
 def open_texts(name: str, home: StateDir, columns: Columns | None = None) -> Texts:
-    """Find the texts that a name stands for.
+    """Open the texts of a name.
 
     Args:
-        name: ``corpus/edition``, prepared, or the directory of one; else a file or folder as ``corpus.path`` takes it,
-            or a ``.txt`` file of one text a line; or the address of any of these in an object store, from where files
+        name: A prepared ``corpus/edition`` or its directory; else a file or folder as for ``corpus.path``, or a
+            ``.txt`` file with one text per line; or the address of any of these in an object store, from which files
             are fetched to the download cache of each node that reads them.
-        home: Where prepared corpora are.
-        columns: Where rows have text and id; None: ``text`` and ``id``.
+        home: State directory with the prepared corpora.
+        columns: Columns of text and id in rows; None: ``text`` and ``id``.
 
     Raises:
-        CorpusError: there is nothing of that name, or nothing to read in it.
+        CorpusError: Nothing has that name, or it contains nothing to read.
     """
     path = as_path(name)
     if (path / MANIFEST).is_file():
@@ -121,7 +121,7 @@ def _fetched(settings: str, home: StateDir, columns: Columns) -> list[Part]:
 
 
 def _fetched_part(settings: str, home: StateDir, columns: Columns, number: int) -> Iterator[Document]:
-    """The documents of a part in an object store, whose files are fetched to this node if need be."""
+    """Yield the documents of a part in an object store; missing files are fetched to this node."""
     return _fetched(settings, home, columns)[number]()
 
 

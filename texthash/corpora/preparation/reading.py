@@ -1,4 +1,4 @@
-"""Reading one part of a corpus: documents in chunks, cut into words while they are in memory."""
+"""Reading of one part of a corpus: documents in chunks, tokenised while they are in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from texthash.io.atomic import read_json, write_arrow, write_json
 from texthash.io.ragged import indptr_of, to_arrow
 from texthash.progress import track
 
-# A chunk is what a worker holds in memory: its text, its words, and some ten times their size while they are counted.
+# A worker holds one chunk in memory: its text, its words, and about ten times their size while they are counted.
 _CHUNK_CHARACTERS = 4_000_000
 _CHUNK_DOCUMENTS = 65_536
 _OBJECTS_A_SEARCH = 1_000_000
@@ -34,8 +34,8 @@ _NAMES = pa.list_(pa.string())
 
 
 @contextmanager
-def _seldom_looking_for_cycles() -> Iterator[None]:
-    """Documents hold no cycles, but are so many that Python's search for such among them takes a third of the time."""
+def _rare_garbage_collection() -> Iterator[None]:
+    """Collect garbage rarely: documents hold no cycles, but searching them for some takes a third of the time."""
     before = gc.get_threshold()
     gc.set_threshold(_OBJECTS_A_SEARCH, *before[1:])
     try:
@@ -44,15 +44,15 @@ def _seldom_looking_for_cycles() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-@_seldom_looking_for_cycles()
+@_rare_garbage_collection()
 def read_part(staging: Staging, number: int, part: Part) -> int:
-    """Step 1. Read one part, unless it is read already; memory: one chunk.
+    """Read one part, unless it was read before (step 1). Memory: one chunk.
 
     Returns:
-        How many documents it has.
+        Number of documents.
 
     Raises:
-        CorpusError: naming what is wrong with the source.
+        CorpusError: The source is invalid.
     """
     if staging.part(number).exists():
         return sum(read_json(staging.part(number))["sizes"])
@@ -62,7 +62,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     labels: set[str] = set()
     fit = Fit()
     queries, sizes, checksums = 0, [], []
-    for index, rows in enumerate(chunks(_kept(track(part(), f"reading part {number}"), dropped))):
+    for index, rows in enumerate(chunks(_without_excluded(track(part(), f"reading part {number}"), dropped))):
         chunk = chunk_name(number, index)
         table, marks = _documents(rows), _marks(rows)
         write_arrow(staging.documents(chunk), table)
@@ -81,7 +81,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     return sum(sizes)
 
 
-def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
+def _without_excluded(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
     for document in documents:
         if reason := document.excluded or ("" if document.text.strip() else "empty"):
             dropped[reason] += 1
@@ -90,7 +90,7 @@ def _kept(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Docu
 
 
 def chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents in order, as many together as a worker holds in memory."""
+    """Group documents, in order, into chunks that fit into the memory of a worker."""
     rows: list[Document] = []
     size = 0
     for document in documents:
@@ -124,7 +124,7 @@ def _marks(rows: list[Document]) -> pa.Table:
 
 
 def _words(analyzer: Analyzer, texts: list[str]) -> tuple[pa.Table, pa.Table]:
-    """The columns of :meth:`Staging.words` and :meth:`Staging.terms`."""
+    """Return the tables of :meth:`Staging.words` and :meth:`Staging.terms`."""
     indptr, ids, terms = analyzer.intern(texts)
     bag_indptr, bag_ids, counts = _counted(indptr, ids, len(terms))
     words = {
@@ -138,7 +138,7 @@ def _words(analyzer: Analyzer, texts: list[str]) -> tuple[pa.Table, pa.Table]:
 def _counted(
     indptr: NDArray[np.int64], ids: NDArray[np.int32], terms: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Distinct words of each document, sorted, and how often each occurs: ``indptr``, ids and counts."""
+    """Count the words of each document: ``indptr``, sorted distinct ids, and counts."""
     documents = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     pairs = documents * max(1, terms) + ids
     pairs.sort()
@@ -149,7 +149,7 @@ def _counted(
 
 
 def _checksum(*tables: pa.Table) -> str:
-    """SHA-256 over names, sizes and bytes of all columns."""
+    """Return the SHA-256 over names, sizes and bytes of all columns."""
     digest = hashlib.sha256()
     for table in tables:
         for name, column in zip(table.column_names, table.columns, strict=True):
@@ -161,7 +161,7 @@ def _checksum(*tables: pa.Table) -> str:
 
 
 def check_unicode(text: str, row: Document) -> None:
-    """Raise :class:`CorpusError` at text that cannot be written."""
+    """Raise :class:`CorpusError` for text that cannot be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

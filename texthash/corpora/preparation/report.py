@@ -1,4 +1,4 @@
-"""An edition's card: what a prepared corpus holds, and how its counts follow from those of the corpus itself."""
+"""Card of an edition: the content of a prepared corpus, and its differences from the published counts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from texthash.corpora.prepared.manifest import Manifest
 
 
 def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
-    """What to know of a prepared corpus.
+    """Summarise a prepared corpus.
 
     Args:
-        corpus: The edition.
-        record: What is known of the corpus before it is read; None of a corpus of one's own.
+        corpus: Prepared corpus.
+        record: Published facts about the corpus; None for a user's own.
 
     Returns:
         ``edition``, ``path``, ``documents`` by split, ``queries`` by split (of pair corpora), ``vocabulary`` and
-        ``labels`` (numbers), ``multi_label``, ``dropped`` and ``remarks`` by reason, ``encoded``
-        (columns of the text, of a corpus of one's own), ``warnings``, ``canonical`` (the counts of the record; None
-        without) and ``explanation``, a list of sentences.
+        ``labels`` (numbers), ``multi_label``, ``dropped`` and ``remarks`` by reason, ``encoded`` (columns of the text,
+        for a user's own corpus), ``warnings``, ``canonical`` (counts of the record, or None) and ``explanation``, a
+        list of sentences.
     """
     manifest = corpus.manifest
     known = record is not None and record.documents is not None
@@ -45,12 +45,12 @@ def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
 
 
 def canonical(record: CorpusRecord) -> dict[str, Any]:
-    """The counts of a corpus as it is published."""
+    """Return the published counts of a corpus."""
     return {"documents": record.documents, "labels": record.labels, "splits": dict(record.splits)}
 
 
 def explain(manifest: Manifest, record: CorpusRecord) -> list[str]:
-    """How the counts of an edition follow from the canonical ones; the record has to state these."""
+    """Explain how the counts of an edition follow from the published ones, which the record has to state."""
     whole = record.documents or 0
     outside = {reason: count for reason, count in manifest.dropped.items() if reason in record.excluded_reasons}
     left_out = {reason: count for reason, count in manifest.dropped.items() if reason not in record.excluded_reasons}
@@ -75,7 +75,7 @@ def explain(manifest: Manifest, record: CorpusRecord) -> list[str]:
 
 
 def render(facts: Mapping[str, Any]) -> str:
-    """A card as lines for a person."""
+    """Format a card as lines of text."""
     splits = _splits(facts["documents"])
     lines = [
         f"{facts['name']}/{facts['edition']}: {sum(facts['documents'].values()):,} documents ({splits}), "

@@ -1,4 +1,4 @@
-"""Writing the Parquet shards of a prepared corpus."""
+"""Writing of the Parquet shards of a prepared corpus."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ PAIR_SCHEMA = pa.schema(
 
 @dataclass
 class ShardSizes:
-    """What a shard holds.
+    """Sizes of one shard.
 
     Attributes:
         documents: Number of documents.
-        words: Distinct words, summed over documents.
-        tokens: Words in order.
-        labels: Label assignments.
-        labels_per_document: Most labels of one document.
-        label_documents: Documents of each label [labels].
-        pairs: Of a pair corpus, its questions.
-        dropped: Documents left out, by reason.
+        words: Number of distinct words, summed over documents.
+        tokens: Number of words.
+        labels: Number of label assignments.
+        labels_per_document: Maximum number of labels of one document.
+        label_documents: Number of documents with each label [labels].
+        pairs: Counts of questions in a pair corpus, else None.
+        dropped: Number of documents left out, by reason.
     """
 
     documents: int = 0
@@ -70,9 +70,9 @@ class ShardSizes:
 
 
 def write_shards(staging: Staging, number: int) -> None:
-    """Step 4. Write shard ``number`` of each split: an equal share of its documents, in reading order.
+    """Write shard ``number`` of each split: an equal share of its documents, in reading order (step 4).
 
-    All splits at once, because their documents lie in the same chunks. Does nothing if they are there.
+    All splits are written at once, because their documents lie in the same chunks. Existing shards are kept.
     """
     if staging.shard_sizes(number).exists():
         return
@@ -90,7 +90,7 @@ def write_shards(staging: Staging, number: int) -> None:
 
 
 def read_sizes(staging: Staging, number: int) -> dict[str, ShardSizes]:
-    """What :func:`write_shards` wrote, by split."""
+    """Return the sizes of shard ``number`` of each split."""
     sizes = {split: ShardSizes(**sizes) for split, sizes in read_json(staging.shard_sizes(number)).items()}
     for size in sizes.values():
         size.pairs = PairCounts(**size.pairs) if isinstance(size.pairs, dict) else None
@@ -98,7 +98,7 @@ def read_sizes(staging: Staging, number: int) -> dict[str, ShardSizes]:
 
 
 class _ShardWriter:
-    """Makes the tables of shards of one preparation, whose vocabulary is chosen."""
+    """Builder of the tables of shards, with the vocabulary of the preparation."""
 
     def __init__(self, staging: Staging) -> None:
         reading = staging.reading()
@@ -110,7 +110,7 @@ class _ShardWriter:
         self._terms = read_arrow(staging.terms_known)["term"].combine_chunks()
 
     def tables(self, number: int) -> Iterator[tuple[str, pa.Table, dict[str, int]]]:
-        """Split, table and documents left out, chunk by chunk."""
+        """Yield split, table and counts of documents left out, chunk by chunk."""
         shards = self.staging.config.shards
         first, end = self._before[-1] * number // shards, self._before[-1] * (number + 1) // shards
         here = (self._before[1:] > first) & (self._before[:-1] < end)
@@ -121,12 +121,12 @@ class _ShardWriter:
                 before = self._before[chunk, split]
                 rows = np.flatnonzero(splits == split)[max(0, first[split] - before) : end[split] - before]
                 part = documents if len(rows) == len(documents) else documents.take(pa.array(rows))
-                yield SPLITS[split], *self._of_wanted_length(part)
+                yield SPLITS[split], *self._filter_by_length(part)
 
     def _documents(self, chunk: str) -> pa.Table:
-        """A chunk in the numbers of vocabulary and labels."""
+        """Return the documents of a chunk with the numbers of vocabulary and labels."""
         terms = read_arrow(self.staging.terms(chunk))["term"].combine_chunks()
-        # Both are in alphabetical order: numbers that are sorted in the chunk stay sorted.
+        # Both are in alphabetical order, so numbers that are sorted in the chunk stay sorted.
         numbers = pc.index_in(terms, self._terms).fill_null(-1).to_numpy()
         words = read_arrow(self.staging.words(chunk))
         tokens_indptr, tokens = from_arrow(words["tokens"])
@@ -148,30 +148,33 @@ class _ShardWriter:
         return pa.table(columns, schema=self.schema)
 
     def _questions(self, chunk: str) -> dict[str, pa.Array]:
-        """The further columns of a pair corpus. Words that are not in the vocabulary, which is of training documents
-        alone, are left out of questions too."""
-        asked = read_arrow(self.staging.documents(chunk), ["queries", "negatives"]).combine_chunks()
-        indptr, texts = _lists(asked["queries"])
+        """Return the additional columns of a pair corpus.
+
+        Words outside of the vocabulary, which is that of the training documents, are left out of questions too.
+        """
+        pairs = read_arrow(self.staging.documents(chunk), ["queries", "negatives"]).combine_chunks()
+        indptr, texts = _lists(pairs["queries"])
         tokens_indptr, ids, terms = Analyzer.from_edition(self.staging.config.edition).intern(texts.to_pylist())
         tokens = pc.index_in(terms, self._terms).fill_null(-1).to_numpy()[ids]
         known = tokens >= 0
         words = to_arrow(filtered(tokens_indptr, known), tokens[known])
         return {
-            "queries": asked["queries"],
+            "queries": pairs["queries"],
             "query_tokens": pa.ListArray.from_arrays(pa.array(indptr.astype(np.int32)), words),
-            "negatives": asked["negatives"],
+            "negatives": pairs["negatives"],
         }
 
-    def _of_wanted_length(self, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+    def _filter_by_length(self, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+        """Return the documents within the edition's limits, and the number of those left out by reason."""
         edition = self.staging.config.edition
         lengths = pc.list_value_length(table["tokens"]).to_numpy()
         few = lengths < edition.min_tokens
         many = ~few & (lengths > edition.max_tokens) if edition.max_tokens is not None else np.zeros_like(few)
-        found = {
+        left_out = {
             f"fewer than {edition.min_tokens} vocabulary words": int(few.sum()),
             f"more than {edition.max_tokens} vocabulary words": int(many.sum()),
         }
-        dropped = {reason: count for reason, count in found.items() if count}
+        dropped = {reason: count for reason, count in left_out.items() if count}
         return table.filter(pa.array(~few & ~many)) if dropped else table, dropped
 
 
@@ -194,17 +197,17 @@ def _add(sizes: ShardSizes, table: pa.Table, dropped: dict[str, int]) -> None:
 
 
 def _pairs(before: PairCounts, table: pa.Table) -> PairCounts:
-    asked = pc.list_value_length(table["queries"]).to_numpy()
+    questions = pc.list_value_length(table["queries"]).to_numpy()
     return PairCounts(
-        queries=before.queries + int(asked.sum()),
+        queries=before.queries + int(questions.sum()),
         tokens=before.tokens + len(pc.list_flatten(pc.list_flatten(table["query_tokens"]))),
-        documents=before.documents + int((asked > 0).sum()),
+        documents=before.documents + int((questions > 0).sum()),
         negatives=before.negatives + int(pc.list_value_length(table["negatives"]).to_numpy().sum()),
     )
 
 
 def _lists(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
-    """``indptr`` and flat values of a list column without nulls."""
+    """Return ``indptr`` and flat values of a list column without nulls."""
     array = column.combine_chunks()
     offsets = array.offsets.to_numpy().astype(np.int64)
     return offsets - offsets[0], array.flatten()

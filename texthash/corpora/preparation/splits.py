@@ -1,4 +1,4 @@
-"""Which documents are train, validation and test."""
+"""Assignment of documents to train, validation and test."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ TRAIN, VALIDATION, TEST = range(3)
 
 
 def assign(given: NDArray[np.int8], rule: SplitRule, sample: int | None = None) -> NDArray[np.int8]:
-    """The split of every document.
+    """Return the split of every document.
 
     Args:
-        given: What the source says, in reading order: a number of ``SPLITS``, or -1 for nothing.
-        rule: ``given``; ``random``: shares of a permutation by seed; ``halve_test``: half of test, by seed, becomes
+        given: Splits given by the source, in reading order: indices into ``SPLITS``, or -1 for none.
+        rule: ``given``; ``random``: shares of a seeded permutation; ``halve_test``: a seeded half of test becomes
             validation.
-        sample: So many documents, drawn by the rule's seed, are divided as if there were no others.
+        sample: Number of documents to draw by the rule's seed; only these are divided.
 
     Returns:
-        int8 [documents]; -1 for those that are not in the sample, and only for them.
+        int8 [documents]; -1 exactly for those outside of the sample.
 
     Raises:
-        CorpusError: if the rule leaves a document without a split, or a split without documents.
+        CorpusError: The rule leaves a document without a split, or a split without documents.
     """
     if sample is not None and sample < len(given):
         drawn = np.sort(np.random.default_rng((rule.seed, _SAMPLING)).permutation(len(given))[:sample])
@@ -67,7 +67,7 @@ def _check(result: NDArray[np.int8], rule: SplitRule) -> None:
 
 
 def _remedy(missing: list[str], documents: int, rule: SplitRule) -> str:
-    """Return what helps against splits without documents; a random split is only named where it would have no such."""
+    """Return the remedy for splits without documents; a random split is only suggested if it would have none."""
     fewest = next(count for count in count_from(1) if min(_sizes(count, rule)) > 0)
     if rule.kind == "random" or documents < fewest:
         shares = f"{rule.train:g} and {rule.validation:g}"
@@ -78,7 +78,7 @@ def _remedy(missing: list[str], documents: int, rule: SplitRule) -> str:
 
 
 def _sizes(documents: int, rule: SplitRule) -> tuple[int, int, int]:
-    """Return how many documents a random split gives to train, validation and test."""
+    """Return the numbers of documents in train, validation and test of a random split."""
     train, validation = (round(share * documents) for share in (rule.train, rule.validation))
     validation = min(validation, documents - train)
     return train, validation, documents - train - validation

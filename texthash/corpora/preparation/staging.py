@@ -1,9 +1,9 @@
-"""The working directory of a preparation: documents as read, in chunks, and what becomes of them.
+"""Working directory of a preparation: documents in chunks, and the intermediate results of its steps.
 
-It lies beside the prepared corpus under a hidden name that carries the hash of the configuration, so that an
-interrupted preparation is found and continued, and one with another configuration is not. Whatever is there is whole,
-and a later file says that earlier ones are: a part's record follows its chunks, the reading follows the splits, a
-shard's sizes follow the shard.
+It lies beside the prepared corpus under a hidden name with the hash of the configuration, so that an interrupted
+preparation is found and continued, but not one with another configuration. Every existing file is complete, and a later
+file implies that the earlier ones exist: the record of a part is written after its chunks, ``reading.json`` after the
+splits, the sizes of a shard after the shard.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _NOT_DRAWN = "not in the sample"
 
 @dataclass(frozen=True)
 class PartRead:
-    """What a worker says of one part that it read.
+    """Record of one part that was read.
 
     Attributes:
-        sizes: Documents of each of its chunks.
-        dropped: Documents left out, by reason.
-        remarks: Documents kept, by what a person should know of them.
+        sizes: Number of documents in each chunk.
+        dropped: Number of documents left out, by reason.
+        remarks: Number of documents kept with a remark, by remark.
         labels: Labels that occur, sorted.
-        queries: Questions that its documents answer.
+        queries: Number of questions that its documents answer.
         checksums: SHA-256 of each chunk.
-        fit: How well the pattern of a word fits the beginning of each chunk.
+        fit: Fit of the token pattern to the beginning of each chunk.
     """
 
     sizes: list[int]
@@ -58,18 +58,18 @@ class PartRead:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known when all documents are read and have their splits.
+    """Record of all documents, after their splits are assigned.
 
     Attributes:
         chunks: Names of the chunks, in order.
-        starts: First document of each, and the number of documents at the end.
-        splits: Documents of each split in each chunk [chunks][splits].
-        dropped: Documents left out, by reason.
-        remarks: Documents kept, by what a person should know of them.
+        starts: Index of the first document of each chunk, then the total number of documents.
+        splits: Number of documents of each split in each chunk [chunks][splits].
+        dropped: Number of documents left out, by reason.
+        remarks: Number of documents kept with a remark, by remark.
         label_names: All labels, sorted.
         pairs: Whether any document answers a question.
         checksum: SHA-256 over the checksums of the chunks.
-        fit: How well the pattern of a word fits the texts.
+        fit: Fit of the token pattern to the texts.
     """
 
     chunks: list[str]
@@ -84,24 +84,24 @@ class Reading:
 
     @property
     def seen(self) -> int:
-        """Number of documents that the source gave, those that are left out among them."""
+        """Number of documents in the source, including those that are left out."""
         return self.starts[-1] + sum(number for reason, number in self.dropped.items() if reason != _NOT_DRAWN)
 
     def documents(self, split: str) -> int:
-        """Number of documents in a split."""
+        """Return the number of documents in a split."""
         return sum(sizes[SPLITS.index(split)] for sizes in self.splits)
 
 
 @dataclass(frozen=True)
 class Staging:
-    """Paths of one preparation; cheap to send to workers."""
+    """Files of one preparation; cheap to send to workers."""
 
     root: Path
     config: CorpusConfig
 
     @property
     def output(self) -> Path:
-        """What becomes the prepared corpus."""
+        """Directory that becomes the prepared corpus."""
         return self.root / "corpus"
 
     @property
@@ -110,45 +110,45 @@ class Staging:
 
     @property
     def terms_known(self) -> Path:
-        """The vocabulary's words alone, for workers: written before :attr:`vocabulary`."""
+        """Words of the vocabulary, for workers; written before :attr:`vocabulary`."""
         return self.root / "vocabulary.arrow"
 
     def part(self, number: int) -> Path:
-        """A part's :class:`PartRead`; written after its chunks, so a part with one is finished."""
+        """Return the path of a part's :class:`PartRead`; it is written after the chunks, so the part is complete."""
         return self.root / "parts" / f"{number:06d}.json"
 
     def documents(self, chunk: str) -> Path:
         return self.root / "documents" / f"{chunk}.arrow"
 
     def marks(self, chunk: str) -> Path:
-        """Hash of the id, and the given split, of each document of a chunk."""
+        """Return the path of the id hashes and given splits of a chunk's documents."""
         return self.root / "marks" / f"{chunk}.arrow"
 
     def words(self, chunk: str) -> Path:
-        """Words of a chunk's documents, in order and counted, as numbers of :meth:`terms`."""
+        """Return the path of the words of a chunk's documents, in order and counted, as numbers of :meth:`terms`."""
         return self.root / "words" / f"{chunk}.arrow"
 
     def terms(self, chunk: str) -> Path:
-        """A chunk's distinct words in alphabetical order."""
+        """Return the path of a chunk's distinct words in alphabetical order."""
         return self.root / "terms" / f"{chunk}.arrow"
 
     def splits(self, chunk: str) -> Path:
-        """The split of each document of a chunk."""
+        """Return the path of the splits of a chunk's documents."""
         return self.root / "splits" / f"{chunk}.arrow"
 
     def frequencies(self, group: int) -> Path:
-        """Words and their frequencies in the training documents of a group of chunks."""
+        """Return the path of the word frequencies in the training documents of a group of chunks."""
         return self.root / "frequencies" / f"{group:06d}.arrow"
 
     def shard(self, split: str, number: int) -> Path:
         return self.output / split / f"part-{number:05d}.parquet"
 
     def shard_sizes(self, number: int) -> Path:
-        """Sizes of a shard of each split; written after them, so shards with one are finished."""
+        """Return the path of the sizes of a shard; it is written after the shards of all splits, which are complete."""
         return self.root / "shards" / f"{number:05d}.json"
 
     def is_read(self, files: Sequence[SourceFile]) -> bool:
-        """Whether all documents were read, by this run or an earlier one, and from files like these."""
+        """Return whether all documents were read from these files, by this run or an earlier one."""
         if not (self.root / "reading.json").exists():
             return False
         begun: dict = read_json(self.root / "source.json")
@@ -158,7 +158,7 @@ class Staging:
         return _read(Reading, self.root / "reading.json")
 
     def begin(self, files: Sequence[SourceFile], parts: int) -> None:
-        """Keep what an earlier run read, if it read the same files in the same parts; else start with nothing."""
+        """Keep the parts of an earlier run if it read the same files in the same parts; else start empty."""
         source = {"files": [asdict(file) for file in files], "parts": parts}
         path = self.root / "source.json"
         if not path.exists() or read_json(path) != source:
@@ -166,10 +166,10 @@ class Staging:
             write_json(path, source)
 
     def gather(self, parts: int) -> Reading:
-        """Put together what was read and decide the splits. Memory: 9 bytes a document, and 8 more for a moment.
+        """Merge the records of all parts and assign the splits. Memory: 9 bytes per document, at the peak 17.
 
         Raises:
-            CorpusError: for no documents, an id that occurs twice, or splits that the rule cannot give.
+            CorpusError: There are no documents, an id occurs twice, or the split rule cannot be applied.
         """
         read = [_read(PartRead, self.part(number)) for number in range(parts)]
         chunks = [chunk_name(number, i) for number, part in enumerate(read) for i in range(len(part.sizes))]
@@ -204,7 +204,7 @@ class Staging:
         return reading
 
     def _marks(self, chunks: list[str], starts: NDArray[np.int64]) -> NDArray[np.int8]:
-        """The given split of every document, after a look at the ids."""
+        """Return the given split of every document, after checking that ids are unique."""
         given = np.empty(starts[-1], np.int8)
         hashes = np.empty(starts[-1], np.uint64)
         files = [self.marks(chunk) for chunk in chunks]
@@ -220,7 +220,7 @@ class Staging:
         write_arrow(self.splits(piece[0]), pa.table({"split": piece[1]}))
 
     def _check_ids(self, chunks: list[str], suspects: NDArray[np.uint64]) -> None:
-        """Equal hashes are only suspects: the ids themselves decide."""
+        """Compare the ids with equal hashes, which may still differ."""
         seen: dict[str, str] = {}
         for row in self._suspected(chunks, suspects):
             if row["id"] in seen:
@@ -244,5 +244,5 @@ def _read(record: type[T], path: Path) -> T:
 
 
 def chunk_name(part: int, index: int) -> str:
-    """Of the chunk ``index`` of a part; names sort in reading order."""
+    """Return the name of chunk ``index`` of a part; names sort in reading order."""
     return f"{part:06d}-{index:06d}"

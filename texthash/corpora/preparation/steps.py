@@ -1,11 +1,11 @@
-"""From documents to a prepared corpus, as pure steps over numbered parts, chunks and shards.
+"""Preparation of a corpus, as pure steps over numbered parts, chunks and shards.
 
-1. :func:`~.reading.read_part` reads a part of the corpus into chunks and cuts them into words;
-   :meth:`Staging.gather` puts the parts together and decides the splits.
-2. :func:`~.vocabulary.count_words` counts the words of the training documents of some chunks;
-3. :func:`~.vocabulary.choose_vocabulary` makes the vocabulary of all counts.
+1. :func:`~.reading.read_part` reads a part of the corpus into chunks and tokenises them;
+   :meth:`Staging.gather` merges the parts and assigns the splits.
+2. :func:`~.vocabulary.count_words` counts the words in the training documents of a group of chunks.
+3. :func:`~.vocabulary.choose_vocabulary` selects the vocabulary from all counts.
 4. :func:`~.shards.write_shards` renumbers words and writes one Parquet shard of each split.
-5. :func:`publish` adds vocabulary and manifest and renames the whole into place.
+5. :func:`publish` adds vocabulary and manifest and renames the directory.
 
 What a part, a chunk and a shard hold depends on the source and the configuration alone, so the bytes do not depend on
 who does which: an :class:`~texthash.executor.Executor` runs the tasks of 1, 2 and 4, in this process or on a cluster.
@@ -51,7 +51,7 @@ from texthash.io.ragged import from_arrow, indptr_of
 from texthash.paths import StateDir, as_path
 from texthash.progress import log_line, track, warn
 
-# Chunks whose words are counted together: enough to make one table of most words, few enough to keep workers busy.
+# Number of chunks that are counted together: many share most words, and few enough keep all workers busy.
 _GROUP, GROUPS = 8, 512
 _NAMED = 5
 
@@ -112,8 +112,10 @@ def _count(staging: Staging, reading: Reading, executor: Executor) -> None:
 
 
 def resolve(config: CorpusConfig) -> CorpusConfig:
-    """The configuration with absolute paths; a limited corpus gets an edition name of its own, so that a quick trial
-    is never taken for the whole."""
+    """Return the configuration with absolute paths and the edition name of a limited corpus.
+
+    That name differs from the edition's own, so that a quick trial is never mistaken for the whole corpus.
+    """
     changes: dict[str, object] = {}
     if config.path is not None:
         changes["path"] = str(as_path(config.path))
@@ -124,7 +126,7 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
 
 
 def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:
-    """Step 5. Write what describes the corpus and give it its name; nothing is visible under it before."""
+    """Write vocabulary and manifest and rename the directory, which is not visible before (step 5)."""
     config = staging.config
     vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
     shards = [read_sizes(staging, number) for number in range(config.shards)]
@@ -172,7 +174,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
 
 def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSizes]]) -> list[str]:
     names = reading.label_names
-    if reading.pairs:  # judged by the documents that answer a question, not by labels
+    if reading.pairs:  # relevance is given by the answers to a question, not by labels
         return []
     if not names:
         return ["no document has a label: relevance cannot be measured."]
@@ -190,7 +192,7 @@ def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSi
 
 
 def _pairs(shards: list[dict[str, ShardSizes]]) -> dict[str, PairCounts]:
-    """Sum over shards of what a pair corpus has, by split."""
+    """Sum the counts of a pair corpus over shards, by split."""
     found = {}
     for split in SPLITS:
         parts = [shard[split].pairs or PairCounts(0, 0, 0, 0) for shard in shards]
@@ -199,7 +201,7 @@ def _pairs(shards: list[dict[str, ShardSizes]]) -> dict[str, PairCounts]:
 
 
 def _with_labels(staging: Staging, labels: np.ndarray, split: str) -> int:
-    """Documents of a split that have any of some labels."""
+    """Count the documents of a split that have any of the labels."""
     found = 0
     for number in range(staging.config.shards):
         for rows in read_parquet(staging.shard(split, number), ["label_ids"]):
@@ -221,7 +223,7 @@ def _reusable(target: Path, config: CorpusConfig) -> Manifest:
             f"give this corpus a name of its own (corpus.name=...), or delete {target}.",
         )
     raise CorpusError(
-        f"{target} was prepared otherwise: {'; '.join(differences)}.",
+        f"{target} was prepared with other settings: {'; '.join(differences)}.",
         f"name the new edition (corpus.edition.name=...), or delete {target}.",
     )
 

@@ -1,4 +1,4 @@
-"""From the words of chunks to the vocabulary of the training documents."""
+"""Vocabulary of the training documents, from the words of chunks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MERGE_ROWS = 500_000
 
 
 def count_words(staging: Staging, group: int, chunks: list[str]) -> None:
-    """Step 2. Write in how many training documents of some chunks each word occurs, and how often in all."""
+    """Write the document frequency and occurrences of each word in the training documents of chunks (step 2)."""
     if not staging.frequencies(group).exists():
         write_arrow(staging.frequencies(group), merge_counts(_count(staging, chunk) for chunk in chunks))
 
@@ -40,15 +40,15 @@ def _count(staging: Staging, chunk: str) -> pa.Table:
 
 
 def merge_counts(tables: Iterable[pa.Table]) -> pa.Table:
-    """Sum per word over tables, sorted by word. Memory grows with the number of words, not with that of tables."""
-    waiting: list[pa.Table] = []
+    """Sum the counts of each word over tables, sorted by word. Memory grows with the number of words, not of tables."""
+    pending: list[pa.Table] = []
     merged = 0
     for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) - merged >= max(_MERGE_ROWS, merged):
-            waiting = [_summed(waiting)]
-            merged = len(waiting[0])
-    return _summed(waiting).sort_by("term")
+        pending.append(table)
+        if sum(map(len, pending)) - merged >= max(_MERGE_ROWS, merged):
+            pending = [_summed(pending)]
+            merged = len(pending[0])
+    return _summed(pending).sort_by("term")
 
 
 def _summed(tables: list[pa.Table]) -> pa.Table:
@@ -60,15 +60,15 @@ def _summed(tables: list[pa.Table]) -> pa.Table:
 
 
 def choose_vocabulary(counts: pa.Table, documents: int, edition: Edition) -> Vocabulary:
-    """Step 3. Exactly the words that scikit-learn's ``CountVectorizer`` keeps, in its order.
+    """Select the words that scikit-learn's ``CountVectorizer`` would keep, in its order (step 3).
 
     Args:
-        counts: ``term`` (sorted), ``documents``, ``occurrences`` over train.
+        counts: Columns ``term`` (sorted), ``documents`` and ``occurrences`` over train.
         documents: Number of training documents.
-        edition: ``min_df``, ``max_df`` and ``vocabulary_size``, as scikit-learn's ``max_features``.
+        edition: Edition with ``min_df``, ``max_df`` and ``vocabulary_size`` (scikit-learn's ``max_features``).
 
     Raises:
-        CorpusError: when no word is left.
+        CorpusError: No word is left.
     """
     df, tf = counts["documents"].to_numpy(), counts["occurrences"].to_numpy()
     low, high = (
@@ -77,7 +77,7 @@ def choose_vocabulary(counts: pa.Table, documents: int, edition: Edition) -> Voc
     mask = (df >= low) & (df <= high)
     limit = edition.vocabulary_size
     if limit is not None and mask.sum() > limit:
-        # As in CountVectorizer._limit_features: the same sort of the same array leaves the same words among equals.
+        # This is the sort of CountVectorizer._limit_features: on the same array, it breaks ties in the same way.
         most_frequent = (-tf[mask]).argsort()[:limit]
         mask = np.isin(np.arange(len(df)), np.flatnonzero(mask)[most_frequent])
     if not mask.any():

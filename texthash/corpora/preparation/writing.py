@@ -1,4 +1,4 @@
-"""How well the pattern of a word fits the writing of a corpus."""
+"""Fit of the token pattern to the writing system of a corpus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from texthash.config import Edition
 from texthash.corpora.text import Analyzer
 
 _TEXTS, _CHARACTERS = 100, 2_000
-# A word of a script without spaces is rarely longer; a run of such letters that is, is a phrase.
+# A word of a script without spaces is rarely longer; a longer run of such letters is a phrase.
 _LONGEST_WORD = 4
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -23,12 +23,12 @@ _SINGLE_CHARACTERS = r"(?u)[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-
 
 @dataclass(frozen=True)
 class Fit:
-    """Characters of a sample of texts.
+    """Numbers of characters in a sample of texts.
 
     Attributes:
-        letters: Letters, digits and the marks that belong to them.
-        within: Those of them within words.
-        phrases: Those of words of a script without spaces that are longer than its words are.
+        letters: Number of letters, digits and marks on them.
+        within: Number of characters within words.
+        phrases: Number of characters within words of a script without spaces that are too long to be words.
     """
 
     letters: int = 0
@@ -39,7 +39,7 @@ class Fit:
         return Fit(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def hints(self, edition: Edition) -> list[str]:
-        """What is wrong with the pattern of the edition, and which would be better."""
+        """Return warnings about an unsuitable token pattern of the edition, with a better one."""
         pattern = f"corpus.edition.token_pattern={edition.token_pattern}"
         if 2 * self.phrases > self.letters:
             return [
@@ -55,7 +55,7 @@ class Fit:
 
 
 def fit_of(texts: Iterable[str], analyzer: Analyzer) -> Fit:
-    """Return how well the words of an analyzer, before stop words, cover the beginnings of some texts."""
+    """Measure how well the words of an analyzer, before stop words, cover the beginnings of texts."""
     letters = within = phrases = 0
     for text in islice(texts, _TEXTS):
         begin = text[:_CHARACTERS]

@@ -20,30 +20,32 @@ from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 from texthash.io.ragged import indptr_of, take_rows
 
-# A last batch smaller than this is joined to the one before it: no worker gets nothing, no batch statistic is of one.
+# A last batch smaller than this is joined to the one before it, so that no worker is idle and no batch statistic rests
+# on one document.
 SMALLEST_BATCH = 16
-NEGATIVES = 20  # of each question, of which an epoch takes one
+NEGATIVES = 20  # hard negatives of each question, of which an epoch draws one
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B documents. Word numbers of all documents lie one after the other, as ``embedding_bag`` takes them.
+    """B documents. The word numbers of all documents are concatenated, as ``embedding_bag`` expects them.
 
     Attributes:
         rows: Row of each document in its split, int64 [B].
         indices: Word numbers, sorted within a document, int64 [words].
-        offsets: Where each document begins in ``indices``, int64 [B] (no last offset).
+        offsets: Start of each document in ``indices``, int64 [B] (no last offset).
         values: Weight of each word, float32 [words].
-        counts: How often each word occurs in its document, float32 [words].
-        tokens: Word numbers in the order of the text, int64 [B, T], padded with 0; on need.
-        mask: Which of ``tokens`` are words, bool [B, T].
-        dense: Features of a sentence encoder, float32 [B, D]; on need.
-        neighbours: Train rows of the nearest training documents, int64 [B, k]; on need.
-        neighbour_weights: Their similarities, best first, float32 [B, k].
-        labels: 1 where a document has the label, float32 [B, labels]; on need.
+        counts: Count of each word in its document, float32 [words].
+        tokens: Word numbers in the order of the text, int64 [B, T], padded with 0; None unless needed.
+        mask: Whether an entry of ``tokens`` is a word, bool [B, T].
+        dense: Features of a sentence encoder, float32 [B, D]; None unless needed.
+        neighbours: Train rows of the nearest training documents, int64 [B, k]; None unless needed.
+        neighbour_weights: Similarities of the neighbours, best first, float32 [B, k].
+        labels: 1 where a document has the label, float32 [B, labels]; None unless needed.
         labelled: Whether a document has any label, bool [B].
-        query, positive, negative: The sides of a pair corpus, on need: for each document a question that it answers (of
-            several, one by the epoch's seed), the document itself, and a hard negative of that question, likewise.
+        query: Question that each document answers (one of several by the epoch's seed), in a pair corpus.
+        positive: The documents themselves, in a pair corpus.
+        negative: Hard negative of each question (one of several by the epoch's seed), in a pair corpus.
     """
 
     rows: Tensor
@@ -67,12 +69,12 @@ class Batch:
 
     @property
     def document(self) -> Tensor:
-        """The document, 0..B-1, that each entry of ``indices`` belongs to; int64 [words]."""
+        """Number of the document, 0..B-1, of each entry of ``indices``; int64 [words]."""
         ends = torch.cat([self.offsets[1:], self.offsets.new_tensor([len(self.indices)])])
         return torch.repeat_interleave(torch.arange(len(self), device=self.rows.device), ends - self.offsets)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+        """Return the batch on another device."""
         moved = {f.name: value.to(device) for f in fields(self) if (value := getattr(self, f.name)) is not None}
         return replace(self, **moved)
 
@@ -85,27 +87,27 @@ def batches(
     rank: int = 0,
     workers: int = 1,
 ) -> Iterator[Batch]:
-    """One worker's part of each global batch of an epoch.
+    """Yield one worker's part of each global batch of an epoch.
 
-    The order of documents depends on ``shuffle_seed`` alone, and each global batch is cut into equal contiguous parts,
-    one per worker: N workers together see exactly the batches that one would, save for the ``batch size mod N``
-    documents at a batch's end, since means over workers ask for parts of one size.
+    The order of documents depends on ``shuffle_seed`` alone, and each global batch is divided into equal contiguous
+    parts, one per worker: N workers together see exactly the batches of a single worker, except for the
+    ``batch size mod N`` documents at the end of a batch, since means over workers require parts of equal size.
 
-    With the need ``pairs`` only documents that answer a question are drawn. Which of its questions, and which of the
-    question's hard negatives, is drawn with the order; in reading order it is the first. A question without a hard
-    negative gets any other document.
+    With the need ``pairs`` only documents that answer a question are drawn. The question, and its hard negative, are
+    drawn with the order; in reading order they are the first ones. A question without a hard negative gets any other
+    document.
 
     Args:
-        split: Where the documents are.
+        split: Split that contains the documents.
         batch_size: Documents in a global batch, over all workers.
-        inputs: What a batch holds of them.
-        shuffle_seed: None keeps reading order.
+        inputs: Content of a batch.
+        shuffle_seed: Seed of the order; None keeps reading order.
         rank: Number of this worker.
         workers: Number of workers.
 
     Raises:
-        CorpusError: if the corpus lacks what is needed.
-        UsageError: for an unknown need, or fewer documents in a batch than workers.
+        CorpusError: The corpus lacks a needed input.
+        UsageError: A need is unknown, or a batch has fewer documents than there are workers.
     """
     inputs.check(set(NEEDS))
     drawn = _drawn(split, inputs)
@@ -114,7 +116,7 @@ def batches(
     if shuffle_seed is not None:
         drawn = np.random.default_rng(shuffle_seed).permutation(drawn)
     sides = Sides(split, NEGATIVES, shuffle_seed) if "pairs" in inputs.needs else None
-    of_a_side = inputs.only(OF_TEXT)
+    side_inputs = inputs.only(OF_TEXT)
     bounds = _bounds(len(drawn), batch_size)
     for start, end in pairwise(bounds):
         size = (end - start) // workers
@@ -122,20 +124,20 @@ def batches(
         batch = _take(split, rows, inputs, nearest)
         if sides is not None:
             questions, negatives = sides.of(rows)
-            query, negative = _take(split.queries, questions, of_a_side), _take(split, negatives, of_a_side)
+            query, negative = _take(split.queries, questions, side_inputs), _take(split, negatives, side_inputs)
             batch = replace(batch, query=query, positive=batch, negative=negative)
         yield batch
 
 
 def count_batches(split: Split, batch_size: int, inputs: Inputs = BAG_OF_WORDS, workers: int = 1) -> int:
-    """How many batches an epoch of :func:`batches` has; the same for each worker."""
+    """Return the number of batches in an epoch of :func:`batches`, which is equal for all workers."""
     drawn = len(_drawn(split, inputs))
     _check_workers(split, drawn, batch_size, 0, workers)
     return len(_bounds(drawn, batch_size)) - 1
 
 
 def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
-    """The documents of chosen rows as one batch; the needs may be ``tokens`` and ``labels``."""
+    """Return the documents of chosen rows as one batch; the needs may be ``tokens`` and ``labels``."""
     inputs.check({"tokens", "labels"})
     return _take(split, np.asarray(rows, np.int64), inputs)
 
@@ -143,9 +145,9 @@ def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
 def text_batch(
     texts: Sequence[str], analyzer: Analyzer, vocabulary: Vocabulary, inputs: Inputs = BAG_OF_WORDS
 ) -> Batch:
-    """A batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
+    """Return a batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
 
-    The needs may be those `OF_TEXT`; for ``dense`` the encoder is loaded.
+    The needs may be those of :data:`OF_TEXT`; for ``dense`` the encoder is loaded.
     """
     inputs.check(OF_TEXT)
     sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
@@ -170,7 +172,7 @@ def text_batch(
 
 
 def _drawn(split: Split, inputs: Inputs) -> NDArray[np.int64]:
-    """The rows of an epoch, in reading order."""
+    """Return the rows of an epoch, in reading order."""
     return np.flatnonzero(np.diff(split.queries.indptr)) if "pairs" in inputs.needs else np.arange(len(split))
 
 
@@ -182,18 +184,18 @@ def _take(
     batch = _bag(rows, part, indices[entries], counts[entries], inputs.weighting, split.vocabulary)
     if "tokens" in inputs.needs:
         token_indptr, tokens = split.tokens
-        token_part, token_places = take_rows(token_indptr, rows)
-        padded, mask = _padded(token_part, tokens[token_places], inputs.max_length)
+        token_part, token_entries = take_rows(token_indptr, rows)
+        padded, mask = _padded(token_part, tokens[token_entries], inputs.max_length)
         batch = replace(batch, tokens=padded, mask=mask)
     if "dense" in inputs.needs and inputs.encoder:
         batch = replace(batch, dense=torch.from_numpy(split.dense(inputs.encoder)[rows]))
     if "labels" in inputs.needs:
         label_indptr, label_ids = split.label_ids
-        label_part, label_places = take_rows(label_indptr, rows)
+        label_part, label_entries = take_rows(label_indptr, rows)
         lengths = np.diff(label_part)
         hot = torch.zeros(len(rows), len(split.label_names))
         documents = np.repeat(np.arange(len(rows)), lengths)
-        hot[torch.from_numpy(documents), torch.from_numpy(label_ids[label_places].astype(np.int64))] = 1.0
+        hot[torch.from_numpy(documents), torch.from_numpy(label_ids[label_entries].astype(np.int64))] = 1.0
         batch = replace(batch, labels=hot, labelled=torch.from_numpy(lengths > 0))
     if nearest is not None:
         near, weights = nearest
@@ -222,8 +224,8 @@ def _padded(indptr: NDArray[np.int64], ids: NDArray, max_length: int) -> tuple[T
     lengths = np.minimum(np.diff(indptr), max_length)
     width = max(1, int(lengths.max(initial=0)))
     mask = np.arange(width) < lengths[:, None]
-    places = np.where(mask, indptr[:-1, None] + np.arange(width), 0)
-    tokens = np.where(mask, ids[places], 0) if len(ids) else np.zeros(mask.shape)
+    entries = np.where(mask, indptr[:-1, None] + np.arange(width), 0)
+    tokens = np.where(mask, ids[entries], 0) if len(ids) else np.zeros(mask.shape)
     return torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(mask)
 
 
@@ -238,7 +240,9 @@ def _check_workers(split: Split, drawn: int, batch_size: int, rank: int, workers
     if batch_size < 1 or not 0 <= rank < workers:
         raise UsageError(f"batch_size={batch_size}, rank={rank}, workers={workers}.", "give 0 <= rank < workers.")
     if drawn == 0:
-        raise CorpusError(f"{split!r} is empty, or answers no question.", "prepare it with another split rule.")
+        raise CorpusError(
+            f"{split!r} has no documents, or none that answers a question.", "prepare it with another split rule."
+        )
     smallest = min(end - start for start, end in pairwise(_bounds(drawn, batch_size)))
     if smallest < workers:
         raise UsageError(

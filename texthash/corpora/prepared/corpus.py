@@ -34,15 +34,15 @@ VOCABULARY = "vocabulary.json"
 
 @dataclass(frozen=True)
 class CorpusShape:
-    """The sizes that a method is built for.
+    """Sizes for which a method is built.
 
     Attributes:
         vocabulary: Number of words.
         labels: Number of labels.
         documents: Number of training documents.
-        dense: Width of the vectors of a sentence encoder; 0 without.
+        dense: Width of the vectors of the sentence encoder; 0 without one.
         multi_label: Whether a document may have several labels.
-        encoder: The sentence encoder, ``name@digest``; None without.
+        encoder: Sentence encoder, ``name@digest``; None without one.
     """
 
     vocabulary: int
@@ -57,7 +57,7 @@ class CorpusShape:
 
 
 class Split:
-    """The documents of one split, in reading order. Arrays are memory-mapped: taking rows does not load the rest."""
+    """Documents of one split, in reading order. Arrays are memory-mapped: taking rows does not load the rest."""
 
     def __init__(self, name: str, corpus: PreparedCorpus) -> None:
         self.name = name
@@ -72,7 +72,7 @@ class Split:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The corpus' vocabulary, learned from train."""
+        """Vocabulary of the corpus, learned from train."""
         return self._corpus.vocabulary
 
     @property
@@ -86,12 +86,12 @@ class Split:
 
     @property
     def cache(self) -> Path:
-        """Directory of this corpus for what can be made again from its shards."""
+        """Directory of data derived from the shards of this corpus, which can be rebuilt."""
         return self._corpus.cache
 
     @property
     def label_tree(self) -> LabelTree:
-        """The labels and the categories above them."""
+        """Labels and their ancestors."""
         return self._corpus.label_tree
 
     @cached_property
@@ -109,10 +109,10 @@ class Split:
 
     @property
     def tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """``indptr`` [N + 1] and word numbers in the order of the text [tokens], repeated as they are there.
+        """``indptr`` [N + 1] and word numbers in the order of the text [tokens], with repetitions.
 
-        Words that are not in the vocabulary are left out, and what stood beside them stands side by side. Number 0 is
-        a word, so a batch that pads with it has a ``mask``; it also cuts long documents after ``max_length`` words.
+        Words outside of the vocabulary are left out, so that the words around them become adjacent. Number 0 is a word,
+        so a batch that pads with it has a ``mask``; it also truncates long documents after ``max_length`` words.
         """
         return self._arrays["tokens_indptr"], self._arrays["tokens"]
 
@@ -122,14 +122,14 @@ class Split:
         return self._arrays["labels_indptr"], self._arrays["labels"]
 
     def partly_labelled(self, share: float, seed: int) -> Split:
-        """The same documents, of which each has its labels by a chance of ``share``, and else none."""
+        """Return the split with each document's labels kept with the probability ``share`` and else hidden."""
         from texthash.corpora.prepared.labelled import PartlyLabelled
 
         return self if share == 1 else PartlyLabelled(self.name, self._corpus, share, seed)
 
     @cached_property
     def labels(self) -> csr_matrix:
-        """Membership, uint8 [N, labels]."""
+        """Label membership, uint8 [N, labels]."""
         from scipy.sparse import csr_matrix
 
         indptr, indices = self.label_ids
@@ -137,7 +137,7 @@ class Split:
         return csr_matrix((np.ones(len(indices), np.uint8), np.asarray(indices), np.asarray(indptr)), shape=shape)
 
     def matrix(self, weighting: Weighting = "tfidf") -> csr_matrix:
-        """The whole split as float32 [N, vocabulary], in memory."""
+        """Return the weighted bags of words of the whole split, float32 [N, vocabulary], in memory."""
         from scipy.sparse import csr_matrix
 
         indptr, indices, counts = (np.asarray(array) for array in self.counts)
@@ -145,19 +145,19 @@ class Split:
         return csr_matrix((values, indices, indptr), shape=(len(self), len(self.vocabulary)))
 
     def neighbours(self, k: int, graph: str = "cosine:tfidf") -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The k nearest other training documents of each, best first, equal ones by row. Found once, kept on disk.
+        """Return the k nearest other training documents of each, best first, ties by row. Computed once, then cached.
 
         Args:
             k: Number of neighbours.
-            graph: ``cosine:<weighting>``, made here when it is not there, or ``hamming:<method>-<bits>``, over codes of
-                the training documents, made by :func:`texthash.models.graphs.ensure_graph` (as training does).
+            graph: ``cosine:<weighting>``, computed here if it is not cached, or ``hamming:<method>-<bits>`` over codes
+                of the training documents, computed by :func:`texthash.models.graphs.ensure_graph` (before training).
 
         Returns:
             ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
 
         Raises:
-            CorpusError: on another split than train, to which graphs are fitted only; for a graph that is not made yet.
-            UsageError: for an unknown graph, or k not below the number of documents.
+            CorpusError: The split is not train, or the Hamming graph has not been computed.
+            UsageError: The graph is unknown, or k is not below the number of documents.
         """
         from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph, open_graph
         from texthash.corpora.prepared.neighbours.cosine import CosineSearch
@@ -169,35 +169,35 @@ class Split:
         if name.kind == "cosine":
             return make_graph(self.cache, name, k, len(self), lambda: CosineSearch.of(self.matrix(name.weighting)))
         check_k(k, len(self))
-        found = open_graph(self.cache, name, k)
-        if found is None:
+        cached = open_graph(self.cache, name, k)
+        if cached is None:
             raise CorpusError(
                 f"{self._corpus.path} has no graph {graph} of {k} neighbours.",
-                f"make it: texthash.models.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
+                f"compute it: texthash.models.graphs.ensure_graph(corpus.train, {graph!r}, {k}).",
             )
-        return found
+        return cached
 
     @cached_property
     def queries(self) -> Queries:
-        """Of a pair corpus, the questions of these documents, as a split of their own.
+        """Questions of these documents as a split of their own, in a pair corpus.
 
         Raises:
-            CorpusError: for another corpus.
+            CorpusError: The corpus is not a pair corpus.
         """
         from texthash.corpora.prepared.pairs import Queries
 
         return Queries(self)
 
     def negatives(self, k: int) -> NDArray[np.int32]:
-        """Hard negatives of each question of train: training documents that look like answers to it and are none.
+        """Return hard negatives of each training question: training documents that resemble answers but are not.
 
-        First those that the corpus names, then the best by BM25, exactly; found once, kept on disk.
+        Those given by the corpus come first, then the best by exact BM25. Computed once, then cached.
 
         Returns:
             Train rows int32 [questions, k], best first, -1 where no further document has a word of the question.
 
         Raises:
-            CorpusError: on another split than train, or for a corpus that is not one of pairs.
+            CorpusError: The split is not train, or the corpus is not a pair corpus.
         """
         from texthash.corpora.prepared.negatives import hard_negatives
 
@@ -206,42 +206,43 @@ class Split:
         return hard_negatives(self.queries, k)
 
     def dense(self, encoder: str) -> NDArray[np.float32]:
-        """Vectors of the documents by a sentence encoder, float32 [N, width], memory-mapped.
+        """Return vectors of the documents by a sentence encoder, float32 [N, width], memory-mapped.
 
         Args:
-            encoder: Its name, or ``name@digest``; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
+            encoder: Name of the encoder, or ``name@digest``; see
+                :mod:`texthash.corpora.prepared.embeddings.encoder`.
 
         Raises:
-            CorpusError: they have not been made; see :func:`~.embeddings.cache.ensure_features`.
-            ModelMismatchError: they are by another model than that of the digest.
+            CorpusError: The vectors have not been computed; see :func:`~.embeddings.cache.ensure_features`.
+            ModelMismatchError: The vectors are of another model than the digest names.
         """
         from texthash.corpora.prepared.embeddings.cache import open_features
 
         return open_features(self.cache, encoder, self.name)[: len(self)]
 
     def codes(self, model: str) -> NDArray[np.uint8]:
-        """Codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, over which a Hamming graph is.
+        """Return codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, for a Hamming graph.
 
         Returns:
-            Packed, uint8 [N, bits / 8], memory-mapped.
+            Packed codes, uint8 [N, bits / 8], memory-mapped.
 
         Raises:
-            CorpusError: on another split than train, and where they are not made yet.
+            CorpusError: The split is not train, or the codes have not been computed.
         """
         path = self.code_file(model)
         if self.name != "train" or not path.is_file():
             raise CorpusError(
                 f"the {self.name} split of {self._corpus.path} has no codes by {model}.",
-                f"make those of train: texthash.models.graphs.ensure_codes(corpus.train, {model!r}).",
+                f"compute those of train: texthash.models.graphs.ensure_codes(corpus.train, {model!r}).",
             )
         return np.load(path, mmap_mode="r")
 
     def code_file(self, model: str) -> Path:
-        """Where :meth:`codes` are kept."""
+        """Return the path of the cached :meth:`codes`."""
         return self.cache / "codes" / f"{model}.npy"
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
-        """Tables of ``id``, ``text``, ``title`` and ``labels`` (list of names) with up to ``batch`` rows, in order."""
+        """Yield tables of ``id``, ``text``, ``title`` and ``labels`` (list of names), at most ``batch`` rows each."""
         for shard in self._shards():
             for part in read_parquet(shard, ["id", "text", "title", "labels"], batch):
                 yield pa.Table.from_batches([part])
@@ -254,12 +255,12 @@ class Split:
         return open_cache(self._corpus.path / self.name, self.cache, self._counts)
 
     def __getstate__(self) -> dict[str, object]:
-        """Only the place travels to another process; arrays are mapped there."""
+        """Pickle the location only: the other process maps the arrays itself."""
         return {"name": self.name, "_corpus": self._corpus, "_counts": self._counts}
 
 
 class PreparedCorpus:
-    """One corpus in one edition, ready for training and evaluation. Open it with :meth:`open`."""
+    """Prepared corpus: one edition, ready for training and evaluation. Open it with :meth:`open`."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
@@ -267,10 +268,10 @@ class PreparedCorpus:
 
     @classmethod
     def open(cls, path: str | Path) -> PreparedCorpus:
-        """Open a directory made by preparation, or an address such as ``s3://bucket/corpora/name/edition``.
+        """Open the directory of a prepared corpus, or an address such as ``s3://bucket/corpora/name/edition``.
 
         Raises:
-            CorpusError: if it is not one, is of another schema version or does not fit its manifest.
+            CorpusError: It is not a prepared corpus, has another schema version or does not match its manifest.
         """
         directory = as_path(path)
         corpus = cls(directory, Manifest.read(directory))
@@ -295,12 +296,12 @@ class PreparedCorpus:
 
     @cached_property
     def analyzer(self) -> Analyzer:
-        """Cuts new text as this corpus was cut."""
+        """Tokeniser of the edition, for new text."""
         return Analyzer.from_edition(self.manifest.config.edition)
 
     @property
     def cache(self) -> Path:
-        """Directory for what can be made again from the shards: beside them, or on this node if they are in a store."""
+        """Directory of data derived from the shards: beside them, or on this node if they are in an object store."""
         if is_local(self.path):
             return self.path / CACHE
         manifest = self.manifest
@@ -314,7 +315,7 @@ class PreparedCorpus:
 
     @cached_property
     def label_tree(self) -> LabelTree:
-        """The labels and the categories above them; a flat one where the corpus knows of no tree."""
+        """Labels and their ancestors; flat where the corpus defines no tree."""
         return LabelTree.of(self.label_names, self.manifest.label_parents)
 
     @property
@@ -328,7 +329,7 @@ class PreparedCorpus:
         )
 
     def shape_with(self, encoder: str | None) -> CorpusShape:
-        """The shape with the width of a sentence encoder, whose vectors have to be there; None: without."""
+        """Return the shape with the width of a sentence encoder, whose vectors have to exist; None for no encoder."""
         from texthash.corpora.prepared.embeddings.cache import features_of
 
         if encoder is None:
@@ -345,7 +346,7 @@ class PreparedCorpus:
         return self.split("validation")
 
     def split(self, name: str) -> Split:
-        """A split by name; ``test`` is reached only this way, so that it is asked for on purpose."""
+        """Return a split by name; ``test`` has no property of its own, so that it is only used on purpose."""
         if name not in self.manifest.splits:
             raise UsageError(f"there is no split {name!r}.", f"use one of {', '.join(SPLITS)}.")
         return Split(name, self)

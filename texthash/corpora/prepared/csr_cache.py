@@ -1,4 +1,4 @@
-"""The memory-mapped arrays of a split, made once from its Parquet shards: random access without loading the corpus."""
+"""Memory-mapped arrays of a split, built once from its Parquet shards: random access without loading the corpus."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from texthash.io.atomic import partial_name, read_parquet
 from texthash.io.ragged import from_arrow
 
 CACHE = "csr-cache"
-# list column of the shards -> name of the cached arrays
+# Names of the cached arrays by list column of the shards.
 _LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
 _ROWS_AT_A_TIME = 2048
 
 
 def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDArray]:
-    """Memory-mapped arrays of one split, made first if this node has none.
+    """Return the memory-mapped arrays of one split, which are built if this node has none.
 
     Args:
-        shards: Where the split's Parquet shards are.
+        shards: Directory of the split's Parquet shards.
         cache: Directory of the corpus' cache.
-        counts: Its sizes, from the manifest.
+        counts: Sizes of the split, from the manifest.
 
     Returns:
         ``words``, ``tokens``, ``labels`` int32 with ``<name>_indptr`` int64 [documents + 1], and ``counts`` int32
@@ -37,12 +37,12 @@ def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDAr
 
 
 def make_once(directory: Path, fill: Callable[[Path], None]) -> Path:
-    """A directory of arrays, filled first if it is not there.
+    """Return a directory of arrays, which is filled if it does not exist.
 
-    It is written under a temporary name, then renamed; of two processes that race, the second keeps the first one's.
+    It is written under a temporary name, then renamed; if two processes race, the directory of the first is kept.
 
     Raises:
-        CorpusError: if it cannot be written.
+        CorpusError: The directory cannot be written.
     """
     if directory.is_dir():
         return directory

@@ -1,4 +1,4 @@
-"""Halves of documents: two splits whose rows belong together, made of the words of one, for figures without labels."""
+"""Halves of documents: two paired splits made from the words of one, for metrics without labels."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from texthash.corpora.prepared.corpus import Split
 from texthash.io.ragged import indptr_of, take_rows
 
 MOST = 1_000
-"""Documents that are halved, drawn at random where there are more."""
-_SEED = 0  # the same documents and halves in every run, so that figures of one corpus can be compared
+"""Maximum number of documents that are halved; they are drawn at random where there are more."""
+_SEED = 0  # fixed, so that metrics of one corpus are comparable between runs
 _SIDES = ("first-halves", "second-halves")
 
 
 class Half(Split):
-    """One half of the words of some documents of a split; rows are those documents, in reading order.
+    """One half of the words of selected documents of a split, in reading order.
 
     Args:
-        whole: Where the documents are.
+        whole: Split that contains the documents.
         side: Name of the half.
         rows: Rows of the documents in ``whole``, int64 [N].
-        words: The words of each, in the order of the text.
+        words: Word numbers of each half, in the order of the text.
     """
 
     def __init__(self, whole: Split, side: str, rows: NDArray[np.int64], words: list[NDArray[np.int32]]) -> None:
         super().__init__(whole.name, whole._corpus)
         self.whole, self.rows = whole, rows
         self.name = f"{whole.name}-{side}"
-        self._words = indptr_of([len(one) for one in words]), np.concatenate([*words, np.empty(0, np.int32)])
+        lengths = [len(numbers) for numbers in words]
+        self._words = indptr_of(lengths), np.concatenate([*words, np.empty(0, np.int32)])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,25 +54,25 @@ class Half(Split):
 
     @property
     def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Those of the whole documents."""
+        """``indptr`` [N + 1] and label numbers of the whole documents."""
         indptr, indices = self.whole.label_ids
         part, entries = take_rows(indptr, self.rows)
         return part, indices[entries]
 
     @cached_property
     def ids(self) -> list[str]:
-        """Those of the whole documents."""
+        """Ids of the whole documents."""
         ids = self.whole.ids
         return [ids[row] for row in self.rows]
 
     @cached_property
     def texts(self) -> list[str]:
-        """The words of each half as a text."""
+        """Words of each half, joined to a text."""
         (indptr, words), terms = self._words, self.vocabulary.terms
         return [" ".join(terms[w] for w in words[a:b]) for a, b in pairwise(indptr)]
 
     def dense(self, encoder: str) -> NDArray[np.float32]:
-        """Vectors of the halves by a sentence encoder, float32 [N, width], made here and kept while this object is."""
+        """Return vectors of the halves by a sentence encoder, float32 [N, width]; this object caches them."""
         from texthash.corpora.prepared.embeddings.encoder import open_encoder
 
         if encoder not in self._vectors:
@@ -79,7 +80,7 @@ class Half(Split):
         return self._vectors[encoder]
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
-        """Tables of ``id``, ``text`` (the half), ``title`` (empty) and ``labels`` (none), in order."""
+        """Yield tables of ``id``, ``text`` (the half), ``title`` (empty) and ``labels`` (none), in order."""
         for start in range(0, len(self), batch):
             texts = self.texts[start : start + batch]
             yield pa.table(
@@ -105,9 +106,9 @@ def can_be_halved(split: Split) -> bool:
 
 
 def halves(split: Split, most: int = MOST) -> tuple[Half, Half]:
-    """Divide the words of up to ``most`` documents of a split into two halves; rows of the same number belong together.
+    """Divide the words of up to ``most`` documents of a split into two halves with the same rows.
 
-    Each occurrence of a word goes to one half or the other by chance. Documents of fewer than two words are left out.
+    Each occurrence of a word is assigned to a half at random. Documents of fewer than two words are left out.
     """
     indptr, tokens = split.tokens
     generator = np.random.default_rng(_SEED)

@@ -1,4 +1,4 @@
-"""What a method reads of each document: the record that a method makes once, and batches are made by."""
+"""Inputs of a method: a record that the method defines once, and from which batches are built."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from texthash.config import Weighting
 from texthash.errors import CorpusError, UsageError
 
 NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
-# All that a code may depend on beside the bag of words. Labels, neighbours and pairs teach a method and no more: new
-# text comes without them, and a query that is encoded with its label or its answer is judged by what it was told.
+# The only inputs on which a code may depend beside the bag of words. Labels, neighbours and pairs are for training: new
+# text has none of them, and encoding a query with its label or its answer would leak the relevance that is measured.
 OF_TEXT = frozenset({"tokens", "dense"})
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a batch holds of each document.
+    """Content of a batch for each document.
 
     Attributes:
-        weighting: How much a word counts.
-        needs: What there is beside the bag of words: of ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
-        neighbours: How many, where they are needed.
-        graph: By which similarity these are near, such as ``cosine:bm25`` or ``hamming:sth-64``; see
+        weighting: Weighting of words.
+        needs: Inputs beside the bag of words: any of ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
+        neighbours: Number of neighbours, if they are needed.
+        graph: Similarity of neighbours, such as ``cosine:bm25`` or ``hamming:sth-64``; see
             :meth:`texthash.corpora.prepared.corpus.Split.neighbours`.
-        max_length: Words after which ``tokens`` are cut.
-        encoder: The sentence encoder whose vectors ``dense`` are; None: the corpus has none.
+        max_length: Number of words after which ``tokens`` are truncated.
+        encoder: Sentence encoder of the ``dense`` vectors; None if the corpus has none.
     """
 
     weighting: Weighting = "tfidf"
@@ -36,26 +36,26 @@ class Inputs:
     encoder: str | None = None
 
     def only(self, needs: Set[str]) -> Inputs:
-        """The same without any need but these."""
+        """Return the inputs restricted to these needs."""
         return replace(self, needs=self.needs & needs)
 
     def also(self, needs: Set[str]) -> Inputs:
-        """The same with these needs too."""
+        """Return the inputs with additional needs."""
         return replace(self, needs=self.needs | needs)
 
     def check(self, known: Set[str]) -> None:
-        """See that a batch can be made so.
+        """Check that a batch can provide these inputs.
 
         Args:
-            known: The needs that can be met where the documents come from.
+            known: Needs that the source of the documents can provide.
 
         Raises:
-            UsageError: for a need that is not among these.
-            CorpusError: for dense vectors where no encoder is chosen.
+            UsageError: A need is not among these.
+            CorpusError: Dense vectors are needed, but no encoder is chosen.
         """
         if unknown := sorted(self.needs - known):
             names = ", ".join(need for need in NEEDS if need in known)
-            raise UsageError(f"a batch cannot hold {', '.join(unknown)}.", f"needs may name: {names}.")
+            raise UsageError(f"a batch cannot provide {', '.join(unknown)}.", f"needs may name: {names}.")
         if "dense" in self.needs and self.encoder is None:
             raise CorpusError(
                 "the method needs dense vectors of a sentence encoder, and none is chosen.",

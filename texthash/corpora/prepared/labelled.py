@@ -1,4 +1,4 @@
-"""A split of which only some documents have their labels: what semi-supervised methods learn from."""
+"""Splits with labels on some documents only, for semi-supervised methods."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from texthash.io.ragged import indptr_of, take_rows
 
 
 class PartlyLabelled(Split):
-    """The documents of a split, each with its labels by a chance of ``share``, and else without any.
+    """Documents of a split, of which each keeps its labels with the probability ``share`` and else has none.
 
-    Which of them have labels depends on the seed and the row alone, so all workers and all epochs agree. Relevance is
-    judged by the corpus itself, whose labels are all there.
+    The choice depends on the seed and the row alone, so all workers and all epochs agree. Relevance is judged by the
+    full labels of the corpus.
 
     Args:
-        name: Of the split.
-        corpus: Of the split.
-        share: Chance of a document to keep its labels, 0 to 1.
-        seed: Of the draw.
+        name: Name of the split.
+        corpus: Corpus of the split.
+        share: Probability that a document keeps its labels, 0 to 1.
+        seed: Seed of the choice.
     """
 
     def __init__(self, name: str, corpus: PreparedCorpus, share: float, seed: int) -> None:
@@ -30,7 +30,7 @@ class PartlyLabelled(Split):
 
     @cached_property
     def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """``indptr`` [N + 1] and label numbers, sorted within a document; none of a document that is not labelled."""
+        """``indptr`` [N + 1] and label numbers, sorted within a document; empty for an unlabelled document."""
         indptr, indices = super().label_ids
         kept = np.random.default_rng(self._seed).random(len(self)) < self._share
         _, entries = take_rows(indptr, np.flatnonzero(kept))

@@ -1,4 +1,4 @@
-"""What a prepared corpus says of itself: ``manifest.json``, written last, so a corpus with one is whole."""
+"""Manifest of a prepared corpus: ``manifest.json``, written last, so a corpus that has one is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Sizes of one split: documents, distinct words summed over documents, words in order, label assignments."""
+    """Sizes of one split: documents, distinct words summed over documents, words, and label assignments."""
 
     documents: int
     words: int
@@ -29,8 +29,14 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Sizes of one split of a pair corpus: questions (one counts for each document that answers it), their vocabulary
-    words, documents that answer any, and ids of documents that are named as no answers."""
+    """Sizes of one split of a pair corpus.
+
+    Attributes:
+        queries: Number of questions; one that several documents answer counts once for each.
+        tokens: Number of vocabulary words in the questions.
+        documents: Number of documents that answer a question.
+        negatives: Number of given hard negatives.
+    """
 
     queries: int
     tokens: int
@@ -40,7 +46,7 @@ class PairCounts:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that the corpus was read from."""
+    """File from which the corpus was read."""
 
     name: str
     bytes: int
@@ -49,22 +55,22 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Resolved facts of one prepared corpus.
+    """Resolved facts about one prepared corpus.
 
     Attributes:
         name: Name of the corpus.
-        config: The resolved configuration it was prepared with.
+        config: Resolved configuration of the preparation.
         splits: Sizes by split.
-        dropped: Documents left out, by reason.
-        remarks: Documents that are kept but have something a person should know, by remark.
+        dropped: Number of documents left out, by reason.
+        remarks: Number of documents kept with a remark, by remark.
         label_names: Name of each label number.
-        label_parents: The label above each label that has one; empty where labels are no tree.
-        multi_label: Whether a document may have more than one label.
+        label_parents: Parent of each label that has one; empty where labels form no tree.
+        multi_label: Whether a document has more than one label.
         vocabulary_hash: Hash of words and statistics.
         source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
-        pairs: Of a pair corpus, the sizes of its questions by split; empty for others.
-        source_files: The files that were read; empty where the source is not files (installed packages).
-        warnings: What a person should know before trusting figures.
+        pairs: Sizes of the questions by split, in a pair corpus; empty for others.
+        source_files: Files that were read; empty where the source has none (installed packages).
+        warnings: Warnings to consider before trusting metrics.
     """
 
     name: str
@@ -94,7 +100,7 @@ class Manifest:
 
     @property
     def config_hash(self) -> str:
-        """Identifies everything that decides what is prepared."""
+        """Fingerprint of all settings that determine the content."""
         return config_hash(self.config)
 
     def to_json(self) -> str:
@@ -106,13 +112,13 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Raises :class:`CorpusError` when the manifest is absent, unreadable or of another schema version."""
+        """Read a manifest; raises :class:`CorpusError` if it is absent, unreadable or of another schema version."""
         path = directory / MANIFEST
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CorpusError(
-                f"{directory} is not a prepared corpus: it has no {MANIFEST}.", "prepare it: pipelines/prepare.py."
+                f"{directory} is not a prepared corpus: it has no {MANIFEST}.", "prepare it: `texthash prepare`."
             ) from None
         except (ValueError, OSError) as error:
             raise CorpusError(
@@ -131,8 +137,10 @@ class Manifest:
 
 
 def config_hash(config: CorpusConfig) -> str:
-    """SHA-256 (hex) of what decides the content: everything but where the source files happen to lie, and which
-    sentence encoder is used with it, whose vectors are kept beside."""
+    """Return the SHA-256 (hex) of the settings that determine the content.
+
+    These are all but the location of the source files and the sentence encoder, whose vectors are stored separately.
+    """
     decisive = config.model_dump(mode="json", exclude={"data_dir", "features"})
     return hashlib.sha256(json.dumps([SCHEMA_VERSION, decisive], sort_keys=True).encode()).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Hard negatives: for each training question, the documents that BM25 takes for answers and that are none.
+"""Hard negatives: for each training question, the documents with the best BM25 score that do not answer it.
 
-Robertson's BM25 with Lucene's idf, as :mod:`~.weighting` has it; a word that a question repeats counts
-as often. Exact: every training document is scored (:mod:`~.neighbours.kernel`), block by block on threads.
+The score is Robertson's BM25 with Lucene's idf, as in :mod:`~.weighting`; repeated words of a question count each time.
+The search is exact: every training document is scored (:mod:`~.neighbours.kernel`), block by block on threads.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Rows = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Bm25Search:
-    """The best training documents of each question by BM25; a :class:`~.neighbours.search.Search`.
+    """Search for the best training documents of each question by BM25; a :class:`~.neighbours.search.Search`.
 
     Attributes:
-        search: Inner products; its first rows are documents without words, for which nobody looks, so that no question
+        search: Search by inner product; its first rows are empty placeholders, one per document, so that no question
             has the number of a document.
-        first: Where the questions begin.
+        first: Row of the first question.
     """
 
     search: CosineSearch
@@ -42,8 +42,8 @@ class Bm25Search:
         documents = queries.answers
         indptr, words, counts = queries.counts
         padded = np.concatenate([np.zeros(len(documents), np.int64), indptr])
-        asked = padded, np.asarray(words), np.asarray(counts, np.float32)
-        return cls(CosineSearch(*asked, CosineSearch.tiles_of(documents.matrix("bm25"))), len(documents))
+        bags = padded, np.asarray(words), np.asarray(counts, np.float32)
+        return cls(CosineSearch(*bags, CosineSearch.tiles_of(documents.matrix("bm25"))), len(documents))
 
     @property
     def documents(self) -> int:
@@ -54,7 +54,7 @@ class Bm25Search:
 
 
 def hard_negatives(queries: Queries, k: int) -> Rows:
-    """See :meth:`texthash.corpora.prepared.corpus.Split.negatives`; memory-mapped from the corpus' cache."""
+    """Return :meth:`texthash.corpora.prepared.corpus.Split.negatives`, memory-mapped from the corpus' cache."""
     if k < 1:
         raise UsageError(f"k={k} negatives.", "choose 1 or more.")
     directory = queries.cache / f"negatives-{k}"
@@ -82,7 +82,7 @@ def _fill(queries: Queries, k: int, directory: Path) -> None:
 
 
 def _positives(queries: Queries) -> tuple[NDArray[np.int64], Rows]:
-    """The training documents that answer each question, whatever row it stands in; CSR."""
+    """Return the training documents that answer each question, over all rows of the same question; CSR."""
     _, numbers = np.unique(queries.digests, return_inverse=True)
     documents = queries.documents_of_rows
     order = np.argsort(numbers, kind="stable")
@@ -94,17 +94,17 @@ def _positives(queries: Queries) -> tuple[NDArray[np.int64], Rows]:
 
 
 def _table(indptr: NDArray[np.int64], values: Rows, rows: NDArray[np.int64], width: int) -> Rows:
-    """The first ``width`` values of chosen rows, [rows, width], -1 where there are fewer."""
+    """Return the first ``width`` values of chosen rows, [rows, width], -1 where there are fewer."""
     column = np.arange(width)
     starts = np.asarray(indptr[rows])[:, None]
-    there = starts + column < np.asarray(indptr[rows + 1])[:, None]
-    if not there.any():
-        return np.full(there.shape, -1, np.int32)
-    return np.where(there, values[np.where(there, starts + column, 0)], -1).astype(np.int32)
+    exists = starts + column < np.asarray(indptr[rows + 1])[:, None]
+    if not exists.any():
+        return np.full(exists.shape, -1, np.int32)
+    return np.where(exists, values[np.where(exists, starts + column, 0)], -1).astype(np.int32)
 
 
 def _without(rows: Rows, others: Rows) -> Rows:
-    """-1 in place of those that stand in the same row of ``others``."""
+    """Replace values that also occur in the same row of ``others`` by -1."""
     found = np.zeros(rows.shape, np.bool_)
     for column in others.T:
         found |= rows == column[:, None]
@@ -112,5 +112,5 @@ def _without(rows: Rows, others: Rows) -> Rows:
 
 
 def _first(rows: Rows, k: int) -> Rows:
-    """The first k of each row that are not -1, in order."""
+    """Return the first k values of each row that are not -1, in order."""
     return np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable")[:, :k], axis=1)

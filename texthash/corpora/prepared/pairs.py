@@ -1,4 +1,4 @@
-"""The questions of a pair corpus, as a split of their own: what is drawn, encoded and judged as a query."""
+"""Questions of a pair corpus as a split of their own, for training, encoding and evaluation."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from texthash.io.atomic import read_parquet, readable
 from texthash.io.ragged import from_arrow, indptr_of, take_rows
 
 COLUMNS = ("queries", "query_tokens", "negatives")
-_DIGEST = 16  # bytes: two questions that differ never meet in it
+_DIGEST = 16  # bytes, enough for different questions never to collide
 
 
 class Queries(Split):
-    """The questions of the documents of one split: a row for each document and each question that it answers.
+    """Questions of the documents of one split: a row for each document and each question that it answers.
 
-    Rows are in the order of the documents. A question that several documents answer has as many rows, with the same
-    number (:func:`question_numbers`). It serves wherever a split does (``batches.take``, ``Hasher.encode_split``);
-    words are those of the corpus' vocabulary, which is learned from the text of training *documents* alone.
+    Rows are in the order of the documents. A question that several documents answer has a row for each, with the same
+    number (:func:`question_numbers`). It can be used like any split (``batches.take``, ``Hasher.encode_split``); words
+    are those of the corpus' vocabulary, which is learned from the text of training *documents* alone.
 
     Args:
-        answers: The split of the documents.
+        answers: Split of the documents.
+
+    Raises:
+        CorpusError: The corpus is not a pair corpus.
     """
 
     def __init__(self, answers: Split) -> None:
@@ -41,7 +44,7 @@ class Queries(Split):
         pairs = self._corpus.manifest.pairs
         if answers.name not in pairs:
             raise CorpusError(
-                f"{answers!r} has no queries: the corpus is not one of pairs.",
+                f"{answers!r} has no queries: the corpus is not a pair corpus.",
                 "choose a pair corpus such as pycode, or give documents `queries`.",
             )
         self.name = f"{answers.name}-queries"
@@ -52,24 +55,24 @@ class Queries(Split):
 
     @property
     def indptr(self) -> NDArray[np.int64]:
-        """Where the questions of each document begin; int64 [documents + 1]."""
+        """Row of the first question of each document; int64 [documents + 1]."""
         return self._arrays["answers_indptr"]
 
     @cached_property
     def documents_of_rows(self) -> NDArray[np.int64]:
-        """The row of the document of each question; int64 [questions]."""
+        """Row of the document of each question; int64 [questions]."""
         return np.repeat(np.arange(len(self.answers)), np.diff(self.indptr))
 
     @property
     def digests(self) -> NDArray[np.void]:
-        """A fingerprint of the text of each question, 16 bytes."""
+        """Fingerprint of the text of each question, 16 bytes."""
         return self._arrays["digests"].view(f"V{_DIGEST}")[:, 0]
 
     @property
     def given_negatives(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """``indptr`` [documents + 1] and train rows of what the corpus names as no answers to a document's questions.
+        """``indptr`` [documents + 1] and train rows of the given negatives of each document's questions.
 
-        Ids that name no training document are left out. Only the questions of train have such.
+        Ids that name no training document are left out. Only the questions of train have negatives.
         """
         return self._arrays["negatives_indptr"], self._arrays["negatives"]
 
@@ -82,13 +85,13 @@ class Queries(Split):
 
     @property
     def label_ids(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Those of the document of each question."""
+        """``indptr`` and label numbers of the document of each question."""
         indptr, indices = self.answers.label_ids
         part, entries = take_rows(indptr, self.documents_of_rows)
         return part, indices[entries]
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
-        """Tables of ``id`` (of the document), ``text`` (the question), and the document's ``title`` and ``labels``."""
+        """Yield tables of ``text`` (the question) and the ``id``, ``title`` and ``labels`` of its document."""
         names = ["id", "queries", "title", "labels"]
         for part in self._parts(names, batch):
             indptr, texts = from_arrow(part["queries"])
@@ -114,53 +117,55 @@ class Queries(Split):
 
 
 class Sides:
-    """Which question, and which hard negative of it, each training document is drawn with in one epoch.
+    """Choice of a question of each training document, and of a hard negative of it, for one epoch.
 
     Args:
-        train: The training split of a pair corpus.
-        negatives: Hard negatives of each question, of which one is drawn.
-        seed: Of the epoch; None takes the first of each.
+        train: Training split of a pair corpus.
+        negatives: Number of hard negatives of each question, of which one is drawn.
+        seed: Seed of the epoch; None takes the first question and negative.
     """
 
     def __init__(self, train: Split, negatives: int, seed: int | None) -> None:
         self._indptr = train.queries.indptr
         self._negatives = train.negatives(negatives)
         self._documents = len(train)
-        # Apart from the generator of the order, whose first numbers would be these.
+        # This seed differs from that of the order, whose generator would draw the same numbers.
         generator = None if seed is None else np.random.default_rng([seed, 1])
         self._chance = generator.random((2, len(train))) if generator else np.zeros((2, len(train)))
 
     def of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of questions and of negatives for documents that answer a question; a question without a hard negative
-        gets any other document."""
+        """Return rows of questions and of negatives for documents that answer a question.
+
+        A question without a hard negative gets any other document.
+        """
         of_question, of_negative = self._chance[:, rows]
         starts = np.asarray(self._indptr[rows])
         questions = starts + (of_question * (self._indptr[rows + 1] - starts)).astype(np.int64)
         near = np.asarray(self._negatives[questions])
-        there = (near >= 0).sum(axis=1)  # what is there stands first
-        hard = near[np.arange(len(rows)), (of_negative * there).astype(np.int64)]
+        count = (near >= 0).sum(axis=1)  # existing negatives come first
+        hard = near[np.arange(len(rows)), (of_negative * count).astype(np.int64)]
         other = (rows + 1 + (of_negative * (self._documents - 1)).astype(np.int64)) % self._documents
-        return questions, np.where(there > 0, hard, other)
+        return questions, np.where(count > 0, hard, other)
 
 
 def question_numbers(corpus: PreparedCorpus) -> dict[str, NDArray[np.int64]]:
-    """A number for each question of each split: the same for the same text, in whatever split; int64 [questions]."""
-    queries = [corpus.split(name).queries for name in SPLITS]
-    _, numbers = np.unique(np.concatenate([one.digests for one in queries]), return_inverse=True)
-    return dict(zip(SPLITS, np.split(numbers, np.cumsum([len(one) for one in queries])[:-1]), strict=True))
+    """Number the questions of each split, int64 [questions]; equal texts have the same number in all splits."""
+    splits = [corpus.split(name).queries for name in SPLITS]
+    _, numbers = np.unique(np.concatenate([queries.digests for queries in splits]), return_inverse=True)
+    return dict(zip(SPLITS, np.split(numbers, np.cumsum([len(queries) for queries in splits])[:-1]), strict=True))
 
 
 def _fill(queries: Queries, partial: Path) -> None:
-    """Write the arrays of :class:`Queries`. The words of all questions of the split are in memory meanwhile."""
-    asked, lengths, tokens, digests = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int32)], [b""]
+    """Write the arrays of :class:`Queries`. Memory: the words of all questions of the split."""
+    sizes, lengths, tokens, digests = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int32)], [b""]
     for part in queries._parts(["queries", "query_tokens"]):
         indptr, texts = from_arrow(part["queries"])
-        asked.append(np.diff(indptr))
+        sizes.append(np.diff(indptr))
         inner, words = from_arrow(part["query_tokens"].combine_chunks().flatten())
         lengths.append(np.diff(inner))
         tokens.append(words)
         digests += (hashlib.blake2b(text.encode(), digest_size=_DIGEST).digest() for text in texts)
-    answers_indptr = indptr_of(np.concatenate(asked))
+    answers_indptr = indptr_of(np.concatenate(sizes))
     tokens_indptr, flat = indptr_of(np.concatenate(lengths)), np.concatenate(tokens)
     if answers_indptr[-1] != len(queries) or len(answers_indptr) != len(queries.answers) + 1:
         raise CorpusError(
@@ -172,7 +177,7 @@ def _fill(queries: Queries, partial: Path) -> None:
     bags = csr_matrix(
         (np.ones(len(flat), np.int32), flat, tokens_indptr), (len(queries), len(queries.vocabulary)), copy=True
     )
-    bags.sum_duplicates()  # sorts in place: hence the copy, tokens keep their order
+    bags.sum_duplicates()  # sorts in place; the copy above preserves the order of tokens
     negatives_indptr, negatives = _negatives(queries)
     arrays = {
         "answers_indptr": answers_indptr,
@@ -190,7 +195,7 @@ def _fill(queries: Queries, partial: Path) -> None:
 
 
 def _negatives(queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Ids of negatives to train rows, shard against shard, so that no table of all ids is held."""
+    """Resolve ids of negatives to train rows shard by shard, so that no table of all ids is held in memory."""
     found, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
     for part in queries._parts(["negatives"]) if queries.answers.name == "train" else ():
         indptr, names = from_arrow(part["negatives"])
@@ -198,8 +203,8 @@ def _negatives(queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         if len(names):
             for shard in queries._shards():
                 ids = pq.read_table(readable(shard), columns=["id"])["id"].combine_chunks()
-                places_ = pc.index_in(pa.array(names, pa.string()), ids).fill_null(-1).to_numpy()
-                rows = np.where(places_ >= 0, first + places_, rows).astype(np.int32)
+                positions = pc.index_in(pa.array(names, pa.string()), ids).fill_null(-1).to_numpy()
+                rows = np.where(positions >= 0, first + positions, rows).astype(np.int32)
                 first += len(ids)
         known = rows >= 0
         lengths.append(np.diff(np.concatenate([[0], np.cumsum(known)])[indptr]))

@@ -1,4 +1,4 @@
-"""How much a word counts in a document: views of the stored counts, taken when batches are made."""
+"""Weighting of words in a document, computed from the stored counts when batches are built."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FREQUENCY: dict[str, Callable[[NDArray], NDArray]] = {
 
 
 def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, vocabulary: Vocabulary) -> NDArray:
-    """Weights of the words of some documents.
+    """Return the weights of the words of documents.
 
     Args:
-        indptr: [documents + 1] where each document's words begin; starts at 0.
-        indices: [words] numbers of the words.
-        counts: [words] how often each occurs in its document.
+        indptr: Start of each document's words, [documents + 1]; begins with 0.
+        indices: Numbers of the words, [words].
+        counts: Count of each word in its document, [words].
         kind: ``tfidf``: counts times smoothed idf, each document scaled to unit Euclidean length, equal to
             scikit-learn's ``TfidfVectorizer``; ``sublinear_tfidf``: the same with 1 + ln(count) for the count
             (``sublinear_tf=True``); ``binary_tfidf``: with 1 for it (``binary=True``); ``binary``: 1; ``counts``;
@@ -64,7 +64,7 @@ def _bm25(indptr: NDArray, indices: NDArray, counts: NDArray, vocabulary: Vocabu
 
 
 def _row_sums(indptr: NDArray, values: NDArray) -> NDArray[np.float64]:
-    """Sum over each document; 0 for one without words. Summed per row, so a row's result never depends on others."""
+    """Sum over each document; 0 for one without words. Rows are summed separately, so they do not affect each other."""
     sums = np.zeros(len(indptr) - 1)
     filled = np.flatnonzero(np.diff(indptr))
     if len(filled):
