@@ -125,7 +125,7 @@ def test_canonical_rows(split: Path, tmp_path: Path) -> None:
     [
         ("meta.txt", "1: dance\n2 cooking\n", r"meta\.txt:2: '2 cooking' is not number: topic"),
         ("meta.txt", "1: cooking\n", r"meta\.txt:1: '1: cooking' is not number: topic"),
-        ("train.csv", "1,text\n27,text\n", r"train\.csv:2: 2 cells, the first '27': not the number of a topic"),
+        ("train.csv", "1,text\n27,text\n", r"train\.csv:2: 2 cells, the first '27'; expected the number of a topic"),
         ("val.csv", "1,text,more\n", r"val\.csv:1: 3 cells, the first '1'"),
         ("test.csv", '1,"text', r"test\.csv:1: not CSV"),
         ("test.csv", "1,text\n", r"nyt in .* has 1 train, 1 validation, 1 test documents, not 9221 train"),
@@ -142,9 +142,9 @@ def test_broken_tables_name_file_and_line(tmp_path: Path, name: str, content: st
 @pytest.mark.parametrize(
     ("texts", "labels", "message"),
     [
-        (b"one\ntwo\n", b"dance\n", r"labels\.txt ends before .*dataset\.txt, which goes on in line 2"),
-        (b"one\n", b"dance\nmusic\n", r"dataset\.txt ends before .*labels\.txt, which goes on in line 2"),
-        (b"one\ntwo\n", b"dance\ncooking\n", r"dataset\.txt:2: \['cooking'\] is no topic of the tree"),
+        (b"one\ntwo\n", b"dance\n", r"labels\.txt ends before .*dataset\.txt, which continues in line 2"),
+        (b"one\n", b"dance\nmusic\n", r"dataset\.txt ends before .*labels\.txt, which continues in line 2"),
+        (b"one\ntwo\n", b"dance\ncooking\n", r"dataset\.txt:2: \['cooking'\] is not a topic of the tree"),
         (b"one\ncaf\xe9\n", b"dance\ndance\n", r"dataset\.txt:2: not utf-8 text"),
         (b"one\n", b"dance\n", r"has 1 documents, not 13081"),
     ],

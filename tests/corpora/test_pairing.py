@@ -92,10 +92,10 @@ def test_jsonl_and_passages_without_a_number(tmp_path: Path) -> None:
     [
         (b'[{"question": "a?", "positive_ctxs": []}, {"question": ', "not JSON after question 1"),
         (b'[{"question": "a?"}]', ":1: no question with positive_ctxs, only question"),
-        (b'[{"question": "a?", "positive_ctxs": [{"title": "t"}]}]', ":1: positive_ctxs is no list of passages"),
+        (b'[{"question": "a?", "positive_ctxs": [{"title": "t"}]}]', ":1: positive_ctxs is not a list of passages"),
         (b"[1]", ":1: a int, not an object"),
-        (b'{"question": "a?"}', "holds no list of questions"),
-        (b"[]", "holds no list of questions"),
+        (b'{"question": "a?"}', "contains no list of questions"),
+        (b"[]", "contains no list of questions"),
         (b'[{"question": "\xff"}]', ":1: not utf-8 text"),
     ],
 )

@@ -130,7 +130,7 @@ GOOD = b'{"text": "good"}\n'
         ("a.csv", b"text,label,text\nx,a,y\n", r"a\.csv:1: the column 'text' occurs twice"),
         ("a.csv", b'text\n"x\ny\n', r"a\.csv:3: not CSV: unexpected end of data"),
         ("a.parquet", b"PAR1 not really", r"a\.parquet: not a readable Parquet file"),
-        ("a.pdf", b"%PDF", r"a\.pdf is in no format that is read"),
+        ("a.pdf", b"%PDF", r"a\.pdf has no supported format"),
     ],
 )
 def test_bad_input_names_file_and_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -186,7 +186,7 @@ LINES = FIRST.count("\n")
         (DOCTYPE + FIRST, rf"reut2-000\.sgm:{LINES + 1}: the file ends after 1 articles, not 1000"),
         (DOCTYPE + FIRST + FIRST[:-20], rf"reut2-000\.sgm:{LINES + 2}: the file ends within this article"),
         (DOCTYPE + FIRST.replace("</REUTERS>\n", "") + FIRST, r"reut2-000\.sgm:2: the article has no end before"),
-        (DOCTYPE + "<html>\n" + FIRST, r"reut2-000\.sgm:2: '<html>' stands outside of articles"),
+        (DOCTYPE + "<html>\n" + FIRST, r"reut2-000\.sgm:2: '<html>' is outside of articles"),
         (DOCTYPE + FIRST.replace("</TEXT>", ""), r"reut2-000\.sgm:2: the article lacks NEWID"),
         (
             DOCTYPE + FIRST.replace('LEWISSPLIT="TRAIN"', 'LEWISSPLIT="DEV"'),

@@ -224,7 +224,7 @@ def test_bad_rows_in_an_archive_are_named_by_its_member(tmp_path: Path) -> None:
         ({"text": ["a", "b"], "label": [0, 4]}, r"parquet:2: the class is 4, not a number from 0 to 3"),
         ({"text": ["a", "b"], "label": [0, None]}, r"parquet:2: the class is None"),
         ({"content": ["a"], "label": [0]}, r"parquet:1: there is no column text"),
-        ({"text": [1], "label": [0]}, r"parquet:1: text is no text"),
+        ({"text": [1], "label": [0]}, r"parquet:1: text is not text"),
     ],
 )
 def test_bad_parquet_names_file_and_row(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:

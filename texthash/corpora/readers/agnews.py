@@ -1,8 +1,9 @@
 r"""``agnews``: AG's News in the selection of Zhang et al., 120,000 training and 7,600 test news of 4 classes.
 
-The forms it is found in, and what becomes a document, are in :mod:`~texthash.corpora.readers.zhang`. A text is title
-and description. Backslashes stay: here they stand for a break of line by themselves (``dwindling\band``), also before
-an ``n`` (``a\new record``), so that the line break ``\n`` of the file's description cannot be told from one.
+Its file formats, and the form of its documents, are described in :mod:`~texthash.corpora.readers.zhang`. A text is
+title and description. Backslashes are kept: in this corpus a backslash alone stands for a line break
+(``dwindling\band``), also before an ``n`` (``a\new record``), so that it cannot be distinguished from the line break
+``\n`` of the file's description.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ TABLE = zhang.Table(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     return zhang.files(record, TABLE, config, home)
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Train, then test; see :func:`zhang.parts`."""
+    """Return the parts of train, then of test; see :func:`zhang.parts`."""
     return zhang.parts(record, TABLE, config, home)

@@ -1,8 +1,8 @@
-"""Tables of answer selection, a corpus of a person's own: one line a question and a sentence that answers it or not.
+"""Tables of answer selection, for a user's own corpus: each line is a question and a sentence that may answer it.
 
 Either WikiQA (Yang et al., 2015) with its header ``QuestionID Question DocumentID DocumentTitle SentenceID Sentence
-Label``, or three columns: question, answer, label, as TrecQA is commonly given. Columns are parted by tabs, nothing is
-quoted, the label is 1 or 0. The name of a file says its split: ``train``, ``dev`` or ``valid``, ``test``.
+Label``, or three columns: question, answer, label, the usual form of TrecQA. Columns are separated by tabs, nothing is
+quoted, the label is 1 or 0. The name of a file determines its split: ``train``, ``dev`` or ``valid``, ``test``.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _PLAIN = ("question", "answer", "label")
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The tables of ``config.path``, sorted by name."""
+    """Return the tables of ``config.path``, sorted by name."""
     return pairing.files_with(config, SUFFIXES)
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """Each sentence as one document with the questions that it answers, as :func:`pairing.documents` merges them.
+    """Yield each sentence as one document with the questions that it answers, merged by :func:`pairing.documents`.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: A line is malformed (names file and line).
     """
     return pairing.documents(judged for path in files(config, home) for judged in _judged(path))
 
 
 def is_answers(path: Path) -> bool:
-    """Return whether a table begins with one of the headers, or with three columns of which the last is a label."""
+    """Return whether a table begins with one of the headers, or with three columns, the last being a label."""
     first = next((line.rstrip("\r\n").split("\t") for _, line in text_files.lines(path)), [])
     return _header(first) in (_WIKIQA, _PLAIN) or (len(first) == len(_PLAIN) and first[-1].strip() in _LABELS)
 
 
 def notes(config: CorpusConfig, home: StateDir) -> list[str]:
-    """Say which files of the folder are left out."""
+    """Return a sentence about the files of the folder that are left out, if any."""
     return pairing.left_out(config, SUFFIXES)
 
 
@@ -65,7 +65,7 @@ def _judged(path: Path) -> Iterator[pairing.Judged]:
         if len(cells) != len(columns) or cells[-1].strip() not in _LABELS:
             raise CorpusError(
                 f"{origin}: {len(cells)} columns, the last {cells[-1][:40]!r}.",
-                f"give {', '.join(columns)} parted by tabs, the label 0 or 1.",
+                f"give {', '.join(columns)} separated by tabs, the label 0 or 1.",
             )
         yield _row(dict(zip(columns, cells, strict=True)), split, origin)
 

@@ -1,4 +1,4 @@
-"""Whether a corpus is all there: documents by split against the published counts."""
+"""Check that a corpus is complete, by its published numbers of documents."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from texthash.errors import CorpusError
 def checked(
     documents: Iterable[Document], name: str, files: list[Path], *known: Mapping[str, int]
 ) -> Iterator[Document]:
-    """The documents as they come; after the last one, raise where their number is none of the published ones.
+    """Yield documents unchanged; after the last one, raise if their counts are not those of a published edition.
 
     Args:
-        documents: Of a whole corpus, those that the corpus does not count among them.
-        name: Of the corpus.
-        files: Where they are read; named in the error.
+        documents: Documents of a whole corpus, including those that the corpus does not count.
+        name: Name of the corpus.
+        files: Files that are read; named in the error.
         known: Number of documents by split, one mapping for each published edition.
 
     Raises:
-        CorpusError: naming the counts that were found and those that were expected.
+        CorpusError: The counts differ (names both).
     """
     found = Counter[str]()
     for document in documents:

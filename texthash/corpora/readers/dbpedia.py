@@ -1,9 +1,9 @@
 """``dbpedia``: the DBpedia ontology in the selection of Zhang et al., 560,000 training and 70,000 test abstracts of
 14 classes.
 
-The forms it is found in, and what becomes a document, are in :mod:`~texthash.corpora.readers.zhang`. A text is the
-title of a Wikipedia article and its abstract. The survey's corpus is a sample of 60,000 whose choice it does not state;
-``corpus.edition.sample`` draws one of that size.
+Its file formats, and the form of its documents, are described in :mod:`~texthash.corpora.readers.zhang`. A text is the
+title of a Wikipedia article and its abstract. The survey uses a sample of 60,000 documents that it does not specify;
+``corpus.edition.sample`` draws a sample of that size.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ TABLE = zhang.Table(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     return zhang.files(record, TABLE, config, home)
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Train, then test; see :func:`zhang.parts`."""
+    """Return the parts of train, then of test; see :func:`zhang.parts`."""
     return zhang.parts(record, TABLE, config, home)

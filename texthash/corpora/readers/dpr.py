@@ -1,8 +1,8 @@
-"""Questions with passages in the JSON of DPR (Karpukhin et al., 2020) and BPR: a corpus of a person's own.
+"""Questions with passages in the JSON of DPR (Karpukhin et al., 2020) and BPR, for a user's own corpus.
 
-A file is a list of ``{question, positive_ctxs, negative_ctxs, hard_negative_ctxs}``, or one such object a line; a
-passage is ``{title, text, passage_id}`` (``psg_id`` in older files). ``answers`` is not used. Files are read as a
-stream: one question is in memory at a time.
+A file is a list of ``{question, positive_ctxs, negative_ctxs, hard_negative_ctxs}``, or one such object per line; a
+passage is ``{title, text, passage_id}`` (``psg_id`` in older files). ``answers`` is ignored. Files are read as a
+stream, with one question in memory at a time.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _NEGATIVES = ("hard_negative_ctxs", "negative_ctxs")
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The JSON files of ``config.path``, sorted by name."""
+    """Return the JSON files of ``config.path``, sorted by name."""
     return pairing.files_with(config, SUFFIXES)
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """Each passage as one document with the questions that it answers, as :func:`pairing.documents` merges them.
+    """Yield each passage as one document with the questions that it answers, merged by :func:`pairing.documents`.
 
-    The name of a file says its split: ``train``, ``dev`` or ``valid``, ``test``. Negatives are the hard ones first.
+    The name of a file determines its split: ``train``, ``dev`` or ``valid``, ``test``. Hard negatives come first.
 
     Raises:
-        CorpusError: naming the file and the question that cannot be read.
+        CorpusError: A question is malformed (names the file and the question).
     """
     return pairing.documents(judged for path in files(config, home) for judged in _judged(path))
 
@@ -48,7 +48,7 @@ def is_dpr(path: Path) -> bool:
 
 
 def notes(config: CorpusConfig, home: StateDir) -> list[str]:
-    """Say which files of the folder are left out."""
+    """Return a sentence about the files of the folder that are left out, if any."""
     return pairing.left_out(config, SUFFIXES)
 
 
@@ -69,7 +69,7 @@ def _passages(item: Mapping[str, Any], name: str, origin: str) -> tuple[pairing.
     if not isinstance(found, list) or not all(
         isinstance(passage, Mapping) and isinstance(passage.get("text"), str) for passage in found
     ):
-        raise CorpusError(f"{origin}: {name} is no list of passages with a text.", _FORM)
+        raise CorpusError(f"{origin}: {name} is not a list of passages with a text.", _FORM)
     return tuple(pairing.Passage(passage["text"], str(passage.get("title") or ""), _id(passage)) for passage in found)
 
 
@@ -78,7 +78,7 @@ def _id(passage: Mapping[str, Any]) -> str:
 
 
 def _items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Questions with their number in a list, or their line."""
+    """Yield questions with their number in a list, or their line."""
     if tables.is_table(path, tables.JSONL_SUFFIXES):
         yield from tables.rows(path)
         return
@@ -87,4 +87,4 @@ def _items(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         for number, item in tables.json_items(path, "question"):
             yield number, item
     if number == 0:
-        raise CorpusError(f"{path} holds no list of questions.", _FORM)
+        raise CorpusError(f"{path} contains no list of questions.", _FORM)

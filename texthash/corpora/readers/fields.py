@@ -1,8 +1,8 @@
-"""Values of rows: what one cell means as a text, a name or a list of names, in whatever format it was written.
+"""Values of rows: the interpretation of a cell as a text, a name or a list of names, in any file format.
 
-What is missing is missing: null, NaN, NA, an empty cell. What could be read in several ways is refused. Integers keep
-their digits: pandas makes a column of integers with a gap one of floats, so a float without a fraction is an integer
-as far as a float tells integers apart.
+Null, NaN, NA and an empty cell are missing values. Ambiguous values are rejected. Integers keep their digits: pandas
+turns a column of integers with missing values into floats, so a float without a fraction is read as an integer, up to
+the largest that a float represents exactly.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 from texthash.corpora.document import SPLITS, split_named
 
-# Up to here a float stands for one integer; beyond, for several.
+# Up to this limit a float represents a single integer.
 _EXACT = 2**53
-_NOT_AVAILABLE = ("NAType", "NaTType")  # of pandas, which who reads files need not import
+_NOT_AVAILABLE = ("NAType", "NaTType")  # types of pandas, which readers need not import
 _LISTS = (list, tuple)
-# Lists as Python, JSON or numpy write them: quoted names, or numbers, in brackets.
+# Lists in the notation of Python, JSON or NumPy: quoted names, or numbers, in brackets.
 _WRITTEN_LIST = re.compile(
     r"""\s*([\[({]\s*['"].*['"],?\s*[\])}]|\[[-+\d.,\s]*\]|[({][-+\d.\s]+,[-+\d.,\s]*[)}])\s*""", re.DOTALL
 )
@@ -27,11 +27,11 @@ _KINDS = {bool: "the boolean", dict: "an object", list: "a list", tuple: "a list
 
 
 class FieldError(ValueError):
-    """A value that its field cannot have; the message goes on from the name of the field."""
+    """Invalid value of a field; the message continues the name of the field."""
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a cell holds nothing: None, NaN, NA, NaT or the empty text."""
+    """Return whether a cell is empty: None, NaN, NA, NaT or the empty text."""
     if isinstance(value, str):
         return not value
     if isinstance(value, Decimal):
@@ -40,7 +40,7 @@ def is_missing(value: Any) -> bool:
 
 
 def text(value: Any) -> str:
-    """Return a text as it stands; what is missing is empty. Raises :class:`FieldError`."""
+    """Return a text unchanged; a missing value is the empty text. Raises :class:`FieldError`."""
     if isinstance(value, str):
         return unicode(value)
     if is_missing(value):
@@ -49,7 +49,7 @@ def text(value: Any) -> str:
 
 
 def name(value: Any) -> str:
-    """Return the name that a text or a whole number is; raises :class:`FieldError` for anything else."""
+    """Return a text or a whole number as a name; raises :class:`FieldError` for anything else."""
     if isinstance(value, str):
         return unicode(value)
     value = _plain(value)
@@ -63,10 +63,11 @@ def name(value: Any) -> str:
 
 
 def single(value: Any) -> tuple[str, ...]:
-    """Return the one name that a text or a number is, or the names of a list; none for what is missing.
+    """Return a text or number as one name, or the names of a list; none for a missing value.
 
     Raises:
-        FieldError: for another value, one within a list, or text that looks like a list.
+        FieldError: The value, or a member of the list, is neither text nor a whole number, or is text that looks like
+            a list.
     """
     value = _plain(value)
     if isinstance(value, _LISTS):
@@ -78,7 +79,7 @@ def single(value: Any) -> tuple[str, ...]:
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """Return as :func:`single`, where a text may hold several names joined by ``|``."""
+    """Return the names of a value like :func:`single`, where a text may be several names joined by ``|``."""
     if not isinstance(value, str):
         return single(value)
     _refuse_written_list(value)
@@ -98,7 +99,7 @@ def split(value: Any) -> str:
 
 
 def unicode(value: str) -> str:
-    """Return a text; raises :class:`FieldError` where it holds half of a surrogate pair, which nothing can store."""
+    """Return a text; raises :class:`FieldError` for half of a surrogate pair, which cannot be stored."""
     if not value.isascii():
         try:
             value.encode()
@@ -108,7 +109,7 @@ def unicode(value: str) -> str:
 
 
 def described(value: Any) -> str:
-    """Return what a value is, in the words of an error."""
+    """Return a description of a value for an error message."""
     kind = next((words for type_, words in _KINDS.items() if isinstance(value, type_)), None)
     if kind is None and isinstance(value, (Real, Decimal)):
         kind = "the number"
@@ -116,7 +117,7 @@ def described(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numbers of numpy as those of Python."""
+    """Convert arrays and numbers of NumPy to those of Python."""
     return value.tolist() if type(value).__module__ == "numpy" else value
 
 

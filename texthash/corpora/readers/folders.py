@@ -1,4 +1,4 @@
-"""Files of a folder: all that are below it, through links too, and what is left out, counted and named."""
+"""Files below a folder, also through links, and a report of those that are left out."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SPECIAL = "neither a file nor a folder"
 
 @dataclass
 class Folder:
-    """What a folder holds.
+    """Content of a folder.
 
     Attributes:
         root: The folder.
         files: Files below it, sorted.
-        left_out: What else there is, by the reason why it is not read.
+        left_out: Other entries by the reason why they are not read.
     """
 
     root: Path
@@ -31,15 +31,15 @@ class Folder:
     left_out: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def notes(self) -> list[str]:
-        """A sentence for each reason."""
+        """Return a sentence for each reason."""
         return [left_out_note(self.root, found, reason) for reason, found in self.left_out.items()]
 
 
 def walk(root: Path) -> Folder:
-    """Find all files below a folder. Links to folders are followed, each folder is read once.
+    """Find all files below a folder. Links to folders are followed; each folder is read once.
 
     Raises:
-        CorpusError: a folder cannot be read.
+        CorpusError: A folder cannot be read.
     """
     found = Folder(root)
     seen = {_identity(root)}
@@ -60,7 +60,7 @@ def walk(root: Path) -> Folder:
                 pending.append(path)
             elif entry.is_symlink() and path.is_dir():
                 links.append(path)
-            elif path.is_file() or not path.exists():  # a link to nowhere is reported when it is read
+            elif path.is_file() or not path.exists():  # a broken link is reported when it is read
                 found.files.append(path)
             else:
                 found.left_out[_SPECIAL].append(path)
@@ -69,7 +69,7 @@ def walk(root: Path) -> Folder:
 
 
 def left_out_note(root: Path, paths: Iterable[Path], reason: str) -> str:
-    """Return a sentence that counts and names what is not read of a folder."""
+    """Return a sentence that counts and names entries of a folder that are not read."""
     names = sorted(path.relative_to(root).as_posix() for path in paths)
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return f"{len(names):,} left out of {root} ({reason}): {', '.join(names[:_NAMED])}{more}."

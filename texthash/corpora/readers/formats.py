@@ -1,4 +1,4 @@
-"""The reader of a corpus of one's own."""
+"""Choice of the reader of a user's own corpus."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _READERS: dict[str, ModuleType] = {"rows": own, "dpr": dpr, "answers": answer_se
 
 
 def reader_of(config: CorpusConfig) -> ModuleType:
-    """Return the reader that ``corpus.format`` names; where it names none, the one that the files look like.
+    """Return the reader of ``corpus.format``; without a format, the one that matches the files.
 
-    Of a file the ending and the first row decide; a folder has to hold nothing but files of one such form, else it is
-    one of rows or of text.
+    A file is matched by its suffix and first row. A folder matches a format of pairs if all its files do; otherwise it
+    is read as rows or text.
     """
-    return _READERS[config.format] if config.format else _look(Path(config.path or ""))
+    return _READERS[config.format] if config.format else _detect(Path(config.path or ""))
 
 
-def _look(path: Path) -> ModuleType:
+def _detect(path: Path) -> ModuleType:
     files = [path] if path.is_file() else sorted(_visible(path)) if path.is_dir() else []
     if _all_end(files, answer_selection.SUFFIXES) and answer_selection.is_answers(files[0]):
         return answer_selection

@@ -1,6 +1,6 @@
-"""The source of the Python packages installed beside texthash, parsed with :mod:`ast` and never imported.
+"""Sources of the installed Python packages, parsed with :mod:`ast` and never imported.
 
-What the readers ``pydoc`` and ``pycode`` have in common.
+Shared by the readers ``pydoc`` and ``pycode``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _QUOTES = (b'"""', b"'''")
-_OURS = "texthash"
+_OWN_PACKAGE = "texthash"
 
 
 def package_folders() -> list[Path]:
-    """Where packages are installed for the running interpreter, and where scikit-learn, a dependency, is."""
+    """Return the folders in which the running interpreter installs packages, and that of scikit-learn."""
     found = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     spec = importlib.util.find_spec("sklearn")
     if spec is not None and spec.origin:
@@ -31,14 +31,16 @@ def package_folders() -> list[Path]:
 
 
 def python_files(folder: Path, packages: Collection[str] | None = None) -> list[Path]:
-    """The source files of the packages in a folder (None: all of them), without texthash's own, sorted."""
+    """Return the source files of packages in a folder (None: all packages), without texthash's own, sorted."""
     found: list[Path] = []
     for parent, names, leaves in os.walk(folder):
         top = Path(parent) == folder
         names[:] = [
             name
             for name in names
-            if name.isidentifier() and name != _OURS and not (top and packages is not None and name not in packages)
+            if name.isidentifier()
+            and name != _OWN_PACKAGE
+            and not (top and packages is not None and name not in packages)
         ]
         if not top:  # a lone file beside the packages has no submodule
             found += [Path(parent, leaf) for leaf in leaves if leaf.endswith(".py")]
@@ -46,33 +48,33 @@ def python_files(folder: Path, packages: Collection[str] | None = None) -> list[
 
 
 def module_of(folder: Path, path: Path) -> tuple[str, ...]:
-    """``scipy/stats/__init__.py`` -> (scipy, stats); ``scipy/__init__.py`` -> (scipy,)."""
+    """Return the qualified name of a module: (scipy, stats) for ``scipy/stats/__init__.py``."""
     parts = path.relative_to(folder).with_suffix("").parts
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def label_of(folder: Path, path: Path) -> str:
-    """Package and first submodule, ``scipy.stats``."""
+    """Return package and first submodule, such as ``scipy.stats``."""
     return ".".join(module_of(folder, path)[:2])
 
 
 def triple_quoted(source: bytes) -> int:
-    """How many triple-quoted strings a file has at most: without one it is not worth parsing."""
+    """Return the maximum number of triple-quoted strings in a file; one without any need not be parsed."""
     return sum(source.count(quotes) for quotes in _QUOTES) // 2
 
 
 def syntax_tree(source: bytes) -> ast.Module | None:
-    """The tree of a file; None for templates and sources for another Python, which are not documents of this one."""
+    """Parse a file; returns None for templates and sources for another Python, which are not documents of this one."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in other people's code
+            warnings.simplefilter("ignore")  # third-party code may contain invalid escapes
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def documented(tree: ast.Module) -> Iterator[tuple[str, Documented]]:
-    """Modules, classes and functions with their qualified names, in order of the source. Expressions are not walked."""
+    """Yield modules, classes and functions with their qualified names, in source order. Expressions are skipped."""
     stack: list[tuple[str, ast.AST]] = [("", tree)]
     while stack:
         name, node = stack.pop()
@@ -87,13 +89,13 @@ def documented(tree: ast.Module) -> Iterator[tuple[str, Documented]]:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether no escape in the source left half a character."""
+    """Return whether a text is free of lone surrogates, which escapes in the source can produce."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Syntax trees are many objects without cycles: collecting garbage while they are built takes most of the time."""
+    """Disable garbage collection, which would take most of the time: syntax trees are many objects without cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

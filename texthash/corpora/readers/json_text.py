@@ -1,7 +1,7 @@
-"""JSON as rows have it: one object, or the members of a list of which one is in memory at a time.
+"""JSON of rows: one object, or the members of a list, one of which is in memory at a time.
 
-One decoder for both, so that what is a row on a line of its own is the same row in a list. (Parsers that report paths
-to nested values need memory that grows with the square of the depth.)
+Both use one decoder, so that a row on a line of its own and a row in a list have the same value. (Parsers that report
+paths to nested values need memory that grows with the square of the depth.)
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 _BLOCK = 1 << 16
-# A cut in the middle of an escape or a literal is reported so many characters before it, at most.
+# An escape or a literal that is cut off is reported at most this many characters before the end.
 _LONGEST_TOKEN = 16
 _BLANKS = " \t\r\n"
 
 
 def decode(text: str) -> Any:
-    """Return the value of one text of JSON.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: not JSON, a name twice in one object, or a number of thousands of digits.
-        RecursionError: thousands of brackets.
+        ValueError: The text is not JSON, an object has a name twice, or a number has thousands of digits.
+        RecursionError: The nesting is thousands of brackets deep.
     """
     return _DECODER.decode(text)
 
 
 def members(file: TextIO) -> Iterator[Any]:
-    """Yield the members of a list. Errors as :func:`decode`."""
+    """Yield the members of a list; raises the errors of :func:`decode`."""
     text = _Text(file)
     text.expect("[")
     if text.peek() == "]":
@@ -42,7 +42,7 @@ def members(file: TextIO) -> Iterator[Any]:
 
 
 class _Text:
-    """What is read of a file and not decoded yet."""
+    """Buffer of text that was read from a file and is not decoded yet."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -51,7 +51,7 @@ class _Text:
         self._ended = False
 
     def peek(self) -> str:
-        """The next character that is not blank; the empty string at the end."""
+        """Return the next character that is not blank; the empty string at the end."""
         while True:
             while self._place < len(self._text):
                 if self._text[self._place] not in _BLANKS:
@@ -62,7 +62,7 @@ class _Text:
             self._read()
 
     def expect(self, characters: str) -> str:
-        """Pass the next character, which is one of these."""
+        """Consume and return the next character, which has to be one of these."""
         found = self.peek()
         if not found or found not in characters:
             raise ValueError(f"{found!r} where one of {characters!r} is expected" if found else "cut off")
@@ -70,7 +70,7 @@ class _Text:
         return found
 
     def value(self) -> Any:
-        """Pass the next value."""
+        """Consume and return the next value."""
         self.peek()
         while True:
             try:
@@ -79,7 +79,7 @@ class _Text:
                 if self._ended or not self._is_cut(error):
                     raise ValueError(error.msg if not self._ended else f"{error.msg}, or cut off") from error
             else:
-                if end < len(self._text) or self._ended:  # a number may go on
+                if end < len(self._text) or self._ended:  # a number may continue
                     self._place = end
                     return found
             self._read()
@@ -89,7 +89,7 @@ class _Text:
 
     def _read(self) -> None:
         rest = self._text[self._place :]
-        more = self._file.read(max(_BLOCK, len(rest)))  # twice as much each time, as a long value is decoded anew
+        more = self._file.read(max(_BLOCK, len(rest)))  # doubles the buffer, as a long value is decoded again
         self._text, self._place, self._ended = rest + more, 0, not more
 
 

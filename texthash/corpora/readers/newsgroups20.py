@@ -1,7 +1,7 @@
 """``20newsgroups``, split by date: 11,314 training and 7,532 test messages in 20 groups, in the raw form with headers.
 
-Found as the official archive ``20news-bydate.tar.gz`` or as canonical rows ``20newsgroups*.jsonl.gz``. Every
-source gives the same documents in the same order.
+It is read from the official archive ``20news-bydate.tar.gz`` or from canonical rows ``20newsgroups*.jsonl.gz``. Both
+give the same documents in the same order.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _FOLDERS = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The archive, or the files of canonical rows, where they are at hand; else nothing."""
+    """Return the archive, or the files of canonical rows; empty if neither is available."""
     return find_files("20newsgroups", (ARCHIVE,), config, home)
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """All messages, train before test, by group and number.
+    """Yield all messages, train before test, by group and number.
 
     ``config.edition.strip`` removes headers, footers and quotes as scikit-learn does.
 
     Raises:
-        CorpusError: if they are not at hand and cannot be fetched, or are not all there.
+        CorpusError: The corpus is not available, or incomplete.
     """
     found = files(config, home)
     if not found:
@@ -72,11 +72,11 @@ def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
             f"fetch {ARCHIVE} again.",
         )
     strip = _stripper(config)
-    for message in sorted(messages, key=_place):
+    for message in sorted(messages, key=_order):
         yield message._replace(text=strip(message.text)) if config.edition.strip else message
 
 
-def _place(message: Document) -> tuple[bool, str]:
+def _order(message: Document) -> tuple[bool, str]:
     return message.split == "test", message.id
 
 
@@ -90,7 +90,7 @@ def _stripper(config: CorpusConfig) -> Callable[[str], str]:
     }
 
     def strip(text: str) -> str:
-        for part in ("headers", "footers", "quotes"):  # the order matters: quotes are sought in the body only
+        for part in ("headers", "footers", "quotes"):  # the order matters: quotes are searched in the body only
             if part in config.edition.strip:
                 text = steps[part](text)
         return text

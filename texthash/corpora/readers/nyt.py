@@ -1,13 +1,14 @@
 """``nyt``: articles of the New York Times in a tree of 5 coarse and 26 fine topics.
 
-Found, in this order, as
+It is searched, in this order, as
 
-* the edition of the hashing papers (of DHIM), 11,527 articles with a fine topic: ``train.csv``, ``val.csv`` and
-  ``test.csv``, a line ``number,text`` for each article; ``meta.txt``, a line ``number: topic`` for each topic;
-* the collection it was taken from (of WeSHClass), 13,081 articles: ``dataset.txt`` and ``labels.txt``, a line for each
-  article. 11,744 have a fine topic; the others, with a coarse one only, are left out where labels are fine. There is no
-  split, and the id of an article is its line counted from 0, as in the authors' ``doc_id.txt``;
-* canonical rows ``nyt*.jsonl.gz``, of one or the other.
+* the edition of the hashing papers (by DHIM), 11,527 articles with a fine topic: ``train.csv``, ``val.csv`` and
+  ``test.csv`` with a line ``number,text`` for each article, and ``meta.txt`` with a line ``number: topic`` for each
+  topic;
+* the collection from which it was derived (by WeSHClass), 13,081 articles: ``dataset.txt`` and ``labels.txt``, a line
+  for each article. 11,744 have a fine topic; the others, with a coarse one only, are left out where labels are fine.
+  There is no split, and the id of an article is its line counted from 0, as in the authors' ``doc_id.txt``;
+* canonical rows ``nyt*.jsonl.gz`` of either.
 
 Label set ``fine``: the fine topic, with the coarse one above it in the tree; ``coarse``: the coarse topic.
 """
@@ -64,20 +65,20 @@ _AGAIN = "fetch the file again, as its authors publish it."
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     return find_files("nyt", [SPLIT, WHOLE], config, home)
 
 
 def label_parents(config: CorpusConfig, home: StateDir) -> dict[str, str]:
-    """The coarse topic above each fine one; the coarse ones have none."""
+    """Return the coarse topic of each fine one; empty for the coarse label set."""
     return PARENTS if _fine(config) else {}
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """All articles in the order of the files.
+    """Return all articles in the order of the files.
 
     Raises:
-        CorpusError: if they are not at hand, not all there, or not in their form, naming file and line.
+        CorpusError: The corpus is not available, incomplete, or malformed (names file and line).
     """
     found = files(config, home)
     if not found:
@@ -103,12 +104,12 @@ def _split(found: list[Path]) -> Iterator[Document]:
             raise CorpusError(f"{meta}:{line}: {text.strip()[:40]!r} is not number: topic.", _AGAIN)
         topics[number] = name
     for split, path in zip(SPLIT_COUNTS, by_split, strict=True):
-        for place, (line, row) in enumerate(tables.cells(text_files.lines(path), str(path))):
+        for index, (line, row) in enumerate(tables.cells(text_files.lines(path), str(path))):
             topic = topics.get(row[0].strip())
             if len(row) != 2 or topic is None:
                 cells = f"{len(row)} cells, the first {row[0][:40]!r}"
-                raise CorpusError(f"{path}:{line}: {cells}: not the number of a topic and a text.", _AGAIN)
-            yield Document(f"{split}/{place}", row[1], (topic,), split, origin=f"{path}:{line}")
+                raise CorpusError(f"{path}:{line}: {cells}; expected the number of a topic and a text.", _AGAIN)
+            yield Document(f"{split}/{index}", row[1], (topic,), split, origin=f"{path}:{line}")
 
 
 def _whole(texts: Path, labels: Path) -> Iterator[Document]:
@@ -116,16 +117,16 @@ def _whole(texts: Path, labels: Path) -> Iterator[Document]:
         if text is None or label is None:
             short, other = (texts, labels) if text is None else (labels, texts)
             line = (text or label)[0]
-            raise CorpusError(f"{short} ends before {other}, which goes on in line {line}.", _AGAIN)
+            raise CorpusError(f"{short} ends before {other}, which continues in line {line}.", _AGAIN)
         yield Document(str(text[0] - 1), text[1].strip(), (label[1].strip(),), origin=f"{texts}:{text[0]}")
 
 
 def _labelled(documents: Iterable[Document], fine: bool) -> Iterator[Document]:
-    """With the topic of the level; an article that has none of that level is marked as excluded."""
+    """Reduce labels to the topic of the level; an article without a topic of that level is marked as excluded."""
     for document in documents:
         topics = set(document.labels)
         if not topics or topics - PARENTS.keys() - _TREE.keys():
-            raise CorpusError(f"{document.origin}: {sorted(topics)} is no topic of the tree.", _AGAIN)
+            raise CorpusError(f"{document.origin}: {sorted(topics)} is not a topic of the tree.", _AGAIN)
         labels = topics & PARENTS.keys() if fine else {PARENTS.get(topic, topic) for topic in topics}
         excluded = "" if labels else COARSE_ONLY
         yield document._replace(labels=tuple(sorted(labels)), excluded=excluded)

@@ -1,5 +1,5 @@
-"""A corpus of one's own: a file or folder of JSONL, CSV, TSV, JSON or Parquet, or a folder of text whose subfolders are
-labels."""
+"""Reader of a user's own corpus: a file or folder of JSONL, CSV, TSV, JSON or Parquet, or a folder of text whose
+sub-folders are labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from texthash.paths import StateDir
 
 ReadTable = Callable[[rows.Table, text_files.Span | None], Iterator[Document]]
 
-# Bytes of a part, which a worker holds at a time: whatever the size of the corpus, its memory is the same.
+# A worker holds one part of about this many bytes, so that its memory does not depend on the size of the corpus.
 _PART_BYTES = 3_000_000
 _FILE_COST = 4096
 _BESIDE_TABLES = "tables lie beside them, which alone are read"
@@ -29,28 +29,28 @@ def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     hidden.
 
     Raises:
-        CorpusError: if there is nothing to read, or a folder that cannot be read.
+        CorpusError: There is nothing to read, or a folder cannot be read.
     """
     return _found(config).files
 
 
 def notes(config: CorpusConfig, home: StateDir) -> list[str]:
-    """Say what is left out of a folder, how many and which."""
+    """Return sentences that count and name what is left out of a folder."""
     return _found(config).notes()
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
-    """Return pieces of all files, in order: ranges of JSONL, row groups of Parquet, whole files of other tables, and
-    some files of text together.
+    """Return parts of all files, in order: ranges of JSONL, row groups of Parquet, whole files of other tables, and
+    groups of text files.
 
-    In a folder of text each file is a document, the path below the folder its id, the folder it lies in its label.
-    Where the folders at the top are called train, validation and test, or as else these are called, they are splits.
+    In a folder of text each file is a document, its path below the folder is the id, and its sub-folder is the label.
+    Top folders named train, validation and test, or a synonym, are splits.
     """
     return pieces(config, rows.Columns(text=config.text), rows.documents)
 
 
 def pieces(config: CorpusConfig, columns: rows.Columns, read: ReadTable) -> list[Callable[[], Iterator[Document]]]:
-    """Return as :func:`parts`, where rows have text and id in ``columns`` and tables are read by ``read``."""
+    """Return the parts as :func:`parts` does, with the given columns of text and id and the given reader of tables."""
     root = Path(config.path or "")
     found = _found(config).files
     sizes = {path: _size(path) for path in found}
@@ -58,13 +58,13 @@ def pieces(config: CorpusConfig, columns: rows.Columns, read: ReadTable) -> list
     result: list[Callable[[], Iterator[Document]]] = []
     for is_table, group in groupby(found, lambda path: path == root or tables.is_table(path, suffixes)):
         if is_table:
-            lying = list(group)
-            spans = side_by_side(partial(tables.spans, size=_PART_BYTES), lying)
-            for path in lying:
+            paths = list(group)
+            spans = side_by_side(partial(tables.spans, size=_PART_BYTES), paths)
+            for path in paths:
                 table = rows.Table(path, _name(path, root), _split(path, root, splits), columns)
                 result += [partial(read, table, span) for span in next(spans)]
         else:
-            result += [partial(_text_files, together, root, splits) for together in _together(group, sizes)]
+            result += [partial(_text_files, paths, root, splits) for paths in _grouped_by_size(group, sizes)]
     return result
 
 
@@ -77,10 +77,10 @@ def _found(config: CorpusConfig) -> Folder:
         return Folder(path.parent, [path])
     found = walk(path)
     suffixes = _table_suffixes(found.files)
-    lying = [file for file in found.files if file.parent == path and tables.is_table(file, suffixes)]
-    if lying and (others := sorted({*found.files} - {*lying})):
+    top_tables = [file for file in found.files if file.parent == path and tables.is_table(file, suffixes)]
+    if top_tables and (others := sorted({*found.files} - {*top_tables})):
         found.left_out[_BESIDE_TABLES] = others
-    found.files = lying or found.files
+    found.files = top_tables or found.files
     if not found.files:
         raise CorpusError(f"corpus.path={config.path} is an empty folder.", "put text or table files there.")
     for file in found.files:
@@ -89,7 +89,7 @@ def _found(config: CorpusConfig) -> Folder:
 
 
 def _table_suffixes(files: Iterable[Path]) -> tuple[str, ...]:
-    """Endings of the tables among some files. A file of JSON may be anything, so it is one where all are of JSON."""
+    """Return the suffixes of tables among files. JSON may be anything, so it only counts if all files are JSON."""
     alone = all(tables.is_table(path, tables.JSON_SUFFIXES) for path in files)
     return tables.READ_SUFFIXES if alone else tables.ROW_SUFFIXES
 
@@ -102,10 +102,10 @@ def _size(path: Path) -> int:
 
 
 def _split_folders(root: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Splits that the folders at the top stand for, by name: all of them, or none.
+    """Return the splits of the top folders by name; empty unless all folders are splits.
 
     Raises:
-        CorpusError: one means train, and beside it lies one that is no split.
+        CorpusError: One of the folders is train, and another one is no split.
     """
     inside = (path.relative_to(root).parts for path in files if path != root)
     tops = sorted({names[0] for names in inside if len(names) > 1})
@@ -114,7 +114,7 @@ def _split_folders(root: Path, files: Iterable[Path]) -> dict[str, str]:
     if others and "train" in splits.values():
         raise CorpusError(
             f"{root} holds the folders {', '.join(splits)}, which are splits, beside {', '.join(others[:5])}, which "
-            "are none: whether folders are splits or labels cannot be told.",
+            "are not: it is ambiguous whether folders are splits or labels.",
             "move the others below the splits, or rename the folder if it is a label.",
         )
     return {} if others else splits
@@ -125,15 +125,15 @@ def _split(path: Path, root: Path, splits: Mapping[str, str]) -> str:
 
 
 def _name(path: Path, root: Path) -> str:
-    """How a file is called in ids: its path below the folder."""
+    """Return the path of a file below the folder, for ids."""
     return utf8_name(Path(path.name) if path == root else path.relative_to(root))
 
 
 def utf8_name(path: Path) -> str:
-    """Return a path as text, its parts parted by slashes, whatever encoding the locale gives to names of files.
+    """Return a path as text with slashes, independently of the locale's encoding of file names.
 
     Raises:
-        CorpusError: its bytes are not UTF-8, so it can be neither an id nor a label.
+        CorpusError: The bytes of the path are not UTF-8, so it can be neither an id nor a label.
     """
     raw = str(path).encode("utf-8", "surrogateescape")
     try:
@@ -144,16 +144,16 @@ def utf8_name(path: Path) -> str:
         ) from error
 
 
-def _together(paths: Iterable[Path], sizes: Mapping[Path, int]) -> Iterator[list[Path]]:
-    """Files in runs of about the size of a part."""
+def _grouped_by_size(paths: Iterable[Path], sizes: Mapping[Path, int]) -> Iterator[list[Path]]:
+    """Group files, in order, to about the size of a part."""
     run: list[Path] = []
-    waiting = 0
+    total = 0
     for path in paths:
         run.append(path)
-        waiting += sizes[path] + _FILE_COST
-        if waiting >= _PART_BYTES:
+        total += sizes[path] + _FILE_COST
+        if total >= _PART_BYTES:
             yield run
-            run, waiting = [], 0
+            run, total = [], 0
     if run:
         yield run
 

@@ -1,8 +1,7 @@
-"""From questions with the passages that answer them, and those that do not, to documents: each passage once.
+"""Conversion of questions with positive and negative passages to documents, one per passage.
 
-The files of answer selection and passage retrieval go by question, and one passage stands under many. It is merged into
-one document in a temporary database of SQLite (in the folder that TMPDIR names), so that memory does not grow with the
-files.
+The files of answer selection and passage retrieval are ordered by question, and one passage occurs under many. They are
+merged in a temporary SQLite database (in the folder that TMPDIR names), so that memory does not grow with the files.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ WHERE NOT EXISTS (SELECT 1 FROM judged WHERE question = number AND positive = 1)
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage as it stands under one question.
+    """Passage of one question.
 
     Attributes:
-        text: Of the passage.
-        title: Of the document that it is from.
-        id: The source's own; where it is empty, the same title and text are the same passage.
+        text: Text of the passage.
+        title: Title of the document that contains it.
+        id: Id in the source; if it is empty, passages of the same title and text are the same.
     """
 
     text: str
@@ -73,7 +72,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One question and some of its passages; the same text in the same split is the same question."""
+    """One question with passages; equal texts in the same split are the same question."""
 
     question: str
     positives: tuple[Passage, ...]
@@ -83,10 +82,10 @@ class Judged:
 
 
 def files_with(config: CorpusConfig, endings: tuple[str, ...]) -> list[Path]:
-    """``config.path`` where it is a file, else the files in it with such names, sorted.
+    """Return ``config.path`` if it is a file, else its files with these suffixes, sorted.
 
     Raises:
-        CorpusError: if there is none.
+        CorpusError: There is no such file.
     """
     path = Path(config.path or "")
     if not path.exists():
@@ -98,31 +97,31 @@ def files_with(config: CorpusConfig, endings: tuple[str, ...]) -> list[Path]:
 
 
 def left_out(config: CorpusConfig, endings: tuple[str, ...]) -> list[str]:
-    """Say which files of a folder have other names, and are not read."""
+    """Return a sentence about the files of a folder that are not read for their names, if any."""
     folder = Path(config.path or "")
     others = [path for path in folder.iterdir() if not path.name.lower().endswith(endings)] if folder.is_dir() else []
     return [left_out_note(folder, others, f"no file *{', *'.join(endings)}")] if others else []
 
 
 def split_of(path: Path) -> str:
-    """What the name of a file says of its split (``nq-dev.json.gz``: validation); empty if nothing."""
+    """Return the split that a file name contains (``nq-dev.json.gz``: validation); empty if there is none."""
     words = re.split(r"[^a-z]+", path.name.lower())
     return next((split for word in words if (split := split_named(word))), "")
 
 
 def documents(judgements: Iterable[Judged]) -> Iterator[Document]:
-    """Each passage as one document, in order of first appearance.
+    """Yield each passage as one document, in order of first appearance.
 
-    A passage is in the split of the questions that it answers. Where these are in several splits it is in the last of
-    train, validation and test, and only the questions of that one are kept, so that what is asked of the model is
-    neither trained on nor lost; such documents carry a remark. A passage that answers nothing is in the first split
-    where it stands. Its negatives are those of all its questions. Questions that no passage answers are yielded as
-    excluded documents, to be counted.
+    A passage is in the split of the questions that it answers. If these are in several splits, it is in the last of
+    train, validation and test, and only the questions of that split are kept, so that evaluated questions are neither
+    trained on nor lost; such documents carry a remark. A passage that answers nothing is in the first split in which it
+    occurs. Its negatives are those of all its questions. Questions without an answer are yielded as excluded documents,
+    so that they are counted.
 
     Raises:
-        CorpusError: naming the origin of a text that is no Unicode.
+        CorpusError: A text is not valid Unicode (names its origin).
     """
-    with closing(sqlite3.connect("")) as database:  # on disk, and gone when it is closed
+    with closing(sqlite3.connect("")) as database:  # a temporary file that is removed when it is closed
         database.executescript(_TABLES)
         for judged in judgements:
             try:
@@ -152,10 +151,10 @@ def _store(database: sqlite3.Connection, judged: Judged) -> None:
 
 
 def _document(database: sqlite3.Connection, number: int, id_: str, title: str, text: str, origin: str) -> Document:
-    found = database.execute(_QUESTIONS_OF, (number,)).fetchall()
-    answered = [(question, asked, split) for question, asked, split, positive in found if positive]
-    split = max((s for *_, s in answered), default=min(s for _, _, s, _ in found))
-    kept = [(question, asked) for question, asked, s in answered if s == split]
+    judgements = database.execute(_QUESTIONS_OF, (number,)).fetchall()
+    answered = [(question, query, split) for question, query, split, positive in judgements if positive]
+    split = max((s for *_, s in answered), default=min(s for _, _, s, _ in judgements))
+    kept = [(question, query) for question, query, s in answered if s == split]
     negatives = (
         key for question, _ in kept for (key,) in database.execute(_NEGATIVES_OF, (question, question)) if key != id_
     )
@@ -165,7 +164,7 @@ def _document(database: sqlite3.Connection, number: int, id_: str, title: str, t
         split=SPLITS[split] if split != _NO_SPLIT else "",
         title=title,
         origin=origin,
-        queries=tuple(dict.fromkeys(asked for _, asked in kept)),
+        queries=tuple(dict.fromkeys(query for _, query in kept)),
         negatives=tuple(dict.fromkeys(negatives)),
         remark=SHARED if len(kept) < len(answered) else "",
     )

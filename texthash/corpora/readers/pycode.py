@@ -1,12 +1,12 @@
-"""``pycode``: what the functions of the installed Python packages say they do, and their source. No download.
+"""``pycode``: functions of the installed Python packages with their descriptions as queries. No download.
 
-The pair form of ``pydoc``, made as CodeSearchNet was made (Husain et al., 2019): a document is the source of a function
-without its documentation string, the query that it answers is the first paragraph of that string. Left out are
-paragraphs of less than 8 words, functions with less than 3 lines after the string, tests and special methods; the
-same source, or the same paragraph, counts once. The label is package and first submodule (``scipy.stats``).
+The pair form of ``pydoc``, built like CodeSearchNet (Husain et al., 2019): a document is the source of a function
+without its documentation string, and the query that it answers is the first paragraph of that string. Left out are
+paragraphs of fewer than 8 words, functions with fewer than 3 lines after the string, tests and special methods; equal
+sources, or equal paragraphs, count once. The label is package and first submodule (``scipy.stats``).
 
-The corpus gives no split: ``corpus.edition.split`` divides it by seed. Which packages are installed decides what it
-holds: figures compare only within one environment, which the manifest's checksum identifies.
+The corpus gives no split: ``corpus.edition.split`` divides it by seed. Its content depends on the installed packages,
+so metrics are comparable only within one environment, which the manifest's checksum identifies.
 """
 
 from __future__ import annotations
@@ -52,24 +52,24 @@ record = CorpusRecord(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """None: installed packages are not files to keep."""
+    """Return no files: installed packages are not recorded as source files."""
     return []
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """All documents, by package, file and place in the file."""
+    """Yield all documents, by package, file and position in the file."""
     return documents_in(package_folders())
 
 
 def documents_in(folders: list[Path], packages: Collection[str] | None = None) -> Iterator[Document]:
-    """The functions of the packages in some folders, as they are found.
+    """Yield the functions of the packages in folders, in the order of the files.
 
     Args:
-        folders: Where packages lie.
-        packages: Only these; None: all.
+        folders: Folders that contain packages.
+        packages: Names of the packages to read; None: all.
 
     Raises:
-        CorpusError: when no function is documented.
+        CorpusError: No function is documented.
     """
     sources = [(folder, path) for folder in folders for path in python_files(folder, packages)]
     seen: set[str] = set()
@@ -115,13 +115,15 @@ def _documents(folder: Path, path: Path) -> Iterator[Document]:
 
 
 def _lines_of_body(node: Function) -> int:
-    """How many lines follow the string that documents a function."""
+    """Return the number of lines after the documentation string of a function."""
     return 0 if len(node.body) == 1 else (node.end_lineno or 0) - node.body[1].lineno + 1
 
 
 def _without_documentation(node: Function, lines: list[bytes]) -> str | None:
-    """The source of a function from its decorators to its end, without the string that documents it; None where the
-    file is not UTF-8 (columns of the tree count bytes of that)."""
+    """Return the source of a function from its decorators to its end, without its documentation string.
+
+    None if the file is not UTF-8, since columns of the syntax tree count bytes of UTF-8.
+    """
     first = min(part.lineno for part in (node, *node.decorator_list)) - 1
     string = node.body[0]
     last = string.end_lineno or string.lineno

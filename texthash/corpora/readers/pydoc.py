@@ -1,9 +1,9 @@
-"""``pydoc``: the documentation strings of the Python packages installed beside texthash. Real prose, no download.
+"""``pydoc``: documentation strings of the installed Python packages. Real prose, no download.
 
-A document is the documentation string of a module, class or function with at least 15 words; the same text twice
-counts once. Its label is package and first submodule (``scipy.stats``); only labels with at least 150 documents, and as
-many triple-quoted strings, are kept. Source files are parsed with :mod:`ast`, never imported. Which packages are
-installed decides what the corpus holds: figures compare only within one environment, which the manifest's checksum
+A document is the documentation string of a module, class or function with at least 15 words; equal texts count once.
+Its label is package and first submodule (``scipy.stats``); only labels with at least 150 documents, and as many
+triple-quoted strings, are kept. Source files are parsed with :mod:`ast`, never imported. The content of the corpus
+depends on the installed packages, so metrics are comparable only within one environment, which the manifest's checksum
 identifies.
 """
 
@@ -48,27 +48,27 @@ record = CorpusRecord(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """None: installed packages are not files to keep."""
+    """Return no files: installed packages are not recorded as source files."""
     return []
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """All documents, by package, file and place in the file."""
+    """Yield all documents, by package, file and position in the file."""
     return documents_in(package_folders())
 
 
 def documents_in(
     folders: list[Path], min_documents: int = MIN_DOCUMENTS, packages: Collection[str] | None = None
 ) -> Iterator[Document]:
-    """The documents of the packages in some folders.
+    """Yield the documents of the packages in folders.
 
     Args:
-        folders: Where packages lie.
-        min_documents: How many a label needs.
-        packages: Only these; None: all.
+        folders: Folders that contain packages.
+        min_documents: Minimum number of documents of a label.
+        packages: Names of the packages to read; None: all.
 
     Raises:
-        CorpusError: when no label has ``min_documents``.
+        CorpusError: No label has ``min_documents``.
     """
     sources = _promising(folders, min_documents, packages)
     found: dict[str, list[Document]] = defaultdict(list)
@@ -92,7 +92,7 @@ def documents_in(
 def _promising(
     folders: list[Path], min_documents: int, packages: Collection[str] | None
 ) -> list[tuple[Path, Path, str]]:
-    """Files with triple-quoted strings, under labels that have enough of these to be worth parsing."""
+    """Return the files with triple-quoted strings whose labels may have enough documents, with their labels."""
     sources, strings = [], Counter[str]()
     for folder in folders:
         for path in python_files(folder, packages):

@@ -1,18 +1,18 @@
 """``rcv1``: Reuters Corpus Volume I, version 2, in the split of Lewis et al.: 23,149 training and 781,265 test stories
 under 103 topics.
 
-The text itself is under an agreement with NIST; what Lewis et al. publish is derived from it, and found as
+The text itself is under an agreement with NIST; Lewis et al. publish data derived from it, which is read from
 
 * stemmed words, ``lyrl2004_tokens_{train,test_pt0,...,test_pt3}.dat``: ``.I`` and a number, ``.W``, lines of words, a
-  blank line. Stop words are gone and the words of a story are not in their order: bags of words are all there is;
+  blank line. Stop words are removed and the words of a story are not in their order: only bags of words are available;
 * vectors ``lyrl2004_vectors_*.dat``, which scikit-learn fetches: a story's number and ``term:weight`` pairs on a line.
-  The weights, cosine-normalised log tf-idf, are no counts and cannot be turned back into any: a document becomes the
-  words ``t00864 t01523 ...`` of the numbers of its terms, each once. Words are preferred where both are at hand;
+  The weights, cosine-normalised log tf-idf, cannot be converted back to counts: a document becomes the words
+  ``t00864 t01523 ...`` of the numbers of its terms, each once. Words are preferred if both are available;
 
 with the topics of all stories, ``rcv1-v2.topics.qrels`` (scikit-learn: ``rcv1v2.topics.qrels``), a line
-``topic number 1`` each; and ``rcv1.topics.hier.orig``, the tree of topics, where it is at hand. All plain or gzipped.
+``topic number 1`` each; and ``rcv1.topics.hier.orig``, the tree of topics, if available. All plain or gzipped.
 
-Label set ``topics103``: all topics; ``top4``: CCAT, ECAT, GCAT and MCAT, the roots. A story bears all topics above each
+Label set ``topics103``: all topics; ``top4``: CCAT, ECAT, GCAT and MCAT, the roots. A story has all ancestors of each
 of its topics: two stories that share any topic share a root, so relevance is the same in both.
 """
 
@@ -73,16 +73,16 @@ Part = partial[Iterator[Document]]
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Texts, topics and the tree, if any; empty if no form is at hand."""
+    """Return texts, topics and the tree, if any; empty if no form is available."""
     return find_files("rcv1", _FORMS, config, home)
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[Part]:
-    """The file of training stories, then those of test stories; of canonical rows, each file.
+    """Return the part of training stories, then those of test stories; for canonical rows, one part per file.
 
     Raises:
-        CorpusError: if the corpus is not at hand; from a part, naming file and line, if a file is not in its form or a
-            story has no topic.
+        CorpusError: The corpus is not available; raised by a part, a file is malformed or a story has no topic (names
+            file and line).
     """
     found = files(config, home)
     if not found:
@@ -95,7 +95,7 @@ def parts(config: CorpusConfig, home: StateDir) -> list[Part]:
 
 
 def label_parents(config: CorpusConfig, home: StateDir) -> dict[str, str]:
-    """The topic above each: as the tree's file has it where it is at hand, else as the codes of topics say."""
+    """Return the parent of each topic: from the file of the tree if available, else derived from the topics' codes."""
     if config.edition.label_set == "top4":
         return {}
     tree = [path for path in files(config, home) if path.name.startswith(TREE)]
@@ -113,7 +113,7 @@ def _documents(path: Path, qrels: Path, wanted: tuple[str, ...]) -> Iterator[Doc
 
 
 def _tokens(path: Path) -> Iterator[tuple[int, int, str]]:
-    """Line, number and words of each story."""
+    """Yield line, number and words of each story."""
     begun, number = 0, -1
     words: list[str] | None = None
     for line, text in text_files.lines(path, "latin-1"):
@@ -137,7 +137,7 @@ def _tokens(path: Path) -> Iterator[tuple[int, int, str]]:
 
 
 def _vectors(path: Path) -> Iterator[tuple[int, int, str]]:
-    """Line, number and terms of each story."""
+    """Yield line, number and terms of each story."""
     for line, text in text_files.lines(path, "latin-1"):
         vector = _VECTOR.fullmatch(text)
         if vector is None:

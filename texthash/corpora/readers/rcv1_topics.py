@@ -1,4 +1,4 @@
-"""The topics of RCV1: their tree, and which of the 804,414 stories have which."""
+"""Topics of RCV1: their tree, and their assignment to the 804,414 stories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ E51 E511 E512 E513 E61 E71 G15 G151 G152 G153 G154 G155 G156 G157 G158 G159 GCRI
 GJOB GMIL GOBIT GODD GPOL GPRO GREL GSCI GSPO GTOUR GVIO GVOTE GWEA GWELF M11 M12 M13 M131 M132 M14 M141 M142 M143
 """
 TOPICS = (*TOP, *_BELOW.split())
-# Codes with digits grow by one digit a level: CCAT, C15, C151, C1511. All others are right below a root.
+# Codes with digits get one more digit per level: CCAT, C15, C151, C1511. All others are children of a root.
 PARENTS = {
     topic: topic[:-1] if topic[1:].isdigit() and len(topic) > 3 else f"{topic[0]}CAT" for topic in _BELOW.split()
 }
@@ -29,10 +29,10 @@ _AGAIN = "fetch the file again, as it is published."
 
 
 def read_tree(path: Path) -> dict[str, str]:
-    """The topic above each, from ``rcv1.topics.hier.orig``: ``parent: C15 child: C151 child-description: ...``.
+    """Return the parent of each topic, from ``rcv1.topics.hier.orig``: ``parent: C15 child: C151 ...``.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: A line is malformed (names file and line).
     """
     parents = {}
     for line, text in text_files.lines(path):
@@ -42,13 +42,13 @@ def read_tree(path: Path) -> dict[str, str]:
         if branch is None:
             raise CorpusError(f"{path}:{line}: not parent: ... child: ... child-description: ...", _AGAIN)
         parent, child = branch.groups()
-        if child in TOPICS and parent in TOPICS:  # the others are Root and what is above it
+        if child in TOPICS and parent in TOPICS:  # the others are Root and its ancestors
             parents[child] = parent
     return parents
 
 
 class Topics:
-    """The topics of every story, from ``rcv1-v2.topics.qrels``: 1 byte for each of 2.6 million, 12 for each story."""
+    """Topics of every story, from ``rcv1-v2.topics.qrels``. Memory: 1 byte per assignment, 12 per story."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,15 +67,15 @@ class Topics:
         self._bounds = np.append(starts, len(order)).astype(np.int32)
 
     def of(self, story: int, origin: str) -> list[str]:
-        """The topics of a story, in the order of the file; raises :class:`CorpusError` if it has none."""
-        place = int(np.searchsorted(self._numbers, story))
-        if place == len(self._numbers) or self._numbers[place] != story:
+        """Return the topics of a story, in the order of the file; raises :class:`CorpusError` if it has none."""
+        row = int(np.searchsorted(self._numbers, story))
+        if row == len(self._numbers) or self._numbers[row] != story:
             raise CorpusError(f"{origin}: {self._path} has no topic of the story {story}.", _AGAIN)
-        return [TOPICS[code] for code in self._codes[self._bounds[place] : self._bounds[place + 1]]]
+        return [TOPICS[code] for code in self._codes[self._bounds[row] : self._bounds[row + 1]]]
 
 
 def number(text: str, path: Path, line: int) -> int:
-    """The number of a story; raises :class:`CorpusError` naming file and line."""
+    """Parse the number of a story; raises :class:`CorpusError` naming file and line."""
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise CorpusError(f"{path}:{line}: {text[:40]!r} is not the number of a story.", _AGAIN)

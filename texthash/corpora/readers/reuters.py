@@ -3,9 +3,9 @@
 The 90 are the topics that have a training and a test article. Label set ``top20``: the 20 topics with most articles; an
 article that has none of them is left out and counted.
 
-Found as the SGML files (:mod:`.reuters_sgml`), as their archive, as NLTK's corpus ``reuters`` (a folder or a zip of
-plain texts with ``cats.txt``; one training article fewer), or as canonical rows ``reuters*.jsonl.gz``. Ids are those of
-NLTK in each of them: ``training/1``, ``test/14826``.
+It is read from the SGML files (:mod:`.reuters_sgml`), their archive, NLTK's corpus ``reuters`` (a folder or a zip of
+plain texts with ``cats.txt``; one training article fewer), or canonical rows ``reuters*.jsonl.gz``. All forms have the
+ids of NLTK: ``training/1``, ``test/14826``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ coconut-oil sun-oil coconut instal-debt naphtha potato propane jet cpu nzdlr cop
 palmkernel rand castor-oil groundnut-oil lin-oil rye sun-meal
 """
 TOPICS = tuple(_BY_SIZE.split())
-"""By number of articles, then by name: nat-gas, the 21st, has as many as bop, the 20th."""
+"""Topics by number of articles, then by name: nat-gas, the 21st, has as many as bop, the 20th."""
 LABEL_SETS = {"topics90": frozenset(TOPICS), "top20": frozenset(TOPICS[:20])}
 WITHOUT_TOPIC = "has no topic of topics90"
 record = CorpusRecord(
@@ -71,7 +71,7 @@ record = CorpusRecord(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """What is at hand, in the order above; of NLTK's folder all texts."""
+    """Return the files of the first available form, in the order above; for NLTK's folder, all texts."""
     found = find_files("reuters", [tuple(ARTICLES), (ARCHIVE,), (NLTK_FOLDER,), (NLTK_ZIP,)], config, home)
     if found and found[0].name == NLTK_FOLDER:
         found += sorted(file for folder in FOLDERS for file in (found[0].parent / folder).glob("*"))
@@ -79,10 +79,10 @@ def files(config: CorpusConfig, home: StateDir) -> list[Path]:
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
-    """One for each SGML file; the other forms are read in one piece.
+    """Return one part for each SGML file; the other forms are a single part.
 
     Raises:
-        CorpusError: if the corpus is not at hand.
+        CorpusError: The corpus is not available.
     """
     found = files(config, home)
     if not found:
@@ -114,7 +114,7 @@ def _archive(found: list[Path], label_set: str) -> Iterator[Document]:
 
 
 def _nltk(found: list[Path], label_set: str) -> Iterator[Document]:
-    """``cats.txt`` has a line for each text, ``training/1 cocoa``; a text begins with its title."""
+    """Yield NLTK's texts. ``cats.txt`` has a line for each, ``training/1 cocoa``; a text begins with its title."""
     path = found[0]
     try:
         if path.name == NLTK_ZIP:
@@ -144,7 +144,7 @@ def _rows(found: list[Path], label_set: str) -> Iterator[Document]:
 
 
 def _restricted(documents: Iterable[Document], label_set: str) -> Iterator[Document]:
-    """With the topics of the set only; a document that has none of them is marked as excluded."""
+    """Reduce labels to the topics of the set; a document without any of them is marked as excluded."""
     for document in documents:
         labels = tuple(label for label in dict.fromkeys(document.labels) if label in LABEL_SETS[label_set])
         title = document.title or document.text.partition("\n")[0].strip()

@@ -10,8 +10,8 @@
     &#3;</BODY></TEXT>
     </REUTERS>
 
-The ModApte split is what has TOPICS="YES" and LEWISSPLIT TRAIN or TEST: 9,603 and 3,299 articles. The text of an
-article is title, blank line and body. One of TYPE="BRIEF" has a title, and a filler in place of the body; one of
+The ModApte split consists of the articles with TOPICS="YES" and LEWISSPLIT TRAIN or TEST: 9,603 and 3,299. The text of
+an article is title, blank line and body. One of TYPE="BRIEF" has a title, and a filler in place of the body; one of
 TYPE="UNPROC" is not divided. Files are Latin-1 with ``&lt;``, ``&amp;`` and control characters as ``&#3;``.
 """
 
@@ -26,7 +26,7 @@ from texthash.errors import CorpusError
 
 ARTICLES = {f"reut2-{number:03}.sgm": 1000 for number in range(21)} | {"reut2-021.sgm": 578}
 FOLDERS = {"training": "train", "test": "test"}
-"""The first part of an id, as in NLTK's corpus, and its split."""
+"""Split by the first part of an id, as in NLTK's corpus."""
 OUTSIDE = "not in the ModApte split"
 NO_BODY = "no body, only a title"
 UNDIVIDED = "not divided into title and body"
@@ -36,15 +36,15 @@ _TITLE, _BODY, _TOPICS = (re.compile(rf"<{tag}>(.*?)</{tag}>", re.DOTALL) for ta
 
 
 def articles(lines: Iterable[tuple[int, str]], file: str, name: str) -> Iterator[Document]:
-    """All articles of a file with all their topics; those outside of the split are marked as excluded.
+    """Yield all articles of a file with all their topics; those outside of the split are marked as excluded.
 
     Args:
-        lines: Numbered from 1.
-        file: As errors name it.
-        name: One of :data:`ARTICLES`, which says how many articles the file has.
+        lines: Lines of the file, numbered from 1.
+        file: Name of the file in errors.
+        name: Key of :data:`ARTICLES`, which defines the number of articles.
 
     Raises:
-        CorpusError: naming file and line of an article that is broken, or a file that ends early.
+        CorpusError: An article is broken, or the file ends early (names file and line).
     """
     article: list[str] = []
     start = number = count = 0
@@ -55,7 +55,7 @@ def articles(lines: Iterable[tuple[int, str]], file: str, name: str) -> Iterator
             start = number
         elif not article:
             if line.strip() and not line.startswith("<!DOCTYPE"):
-                raise broken(f"{file}:{number}", f"{line.strip()[:40]!r} stands outside of articles")
+                raise broken(f"{file}:{number}", f"{line.strip()[:40]!r} is outside of articles")
             continue
         article.append(line)
         if line.startswith("</REUTERS>"):
@@ -95,7 +95,7 @@ def _article(article: str, origin: str) -> Document:
 
 
 def plain(text: str) -> str:
-    """Without the markup of characters; a control character, printed as nothing, parts words like a space."""
+    """Resolve character entities; an invisible control character becomes a space, so that it separates words."""
     return re.sub(r"&(?:#\d+|\w+);", lambda entity: html.unescape(entity[0]) or " ", text).strip()
 
 

@@ -1,11 +1,10 @@
-"""Documents of rows: one typed reading of a row, whatever the format of its table.
+"""Documents of rows: one typed interpretation of a row for all table formats.
 
-``text`` is required; what is missing in it (null, NaN, an empty cell) is the empty text. ``id`` is text or a whole
-number, by default file name and line. ``labels`` is a list of names, or names joined by ``|``; ``label`` is one name,
-or a list. ``split`` is one of :data:`~texthash.corpora.document.SPLIT_NAMES`. ``title`` is shown and not encoded,
-unless it is one of the columns of the text.
-In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the ids of texts that look
-like answers to them and are none; both are written as ``labels`` are.
+``text`` is required; a missing value (null, NaN, an empty cell) is the empty text. ``id`` is text or a whole number, by
+default file name and line. ``labels`` is a list of names, or names joined by ``|``; ``label`` is one name, or a list.
+``split`` is one of :data:`~texthash.corpora.document.SPLIT_NAMES`. ``title`` is shown and not encoded, unless it is one
+of the columns of the text. In a pair corpus ``queries`` are the questions that the text answers, and ``negatives`` the
+ids of texts that look like answers to them but are not; both have the form of ``labels``.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _CELLS = ("id", "text", "labels", "split"), ("1", "...", "a|b", "train")
 
 @dataclass(frozen=True)
 class Columns:
-    """Where rows have text and id.
+    """Columns of text and id.
 
     Attributes:
         text: Columns whose texts, joined by line breaks, are the text of a document.
-        id: Column of the id; where it has another name than ``id``, every row has to have it.
+        id: Column of the id; if it is not named ``id``, it is required in every row.
     """
 
     text: tuple[str, ...] = ("text",)
@@ -54,13 +53,13 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A file of rows, and what its rows need not say themselves.
+    """File of rows, with defaults for its rows.
 
     Attributes:
-        path: The file.
-        name: How it is called in the ids of rows without one; empty: its file name.
-        split: Split of the rows that name none.
-        columns: Where the rows have text and id.
+        path: Path of the file.
+        name: Prefix of the ids of rows without an id; empty: the file name.
+        split: Split of rows without a split.
+        columns: Columns of text and id.
     """
 
     path: Path
@@ -70,24 +69,24 @@ class Table:
 
 
 def documents(table: Table | Path, span: Span | None = None) -> Iterator[Document]:
-    """Yield the documents of one file, or of a piece of it.
+    """Yield the documents of one file, or of a span of it.
 
     Raises:
-        CorpusError: naming file and line, with the row.
+        CorpusError: A row is invalid (names file and line, and shows the row).
     """
     return _read(table if isinstance(table, Table) else Table(table), span, document)
 
 
 def texts(table: Table, span: Span | None = None) -> Iterator[Document]:
-    """Yield as :func:`documents`, with id and text alone: nothing else of a row is looked at."""
+    """Yield the documents of one file with id and text only; other columns are ignored."""
     return _read(table, span, _text_alone)
 
 
-def _read(table: Table, span: Span | None, made: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
+def _read(table: Table, span: Span | None, convert: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
     columns = table.columns
-    wanted = {columns.id, *columns.text, *(_NAMED if made is document else ())}
+    wanted = {columns.id, *columns.text, *(_NAMED if convert is document else ())}
     for line, row in tables.rows(table.path, span, columns=wanted, required=columns.required):
-        yield made(row, table, line)
+        yield convert(row, table, line)
 
 
 def document(row: Row, table: Table, line: int) -> Document:
@@ -154,7 +153,7 @@ def _labels(row: Row) -> tuple[str, ...]:
 
 
 def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusError:
-    """The error of a row, with the row and a right one in the form of its file."""
+    """Return the error of a row, which shows the row and an example of a valid one in the format of its file."""
     path = table.path
     if tables.is_table(path, tables.CELL_SUFFIXES):
         separator = "\t" if tables.is_table(path, tables.TAB_SUFFIXES) else ","

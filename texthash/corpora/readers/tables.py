@@ -1,4 +1,4 @@
-"""Rows of JSONL, JSON, CSV, TSV and Parquet files as they are written there, with the line each was read from."""
+"""Rows of JSONL, JSON, CSV, TSV and Parquet files, uninterpreted, with their line numbers."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ JSON_SUFFIXES = (".json", ".json.gz")
 TAB_SUFFIXES = (".tsv", ".tsv.gz")
 CELL_SUFFIXES = (".csv", ".csv.gz", *TAB_SUFFIXES)
 ROW_SUFFIXES = (*JSONL_SUFFIXES, *CELL_SUFFIXES, ".parquet")
-"""Endings of files that are tables wherever they lie."""
+"""Suffixes of files that are always tables."""
 READ_SUFFIXES = (*ROW_SUFFIXES, *JSON_SUFFIXES)
-"""Endings of files that can be read as tables. JSON is so much else that in a folder it has to be there alone."""
+"""Suffixes of files that can be read as tables. In a folder, JSON counts only if all files are JSON."""
 _HEAD_CHARACTERS = 4096
 _SEPARATORS = ",;\t"
 _LINED_JSON = 'write [{"text": "..."}, ...], or one object a line (pandas: to_json(orient="records")).'
 
 
 def is_table(path: Path, suffixes: tuple[str, ...] = ROW_SUFFIXES) -> bool:
-    """Return whether the name of a file has one of some endings."""
+    """Return whether the name of a file has one of the suffixes, ignoring case."""
     return path.name.lower().endswith(suffixes)
 
 
 def spans(path: Path, size: int) -> list[Span | None]:
-    """Pieces of about ``size`` bytes that end with a line, or row groups; None is the whole of a file without such."""
+    """Return spans of about ``size`` bytes of whole lines or row groups; None stands for an indivisible file."""
     name = path.name.lower()
     try:
         found: Iterable[Span] = line_spans(path, size) if name.endswith((".jsonl", ".txt")) else ()
@@ -65,12 +65,12 @@ def rows(
 
     Args:
         path: A file with one of :data:`READ_SUFFIXES`.
-        span: A piece of it; None: the whole.
-        columns: Those that are read of Parquet.
-        required: Those that a table with a header has to have; by them the separator of CSV is told.
+        span: Span of the file to read; None: the whole file.
+        columns: Columns that are read from Parquet.
+        required: Columns that a table with a header must have; they also determine the separator of CSV.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: The file is malformed (names file and line).
     """
     if path.is_dir():
         raise CorpusError(f"{path} is a folder, not a file.", "name a file in it.")
@@ -83,12 +83,12 @@ def rows(
     if is_table(path, JSON_SUFFIXES):
         return _array_rows(path)
     raise CorpusError(
-        f"{path} is in no format that is read.", f"give a folder of text or one of {', '.join(READ_SUFFIXES)}."
+        f"{path} has no supported format.", f"give a folder of text or one of {', '.join(READ_SUFFIXES)}."
     )
 
 
 def cells(lines: Iterable[tuple[int, str]], name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Yield rows of CSV without their meaning: the line where each ends, and its cells; ``name`` stands in errors."""
+    """Yield uninterpreted rows of CSV: the line at which each ends, and its cells. ``name`` is the file in errors."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader((line for _, line in lines), strict=True, delimiter=separator)
     try:
@@ -100,7 +100,7 @@ def cells(lines: Iterable[tuple[int, str]], name: str, separator: str = ",") -> 
 
 
 def separator_of(path: Path, header: str, required: Collection[str] = ()) -> str:
-    """Return what parts the cells of a table: where its ending and its header disagree, what gives the columns."""
+    """Return the separator of a table: that of its suffix, or another one that yields the required columns."""
     usual = "\t" if is_table(path, TAB_SUFFIXES) else ","
     for separator in (usual, *_SEPARATORS.replace(usual, "")):
         found = next(csv.reader([header], delimiter=separator), [])
@@ -112,7 +112,7 @@ def separator_of(path: Path, header: str, required: Collection[str] = ()) -> str
 def parquet_rows(
     path: Path, columns: Collection[str], span: Span | None = None, required: Collection[str] = ()
 ) -> Iterator[tuple[int, Row]]:
-    """Yield the row number from 1, and the row: those of ``columns`` that the file has."""
+    """Yield the row number from 1, and the row with those of ``columns`` that the file has."""
     number = span.before if span else 0
     try:
         file = pq.ParquetFile(path)
@@ -131,14 +131,14 @@ def parquet_rows(
 
 
 def json_items(path: Path, what: str) -> Iterator[tuple[int, Row]]:
-    """Yield the objects of a list of JSON with their number; one is in memory at a time.
+    """Yield the objects of a JSON list with their number; one is in memory at a time.
 
     Args:
-        path: The file, gzipped or not.
-        what: An object in the words of errors, ``row`` or ``question``.
+        path: Path of the file, gzipped or not.
+        what: Name of an object in errors, ``row`` or ``question``.
 
     Raises:
-        CorpusError: naming the file and the number.
+        CorpusError: The file is malformed (names the file and the number of the object).
     """
     number = 0
     try:
@@ -156,7 +156,7 @@ def json_items(path: Path, what: str) -> Iterator[tuple[int, Row]]:
 
 
 def begins_list(path: Path) -> bool:
-    """Return whether the first character of a file of JSON opens a list."""
+    """Return whether the first character of a JSON file opens a list."""
     try:
         with open_text(path) as file:
             while block := file.read(_HEAD_CHARACTERS):
@@ -175,7 +175,7 @@ def _array_rows(path: Path) -> Iterator[tuple[int, Row]]:
     try:
         first = next(found, None)
     except CorpusError as error:
-        raise CorpusError(f"{path} holds neither a list of rows nor one object a line.", _LINED_JSON) from error
+        raise CorpusError(f"{path} has neither a list of rows nor one object a line.", _LINED_JSON) from error
     if first is None:
         raise CorpusError(f"{path} is empty.", _LINED_JSON)
     yield from chain([first], found)
@@ -219,7 +219,7 @@ def _cell_rows(path: Path, required: Collection[str]) -> Iterator[tuple[int, Row
 
 
 def _check_header(names: list[str], found: list[str], required: Collection[str], origin: str) -> None:
-    """Of the columns that are read none may occur twice; of those that are required none may be absent."""
+    """Raise :class:`CorpusError` if a column occurs twice or a required one is absent."""
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise CorpusError(f"{origin}: the column {twice[0]!r} occurs twice.", "give each column a name of its own.")
     if absent := [name for name in required if name not in found]:
@@ -227,7 +227,7 @@ def _check_header(names: list[str], found: list[str], required: Collection[str],
 
 
 def no_column(name: str, found: Iterable[str], origin: str) -> CorpusError:
-    """Return the error of a table or row without a column that is needed."""
+    """Return the error of a table or row without a required column."""
     return CorpusError(
         f"{origin}: there is no column {name!r}, only {', '.join(map(str, found)) or 'nothing'}.",
         "name the columns of the text and the id: corpus.text=..., in `texthash encode` and `index upsert` "

@@ -1,4 +1,4 @@
-"""Lines of text files, plain or gzipped, in UTF-8 or whatever a byte order mark says, with their numbers."""
+"""Numbered lines of text files, plain or gzipped, in UTF-8 or the encoding of a byte order mark."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_MARK = max(map(len, _MARKS))
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a file: bytes ``begin`` to ``end`` of lines, or row groups of Parquet; ``before`` rows precede it."""
+    """Span of a file: bytes ``begin`` to ``end`` of whole lines, or row groups of Parquet, after ``before`` rows."""
 
     begin: int
     end: int
@@ -36,7 +36,7 @@ class Span:
 
 
 def line_spans(path: Path, size: int) -> Iterator[Span]:
-    """Yield pieces of about ``size`` bytes that end with a line; none for text whose line breaks are not one byte."""
+    """Yield spans of about ``size`` bytes that end with a line; none for text whose line breaks are not one byte."""
     begin = before = 0
     with path.open("rb") as file:
         if encoding_of(file.peek(_LONGEST_MARK)) not in (_UTF8, "utf-8-sig"):
@@ -54,12 +54,12 @@ def encoding_of(head: bytes) -> str:
 
 
 def lines(path: Path, encoding: str = _UTF8, span: Span | None = None) -> Iterator[tuple[int, str]]:
-    """Yield the numbered lines of a text file, gzipped or not, or of a piece of one that is not.
+    """Yield the numbered lines of a text file, gzipped or not, or of a span of an uncompressed one.
 
-    A byte order mark is no part of the text, and decides the encoding where ``encoding`` is UTF-8.
+    A byte order mark is removed from the text, and determines the encoding if ``encoding`` is UTF-8.
 
     Raises:
-        CorpusError: naming the line where a damage begins.
+        CorpusError: The file cannot be read or is damaged (names the line).
     """
     try:
         file = open_text(path, encoding) if span is None else _open_span(path, encoding, span)
@@ -70,7 +70,7 @@ def lines(path: Path, encoding: str = _UTF8, span: Span | None = None) -> Iterat
 
 
 def numbered(file: TextIO, name: str, before: int = 0) -> Iterator[tuple[int, str]]:
-    """Yield the numbered lines of an open file, after ``before`` lines; ``name`` stands in errors."""
+    """Yield the numbered lines of an open file, after ``before`` lines. ``name`` is the file in errors."""
     number = before
     try:
         for number, line in enumerate(file, start=before + 1):
@@ -80,8 +80,8 @@ def numbered(file: TextIO, name: str, before: int = 0) -> Iterator[tuple[int, st
 
 
 def damaged(error: Exception, name: str, number: int = 0) -> CorpusError:
-    """Return the error that says what is wrong with a file after its line ``number``."""
-    if isinstance(error, UnicodeDecodeError):  # of the block that begins in the next line and is decoded at once
+    """Return the error of a file that is damaged after its line ``number``."""
+    if isinstance(error, UnicodeDecodeError):  # positions count from the block that begins with the next line
         wrong = number + 1 + error.object.count(b"\n", 0, error.start)
         return CorpusError(
             f"{name}:{wrong}: not {error.encoding} text: {error.reason}, byte 0x{error.object[error.start]:02x}.",

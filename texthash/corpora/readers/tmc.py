@@ -1,13 +1,13 @@
 """``tmc``: the SIAM SDM 2007 text mining competition, 21,519 training and 7,077 test reports of aviation safety.
 
-A report has one or several of 22 kinds of problem, numbered ``class01`` to ``class22``. Found, in this order, as
+A report has one or several of 22 kinds of problem, ``class01`` to ``class22``. It is searched, in this order, as
 
-* the files of the competition: ``TrainingData.txt`` and ``TestData.txt``, a report a line, ``number~text``;
+* the files of the competition: ``TrainingData.txt`` and ``TestData.txt``, one report per line, ``number~text``;
   ``TrainCategoryMatrix.csv`` and ``TestTruth.csv``, for each report a line of 22 cells, 1 where it has the problem;
-* Mulan's ARFF, ``tmc2007*.arff``: which words a report holds, without order or number; written one after the other
-  they are its text. ``-500`` has 500 selected words. A file that is not of train or test gives documents of no split;
-* canonical rows: the first ``tmc*.jsonl.gz`` by name. One file is the corpus: what lies beside it, such as the test
-  part in another form, is not mixed in.
+* Mulan's ARFF, ``tmc2007*.arff``: the words of a report, without order or counts; joined by spaces they are its text.
+  ``-500`` has 500 selected words. A file of neither train nor test gives documents without a split;
+* canonical rows: the first ``tmc*.jsonl.gz`` by name. A single file is the whole corpus: other files beside it, such as
+  the test part in another form, are not added.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ _AGAIN = "fetch the file again."
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     found = find_files("tmc", [COMPETITION, *ARFF], config, home)
     return found[:1] if found and found[0].name.endswith(".jsonl.gz") else found
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
-    """All reports, train before test.
+    """Return all reports, train before test.
 
     Raises:
-        CorpusError: if they are not at hand, not all there, or not in their form, naming file and line.
+        CorpusError: The corpus is not available, incomplete, or malformed (names file and line).
     """
     found = files(config, home)
     if not found:
@@ -85,7 +85,7 @@ def _competition(found: list[Path]) -> Iterator[Document]:
             if report is None or problems is None:
                 short, other = (texts, matrix) if report is None else (matrix, texts)
                 line = (report or problems)[0]
-                raise CorpusError(f"{short} ends before {other}, which goes on in line {line}.", _AGAIN)
+                raise CorpusError(f"{short} ends before {other}, which continues in line {line}.", _AGAIN)
             origin = f"{texts}:{report[0]}"
             number, tilde, text = report[1].strip().partition("~")
             if not tilde or not number:
@@ -111,7 +111,7 @@ def _arffs(found: list[Path]) -> Iterator[Document]:
 
 
 def _arff(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line, and the attributes that are not 0: ``{3 1,507 1}`` numbers them from 0, ``0,0,0,1,...`` has all."""
+    """Yield line and non-zero attributes of each row, sparse (``{3 1,507 1}``) or dense (``0,0,0,1,...``)."""
     names: list[str] = []
     in_data = False
     for number, line in text_files.lines(path):
@@ -120,7 +120,7 @@ def _arff(path: Path) -> Iterator[tuple[int, list[str]]]:
         if not stripped or stripped.startswith("%"):
             continue
         if in_data:
-            yield number, [names[place] for place in _present(stripped, len(names), f"{path}:{number}")]
+            yield number, [names[index] for index in _present(stripped, len(names), f"{path}:{number}")]
         elif attribute := _ATTRIBUTE.match(stripped):
             names.append(next(filter(None, attribute.groups()), ""))
         elif keyword == "@data":
@@ -132,13 +132,13 @@ def _arff(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _present(row: str, attributes: int, origin: str) -> list[int]:
-    """Places of the attributes that are not 0, in order."""
+    """Return the indices of the attributes that are not 0, in order."""
     try:
         if row.startswith("{"):
             if not row.endswith("}"):
                 raise ValueError("the row has no end")
             pairs = [cell.split() for cell in row[1:-1].split(",") if cell.strip()]
-            values = {int(place): float(value) for place, value in pairs}
+            values = {int(index): float(value) for index, value in pairs}
             if values and not 0 <= min(values) <= max(values) < attributes:
                 raise ValueError(f"attribute {max(values)} of {attributes}")
         else:
@@ -147,4 +147,4 @@ def _present(row: str, attributes: int, origin: str) -> list[int]:
                 raise ValueError(f"{len(values)} values for {attributes} attributes")
     except ValueError as error:
         raise CorpusError(f"{origin}: not a row of numbers: {error}.", _AGAIN) from error
-    return sorted(place for place, value in values.items() if value)
+    return sorted(index for index, value in values.items() if value)

@@ -1,8 +1,8 @@
 """``yahoo_answers``: questions of Yahoo! Answers with their best answer, in the selection of Zhang et al.: 1,400,000
 training and 60,000 test questions of 10 topics.
 
-The forms it is found in, and what becomes a document, are in :mod:`~texthash.corpora.readers.zhang`. A text is title of
-the question, its content, often empty, and the best answer.
+Its file formats, and the form of its documents, are described in :mod:`~texthash.corpora.readers.zhang`. A text is the
+title of the question, its content (often empty), and the best answer.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ TABLE = zhang.Table(
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     return zhang.files(record, TABLE, config, home)
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[zhang.Part]:
-    """Train, then test; see :func:`zhang.parts`."""
+    """Return the parts of train, then of test; see :func:`zhang.parts`."""
     return zhang.parts(record, TABLE, config, home)

@@ -1,15 +1,15 @@
-"""What the corpora of Zhang, Zhao and LeCun (Character-level Convolutional Networks for Text Classification, NIPS 2015)
-share: the tables they are published in.
+"""Tables of the corpora of Zhang, Zhao and LeCun (Character-level Convolutional Networks for Text Classification,
+NIPS 2015).
 
-Each is found, in this order, as
+Each is searched, in this order, as
 
 * ``<folder>/train.csv`` and ``test.csv``: class number from 1, then the text in columns, without a header, all quoted;
 * the archive of that folder, ``<folder>.tar.gz``, or ``.tgz`` as fast.ai republishes it;
 * the Parquet files of Hugging Face, class number from 0, in a folder of the corpus' or their own name;
-* canonical rows ``<name>*.jsonl.gz``, taken as they are.
+* canonical rows ``<name>*.jsonl.gz``, taken unchanged.
 
-All but the rows give documents ``train/0``, ``train/1``, ... of the same text: the columns joined by a space, as the
-authors' own experiments use them all.
+All but the rows give documents ``train/0``, ``train/1``, ... with the same text: all columns joined by a space, as in
+the authors' own experiments.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _AGAIN = "fetch the file again, as its owner publishes it."
 
 Part = partial[Iterator[Document]]
 Row = tuple[str, str, Sequence[str]]
-"""Where it was read, the class number as it stands there, and the text in columns."""
+"""Origin, name of the class, and the text in columns."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """How one of the corpora is laid out.
+    """Layout of one of the corpora.
 
     Attributes:
         folder: Name of its folder of CSV files, and of the archive of that folder.
@@ -50,8 +50,8 @@ class Table:
         fields: Number of columns of text in CSV; the first is the title.
         parquet: Paths of its Parquet files, those of train before those of test.
         label: Column of the class number in Parquet.
-        texts: Columns of text in Parquet. Where they are fewer than ``fields``, the title was joined to the text.
-        line_breaks: Whether a backslash and ``n`` in the text stand for a line break.
+        texts: Columns of text in Parquet. If they are fewer than ``fields``, the title is part of the text.
+        line_breaks: Whether a backslash followed by ``n`` in the text stands for a line break.
     """
 
     folder: str
@@ -64,17 +64,17 @@ class Table:
 
 
 def files(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Path]:
-    """The first form that is at hand; empty if none is."""
+    """Return the files of the first available form; empty if there is none."""
     folder = tuple(f"{table.folder}/{split}.csv" for split in _SPLITS)
     archives = [(f"{table.folder}{suffix}",) for suffix in _ARCHIVES]
     return find_files(record.name, [folder, *archives, table.parquet], config, home)
 
 
 def parts(record: CorpusRecord, table: Table, config: CorpusConfig, home: StateDir) -> list[Part]:
-    """Train, then test; of canonical rows, each file.
+    """Return the parts of train, then of test; for canonical rows, one part per file.
 
     Raises:
-        CorpusError: if the corpus is not at hand; from a part, naming file and line, if it is not what it should be.
+        CorpusError: The corpus is not available; raised by a part, a file is malformed (names file and line).
     """
     found = files(record, table, config, home)
     if not found:
@@ -143,12 +143,12 @@ def _parquet(table: Table, path: Path) -> Iterator[Row]:
             raise CorpusError(f"{origin}: there is no column {', '.join(absent)}.", _AGAIN)
         texts = [row[name] or "" for name in table.texts]
         if not all(isinstance(text, str) for text in texts):
-            raise CorpusError(f"{origin}: {' or '.join(table.texts)} is no text.", _AGAIN)
+            raise CorpusError(f"{origin}: {' or '.join(table.texts)} is not text.", _AGAIN)
         yield origin, _class(table, row[table.label], 0, origin), texts
 
 
 def _class(table: Table, number: object, first: int, origin: str) -> str:
-    """The name of a class from its number, counted from ``first``."""
+    """Return the name of a class by its number, counted from ``first``."""
     last = first + len(table.classes) - 1
     text = str(number).strip()
     if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
