@@ -1,4 +1,4 @@
-"""The methods of the survey and the classical ones: a file here is a paper, a class with a ``card`` is registered.
+"""Methods of the survey and classical ones: one file per paper; every class with a ``card`` is registered.
 
 >>> from texthash import methods
 >>> "nash" in methods.names()

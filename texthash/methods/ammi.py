@@ -30,7 +30,7 @@ class AMMI(HashMethod):
     """Adversarial maximisation of mutual information.
 
     Raises:
-        UsageError: r < o.
+        UsageError: r is below o.
     """
 
     card = Card(
@@ -92,7 +92,7 @@ class AMMI(HashMethod):
         if prior < posterior:
             raise UsageError(
                 f"method.params.prior_order={prior} is below posterior_order={posterior}.",
-                "the prior has to look at least as far back; the paper's finding is further.",
+                "set prior_order to at least posterior_order; the paper recommends a higher one.",
             )
 
     def make_layers(self) -> None:
@@ -116,19 +116,20 @@ class AMMI(HashMethod):
         return {"main": torch.optim.Adam(self.posterior.parameters(), lr=self.learning_rate, fused=True)}
 
     def logits(self, batch: Batch) -> Tensor:
-        """p(z | x) of each document, [B, m, 2^o]."""
+        """Return the logits of p(z | x) of each document, [B, m, 2^o]."""
         logits: Tensor = self.posterior(batch)
         return logits.view(len(batch), self.bits, -1)
 
     def windows(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Mean entropy H(p(. | x)) of these documents, and the windows [m, 2^r, 2] of the mixture of all workers'."""
+        """Return the mean entropy H(p(. | x)) of the batch, and the windows [m, 2^r, 2] of the mixture over all
+        workers."""
         logits = lift(self.logits(batch), self.prior_order)
         windows = window_marginals(logits)
         mixture = progress.workers.gather(windows.mean(dim=0, keepdim=True)).mean(dim=0)
         return cross_entropy(windows, logits).mean(), mixture
 
     def terms(self, conditional: Tensor, mixture: Tensor) -> dict[str, Tensor]:
-        """What p minimises: H(Z | X) - w H(mixture, q)."""
+        """Return the terms that p minimises: H(Z | X) - w H(mixture, q)."""
         entropy = cross_entropy(mixture, self.prior.detach())
         return {"conditional_entropy": conditional, "entropy": -self.entropy_weight * entropy}
 
@@ -136,11 +137,11 @@ class AMMI(HashMethod):
         return self.terms(*self.windows(batch, progress))
 
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
-        """Let q follow the mixture of the batch, by an Adam that starts anew, and move p after that."""
+        """Fit q to the mixture of the batch with a new Adam, then update p."""
         conditional, mixture = self.windows(batch, progress)
-        follower = torch.optim.Adam([self.prior], lr=self.prior_rate or self.learning_rate)
+        prior_optimizer = torch.optim.Adam([self.prior], lr=self.prior_rate or self.learning_rate)
         for _ in range(self.prior_steps):
-            progress.workers.optimizer_step(cross_entropy(mixture.detach(), self.prior), follower, self.clip)
+            progress.workers.optimizer_step(cross_entropy(mixture.detach(), self.prior), prior_optimizer, self.clip)
         terms = self.terms(conditional, mixture)
         progress.workers.optimizer_step(sum_terms(terms), optimizers["main"], self.clip)
         return terms

@@ -1,7 +1,7 @@
-"""The contract of a hashing method, and the stages in which one is fitted.
+"""Interface of a hashing method, and the stages of its fitting.
 
-A method is a :class:`torch.nn.Module` that turns a :class:`~texthash.corpora.prepared.batches.Batch` into real-valued
-codes (:meth:`HashMethod.activations`) and owns a binarizer that cuts them into bits. It never touches devices, files,
+A method is a :class:`torch.nn.Module` that maps a :class:`~texthash.corpora.prepared.batches.Batch` to activations
+(:meth:`HashMethod.activations`) and owns a binarizer that turns them into bits. It never touches devices, files,
 processes or test data: the training loop and the :class:`~texthash.models.hasher.Hasher` do.
 """
 
@@ -36,11 +36,11 @@ _BITS = TypeAdapter(Bits, config={"strict": True})
 
 @dataclass(frozen=True)
 class Printed:
-    """Hyper-parameters that were printed: in a paper, or in the code that its authors published.
+    """Published hyper-parameters, from a paper or from its authors' code.
 
     Attributes:
-        source: Where they stand, and how far that was read.
-        values: By name; one that is not there is not known.
+        source: Citation, and how much of it was read.
+        values: Values by name; a missing one is unknown.
     """
 
     source: str
@@ -49,22 +49,22 @@ class Printed:
 
 @dataclass(frozen=True)
 class Card:
-    """What a person should know of a method before using it; ``texthash methods`` prints it.
+    """Description of a method for its users; ``texthash methods`` prints it.
 
     Attributes:
         name: Registry name, for instance ``"vdsh"``.
         title: Title of the paper.
-        venue: Where and when it was published.
+        venue: Venue and year of publication.
         survey_entry: Number (1-36) in "A Survey on Deep Text Hashing"; None for a classical baseline.
         tags: The survey's tags, for instance ``("Rec", "Prior(G)")``.
-        citation: Authors, year and where to find the paper.
-        inputs_needed: What a batch has to carry besides the bag of words.
-        supervision: Whether labels (or pairs) are used.
+        citation: Authors, year and identifier of the paper.
+        inputs_needed: Inputs that a batch has to hold besides the bag of words.
+        supervision: Kind of supervision: none, labels or pairs.
         fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``reconstructed``: from
             secondary sources.
-        deviations: Each way in which this implementation differs from its source.
-        serving_mode: What the service can do with it.
-        paper: The hyper-parameters that were printed; None where none are known.
+        deviations: Differences of this implementation from its source.
+        serving_mode: Kind of search in the service.
+        paper: Published hyper-parameters; None if none are known.
     """
 
     name: str
@@ -83,14 +83,14 @@ class Card:
 
 @dataclass
 class Progress:
-    """Where training stands, and what a loss may need from its surroundings.
+    """Progress of training, with the random generator and the group of workers.
 
     Attributes:
-        step: Optimiser steps done in this stage.
-        total: Steps that this stage will take.
-        epoch: Epochs done in this stage.
-        generator: Seeded source of randomness on the batch's device; None means torch's own.
-        workers: The processes that train together; losses that couple the documents of a batch act on
+        step: Number of optimiser steps done in this stage.
+        total: Number of optimiser steps of this stage.
+        epoch: Number of epochs done in this stage.
+        generator: Seeded random generator on the batch's device; None for torch's global one.
+        workers: Group of training processes; losses that couple the documents of a batch act on
             ``workers.gather(codes)``, and every update goes through ``workers.optimizer_step``.
     """
 
@@ -102,19 +102,19 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Share of the stage that is done, 0 to 1: what schedules are functions of."""
+        """Share of the stage that is done, 0 to 1, as the argument of schedules."""
         return self.step / max(1, self.total)
 
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """A stage without gradients: an eigenproblem, k-means, a teacher. Runs in one process; the others receive
-    the parameters and buffers that it leaves.
+    """A stage without gradients: an eigenproblem, k-means, a teacher. It runs in one process; the others receive the
+    resulting parameters and buffers.
 
     Attributes:
-        name: Shown in progress and metrics.
-        fit: Called with the training split; stores what it learns in the method's parameters and buffers. Torch's
-            global generator is seeded before it.
+        name: Name in progress bars and metrics.
+        fit: Function of the training split, which stores its results in the method's parameters and buffers. Torch's
+            global generator is seeded before the call.
     """
 
     name: str
@@ -127,17 +127,17 @@ def _constant(progress: Progress) -> float:
 
 @dataclass(frozen=True)
 class GradientStage:
-    """A stage of minibatch training, by ``step`` of the method (or one of its own).
+    """A stage of minibatch training.
 
     Attributes:
-        name: Shown in progress and metrics.
-        optimizers: Makes the optimisers by name; one named ``"main"`` in the usual case.
+        name: Name in progress bars and metrics.
+        optimizers: Function that creates the optimisers by name; usually one, named ``"main"``.
         epochs: Default number of epochs.
         batch_size: Default global batch size.
-        step: ``(batch, progress, optimizers) -> {term: value}``.
-        learning_rate: ``progress -> factor on the learning rate of each optimiser``.
-        selected: Whether validation chooses the epoch that is kept. False for pretraining, before whose end the codes
-            say nothing: it is not validated, and its last epoch is kept.
+        step: Function of one update, usually the method's: ``(batch, progress, optimizers) -> {term: value}``.
+        learning_rate: Schedule: ``progress -> factor on the learning rate of each optimiser``.
+        selected: Keep the epoch with the best validation score. False for pretraining, whose codes mean nothing yet:
+            it is not validated, and its last epoch is kept.
     """
 
     name: str
@@ -153,31 +153,30 @@ Stage = ClosedForm | GradientStage
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
-    """Sum of the named terms of a loss."""
+    """Return the sum of the terms of a loss."""
     return torch.stack(list(terms.values())).sum()
 
 
 class HashMethod(nn.Module):
-    """Base of all methods.
+    """Base class of all methods.
 
-    A subclass gives ``card``, hyper-parameters (:mod:`texthash.methods.hyperparameters`), ``search_space``,
-    :meth:`make_layers`, and either a ``loss`` (gradient methods) or ``stages`` of its own.
+    A subclass defines ``card``, hyper-parameters (:mod:`texthash.methods.hyperparameters`), ``search_space``,
+    :meth:`make_layers`, and either a ``loss`` (gradient methods) or its own ``stages``.
+
+    The results of a stage have to be parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
+    hyper-parameters alone: these are sent to other workers, written to checkpoints, and loaded from saved models.
 
     Attributes:
-        inputs: Parts of a document that a batch holds: those that ``card.inputs_needed`` names. A method that
-            wants it otherwise (more neighbours, by another graph, shorter texts) replaces it in :meth:`make_layers`.
-            Training makes the graph before anything else; a method that walks on it opens it in :meth:`setup`, by
-            ``train.neighbours``.
-        clip: Norm to which the default :meth:`step` clips gradients; None: not at all.
-        training_only: Names of buffers and modules, made in :meth:`setup`, on which training depends and no code:
-            memories of the training documents. A checkpoint holds them, a saved model does not.
-        hyperparameters: All hyper-parameters, those at their defaults too; each is an attribute as well.
-
-    What a stage learns belongs into parameters and buffers whose shapes follow from ``shape``, ``bits`` and the
-    hyper-parameters alone: these are what other workers receive, a checkpoint holds, and a saved model is loaded into.
+        inputs: Inputs of a document in a batch: by default those of ``card.inputs_needed``. A method with other needs
+            (more neighbours, another graph, shorter texts) replaces it in :meth:`make_layers`. Training builds the
+            graph first; a method that walks on it opens it in :meth:`setup`, by ``train.neighbours``.
+        clip: Norm to which the default :meth:`step` clips gradients; None for no clipping.
+        training_only: Names of buffers and modules, created in :meth:`setup`, that training needs and encoding does
+            not: memories of the training documents. A checkpoint holds them, a saved model does not.
+        hyperparameters: All hyper-parameters, including those at their defaults; each is also an attribute.
 
     Raises:
-        UsageError: the length of the code or a hyper-parameter is out of range.
+        UsageError: The length of the code or a hyper-parameter is out of range.
     """
 
     card: ClassVar[Card]
@@ -208,10 +207,10 @@ class HashMethod(nn.Module):
 
     @classmethod
     def resolve(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all hyper-parameters: the defaults, with those of ``given`` in their place.
+        """Return all hyper-parameters: those of ``given``, and the defaults of the others.
 
         Raises:
-            UsageError: one of them does not exist or is out of range, or two contradict each other.
+            UsageError: A hyper-parameter does not exist or is out of range, or two contradict each other.
         """
         values = declared.checked(cls, cls.card.name, given)
         cls.check_together(values)
@@ -219,27 +218,29 @@ class HashMethod(nn.Module):
 
     @classmethod
     def check_together(cls, values: Mapping[str, Any]) -> None:
-        """Raise :class:`~texthash.errors.UsageError` where hyper-parameters that are in range contradict each other."""
+        """Raise :class:`~texthash.errors.UsageError` if hyper-parameters contradict each other."""
 
     def make_layers(self) -> None:
-        """Make what is learned. Called once, when the hyper-parameters are attributes; torch's generator is seeded."""
+        """Create the layers. Called once, after the hyper-parameters are set, with torch's generator seeded."""
 
     # -- fitting ----------------------------------------------------------------------------------------------
 
     def setup(self, train: Split) -> None:
-        """Called in every process before the first stage, for methods that look training documents up by row
-        (memories, walks). Buffers that it makes are named in ``training_only``, and so not part of the saved model."""
+        """Prepare training in every process before the first stage, for methods that look up training documents by row
+        (memories, walks). Buffers that it creates have to be listed in ``training_only``."""
 
     def stages(self) -> Sequence[Stage]:
-        """The stages of fitting, in order."""
+        """Return the stages of fitting, in order."""
         raise NotImplementedError(f"{type(self).__name__} defines no stages")
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """The named terms of the loss, each a scalar mean over the documents of the batch; their sum is minimised."""
+        """Return the terms of the loss by name, each a scalar mean over the documents of the batch; their sum is
+        minimised."""
         raise NotImplementedError(f"{type(self).__name__} has no gradient stage")
 
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
-        """One optimisation step. Default: minimise the sum of the terms of :meth:`loss` with the optimiser ``main``."""
+        """Take one optimisation step, by default on the sum of the terms of :meth:`loss` with the optimiser ``main``;
+        return the terms."""
         terms = self.loss(batch, progress)
         progress.workers.optimizer_step(sum_terms(terms), optimizers["main"], self.clip)
         return terms
@@ -247,11 +248,11 @@ class HashMethod(nn.Module):
     # -- encoding ---------------------------------------------------------------------------------------------
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
-        """Real-valued codes, before the cut.
+        """Return activations, the real values of the bits before the threshold.
 
         Args:
             batch: Documents or queries.
-            role: Which side they are on; only methods with two encoders tell them apart.
+            role: Role of the batch, which matters only for methods with two encoders.
 
         Returns:
             Tensor [B, bits].
@@ -259,14 +260,14 @@ class HashMethod(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no codes")
 
     def inference_state_dict(self) -> dict[str, Tensor]:
-        """All that codes depend on: the state dict without what is ``training_only``."""
+        """Return the state dict without ``training_only`` entries: all that codes depend on."""
         return {
             name: tensor for name, tensor in self.state_dict().items() if name.split(".")[0] not in self.training_only
         }
 
     def database_codes(self) -> np.ndarray | None:
-        """Packed codes of the training documents where the method defines them apart from ``activations``
-        (Self-Taught Hashing); else None. uint8 [documents, bits / 8]."""
+        """Return packed codes of the training documents, uint8 [documents, bits / 8], if the method defines them
+        separately from ``activations`` (Self-Taught Hashing); else None."""
         return None
 
 
@@ -274,7 +275,7 @@ declared.declare(HashMethod)
 
 
 def check_bits(bits: int) -> None:
-    """Raise :class:`~texthash.errors.UsageError` unless codes can have this length."""
+    """Raise :class:`~texthash.errors.UsageError` if no code can have this length."""
     try:
         _BITS.validate_python(bits)
     except ValidationError as error:

@@ -34,7 +34,7 @@ class BVAE(VariationalMethod):
         citation="Mena & Nanculef, 2019, doi:10.1007/978-3-030-33904-3_12",
         fidelity="reconstructed",
         deviations=(
-            "built from the abstract and the authors' later code for SSB-VAE; the paper was not at hand",
+            "built from the abstract and the authors' later code for SSB-VAE; the paper was not available",
             "dropout in the encoder, not batch normalisation",
             "the words of a document count once each and w_KL is 1, where that code weighs words by their share of the "
             "document's tf-idf and w_KL is 1/64: with 90 words a document nearly the same balance",
@@ -63,5 +63,5 @@ class BVAE(VariationalMethod):
         return binary_concrete(logits, self.temperature, progress.generator), bernoulli_kl(logits)
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
-        # The logit is cut at zero, which is p = 1/2.
+        # The threshold of the logit is zero, which is p = 1/2.
         return self.logits(self.encoder(batch))

@@ -86,11 +86,11 @@ class CorrSH(VariationalMethod):
         r = self.posterior_logits(batch, 1 + self.samples, progress.generator)
         s = straight_through_bernoulli(torch.sigmoid(r[:, 0]), progress.generator)
         nu = linear_ramp(progress.fraction, self.noise, self.final_noise)
-        seen = s + nu * torch.randn(s.shape, generator=progress.generator, device=s.device, dtype=s.dtype)
-        return seen, bit_mixture_kl(r[:, 1:], progress.generator)
+        decoder_input = s + nu * torch.randn(s.shape, generator=progress.generator, device=s.device, dtype=s.dtype)
+        return decoder_input, bit_mixture_kl(r[:, 1:], progress.generator)
 
     def posterior_logits(self, batch: Batch, samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Samples of r, the logits of the bits of each document. [B, samples, bits]."""
+        """Return samples of r, the logits of the bits of each document, [B, samples, bits]."""
         hidden = self.encoder(batch)
         factors = torch.tanh(self.factors(hidden)).unflatten(1, (self.bits, self.rank)) / self.rank
         return low_rank_gaussian_sample(self.mean(hidden), F.softplus(self.std(hidden)), factors, samples, generator)

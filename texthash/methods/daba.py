@@ -44,7 +44,7 @@ class DABA(GenerativeMethod):
     """Denoising adversarial binary autoencoder.
 
     Raises:
-        UsageError: there is no such distance.
+        UsageError: The distance is unknown, the window is even, or a round has no steps.
     """
 
     card = Card(
@@ -57,10 +57,11 @@ class DABA(GenerativeMethod):
         inputs_needed=frozenset({"tokens"}),
         fidelity="reconstructed",
         deviations=(
-            "the layers for text, the corruption and all their sizes are ours: no code of the text model is public",
-            "the normaliser of a document's reconstruction is estimated, without bias, from some of its places",
-            "pooling adds tanh features up: with the maxima of ReLU features, the usual way, all codes became one",
-            "the weight of L_W scales the learning rate of its steps: Adam does not feel the scale of a loss",
+            "the layers for text, the corruption and all their sizes are this implementation's own: no code of the "
+            "text model is public",
+            "the normaliser of a document's reconstruction is estimated, without bias, from a sample of its positions",
+            "pooling sums tanh features: with maxima of ReLU features, the usual choice, all codes collapsed into one",
+            "the weight of L_W scales the learning rate of its steps, because Adam is invariant to the scale of a loss",
         ),
     )
     search_space = {
@@ -78,17 +79,19 @@ class DABA(GenerativeMethod):
     channels: int = Field(128, ge=1, description="Filters of each convolution.")
     window: int = Field(3, ge=1, description="Words under a filter of the encoder, an odd number.")
     hidden: int = Field(500, ge=1, description="Width H of the encoder's last layer.")
-    length: int = Field(128, ge=1, description="Words of a document that are read.")
+    length: int = Field(128, ge=1, description="Number of words of a document that are read.")
     places: int = Field(
-        4, ge=1, description="Words of a document at which the distribution over all words is computed in a step."
+        4,
+        ge=1,
+        description="Number of positions of a document at which the distribution over all words is computed in a step.",
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Probability of dropping a hidden feature in training.")
-    keep: float = Field(0.8, gt=0, le=1, description="Share of words left by the corruption.")
+    keep: float = Field(0.8, gt=0, le=1, description="Share of words kept by the corruption.")
     distance: Distance = Field(
         "assigned", description="L_W by the optimal assignment; sliced and componentwise are cheaper."
     )
-    reconstruction_steps: int = Field(5, ge=0, description="Steps of L_rec in a round.")
-    distance_steps: int = Field(1, ge=0, description="Steps of L_W that follow them.")
+    reconstruction_steps: int = Field(5, ge=0, description="Number of steps of L_rec in a round.")
+    distance_steps: int = Field(1, ge=0, description="Number of steps of L_W that follow them.")
     distance_weight: float = Field(
         0.1, ge=0, description="Learning rate of the steps of L_W, relative to that of the others."
     )
@@ -107,7 +110,7 @@ class DABA(GenerativeMethod):
         if values["window"] % 2 == 0:
             raise UsageError(
                 f"method.params.window={values['window']}: window of daba has to be an odd number.",
-                "choose one more or one less.",
+                "choose an odd number.",
             )
 
     def make_layers(self) -> None:
@@ -124,9 +127,9 @@ class DABA(GenerativeMethod):
         return {**super().optimizers(), "distance": torch.optim.Adam(encoder, lr=rate, fused=True)}
 
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
-        """One step of L_rec or of L_W, whichever is next."""
-        place = progress.step % (self.reconstruction_steps + self.distance_steps)
-        if place < self.reconstruction_steps:
+        """Take one step of L_rec or of L_W, by the position in the round."""
+        position = progress.step % (self.reconstruction_steps + self.distance_steps)
+        if position < self.reconstruction_steps:
             name, loss, optimizer = "reconstruction", self.reconstruction(batch, progress), optimizers["main"]
         else:
             name, loss, optimizer = "distance", self.mismatch(batch, progress), optimizers["distance"]
@@ -134,7 +137,7 @@ class DABA(GenerativeMethod):
         return {name: loss}
 
     def reconstruction(self, batch: Batch, progress: Progress) -> Tensor:
-        """L_rec: the clean words from the code of the corrupted ones, per word of all workers' documents."""
+        """Return L_rec: clean words from the code of the corrupted ones, per word over the documents of all workers."""
         assert batch.tokens is not None
         assert batch.mask is not None
         noisy = torch.bernoulli(self.keep * batch.mask, generator=progress.generator)
@@ -143,7 +146,7 @@ class DABA(GenerativeMethod):
         return -likelihood.sum() / progress.workers.mean(batch.mask.sum().float()).clamp(min=1)
 
     def mismatch(self, batch: Batch, progress: Progress) -> Tensor:
-        """L_W of the documents of all workers, to coins that all of them share."""
+        """Return L_W between the documents of all workers and fair coins that they share."""
         codes = torch.sigmoid(self.activations(batch))
         coins = progress.workers.gather(fair_coins(codes, progress.generator))
         return DISTANCES[self.distance](progress.workers.gather(codes), coins)

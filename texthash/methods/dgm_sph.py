@@ -36,7 +36,7 @@ from texthash.methods.rbm_autoencoder import PretrainedAutoencoder
 from texthash.nn.spaces import Choice, IntUniform, LogUniform
 from texthash.nn.spectral import SpectralModes, principal_components
 
-READ_AT_ONCE = 1024
+_BATCH = 1024  # documents
 
 
 class DGMSpH(PretrainedAutoencoder):
@@ -51,7 +51,7 @@ class DGMSpH(PretrainedAutoencoder):
         citation="KSEM 2016, LNAI 9983, doi:10.1007/978-3-319-47650-6_32",
         fidelity="reconstructed",
         deviations=(
-            "known from the abstract only: layers, sizes, pretraining and fine-tuning are ours",
+            "known from the abstract only: layers, sizes, pretraining and fine-tuning are this implementation's own",
             "Adam for CD-1 and for fine-tuning",
         ),
     )
@@ -72,7 +72,7 @@ class DGMSpH(PretrainedAutoencoder):
 
     def make_layers(self) -> None:
         super().make_layers()
-        # All but one: the eigensolver finds fewer components than there are features.
+        # The eigensolver finds fewer components than there are features.
         components = min(self.bits, self.features - 1)
         self.projection = nn.Linear(self.features, components).requires_grad_(False)
         self.modes = SpectralModes(components, self.bits)
@@ -83,7 +83,7 @@ class DGMSpH(PretrainedAutoencoder):
     @torch.no_grad()
     def choose_eigenfunctions(self, train: Split) -> None:
         """Set the components and the slowest modes from the features of the training documents."""
-        documents = batches(train, READ_AT_ONCE, self.inputs)
+        documents = batches(train, _BATCH, self.inputs)
         features = torch.cat(
             [self.encode(self.read(batch.to(self.places.device))).cpu() for batch in documents]
         ).numpy()

@@ -82,8 +82,8 @@ class Doc2Hash(VariationalMethod):
     annealing: float = Field(0.005, ge=0, le=1, description="Share of training over which tau falls.")
     flat_divergence: bool = Field(
         False,
-        description="The divergence of the authors' code, of one softmax over all 2m logits from 1/2 each, which may "
-        "be below zero; to compare with that code.",
+        description="Use the divergence of the authors' code, of one softmax over all 2m logits from 1/2 each, which "
+        "may be below zero, for comparison with that code.",
     )
 
     def make_layers(self) -> None:
@@ -96,14 +96,14 @@ class Doc2Hash(VariationalMethod):
         return 2 * self.bits
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """One-hot pairs z [B, 2m] of each document, and sum_j KL(pi_j || uniform) [B]."""
+        """Return one-hot pairs z [B, 2m] of each document, and sum_j KL(pi_j || uniform) [B]."""
         q = self.pairs(batch)
         tau = exponential_decay(progress.fraction, self.temperature, self.end_temperature, over=self.annealing)
         kl = categorical_kl(q.flatten(1)[:, None]) - math.log(self.bits) if self.flat_divergence else categorical_kl(q)
         return gumbel_softmax(q, tau, progress.generator).flatten(1), kl
 
     def pairs(self, batch: Batch) -> Tensor:
-        """Logits q [B, m, 2] of the two values of each bit."""
+        """Return logits q [B, m, 2] of the two values of each bit."""
         return self.logits(self.encoder(batch)).unflatten(1, (self.bits, 2))
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
@@ -112,7 +112,7 @@ class Doc2Hash(VariationalMethod):
 
 
 class SupervisedDoc2Hash(Supervised, Doc2Hash):
-    """Doc2hash whose code also has to tell the labels of its document."""
+    """Doc2hash whose code also predicts the labels of its document."""
 
     card = replace(
         Doc2Hash.card,

@@ -38,7 +38,7 @@ class DWAE(BagAutoencoder):
     """Discrete Wasserstein autoencoder.
 
     Raises:
-        UsageError: there is no such divergence.
+        UsageError: The divergence is unknown.
     """
 
     card = Card(
@@ -50,8 +50,8 @@ class DWAE(BagAutoencoder):
         citation="Zhang & Zhu, 2020, doi:10.1109/ICASSP40776.2020.9053129",
         fidelity="reconstructed",
         deviations=(
-            "reconstructed from the title, the survey's tags and the authors' code of Doc2hash; the paper was not at "
-            "hand, and which divergence it has is not known",
+            "reconstructed from the title, the survey's tags and the authors' code of Doc2hash; the paper was not "
+            "available, and its divergence is not known",
             "learning rate 3e-3 for 40 epochs and tau down to 0.5, where Doc2hash has 5e-4 for 100 and 0.1",
             "the decoder's bias starts at the log frequencies of the words",
         ),
@@ -86,7 +86,7 @@ class DWAE(BagAutoencoder):
         return {"reconstruction": reconstruction, "divergence": self.divergence_weight * divergence}
 
     def mismatch(self, q: Tensor, z: Tensor, progress: Progress) -> Tensor:
-        """D of the documents of all workers, from logits q [B, m, 2] and sampled bits z [B, m]."""
+        """Return D over the documents of all workers, from logits q [B, m, 2] and sampled bits z [B, m]."""
         if self.divergence == "moments":
             return matching.moment_discrepancy(progress.workers.gather(torch.softmax(q, dim=-1)[..., 1]))
         prior = progress.workers.gather(matching.fair_coins(z, progress.generator))
@@ -97,7 +97,7 @@ class DWAE(BagAutoencoder):
         return matching.maximum_mean_discrepancy(z, prior, kernel)
 
     def pairs(self, batch: Batch) -> Tensor:
-        """Logits q [B, m, 2] of the two values of each bit."""
+        """Return logits q [B, m, 2] of the two values of each bit."""
         return self.logits(self.encoder(batch)).unflatten(1, (self.bits, 2))
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:

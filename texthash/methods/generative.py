@@ -1,4 +1,4 @@
-"""What methods share that learn, in one stage, codes from which a decoder tells the words of a document."""
+"""Base classes of generative methods, whose codes are learned in one stage with a decoder of the document's words."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from texthash.nn.spaces import Choice, LogUniform, Uniform
 
 
 class GenerativeMethod(HashMethod):
-    """Base of methods with a decoder over words, trained by Adam in one stage.
+    """Base class of methods with a decoder over words, trained by Adam in one stage.
 
-    A subclass sets ``decoder`` and gives ``loss`` and ``activations``.
+    A subclass sets ``decoder`` and defines ``loss`` and ``activations``.
 
     Attributes:
-        decoder: From codes to words.
-        labels: From codes to labels, in variants that learn from these (:class:`Supervised`); else None.
+        decoder: Decoder from codes to words.
+        labels: Classifier from codes to labels, in supervised variants (:class:`Supervised`); else None.
     """
 
     decoder: WordDecoder
@@ -46,34 +46,34 @@ class GenerativeMethod(HashMethod):
         )
 
     def start_decoder(self, train: Split) -> None:
-        """Start the decoder's bias at the log frequencies of the words, from the number of documents with each."""
+        """Initialise the decoder's bias to the log frequencies of the words, by the number of documents with each."""
         self.decoder.start_at(torch.from_numpy(train.vocabulary.document_frequency))
 
     @property
     def width(self) -> int:
-        """Of the codes that the decoder sees: the number of bits, unless a method says otherwise."""
+        """Width of the decoder's input: the number of bits, unless a method overrides it."""
         return self.bits
 
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)}
 
     def rate(self, progress: Progress) -> float:
-        """Factor on the learning rate; constant unless a method says otherwise."""
+        """Return the factor on the learning rate; constant unless a method overrides it."""
         return 1.0
 
     def label_term(self, codes: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """w_y L_y of codes [B, m], over the labelled documents of all workers; empty without a head."""
+        """Return w_y L_y of codes [B, m], over the labelled documents of all workers; empty without a classifier."""
         if self.labels is None:
             return {}
         labels, labelled = batch.labels, batch.labelled
-        assert labels is not None, "the card's needs have to name the labels"
+        assert labels is not None, "card.inputs_needed has to include the labels"
         assert labelled is not None
         count = progress.workers.mean(labelled.sum().float())
         return {"labels": self.labels.weight_at(progress.fraction) * self.labels.loss(codes, labels, labelled, count)}
 
 
 class Supervised(GenerativeMethod):
-    """Makes a method learn labels too, ``class SupervisedNASH(Supervised, NASH)``: its loss becomes
+    """Mixin that adds the prediction of labels, ``class SupervisedNASH(Supervised, NASH)``: the loss becomes
 
         loss  +  w_y L_y(z),   L_y the cross entropy of y^ = z W + b,
 
@@ -90,7 +90,7 @@ class Supervised(GenerativeMethod):
 
 
 class BagAutoencoder(GenerativeMethod):
-    """Base of those whose encoder is an MLP over the words, h: V -> H -> ... -> H, without their order."""
+    """Base class of methods whose encoder is an MLP over the bag of words, h: V -> H -> ... -> H."""
 
     search_space = {
         "learning_rate": LogUniform(1e-3, 8e-3),
@@ -108,11 +108,11 @@ class BagAutoencoder(GenerativeMethod):
 
 
 class VariationalMethod(BagAutoencoder):
-    """Base of those that minimise a negative bound on the likelihood of the words,
+    """Base class of methods that minimise a negative bound on the likelihood of the words,
 
         - E log p(x | z)  +  w_KL KL(q(z | x) || p(z)).
 
-    A subclass gives ``sample``, or a ``loss`` of its own.
+    A subclass defines ``sample``, or its own ``loss``.
     """
 
     search_space = {**BagAutoencoder.search_space, "kl_weight": LogUniform(0.03, 1.0)}
@@ -121,7 +121,7 @@ class VariationalMethod(BagAutoencoder):
     kl_ramp: float = Field(0.0, ge=0, le=1, description="Share of training over which w_KL rises from 0.")
 
     def sample(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """What the decoder sees of each document, [B, m], and its KL(q(z | x) || p(z)) [B]."""
+        """Return the decoder's input for each document, [B, m], and KL(q(z | x) || p(z)) [B]."""
         raise NotImplementedError(f"{type(self).__name__} draws no codes")
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
@@ -129,13 +129,13 @@ class VariationalMethod(BagAutoencoder):
         return {**self.bound(z, kl, batch, progress), **self.label_term(z, batch, progress)}
 
     def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """The terms of the bound; each distinct word of a document counts once.
+        """Return the terms of the bound; each distinct word of a document counts once.
 
         Args:
-            z: What the decoder sees of each document, [B, m].
+            z: Decoder's input for each document, [B, m].
             kl: KL(q(z | x) || p(z)) of each document, [B].
-            batch: The documents.
-            progress: Says how far w_KL has risen.
+            batch: Documents.
+            progress: Progress of training, which determines w_KL.
         """
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         return {"reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(), "kl": weight * kl.mean()}

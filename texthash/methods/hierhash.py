@@ -39,8 +39,9 @@ class HierHash(VDSH):
         citation="Zhang, Su, Chen & Song, 2024, ACL Anthology 2024.findings-emnlp.18",
         fidelity="reconstructed",
         deviations=(
-            "built from the abstract: the equations of prior and contrast, and all their sizes, are ours",
-            "encoder, decoder and training as our vdsh, on tf-idf",
+            "built from the abstract: the equations of prior and contrast, and all their sizes, are this "
+            "implementation's own",
+            "encoder, decoder and training as in vdsh here, on tf-idf",
         ),
     )
     search_space = {
@@ -59,7 +60,7 @@ class HierHash(VDSH):
         0.5,
         ge=0,
         le=1,
-        description="Share of training over which both weights rise from 0: at the start pseudo-labels say nothing.",
+        description="Share of training over which both weights rise from 0, as early pseudo-labels are meaningless.",
     )
     temperature: float = Field(0.1, gt=0, description="Temperature of the contrast.")
 
@@ -75,7 +76,7 @@ class HierHash(VDSH):
         return {**self.bound(z, kl, batch, progress), **self.contrast(mean, log_coarse, log_fine, progress)}
 
     def contrast(self, mean: Tensor, log_coarse: Tensor, log_fine: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """w_f L_con(fine) and w_c L_con(coarse) over the documents of all workers."""
+        """Return w_f L_con(fine) and w_c L_con(coarse) over the documents of all workers."""
         weight = linear_ramp(progress.fraction, 0.0, 1.0, over=self.contrast_ramp)
         coarse = log_coarse.argmax(dim=1)
         fine = log_fine[torch.arange(len(coarse), device=coarse.device), coarse].argmax(dim=1)

@@ -1,11 +1,11 @@
-"""Hyper-parameters of a method: declared once, as fields of its class, and checked whenever one is built.
+"""Hyper-parameters of a method, declared once as fields of its class and checked whenever one is built.
 
     class VDSH(VariationalMethod):
         decoder_std: float = Field(0.1, gt=0, description="Standard deviation of the initial R.")
         epochs = 12                                     # another default for a hyper-parameter of its base
 
-A declaration holds type, range, default and meaning; :func:`document` makes of all declarations of a class the
-signature of its constructor and the ``Args`` of its docstring. What the paper printed stands on the method's card.
+A declaration holds type, range, default and meaning; :func:`document` turns all declarations of a class into the
+signature of its constructor and the ``Args`` of its docstring. Published values are on the method's card.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _BOUNDS = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
 
 @dataclass(frozen=True)
 class HyperParameter:
-    """One hyper-parameter of a method.
+    """A hyper-parameter of a method.
 
     Attributes:
-        name: As a configuration and the constructor have it.
-        attribute: Of the method that holds its value; the name, unless a layer has that.
-        kind: Its type.
-        default: Its value where none is given.
-        meaning: In a phrase.
-        constraints: Bounds of its range.
+        name: Name in the configuration and in the constructor.
+        attribute: Name of the method's attribute; equal to the name unless a layer has that name.
+        kind: Type of the value.
+        default: Default value.
+        meaning: Description in one phrase.
+        constraints: Bounds of the range.
     """
 
     name: str
@@ -49,12 +49,12 @@ class HyperParameter:
 
     @property
     def optional(self) -> bool:
-        """Whether null is a value."""
+        """True if null is allowed."""
         return NoneType in get_args(self.kind)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The words of which its value is one; empty for numbers and truth values."""
+        """Allowed words; empty for numbers and booleans."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
@@ -70,15 +70,15 @@ class HyperParameter:
         ]
         return f"{text} {' and '.join(bounds)}".strip() + (", or null" if self.optional else "")
 
-    def refusal(self, method: str, value: Any) -> str:
-        """What is wrong with a value that the method does not take, in words."""
+    def problem(self, method: str, value: Any) -> str:
+        """Return the reason why the method rejects a value, in words."""
         near = f" ({nearest_name(value, self.options)})" if self.options and isinstance(value, str) else ""
         finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
         return f"method.params.{self.name}={value!r}: {self.name} of {method} has to be {self.allowed}{finite}{near}"
 
 
 def declare(cls: type) -> None:
-    """Keep what the body of a class declares, and leave the defaults as its attributes."""
+    """Record the declarations in the body of a class, and replace them by their defaults."""
     inherited = {parameter.attribute: parameter for parameter in parameters_of(*cls.__bases__).values()}
     notes = inspect.get_annotations(cls, eval_str=True)
     own: dict[str, HyperParameter] = {}
@@ -103,15 +103,15 @@ def parameters_of(*classes: type) -> dict[str, HyperParameter]:
 
 
 def checked(cls: type, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all hyper-parameters of a class: its defaults, with those of ``given`` in their place.
+    """Return all hyper-parameters of a class: those of ``given``, and the defaults of the others.
 
     Args:
-        cls: The class of the method.
-        method: Name of the method, for errors.
+        cls: Class of the method.
+        method: Name of the method, for error messages.
         given: Hyper-parameters by name.
 
     Raises:
-        UsageError: a name that the method does not have (with the nearest one), or values out of range or of another
+        UsageError: A name does not exist (with the nearest existing one), or values are out of range or of another
             type; every wrong value is named.
     """
     parameters = parameters_of(cls)
@@ -120,14 +120,14 @@ def checked(cls: type, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(
                 f"method.params.{name}={given[name]!r}: {method} has no hyper-parameter {name!r} "
                 f"({nearest_name(name, parameters)}).",
-                f"take it out of the configuration; those of {method} are: {', '.join(parameters) or 'none'}.",
+                f"remove it from the configuration; those of {method} are: {', '.join(parameters) or 'none'}.",
             )
     try:
         return _model(cls)(**given).model_dump()
     except ValidationError as error:
         wrong = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
         raise UsageError(
-            "; ".join(parameters[name].refusal(method, given[name]) for name in wrong) + ".",
+            "; ".join(parameters[name].problem(method, given[name]) for name in wrong) + ".",
             f"`texthash methods show {method}` prints defaults and ranges.",
         ) from None
 
@@ -143,10 +143,10 @@ def _model(cls: type) -> type[BaseModel]:
 
 
 def document(cls: type) -> None:
-    """Give a class a constructor with a real signature, and a docstring that says what each argument means.
+    """Give a class a constructor with an explicit signature, and a docstring that describes each argument.
 
     Raises:
-        TypeError: its own constructor takes hyper-parameters, which a saved model would not remember.
+        TypeError: The class's own constructor takes hyper-parameters, which a saved model would lose.
     """
     parameters = parameters_of(cls)
     own = vars(cls).get("__init__")
@@ -158,7 +158,7 @@ def document(cls: type) -> None:
         if more:
             raise TypeError(
                 f"{cls.__qualname__}.__init__ takes {', '.join(more)}: a hyper-parameter is declared as a field of the "
-                f"class, `{more[0]}: float = Field(0.5, ge=0, description=...)`, so that it is checked and remembered."
+                f"class, `{more[0]}: float = Field(0.5, ge=0, description=...)`, so that it is checked and saved."
             )
     lines = [f"    {one.name}: {one.meaning} Default: {one.default}; {one.allowed}." for one in parameters.values()]
     text = inspect.cleandoc(vars(cls).get("__doc__") or f"{cls.__name__}.")

@@ -34,11 +34,11 @@ class ITQ(HashMethod):
         tags=(),
         citation="Gong & Lazebnik, 2011",
         fidelity="reconstructed",
-        paper=Printed("recalled of the paper", {"iterations": 50}),
+        paper=Printed("recalled from the paper", {"iterations": 50}),
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 
-    iterations: int = Field(50, ge=1, description="Alternations of codes and rotation.")
+    iterations: int = Field(50, ge=1, description="Number of alternations of codes and rotation.")
 
     def make_layers(self) -> None:
         self.projection = SparseLinear(self.shape.vocabulary, self.bits)
@@ -60,7 +60,7 @@ class ITQ(HashMethod):
 
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:
-    """The rotation R [m, m] of components V [N, m], and the objective ||B - V R||_F^2 after each iteration."""
+    """Return the rotation R [m, m] of components V [N, m], and the objective ||B - V R||_F^2 after each iteration."""
     from scipy.linalg import orthogonal_procrustes  # slow to import
     from scipy.stats import ortho_group
 

@@ -90,9 +90,11 @@ class MASH(BagAutoencoder):
     relevance: float = Field(0.5, ge=0, description="Weight w_rp of relevance propagation.")
     bit_balance: float = Field(1.0, ge=0, description="Weight w_bb of the balance of bits.")
     decorrelation: float = Field(0.01, ge=0, description="Weight w_bd of the decorrelation of bits.")
-    balance_from: float = Field(0.5, ge=0, le=1, description="Share of training after which the balance terms count.")
+    balance_from: float = Field(
+        0.5, ge=0, le=1, description="Share of training after which the balance terms are added."
+    )
     memory_alpha: float = Field(
-        0.5, ge=0, le=1, description="Share of an epoch for which signs in the memory are believed at the start."
+        0.5, ge=0, le=1, description="Share of an epoch for which signs in the memory stay valid at the start."
     )
 
     def make_layers(self) -> None:
@@ -107,7 +109,7 @@ class MASH(BagAutoencoder):
         self.memory = memory.to(self.binarizer.thresholds.device)
 
     def codes(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The code z [B, m] and the longer one l [B, 128] of each document."""
+        """Return the code z [B, m] and the longer code l [B, 128] of each document."""
         long = torch.tanh(self.long(self.encoder(batch)))
         return torch.tanh(self.short(long)), long
 
@@ -117,18 +119,18 @@ class MASH(BagAutoencoder):
         return {**terms, **self.balance(batch, short, sum_terms(terms), progress)}
 
     def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """What the codes z and l are to tell of their documents."""
+        """Return the terms of reconstruction and relevance for the codes z and l."""
         return {
             "reconstruction": -word_log_likelihood(self.decoder(short), batch).mean(),
             "relevance": self.relevance * self.propagation(short, long, progress),
         }
 
     def propagation(self, short: Tensor, long: Tensor, progress: Progress) -> Tensor:
-        """L_rp over the documents of all workers."""
+        """Return L_rp over the documents of all workers."""
         return relevance_propagation(progress.workers.gather(short), progress.workers.gather(long))
 
     def balance(self, batch: Batch, short: Tensor, loss: Tensor, progress: Progress) -> dict[str, Tensor]:
-        """Write the codes of all workers to the memory; the terms of balance, once they count."""
+        """Write the codes of all workers to the memory; return the terms of balance, once they are added."""
         codes, rows = progress.workers.gather(short), progress.workers.gather(batch.rows)
         self.memory.write(rows, codes, progress.step)
         recent = self.memory.recent(progress.step, period=len(self.memory.seen) / len(rows))

@@ -35,19 +35,19 @@ class NASH(VariationalMethod):
         citation="Shen et al., 2018, arXiv:1805.05361",
         fidelity="reconstructed",
         deviations=(
-            "learning rate 3e-3, constant; recalled of the paper: 5e-4, times 0.96 every 10,000 steps",
+            "learning rate 3e-3, constant; recalled from the paper: 5e-4, times 0.96 every 10,000 steps",
             "the decoder's bias starts at the log frequencies of the words",
             "E starts Xavier-uniform, not at pretrained word vectors",
             "dropout on the last hidden layer only",
         ),
         paper=Printed(
-            "recalled of the paper, of which its abstract and first page were read",
+            "recalled from the paper, of which its abstract and first page were read",
             {"hidden": 500, "layers": 2, "kl_weight": 1.0, "learning_rate": 5e-4, "weighting": "tfidf"},
         ),
     )
     search_space = {**VariationalMethod.search_space, "stochastic": Choice(True, False)}
 
-    stochastic: bool = Field(True, description="Draw the thresholds u in training; else u = 1/2.")
+    stochastic: bool = Field(True, description="Draw the thresholds u at random in training; else u = 1/2.")
 
     def make_layers(self) -> None:
         super().make_layers()
@@ -61,9 +61,9 @@ class NASH(VariationalMethod):
         return self.noisy(z, hidden, progress), bernoulli_kl(logits)
 
     def noisy(self, z: Tensor, hidden: Tensor, progress: Progress) -> Tensor:
-        """What the decoder sees of the codes z [B, m]: the codes themselves."""
+        """Return the decoder's input for the codes z [B, m]: the codes themselves."""
         return z
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
-        # The logit is cut at zero, which is p = 1/2.
+        # The threshold of the logit is zero, which is p = 1/2.
         return self.logits(self.encoder(batch))

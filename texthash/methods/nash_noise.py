@@ -47,8 +47,8 @@ class DataDependentNASH(NASH):
         title=f"{NASH.card.title} (data-dependent noise, NASH-DN)",
         deviations=(
             *NASH.card.deviations,
-            "log s^2 is one linear map of the encoder's last layer, and s starts at 0.5: how the paper has it from "
-            "the document is not known",
+            "log s^2 is one linear map of the encoder's last layer, and s starts at 0.5: the paper's function of the "
+            "document is not known",
         ),
     )
     search_space = {**NASH.search_space, "noise": Uniform(0.05, 1.0)}

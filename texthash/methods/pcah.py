@@ -38,7 +38,7 @@ class PCAH(HashMethod):
         return (ClosedForm("principal components", self.project),)
 
     def project(self, train: Split) -> None:
-        """Set the projection x W - c W from the training rows."""
+        """Set the projection x W - c W from the training documents."""
         directions, centre = principal_components(train.matrix(self.inputs.weighting), self.bits)
         self.projection.weight.copy_(torch.from_numpy(directions))
         self.projection.bias.copy_(torch.from_numpy(-centre))

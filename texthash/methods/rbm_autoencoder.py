@@ -1,4 +1,4 @@
-"""What the two methods share that pretrain a deep autoencoder of word counts by restricted Boltzmann machines.
+"""Base class of the two methods that pretrain a deep autoencoder of word counts by restricted Boltzmann machines.
 
 V -> H_1 -> ... -> m      a machine a layer, each learned by CD-1 on the hidden probabilities of the one below
 unrolled                  f(x) = W_L^T (... sigma(W_1^T x + b_1) ...) + b_L, and its transposes back to the words
@@ -26,12 +26,12 @@ from texthash.nn.reconstruction import word_log_likelihood
 
 
 class PretrainedAutoencoder(HashMethod):
-    """Base of methods with a stack of machines.
+    """Base class of methods with a stack of machines.
 
     Attributes:
-        gaussian: The top units are Gaussian, and linear in the unrolled encoder.
-        replicated: The bottom machine is a replicated softmax; else a constrained Poisson.
-        tuning_is_last: No stage follows fine-tuning.
+        gaussian: True if the top units are Gaussian, and linear in the unrolled encoder.
+        replicated: True if the bottom machine is a replicated softmax; else it is a constrained Poisson.
+        tuning_is_last: True if no stage follows fine-tuning.
     """
 
     places: Tensor
@@ -40,20 +40,20 @@ class PretrainedAutoencoder(HashMethod):
     tuning_is_last: ClassVar[bool] = True
 
     word_count: int = Field(
-        2000, ge=1, alias="words", description="Number of words that are read, the most frequent ones."
+        2000, ge=1, alias="words", description="Number of words that are read, most frequent first."
     )
     hidden: int = Field(500, ge=1, description="Width of the two layers below the top.")
     pretraining_epochs: int = Field(
-        10, ge=0, description="Epochs of each machine; 0 leaves the layers at their random start."
+        10, ge=0, description="Number of epochs of each machine; with 0 the layers keep their random initial values."
     )
     pretraining_rate: float = Field(1e-3, gt=0, description="Learning rate of CD-1.")
     init: float = Field(
         0.01,
         gt=0,
-        description="Standard deviation of the machines' weights at the start. Adam moves all weights by as much at "
-        "first, so units that start nearly alike stay alike.",
+        description="Standard deviation of the machines' initial weights. The first steps of Adam move all weights "
+        "equally far, so units that start nearly alike stay alike.",
     )
-    epochs: int = Field(10, ge=1, description="Epochs of fine-tuning.")
+    epochs: int = Field(10, ge=1, description="Number of epochs of fine-tuning.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam in fine-tuning.")
     batch_size: int = Field(100, ge=1, description="Documents in a batch.")
     weighting: Weighting = Field("counts", description="Not used: words are counted.")
@@ -101,7 +101,7 @@ class PretrainedAutoencoder(HashMethod):
         return lambda: {"main": torch.optim.Adam(module.parameters(), lr=rate, fused=True)}
 
     def choose_words(self, train: Split) -> None:
-        """The words in most training documents; their log frequencies start the visible biases."""
+        """Choose the words in most training documents; their log frequencies initialise the visible biases."""
         frequency = train.vocabulary.document_frequency
         chosen = np.argsort(-frequency, kind="stable")[: len(self.words.bias)]
         self.places.fill_(-1)
@@ -112,15 +112,15 @@ class PretrainedAutoencoder(HashMethod):
             self.words.bias.copy_(self.bottom.visible_bias)
 
     def contrast(self, number: int) -> Callable[[Batch, Progress, Optimizers], Mapping[str, Tensor]]:
-        """CD-1 of a machine on what those below it make of the documents."""
+        """Return the CD-1 step of a machine, on the outputs of the machines below it."""
 
         def step(batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
             v = self.read(batch)
             if number == 0:
                 loss = self.bottom.contrastive_loss(v, progress.generator)
                 with torch.no_grad():
-                    told = self.bottom.word_logits(torch.sigmoid(self.bottom.hidden_input(v)))
-                    terms = {"reconstruction": -word_log_likelihood(told, v, v.values).mean()}
+                    logits = self.bottom.word_logits(torch.sigmoid(self.bottom.hidden_input(v)))
+                    terms = {"reconstruction": -word_log_likelihood(logits, v, v.values).mean()}
             else:
                 machine = self.middle if number == 1 else self.top
                 with torch.no_grad():
@@ -133,7 +133,7 @@ class PretrainedAutoencoder(HashMethod):
         return step
 
     def unroll(self, train: Split) -> None:
-        """Start the decoder at the transposes of the machines, where they have been learned."""
+        """Initialise the decoder to the transposes of the machines, if they were pretrained."""
         if not self.pretraining_epochs:
             return
         with torch.no_grad():
@@ -144,21 +144,21 @@ class PretrainedAutoencoder(HashMethod):
             self.words.bias.copy_(self.bottom.visible_bias)
 
     def read(self, batch: Batch) -> Words:
-        """Counts of the frequent words."""
+        """Return the counts of the frequent words."""
         return frequent_words(batch, self.places, batch.counts)
 
     def probabilities(self, v: Words, layers: int) -> Tensor:
-        """Probabilities of the hidden units of the first one or two machines, [B, H]."""
+        """Return the probabilities of the hidden units of the first one or two machines, [B, H]."""
         hidden = torch.sigmoid(self.bottom.hidden_input(v))
         return hidden if layers == 1 else torch.sigmoid(self.middle.hidden_input(hidden))
 
     def encode(self, v: Words) -> Tensor:
-        """f: what the top units get from below, [B, top]."""
+        """Return f, the input of the top units, [B, top]."""
         return self.top.hidden_input(self.probabilities(v, 2))
 
     @abstractmethod
     def code(self, top: Tensor, batch: Batch) -> Tensor:
-        """What the decoder sees of the top inputs, [B, top]."""
+        """Return the decoder's input for the inputs of the top units, [B, top]."""
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         v = self.read(batch)

@@ -1,4 +1,4 @@
-"""Names to methods. Every module of this package that defines a :class:`HashMethod` with a ``card`` is registered."""
+"""Registry of methods by name. Every :class:`HashMethod` with a ``card`` in a module of this package is registered."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from texthash.methods.hyperparameters import parameters_of
 
 @cache
 def methods() -> dict[str, type[HashMethod]]:
-    """All registered methods by name, in alphabetical order."""
+    """Return all registered methods by name, in alphabetical order."""
     import texthash.methods as package
 
     found: dict[str, type[HashMethod]] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         for cls in _defined_in(module.name):
             if cls.card.name in found:
-                raise RuntimeError(f"two methods are called {cls.card.name!r}: {found[cls.card.name]} and {cls}")
+                raise RuntimeError(f"two methods have the name {cls.card.name!r}: {found[cls.card.name]} and {cls}")
             found[cls.card.name] = cls
     return dict(sorted(found.items()))
 
@@ -39,7 +39,7 @@ def _defined_in(module: str) -> list[type[HashMethod]]:
 
 @cache
 def _own_module_of(name: str) -> type[HashMethod] | None:
-    """Return the method of the module that is called like it, without importing the others."""
+    """Return the method of the module with the same name, without importing the other modules."""
     import texthash.methods as package
 
     if all(module.name != name for module in pkgutil.iter_modules(package.__path__)):
@@ -49,7 +49,11 @@ def _own_module_of(name: str) -> type[HashMethod] | None:
 
 
 def get_method(name: str) -> type[HashMethod]:
-    """The class of a method; raises :class:`UsageError` naming the nearest known name."""
+    """Return the class of a method.
+
+    Raises:
+        UsageError: The method does not exist; the error names the nearest existing one.
+    """
     if (alone := _own_module_of(name)) is not None:
         return alone
     try:
@@ -61,13 +65,13 @@ def get_method(name: str) -> type[HashMethod]:
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
-    """Hyper-parameters of a method with their defaults."""
+    """Return the hyper-parameters of a method with their defaults."""
     return {parameter.name: parameter.default for parameter in parameters_of(get_method(name)).values()}
 
 
 def describe(name: str) -> list[dict[str, Any]]:
-    """Return one row a hyper-parameter of a method, as plain values: ``name``, ``default``, ``paper`` (null where no
-    printed value is known), ``range``, ``search`` (null where a search leaves it alone) and ``meaning``."""
+    """Return one row per hyper-parameter of a method, as plain values: ``name``, ``default``, ``paper`` (null if no
+    published value is known), ``range``, ``search`` (null if it is not searched) and ``meaning``."""
     cls = get_method(name)
     paper = cls.card.paper.values if cls.card.paper else {}
     return [
@@ -88,39 +92,39 @@ def resolve(name: str, params: Mapping[str, Any], preset: Preset = "default") ->
 
     Args:
         name: Registry name.
-        params: Those that are given.
-        preset: Where the others come from: the defaults; or, for ``paper``, what was printed, and the defaults where
-            that is not known.
+        params: Given hyper-parameters.
+        preset: Source of the others: ``default``, or ``paper`` for the published values, with defaults where those are
+            unknown.
 
     Raises:
-        UsageError: unknown method or hyper-parameter (with the nearest), a value out of range or of another type, or
-            nothing printed is known of the method.
+        UsageError: The method or a hyper-parameter does not exist (with the nearest name), a value is out of range or
+            of another type, or no published values of the method are known.
     """
     cls = get_method(name)
     return cls.resolve({**(printed(name).values if preset == "paper" else {}), **params})
 
 
 def resolved(config: Config) -> Config:
-    """Return a configuration that names every hyper-parameter: what a run logs, a digest hashes and a model records.
+    """Return the configuration with every hyper-parameter, as runs log it, digests hash it and models record it.
 
     Raises:
-        UsageError: as :func:`resolve`.
+        UsageError: Same as :func:`resolve`.
     """
     method = config.method
     return config.derive(method={"params": resolve(method.name, method.params, method.preset)})
 
 
 def decisive(method: MethodConfig) -> dict[str, Any]:
-    """What of a method decides its weights, as plain values for a digest: name, width and every hyper-parameter."""
+    """Return all that determines the weights of a method, as plain values: name, width and every hyper-parameter."""
     params = resolve(method.name, method.params, method.preset)
     return {"name": method.name, "bits": method.bits, "params": params}
 
 
 def printed(name: str) -> Printed:
-    """Return the printed hyper-parameters of a method.
+    """Return the published hyper-parameters of a method.
 
     Raises:
-        UsageError: none are known.
+        UsageError: No published hyper-parameters are known.
     """
     paper = get_method(name).card.paper
     if paper is None:
@@ -132,7 +136,7 @@ def printed(name: str) -> Printed:
 
 
 def as_printed(method: MethodConfig) -> str:
-    """What a configuration with ``preset: paper`` takes from the paper, from itself and from the defaults, in words."""
+    """Describe which values of a configuration with ``preset: paper`` are published, overridden or defaults."""
     paper = printed(method.name)
     values = resolve(method.name, method.params, method.preset)
     same = {name for name, value in paper.values.items() if values[name] == value}
@@ -141,24 +145,24 @@ def as_printed(method: MethodConfig) -> str:
         "other than printed": [name for name in paper.values if name not in same],
         "not known to be printed": [name for name in values if name not in paper.values],
     }
-    told = (f"{what}: " + ", ".join(f"{n}={values[n]}" for n in names) for what, names in groups.items() if names)
-    return "; ".join(told)
+    parts = (f"{what}: " + ", ".join(f"{n}={values[n]}" for n in names) for what, names in groups.items() if names)
+    return "; ".join(parts)
 
 
 def build(
     name: str, shape: CorpusShape, bits: int, params: Mapping[str, Any] | None = None, seed: int = 0
 ) -> HashMethod:
-    """Make an untrained method.
+    """Build an untrained method.
 
     Args:
         name: Registry name.
         shape: Sizes of the corpus.
         bits: Length of the code.
         params: Hyper-parameters that differ from the defaults.
-        seed: Of the initial weights; torch's global generator is left as it was.
+        seed: Random seed of the initial weights; torch's global generator is not changed.
 
     Raises:
-        UsageError: unknown method or hyper-parameter, or a value that the method refuses.
+        UsageError: The method or a hyper-parameter does not exist, or a value is out of range.
     """
     cls = get_method(name)
     with torch.random.fork_rng(devices=[]):

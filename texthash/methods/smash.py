@@ -31,7 +31,7 @@ from texthash.nn.spaces import LogUniform, Uniform
 
 
 class SMASH(MASH):
-    """MASH that also tells the words of a document from copies in which words are masked."""
+    """MASH that also reconstructs the words of a document from copies in which words are masked."""
 
     card = replace(
         MASH.card,
@@ -59,21 +59,21 @@ class SMASH(MASH):
         noisy = [self.codes(self.masked(batch, progress)) for _ in range(self.copies)]
         noisy_short, noisy_long = (torch.cat(codes) for codes in zip(*noisy, strict=True))
         likeness = (long * noisy_long.view(self.copies, *long.shape)).sum(dim=2)
-        told = torch.stack([word_log_likelihood(self.decoder(z), batch) for z, _ in noisy])
+        likelihoods = torch.stack([word_log_likelihood(self.decoder(z), batch) for z, _ in noisy])
         return {
             **clean,
-            "denoising": -(torch.softmax(likeness, dim=0) * told).mean(),
+            "denoising": -(torch.softmax(likeness, dim=0) * likelihoods).mean(),
             "noisy_relevance": self.relevance * self.propagation(noisy_short, noisy_long, progress),
         }
 
     def masked(self, batch: Batch, progress: Progress) -> Batch:
-        """The documents with words taken out."""
+        """Return the batch with words masked."""
         keep = folded_normal_keep(batch.values, self.noise, progress.generator)
         return replace(batch, values=mask_words(batch.values, keep, progress.generator))
 
 
 class SupervisedSMASH(Supervised, SMASH):
-    """SMASH whose code also tells labels."""
+    """SMASH whose code also predicts labels."""
 
     card = replace(
         SMASH.card,

@@ -37,12 +37,12 @@ class StackedRBM(PretrainedAutoencoder):
         fidelity="reconstructed",
         deviations=(
             "Adam for CD-1 and for fine-tuning; the paper fine-tunes by conjugate gradients",
-            "10 epochs of CD-1 for each machine and a cut at 0.5; recalled of the paper: 50 and 0.1",
+            "10 epochs of CD-1 for each machine and a threshold of 0.5; recalled from the paper: 50 and 0.1",
             "a document's loss is the sum over its words, not their mean",
             "visible biases start at the log frequencies of the words",
         ),
         paper=Printed(
-            "the authors' slides; noise, threshold and epochs are recalled of the paper",
+            "the authors' slides; noise, threshold and epochs are recalled from the paper",
             {"words": 2000, "hidden": 500, "noise": 4.0, "threshold": 0.1, "pretraining_epochs": 50},
         ),
     )
@@ -57,7 +57,7 @@ class StackedRBM(PretrainedAutoencoder):
     gaussian, replicated = False, False
 
     noise: float = Field(4.0, ge=0, description="Standard deviation s of the noise.")
-    threshold: float = Field(0.5, gt=0, lt=1, description="Threshold at which sigma(f) is cut.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="Threshold of sigma(f).")
     epochs = 30
 
     @property

@@ -37,7 +37,7 @@ class STH(HashMethod):
         citation="Zhang, Wang, Cai & Lu, 2010",
         fidelity="code",
         deviations=("the neighbour graph is symmetrised, max(W, W^T); the port that was read leaves it directed",),
-        paper=Printed("the author's demonstration, as it is quoted elsewhere", {"neighbours": 25}),
+        paper=Printed("the author's demonstration, as quoted elsewhere", {"neighbours": 25}),
     )
     search_space = {
         "neighbours": Choice(10, 20, 25, 50),
@@ -59,14 +59,14 @@ class STH(HashMethod):
         return (ClosedForm("spectral codes", self.embed), ClosedForm("classifiers", self.learn_classifiers))
 
     def embed(self, train: Split) -> None:
-        """Stage 1: balanced codes of the training documents."""
+        """Compute balanced codes of the training documents (stage 1)."""
         nearest, similarity = train.neighbours(self.neighbours, f"cosine:{self.inputs.weighting}")
         embedding = laplacian_eigenmaps(symmetric_graph(nearest, similarity), self.bits)
         self.codes.copy_(torch.from_numpy(pack(embedding > np.median(embedding, axis=0))))
 
     def learn_classifiers(self, train: Split) -> None:
-        """Stage 2: predict each bit of unseen documents."""
-        from sklearn.svm import LinearSVC  # a second to import, which no search should wait for
+        """Fit the classifiers that predict each bit of unseen documents (stage 2)."""
+        from sklearn.svm import LinearSVC  # takes a second to import, which would delay every search
 
         rows = train.matrix(self.inputs.weighting)
         for j, bit in enumerate(unpack(self.codes.cpu().numpy()).T):

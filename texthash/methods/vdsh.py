@@ -90,12 +90,12 @@ class VDSH(VariationalMethod):
         return gaussian_sample(mean, log_variance, progress.generator), gaussian_kl(mean, log_variance)
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """mu and log s^2 of each document, [B, m] each."""
+        """Return mu and log s^2 of each document, [B, m] each."""
         hidden = self.encoder(batch)
         return self.mean(hidden), self.bounded(self.log_variance(hidden))
 
     def bounded(self, log_variance: Tensor) -> Tensor:
-        """log s^2 in (0, 1): s^2 never falls below 1, so there is always noise."""
+        """Return log s^2 in (0, 1): s^2 never falls below 1, so there is always noise."""
         return torch.sigmoid(log_variance) if self.bounded_variance else log_variance
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:

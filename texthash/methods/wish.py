@@ -40,7 +40,7 @@ class WISH(NASH):
         deviations=(
             "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
             "w_KL is 1 from the first step; the code adds 5e-6 a batch and gets to 0.04 in 50 epochs",
-            "T starts orthonormal, not at U(0, 1), from where all codes became one within an epoch",
+            "T starts orthonormal, not at U(0, 1), from which all codes collapsed into one within an epoch",
             "the decoder's bias starts at the log frequencies of the words, W Xavier-uniform",
             "the straight-through gradient of a bit is 1, where the code, by way of signs, has 1/2",
             "batches of 64 documents at learning rate 3e-3 for 40 epochs, not of 100 at 1e-3 for up to 1,000",
@@ -74,7 +74,7 @@ class WISH(NASH):
     topic_width: int = Field(
         100, ge=1, description="Dimension d of a topic; topics can be orthonormal only where d >= m."
     )
-    average: bool = Field(False, description="The decoder sees the mean of the topics that are on, not their sum.")
+    average: bool = Field(False, description="Decode from the mean of the active topics rather than from their sum.")
     orthogonality: float = Field(1.0, ge=0, description="Weight alpha of the orthogonality of topics.")
 
     def make_layers(self) -> None:
@@ -87,7 +87,7 @@ class WISH(NASH):
 
 
 class SupervisedWISH(Supervised, WISH):
-    """WISH whose code also tells labels."""
+    """WISH whose code also predicts labels."""
 
     card = replace(
         WISH.card,

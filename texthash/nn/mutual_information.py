@@ -30,11 +30,11 @@ def window_marginals(logits: Tensor) -> Tensor:
         [B, m, 2^k, 2]; each window sums to 1.
     """
     batch, _, contexts = logits.shape
-    told = torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
+    probabilities = torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=-1)
     context = torch.zeros(batch, contexts, device=logits.device, dtype=logits.dtype)
     context[:, 0] = 1.0
     windows = []
-    for conditional in told.unbind(dim=1):
+    for conditional in probabilities.unbind(dim=1):
         window = context[:, :, None] * conditional
         windows.append(window)
         # The window's number is 2 c + z; the next context is what is left of it without its oldest bit.
@@ -54,8 +54,8 @@ def cross_entropy(windows: Tensor, logits: Tensor) -> Tensor:
     Returns:
         Tensor [...]. With the logits of p itself it is the entropy H(p).
     """
-    told = torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=-1)
-    return -(windows * told).sum(dim=(-3, -2, -1))
+    log_probabilities = torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=-1)
+    return -(windows * log_probabilities).sum(dim=(-3, -2, -1))
 
 
 def max_marginals(logits: Tensor) -> Tensor:
@@ -71,16 +71,16 @@ def max_marginals(logits: Tensor) -> Tensor:
         Tensor [B, m]; for k = 0 the logits.
     """
     batch, bits, contexts = logits.shape
-    told = torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=-1)
+    log_probabilities = torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=-1)
     after = logits.new_zeros(bits + 1, batch, contexts)
     successor = (2 * torch.arange(contexts)[:, None] + torch.arange(2)) % contexts
     for i in reversed(range(bits)):
-        after[i] = (told[:, i] + after[i + 1][:, successor]).amax(dim=2)
+        after[i] = (log_probabilities[:, i] + after[i + 1][:, successor]).amax(dim=2)
     before = logits.new_full((batch, contexts), -torch.inf)
     before[:, 0] = 0.0
     margins = []
     for i in range(bits):
-        window = before[:, :, None] + told[:, i]
+        window = before[:, :, None] + log_probabilities[:, i]
         best = (window + after[i + 1][:, successor]).amax(dim=1)
         margins.append(best[:, 1] - best[:, 0])
         before = window.reshape(batch, 2, contexts).amax(dim=1)
