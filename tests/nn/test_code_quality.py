@@ -57,10 +57,10 @@ def test_exemplars_are_believed_for_a_while_and_longer_when_the_loss_has_fallen(
     memory = ExemplarMemory(documents=4, bits=2, alpha=0.5)
     assert len(memory.recent(0, period=10)) == 0
     memory.write(torch.tensor([2]), torch.tensor([[0.3, -0.7]]), step=0)
-    memory.note(torch.tensor(8.0))
+    memory.record_loss(torch.tensor(8.0))
     assert memory.recent(4, period=10).tolist() == [[1, -1]]
     assert len(memory.recent(5, period=10)) == 0, "half an epoch"
-    memory.note(torch.tensor(4.0))  # delta = 1/2: believed for 3/4 of an epoch
+    memory.record_loss(torch.tensor(4.0))  # delta = 1/2: valid for 3/4 of an epoch
     assert len(memory.recent(7, period=10)) == 1
     assert len(memory.recent(8, period=10)) == 0
 

@@ -134,7 +134,7 @@ class MASH(BagAutoencoder):
         codes, rows = progress.workers.gather(short), progress.workers.gather(batch.rows)
         self.memory.write(rows, codes, progress.step)
         recent = self.memory.recent(progress.step, period=len(self.memory.seen) / len(rows))
-        self.memory.note(progress.workers.mean(loss))
+        self.memory.record_loss(progress.workers.mean(loss))
         if progress.fraction < self.balance_from:
             return {}
         return {

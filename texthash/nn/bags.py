@@ -1,4 +1,4 @@
-"""What every part asks of a batch: its documents as sparse bags of words."""
+"""Interface of a batch of documents as sparse bags of words."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Bag(Protocol):
     """B documents in compressed sparse rows.
 
     Attributes:
-        indices: Word ids of all documents, one after the other; int64 [nnz].
-        offsets: Where each document starts in ``indices``; int64 [B].
+        indices: Word ids of all documents, concatenated; int64 [nnz].
+        offsets: Start of each document in ``indices``; int64 [B].
         values: Weight of each word; float32 [nnz].
-        document: The document, 0..B-1, to which each entry belongs; int64 [nnz].
+        document: Document of each entry, 0..B-1; int64 [nnz].
     """
 
     @property

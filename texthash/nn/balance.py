@@ -1,7 +1,7 @@
 """Code balance: every bit on half of the time, no two bits alike, so that 2^m buckets are used evenly.
 
 Codes are in [-1, 1]^m, relaxed or straight-through. Both losses may be weighted by a memory of the signs of more
-documents than a batch holds: one entry a document, 0 where nothing is known of it yet. A loss over several workers
+documents than a batch holds: one entry per document, 0 if it has not been seen yet. A loss over several workers
 passes gathered codes.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def bit_balance(codes: Tensor) -> Tensor:
-    """|| (1/B) sum_b z_b ||^2: 0 where each bit is on in half of the batch (Weiss et al., 2008, as a penalty).
+    """Return || (1/B) sum_b z_b ||^2: 0 where each bit is on in half of the batch (Weiss et al., 2008, as a penalty).
 
     Args:
         codes: z [B, m].
@@ -24,7 +24,8 @@ def bit_balance(codes: Tensor) -> Tensor:
 
 
 def decorrelation(codes: Tensor) -> Tensor:
-    """|| z^T z / B - I_m ||_F^2: 0 where bits are binary and any two agree in half of the batch (Weiss et al., 2008).
+    """Return || z^T z / B - I_m ||_F^2: 0 where bits are binary and any two agree in half of the batch (Weiss et al.,
+    2008).
 
     Args:
         codes: z [B, m].
@@ -36,7 +37,7 @@ def decorrelation(codes: Tensor) -> Tensor:
 
 
 def memory_bit_balance(codes: Tensor, memory: Tensor) -> Tensor:
-    """Balance with weight on the bits that are worst balanced in the memory (He et al., 2023).
+    """Return the balance loss, weighted towards the bits that are least balanced in the memory (He et al., 2023).
 
     (1/m) sum_j w_j | sum_b z_bj |,  w = softmax_j | sum_n E_nj |
 
@@ -52,7 +53,8 @@ def memory_bit_balance(codes: Tensor, memory: Tensor) -> Tensor:
 
 
 def memory_decorrelation(codes: Tensor, memory: Tensor) -> Tensor:
-    """Decorrelation with weight on the pairs of bits that are most alike in the memory (He et al., 2023).
+    """Return the decorrelation loss, weighted towards the pairs of bits that are most correlated in the memory (He et
+    al., 2023).
 
     || (z^T z / B - I) * W ||_F^2 / m^2,  W = softmax, along rows, of | E^T E / N - I |
 
@@ -68,22 +70,22 @@ def memory_decorrelation(codes: Tensor, memory: Tensor) -> Tensor:
 
 
 def _correlation_error(codes: Tensor) -> Tensor:
-    """z^T z / B - I [m, m]; of an empty batch, -I."""
+    """Return z^T z / B - I [m, m]; for an empty batch, -I."""
     identity = torch.eye(codes.shape[1], device=codes.device, dtype=codes.dtype)
     return codes.T @ codes / max(1, len(codes)) - identity
 
 
 class ExemplarMemory(nn.Module):
-    """The signs that each training document's code had when it was last seen (He et al., 2023).
+    """Memory of the signs of each training document's latest code (He et al., 2023).
 
-    Recent enough are documents last seen less than (1 - (1 - delta) (1 - alpha)) T batches ago, T batches an epoch and
-    delta = (L_max - L) / L_max the share by which the loss L has fallen: the less a code still moves, the longer its
-    signs are believed.
+    The signs of a document are valid if it was seen less than (1 - (1 - delta) (1 - alpha)) T batches ago, with T
+    batches per epoch and delta = (L_max - L) / L_max the share by which the loss L has fallen: the less codes still
+    change, the longer their signs stay valid.
 
     Args:
         documents: Number N of training documents.
         bits: Length m of the code.
-        alpha: Share of an epoch for which signs are believed at the start, 0 to 1.
+        alpha: Share of an epoch for which signs stay valid at the start, 0 to 1.
     """
 
     signs: Tensor
@@ -101,18 +103,18 @@ class ExemplarMemory(nn.Module):
 
     @torch.no_grad()
     def write(self, rows: Tensor, codes: Tensor, step: int) -> None:
-        """Keep the signs of codes [B, m] of the documents ``rows`` [B], of which batch number ``step`` is made."""
+        """Store the signs of codes [B, m] of the documents ``rows`` [B], the batch with number ``step``."""
         self.signs[rows] = codes.sign().to(self.signs.dtype)
         self.seen[rows] = step
 
     @torch.no_grad()
-    def note(self, loss: Tensor) -> None:
-        """Keep the loss L of a batch, a positive scalar."""
+    def record_loss(self, loss: Tensor) -> None:
+        """Record the loss L of a batch, a positive scalar."""
         self.latest.copy_(loss)
         self.largest.copy_(torch.maximum(self.largest, loss))
 
     def recent(self, step: int, period: float) -> Tensor:
-        """The signs that are still believed at batch ``step``, [n, m]; ``period`` is T."""
+        """Return the signs that are valid at batch ``step``, [n, m]; ``period`` is T."""
         fallen = (self.largest - self.latest) / (self.largest + 1e-5)
         limit = (1 - (1 - fallen) * (1 - self.alpha)) * period
         return self.signs[(self.seen >= 0) & (step - self.seen < limit)]

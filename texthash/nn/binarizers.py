@@ -1,8 +1,8 @@
-"""How real-valued codes are cut into bits: bit = 1[activation > threshold], one threshold a bit.
+"""Binarizers, which turn activations into bits: bit = 1[activation > threshold], one threshold per bit.
 
-The three cuts of the field are three ways to choose the thresholds: zero (sign), one half (probabilities) and the
-median of the training documents (which balances every bit on train by construction; VDSH, STH). A categorical latent
-is cut by the difference of its logits against zero.
+The three rules of the field are three choices of the thresholds: zero (sign), one half (probabilities) and the median
+of the training documents (which balances every bit on train by construction; VDSH, STH). The activation of a
+categorical latent is the difference of its logits, with threshold zero.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 
 class Binarizer(nn.Module):
-    """Cut at a fixed threshold: 0 for signs, 0.5 for probabilities.
+    """Binarizer with a fixed threshold: 0 for signs, 0.5 for probabilities.
 
     Args:
         bits: Length of the code.
-        threshold: The same for every bit.
+        threshold: Threshold of every bit.
     """
 
     needs_train = False
@@ -27,15 +27,16 @@ class Binarizer(nn.Module):
         self.register_buffer("thresholds", torch.full((bits,), threshold))
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Cut [..., bits] real activations into [..., bits] booleans."""
+        """Return the bits [..., bits], bool, of activations [..., bits]."""
         return activations > self.thresholds
 
     def calibrate(self, activations: Tensor) -> None:
-        """Choose the thresholds from the activations [N, bits] of the training documents, where the cut needs them."""
+        """Set the thresholds from the activations [N, bits] of the training documents, if the rule needs them."""
 
 
 class MedianBinarizer(Binarizer):
-    """Cut each bit at its median over the training documents (the lower one, as ``torch.median``)."""
+    """Binarizer with each bit's median over the training documents as its threshold (the lower one, as in
+    ``torch.median``)."""
 
     needs_train = True
 

@@ -1,4 +1,4 @@
-"""Semantics from categories: a code has to tell the labels of its document (the survey's tag SFC)."""
+"""Semantics from categories: a code has to predict the labels of its document (the survey's tag SFC)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from texthash.nn.schedules import linear_ramp
 
 
 class LabelHead(nn.Module):
-    """A linear map from codes to labels, and how wrong it is.
+    """Linear classifier from codes to labels, with its loss.
 
     single label   L = - log softmax(z W + b)_y
     multi-label    L = - sum_c [ y_c log sigma(z W + b)_c + (1 - y_c) log(1 - sigma(z W + b)_c) ]
@@ -20,12 +20,12 @@ class LabelHead(nn.Module):
     Args:
         features: Width m of the code.
         labels: Number C of labels.
-        multi_label: Whether a document may have several.
+        multi_label: True if a document may have several labels.
         weight: Final weight w_y.
         ramp: Share of training over which w_y rises from 0.
 
     Raises:
-        TexthashError: there is no label to learn from.
+        TexthashError: The corpus has fewer than two labels.
     """
 
     def __init__(self, features: int, labels: int, multi_label: bool, weight: float = 1.0, ramp: float = 0.0) -> None:
@@ -39,18 +39,18 @@ class LabelHead(nn.Module):
         self.map = xavier_linear(features, labels)
 
     def weight_at(self, fraction: float) -> float:
-        """w_y when that share of training is done."""
+        """Return w_y at a share of training, 0 to 1."""
         return linear_ramp(fraction, 0.0, self.weight, over=self.ramp)
 
     def loss(self, codes: Tensor, labels: Tensor, labelled: Tensor, count: Tensor | None = None) -> Tensor:
-        """Mean of L over the labelled documents of a batch; 0 if there is none.
+        """Return the mean of L over the labelled documents of a batch; 0 if there are none.
 
         Args:
-            codes: z [B, m].
-            labels: y [B, C], 0 or 1.
-            labelled: Whether each document has labels, bool [B].
-            count: By how many the sum is divided; None: by the labelled ones. Workers that average gradients pass the
-                mean number of labelled documents that each of them has, so that every document counts alike.
+            codes: Codes z [B, m].
+            labels: Labels y [B, C], 0 or 1.
+            labelled: Mask of the documents with labels, bool [B].
+            count: Divisor of the sum; None for the number of labelled documents. Workers that average gradients pass
+                the mean number of labelled documents per worker, so that every document has the same weight.
         """
         logits = self.map(codes)
         if self.multi_label:

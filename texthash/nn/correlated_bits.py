@@ -1,4 +1,4 @@
-"""Correlated bits: the posterior of CorrSH (Zheng et al., 2020), in the way of a Boltzmann machine.
+"""Correlated bits: the posterior of CorrSH (Zheng et al., 2020), modelled on a Boltzmann machine.
 
 A Boltzmann machine b(s) ~ exp(s^T S s / 2 + mu^T s) over s in {0, 1}^m with S = D + U U^T is a Gaussian mixture of
 independent bits,
@@ -26,14 +26,14 @@ from texthash.nn.estimators import straight_through_bernoulli
 def low_rank_gaussian_sample(
     mean: Tensor, std: Tensor, factors: Tensor, samples: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """r = mu + d eps + U eps', eps ~ N(0, I_m), eps' ~ N(0, I_k): samples of N(mu, diag(d^2) + U U^T).
+    """Sample from N(mu, diag(d^2) + U U^T): r = mu + d eps + U eps', eps ~ N(0, I_m), eps' ~ N(0, I_k).
 
     Args:
         mean: mu [B, m].
         std: d [B, m].
         factors: U [B, m, k].
-        samples: Number M for each document.
-        generator: Source of eps and eps'.
+        samples: Number M of samples for each document.
+        generator: Random generator of eps and eps'.
 
     Returns:
         Tensor [B, M, m].
@@ -45,7 +45,7 @@ def low_rank_gaussian_sample(
 
 
 def bit_mixture_kl(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Estimate, from one sample, of the KL of a mixture of M factorised bit vectors from uniform codes.
+    """Estimate, from one sample, the KL of a mixture of M factorised bit vectors from uniform codes.
 
     q_M(s) = 1/M sum_a prod_j Bern(s_j; sigma(r_j^a)),    KL(q_M || Bern(1/2)^m) = E_s log q_M(s) + m log 2
 
@@ -55,7 +55,7 @@ def bit_mixture_kl(logits: Tensor, generator: torch.Generator | None = None) -> 
 
     Args:
         logits: r [B, M, m].
-        generator: Source of the component and of s.
+        generator: Random generator of the component and of s.
 
     Returns:
         Tensor [B]; gradients pass through all components and, straight, through s.

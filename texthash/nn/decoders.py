@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class WordDecoder(nn.Module):
-    """A decoder whose logits end in a bias b over the words.
+    """Decoder whose logits have a bias b over the words.
 
-    With b at the log frequencies of the words (:meth:`start_at`) the first code to be learned has to explain only
-    what sets a document apart, instead of which words are common.
+    With b at the log frequencies of the words (:meth:`start_at`), codes only have to explain how a document differs
+    from the average, instead of which words are common.
 
     Args:
         words: Size V of the vocabulary.
@@ -28,7 +28,8 @@ class WordDecoder(nn.Module):
 
 
 class SoftmaxDecoder(WordDecoder):
-    """logits = z E + b, E in R^{m x V}: every bit owns a vector over the vocabulary (Chaidaroon & Fang, 2017).
+    """Linear decoder, logits = z E + b, E in R^{m x V}: every bit has a vector over the vocabulary (Chaidaroon & Fang,
+    2017).
 
     Args:
         bits: Width m of the code.
@@ -47,15 +48,15 @@ class SoftmaxDecoder(WordDecoder):
 
 
 class TopicDecoder(WordDecoder):
-    """t = z T, logits = t W + b: a bit switches on a topic T_j in R^d, and the words are told from the sum of those on
-    (Ye et al., 2020). The width d does not shrink with the code, so that few bits speak through d word vectors each.
-    T starts orthonormal (in its columns where d < m): from U(0, 1) all topics start alike, and codes collapse.
+    """Decoder with topics, t = z T, logits = t W + b: a bit activates a topic T_j in R^d, and words are predicted from
+    the sum of the active ones (Ye et al., 2020). The width d is independent of the code, so a few bits can use d word
+    vectors. T starts orthonormal (in its columns if d < m): from U(0, 1) all topics start alike, and codes collapse.
 
     Args:
-        bits: Number m of topics, one a bit.
+        bits: Number m of topics, one per bit.
         words: Size V of the vocabulary.
         width: Dimension d of a topic.
-        average: t = z T / max(1, sum_j z_j), the mean of the topics that are on, instead of their sum.
+        average: Use t = z T / max(1, sum_j z_j), the mean of the active topics, instead of their sum.
     """
 
     def __init__(self, bits: int, words: int, width: int = 100, average: bool = False) -> None:

@@ -10,10 +10,10 @@ from texthash.nn.bags import Bag
 
 
 class SparseLinear(nn.Module):
-    """y = x W + b for a sparse x in R^V, without ever making x dense.
+    """Linear layer y = x W + b for a sparse x in R^V, which is never made dense.
 
-    The product is a weighted sum of the rows of W whose words occur, which is what
-    :func:`torch.nn.functional.embedding_bag` computes: nnz * H multiplications instead of B * V * H.
+    The product is a weighted sum of the rows of W whose words occur, computed by
+    :func:`torch.nn.functional.embedding_bag`: nnz * H multiplications instead of B * V * H.
 
     Args:
         words: Size V of the vocabulary.
@@ -34,7 +34,7 @@ class SparseLinear(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """V -> H -> ... -> H with ReLU after every layer and dropout after the last, as in VDSH and NASH.
+    """MLP V -> H -> ... -> H with ReLU after every layer and dropout after the last, as in VDSH and NASH.
 
     Args:
         words: Size V of the vocabulary.
@@ -58,7 +58,7 @@ class MLPEncoder(nn.Module):
 
 
 def xavier_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer with Xavier-uniform weights and zero bias."""
+    """Return a linear layer with Xavier-uniform weights and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

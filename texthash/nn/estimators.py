@@ -1,4 +1,4 @@
-"""Sampling a code so that gradients pass: reparameterised, relaxed, straight-through and unbiased estimators.
+"""Differentiable sampling of codes: reparameterised, relaxed, straight-through and unbiased gradient estimators.
 
                               values      gradient of E f(z)
 gaussian_sample               real        unbiased
@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 def gaussian_sample(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """z = mu + exp(log s^2 / 2) eps, eps ~ N(0, I) (Kingma & Welling, 2014). All tensors [B, m]."""
+    """Sample z = mu + exp(log s^2 / 2) eps, eps ~ N(0, I) (Kingma & Welling, 2014). All tensors [B, m]."""
     noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
     return mean + torch.exp(0.5 * log_variance) * noise
 
@@ -27,30 +27,30 @@ def gaussian_sample(mean: Tensor, log_variance: Tensor, generator: torch.Generat
 def straight_through_bernoulli(
     probabilities: Tensor, generator: torch.Generator | None = None, stochastic: bool = True
 ) -> Tensor:
-    """z = 1[p > u], with dz/dp := 1 (Bengio et al., 2013).
+    """Sample z = 1[p > u], with dz/dp := 1 (Bengio et al., 2013).
 
     Args:
         probabilities: p [B, m].
-        generator: Source of u.
-        stochastic: u ~ U(0, 1) drawn anew for every entry; else u = 1/2.
+        generator: Random generator of u.
+        stochastic: Draw u ~ U(0, 1) for every entry; else u = 1/2.
 
     Returns:
         z [B, m] with values in {0, 1}.
     """
     if stochastic:
-        cut = _uniform(probabilities, generator)
+        threshold = _uniform(probabilities, generator)
     else:
-        cut = torch.full_like(probabilities, 0.5)
-    bits = (probabilities > cut).to(probabilities.dtype)
+        threshold = torch.full_like(probabilities, 0.5)
+    bits = (probabilities > threshold).to(probabilities.dtype)
     return probabilities + (bits - probabilities).detach()
 
 
 def straight_through_sign(activations: Tensor, saturation: float | None = None) -> Tensor:
-    """b = sign(a), sign(0) := -1 as bits are cut, with db/da := 1[|a| <= c] (Hubara et al., 2016).
+    """Return b = sign(a), sign(0) := -1 as in binarizers, with db/da := 1[|a| <= c] (Hubara et al., 2016).
 
     Args:
         activations: a of any shape.
-        saturation: c, beyond which no gradient passes; None: it always does.
+        saturation: Bound c beyond which no gradient passes; None for no bound.
 
     Returns:
         b with values in {-1, +1}.
@@ -61,7 +61,7 @@ def straight_through_sign(activations: Tensor, saturation: float | None = None) 
 
 
 def binary_concrete(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
-    """Relaxed Bernoulli sample z = sigma((a + log u - log(1 - u)) / tau), u ~ U(0, 1) (Maddison et al., 2017).
+    """Draw a relaxed Bernoulli sample z = sigma((a + log u - log(1 - u)) / tau), u ~ U(0, 1) (Maddison et al., 2017).
 
     P(z > 1/2) = sigma(a) at every temperature; z becomes binary as tau -> 0.
 
@@ -76,7 +76,7 @@ def binary_concrete(logits: Tensor, temperature: float, generator: torch.Generat
 def gumbel_softmax(
     logits: Tensor, temperature: float, generator: torch.Generator | None = None, hard: bool = True
 ) -> Tensor:
-    """Sample of a K-way categorical (Jang et al., 2017; Maddison et al., 2017).
+    """Sample a K-way categorical variable (Jang et al., 2017; Maddison et al., 2017).
 
     y = softmax((a + g) / tau), g_k = - log(- log u_k), u_k ~ U(0, 1); the hard sample is onehot(argmax y), which is
     distributed as softmax(a), with the gradient of y.
@@ -85,7 +85,7 @@ def gumbel_softmax(
         logits: a [..., K].
         temperature: tau > 0.
         generator: Source of u.
-        hard: One-hot values; else y itself.
+        hard: Return one-hot values; else y itself.
 
     Returns:
         [..., K], each row a point of the simplex.
@@ -99,7 +99,8 @@ def gumbel_softmax(
 
 
 def arm(logits: Tensor, function: Callable[[Tensor], Tensor], generator: torch.Generator | None = None) -> Tensor:
-    """f(z), z ~ Bern(sigma(a)), with an unbiased gradient for any f: augment, REINFORCE, merge (Yin & Zhou, 2019).
+    """Return f(z), z ~ Bern(sigma(a)), with an unbiased gradient for any f: augment, REINFORCE, merge (Yin & Zhou,
+    2019).
 
     d E f / da_j  =  E_u [ (f(1[u > sigma(-a)]) - f(1[u < sigma(a)])) (u_j - 1/2) ],   u ~ U(0, 1)^m
 
@@ -109,8 +110,8 @@ def arm(logits: Tensor, function: Callable[[Tensor], Tensor], generator: torch.G
         generator: Source of u.
 
     Returns:
-        [B]: the mean of f over the two samples. Its gradient is the above for the logits, and for what f itself is
-        made of that of the mean.
+        Mean of f over the two samples, [B]. Its gradient is the one above for the logits, and that of the mean for the
+        parameters of f.
     """
     probabilities = torch.sigmoid(logits)
     u = _uniform(probabilities, generator)
@@ -122,13 +123,13 @@ def arm(logits: Tensor, function: Callable[[Tensor], Tensor], generator: torch.G
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """U(0, 1) of the shape and device of ``like``, both ends excluded, in single precision at least."""
+    """Draw from U(0, 1) with the shape and device of ``like``, both ends excluded, in single precision or better."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     draws = torch.rand(like.shape, generator=generator, device=like.device, dtype=dtype)
     return draws.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps)
 
 
 def _logistic(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard logistic noise log u - log(1 - u): the difference of two Gumbel variables."""
+    """Draw standard logistic noise log u - log(1 - u), the difference of two Gumbel variables."""
     u = _uniform(like, generator)
     return torch.log(u) - torch.log1p(-u)

@@ -1,4 +1,4 @@
-"""What makes few bits tell more: topics that do not overlap, and relevance handed down from a longer code."""
+"""Losses for short codes: orthogonal topics, and propagation of relevance from a longer code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def orthogonality(rows: Tensor) -> Tensor:
-    """||T T^T - I_m||_F^2 of m rows in R^d: 0 where they are orthonormal, which takes d >= m (Ye et al., 2020).
+    """Return ||T T^T - I_m||_F^2 of m rows in R^d: 0 if they are orthonormal, which takes d >= m (Ye et al., 2020).
 
     Args:
         rows: T [m, d].
@@ -19,7 +19,7 @@ def orthogonality(rows: Tensor) -> Tensor:
 
 
 def relevance_propagation(short: Tensor, long: Tensor) -> Tensor:
-    """How far the similarities that m bits give are from those that l > m bits give (He et al., 2023).
+    """Return the mean difference between the similarities of codes of m bits and of l > m bits (He et al., 2023).
 
     1 / (B (B - 1))  sum_{i != j} | z_i . z_j / m  -  l_i . l_j / l |
 

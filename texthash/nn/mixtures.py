@@ -1,10 +1,10 @@
-"""Mixture priors: what a document is about, component c, comes before its code z.
+"""Mixture priors, in which the topic of a document, component c, generates its code z.
 
     p(c, z) = pi_c p(z | c),    q(c, z | x) = q(c | x) q(z | x)
     KL(q(c, z | x) || p(c, z)) = sum_k q_k [ log(q_k / pi_k) + KL(q(z | x) || p(z | k)) ]
 
 with q_k = q(k | x), the responsibilities (Dong et al., 2019). For a given q(z | x) the responsibilities
-q_k ~ pi_k exp(-KL(q(z | x) || p(z | k))) make it least, and then it is - log sum_k pi_k exp(-KL(q(z | x) || p(z | k))).
+q_k ~ pi_k exp(-KL(q(z | x) || p(z | k))) minimise it, to - log sum_k pi_k exp(-KL(q(z | x) || p(z | k))).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 
 class MixturePrior(nn.Module):
-    """Base of mixtures of K components, each with independent dimensions.
+    """Base class of mixtures of K components, each with independent dimensions.
 
     Args:
-        components: K.
+        components: Number K of components.
 
     Attributes:
         weights: Logits of pi, [K]; equal at the start.
@@ -29,7 +29,7 @@ class MixturePrior(nn.Module):
         self.weights = nn.Parameter(torch.zeros(components))
 
     def joint_kl(self, responsibilities: Tensor, divergences: Tensor) -> Tensor:
-        """KL of the joint posterior of component and code from this prior.
+        """Return the KL of the joint posterior of component and code from this prior.
 
         Args:
             responsibilities: Logits of q(c | x), [B, K].
@@ -44,12 +44,12 @@ class MixturePrior(nn.Module):
 
 
 class GaussianMixture(MixturePrior):
-    """p(z | k) = N(mu_k, diag s_k^2), mu_k and log s_k^2 learned; they start at N(0, std^2) and 0.
+    """Mixture of p(z | k) = N(mu_k, diag s_k^2), with learned mu_k and log s_k^2 that start at N(0, std^2) and 0.
 
     Args:
-        components: K.
+        components: Number K of components.
         width: Dimension m of z.
-        std: How far apart the components start: equal ones would stay equal.
+        std: Standard deviation of the initial mu_k, above 0 because equal components would stay equal.
     """
 
     def __init__(self, components: int, width: int, std: float = 1.0) -> None:
@@ -73,12 +73,12 @@ class GaussianMixture(MixturePrior):
 
 
 class BernoulliMixture(MixturePrior):
-    """p(z | k) = prod_j Bern(z_j; gamma_kj), gamma = sigma(logits) learned; the logits start at N(0, std^2).
+    """Mixture of p(z | k) = prod_j Bern(z_j; gamma_kj), with learned gamma = sigma(logits), logits from N(0, std^2).
 
     Args:
-        components: K.
+        components: Number K of components.
         bits: Length m of z.
-        std: How far apart the components start: equal ones would stay equal.
+        std: Standard deviation of the initial logits, above 0 because equal components would stay equal.
     """
 
     def __init__(self, components: int, bits: int, std: float = 1.0) -> None:
@@ -91,7 +91,7 @@ class BernoulliMixture(MixturePrior):
         Computed from logits, so that saturated probabilities stay finite.
 
         Args:
-            logits: Of p, [B, m].
+            logits: Logits of p, [B, m].
 
         Returns:
             Tensor [B, K].

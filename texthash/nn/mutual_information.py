@@ -1,4 +1,4 @@
-"""Mutual information of documents and codes, exactly, for codes whose bits form a Markov chain.
+"""Exact mutual information of documents and codes, for codes whose bits form a Markov chain.
 
 A chain of order k over z in {0, 1}^m is a table of logits l [..., m, 2^k]: P(z_i = 1 | c) = sigma(l_{i, c}), where the
 context c = sum_{t=1..k} z_{i-t} 2^{t-1} holds the k bits before z_i, the last one as its lowest digit, and bits before
@@ -16,12 +16,12 @@ from torch import Tensor
 
 
 def lift(logits: Tensor, order: int) -> Tensor:
-    """The same chain, written as one of a higher order: [..., m, 2^k] -> [..., m, 2^order]."""
+    """Return the same chain as one of a higher order: [..., m, 2^k] -> [..., m, 2^order]."""
     return logits.repeat(*[1] * (logits.dim() - 1), 2**order // logits.shape[-1])
 
 
 def window_marginals(logits: Tensor) -> Tensor:
-    """P(c, z_i) for each bit: the distribution of every window of k + 1 bits, by the forward recursion.
+    """Return P(c, z_i) for each bit, the distribution of every window of k + 1 bits, by the forward recursion.
 
     Args:
         logits: Chains of order k, [B, m, 2^k].
@@ -37,19 +37,19 @@ def window_marginals(logits: Tensor) -> Tensor:
     for conditional in probabilities.unbind(dim=1):
         window = context[:, :, None] * conditional
         windows.append(window)
-        # The window's number is 2 c + z; the next context is what is left of it without its oldest bit.
+        # The window's number is 2 c + z; the next context is the window without its oldest bit.
         context = window.reshape(batch, 2, contexts).sum(dim=1)
     return torch.stack(windows, dim=1)
 
 
 def cross_entropy(windows: Tensor, logits: Tensor) -> Tensor:
-    """H(p, q) = - sum_z p(z) log q(z) = - sum_i sum_{c, z_i} P(c, z_i) log q(z_i | c).
+    """Return H(p, q) = - sum_z p(z) log q(z) = - sum_i sum_{c, z_i} P(c, z_i) log q(z_i | c).
 
     It is linear in p: the windows of a mixture are the mean of those of its components.
 
     Args:
-        windows: Those of p, of the order k of q, [..., m, 2^k, 2].
-        logits: q [..., m, 2^k].
+        windows: Windows of p, of the order k of q, [..., m, 2^k, 2].
+        logits: Logits of q, [..., m, 2^k].
 
     Returns:
         Tensor [...]. With the logits of p itself it is the entropy H(p).
@@ -59,8 +59,8 @@ def cross_entropy(windows: Tensor, logits: Tensor) -> Tensor:
 
 
 def max_marginals(logits: Tensor) -> Tensor:
-    """How much more likely the best code with bit j on is than the best with it off: positive exactly for the bits of
-    the most likely code (that of Viterbi's algorithm, if there is one most likely).
+    """Return the log ratio of the most likely code with bit j on to that with it off: positive exactly for the bits of
+    the most likely code (that of Viterbi's algorithm, if it is unique).
 
     a_j = max_{z: z_j = 1} log p(z)  -  max_{z: z_j = 0} log p(z)
 

@@ -1,8 +1,8 @@
-"""Kullback-Leibler divergences KL(q || p) of a posterior from its prior, one value a document, summed over its bits.
+"""Kullback-Leibler divergences KL(q || p) of a posterior from its prior, one value per document, summed over its bits.
 
 Gaussian of VDSH (Kingma & Welling, 2014), Bernoulli of NASH (Shen et al., 2018), categorical of Doc2hash (Zhang & Zhu,
 2019); mixtures are in :mod:`texthash.nn.mixtures`, correlated bits in :mod:`texthash.nn.correlated_bits`, and
-priors of all documents together in :mod:`texthash.nn.matching`.
+priors of the aggregated posterior in :mod:`texthash.nn.matching`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mu, diag s^2) || N(0, I)) = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2). Tensors [B, m] -> [B]."""
+    """Return KL(N(mu, diag s^2) || N(0, I)) = -1/2 sum_j (1 + log s_j^2 - mu_j^2 - s_j^2). Tensors [B, m] -> [B]."""
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
 
 
 def bernoulli_kl(logits: Tensor, prior: float = 0.5) -> Tensor:
-    """KL(Bern(p) || Bern(gamma)) summed over bits, p = sigma(logits).
+    """Return KL(Bern(p) || Bern(gamma)) summed over bits, p = sigma(logits).
 
     sum_j p_j log(p_j / gamma) + (1 - p_j) log((1 - p_j) / (1 - gamma)), computed from the logits so that saturated
     probabilities stay finite. Tensor [B, m] -> [B].
@@ -30,10 +30,10 @@ def bernoulli_kl(logits: Tensor, prior: float = 0.5) -> Tensor:
 
 
 def categorical_kl(logits: Tensor) -> Tensor:
-    """KL(Cat(pi_j) || uniform) summed over m latents of K values each, pi_j = softmax(logits_j).
+    """Return KL(Cat(pi_j) || uniform) summed over m latents of K values each, pi_j = softmax(logits_j).
 
-    sum_j sum_k pi_jk log(K pi_jk). The softmax is over the values of one latent, never over all of them: only then is
-    this a divergence, not negative, and zero for uniform latents alone. Tensor [B, m, K] -> [B].
+    sum_j sum_k pi_jk log(K pi_jk). The softmax is over the values of one latent, never over all latents: only then is
+    this a divergence, nonnegative and zero only for uniform latents. Tensor [B, m, K] -> [B].
     """
     log_pi = torch.log_softmax(logits, dim=-1)
     return (log_pi.exp() * (log_pi + math.log(logits.shape[-1]))).sum(dim=(1, 2))

@@ -1,4 +1,4 @@
-"""Prototypes on two levels, as a prior of codes and as pseudo-labels to contrast codes by."""
+"""Prototypes on two levels, as a prior of codes and as pseudo-labels of a contrastive loss."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 
 class HierarchicalPrototypes(nn.Module):
-    """A mixture of mixtures: coarse prototypes u_c, fine ones v_cf = u_c + delta_cf around each.
+    """Mixture of mixtures: coarse prototypes u_c, fine ones v_cf = u_c + delta_cf around each.
 
     c ~ Cat(pi),  f | c ~ Cat(rho_c),  z | c, f ~ N(v_cf, s^2 I)
     q(c | z) = softmax_c(- ||z - u_c||^2 / (2 t^2)),   q(f | c, z) = softmax_f(- ||z - v_cf||^2 / (2 s^2))
 
-    t^2 = s^2 + mean ||delta||^2 / m: what a coarse prototype leaves of z in each direction, the fine ones included.
+    t^2 = s^2 + mean ||delta||^2 / m: the variance of z around a coarse prototype in each direction, with the fine ones.
 
     Args:
         coarse: Number K of coarse prototypes.
-        fine: Number F of fine ones of each.
+        fine: Number F of fine prototypes of each coarse one.
         bits: Width m of the code.
         std: Standard deviation of the initial u.
-        fine_std: Of the initial delta.
+        fine_std: Standard deviation of the initial delta.
     """
 
     def __init__(self, coarse: int, fine: int, bits: int, std: float = 1.0, fine_std: float = 0.3) -> None:
@@ -34,11 +34,11 @@ class HierarchicalPrototypes(nn.Module):
 
     @property
     def fine(self) -> Tensor:
-        """v [K, F, m]."""
+        """Fine prototypes v, [K, F, m]."""
         return self.coarse[:, None, :] + self.offsets
 
     def assign(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log q(c | z) [B, K] and log q(f | c, z) [B, K, F] of codes z [B, m]."""
+        """Return log q(c | z) [B, K] and log q(f | c, z) [B, K, F] of codes z [B, m]."""
         variance = self.log_variance.exp()
         spread = variance + self.offsets.square().mean()
         to_coarse = (z[:, None, :] - self.coarse).square().sum(dim=2)
@@ -47,7 +47,7 @@ class HierarchicalPrototypes(nn.Module):
         return log_coarse, torch.log_softmax(-to_fine / (2 * variance), dim=2)
 
     def kl(self, mean: Tensor, log_variance: Tensor, log_coarse: Tensor, log_fine: Tensor) -> Tensor:
-        """KL(q(z, c, f | x) || p(z, c, f)) with q(z | x) = N(mu, diag sigma^2) and the assignments of one z.
+        """Return KL(q(z, c, f | x) || p(z, c, f)) with q(z | x) = N(mu, diag sigma^2) and the assignments of one z.
 
         sum_cf q(c) q(f | c) KL(N(mu, sigma^2) || N(v_cf, s^2))  +  KL(q(c) || pi)  +  sum_c q(c) KL(q(f | c) || rho_c)
 
@@ -74,14 +74,15 @@ class HierarchicalPrototypes(nn.Module):
 
 
 def info_nce(codes: Tensor, positives: Tensor, temperature: float = 0.1) -> Tensor:
-    """Contrast of codes by who belongs together (van den Oord et al., 2018; Khosla et al., 2020, with the sum inside).
+    """Return the InfoNCE loss of codes with given positives (van den Oord et al., 2018; Khosla et al., 2020, with the
+    sum inside).
 
     L_b = - log  sum_{p in P(b)} exp(cos(z_b, z_p) / tau)  /  sum_{a != b} exp(cos(z_b, z_a) / tau)
 
     Args:
         codes: z [B, m].
-        positives: Who is a positive of whom, bool [B, B]; the diagonal is left out.
-        temperature: tau.
+        positives: Mask of the positive pairs, bool [B, B]; the diagonal is ignored.
+        temperature: Temperature tau.
 
     Returns:
         Scalar: the mean over the codes that have a positive; 0 if none has.
@@ -90,6 +91,6 @@ def info_nce(codes: Tensor, positives: Tensor, temperature: float = 0.1) -> Tens
     self_pair = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
     scores = (normed @ normed.T / temperature).masked_fill(self_pair, -math.inf)
     positives = positives & ~self_pair
-    some = positives.any(dim=1)
-    above = torch.logsumexp(scores[some].masked_fill(~positives[some], -math.inf), dim=1)
-    return (torch.logsumexp(scores[some], dim=1) - above).sum() / some.sum().clamp(min=1)
+    anchors = positives.any(dim=1)
+    above = torch.logsumexp(scores[anchors].masked_fill(~positives[anchors], -math.inf), dim=1)
+    return (torch.logsumexp(scores[anchors], dim=1) - above).sum() / anchors.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""Reconstruction: how well a code predicts the words of its document."""
+"""Reconstruction: likelihood of the words of a document given its code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from texthash.nn.bags import Bag
 
 
 def word_log_likelihood(logits: Tensor, bag: Bag, weights: Tensor | None = None) -> Tensor:
-    """sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only: all a_w = 1 as in VDSH
-    (Chaidaroon & Fang, 2017), weights of tf-idf as in Doc2hash (Zhang & Zhu, 2019), or counts.
+    """Return sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only: all a_w = 1 as
+    in VDSH (Chaidaroon & Fang, 2017), tf-idf weights as in Doc2hash (Zhang & Zhu, 2019), or counts.
 
     Args:
-        logits: [B, V] scores of all words.
-        bag: The documents.
+        logits: Scores of all words, [B, V].
+        bag: Documents.
         weights: a_w of each entry [nnz]; None counts every distinct word once.
 
     Returns:

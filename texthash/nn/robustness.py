@@ -1,8 +1,8 @@
-"""Robustness: the code of a document should stay when some of the document does not.
+"""Robustness: the code of a document should not change when a part of the document does.
 
-Corruptions act on the weights of the words of sparse bags: entries stay where they are, and a word that is taken out
-has weight 0, so an encoder sees the corrupted bag and a loss is still told the words of the clean one (denoising;
-Vincent et al., 2008). With a batch of documents: ``replace(batch, values=mask_words(batch.values, ...))``.
+Corruptions act on the word weights of sparse bags and keep all entries: a removed word has weight 0, so an encoder sees
+the corrupted bag while a loss still has the words of the clean one (denoising; Vincent et al., 2008). With a batch of
+documents: ``replace(batch, values=mask_words(batch.values, ...))``.
 """
 
 from __future__ import annotations
@@ -14,51 +14,51 @@ from torch import Tensor
 
 
 def mask_words(values: Tensor, keep: float | Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """x~ = x * M, M ~ Bern(k) of each entry; nothing is scaled up for what is taken out.
+    """Return x~ = x * M, M ~ Bern(k) for each entry, without rescaling.
 
     Args:
-        values: x [nnz].
-        keep: k, one for all or one an entry [nnz].
-        generator: Source of M.
+        values: Weights x [nnz].
+        keep: Probability k, one for all or one per entry [nnz].
+        generator: Random generator of M.
     """
     return values * (_uniform(values, generator) < keep)
 
 
 def folded_normal_keep(values: Tensor, noise: float, generator: torch.Generator | None = None) -> Tensor:
-    """Shares of words to keep, k = min(1, |n|), n ~ N(0, (1 - sigma)^2), drawn for each entry (He et al., 2023).
+    """Draw probabilities of keeping words, k = min(1, |n|), n ~ N(0, (1 - sigma)^2), one per entry (He et al., 2023).
 
     The mean is (1 - sigma) sqrt(2 / pi) (1 - e^{-c}) + 2 Phi(-1 / (1 - sigma)), c = 1 / (2 (1 - sigma)^2): 0.32 at
     sigma = 0.6.
 
     Args:
         values: Weights of words [nnz]; only the shape matters.
-        noise: sigma in [0, 1).
-        generator: Source of n.
+        noise: Noise sigma in [0, 1).
+        generator: Random generator of n.
     """
     draws = torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
     return ((1 - noise) * draws).abs().clamp(max=1)
 
 
 def gaussian_noise(values: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
-    """x~ = x + s eps, eps ~ N(0, 1) for each word that occurs; words that do not stay absent. [nnz] -> [nnz]."""
+    """Return x~ = x + s eps, eps ~ N(0, 1) for each word that occurs; other words stay absent. [nnz] -> [nnz]."""
     return values + std * torch.randn(values.shape, generator=generator, device=values.device, dtype=values.dtype)
 
 
 def adversarial_perturbation(
     values: Tensor, document: Tensor, documents: int, loss: Callable[[Tensor], Tensor], radius: float
 ) -> Tensor:
-    """x~ = x + r g / ||g||_2 for each document, g = dL/dx at x: the step of length r that hurts most (Miyato et al.,
-    2017), over the words that occur.
+    """Return x~ = x + r g / ||g||_2 for each document, g = dL/dx at x: the step of length r that raises the loss most
+    (Miyato et al., 2017), over the words that occur.
 
     Args:
-        values: x [nnz].
-        document: The document of each entry, 0..B-1, [nnz].
-        documents: B.
-        loss: From values [nnz] to the scalar L; a sum over documents, or their mean.
-        radius: r.
+        values: Weights x [nnz].
+        document: Document of each entry, 0..B-1, [nnz].
+        documents: Number B of documents.
+        loss: Function of values [nnz] with the scalar L, a sum or mean over documents.
+        radius: Length r of the step.
 
     Returns:
-        [nnz], without gradient. A document of which L does not depend stays as it is.
+        Tensor [nnz], without gradient. A document on which L does not depend is unchanged.
     """
     with torch.enable_grad():
         moved = values.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""The words in which a method states its own search space: plain data, translated for a tuner elsewhere."""
+"""Types of hyper-parameter ranges in search spaces: plain data, which the tuner translates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from texthash.errors import UsageError
 
 @dataclass(frozen=True)
 class Uniform:
-    """A real number in [low, high], every value alike."""
+    """Real number in [low, high], uniform."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """A positive real number in [low, high], every order of magnitude alike."""
+    """Positive real number in [low, high], uniform in the logarithm."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class IntUniform:
-    """A whole number in [low, high], both ends included."""
+    """Integer in [low, high], uniform, both ends included."""
 
     low: int
     high: int
@@ -61,7 +61,7 @@ class Choice:
 
     def __init__(self, *options: Any) -> None:
         if not options:
-            raise UsageError("Choice() has no options.", "name at least one value.")
+            raise UsageError("Choice() has no options.", "give at least one value.")
         object.__setattr__(self, "options", options)
 
     def __repr__(self) -> str:

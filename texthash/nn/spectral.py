@@ -14,16 +14,16 @@ from texthash.errors import TexthashError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-_STEP = 8  # codes are whole bytes, so widths are multiples of it, and it is the smallest
+_STEP = 8  # smallest width, and divisor of all widths, since codes are whole bytes
 
 
 def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Leading principal components of centred rows; a sparse matrix is centred implicitly.
+    """Return the leading principal components of centred rows; a sparse matrix is centred implicitly.
 
     Args:
-        rows: [N, V].
+        rows: Matrix [N, V].
         count: Number m of components.
-        seed: Of the eigensolver's start.
+        seed: Random seed of the eigensolver's start vector.
 
     Returns:
         Directions W [V, m] and the mean's projection c W [m], so that the projection of x is x W - c W.
@@ -33,11 +33,11 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
     """
     if count >= min(rows.shape):
         raise TexthashError(
-            f"{count} principal components cannot be had of a matrix of {rows.shape[0]} training documents x "
+            f"{count} principal components cannot be computed from a matrix of {rows.shape[0]} training documents x "
             f"{rows.shape[1]} features.",
             _smaller_width(min(rows.shape)),
         )
-    from sklearn.decomposition import PCA  # a second to import, which no search should wait for
+    from sklearn.decomposition import PCA  # takes a second to import, which would delay every search
 
     pca = PCA(n_components=count, svd_solver="arpack", random_state=seed).fit(rows)
     directions = pca.components_.T
@@ -52,11 +52,11 @@ def _smaller_width(rank: int) -> str:
 
 
 def symmetric_graph(neighbours: np.ndarray, weights: np.ndarray) -> sp.csr_matrix:
-    """Undirected graph max(W, W^T) of lists of nearest neighbours.
+    """Return the undirected graph max(W, W^T) of lists of nearest neighbours.
 
     Args:
-        neighbours: Row numbers, int [N, k].
-        weights: Their similarities [N, k]; those not above zero make no edge.
+        neighbours: Row numbers of the neighbours, int [N, k].
+        weights: Similarities of the neighbours, [N, k]; only those above zero are edges.
     """
     count, k = neighbours.shape
     rows = np.repeat(np.arange(count), k)
@@ -68,7 +68,7 @@ def symmetric_graph(neighbours: np.ndarray, weights: np.ndarray) -> sp.csr_matri
 
 
 def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, seed: int = 0) -> np.ndarray:
-    """Solutions of L y = lambda D y with the smallest eigenvalues, the constant one left out (Belkin & Niyogi, 2003).
+    """Solve L y = lambda D y for the smallest eigenvalues, without the constant solution (Belkin & Niyogi, 2003).
 
     With L = D - W this is the problem of the largest eigenvalues of D^{-1/2} W D^{-1/2}, y = D^{-1/2} v, which
     Lanczos iteration solves without a factorisation.
@@ -76,15 +76,18 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
     Args:
         graph: Symmetric non-negative weights W [N, N].
         count: Number m of eigenvectors.
-        ridge: Added to the degrees, so that a document without neighbours has one.
-        seed: Of the start vector.
+        ridge: Constant added to the degrees, so that a document without neighbours has a positive degree.
+        seed: Random seed of the start vector.
 
     Returns:
-        float64 [N, m].
+        Embedding, float64 [N, m].
+
+    Raises:
+        TexthashError: The graph has too few documents for m eigenvectors.
     """
     if count + 1 >= graph.shape[0]:
         raise TexthashError(
-            f"{count} eigenvectors cannot be had of a graph of {graph.shape[0]} training documents.",
+            f"{count} eigenvectors cannot be computed from a graph of {graph.shape[0]} training documents.",
             _smaller_width(graph.shape[0] - 1),
         )
     scale = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + ridge)
@@ -99,11 +102,11 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
 
 
 class SpectralModes(nn.Module):
-    """sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})): the m slowest one-dimensional eigenfunctions of the Laplacian of a
-    uniform box (Weiss et al., 2008). Outside of the box the sine goes on.
+    """Layer sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})): the m slowest one-dimensional eigenfunctions of the Laplacian of
+    a uniform box (Weiss et al., 2008). Outside of the box the sine continues.
 
     Args:
-        components: Sides K of the box.
+        components: Number K of sides of the box.
         bits: Number m of eigenfunctions.
     """
 
@@ -131,7 +134,7 @@ class SpectralModes(nn.Module):
 
 
 def slowest_modes(ranges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Components and frequencies, [count] each, of the slowest modes of a box with side lengths ``ranges``:
+    """Return components and frequencies, [count] each, of the slowest modes of a box with side lengths ``ranges``:
     omega = n pi / R_k, n = 1 .. ceil((count + 1) R_k / max_k R_k) - 1."""
     modes = [
         (n * math.pi / side, k)

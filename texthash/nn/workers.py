@@ -1,7 +1,7 @@
-"""The processes that train together: gathering codes, averaging gradients, sharing what one of them has fitted.
+"""Group of training processes: gathering codes, averaging gradients, broadcasting results of one of them.
 
-A plain process is a group of one. With :mod:`torch.distributed` initialised (Ray Train does that) the same calls
-act on all workers, so a method is written once.
+A plain process is a group of one. With :mod:`torch.distributed` initialised (as by Ray Train) the same calls act on all
+workers, so methods need no code of their own for distributed training.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather along the first dimension; the backward pass sums what every worker asks of our rows."""
+    """All-gather along the first dimension; the backward pass sums the gradients of all workers for the local rows."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, local: Tensor) -> Tensor:
@@ -30,12 +30,12 @@ class _Gather(torch.autograd.Function):
 
 
 class Workers:
-    """A group of training processes; of one, unless :mod:`torch.distributed` is initialised."""
+    """Group of training processes: a group of one, unless :mod:`torch.distributed` is initialised."""
 
     def __init__(self) -> None:
-        together = dist.is_available() and dist.is_initialized()
-        self.rank = dist.get_rank() if together else 0
-        self.size = dist.get_world_size() if together else 1
+        distributed = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if distributed else 0
+        self.size = dist.get_world_size() if distributed else 1
 
     def gather(self, local: Tensor) -> Tensor:
         """Concatenate ``local`` [b, ...] of all workers, in worker order, into [b * size, ...], with gradients.
@@ -46,9 +46,9 @@ class Workers:
         return _Gather.apply(local) if self.size > 1 else local
 
     def optimizer_step(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float | None = None) -> None:
-        """One update of ``optimizer``: gradients of ``loss``, averaged over the workers, clipped to norm ``clip``."""
+        """Update by the gradients of ``loss``, averaged over the workers and clipped to norm ``clip``."""
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(loss.device.type, enabled=False):  # gradients take the precision of the forward pass
+        with torch.autocast(loss.device.type, enabled=False):  # backward uses the precision of forward
             loss.backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.average_gradients(parameters)
@@ -71,7 +71,7 @@ class Workers:
             gradient.div_(self.size)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean of a tensor over the workers, without gradients."""
+        """Return the mean of a tensor over the workers, without gradients."""
         if self.size == 1:
             return value.detach()
         total = value.detach().clone()
@@ -79,13 +79,13 @@ class Workers:
         return total / self.size
 
     def broadcast(self, module: nn.Module) -> None:
-        """Give every worker the parameters and buffers of the first one."""
+        """Send the parameters and buffers of the first worker to all others."""
         if self.size > 1:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
     def share_number(self, value: float | None) -> float | None:
-        """The first worker's value, in every worker."""
+        """Return the first worker's value, in every worker."""
         if self.size == 1:
             return value
         box = [value]
