@@ -1,7 +1,7 @@
-"""Measure texthash beside its peers: ``python pipelines/benchmark.py search --json search.json``.
+"""Benchmarks of texthash and comparable libraries: ``python pipelines/benchmark.py search --json search.json``.
 
 Each command is a module of ``pipelines/benchmarks/`` and prints a table to stderr; with ``--json`` it also writes
-``{"machine", "commit", "rows"}`` to a file (``-``: to stdout). Exit status: 0 done, 1 failed, 2 wrong use.
+``{"machine", "commit", "rows"}`` to a file (``-`` for stdout). Exit status: 0 success, 1 failure, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ COMMANDS = (
 
 def main() -> int:
     """Run one benchmark."""
-    app = typer.Typer(help="Measure texthash beside its peers.", add_completion=False, no_args_is_help=True)
-    app.callback()(lambda: None)  # so that a single command, too, is called by its name
-    # Only the command that is asked for is imported, each with the libraries it measures; all of them for the help.
+    app = typer.Typer(
+        help="Benchmarks of texthash and comparable libraries.", add_completion=False, no_args_is_help=True
+    )
+    app.callback()(lambda: None)  # makes Typer require the command's name even if there is only one
+    # Only the given command is imported, with the libraries that it measures; the help needs all of them.
     for name in [name for name in COMMANDS if name in sys.argv[1:2]] or COMMANDS:
         app.command(name)(import_module(f"benchmarks.{name}").command)
     return run_app(app)

@@ -1,4 +1,4 @@
-"""What every program here does: read its configuration, find its state, connect to Ray, say what went wrong."""
+"""Shared parts of the programs: command-line options, configuration, state directory, errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from texthash.methods.registry import resolved
 from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, StateDir, is_address, resolve_home
 from texthash.progress import log_line
 
-# Set by Ray for the entry point of a submitted job, whose working directory is a throw-away copy.
+# Ray sets it for the entry point of a submitted job, whose working directory is a temporary copy.
 _IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of programs that read a configuration; any other argument is a dotted override."""
+    """Return the options of a program that reads a configuration; other arguments are dotted overrides."""
     options = bare_parser(description)
     options.add_argument("--config", type=Path, help="YAML file; see configs/")
     options.add_argument("overrides", nargs="*", metavar="section.key=value", help="e.g. method.bits=64")
@@ -34,39 +34,39 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def bare_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that all programs share."""
+    """Return the options that all programs share."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash here")
+    options.add_argument("--home", help=f"state directory; default: {HOME_VARIABLE}, else .texthash")
     options.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return options
 
 
 def run(options: argparse.ArgumentParser, main: Callable[[argparse.Namespace, Config, StateDir], Any]) -> int:
-    """Parse, read the configuration, and go on as :func:`finish`."""
+    """Parse the arguments, read the configuration, and run ``main`` as in :func:`finish`."""
     arguments = options.parse_intermixed_args()
 
     def configured() -> Any:
         config = load_config(arguments.config, arguments.overrides)
-        resolved(config)  # before hours of work, not after
+        resolved(config)  # reports wrong hyper-parameters before hours of work
         return main(arguments, config, state(arguments.home))
 
     return finish(configured, arguments.verbose)
 
 
 def finish(main: Callable[[], Any], verbose: bool) -> int:
-    """Run, and print what ``main`` returns on stdout: tables on a terminal, else JSON.
+    """Run ``main`` and print its result on stdout: as tables on a terminal, else as JSON.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 wrong use.
+        Exit status: 0 for success, 1 for failure, 2 for wrong usage, 130 after Ctrl-C.
     """
     ensure_utf8()
     show()
     try:
         result = main()
     except KeyboardInterrupt:
-        log_line("interrupted; the same command goes on where this one ended")
+        log_line("interrupted; run the same command again to resume")
         return 130
     except Exception as error:
         failed = report_error(error, verbose)
@@ -79,17 +79,18 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
 
 
 def state(named: str | None) -> StateDir:
-    """The state directory. A job has no directory that a person started it in, so there the default is another.
+    """Return the state directory. In a submitted job the default is in the home directory, since its working directory
+    is a temporary copy.
 
     Raises:
-        UsageError: inside a job, a relative path, which would lie in the job's throw-away copy.
+        UsageError: The path is relative in a submitted job, so it would be inside of the temporary copy.
     """
     chosen = named or os.environ.get(HOME_VARIABLE)
     if os.environ.get(_IN_JOB):
-        for variable, place in ((HOME_VARIABLE, chosen), (STORE_VARIABLE, os.environ.get(STORE_VARIABLE))):
-            if place and not is_address(place) and not Path(place).expanduser().is_absolute():
+        for variable, path in ((HOME_VARIABLE, chosen), (STORE_VARIABLE, os.environ.get(STORE_VARIABLE))):
+            if path and not is_address(path) and not Path(path).expanduser().is_absolute():
                 raise UsageError(
-                    f"{variable}={place} is relative, and a job runs in a copy of the working directory.",
+                    f"{variable}={path} is relative, and a job runs in a copy of the working directory.",
                     f'submit it with --runtime-env-json \'{{"env_vars": {{"{variable}": "/an/absolute/path"}}}}\'.',
                 )
         if not chosen:

@@ -3,8 +3,8 @@
     python pipelines/evaluate.py latest
     python pipelines/evaluate.py nash-pydoc-random60-32b-s0-1a2b3c4d --test
 
-The model is a directory under ``runs/models``, or its name there. Figures, plots and a report go to the model's
-directory and its MLflow run; asked for test again, the program gives what it found the first time. Prints the figures.
+The model is a directory under ``runs/models``, or its name there. Metrics, plots and a report are written to the
+model's directory and its MLflow run. A second evaluation on test returns the results of the first. Prints the metrics.
 """
 
 import argparse
@@ -27,5 +27,5 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("model", help="directory or name of a trained model, or latest")
-    options.add_argument("--test", action="store_true", help="open the test split, for a model that is final")
+    options.add_argument("--test", action="store_true", help="also evaluate on the test split, for a final model")
     sys.exit(run(options, main))

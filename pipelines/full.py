@@ -1,12 +1,12 @@
-"""The whole way: prepare, search, train on Ray Train, evaluate, register, index, release, serve.
+"""Run the full pipeline: prepare, search, train on Ray Train, evaluate, register, index, release, serve.
 
     python pipelines/full.py --config configs/quickstart.yaml
     ray job submit --working-dir . -- python pipelines/full.py --config configs/quickstart.yaml
 
-On a running cluster (RAY_ADDRESS, or a submitted job) the service goes on after the program. Without one the program
-starts a local cluster and stays in the foreground, serving, until Ctrl-C; ``--no-serve`` ends it before that. State
-lies under TEXTHASH_HOME. Progress goes to stderr; the last thing on stdout is a summary of some lines, with ``--json``
-all figures as JSON.
+On a running cluster (RAY_ADDRESS, or a submitted job) the service keeps running after the program. Without one the
+program starts a local cluster and serves in the foreground until Ctrl-C; ``--no-serve`` ends it after the release.
+State is kept under TEXTHASH_HOME. Progress goes to stderr; stdout ends with a short summary, with ``--json`` with all
+metrics as JSON.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from texthash.tracking import open_store
 from texthash.tracking.links import runs_page
 
 STDOUT = sys.stdout
-_SERVER = "http://127.0.0.1:5000"  # where the command that is printed, and deploy/quickstart.sh, put MLflow by default
+_SERVER = "http://127.0.0.1:5000"  # address of MLflow in the printed command and in deploy/quickstart.sh
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
     with haproxy_environment(), cluster() as local:
         check_shared(home.root, home.store)
         if not arguments.no_serve:
-            # Serve reads its settings when it is imported, which is now.
+            # Serve reads its settings on import, so the import has to follow the environment above.
             from texthash.service.run import check_address, serve_release
 
             check_address(config.service)
@@ -66,7 +66,7 @@ def _print(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def short(summary: dict[str, Any]) -> Iterator[str]:
-    """Give the lines of a summary for people: what was made, how good it is, and where it is."""
+    """Yield the lines of a readable summary: models, metrics, release and addresses."""
     rows = [("model", ", ".join(Path(model["directory"]).name for model in summary["models"]))]
     for split in ("validation", "test"):
         found = [model["headlines"][split] for model in summary["models"] if split in model["headlines"]]
@@ -84,6 +84,6 @@ def short(summary: dict[str, Any]) -> Iterator[str]:
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--no-serve", action="store_true", help="end after the release is published")
-    options.add_argument("--json", action="store_true", help="print all figures as JSON")
+    options.add_argument("--no-serve", action="store_true", help="exit after the release is published")
+    options.add_argument("--json", action="store_true", help="print all metrics as JSON")
     sys.exit(run(options, main))

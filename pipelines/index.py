@@ -3,8 +3,8 @@
     python pipelines/index.py latest
     python pipelines/index.py nash-pydoc-random60-32b-s0-1a2b3c4d tracking.promote=always index.shards=4
 
-The model becomes the champion, and what is served, if it beats the present champion on validation
-(``tracking.promote``). A service that runs goes on with its release until it is told of the new one. Prints that.
+The model becomes the champion, and its release the current one, if it beats the present champion on validation
+(``tracking.promote``). A running service keeps its release until it reloads. Prints the release.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A page of the documentation for each method: equations, hyper-parameters, figures, deviations, citation."""
+"""Documentation pages of the methods: equations, hyper-parameters, metrics, deviations, citation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FIGURES = ("corpus", "edition", "bits", "seed", "p_at_100", "p_at_100_worst", "
 
 
 def write_pages(folder: Path, results: Path) -> None:
-    """Write ``NAME.md`` of every method.
+    """Write ``NAME.md`` for every method.
 
     Args:
-        folder: Where the pages go.
-        results: Table of the figures on test.
+        folder: Directory of the pages.
+        results: CSV file with the metrics on test.
     """
     figures: dict[str, Rows] = defaultdict(list)
     with results.open(encoding="utf-8", newline="") as file:
@@ -45,12 +45,12 @@ def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
         f"```text\n{inspect.getdoc(sys.modules[cls.__module__]) or ''}\n```",
         "## Hyper-parameters",
         _table([{key: _cell(value) for key, value in row.items()} for row in describe(name)]) or "None.",
-        f"Printed values: {card.paper.source if card.paper else 'none are known'}.",
-        "## Figures on test",
-        _table([{key: row[key] for key in _FIGURES} for row in figures]) or "Not run to the end on a corpus yet.",
+        f"Published values: {card.paper.source if card.paper else 'none are known'}.",
+        "## Results on test",
+        _table([{key: row[key] for key in _FIGURES} for row in figures]) or "No complete run on a corpus yet.",
         "## Deviations",
-        "".join(f"* {deviation}\n" for deviation in card.deviations) or "None is known.",
-        "## Use",
+        "".join(f"* {deviation}\n" for deviation in card.deviations) or "None known.",
+        "## Usage",
         f"```python\nmodel = texthash.train({name!r}, texts, bits=32{_labels(card.supervision)})\n```",
     ]
     return "\n\n".join(lines) + "\n"

@@ -1,12 +1,12 @@
-"""Say whether the results hold the orders that the field agrees on, by their figures on validation.
+"""Check that the results on validation agree with the established orders of methods.
 
     python pipelines/orders.py                       # of configs/reproductions/methods.yaml and results.csv
     python pipelines/orders.py other.yaml other.csv
 
-An order of the table says which methods, by name or by what they learn from (``none``, ``labels``), have to be above
-which others on a corpus, at a width, and by how much; figures are means over seeds. ``except`` takes methods out that
-are known to be below, for a reason that their modules give. A method without a figure is passed over and named; an
-order without a pair to compare is open. Exit status 1 where one is broken.
+An order names methods, or groups of them by supervision (``none``, ``labels``), that have to be above others on a
+corpus, at a width, and the margin; scores are means over seeds. ``except`` excludes methods that are known to be below,
+for reasons given in their modules. Methods without a score are skipped and listed; an order without a pair to compare
+is open. Exit status 1 if an order is broken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from texthash.methods.registry import get_method, methods
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "reproductions"
 COLUMN = "val_p_at_100"
-BASELINES = ("lsh", "pcah", "itq", "spectral_hashing", "sth")  # in closed form; groups are of the other methods
+BASELINES = ("lsh", "pcah", "itq", "spectral_hashing", "sth")  # closed-form methods, which belong to no group
 
 
 def main() -> int:
@@ -46,7 +46,7 @@ def _main(arguments: argparse.Namespace) -> None:
         lines, missing = list(_broken(order, figures)), _missing(order, figures)
         compared = all(any(name in figures for name in _members(order, side)) for side in ("above", "below"))
         verdict = "broken" if lines else "holds" if compared else "open"
-        remark = f" (no figure: {', '.join(missing)})" if missing else ""
+        remark = f" (no score: {', '.join(missing)})" if missing else ""
         print(f"{verdict:6} {_words(order)}{remark}")
         for line in lines:
             print("       ", line)
@@ -70,7 +70,7 @@ def _missing(order: Mapping[str, Any], figures: Mapping[str, float]) -> list[str
 
 
 def _members(order: Mapping[str, Any], side: str) -> list[str]:
-    """Names of the methods on one side, those of a group instead of its name."""
+    """Return the names of the methods on one side, with groups expanded."""
     found: list[str] = []
     for name in order[side]:
         if name in ("none", "labels"):
@@ -81,12 +81,12 @@ def _members(order: Mapping[str, Any], side: str) -> list[str]:
 
 
 def _figures(results: Path, order: Mapping[str, Any]) -> dict[str, float]:
-    """Mean over seeds of the validation figure of each method that has one."""
+    """Return the mean validation score over seeds of each method that has one."""
     of_method: dict[str, list[float]] = defaultdict(list)
     with results.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            place = row["corpus"], row["edition"], row["bits"]
-            if row.get(COLUMN) and place == (order["corpus"], order["edition"], str(order["bits"])):
+            setting = row["corpus"], row["edition"], row["bits"]
+            if row.get(COLUMN) and setting == (order["corpus"], order["edition"], str(order["bits"])):
                 of_method[row["method"]].append(float(row[COLUMN]))
     return {method: statistics.mean(values) for method, values in of_method.items()}
 

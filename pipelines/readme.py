@@ -1,7 +1,7 @@
-"""Write the tables of the documentation, and a page a method, from registry, catalog, results and configuration.
+"""Generate the tables of the documentation, and a page per method, from registry, catalog, results and configuration.
 
 python pipelines/readme.py            # rewrite the tables, write docs/methods/*.md
-python pipelines/readme.py --check    # exit 1 when a table does not say what the code says
+python pipelines/readme.py --check    # exit 1 if a table is out of date
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _write(file: Path, tables: dict[str, str]) -> int:
             flags=re.DOTALL,
         )
         if count != 1:
-            print(f"{file.name} has {count} places for the table {name!r}, not one.", file=sys.stderr)
+            print(f"{file.name} has {count} markers of the table {name!r}, not one.", file=sys.stderr)
             return 1
     if "--check" in sys.argv[1:]:
         if fresh != text:
@@ -133,10 +133,10 @@ def _limits() -> str:
 
 
 def _results() -> str:
-    """A table of each corpus and edition: the figures at one width in full, P@100 alone at the others.
+    """Return a table for each corpus and edition, with all metrics at one width and P@100 at the others.
 
-    Mean and deviation over the seeds of every cell that was run; the range over ties beside it, and whether codes have
-    collapsed. What was not run is empty.
+    Cells hold the mean and deviation over seeds, the range over orders of ties, and the number of collapsed runs; cells
+    that were not run are empty.
     """
     editions: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     with RESULTS.open(encoding="utf-8", newline="") as file:
@@ -158,7 +158,7 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
         *(f"{bits} bits" for bits in others),
         "seeds",
         "s/epoch",
-        f"printed, {_WIDTH} bits",
+        f"published, {_WIDTH} bits",
     )
     labelled = {name for name, cls in methods().items() if cls.card.supervision == "labels"}
     lines = []
@@ -178,7 +178,7 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
         lines.append((_mean(main, "p_at_100"), line))
     lines.sort(key=lambda one: one[0], reverse=True)
     printed = dict.fromkeys(row["published_source"] for row in rows if row["published"] and row["bits"] == str(_WIDTH))
-    remarks = "".join(f"\nPrinted: {source}. Another edition, so no figure to be reached.\n" for source in printed)
+    remarks = "".join(f"\nPublished: {source}. Another edition, so not comparable.\n" for source in printed)
     return f"**{corpus}, edition {edition}**\n\n" + _table(header, (line for _, line in lines)) + remarks
 
 
@@ -188,7 +188,7 @@ def _mean(rows: list[dict[str, str]], name: str, digits: int = 3) -> str:
 
 
 def _with_spread(rows: list[dict[str, str]]) -> str:
-    """P@100: mean over seeds and deviation; how many of them collapsed."""
+    """Return P@100: mean and deviation over seeds, and the number of collapsed runs."""
     spread = f" ± {statistics.stdev(float(row['p_at_100']) for row in rows):.3f}" if len(rows) > 1 else ""
     collapsed = sum(row["collapsed"] == "yes" for row in rows)
     note = f" (codes collapsed in {collapsed} of {len(rows)})" if collapsed else ""

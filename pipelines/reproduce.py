@@ -1,17 +1,16 @@
-"""Run every cell of a table of methods once, and write its figures on test to configs/reproductions/results.csv.
+"""Run every cell of a table of methods once, and write its results on test to configs/reproductions/results.csv.
 
     python pipelines/reproduce.py configs/reproductions/methods.yaml
     python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
     python pipelines/reproduce.py configs/reproductions/methods.yaml --validation
 
-A cell is a corpus, an edition, a method, a width and a seed. The epoch that is kept is chosen on validation; test is
-looked at when the cell is done, and a cell with a row in the results is skipped, so an interrupted run goes on where
-it ended. The cosine of tf-idf vectors stands beside the codes as the method ``tfidf_cosine``. Each cell is a run in
-MLflow; where the codes of the validation documents have collapsed, ``collapsed`` says yes. Figures that others have
-printed come from configs/reproductions/published.csv.
+A cell is a corpus, an edition, a method, a width and a seed. The epoch is selected on validation, and test is evaluated
+at the end of the cell. A cell with a row in the results is skipped, so an interrupted run can be resumed. The cosine of
+tf-idf vectors is included as the method ``tfidf_cosine``. Each cell is a run in MLflow; ``collapsed`` is ``yes`` if the
+codes of the validation documents have collapsed. Published values are read from configs/reproductions/published.csv.
 
-``val_p_at_100`` is the figure on validation, by which pipelines/orders.py compares methods. With ``--validation`` the
-cells are trained again whose rows lack it, and it is added to them; test is not looked at.
+``val_p_at_100`` is the score on validation, by which pipelines/orders.py compares methods. With ``--validation``, cells
+whose rows lack it are trained again to add it; test is not used.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ Key = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the table: a configuration and its seed; ``config.method`` is not used by the reference."""
+    """One row of the table: a configuration and its seed; the reference ignores ``config.method``."""
 
     config: Config
     method: str
@@ -65,11 +64,11 @@ class Cell:
         return corpus.name, corpus.edition.name, self.method, bits, seed
 
 
-_TRAINING = ("training.patience=null",)  # the figures of the table are of all epochs
+_TRAINING = ("training.patience=null",)  # the published results use all epochs
 
 
 def cells(path: Path) -> Iterator[Cell]:
-    """All cells of a table, round by round; a cell that two rounds name comes once."""
+    """Yield all cells of a table, round by round, each once."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     _check_keys(path, table, {"rounds", "methods", *({"orders"} & set(table))})
     seen: set[Key] = set()
@@ -98,9 +97,11 @@ def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> No
 
 def main() -> int:
     options = bare_parser(__doc__)
-    options.add_argument("table", type=Path, help="rounds and methods, as configs/reproductions/methods.yaml")
-    options.add_argument("--dry-run", action="store_true", help="print the cells that are left")
-    options.add_argument("--validation", action="store_true", help=f"fill {VALIDATION} of rows that lack it")
+    options.add_argument(
+        "table", type=Path, help="YAML file of rounds and methods, such as configs/reproductions/methods.yaml"
+    )
+    options.add_argument("--dry-run", action="store_true", help="print the remaining cells")
+    options.add_argument("--validation", action="store_true", help=f"add missing values of {VALIDATION}")
     arguments = options.parse_args()
     return finish(lambda: _main(arguments), arguments.verbose)
 
@@ -127,9 +128,9 @@ def _main(arguments: argparse.Namespace) -> None:
 
 
 def _figures(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
-    study = Experiment(cell.config, home, corpus)
-    model = study.train(cell.seed)
-    found = study.evaluate(model, test=test)
+    experiment = Experiment(cell.config, home, corpus)
+    model = experiment.train(cell.seed)
+    found = experiment.evaluate(model, test=test)
     validation = {VALIDATION: f"{found['validation'].metrics['p_at_100']:.4f}"}
     if not test:
         return validation
@@ -154,7 +155,7 @@ def _reference(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool
 
 
 def _rows() -> list[dict[str, str]]:
-    """The rows of the results; a column that the file does not have yet is empty."""
+    """Return the rows of the results, with empty values for columns missing in the file."""
     if not RESULTS.exists():
         return []
     with RESULTS.open(encoding="utf-8", newline="") as file:
@@ -166,7 +167,7 @@ def _key(row: Mapping[str, str]) -> Key:
 
 
 def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
-    """``published`` and ``published_source`` of a row, where somebody has printed a figure."""
+    """Return ``published`` and ``published_source`` of a row, if there is a published value."""
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if (row["corpus"], row["method"], row["bits"]) == (corpus, method, bits):
@@ -175,7 +176,7 @@ def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
 
 
 def _write(key: Key, figures: Mapping[str, str]) -> None:
-    """Add a row, or figures to the row that is there: the file is replaced, never half written."""
+    """Add a row, or update an existing one; the file is replaced atomically."""
     rows = _rows()
     row = next((row for row in rows if _key(row) == key), None)
     if row is None:

@@ -1,11 +1,11 @@
-"""Searches and writes for minutes, from another process, against a service of the released index; is all well then?
+"""Soak test: searches and writes for minutes, from another process, against a service of the current release.
 
     python pipelines/soak.py --minutes 30 --plot soak.png
-    python pipelines/soak.py --minutes 30 --fill-disk       # TEXTHASH_HOME on a small disk, which fills up and empties
+    python pipelines/soak.py --minutes 30 --fill-disk       # with TEXTHASH_HOME on a small disk, filled and emptied
 
-Samples the memory of every replica and the files of the index each second, looks for every acknowledged document at the
-end, takes them all out again, and prints the figures. Exit status 1 if a request failed, or a document is not as it was
-acknowledged.
+Samples the memory of every replica and the files of the index each second. At the end it checks every acknowledged
+document, deletes them all, and prints the measurements. Exit status 1 if a request failed, or a document differs from
+what was acknowledged.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
     numbers = shard.numbers[:: max(1, len(shard) // _QUERIES)][:_QUERIES]
     queries = [" ".join(found["text"].split()[:_WORDS]) for found in shard.documents(numbers, ["text"])]
     with haproxy_environment(), cluster():
-        from texthash.service.run import serve_release  # Serve reads its settings when it is imported
+        from texthash.service.run import serve_release  # Serve reads its settings on import
 
         url = serve_release(home, config.service)
         with step(f"{arguments.minutes:g} minutes of searches and writes"):
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
 def _load(
     options: list[str], queries: list[str], places: Sequence[Path], weight: Ballast | None
 ) -> tuple[dict[str, Any], list[dict]]:
-    """Run the load in a process of its own, sample meanwhile, and fill and empty the disk if there is a ballast."""
+    """Run the load in another process, sample meanwhile, and fill and empty the disk if there is a ballast."""
     command = [sys.executable, "-m", "benchmarks.mixed", *options]
     start, seconds = time.monotonic(), float(options[1])
     samples: list[dict[str, Any]] = []
@@ -99,7 +99,7 @@ def _load(
 
 
 def _memory() -> dict[str, float]:
-    """MiB that each replica has for itself."""
+    """Return the private memory of each replica in MiB."""
     found: dict[str, float] = {}
     for process in psutil.Process().children(recursive=True):
         try:
@@ -107,7 +107,7 @@ def _memory() -> dict[str, float]:
             if _REPLICA in title:
                 name = title.split(_REPLICA)[1].split(".")[0].split()[0]
                 found[name] = found.get(name, 0.0) + process.memory_full_info().uss / _MIB
-        except psutil.Error:  # it has ended
+        except psutil.Error:  # the process has ended
             continue
     return found
 
@@ -119,13 +119,13 @@ def _files(places: Sequence[Path]) -> dict[str, float]:
             try:
                 if path.is_file():
                     sizes.append(path.stat().st_size)
-            except FileNotFoundError:  # freed a moment ago
+            except FileNotFoundError:  # the file was deleted meanwhile
                 continue
     return {"files": len(sizes), "files_mib": sum(sizes) / _MIB}
 
 
 def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Latencies of the first and the last third, and what grew between them."""
+    """Return latencies of the first and the last third, and resource use in the middle and at the end."""
     figures: dict[str, Any] = {"documents_checked": outcome["documents"], "wrong": len(outcome["wrong"])}
     figures["failures"] = len(outcome["failures"])
     figures["refused"] = len(outcome["refused"])
@@ -181,8 +181,8 @@ def _plot(outcome: dict[str, Any], samples: list[dict[str, Any]], path: Path) ->
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--minutes", type=float, default=10.0)
-    options.add_argument("--readers", type=int, default=4, help="clients that search")
-    options.add_argument("--writers", type=int, default=2, help="clients that write")
+    options.add_argument("--readers", type=int, default=4, help="number of clients that search")
+    options.add_argument("--writers", type=int, default=2, help="number of clients that write")
     options.add_argument("--fill-disk", action="store_true", help="fill the disk of the state directory, and empty it")
     options.add_argument("--plot", type=Path, help="PNG of memory, files and latencies over time")
     sys.exit(run(options, main))

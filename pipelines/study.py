@@ -1,12 +1,11 @@
-"""Run a study, corpora x methods x bits x seeds from one file, its cells side by side on Ray.
+"""Run a study, corpora x methods x bits x seeds from one file, with its cells in parallel on Ray.
 
     python pipelines/study.py configs/studies/posthoc.yaml
     python pipelines/study.py configs/studies/posthoc.yaml --dry-run
 
-Cells that are done are skipped, so the same command goes on where one was interrupted; a cell that fails does not end
-the others. Each cell is a run in MLflow, nested in the study's. Codes and relevance are kept: a new metric needs no
-new training (``texthash evaluate --rescore STUDY``). ``texthash report STUDY`` describes it on one page. Prints a
-summary.
+Finished cells are skipped, so the same command resumes an interrupted study; a failed cell does not stop the others.
+Each cell is a run in MLflow, nested in the study's run. Codes and relevance are saved: a new metric needs no new
+training (``texthash evaluate --rescore STUDY``). ``texthash report STUDY`` writes the report. Prints a summary.
 """
 
 import argparse
@@ -39,8 +38,8 @@ def main(arguments: argparse.Namespace) -> dict[str, Any]:
 def run() -> int:
     options = bare_parser(__doc__)
     options.add_argument("file", type=Path, help="YAML file; see configs/studies/")
-    options.add_argument("--dry-run", action="store_true", help="print the cells that are left, and end")
-    options.add_argument("--extend", action="store_true", help="let a study of that name have the cells of this file")
+    options.add_argument("--dry-run", action="store_true", help="print the remaining cells, and exit")
+    options.add_argument("--extend", action="store_true", help="add the cells of this file to an existing study")
     arguments = options.parse_args()
     return finish(lambda: main(arguments), arguments.verbose)
 

@@ -1,10 +1,10 @@
-"""Train a method on Ray Train, once on each of ``tuning.seeds``, and evaluate it on validation.
+"""Train a method on Ray Train, once for each of ``tuning.seeds``, and evaluate it on validation.
 
     python pipelines/train.py --config configs/quickstart.yaml method.name=vdsh method.bits=64
     ray job submit --working-dir . -- python pipelines/train.py --config configs/quickstart.yaml training.workers=2
 
-Prepares the corpus if need be. Interrupted, the same command goes on from the last epoch. The test split stays
-closed: pipelines/evaluate.py opens it for a final model. Prints the models and their validation figures.
+Prepares the corpus if necessary. After an interruption, the same command resumes from the last epoch. The test split is
+not used: pipelines/evaluate.py evaluates a final model on it. Prints the models and their validation metrics.
 """
 
 import argparse

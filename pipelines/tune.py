@@ -1,13 +1,13 @@
-"""Search a method's hyper-parameters, train the winner again on each of ``tuning.seeds``, test once, register the best.
+"""Search hyper-parameters, train the best ones again for each of ``tuning.seeds``, test once, register the best model.
 
     python pipelines/tune.py --config configs/sweeps/nash.yaml
     python pipelines/tune.py --config configs/sweeps/nash.yaml --dry-run
     python pipelines/tune.py --config configs/sweeps/nash.yaml --resume
 
-``--dry-run`` prints the search space and what it would cost, at the least and at the most, by models trained before.
-``--resume`` goes on with the latest unfinished sweep of the same configuration, after the program or its machine died.
-All choices are made on validation. The best model becomes the champion, with its index released, if it beats the
-present one (``--promote``, ``tracking.promote``). Prints trials, models and figures.
+``--dry-run`` prints the search space and bounds of its cost, estimated from earlier models. ``--resume`` continues the
+latest unfinished sweep of the same configuration, after the program or its machine died. All selections use validation.
+The best model becomes the champion, and its index is released, if it beats the present one (``--promote``,
+``tracking.promote``). Prints trials, models and metrics.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--dry-run", action="store_true", help="print the search space and its cost, and end")
-    options.add_argument("--resume", action="store_true", help="go on with an unfinished sweep")
+    options.add_argument("--dry-run", action="store_true", help="print the search space and its cost, and exit")
+    options.add_argument("--resume", action="store_true", help="resume an unfinished sweep")
     options.add_argument("--promote", help="if_better, always or never: when the best model becomes the champion")
     sys.exit(run(options, main))
