@@ -166,7 +166,7 @@ def test_nothing_to_encode_is_no_code(cli, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     status, out, err = cli("encode")
     assert (status, out) == (0, "")
-    assert "there is no text to encode" in err
+    assert "no text to encode was given" in err
 
 
 def test_documents_without_labels_are_measured_by_their_halves_and_say_so(cli, small_rows, tmp_path):
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(cli, corpus_settin
         patch.setattr(EpochLogger, "__call__", interrupt)
         status, out, err = cli(*command)
     assert (status, out) == (130, "")
-    assert err.splitlines()[-1] == "interrupted; the same command goes on where this one ended"
+    assert err.splitlines()[-1] == "interrupted; run the same command again to resume"
     status, _, err = cli(*command)
     assert status == 0
     assert "train 1/3" not in err
@@ -286,9 +286,9 @@ def test_a_dry_run_prints_the_space_and_the_cost(cli):
         (["train", "nash", "--address", "127.0.0.1:9"], 1, "there is no Ray cluster at 127.0.0.1:9"),
         (["evaluate", "nobody"], 1, "there is no trained model 'nobody'"),
         (["index", "search", "x", "--release", "r999999"], 1, "there is no release 'r999999'"),
-        (["encode", "x", "--format", "octal"], 2, "there is no format 'octal'"),
+        (["encode", "x", "--format", "octal"], 2, "format 'octal' does not exist"),
         (["encode", "--from", "rows.jsonl"], 2, "--from and --output belong together"),
-        (["encode", "x", "--role", "answer"], 2, "there is no role 'answer'"),
+        (["encode", "x", "--role", "answer"], 2, "role 'answer' does not exist"),
         (["tune", "nash", "--promote", "perhaps", "--dry-run"], 2, "perhaps"),
         (["tune", "lsh", "--dry-run"], 2, "nothing to search for lsh"),
         (["trian"], 2, "No such command 'trian'"),

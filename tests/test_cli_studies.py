@@ -90,7 +90,7 @@ def test_a_study_from_file_to_page(cli, file, home):
     [
         (("study", "run", "none.yaml"), "there is no study file none.yaml"),
         (("study", "show", "none"), "there is no study 'none'"),
-        (("evaluate", "latest", "--k", "5"), "--k 5 goes with --rescore"),
+        (("evaluate", "latest", "--k", "5"), "--k 5 needs --rescore"),
     ],
 )
 def test_wrong_use_ends_with_2(cli, arguments, said):

@@ -55,6 +55,6 @@ def test_a_person_reads_facts_and_rows(lines: list[list[str]]) -> None:
 
 
 def test_figures_of_two_splits_stand_side_by_side(lines: list[list[str]]) -> None:
-    assert ["figure", "validation", "test"] in lines
+    assert ["metric", "validation", "test"] in lines
     assert ["p_at_1", "0.0625", "0.125"] in lines
     assert ["p_at_8", "0.5", "0.5"] in lines

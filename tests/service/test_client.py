@@ -296,9 +296,9 @@ def test_what_is_no_url_is_refused(url: Any) -> None:
 
 
 def test_what_is_no_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="key is no key") as caught:
+    with pytest.raises(UsageError, match="key is not a key of a service") as caught:
         Client("http://test", key="geheim\u00fc")
     assert "geheim" not in str(caught.value)
     monkeypatch.setenv("TEXTHASH_API_KEY", "two words")
-    with pytest.raises(UsageError, match="TEXTHASH_API_KEY is no key"):
+    with pytest.raises(UsageError, match="TEXTHASH_API_KEY is not a key of a service"):
         AsyncClient("http://test")

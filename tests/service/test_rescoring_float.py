@@ -137,7 +137,7 @@ def test_the_command_line_says_what_is_missing(
     monkeypatch.setenv("TEXTHASH_HOME", str(released.root))
     status, _, err = run_cli("search", TEXTS[0], "--rescore", "float")
     assert status == 1
-    assert "keeps no vectors" in err
+    assert "stores no vectors" in err
     assert "index.vectors=activations" in err
 
 

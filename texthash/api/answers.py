@@ -1,4 +1,4 @@
-"""Bodies of answers, as they stand in the OpenAPI document."""
+"""Response bodies of the HTTP API."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ VectorKind = Literal["activations", "features"]
 
 
 class Hit(BaseModel):
-    """A document that was found."""
+    """One search hit."""
 
     id: str
-    distance: int = Field(description="Bits in which its code differs from the query's, 0 to bits.")
-    score: float | None = Field(None, description="Where the search was rescored: the larger, the nearer.")
-    code: str | None = Field(None, description="Its code in hexadecimal digits, when include_code was set.")
-    document: dict[str, Any] = Field(description="The fields that were asked for.")
+    distance: int = Field(description="Hamming distance between its code and the query's, 0 to bits.")
+    score: float | None = Field(None, description="Score of a rescored search; larger is nearer.")
+    code: str | None = Field(None, description="Its code as hexadecimal digits, when include_code was set.")
+    document: dict[str, Any] = Field(description="The requested fields.")
 
 
 class Result(BaseModel):
-    """The answer to one query."""
+    """Search results of one query."""
 
-    code: str = Field(description="The query's code, in hexadecimal digits.")
+    code: str = Field(description="The query's code as hexadecimal digits.")
     known_words: bool = Field(
-        description="false: a text of which the model knows no word. It has no meaningful code, and no hits."
+        description="false: no word of the text is in the vocabulary; its code is meaningless, and it has no hits."
     )
     hits: list[Hit] = Field(
-        description="By distance, equal distances by document number (order of first insert); rescored: by score, from "
-        "the largest on, equal scores by distance, then number."
+        description="Ordered by distance, then by document number (order of first insertion). A rescored search orders "
+        "by descending score, then by distance, then by number."
     )
-    plan: str | None = Field(description="How its code was searched for: flat, mih, or both, where shards differed.")
-    candidates: int = Field(description="Codes that were met on the way to the answer.")
-    total_within_radius: int | None = Field(description="Documents within the radius, if one was given.")
+    plan: str | None = Field(description="Search strategy: flat, mih, or both where shards differed.")
+    candidates: int = Field(description="Number of codes compared with the query.")
+    total_within_radius: int | None = Field(description="Number of documents within the radius, if one was given.")
 
 
 class SearchReply(BaseModel):
-    """The answers, in the order of the queries, all from one release."""
+    """Search results in the order of the queries, all from one release."""
 
     results: list[Result]
-    partial: bool = Field(description="true: shards were away, whose documents are missing from hits and totals.")
-    missing_shards: list[int] = Field(description="The shards that were away; empty unless allow_partial was set.")
-    took_ms: float = Field(description="Time in the server; the Server-Timing header divides it.")
-    plan: str = Field(description="How the codes were searched: flat, mih, or both, joined by +; none for no search.")
-    release: str = Field(description="The release that answered.")
-    index_version: int = Field(description="Its number.")
+    partial: bool = Field(
+        description="true: shards were unavailable; their documents are missing from hits and totals."
+    )
+    missing_shards: list[int] = Field(description="Unavailable shards; empty unless allow_partial was set.")
+    took_ms: float = Field(description="Time in the server in ms; the Server-Timing header gives its parts.")
+    plan: str = Field(description="Search strategies: flat, mih, or both, joined by +; none if nothing was searched.")
+    release: str = Field(description="Name of the release that answered.")
+    index_version: int = Field(description="Number of that release.")
     bits: int
 
 
 class ModelReference(BaseModel):
-    """Which model made a code."""
+    """Model that made a code."""
 
     name: str
     version: str | None
@@ -60,7 +62,9 @@ class EncodeReply(BaseModel):
     """Codes, in the order of the inputs."""
 
     codes: list[str]
-    known_words: list[bool] = Field(description="false: the model knows no word of it; the code is that of no words.")
+    known_words: list[bool] = Field(
+        description="false: no word of the text is in the vocabulary; its code is that of no words."
+    )
     logits: list[list[float]] | None = Field(description="[inputs][bits], when return_logits was set.")
     bits: int
     bitorder: Literal["big"] = Field("big", description="Most significant bit of each byte first, as numpy.packbits.")
@@ -70,9 +74,9 @@ class EncodeReply(BaseModel):
 
 
 class ModelInfo(ModelReference):
-    """The model that is served."""
+    """Model that is served."""
 
-    run: str | None = Field(description="Tracking run that made it.")
+    run: str | None = Field(description="Tracking run in which it was trained.")
     method: str
     bits: int
     corpus: str
@@ -81,26 +85,26 @@ class ModelInfo(ModelReference):
 
 
 class VectorsInfo(BaseModel):
-    """What the index keeps of each document beside its code, for rescore.kind float."""
+    """Vectors that the index stores beside the codes, for rescore.kind float."""
 
     kind: VectorKind = Field(
-        description="activations: the model's real values before their cut to bits; features: vectors of its sentence "
+        description="activations: the model's real values before binarization; features: vectors of its sentence "
         "encoder."
     )
     width: int
 
 
 class IndexInfo(BaseModel):
-    """The index that is served."""
+    """Index that is served."""
 
-    kind: Literal["flat+mih"] = Field("flat+mih", description="The plans that a search may take.")
+    kind: Literal["flat+mih"] = Field("flat+mih", description="Search strategies that the index supports.")
     documents: int
     shards: int
-    vectors: VectorsInfo | None = Field(description="null: none are kept.")
+    vectors: VectorsInfo | None = Field(description="null: the index stores no vectors.")
 
 
 class ReleaseInfo(BaseModel):
-    """The release that is served."""
+    """Release that is served."""
 
     name: str
     index_version: int
@@ -109,24 +113,24 @@ class ReleaseInfo(BaseModel):
 
 
 class Limits(BaseModel):
-    """What this server allows; each is set by configuration or by TEXTHASH_<NAME>."""
+    """Limits of this server; each is set by the configuration or by TEXTHASH_<NAME>."""
 
     max_batch: int
     max_text_bytes: int
     max_body_bytes: int
     max_limit: int
-    max_window: int = Field(description="For limit + offset, and for limit * rescore.oversample.")
-    max_hits: int = Field(description="For the same, times the number of queries.")
-    max_oversample: int = Field(description="For rescore.oversample.")
+    max_window: int = Field(description="Maximum of limit + offset, and of limit * rescore.oversample.")
+    max_hits: int = Field(description="Maximum of the same, times the number of queries.")
+    max_oversample: int = Field(description="Maximum of rescore.oversample.")
     request_timeout_s: float
     max_ongoing_requests: int
     max_queued_requests: int
     max_pending_bytes: int
-    min_free_bytes: int = Field(description="Free disk space with less of which writes are refused.")
+    min_free_bytes: int = Field(description="Writes are refused while less disk space is free.")
 
 
 class Info(BaseModel):
-    """What is served, and within which limits."""
+    """Release, model, index and limits of a service."""
 
     name: Literal["texthash"] = "texthash"
     version: str
@@ -137,7 +141,7 @@ class Info(BaseModel):
 
 
 class ShardsReady(BaseModel):
-    """How many shards answer."""
+    """Number of shards that answer."""
 
     ready: int
     total: int
@@ -151,36 +155,38 @@ class Health(BaseModel):
     shards: ShardsReady | None = None
     missing: list[str] = Field(
         [],
-        description="What is amiss: deployments that do not answer, and `follower` where the served release lags "
-        "behind the current one.",
+        description="Deployments that do not answer, and `follower` where the served release lags behind the current "
+        "one.",
     )
     writes: Literal["accepted", "refused"] | None = Field(
-        None, description="refused: too little disk space is free, while searches go on. null: this server takes none."
+        None,
+        description="refused: too little disk space is free; searches continue. null: the server is read-only.",
     )
-    writes_refused: str | None = Field(None, description="Why writes are refused.")
-    release: str | None = Field(None, description="The release that is served.")
+    writes_refused: str | None = Field(None, description="Reason for which writes are refused.")
+    release: str | None = Field(None, description="Name of the release that is served.")
     lag_s: float | None = Field(
         None,
         description="Seconds since the served release was last known to be the current one; null where the service "
-        "stays with one release.",
+        "is pinned to one release.",
     )
-    reason: str | None = Field(None, description="Why the service does not follow the current release.")
+    reason: str | None = Field(None, description="Reason for which the service does not follow the current release.")
 
 
 class UpsertReply(BaseModel):
-    """A write that is durable."""
+    """Result of a durable upsert."""
 
     upserted: int
-    new: int = Field(description="How many the index did not hold before.")
+    new: int = Field(description="Number of documents that the index did not hold before.")
     without_known_words: int = Field(
-        0, description="Of how many the model knows no word: they are kept, but are near to nothing in a search."
+        0,
+        description="Number of documents without a word of the vocabulary; they are stored, but no search finds them.",
     )
-    release: str = Field(description="The release that holds it.")
-    index_version: int = Field(description="Its number: answers from this one on see the write.")
+    release: str = Field(description="Name of the release that holds the write.")
+    index_version: int = Field(description="Number of that release; answers from this or a later one see the write.")
 
 
 class DeleteReply(BaseModel):
-    """A write that is durable."""
+    """Result of a durable deletion."""
 
     deleted: int
     release: str
@@ -188,28 +194,28 @@ class DeleteReply(BaseModel):
 
 
 class StoredDocument(BaseModel):
-    """A document of the index."""
+    """Document of the index."""
 
     id: str
     title: str
     text: str
     labels: list[str]
-    code: str = Field(description="Hexadecimal digits, most significant bit first.")
+    code: str = Field(description="Its code as hexadecimal digits, most significant bit first.")
     known_words: bool = Field(
-        True, description="Whether the model knows a word of it; without one no search finds it by its meaning."
+        True, description="false: no word of the document is in the vocabulary, and no search finds it by its meaning."
     )
     index_version: int
 
 
 class CountReply(BaseModel):
-    """How many documents there are."""
+    """Number of documents."""
 
     count: int
     index_version: int
 
 
 class SnapshotInfo(BaseModel):
-    """A state that is kept."""
+    """Named state of the index."""
 
     name: str
     release: str
@@ -223,7 +229,7 @@ class Snapshots(BaseModel):
 
 
 class CompactReply(BaseModel):
-    """The same documents, in fewer and fuller files."""
+    """Result of a compaction: the same documents in fewer files."""
 
     documents: int
     release: str
@@ -231,7 +237,7 @@ class CompactReply(BaseModel):
 
 
 class RestoreReply(BaseModel):
-    """A state that was brought back."""
+    """Result of restoring a snapshot."""
 
     documents: int
     release: str

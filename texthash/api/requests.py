@@ -1,4 +1,4 @@
-"""Bodies of requests, as they stand in the OpenAPI document."""
+"""Request bodies of the HTTP API."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 MAX_ID = 512
-"""Characters of the id of a document."""
+"""Maximum number of characters of a document id."""
 DocumentField = Literal["title", "text", "labels"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Body(BaseModel):
-    """A part of a request: unknown members are refused, and values of another type than the document says."""
+    """Object of a request; unknown members and values of another type are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def _whole(value: Any) -> Any:
-    """JSON has one kind of number, and some programs write every one with a fraction: 4.0 is an integer there."""
+    """Return 4.0 as 4: JSON has one kind of number, and some programs write all of them with a fraction."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -29,7 +29,7 @@ Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _unicode(value: str) -> str:
-    """JSON can write half of a surrogate pair, which no store and no model can take."""
+    """Reject a lone surrogate, which JSON can express but no store and no model accepts."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -56,7 +56,7 @@ Label = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_unic
 
 
 def exactly_one(**types: str) -> dict[str, Any]:
-    """JSON schema of an object that has exactly one of these members; each with its type, the others null or away."""
+    """Return the JSON schema of an object with exactly one of these members, given by type; others null or absent."""
     return {
         "oneOf": [
             {"required": [name], "properties": {other: {"type": "null"} for other in types} | {name: {"type": type_}}}
@@ -66,15 +66,13 @@ def exactly_one(**types: str) -> dict[str, Any]:
 
 
 class Query(Body):
-    """What to search for: exactly one of text, code and id."""
+    """One query: exactly one of text, code and id."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one(text="string", code="string", id="string"))
 
-    text: Text | None = Field(None, description="Raw text; encoded by the model as a query.")
-    code: str | None = Field(
-        None, description="A packed code, bits / 4 hexadecimal digits, most significant bit first."
-    )
-    id: Text | None = Field(None, description="Id of a document of the index: search with its stored code.")
+    text: Text | None = Field(None, description="Raw text; the model encodes it as a query.")
+    code: str | None = Field(None, description="Packed code: bits / 4 hexadecimal digits, most significant bit first.")
+    id: Text | None = Field(None, description="Id of a document of the index, whose stored code is searched for.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Query:
@@ -85,73 +83,74 @@ class Query(Body):
 
 
 class Filter(Body):
-    """Which documents may be found."""
+    """Filter of the documents."""
 
     labels: Annotated[list[Text], FailFast()] = Field(
         min_length=1,
         max_length=256,
-        description="Documents with at least one of these labels; unknown ones match none.",
+        description="Labels, of which a document has to have at least one; unknown labels match nothing.",
     )
 
 
 class Plan(Body):
-    """How to search."""
+    """Search strategy."""
 
     plan: Literal["auto", "flat", "mih"] = Field(
         "auto",
-        description="flat: compare with every code; mih: multi-index hashing; auto: what is expected to be faster. "
-        "Answers are exact always, and the same.",
+        description="flat: compare with every code; mih: multi-index hashing; auto: the one expected to be faster. "
+        "All give the same exact results.",
     )
 
 
 class Rescore(Body):
-    """Whether the nearest documents are put in a finer order than that of the distance."""
+    """Second, finer order of the nearest documents."""
 
     kind: Literal["none", "asymmetric", "float"] = Field(
         "none",
-        description="asymmetric: by the query's real-valued code, before it was cut to bits, against the codes of the "
-        "documents: the sum of its values where a document has a 1, less that where it has a 0. Of a query by code or "
-        "id only bits are known, so its order stays that of the distance. float: by the cosine of the query's vector "
-        "and the document's, which the index keeps if index.vectors of /v1/info says so; a query by id has the vector "
-        "of its document, one by code has none and is refused.",
+        description="asymmetric: by the query's activations against the codes of the documents: the sum of the "
+        "activations where a document has a 1, minus the sum where it has a 0. A query by code or id has no "
+        "activations and keeps the order of the distance. float: by the cosine between the query's vector and the "
+        "document's, which the index stores if /v1/info shows index.vectors; a query by id takes the vector of its "
+        "document, and a query by code is rejected.",
     )
     oversample: Integer = Field(
         4,
         ge=1,
-        description="oversample * limit nearest documents are ordered again, and make up the whole list that offset "
-        "pages through; at most limits.max_oversample of /v1/info, and oversample * limit at most limits.max_window.",
+        description="The nearest oversample * limit documents are reordered and form the list that offset pages "
+        "through; at most limits.max_oversample of /v1/info, and oversample * limit at most limits.max_window.",
     )
 
 
 class SearchRequest(Body):
-    """A search with one query or many, which share all other members."""
+    """Search with one or several queries, which share all other members."""
 
-    queries: list[Query] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
+    queries: list[Query] = Field(min_length=1, description="Queries; at most limits.max_batch of /v1/info.")
     limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
-    offset: Integer = Field(0, ge=0, description="Hits to leave out first; limit + offset at most limits.max_window.")
-    # The bound stands on the number: on the union it would not come into the document.
+    offset: Integer = Field(0, ge=0, description="Hits to skip; limit + offset at most limits.max_window.")
+    # The bound is on the integer: a bound on the union would not appear in the OpenAPI document.
     radius: Annotated[int, Field(ge=0), BeforeValidator(_whole)] | None = Field(
-        None, description="Only documents at most so many bits away; at most the bits."
+        None, description="Maximum Hamming distance of a hit; at most the number of bits."
     )
     filter: Filter | None = None
     params: Plan = Plan()
     rescore: Rescore = Rescore()
     fields: Annotated[list[DocumentField], FailFast(), AfterValidator(_without_repeats)] = Field(
-        ["title"], max_length=16, description="Parts of the document to return with each hit; repeats count once."
+        ["title"], max_length=16, description="Fields of the document to return with each hit; repeats count once."
     )
     include_code: bool = Field(False, description="Return the code of each hit.")
     allow_partial: bool = Field(
-        False, description="Where a shard is away, answer from the others and say so, instead of with a problem."
+        False,
+        description="Where a shard is unavailable, answer from the others and list it in missing_shards.",
     )
 
     @property
     def rescored(self) -> bool:
-        """Whether hits have scores."""
+        """True if hits have scores."""
         return self.rescore.kind != "none"
 
     @property
     def window(self) -> int:
-        """Hits to be found for each query, so that its page can be cut from them."""
+        """Number of hits to find for each query, from which its page is taken."""
         return self.limit * self.rescore.oversample if self.rescored else self.limit + self.offset
 
 
@@ -163,26 +162,28 @@ class EncodeRequest(Body):
         AfterValidator(_all_unicode),
         Field(description="One text or a list of at most limits.max_batch texts (see /v1/info)."),
     ]
-    format: Literal["hex", "base64", "bits"] = Field("hex", description="Form of the codes; bits: a string of 0 and 1.")
-    role: Literal["document", "query"] = Field(
-        "document", description="Which side the texts are on; only models with two encoders tell them apart."
+    format: Literal["hex", "base64", "bits"] = Field(
+        "hex", description="Format of the codes; bits: a string of 0 and 1."
     )
-    return_logits: bool = Field(False, description="Also return the real-valued codes before they were cut to bits.")
+    role: Literal["document", "query"] = Field(
+        "document", description="Role of the texts; only models with two encoders treat the two differently."
+    )
+    return_logits: bool = Field(False, description="Also return the activations, the real values before binarization.")
 
 
 class NewDocument(Body):
-    """A document to put in."""
+    """Document to insert or replace."""
 
-    id: Id = Field(description="Yours; an upsert replaces the document that has it.")
-    text: FilledText = Field(description="Raw text; encoded by the model and stored.")
+    id: Id = Field(description="Id of your choice; an upsert replaces the document that has it.")
+    text: FilledText = Field(description="Raw text, which is encoded by the model and stored.")
     title: Title = ""
     labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)
 
 
 class UpsertRequest(Body):
-    """Documents to put in."""
+    """Documents to insert or replace."""
 
-    documents: list[NewDocument] = Field(min_length=1, description="At most limits.max_batch of /v1/info.")
+    documents: list[NewDocument] = Field(min_length=1, description="Documents; at most limits.max_batch of /v1/info.")
 
     @model_validator(mode="after")
     def _ids_differ(self) -> UpsertRequest:
@@ -193,11 +194,13 @@ class UpsertRequest(Body):
 
 
 class DeleteRequest(Body):
-    """Which documents to take out: exactly one of ids and filter."""
+    """Documents to delete: exactly one of ids and filter."""
 
     model_config = ConfigDict(json_schema_extra=exactly_one(ids="array", filter="object"))
 
-    ids: list[Text] | None = Field(None, min_length=1, description="At most limits.max_batch; unknown ones do nothing.")
+    ids: list[Text] | None = Field(
+        None, min_length=1, description="Ids; at most limits.max_batch. Unknown ids are ignored."
+    )
     filter: Filter | None = None
 
     @model_validator(mode="after")
@@ -208,16 +211,16 @@ class DeleteRequest(Body):
 
 
 class CountRequest(Body):
-    """Which documents to count; without a filter all."""
+    """Documents to count; all without a filter."""
 
     filter: Filter | None = None
 
 
 class EmptyRequest(Body):
-    """An object without members."""
+    """Object without members."""
 
 
 class SnapshotRequest(Body):
-    """A name for what is served now."""
+    """Name for a snapshot of the current state."""
 
     name: str = Field(max_length=100, json_schema_extra={"pattern": f"^{SNAPSHOT_NAME.pattern}$"})

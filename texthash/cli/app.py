@@ -1,4 +1,4 @@
-"""The command line: its commands, and how it ends."""
+"""Typer application of the command line, and its exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Documents learned into short binary codes, searched exactly in Hamming space.",
+    help="Learn short binary codes of documents, and search them exactly in Hamming space.",
     epilog="Example: texthash train nash --corpus pydoc --bits 32 && texthash evaluate latest",
 )
 _COMMANDS: tuple[Callable[..., None], ...] = (
@@ -47,7 +47,7 @@ app.add_typer(corpora.corpora_app, name="corpora")
 app.add_typer(methods.methods_app, name="methods")
 app.add_typer(studies.study_app, name="study")
 _VERBOSE = {"traceback": False}
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
+_INTERRUPTED = 130  # typer's exit status after Ctrl-C
 
 
 def _show_version(wanted: bool) -> None:
@@ -68,10 +68,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script."""
+    """Run the command line and exit with its status."""
     if arguments is None:
         ensure_utf8()
     status = run_app(app, arguments, lambda: _VERBOSE["traceback"])
     if status == _INTERRUPTED:
-        log_line("interrupted; the same command goes on where this one ended")
+        log_line("interrupted; run the same command again to resume")
     sys.exit(status)

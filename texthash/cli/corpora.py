@@ -1,4 +1,4 @@
-"""Commands on corpora: which there are, what is known of one, and its files."""
+"""Commands on corpora: list them, show one, fetch its files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from texthash.corpora.corpus_record import CorpusRecord
 
 corpora_app = typer.Typer(invoke_without_command=True)
-Name = Annotated[str, typer.Argument(help="As `texthash corpora` lists them.")]
-DataDir = Annotated[str | None, typer.Option("--data-dir", help="Where official files lie.")]
+Name = Annotated[str, typer.Argument(help="Name of a corpus, as `texthash corpora` lists them.")]
+DataDir = Annotated[str | None, typer.Option("--data-dir", help="Directory of the official files.")]
 
 
 @corpora_app.callback()
 def corpora(context: typer.Context, as_json: Json = False, data_dir: DataDir = None) -> None:
-    """List the corpora and which are at hand; show one, fetch its files. Example: `texthash corpora show agnews`"""
+    """List the corpora and which are available; show one, fetch its files. Example: `texthash corpora show agnews`"""
     if context.invoked_subcommand is not None:
         if as_json or data_dir is not None:
             raise UsageError(
-                f"--json and --data-dir before {context.invoked_subcommand} are of the list.", "put them after it."
+                f"--json and --data-dir before {context.invoked_subcommand} belong to the list of corpora.",
+                "put them after it.",
             )
         return
     from texthash.corpora.catalog import available, records
@@ -52,9 +53,9 @@ def corpora(context: typer.Context, as_json: Json = False, data_dir: DataDir = N
 
 @corpora_app.command("show")
 def corpora_show(name: Name, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """All that is known of a corpus, its files, and its prepared editions. Example: `texthash corpora show reuters`
+    """Show a corpus, its files and its prepared editions. Example: `texthash corpora show reuters`
 
-    A corpus of your own is shown by its name once it is prepared.
+    Your own corpus can be shown by its name once it is prepared.
     """
     from texthash.corpora.catalog import find, records
 
@@ -66,7 +67,10 @@ def corpora_show(name: Name, data_dir: DataDir = None, as_json: Json = False) ->
         record = find(name)
         facts = {**asdict(record), "splits": dict(record.splits)}
         facts |= {"files": _files(record, data_dir, home), "editions": editions}
-        facts |= {"at_hand": record.embedded or bool(facts["files"]), "looked_for_in": _places(data_dir, home)}
+        facts |= {
+            "at_hand": record.embedded or bool(facts["files"]),
+            "looked_for_in": _searched_folders(data_dir, home),
+        }
     if as_json:
         print_json(facts)
     else:
@@ -83,7 +87,7 @@ def corpora_fetch(
         bool, typer.Option("--accept-terms", help="Agree to the terms of use, for scripts.")
     ] = False,
 ) -> None:
-    """Fetch the files of a corpus; resumed after a break. Example: `texthash corpora fetch 20newsgroups`"""
+    """Fetch the files of a corpus; an interrupted fetch is resumed. Example: `texthash corpora fetch 20newsgroups`"""
     from texthash.corpora.catalog import find
     from texthash.corpora.download import fetch
 
@@ -91,11 +95,11 @@ def corpora_fetch(
     home = resolve_home()
     folder = data_dir.expanduser().absolute() if data_dir else home.downloads
     if record.embedded:
-        log_line(f"{name} needs no files: it is made of {record.source}")
+        log_line(f"{name} needs no files: it is made from {record.source}")
         return
     if not record.downloads:
         raise CorpusError(
-            f"texthash fetches no files of {name}. {record.terms}".rstrip(),
+            f"texthash cannot fetch the files of {name}. {record.terms}".rstrip(),
             f"{record.how_to_get or f'it comes from {record.source}.'} Put the files into {folder}.",
         )
     _agree(record, accept_terms)
@@ -103,7 +107,7 @@ def corpora_fetch(
 
 
 def _agree(record: CorpusRecord, accepted: bool) -> None:
-    """Say what is to be fetched under which terms, and go on only if the person agrees to them."""
+    """Print the size, licence and terms of a download, and return only if the user agrees to the terms."""
     sizes = [download.bytes for download in record.downloads]
     known = sum(size for size in sizes if size is not None)
     size = ("at least " if None in sizes else "") + megabytes(known) if known else "of unknown size"
@@ -116,7 +120,7 @@ def _agree(record: CorpusRecord, accepted: bool) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             f"{record.name} has terms of use, and there is no terminal to agree to them.",
-            "read them above, and if you agree add --accept-terms.",
+            "read them above, and add --accept-terms if you agree.",
         )
     if not typer.confirm("Do you agree?", err=True):
         raise CorpusError(f"{record.name} was not fetched: its terms were not agreed to.")
@@ -132,14 +136,14 @@ def _files(record: CorpusRecord, data_dir: str | None, home: StateDir) -> list[d
         return [{"path": str(path), "bytes": path.stat().st_size} for path in found]
 
 
-def _places(data_dir: str | None, home: StateDir) -> list[str]:
+def _searched_folders(data_dir: str | None, home: StateDir) -> list[str]:
     from texthash.corpora.find_files import folders
 
-    return [str(place) for place in folders(data_dir, home)]
+    return [str(folder) for folder in folders(data_dir, home)]
 
 
 def _editions(name: str, home: StateDir) -> list[dict[str, Any]]:
-    """The card of each prepared edition, or what is wrong with it."""
+    """Return the card of each prepared edition, or the problem for which it cannot be read."""
     from texthash.corpora.catalog import records
     from texthash.corpora.preparation.report import card
     from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -155,7 +159,7 @@ def _editions(name: str, home: StateDir) -> list[dict[str, Any]]:
 
 
 def _page(facts: dict[str, Any]) -> str:
-    """The facts as lines for a person."""
+    """Return the facts as plain text."""
     from texthash.corpora.preparation.report import render
 
     lines = [_heading(facts)]
@@ -167,14 +171,14 @@ def _page(facts: dict[str, Any]) -> str:
 
 
 def _without_repeats(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The lines that say something, a label only on the first of those that share it."""
-    said = [line for line in lines if line[1]]
-    before = ["", *(label for label, _ in said)]
-    return [("" if label == last else label, text) for (label, text), last in zip(said, before, strict=False)]
+    """Drop lines without text, and repeat no label on consecutive lines."""
+    filled = [line for line in lines if line[1]]
+    before = ["", *(label for label, _ in filled)]
+    return [("" if label == last else label, text) for (label, text), last in zip(filled, before, strict=False)]
 
 
 def _heading(facts: dict[str, Any]) -> str:
-    return f"{facts['name']}: {facts['title']}" if "title" in facts else f"{facts['name']}: a corpus of your own"
+    return f"{facts['name']}: {facts['title']}" if "title" in facts else f"{facts['name']}: your own corpus"
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -191,15 +195,15 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("source", facts["source"]),
         ("citation", facts["citation"]),
         ("survey", facts["survey"]),
-        ("obtain", facts["obtain"]),
+        ("obtain", facts["how_to_get"]),
     ]
     for download in facts["downloads"]:
         size = f", {megabytes(download['bytes'])}" if download["bytes"] else ""
         lines.append(("download", f"{download['file']}{size}, {download['url']}"))
     if facts["embedded"]:
-        return [*lines, ("at hand", "yes: it needs no files")]
-    lines += [("at hand", f"{file['path']}, {megabytes(file['bytes'])}") for file in facts["files"]]
+        return [*lines, ("available", "yes: it needs no files")]
+    lines += [("available", f"{file['path']}, {megabytes(file['bytes'])}") for file in facts["files"]]
     if not facts["files"]:
-        named = "" if os.environ.get(DATA_VARIABLE) else f" ({DATA_VARIABLE} names another place)"
-        lines.append(("at hand", f"no: looked for in {', '.join(facts['looked_for_in'])}{named}"))
+        hint = "" if os.environ.get(DATA_VARIABLE) else f" (set {DATA_VARIABLE} to name another folder)"
+        lines.append(("available", f"no: looked for in {', '.join(facts['looked_for_in'])}{hint}"))
     return lines

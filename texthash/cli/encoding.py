@@ -1,4 +1,4 @@
-"""The command that makes codes: of some texts, or of a whole corpus."""
+"""Command that encodes texts: a few to stdout, or a whole corpus into files."""
 
 from __future__ import annotations
 
@@ -21,49 +21,53 @@ _ROLES = ("document", "query")
 
 
 def encode(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; default: the lines of stdin.")] = None,
     model: Annotated[
         str,
         typer.Option("--model", help="`released`, `champion`, NAME/VERSION of the registry, or a trained model."),
     ] = "released",
-    form: Annotated[str, typer.Option("--format", help="Of codes on stdout: hex or bits.")] = "hex",
+    form: Annotated[str, typer.Option("--format", help="Format of codes on stdout: hex or bits.")] = "hex",
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Many: CORPUS/EDITION, or JSONL, CSV, Parquet, text or a folder; also s3://..."),
+        typer.Option(
+            "--from", help="Corpus to encode: CORPUS/EDITION, or JSONL, CSV, Parquet, text or a folder; also s3://..."
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", help="With --from: a folder of Parquet parts, FILE.parquet or FILE.npy."),
+        typer.Option("--output", help="Output of --from: a folder of Parquet parts, FILE.parquet or FILE.npy."),
     ] = None,
     text_column: Annotated[
         list[str] | None, typer.Option("--text-column", help="Column of the text; several are joined. Default: text.")
     ] = None,
     id_column: Annotated[str, typer.Option("--id-column", help="Column of the id.")] = "id",
-    role: Annotated[str, typer.Option("--role", help="document or query.")] = "document",
-    activations: Annotated[bool, typer.Option("--activations", help="Also write the values before the cut.")] = False,
+    role: Annotated[str, typer.Option("--role", help="Role of the texts: document or query.")] = "document",
+    activations: Annotated[
+        bool, typer.Option("--activations", help="Also write the activations, the values before binarization.")
+    ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes on Ray; none: this process.")
+        int | None, typer.Option("--workers", min=1, help="Number of processes on Ray; default: this process alone.")
     ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Codes of texts, one a line; or with --from of a whole corpus, into files.
+    """Encode texts, one code a line; with --from encode a whole corpus into files.
 
     Examples: `texthash encode "sort an array" --format bits`, `texthash encode --from documents.jsonl --output codes`
     """
     if form not in _FORMS:
-        raise UsageError(f"there is no format {form!r}.", f"use {' or '.join(_FORMS)}.")
+        raise UsageError(f"format {form!r} does not exist.", f"use {' or '.join(_FORMS)}.")
     if role not in _ROLES:
-        raise UsageError(f"there is no role {role!r}.", f"use {' or '.join(_ROLES)}.")
+        raise UsageError(f"role {role!r} does not exist.", f"use {' or '.join(_ROLES)}.")
     if source is None and output is None:
         _print_codes(texts or [line.rstrip("\n") for line in sys.stdin], model, form, role)
         return
     if source is None or output is None or texts:
-        raise UsageError("--from and --output belong together, without texts.", "give both, or texts alone.")
+        raise UsageError("--from and --output belong together, and exclude texts.", "give both, or texts alone.")
     columns = {"text": tuple(text_column or ["text"]), "id": id_column}
     begin = time.monotonic()
-    wanted = "local" if workers and not address else address
-    with on_ray(wanted, workers=workers) as executor:
+    cluster = "local" if workers and not address else address
+    with on_ray(cluster, workers=workers) as executor:
         summary = _encode_corpus(source, output, model, columns, role, activations, executor)
     seconds = time.monotonic() - begin
     if as_json:
@@ -82,7 +86,7 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     from texthash.models.hasher import Hasher
 
     if not texts:
-        log_line("there is no text to encode")
+        log_line("no text to encode was given")
         return
     hasher = Hasher.load(saved_hasher(resolve_home(), model))
     values, known, _ = hasher.read(texts, role)

@@ -1,4 +1,4 @@
-"""Commands that say what there is: this machine, and what waits for the tracking server."""
+"""Commands on this machine and on the entries that wait for the tracking server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from texthash.paths import resolve_home
 
 
 def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Check this machine and say how to mend what is wrong. Example: `texthash doctor`"""
+    """Check this machine and print how to repair what is wrong. Example: `texthash doctor`"""
     from texthash.doctor import examine
 
     findings = examine(load_config(config, overrides or []), resolve_home())
@@ -23,7 +23,7 @@ def doctor(overrides: Overrides = None, config: ConfigFile = None, as_json: Json
 
 
 def sync(as_json: Json = False) -> None:
-    """Send to the MLflow server what was logged while it was away. Example: `texthash sync`"""
+    """Send to the MLflow server what was logged while it was unavailable. Example: `texthash sync`"""
     from texthash.tracking import Outbox
 
     outbox = Outbox.of(resolve_home())

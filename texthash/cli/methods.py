@@ -1,4 +1,4 @@
-"""Commands on hashing methods: which there are, and the hyper-parameters of one."""
+"""Commands on hashing methods: list them, and show the hyper-parameters of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     """List the hashing methods; show the hyper-parameters of one. Example: `texthash methods show nash`"""
     if context.invoked_subcommand is not None:
         if as_json:
-            raise UsageError(f"--json before {context.invoked_subcommand} is of the list.", "put it after it.")
+            raise UsageError(
+                f"--json before {context.invoked_subcommand} belongs to the list of methods.", "put it after it."
+            )
         return
     from texthash.methods.registry import methods as registered
 
@@ -31,9 +33,10 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
 
 @methods_app.command("show")
 def methods_show(
-    name: Annotated[str, typer.Argument(help="As `texthash methods` lists them.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of a method, as `texthash methods` lists them.")],
+    as_json: Json = False,
 ) -> None:
-    """The card of a method, and default, printed value, search range and meaning of each hyper-parameter.
+    """Show the card of a method, and default, printed value, search range and meaning of each hyper-parameter.
 
     Example: `texthash methods show nash --json`
     """

@@ -1,4 +1,4 @@
-"""Commands from a corpus to a model and what is known of it."""
+"""Commands that prepare a corpus, and train, tune, evaluate and report models."""
 
 from __future__ import annotations
 
@@ -44,22 +44,24 @@ def train(
     config: ConfigFile = None,
     corpus: CorpusName = None,
     bits: Bits = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="training.seed, in place of tuning.seeds.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the training, in place of tuning.seeds; training.seed.")
+    ] = None,
     address: Address = None,
 ) -> None:
     """Train a model and evaluate it on validation. Example: `texthash train nash --corpus pydoc --bits 64`
 
-    Where the configuration names several tuning.seeds, one model is trained on each, and the best is printed first;
-    --seed trains on that seed alone.
+    If the configuration has several tuning.seeds, one model is trained with each, and the best is printed first;
+    --seed trains with that seed alone.
     """
     settings = settings_of(config, words, corpus=corpus, bits=bits, seed=seed)
     if seed is not None:
         settings = settings.derive(tuning={"seeds": None})
     home = resolve_home()
-    wanted = "local" if settings.training.workers > 1 and not address else address
+    cluster = "local" if settings.training.workers > 1 and not address else address
     from texthash.deployment import steps
 
-    with on_ray(wanted) as executor:
+    with on_ray(cluster) as executor:
         trained = steps.train(settings, home, executor)
     best = trained.best
     summary = {"model": best.pop("directory"), **best}
@@ -73,23 +75,23 @@ def tune(
     config: ConfigFile = None,
     corpus: CorpusName = None,
     bits: Bits = None,
-    trials: Annotated[int | None, typer.Option("--trials", help="tuning.trials")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished sweep.")] = False,
+    trials: Annotated[int | None, typer.Option("--trials", help="Number of trials; tuning.trials.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished sweep.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the search space and what it would cost, and end.")
+        bool, typer.Option("--dry-run", help="Print the search space and its estimated cost, and exit.")
     ] = False,
     promote: Annotated[
         str | None,
         typer.Option(
             "--promote",
             metavar="[if_better|always|never]",
-            help="When the best model becomes the champion; tracking.promote.",
+            help="Condition on which the best model becomes the champion; tracking.promote.",
         ),
     ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Search hyper-parameters, train the winner on each seed, test once, release the best.
+    """Search hyper-parameters, train the winner with each seed, test once, and release the best model.
 
     Example: `texthash tune nash --corpus 20newsgroups --trials 20`
     """
@@ -111,9 +113,7 @@ def tune(
             print_table(space, False)
             print_table([{"cost": name.replace("_", " "), "": value} for name, value in expected.items()], False)
             if expected["measured_on"] is None:
-                log_line(
-                    "seconds are not known yet: they are those of a model of the method trained on the corpus before"
-                )
+                log_line("seconds are unknown until a model of this method has been trained on this corpus")
         return
     from texthash.deployment import steps
 
@@ -127,15 +127,15 @@ def tune(
 
 def evaluate(
     model: Model = "latest",
-    test: Annotated[bool, typer.Option("--test", help="Open the test split, for a model that is final.")] = False,
-    on: Annotated[Path | None, typer.Option("--on", help="Configuration of another corpus to judge it on.")] = None,
+    test: Annotated[bool, typer.Option("--test", help="Also evaluate on the test split, for a final model.")] = False,
+    on: Annotated[Path | None, typer.Option("--on", help="Configuration of another corpus to evaluate on.")] = None,
     rescore: Annotated[
-        str | None, typer.Option("--rescore", help="A study: all its figures again, from the codes it kept.")
+        str | None, typer.Option("--rescore", help="Study whose metrics are computed again, from its stored codes.")
     ] = None,
-    k: Annotated[int | None, typer.Option("--k", help="With --rescore: another main cut.")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="Another cutoff of the main metric; needs --rescore.")] = None,
     as_json: Json = False,
 ) -> None:
-    """All figures of a trained model. Example: `texthash evaluate latest --json`"""
+    """Compute all metrics of a trained model. Example: `texthash evaluate latest --json`"""
     from texthash.deployment import steps
     from texthash.experiments.trained_models import find_model
 
@@ -144,27 +144,27 @@ def evaluate(
         print_json(rescored(rescore, k))
         return
     if k is not None:
-        raise UsageError(f"--k {k} goes with --rescore.", "of a model, set evaluation.k when it is trained.")
+        raise UsageError(f"--k {k} needs --rescore.", "for a model, set evaluation.k when it is trained.")
     if on is not None:
         from texthash.experiments.cross_corpus import evaluate_on_corpus
 
         trained, settings = find_model(home, model), settings_of(on, None)
         splits = ("validation", "test") if test else ("validation",)
-        found, unknown = evaluate_on_corpus(
+        evaluations, unknown = evaluate_on_corpus(
             trained, prepared_corpus(settings, home, LocalExecutor()), trained.config.evaluation, splits
         )
-        log_line(f"share of documents without a word that the model knows: {unknown:.1%}")
+        log_line(f"share of documents without a known word: {unknown:.1%}")
     else:
         done = steps.evaluate(home, model, test=test)
-        found = done.figures
+        evaluations = done.figures
         if done.report:
             log_line(f"report: {done.report}")
     if as_json:
-        print_json({split: evaluation.to_dict() for split, evaluation in found.items()})
+        print_json({split: evaluation.to_dict() for split, evaluation in evaluations.items()})
     else:
-        figures = {split: evaluation.named_metrics for split, evaluation in found.items()}
-        names = figures.get("validation", {})
-        print_table([{"figure": name, **{split: figures[split][name] for split in figures}} for name in names], False)
+        metrics = {split: evaluation.named_metrics for split, evaluation in evaluations.items()}
+        names = metrics.get("validation", {})
+        print_table([{"metric": name, **{split: metrics[split][name] for split in metrics}} for name in names], False)
 
 
 def report(
@@ -175,7 +175,7 @@ def report(
         Path | None, typer.Option("--output", help="Directory of the report; default: ./report, or the study's own.")
     ] = None,
 ) -> None:
-    """One page about a study or evaluated models. Example: `texthash report MODEL_A MODEL_B --output report`"""
+    """Report on a study or evaluated models in one page. Example: `texthash report MODEL_A MODEL_B --output report`"""
     from texthash.experiments.trained_models import find_model, make_report
 
     home = resolve_home()

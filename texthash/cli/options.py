@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean: a configuration, a cluster, a prepared corpus."""
+"""Options that several commands share, and the configuration, cluster and corpus that follow from them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
 Words = Annotated[list[str] | None, typer.Argument(metavar="[METHOD] [section.key=value]...")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.key=value]...")]
-CorpusName = Annotated[str | None, typer.Option("--corpus", help="As `texthash corpora` lists them; corpus.name.")]
-Bits = Annotated[int | None, typer.Option("--bits", help="Length of the code; method.bits.")]
-Address = Annotated[str | None, typer.Option("--address", help="Ray cluster to work on; `auto` finds one here.")]
+CorpusName = Annotated[
+    str | None, typer.Option("--corpus", help="Name of a corpus, as `texthash corpora` lists them; corpus.name.")
+]
+Bits = Annotated[int | None, typer.Option("--bits", help="Number of bits of the code; method.bits.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Address of a Ray cluster to run on; `auto` finds one on this machine.")
+]
 Model = Annotated[str, typer.Argument(help="Directory or name of a trained model, or latest.")]
 
 
 def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) -> Config:
-    """The configuration from a file, named options and the words: a method's name and dotted overrides."""
+    """Return the configuration from a file, named options, and words: a method's name and dotted overrides."""
     keys = {"corpus": "corpus.name", "bits": "method.bits", "seed": "training.seed", "trials": "tuning.trials"}
     overrides = [f"{keys[name]}={value}" for name, value in named.items() if value is not None]
     for word in words or []:
@@ -35,15 +39,18 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
     loaded = load_config(config, overrides)
     from texthash.methods.registry import resolved
 
-    resolved(loaded)  # before hours of work, not after
+    resolved(loaded)  # An invalid hyper-parameter fails here, not after hours of work.
     return loaded
 
 
 @contextmanager
 def on_ray(address: str | None, *, store_only: bool = False, workers: int | None = None) -> Iterator[Executor]:
-    """Connect to a cluster where an address is given (``local``: to a new one); yield what runs tasks there, or here.
+    """Connect to a cluster for the block, if an address is given; yields the executor of tasks.
 
-    Its nodes have to share the state directory and the store, or with ``store_only`` the store alone.
+    Args:
+        address: Address of a cluster; ``local`` starts one; None connects to none.
+        store_only: The nodes have to share the store alone, instead of the state directory and the store.
+        workers: Number of workers of the executor on Ray; None takes one for each CPU.
     """
     if address is None:
         yield LocalExecutor()
@@ -57,7 +64,7 @@ def on_ray(address: str | None, *, store_only: bool = False, workers: int | None
 
 
 def prepared_corpus(settings: Config, home: StateDir, executor: Executor) -> PreparedCorpus:
-    """The prepared corpus of a configuration; prepared first if need be."""
+    """Return the prepared corpus of a configuration, preparing it if necessary."""
     from texthash.experiments.experiment import prepare as prepare_corpus
 
     return prepare_corpus(settings, home, executor=executor)

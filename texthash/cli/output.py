@@ -1,4 +1,4 @@
-"""What commands and programs print: JSON, or tables for a person to read."""
+"""Output of commands and programs: JSON, or tables for a terminal."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ _WIDE = 10_000
 _SHORTENED = {"title", "text"}
 _LONG = 120
 _LAYOUT = "\n\t"
-_FEW = 10  # numbers that are read in one line
+_FEW = 10  # numbers that fit on one line
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON on stdout."""
+    """Print a value as JSON on stdout."""
     print(json.dumps(value, indent=2, default=str))
 
 
 def print_table(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
-    """Rows as JSON, or as a table of the given columns, in which long titles and texts end in an ellipsis."""
+    """Print rows as JSON, or as a table of the given columns; long titles and texts end in an ellipsis."""
     if as_json:
         print_json(list(rows))
         return
     if not rows:
-        log_line("there are none")
+        log_line("none found")
         return
     _print(rows, list(columns or rows[0]))
 
 
 def print_document(document: Mapping[str, Any]) -> None:
-    """Print a document for a person: one line for each member, then its text.
+    """Print a document as plain text: one line for each member, then its text.
 
-    Control characters are printed as escapes, so that no document moves the cursor or hides a part of another line.
+    Control characters are escaped, so that no document moves the cursor or hides a part of another line.
     """
     members = {name: value for name, value in document.items() if name != "text"}
     for name, value in members.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        print(f"{name.replace('_', ' '):<{max(map(len, members))}}  {_printable(shown)}")
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"{name.replace('_', ' '):<{max(map(len, members))}}  {_printable(text)}")
     if document["text"]:
         print(f"\n{_printable(document['text'], keep=_LAYOUT)}")
 
@@ -50,45 +50,45 @@ def _printable(text: str, keep: str = "") -> str:
 
 
 def print_auto(summary: Mapping[str, Any], file: TextIO | None = None) -> None:
-    """What a program has done: as JSON, or on a terminal as tables.
+    """Print the summary of a program as JSON, or on a terminal as tables.
 
     Args:
-        summary: Plain values. Of members with many numbers under the same names, each becomes a column of one table
-            (figures of several splits); of rows, each becomes a line, or tables of its own where it has such members.
-        file: Default: stdout.
+        summary: Plain values. Mappings with many numbers under the same names (metrics of several splits) become the
+            columns of one table. A list of mappings becomes a table of rows, or a table each if they hold such metrics.
+        file: Output; default stdout.
     """
     out = file or sys.stdout
     if not out.isatty():
         print(json.dumps(summary, indent=2, default=str), file=out, flush=True)
         return
-    _present(summary, out)
+    _print_summary(summary, out)
     out.flush()
 
 
-def _present(summary: Mapping[str, Any], file: TextIO) -> None:
-    figures = {name: value for name, value in summary.items() if _is_figures(value)}
+def _print_summary(summary: Mapping[str, Any], file: TextIO) -> None:
+    metrics = {name: value for name, value in summary.items() if _is_metrics(value)}
     rows = {name: value for name, value in summary.items() if _is_rows(value)}
     facts = {
         name.replace("_", " "): _line(value)
         for name, value in summary.items()
-        if name not in figures and name not in rows and value not in (None, [], {})
+        if name not in metrics and name not in rows and value not in (None, [], {})
     }
-    for name, value in facts.items():  # not in a table, which would cut a path in two
+    for name, value in facts.items():  # A table would break a path over two lines.
         print(f"{name:<{max(map(len, facts))}}  {value}", file=file)
-    while figures:
-        names = next(iter(figures.values())).keys()
-        alike = {title: figures.pop(title) for title in list(figures) if figures[title].keys() == names}
-        table = [{"figure": name, **{title: values[name] for title, values in alike.items()}} for name in names]
-        _print(table, ["figure", *alike], file)
+    while metrics:
+        names = next(iter(metrics.values())).keys()
+        alike = {title: metrics.pop(title) for title in list(metrics) if metrics[title].keys() == names}
+        table = [{"metric": name, **{title: values[name] for title, values in alike.items()}} for name in names]
+        _print(table, ["metric", *alike], file)
     for entries in rows.values():
-        if any(_is_figures(value) for value in entries[0].values()):
+        if any(_is_metrics(value) for value in entries[0].values()):
             for entry in entries:
-                _present(entry, file)
+                _print_summary(entry, file)
         else:
             _print([{name: _line(value) for name, value in entry.items()} for entry in entries], [*entries[0]], file)
 
 
-def _is_figures(value: Any) -> bool:
+def _is_metrics(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
         and len(value) > _FEW
@@ -101,7 +101,7 @@ def _is_rows(value: Any) -> bool:
 
 
 def _line(value: Any) -> Any:
-    """Several values in one line; a single one as it is."""
+    """Join several values on one line; return a single one unchanged."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_line(member)}" for name, member in value.items() if member is not None)
     return ", ".join(str(_line(member)) for member in value) if isinstance(value, (list, tuple)) else value
@@ -116,7 +116,7 @@ def _print(rows: Sequence[dict[str, Any]], names: list[str], file: TextIO | None
         table.add_column(name, no_wrap=name == names[0])
     for row in rows:
         table.add_row(*(_cell(row[name], _LONG if name in _SHORTENED else None) for name in names))
-    # Into a file or a pipe, a row is one line.
+    # In a file or a pipe, a row is one line.
     Console(file=file, width=None if (file or sys.stdout).isatty() else _WIDE).print(table)
 
 

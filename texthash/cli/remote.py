@@ -1,4 +1,4 @@
-"""What the command line does through a service: searching it, and writing to an index that it holds."""
+"""Commands through a service: search it, and write to an index whose writer it is."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ if TYPE_CHECKING:
     from texthash.corpora.readers.rows import Table
     from texthash.paths import StateDir
 
-# What the braces and commas around the documents of a request take at most, beside the documents.
-_AROUND_BYTES = 100
+# Upper bound of the bytes of a request beside its documents.
+_OVERHEAD_BYTES = 100
 _NEARBY_TIMEOUT_S = 10.0
 _NOT_FOUND = 404
 
 
-def here_or_there(here: Callable[[], dict[str, Any]], there: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
-    """Write in this process, or, where a service is the writer of the index, through that.
+def write_locally_or_remotely(
+    local: Callable[[], dict[str, Any]], remote: Callable[[Client], dict[str, Any]]
+) -> dict[str, Any]:
+    """Write in this process or, where a service is the writer of the index, through the service.
 
     Raises:
-        IndexLockedError: another program is the writer.
-        ServiceError: the service refused.
+        IndexLockedError: Another program is the writer.
+        ServiceError: The service rejected the write.
     """
     try:
-        return here()
-    except IndexLockedError as held:
-        if held.address is None:
+        return local()
+    except IndexLockedError as locked:
+        if locked.address is None:
             raise
         from texthash.client import Client
 
-        log_line(f"writing through the service at {held.address}")
-        with Client(held.address) as client:
-            return there(client)
+        log_line(f"writing through the service at {locked.address}")
+        with Client(locked.address) as client:
+            return remote(client)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A search of the command line; members as those of :meth:`texthash.client.Client.search`."""
+class SearchQuery:
+    """Search of the command line; attributes as the arguments of :meth:`texthash.client.Client.search`."""
 
     query: str
     limit: int
@@ -54,30 +56,30 @@ class Wanted:
     oversample: int
 
 
-def search(url: str, wanted: Wanted) -> dict[str, Any]:
-    """Search through a service.
+def search(url: str, query: SearchQuery) -> dict[str, Any]:
+    """Return the answer of a service to one query.
 
     Raises:
-        ServiceError: the service refused.
-        TexthashError: no service answers there.
+        ServiceError: The service rejected the query.
+        TexthashError: No service answers at the URL.
     """
     from texthash.client import Client
 
     with Client(url) as client:
-        return _answer(client, wanted)
+        return _answer(client, query)
 
 
-def search_nearby(home: StateDir, wanted: Wanted) -> dict[str, Any] | None:
-    """Search through the service that serves a state directory.
+def search_nearby(home: StateDir, query: SearchQuery) -> dict[str, Any] | None:
+    """Return the answer of the service that serves a state directory.
 
     Returns:
-        None where there is no such service, or it does not answer or refuses; the reason is logged.
+        None where no such service exists, or it does not answer or rejects the query; the reason is logged.
     """
-    return _nearby(home, lambda client: _answer(client, wanted), "searching")
+    return _nearby(home, lambda client: _answer(client, query), "searching")
 
 
 def document(url: str, document_id: str) -> dict[str, Any]:
-    """Read a document through a service. Errors as :func:`search`."""
+    """Return a document from a service. Raises as :func:`search`."""
     from texthash.client import Client
 
     with Client(url) as client:
@@ -85,7 +87,7 @@ def document(url: str, document_id: str) -> dict[str, Any]:
 
 
 def document_nearby(home: StateDir, document_id: str) -> dict[str, Any] | None:
-    """Read a document through the service that serves a state directory; None as :func:`search_nearby`.
+    """Return a document from the service that serves a state directory; None as :func:`search_nearby`.
 
     Raises:
         ServiceError: The index has no such document.
@@ -104,7 +106,7 @@ def _nearby(home: StateDir, call: Callable[[Client], dict[str, Any]], action: st
 
     try:
         with Client(address, timeout_s=_NEARBY_TIMEOUT_S, retries=0) as client:
-            if not _is_ours(home, client.info()):
+            if not _serves_release_of(home, client.info()):
                 log_line(f"the service at {address} serves another index; {action} in this process")
                 return None
             return call(client)
@@ -115,36 +117,36 @@ def _nearby(home: StateDir, call: Callable[[Client], dict[str, Any]], action: st
         return None
 
 
-def _is_ours(home: StateDir, served: Info) -> bool:
-    """Whether a service serves a release of this state directory: another may have taken the port of one that ended."""
+def _serves_release_of(home: StateDir, served: Info) -> bool:
+    """Return whether a service serves a release of a state directory; another may have taken a freed port."""
     from texthash.index.releases.release import read_release
 
     try:
-        ours = read_release(home, served.release.name)
-    except TexthashError:  # the name is that of another directory's release, or it was dropped since
+        known = read_release(home, served.release.name)
+    except TexthashError:  # It is a release of another directory, or was dropped since.
         return False
-    return (ours.created, ours.model_digest) == (served.release.created, served.model.digest)
+    return (known.created, known.model_digest) == (served.release.created, served.model.digest)
 
 
-def _answer(client: Client, wanted: Wanted) -> dict[str, Any]:
+def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
     reply = client.search(
-        wanted.query,
-        limit=wanted.limit,
+        query.query,
+        limit=query.limit,
         fields=("title", "text", "labels"),
-        plan=wanted.plan,
-        rescore=wanted.rescore,
-        oversample=wanted.oversample,
+        plan=query.plan,
+        rescore=query.rescore,
+        oversample=query.oversample,
     )
-    (found,) = reply.results
-    searched = {"plan", "candidates"} if found.known_words else set()
+    (result,) = reply.results
+    searched = {"plan", "candidates"} if result.known_words else set()
     return {
         "index_version": reply.index_version,
-        **found.model_dump(include={"code", "known_words", "hits", *searched}, exclude_none=True),
+        **result.model_dump(include={"code", "known_words", "hits", *searched}, exclude_none=True),
     }
 
 
 def upsert_file(client: Client, table: Table) -> dict[str, Any]:
-    """Put the documents of a file in, as many in a request as the service takes, after a look at the whole file."""
+    """Upsert the documents of a file in requests of the largest accepted size, after a check of the whole file."""
     from texthash.corpora.readers.rows import documents
     from texthash.deployment.row_files import Written, check_rows
 
@@ -153,18 +155,18 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     requests = _requests(documents(table), limits.max_batch, limits.max_body_bytes)
     done = new = unknown = 0
     with Written(table.path) as written:
-        for some in track(requests, "upserting (requests)"):
-            reply = client.upsert([_body(document) for document in some], wait=True)
-            written.add(some)
+        for batch in track(requests, "upserting (requests)"):
+            reply = client.upsert([_body(document) for document in batch], wait=True)
+            written.add(batch)
             done, new = done + reply.upserted, new + reply.new
             unknown += reply.without_known_words
     return {"upserted": done, "new": new, "without_known_words": unknown, **state(client)}
 
 
 def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:
-    """Take documents out, as many in a request as the service takes."""
+    """Delete documents in requests of the largest accepted size."""
     if bool(ids) == bool(labels):
-        raise TexthashError("a delete needs either ids or labels.", "give one of them.")
+        raise TexthashError("a deletion needs either ids or labels.", "give one of them.")
     if labels:
         return {"deleted": client.delete(labels=labels, wait=True).deleted, **state(client)}
     most = client.info().limits.max_batch
@@ -174,17 +176,17 @@ def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:
 
 
 def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iterator[list[Document]]:
-    some: list[Document] = []
-    size = _AROUND_BYTES
+    batch: list[Document] = []
+    size = _OVERHEAD_BYTES
     for document in documents:
         more = len(json.dumps(_body(document)).encode()) + 2
-        if some and (len(some) == most or size + more > most_bytes):
-            yield some
-            some, size = [], _AROUND_BYTES
-        some.append(document)
+        if batch and (len(batch) == most or size + more > most_bytes):
+            yield batch
+            batch, size = [], _OVERHEAD_BYTES
+        batch.append(document)
         size += more
-    if some:
-        yield some
+    if batch:
+        yield batch
 
 
 def _body(document: Document) -> dict[str, Any]:
@@ -192,7 +194,7 @@ def _body(document: Document) -> dict[str, Any]:
 
 
 def state(client: Client) -> dict[str, Any]:
-    """What is served now."""
+    """Return the release that is served, its number and its number of documents."""
     info = client.info()
     return {
         "release": info.release.name,

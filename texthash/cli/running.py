@@ -1,4 +1,4 @@
-"""How a program ends: what went wrong is said in one form, with its remedy, whether we found it or typer did."""
+"""Exit status of programs, and one form for their errors, whether texthash or typer found them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from texthash.errors import UsageError, as_user_error, exit_status
 from texthash.logging import show
 from texthash.progress import log_line
 
-_HELP = "NoArgsIsHelpError"  # whose message is the help, which needs no remedy
+_HELP = "NoArgsIsHelpError"  # Its message is the help, which needs no remedy.
 _WRONG_USE = 2
 
 
 def report_error(error: Exception, verbose: bool = False) -> int | None:
-    """Say what went wrong, with its traceback if wanted, and return the exit status.
+    """Log an error and return the exit status; None, without a log line, for an error that no user can correct.
 
-    None, and nothing is said, if it is nothing that a user can do something about.
+    Args:
+        error: Error that ended the program.
+        verbose: True prints the traceback as well.
     """
     known = as_user_error(error)
     if known is None:
@@ -36,24 +38,24 @@ def run_app(
 
     Args:
         app: The application.
-        arguments: Default: those of the program.
-        verbose: Whether tracebacks are wanted, asked for when there is one.
+        arguments: Arguments; default: those of the program.
+        verbose: Returns whether tracebacks are printed; called when an error occurs.
     """
     show()
     try:
         status = app(arguments, standalone_mode=False)
     except Exception as error:
-        failed = _told_by_typer(error) or report_error(error, verbose())
+        failed = _report_typer_error(error) or report_error(error, verbose())
         if failed is None:
             raise
         return failed
     return status if isinstance(status, int) else 0
 
 
-def _told_by_typer(error: Exception) -> int | None:
-    """The exit status of an error of typer's own, once it is told; None for any other.
+def _report_typer_error(error: Exception) -> int | None:
+    """Log an error of typer's own and return the exit status; None for any other error.
 
-    They are known by what they can do: their class has moved between versions.
+    They are recognized by their methods, since their class has moved between versions.
     """
     if not (hasattr(error, "format_message") and hasattr(error, "show")):
         return None

@@ -1,4 +1,4 @@
-"""Commands on the service: start it, and exchange the model under it."""
+"""Commands on the service: start it, and replace its model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _StartsByDefault(TyperGroup):
 
 serve_app = typer.Typer(
     cls=_StartsByDefault,
-    help="Serve a release over HTTP, and exchange the model while it is served. Example: `texthash serve`",
+    help="Serve a release over HTTP, and replace its model without a pause. Example: `texthash serve`",
 )
 
 
@@ -46,11 +46,13 @@ def serve(
     overrides: Overrides = None,
     config: ConfigFile = None,
     release: ReleaseName = "current",
-    port: Annotated[int | None, typer.Option("--port", help="Of HTTP; service.port.")] = None,
-    grpc_port: Annotated[int | None, typer.Option("--grpc-port", help="Also answer gRPC; service.grpc_port.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port of HTTP; service.port.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", help="Port of gRPC, off by default; service.grpc_port.")
+    ] = None,
     address: Address = None,
     python_proxy: Annotated[
-        bool, typer.Option("--python-proxy", help="Serve's own proxy instead of the faster HAProxy.")
+        bool, typer.Option("--python-proxy", help="Use Serve's own proxy instead of the faster HAProxy.")
     ] = False,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
@@ -63,7 +65,7 @@ def serve(
     given = {"port": port, "grpc_port": grpc_port}
     ports = [f"service.{name}={value}" for name, value in given.items() if value is not None]
     home, settings = resolve_home(), load_config(config, [*(overrides or []), *ports])
-    read_release(home, release)  # before a cluster is started for nothing
+    read_release(home, release)  # A missing release fails here, before a cluster is started.
     if not (address or os.environ.get("RAY_ADDRESS")):
         check_ports(settings.service)
     stdout = sys.stdout
@@ -79,7 +81,7 @@ def serve(
 
 @serve_app.command("promote")
 def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigFile = None) -> None:
-    """Serve another model over the documents that are live now, without a pause. Example: `texthash serve promote 2`"""
+    """Serve another model over the live documents, without a pause. Example: `texthash serve promote 2`"""
     from texthash.deployment.promote import promote
 
     home, settings = resolve_home(), load_config(config, overrides or [])
@@ -89,7 +91,7 @@ def serve_promote(model: Candidate, overrides: Overrides = None, config: ConfigF
 
 @serve_app.command("rollback")
 def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> None:
-    """Go back to the model before, with the documents that are live now. Example: `texthash serve rollback`"""
+    """Return to the previous model, with the live documents. Example: `texthash serve rollback`"""
     from texthash.deployment.promote import roll_back
 
     home, settings = resolve_home(), load_config(config, overrides or [])
@@ -97,7 +99,7 @@ def serve_rollback(overrides: Overrides = None, config: ConfigFile = None) -> No
 
 
 def _registered(home: StateDir, settings: Config, model: str) -> tuple[Path, dict[str, Any]]:
-    """The saved hasher of a model, and what is known of it; a trained one is registered first."""
+    """Return the saved hasher of a model and the facts for its release; a trained model is registered first."""
     from texthash.index.releases.release import read_release
 
     if model.isdigit():
@@ -108,12 +110,12 @@ def _registered(home: StateDir, settings: Config, model: str) -> tuple[Path, dic
     from texthash.experiments.trained_models import find_model
 
     trained = find_model(home, model)
-    study = Experiment(trained.config.derive(tracking=settings.tracking), home, corpus_of(trained, home))
+    experiment = Experiment(trained.config.derive(tracking=settings.tracking), home, corpus_of(trained, home))
     known = {
-        "version": register(study, trained),
+        "version": register(experiment, trained),
         "run": trained.run.run_id,
         "commit": trained.commit,
-        "registry": study.tracker.registry,
+        "registry": experiment.tracker.registry,
     }
     return trained.hasher, known
 

@@ -1,4 +1,4 @@
-"""Commands about studies: run one, see how it stands; compare two models."""
+"""Commands on studies: run one, show its progress; and the comparison of two models."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from texthash.cli.output import print_auto, print_json, print_table
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
-study_app = typer.Typer(help="Corpora x methods x bits x seeds from one file.", no_args_is_help=True)
+study_app = typer.Typer(help="Run grids of corpora, methods, bits and seeds from one file.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a study, or its directory.")]
 
 
 @study_app.command("run")
 def run(
     file: Annotated[Path, typer.Argument(help="YAML file; see configs/studies/.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells that are left, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells that are left, and exit.")] = False,
     extend: Annotated[
-        bool, typer.Option("--extend", help="Let a study of that name have the cells of this file.")
+        bool, typer.Option("--extend", help="Add the cells of this file to the study of that name.")
     ] = False,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Run what is left of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
+    """Run the unfinished cells of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
     from texthash.experiments.grid.plan import load_plan
     from texthash.experiments.grid.run import forecast, run_study, status
 
     plan, home = load_plan(file), resolve_home()
     if dry_run:
-        found = forecast(plan, home)
+        expected = forecast(plan, home)
         if as_json:
-            print_json(found)
+            print_json(expected)
             return
-        print("\n".join(found["to_do"]))
-        seconds = found["training_seconds"]
-        estimate = f"; about {seconds:,.0f} s of training, as the done ones took" if seconds is not None else ""
-        log_line(f"{len(found['to_do'])} of {found['cells']} cells to do{estimate}")
+        print("\n".join(expected["to_do"]))
+        seconds = expected["training_seconds"]
+        estimate = f"; about {seconds:,.0f} s of training, by the finished ones" if seconds is not None else ""
+        log_line(f"{len(expected['to_do'])} of {expected['cells']} cells to do{estimate}")
         return
     with on_ray(address) as executor:
         outcome = run_study(plan, home, extend=extend, executor=executor)
     summary: dict[str, Any] = {"study": plan.name, "directory": str(outcome.folder.path), "run": outcome.run.run_id}
     summary |= {"done": outcome.done, "skipped": outcome.skipped, "cells": status(outcome.folder)}
     print_json(summary) if as_json else print_auto(summary)
-    log_line(f"one page about it: texthash report {plan.name}")
+    log_line(f"report: texthash report {plan.name}")
 
 
 @study_app.command("list")
-def listed(as_json: Json = False) -> None:
-    """The studies that are there. Example: `texthash study list`"""
+def list_studies(as_json: Json = False) -> None:
+    """List the studies. Example: `texthash study list`"""
     from texthash.experiments.grid.folder import StudyFolder, studies
 
     home = resolve_home()
@@ -64,8 +64,8 @@ def listed(as_json: Json = False) -> None:
 
 
 @study_app.command("show")
-def shown(name: Name, as_json: Json = False) -> None:
-    """The cells of a study, and how they stand. Example: `texthash study show posthoc`"""
+def show_study(name: Name, as_json: Json = False) -> None:
+    """Show the cells of a study and their state. Example: `texthash study show posthoc`"""
     from texthash.experiments.grid.folder import StudyFolder
     from texthash.experiments.grid.run import status
 
@@ -73,14 +73,14 @@ def shown(name: Name, as_json: Json = False) -> None:
 
 
 def is_study(name: str) -> bool:
-    """Whether a name is that of a study, or its directory, rather than a model's."""
+    """Return whether a name is that of a study, or its directory, rather than of a model."""
     from texthash.experiments.grid.folder import STUDY, studies
 
     return (Path(name) / STUDY).is_file() or name in studies(resolve_home())
 
 
 def study_page(name: str, output: Path | None) -> Path:
-    """Make the page about a study; gives its file."""
+    """Write the HTML page about a study and return its path."""
     from texthash.experiments.grid.folder import StudyFolder
     from texthash.experiments.grid.report import report_study
 
@@ -89,7 +89,7 @@ def study_page(name: str, output: Path | None) -> Path:
 
 
 def rescored(name: str, k: int | None) -> dict[str, Any]:
-    """Compute the figures of a study again; gives how many evaluations have new ones."""
+    """Compute the metrics of a study again; returns the number of evaluations that changed."""
     from texthash.experiments.grid.folder import StudyFolder
     from texthash.experiments.grid.rescore import rescore
 
@@ -99,43 +99,51 @@ def rescored(name: str, k: int | None) -> dict[str, Any]:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN_A", help="A trained model, or the id of its run.")],
-    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one of the same corpus and edition.")],
-    queries: Annotated[int, typer.Option("--queries", min=0, help="How many to show that changed most.")] = 5,
+    first: Annotated[str, typer.Argument(metavar="RUN_A", help="Trained model, or the id of its run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN_B", help="Another model of the same corpus and edition.")],
+    queries: Annotated[int, typer.Option("--queries", min=0, help="Number of the most changed queries to show.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """What differs between two models: configuration, figures with a paired test, queries.
+    """Compare two models: configuration, metrics with a paired test, and queries.
 
     Example: `texthash compare nash-pydoc-random60-32b-s0-1a2b3c4d latest`
     """
     from texthash.experiments.compare import compare as compared
 
-    found = compared(resolve_home(), first, second, queries)
+    comparison = compared(resolve_home(), first, second, queries)
     if as_json:
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
         return
-    log_line(f"A: {found.a}\nB: {found.b}\nqueries of {found.split}")
-    print_table([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in found.config.items()], False)
+    log_line(f"A: {comparison.a}\nB: {comparison.b}\nqueries of {comparison.split}")
+    print_table([{"configuration": key, "A": str(a), "B": str(b)} for key, (a, b) in comparison.config.items()], False)
     print_table(
         [
             {
-                "metric": one.metric,
-                "A": one.a,
-                "B": one.b,
-                "B - A": f"{one.difference:+.4f}",
-                "95% interval": f"{one.low:+.4f} to {one.high:+.4f}",
-                "p": f"{one.p:.4f}",
+                "metric": row.metric,
+                "A": row.a,
+                "B": row.b,
+                "B - A": f"{row.difference:+.4f}",
+                "95% interval": f"{row.low:+.4f} to {row.high:+.4f}",
+                "p": f"{row.p:.4f}",
             }
-            for one in found.metrics
+            for row in comparison.metrics
         ],
         False,
     )
-    log_line(f"{found.main}: {found.better} queries better with B, {found.worse} worse, {found.equal} equal")
-    changed = [("gained", one) for one in found.gained] + [("lost", one) for one in found.lost]
+    better, worse, equal = comparison.better, comparison.worse, comparison.equal
+    log_line(f"{comparison.main}: {better} queries better with B, {worse} worse, {equal} equal")
+    changed = [("gained", query) for query in comparison.gained] + [("lost", query) for query in comparison.lost]
     print_table(
         [
-            {"query": one.id, "": kind, "A": one.a, "B": one.b, "labels": ", ".join(one.labels), "text": one.text}
-            for kind, one in changed
+            {
+                "query": query.id,
+                "": kind,
+                "A": query.a,
+                "B": query.b,
+                "labels": ", ".join(query.labels),
+                "text": query.text,
+            }
+            for kind, query in changed
         ],
         False,
     )

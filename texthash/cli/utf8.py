@@ -1,4 +1,4 @@
-"""Text as UTF-8 in a process whose locale does not ask for it."""
+"""UTF-8 text in a process whose locale is not UTF-8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that change what is released: upsert, delete, compact, snapshots, codes out and in; and the check of it."""
+"""Commands that change and verify a release: upserts, deletions, snapshots, backups, export and import of codes."""
 
 from __future__ import annotations
 
@@ -21,75 +21,82 @@ if TYPE_CHECKING:
     from texthash.index.releases.release import Release
 
 Rows = Annotated[
-    Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet: id, text, and title and labels if any; an id once.")
+    Path,
+    typer.Argument(
+        help="JSONL, JSON, CSV, TSV or Parquet file with id, text, and optionally title and labels; ids are unique."
+    ),
 ]
 TextColumn = Annotated[
     list[str] | None,
     typer.Option("--text-column", help="Column of the text; several are joined, as corpus.text of the model."),
 ]
 IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the id.")]
-Codes = Annotated[Path, typer.Argument(help="The suffix tells the form: .npy .parquet .faiss .tsv .tsv.gz")]
-Place = Annotated[str, typer.Argument(help="Directory, or address of an object store.")]
+Codes = Annotated[
+    Path, typer.Argument(help="File of codes; its suffix gives the format: .npy .parquet .faiss .tsv .tsv.gz")
+]
+BackupPath = Annotated[str, typer.Argument(help="Directory, or address of an object store.")]
 SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 
 
 @index_app.command("upsert")
 def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn = "id") -> None:
-    """Put documents into the index; one whose id is there is replaced. Example: `texthash index upsert more.jsonl`
+    """Insert documents, and replace those whose id exists. Example: `texthash index upsert more.jsonl`
 
-    The whole file is checked before any of it is written, and a writing that ends early can be repeated.
+    The whole file is checked before any of it is written, and an interrupted upsert can be repeated.
     """
     from texthash.corpora.readers.rows import Columns, Table
     from texthash.deployment.index_files import upsert_file
 
     table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column))
 
-    def here() -> dict[str, Any]:
+    def local() -> dict[str, Any]:
         done = upsert_file(resolve_home(), table)
         counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
         return {**counts, **_state(done.release)}
 
-    print_json(remote.here_or_there(here, lambda client: remote.upsert_file(client, table)))
+    print_json(remote.write_locally_or_remotely(local, lambda client: remote.upsert_file(client, table)))
 
 
 @index_app.command("delete")
 def index_delete(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Instead: all with this label; may be repeated.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Delete all documents with this label instead; may be repeated.")
+    ] = None,
 ) -> None:
-    """Take documents out of the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
+    """Delete documents from the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
     from texthash.index.writing.writer import IndexWriter
 
-    def here() -> dict[str, Any]:
+    def local() -> dict[str, Any]:
         with IndexWriter.open(resolve_home()) as writer:
             written = writer.delete(ids=ids or (), labels=label or ())
         return {"deleted": written.documents, **_state(written.release)}
 
-    print_json(remote.here_or_there(here, lambda client: remote.delete(client, ids or [], label or [])))
+    print_json(remote.write_locally_or_remotely(local, lambda client: remote.delete(client, ids or [], label or [])))
 
 
 @index_app.command("compact")
 def index_compact() -> None:
-    """Write small pieces together and free what was replaced or deleted. Example: `texthash index compact`"""
+    """Join small fragments, and free deleted and replaced documents. Example: `texthash index compact`"""
     from texthash.index.writing.writer import IndexWriter
 
-    def here() -> dict[str, Any]:
+    def local() -> dict[str, Any]:
         with IndexWriter.open(resolve_home()) as writer:
             return _state(writer.compact())
 
-    print_json(remote.here_or_there(here, lambda client: client.compact().model_dump()))
+    print_json(remote.write_locally_or_remotely(local, lambda client: client.compact().model_dump()))
 
 
 @index_app.command("verify")
 def index_verify(
     release: ReleaseName = "current",
-    sample: Annotated[int, typer.Option(min=0, help="Documents that are encoded again.")] = 1_000,
+    sample: Annotated[int, typer.Option(min=0, help="Number of documents to encode again.")] = 1_000,
     add_checksums: Annotated[
-        bool, typer.Option("--add-checksums", help="If all is well, record checksums of files that have none.")
+        bool, typer.Option("--add-checksums", help="Record checksums of files that have none, if nothing is wrong.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check every file, count, checksum, id and some codes of a release; exit 1 if something is wrong.
+    """Check every file, count, checksum and id, and a sample of codes of a release; exit 1 if something is wrong.
 
     Example: `texthash index verify`
     """
@@ -105,7 +112,7 @@ def index_verify(
 
 @index_app.command("snapshot")
 def index_snapshot(name: SnapshotName) -> None:
-    """Keep what is served now under a name. Example: `texthash index snapshot before-cleaning`"""
+    """Take a snapshot of the current state. Example: `texthash index snapshot before-cleaning`"""
     from texthash.index.releases.snapshots import take_snapshot
 
     print_json(asdict(take_snapshot(resolve_home(), name)))
@@ -121,7 +128,7 @@ def index_snapshots(as_json: Json = False) -> None:
 
 @index_app.command("drop-snapshot")
 def index_drop_snapshot(name: SnapshotName) -> None:
-    """Let go of a snapshot. Example: `texthash index drop-snapshot before-cleaning`"""
+    """Drop a snapshot. Example: `texthash index drop-snapshot before-cleaning`"""
     from texthash.index.releases.snapshots import drop_snapshot
 
     drop_snapshot(resolve_home(), name)
@@ -130,36 +137,36 @@ def index_drop_snapshot(name: SnapshotName) -> None:
 
 @index_app.command("restore")
 def index_restore(name: SnapshotName) -> None:
-    """Bring back the documents of a snapshot. Example: `texthash index restore before-cleaning`"""
+    """Restore the documents of a snapshot. Example: `texthash index restore before-cleaning`"""
     from texthash.index.releases.publish import switch_to
     from texthash.index.releases.release import read_release
     from texthash.index.releases.snapshots import read_snapshot
     from texthash.index.writing.writer import IndexWriter
 
     home = resolve_home()
-    wanted = read_release(home, read_snapshot(home, name).release)
-    if wanted.index_uri == read_release(home).index_uri:
+    release = read_release(home, read_snapshot(home, name).release)
+    if release.index_uri == read_release(home).index_uri:
 
-        def here() -> dict[str, Any]:
+        def local() -> dict[str, Any]:
             with IndexWriter.open(home) as writer:
-                return _state(writer.restore(wanted))
+                return _state(writer.restore(release))
 
-        print_json(remote.here_or_there(here, lambda client: client.restore_snapshot(name).model_dump()))
+        print_json(remote.write_locally_or_remotely(local, lambda client: client.restore_snapshot(name).model_dump()))
     else:
-        print_json(_state(switch_to(home, wanted.name)))
+        print_json(_state(switch_to(home, release.name)))
 
 
 @index_app.command("backup")
-def index_backup(target: Place, release: ReleaseName = "current") -> None:
-    """Copy a release with its model elsewhere. Example: `texthash index backup s3://bucket/backups/monday`"""
+def index_backup(target: BackupPath, release: ReleaseName = "current") -> None:
+    """Copy a release with its model. Example: `texthash index backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import back_up
 
     print_json(_state(back_up(resolve_home(), target, release)))
 
 
 @index_app.command("restore-backup")
-def index_restore_backup(source: Place) -> None:
-    """Bring a backup in and serve it. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
+def index_restore_backup(source: BackupPath) -> None:
+    """Restore a backup and make it current. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import restore_backup
 
     print_json(_state(restore_backup(resolve_home(), source)))
@@ -167,7 +174,7 @@ def index_restore_backup(source: Place) -> None:
 
 @index_app.command("rollback")
 def index_rollback() -> None:
-    """Go back to the model and index that were released before. Example: `texthash index rollback`"""
+    """Return to the previous model and index. Example: `texthash index rollback`"""
     from texthash.index.releases.publish import rollback
 
     print_json(_state(rollback(resolve_home())))
@@ -175,7 +182,7 @@ def index_rollback() -> None:
 
 @index_app.command("export")
 def index_export(codes: Codes, release: ReleaseName = "current") -> None:
-    """Write ids and codes for another system. Example: `texthash index export codes.parquet`"""
+    """Export ids and codes for another system. Example: `texthash index export codes.parquet`"""
     from texthash.deployment.code_exchange import export_codes
 
     print_json({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
@@ -184,16 +191,16 @@ def index_export(codes: Codes, release: ReleaseName = "current") -> None:
 @index_app.command("import")
 def index_import(
     codes: Codes,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to replacing titles, texts and labels.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the replacement of titles, texts and labels.")] = False,
 ) -> None:
-    """Put ready codes of the same model into the index, while no service holds it.
+    """Import codes of the same model into the index, while no service is its writer.
 
-    Titles, texts and labels stay, unless the file has them too. Example: `texthash index import codes.parquet`
+    Titles, texts and labels are kept unless the file has them too. Example: `texthash index import codes.parquet`
     """
     from texthash.deployment.code_exchange import import_codes
 
-    def agreed(what: str) -> bool:
-        log_line(what)
+    def agreed(question: str) -> bool:
+        log_line(question)
         return yes or (sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Replace them?", err=True))
 
     done = import_codes(resolve_home(), codes, agreed)
@@ -202,35 +209,35 @@ def index_import(
 
 
 def plan(
-    documents: Annotated[float, typer.Option(min=1, help="In the index; 1e9 is a number too.")],
-    bits: Annotated[int, typer.Option(help="Of a code.")] = 64,
-    qps: Annotated[float, typer.Option(help="Queries a second.")] = 100.0,
-    replicas: Annotated[int, typer.Option(help="Copies of every shard.")] = 1,
-    latency_ms: Annotated[float, typer.Option(help="A lone query is answered in this time.")] = 100.0,
-    node_memory_gib: Annotated[float, typer.Option(help="Memory of a node.")] = 32.0,
-    node_cores: Annotated[int, typer.Option(help="Cores of a node.")] = 8,
-    node_price: Annotated[float, typer.Option(help="Of a node for an hour, in any currency.")] = 0.0,
+    documents: Annotated[float, typer.Option(min=1, help="Number of documents, such as 1e9.")],
+    bits: Annotated[int, typer.Option(help="Number of bits of a code.")] = 64,
+    qps: Annotated[float, typer.Option(help="Queries per second.")] = 100.0,
+    replicas: Annotated[int, typer.Option(help="Number of copies of every shard.")] = 1,
+    latency_ms: Annotated[float, typer.Option(help="Maximum latency of a single query in ms.")] = 100.0,
+    node_memory_gib: Annotated[float, typer.Option(help="Memory of a node in GiB.")] = 32.0,
+    node_cores: Annotated[int, typer.Option(help="Number of cores of a node.")] = 8,
+    node_price: Annotated[float, typer.Option(help="Price of a node per hour, in any currency.")] = 0.0,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure this machine again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Work out shards, nodes, memory and latency. Example: `texthash plan --documents 1e9 --qps 1000 --replicas 2`"""
+    """Estimate shards, nodes, memory and latency. Example: `texthash plan --documents 1e9 --qps 1000 --replicas 2`"""
     from texthash import capacity
 
     home = resolve_home()
     if documents != int(documents):
-        raise TexthashError(f"documents={documents:g} is no whole number.", "give one, such as 1e9.")
+        raise TexthashError(f"documents={documents:g} is not a whole number.", "give one, such as 1e9.")
     rates = None if calibrate else capacity.kept_rates(home, bits)
     if rates is None:
         log_line("measuring this machine")
         rates = capacity.calibrate(bits)
         capacity.keep_rates(home, rates)
     demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
-    made = asdict(capacity.plan(demand, rates))
+    estimate = asdict(capacity.plan(demand, rates))
     if as_json:
-        print_json({"demand": asdict(demand), "rates": asdict(rates), "plan": made})
+        print_json({"demand": asdict(demand), "rates": asdict(rates), "plan": estimate})
         return
-    assumptions = made.pop("assumptions")
-    print_table([{"what": name, "value": value} for name, value in made.items() if value is not None], False)
+    assumptions = estimate.pop("assumptions")
+    print_table([{"what": name, "value": value} for name, value in estimate.items() if value is not None], False)
     for text in assumptions:
         log_line(f"assumed: {text}")
 

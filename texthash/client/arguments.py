@@ -1,7 +1,7 @@
-"""Arguments of the clients, checked and brought into the form that a request has.
+"""Validation of the clients' arguments, and their conversion to the members of a request.
 
-A string is iterable, and so are a mapping, bytes and a data frame: read as sequences of values they would be letters,
-keys, numbers and column names. Each is therefore taken as what it is, or refused with the form that is meant.
+A string is iterable, and so are a mapping, bytes and a data frame: iterated over they would give letters, keys, numbers
+and column names. Each is therefore converted as a whole, or rejected with the form that is expected.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _SHOWN = 60
 
 
 def text(value: object, name: str, *, example: str = "'...'") -> str:
-    """Return a string as it is.
+    """Return a valid string unchanged.
 
     Args:
         value: Argument of a call.
         name: Name of the argument, for the error.
-        example: What a value looks like, for the error.
+        example: Example of a value, for the error.
 
     Raises:
-        UsageError: the value is no string, or one that is not Unicode text (half of a surrogate pair).
+        UsageError: The value is not a string, or is not Unicode text (it has a lone surrogate).
     """
     if not isinstance(value, str):
         raise UsageError(f"{name} is {_described(value)}, not a string.", f"give {name}={example}.")
@@ -36,33 +36,33 @@ def text(value: object, name: str, *, example: str = "'...'") -> str:
             f"{name} is not Unicode text: it has half of a surrogate pair at character {error.start}.",
             "decode the text with the encoding that it was written in.",
         ) from None
-    return str(value)  # of a subclass, such as numpy.str_, the string itself
+    return str(value)  # A subclass such as numpy.str_ becomes a plain string.
 
 
 def texts(value: object, name: str, *, ordered: bool = False) -> list[str]:
-    """Return strings as a list; one string is a list of one.
+    """Return strings as a list; one string becomes a list of one.
 
     Args:
         value: A string, or strings in a list, tuple, generator, or column of numpy, pandas or Arrow.
         name: Name of the argument, for the error.
-        ordered: Whether the order matters, as it does not in a set.
+        ordered: True if the order matters; a set is then rejected.
 
     Raises:
-        UsageError: the value is neither, or has a member that is no string.
+        UsageError: The value is neither, or has a member that is not a string.
     """
     if isinstance(value, str):
         return [text(value, name)]
-    found = items(value, name, "['...']", ordered=ordered)
-    return [text(item, f"{name}[{place}]") for place, item in found]
+    members = items(value, name, "['...']", ordered=ordered)
+    return [text(item, f"{name}[{position}]") for position, item in members]
 
 
 def items(value: object, name: str, example: str, *, ordered: bool = True) -> Iterator[tuple[int, Any]]:
-    """Return the members of a list, a generator or a column, each with its place.
+    """Return the members of a list, a generator or a column, each with its position.
 
     Raises:
-        UsageError: the value is no sequence of values, or one without an order where that matters.
+        UsageError: The value is not a sequence, or has no order although the order matters.
     """
-    # numpy, pandas and polars name the number of dimensions; members of a table or of a matrix are columns or rows.
+    # numpy, pandas and polars have ``ndim``; the members of a table or a matrix would be columns or rows.
     wrong = isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or getattr(value, "ndim", 1) != 1
     if wrong or not isinstance(value, Iterable):
         raise UsageError(f"{name} is {_described(value)}, not a list.", f"give {name}={example}.")
@@ -72,18 +72,18 @@ def items(value: object, name: str, example: str, *, ordered: bool = True) -> It
 
 
 def queries(value: object, name: str = "queries") -> list[dict[str, str]]:
-    """Return the queries of a search in the form of a request.
+    """Return the queries of a search as members of a request.
 
     Args:
         value: A text, or a list of texts and of mappings with exactly one of text, code and id.
         name: Name of the argument, for the error.
 
     Raises:
-        UsageError: the value is neither.
+        UsageError: The value is neither.
     """
     if isinstance(value, str):
         return [{"text": text(value, name)}]
-    return [_query(item, f"{name}[{place}]") for place, item in items(value, name, "[{'text': '...'}]")]
+    return [_query(item, f"{name}[{position}]") for position, item in items(value, name, "[{'text': '...'}]")]
 
 
 def _query(value: object, name: str) -> dict[str, str]:
@@ -100,39 +100,39 @@ def _query(value: object, name: str) -> dict[str, str]:
 
 
 def documents(value: object, name: str = "documents") -> list[dict[str, Any]]:
-    """Return documents to write in the form of a request.
+    """Return documents as members of an upsert request.
 
     Args:
-        value: A list of mappings with ``id`` and ``text``, and ``title`` and ``labels`` if any.
+        value: A list of mappings with ``id``, ``text`` and optionally ``title`` and ``labels``.
         name: Name of the argument, for the error.
 
     Raises:
-        UsageError: the value is no list of mappings, or a member of one is of another type.
+        UsageError: The value is not a list of mappings, or a member of one has another type.
     """
     example = "[{'id': '...', 'text': '...', 'labels': ['...']}]"
-    return [_document(item, f"{name}[{place}]") for place, item in items(value, name, example)]
+    return [_document(item, f"{name}[{position}]") for position, item in items(value, name, example)]
 
 
 def _document(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise UsageError(f"{name} is {_described(value)}, not a document.", "give {'id': '...', 'text': '...'}.")
-    made: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     for key, member in value.items():
         where = f"{name}[{key!r}]"
         if key == "labels":
-            made[key] = [] if member is None else texts(member, where)
+            converted[key] = [] if member is None else texts(member, where)
         elif key == "title" and member is None:
             continue
         else:
-            made[key] = text(member, where) if key in ("id", "text", "title") else member
-    return made
+            converted[key] = text(member, where) if key in ("id", "text", "title") else member
+    return converted
 
 
 def body_of(body: Mapping[str, Any]) -> bytes:
-    """Return a request body as JSON; numbers of numpy are taken as numbers.
+    """Return a request body as JSON; scalars of numpy become numbers.
 
     Raises:
-        UsageError: a member cannot be written as JSON; it is named.
+        UsageError: A member, which the error names, cannot be written as JSON.
     """
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False, default=_number).encode()
@@ -149,19 +149,19 @@ def body_of(body: Mapping[str, Any]) -> bytes:
 
 
 def _number(value: Any) -> Any:
-    """The number in a scalar of numpy."""
+    """Return a scalar of numpy as a Python number."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def _plain(value: Any) -> Any:
-    """The Python value in a scalar of Arrow."""
+    """Return a scalar of Arrow as a Python value."""
     return value.as_py() if hasattr(value, "as_py") else value
 
 
 def _described(value: object) -> str:
-    """``17`` -> ``17 (int)``, ``{"a": 1}`` -> ``a mapping ({'a': 1})``."""
+    """Describe a value for an error: ``17`` -> ``17 (int)``, ``{"a": 1}`` -> ``{'a': 1} (a mapping)``."""
     if value is None:
         return "None"
     shape = getattr(value, "shape", None)

@@ -1,4 +1,4 @@
-"""What can be asked of the service: each function makes a call, which a client sends."""
+"""Calls of the HTTP API: each function builds one, and a client sends it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Call(Generic[Reply]):
-    """One request.
+    """One HTTP request.
 
     Attributes:
-        method: Of HTTP.
-        path: Below the URL of the service.
-        reply: Type of the answer.
-        body: JSON; None for none.
-        answers: Statuses other than success whose body is an answer too.
+        method: HTTP method.
+        path: Path below the URL of the service.
+        reply: Type of the response body.
+        body: JSON object of the request body; None sends no body.
+        answers: Statuses other than success whose response body has the type ``reply`` too.
     """
 
     method: str
@@ -63,26 +63,26 @@ def search(
     oversample: int = 4,
     allow_partial: bool = False,
 ) -> Call[SearchReply]:
-    """Search.
+    """Return the nearest documents of each query.
 
     Args:
-        queries: One text, or an iterable of texts and of ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``.
-        limit: Hits per query.
-        offset: Hits to leave out first.
-        radius: Only documents at most so many bits away.
-        labels: Only documents with this label, or with one of these.
-        fields: Part, or parts, of the documents to return.
-        include_code: Return the codes of the hits.
-        plan: How to search; the hits are the same.
-        rescore: Put the nearest in a finer order; hits have scores. asymmetric: by the query before its cut to bits;
-            float: by the cosine with the vectors that the index keeps, if it does.
-        oversample: So many times ``limit`` documents are ordered again; ``offset`` pages through these.
-        allow_partial: Where a shard is away, take what the others find; the answer says so.
+        queries: One text, or an iterable of texts and mappings ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``.
+        limit: Number of hits per query.
+        offset: Number of hits to skip.
+        radius: Maximum Hamming distance of a hit; None sets no maximum.
+        labels: Label, or labels of which a hit has to have at least one; None allows all documents.
+        fields: Document field, or fields, to return.
+        include_code: True returns the codes of the hits.
+        plan: Search strategy; all give the same hits.
+        rescore: Finer order of the nearest documents, by scores: asymmetric by the query's activations, float by the
+            cosine with the vectors of the index, if it stores any.
+        oversample: Number of reordered documents as a multiple of ``limit``; ``offset`` pages through these.
+        allow_partial: True answers without the shards that are unavailable, which the reply lists.
 
     Raises:
-        UsageError: an argument is of another type; it is named, with the right form.
-        ServiceError: the service refused, or was still busy after all attempts.
-        TexthashError: no service answers there.
+        UsageError: An argument has another type; the error names it and the expected form.
+        ServiceError: The service rejected the request, or was still busy after all attempts.
+        TexthashError: No service answers at the URL.
     """
     body: dict[str, Any] = {
         "queries": arguments.queries(queries),
@@ -107,7 +107,7 @@ def encode(
     format: Literal["hex", "base64", "bits"] = "hex",
     return_logits: bool = False,
 ) -> Call[EncodeReply]:
-    """Codes of one text, or of several. Errors as ``search``."""
+    """Return the codes of one text or of several. Raises as ``search``."""
     body = {
         "inputs": arguments.texts(inputs, "inputs", ordered=True),
         "role": role,
@@ -118,11 +118,12 @@ def encode(
 
 
 def upsert(documents: Iterable[Mapping[str, Any]], *, wait: bool = False) -> Call[UpsertReply]:
-    """Put documents in; durable when this returns. Errors as ``search``.
+    """Insert or replace documents; the write is durable when this returns. Raises as ``search``.
 
     Args:
-        documents: ``{"id": ..., "text": ...}`` with ``title`` and ``labels`` where there are; a known id is replaced.
-        wait: Return when every search sees them.
+        documents: Mappings ``{"id": ..., "text": ...}``, optionally with ``title`` and ``labels``; a document of the
+            same id is replaced.
+        wait: True returns only when every search sees them.
     """
     body = {"documents": arguments.documents(documents)}
     return Call("PUT", f"v1/documents?wait={_flag(wait, 'wait')}", UpsertReply, body)
@@ -131,50 +132,55 @@ def upsert(documents: Iterable[Mapping[str, Any]], *, wait: bool = False) -> Cal
 def delete(
     *, ids: str | Iterable[str] | None = None, labels: str | Iterable[str] | None = None, wait: bool = False
 ) -> Call[DeleteReply]:
-    """Take documents out: that with this id or those with these, or those with one of these labels; durable when this
-    returns. Errors as ``search``."""
+    """Delete documents by id, or by label; the deletion is durable when this returns. Raises as ``search``.
+
+    Args:
+        ids: Id or ids of the documents; unknown ids are ignored. Give either ids or labels.
+        labels: Label or labels, of which a deleted document has at least one.
+        wait: True returns only when no search finds them.
+    """
     body = {"ids": None if ids is None else arguments.texts(ids, "ids"), "filter": _filter(labels)}
     return Call("POST", f"v1/documents/delete?wait={_flag(wait, 'wait')}", DeleteReply, body)
 
 
 def document(id: str) -> Call[StoredDocument]:
-    """One document with its code. Errors as ``search``; 404 if there is none."""
-    # Not in the path, of which clients, proxies and servers make another where it has dot segments.
+    """Return one document with its code. Raises as ``search``; ServiceError with status 404 for an unknown id."""
+    # The id is not in the path, which clients, proxies and servers normalize where it has dot segments.
     return Call("GET", f"v1/documents?id={quote(arguments.text(id, 'id'), safe='')}", StoredDocument)
 
 
 def count(*, labels: str | Iterable[str] | None = None) -> Call[CountReply]:
-    """How many documents there are, or have one of the labels. Errors as ``search``."""
+    """Return the number of documents, or of those with one of the labels. Raises as ``search``."""
     return Call("POST", "v1/documents/count", CountReply, {"filter": _filter(labels)})
 
 
 def snapshots() -> Call[Snapshots]:
-    """The snapshots. Errors as ``search``."""
+    """Return all snapshots, oldest first. Raises as ``search``."""
     return Call("GET", "v1/snapshots", Snapshots)
 
 
 def take_snapshot(name: str) -> Call[SnapshotInfo]:
-    """Keep what is served now under a name. Errors as ``search``."""
+    """Take a snapshot of the current state. Raises as ``search``."""
     return Call("POST", "v1/snapshots", SnapshotInfo, {"name": _snapshot(name)})
 
 
 def restore_snapshot(name: str) -> Call[RestoreReply]:
-    """Bring back the documents of a snapshot. Errors as ``search``."""
+    """Restore the documents of a snapshot. Raises as ``search``."""
     return Call("POST", f"v1/snapshots/{_snapshot(name)}/restore", RestoreReply, {})
 
 
 def compact() -> Call[CompactReply]:
-    """Write small pieces of the index together and free space. Errors as ``search``."""
+    """Compact the index: join small fragments and free space. Raises as ``search``."""
     return Call("POST", "v1/compact", CompactReply, {})
 
 
 def info() -> Call[Info]:
-    """What is served, and within which limits. Errors as ``search``."""
+    """Return the release, model, index and limits of the service. Raises as ``search``."""
     return Call("GET", "v1/info", Info)
 
 
 def ready() -> Call[Health]:
-    """State of the service; does not raise when it is not ready."""
+    """Return the state of the service, also while it is not ready."""
     return Call("GET", "health/ready", Health, answers=(503,))
 
 
@@ -189,7 +195,7 @@ def _flag(value: bool, name: str) -> str:
 
 
 def _snapshot(name: str) -> str:
-    """The name of a snapshot; one that no snapshot can have must not become another path."""
+    """Check the name of a snapshot: an invalid one must not lead to another path."""
     if not SNAPSHOT_NAME.fullmatch(arguments.text(name, "name")):
         raise UsageError(f"{name!r} cannot name a snapshot.", "use letters, digits, '.', '_' and '-', at most 100.")
     return name

@@ -1,4 +1,4 @@
-"""The clients: how a call is sent, and sent again."""
+"""Blocking and asynchronous clients of the service, with retries."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _RETRIED = (429, 503)
 _LONGEST_WAIT_S = 10.0
 _FIRST_WAIT_S = 0.1
-_ROUTES = "/-/routes"  # where Serve's proxies send one who asks for what they do not know
+_ROUTES = "/-/routes"  # named by Serve's proxies in their answer to an unknown path
 
 P = ParamSpec("P")
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
 class ServiceError(TexthashError):
-    """The service answered with a problem.
+    """Error for a problem with which the service answered.
 
     Attributes:
-        problem_body: The problem as it was sent.
-        status: Its HTTP status.
+        problem_body: Problem as it was sent.
+        status: HTTP status of the problem.
     """
 
     def __init__(self, body: ProblemBody) -> None:
@@ -46,7 +46,7 @@ class ServiceError(TexthashError):
 def _blocking(make: Callable[P, Call[Reply]]) -> Callable[Concatenate[Client, P], Reply]:
     @wraps(make)
     def method(self: Client, *args: P.args, **kwargs: P.kwargs) -> Reply:
-        return self._ask(make(*args, **kwargs))
+        return self._send(make(*args, **kwargs))
 
     return method
 
@@ -54,22 +54,25 @@ def _blocking(make: Callable[P, Call[Reply]]) -> Callable[Concatenate[Client, P]
 def _awaited(make: Callable[P, Call[Reply]]) -> Callable[Concatenate[AsyncClient, P], Awaitable[Reply]]:
     @wraps(make)
     async def method(self: AsyncClient, *args: P.args, **kwargs: P.kwargs) -> Reply:
-        return await self._ask(make(*args, **kwargs))
+        return await self._send(make(*args, **kwargs))
 
     return method
 
 
 class Client:
-    """Talks to one service. Use it in a ``with`` statement, or call :meth:`close`.
+    """Client of one service. Use it in a ``with`` statement, or call :meth:`close`.
 
     Args:
-        url: Of the service, with its route prefix if it has one.
-        timeout_s: Of one attempt.
-        retries: Further attempts after an answer 429 or 503, a broken connection, or a failure that is the proxy's;
-            each waits what the server asks for, else twice as long as the one before. A write is sent again too: twice
-            the same does no harm.
-        key: That the service asks for; None: TEXTHASH_API_KEY, if it is set.
-        transport: Of httpx, for tests.
+        url: URL of the service, with its route prefix if it has one.
+        timeout_s: Time limit of one attempt in seconds.
+        retries: Number of further attempts after status 429 or 503, a broken connection, or a failure of the proxy.
+            Each waits for the Retry-After of the server, else twice as long as the one before. Writes are sent again
+            too: repeating one is safe.
+        key: Key of the service; None reads TEXTHASH_API_KEY, if it is set.
+        transport: Transport of httpx, for tests.
+
+    Raises:
+        UsageError: The URL or the key is malformed.
     """
 
     def __init__(
@@ -106,24 +109,24 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, call: Call[Reply]) -> Reply:
-        attempts, sent = _Attempts(self._retries, str(self._http.base_url)), _content(call)
+    def _send(self, call: Call[Reply]) -> Reply:
+        retries, content = _Retries(self._retries, str(self._http.base_url)), _content(call)
         while True:
             try:
-                reply = self._http.request(call.method, call.path, **sent)
+                reply = self._http.request(call.method, call.path, **content)
             except httpx.InvalidURL as error:
                 raise _too_long(call, error) from None
             except httpx.TransportError as error:
-                wait = attempts.after_failure(error)
+                wait = retries.after_failure(error)
             else:
                 if _answered(reply, call):
                     return call.reply.model_validate_json(reply.content)
-                wait = attempts.after(reply)
+                wait = retries.after(reply)
             time.sleep(wait)
 
 
 class AsyncClient:
-    """As :class:`Client`, with methods to be awaited. Use it in an ``async with`` statement, or call :meth:`close`."""
+    """Client with the methods of :class:`Client` as coroutines. Use it in ``async with``, or call :meth:`close`."""
 
     def __init__(
         self,
@@ -159,24 +162,24 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(self, call: Call[Reply]) -> Reply:
-        attempts, sent = _Attempts(self._retries, str(self._http.base_url)), _content(call)
+    async def _send(self, call: Call[Reply]) -> Reply:
+        retries, content = _Retries(self._retries, str(self._http.base_url)), _content(call)
         while True:
             try:
-                reply = await self._http.request(call.method, call.path, **sent)
+                reply = await self._http.request(call.method, call.path, **content)
             except httpx.InvalidURL as error:
                 raise _too_long(call, error) from None
             except httpx.TransportError as error:
-                wait = attempts.after_failure(error)
+                wait = retries.after_failure(error)
             else:
                 if _answered(reply, call):
                     return call.reply.model_validate_json(reply.content)
-                wait = attempts.after(reply)
+                wait = retries.after(reply)
             await asyncio.sleep(wait)
 
 
-class _Attempts:
-    """How long to wait before the next attempt, or what to raise when there is none."""
+class _Retries:
+    """Waiting time before the next attempt; raises the error when no attempt is left."""
 
     def __init__(self, retries: int, url: str) -> None:
         self._left = retries
@@ -184,7 +187,7 @@ class _Attempts:
         self._url = url
 
     def after_failure(self, error: httpx.TransportError) -> float:
-        """After a connection that broke or was refused."""
+        """Return the seconds to wait after a connection that broke or was refused."""
         if self._left == 0:
             raise TexthashError(
                 f"no service answers at {self._url}: {error!r}", "start one, or name its URL."
@@ -192,14 +195,14 @@ class _Attempts:
         return self._next(self._wait)
 
     def after(self, reply: httpx.Response) -> float:
-        """After an answer that is an error."""
-        # What is no problem of the service's own is the proxy's: the process behind it died, or is not known to it yet.
+        """Return the seconds to wait after an error response."""
+        # An error without a problem body is the proxy's: the process behind it died, or is not registered yet.
         unrouted = reply.status_code == 404 and _ROUTES in reply.text
-        proxys = (reply.status_code >= 500 or unrouted) and not _is_problem(reply)
-        if self._left == 0 or not (proxys or reply.status_code in _RETRIED):
+        from_proxy = (reply.status_code >= 500 or unrouted) and not _is_problem(reply)
+        if self._left == 0 or not (from_proxy or reply.status_code in _RETRIED):
             raise _error(reply)
-        asked = reply.headers.get("retry-after", "")
-        return self._next(float(asked) if asked.isdigit() else self._wait)
+        requested = reply.headers.get("retry-after", "")
+        return self._next(float(requested) if requested.isdigit() else self._wait)
 
     def _next(self, wait: float) -> float:
         self._left -= 1
@@ -211,7 +214,7 @@ def _options(url: str, timeout_s: float, key: str | None) -> dict[str, Any]:
     secret = key if key is not None else os.environ.get(KEY_VARIABLE)
     if secret and not _KEY.fullmatch(secret):
         raise UsageError(
-            f"{KEY_VARIABLE if key is None else 'key'} is no key of a service.",
+            f"{KEY_VARIABLE if key is None else 'key'} is not a key of a service.",
             "give 1 to 128 visible ASCII characters.",
         )
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
@@ -221,10 +224,10 @@ def _options(url: str, timeout_s: float, key: str | None) -> dict[str, Any]:
 def _base(url: str) -> str:
     remedy = "write it as http://HOST:PORT, with the route prefix of the service if it has one."
     try:
-        found = httpx.URL(arguments.text(url, "url"))
+        parsed = httpx.URL(arguments.text(url, "url"))
     except httpx.InvalidURL as error:
         raise UsageError(f"{url!r} is not the URL of a service: {error}.", remedy) from None
-    if found.scheme not in ("http", "https") or not found.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UsageError(f"{url!r} is not the URL of a service.", remedy)
     return url.rstrip("/") + "/"
 
@@ -237,8 +240,8 @@ def _content(call: Call[Any]) -> dict[str, Any]:
 
 def _too_long(call: Call[Any], error: httpx.InvalidURL) -> UsageError:
     return UsageError(
-        f"{call.path[:60]}… cannot be a request, its {len(call.path)} characters are too many: {error}.",
-        "no id of a document is as long as this: give the right one.",
+        f"{call.path[:60]}… is too long for a request ({len(call.path)} characters): {error}.",
+        "give the id of a document; none is as long as this.",
     )
 
 
