@@ -27,12 +27,12 @@ def test_an_index_that_is_not_current_any_more_is_let_go(
     async def use() -> None:
         deleted, compacted = await server.write_many([Delete(labels=("no such",)), Compact()])
         assert (deleted.documents, compacted.documents) == (0, before.documents)
-        await server.let_go()
+        await server.close_outdated_writer()
         with pytest.raises(IndexLockedError, match="the service at"):
             WriterLock(home, before.index_uri).take()
         model = home.path(before.model_uri)
         publish(home, model, build_index(model, small_corpus.path, home, shards=1))
-        await server.let_go()
+        await server.close_outdated_writer()
         fence = WriterLock(home, before.index_uri)
         fence.acquire()
         fence.release()

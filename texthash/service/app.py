@@ -1,4 +1,4 @@
-"""The former import path of the Serve application, which deployment files of version 0.1 name."""
+"""Former import path of the Serve application, kept for deployment files of version 0.1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that arrive together share one pass: one call to the encoder, one to each shard."""
+"""Batching of search requests: one pass has one call to the encoder and one to each shard."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.problems import Problem
 
 MOST_REQUESTS = 64
-# RequestBatcher on their way at once: while one is being searched, the texts of the next are encoded.
+# Passes in flight: while one is being searched, the texts of the next are encoded.
 _PASSES = 2
 
 
 class RequestBatcher:
-    """Answers requests by passes of several.
+    """Batcher of the requests that arrive together.
 
     Args:
-        coordinator: Answers a pass.
-        budget: Of the memory that bodies and answers take.
-        wait_s: How long a pass waits for others to join it. It does so only after one that had several: a lone client
-            never waits.
+        coordinator: Coordinator that answers a pass.
+        budget: Memory budget of bodies and answers.
+        wait_s: Seconds that a pass waits for further requests. It waits only after a pass of several requests, so that
+            a single client never waits.
     """
 
     def __init__(self, coordinator: Coordinator, budget: MemoryBudget, wait_s: float) -> None:
-        self._gateway = coordinator
-        self._ledger = budget
+        self._coordinator = coordinator
+        self._budget = budget
         self._wait_s = wait_s
         self.most = coordinator.limits.max_hits
         self._least = -(-self.most // MOST_REQUESTS)
@@ -39,13 +39,13 @@ class RequestBatcher:
             batch_wait_timeout_s=0.0,
             max_concurrent_batches=_PASSES,
         )
-        self._batched: Any = batch(self.run_batch)  # takes one request, and gives the answer to it
+        self._batched: Any = batch(self.run_batch)  # Takes one request and returns its answer.
 
     async def answer(self, request: SearchRequest) -> Answer:
-        """The answer to one request.
+        """Return the answer to one request.
 
         Raises:
-            Problem: it cannot be answered.
+            Problem: The request cannot be answered.
         """
         answer: Answer | Problem = await self._batched(request)
         if isinstance(answer, Problem):
@@ -53,13 +53,16 @@ class RequestBatcher:
         return answer
 
     def cost(self, requests: Sequence[SearchRequest]) -> int:
-        """What requests weigh of the ``most`` that a pass takes: the hits that they ask for, so that large ones do not
-        add up in memory, and at least so many that a pass has no more than ``MOST_REQUESTS``."""
+        """Return the cost of requests, of which a pass takes at most ``most``.
+
+        The cost is the number of requested hits, so that large requests do not add up in memory, with a lower bound
+        that limits a pass to ``MOST_REQUESTS``.
+        """
         return sum(min(self.most, max(self._least, len(request.queries) * request.window)) for request in requests)
 
     async def run_batch(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
-        """The answers of one pass. All are refused when what others do not read has filled the memory meanwhile."""
+        """Return the answers of one pass; all are rejected when unread answers have filled the memory meanwhile."""
         self._batched.set_batch_wait_timeout_s(self._wait_s if len(requests) > 1 else 0.0)
-        if rejection := self._ledger.rejection():
+        if rejection := self._budget.rejection():
             return [rejection] * len(requests)
-        return await self._gateway.search(requests)
+        return await self._coordinator.search(requests)

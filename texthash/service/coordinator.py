@@ -1,4 +1,4 @@
-"""The way of a request: encode the texts, ask every shard once, merge. Independent of what carries the calls."""
+"""Coordinator of a request: encode the texts, search every shard once, merge. Independent of the transport."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import QueryGroup, ShardResult
 
 log = logging.getLogger("texthash.service")
-# With few hits it is cheaper to let each shard send the documents of its own nearest than to ask once more after the
-# merge; with many, most of what the shards would send would be thrown away.
+# With few hits it is cheaper that each shard sends the documents of its own nearest than to fetch them after the merge;
+# with many hits, most of these documents would be discarded.
 _INLINE_HITS = 100
 T = TypeVar("T")
 Stored = Callable[[str, Sequence[str]], Awaitable[dict[str, T]]]
 
 
 class Encoder(Protocol):
-    """The encoder as the coordinator sees it."""
+    """Interface of the encoder."""
 
     async def encode(self, call: Texts) -> Encoded: ...
 
@@ -42,7 +42,7 @@ class Encoder(Protocol):
 
 
 class ShardClient(Protocol):
-    """A shard as the coordinator sees it; each method is that of :class:`~.replicas.shard.ShardServer`."""
+    """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]: ...
 
@@ -65,8 +65,16 @@ class ShardClient(Protocol):
 
 @dataclass
 class Answer:
-    """The results of one request, ready to be sent, the release they are of, where the time went (seconds), and the
-    shards that are not in them."""
+    """Results of one request.
+
+    Attributes:
+        release: Release that answered.
+        results: Result of each query in the form of the response.
+        encode: Seconds of encoding.
+        search: Seconds of the search in the shards.
+        merge: Seconds of the merge.
+        missing: Numbers of the shards that were unavailable.
+    """
 
     release: Release
     results: list[dict[str, Any]]
@@ -83,27 +91,27 @@ class Coordinator:
     """Answers each request from one release, and moves from one release to the next between requests.
 
     Args:
-        release: The first release.
-        limits: Of the service.
-        encoder: Encodes texts.
-        shards: One client per shard, in order.
+        release: First release to answer from.
+        limits: Limits of the service.
+        encoder: Encoder of texts.
+        shards: Client of each shard, in order.
     """
 
     def __init__(self, release: Release, limits: LimitsConfig, encoder: Encoder, shards: Sequence[ShardClient]) -> None:
         self.release = release
         self.limits = limits
         self._served = ReleaseMetrics()
-        self.tell()
+        self.record_release()
         self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
         self._unwell: list[str] = []
 
     async def follow(self, release: Release) -> None:
-        """Answer from another release, of as many shards, as soon as encoder and shards have opened it.
+        """Answer from another release of the same number of shards, once encoder and shards have opened it.
 
         Raises:
-            Problem: one of them is away; the release stays as it is.
+            Problem: The encoder or a shard is unavailable; the release remains unchanged.
         """
         if release.name == self.release.name:
             return
@@ -116,7 +124,7 @@ class Coordinator:
         clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
         await asyncio.gather(*(client.ping(release.name) for client in clients))
         self.release = release
-        self.tell()
+        self.record_release()
 
     async def encode(
         self,
@@ -128,15 +136,18 @@ class Coordinator:
         vectors: bool = False,
         release: Release | None = None,
     ) -> tuple[Release, Encoded]:
-        """Encode texts by the model of a release; None: of the current one. Returns which.
+        """Encode texts by the model of a release.
 
         Args:
-            texts: Of one role.
-            role: Which side they are on.
-            logits: Whether to give the real-valued codes.
-            margins: Whether to give these less the thresholds of their cut.
-            vectors: Whether to give vectors as the index keeps them, if it does.
-            release: Whose model.
+            texts: Texts of one role.
+            role: Role of the texts, query or document.
+            logits: True returns the activations too.
+            margins: True returns the activations minus the thresholds too.
+            vectors: True returns the vectors too, if the index stores any.
+            release: Release whose model encodes; None takes the current one.
+
+        Returns:
+            Release, and the codes with the requested values.
         """
         chosen = release or self.release
         start = time.perf_counter()
@@ -147,10 +158,10 @@ class Coordinator:
         return chosen, encoded
 
     async def document(self, document_id: str) -> tuple[Release, dict[str, Any]]:
-        """One document with its code.
+        """Return one document with its code, and its release.
 
         Raises:
-            Problem: there is none of this id, or its shard is away.
+            Problem: The id is unknown, or its shard is unavailable.
         """
         release = self.release
         shard = self._shards[shard_of(document_id, len(self._shards))]
@@ -160,7 +171,7 @@ class Coordinator:
         return release, found
 
     async def count(self, labels: Sequence[str] | None) -> tuple[Release, int]:
-        """Number of documents; with labels, of those that have one of them."""
+        """Return the release and its number of documents; with labels, of those that have one of the labels."""
         release = self.release
         if labels is None:
             return release, release.documents
@@ -168,54 +179,56 @@ class Coordinator:
         return release, sum(counts)
 
     async def search(self, requests: Sequence[SearchRequest]) -> list[Answer | Problem]:
-        """Answer several requests with one call per shard; a request that cannot be answered gets its problem. Where a
-        shard is away that is all of them, but those that allow partial answers, which get what the others found.
+        """Answer several requests with one call per shard.
+
+        A request that cannot be answered gets a problem. While a shard is unavailable these are all requests, except
+        those that allow partial answers.
 
         Raises:
-            Problem: the encoder is away, or all shards.
+            Problem: The encoder or all shards are unavailable.
         """
         start, release = time.perf_counter(), self.release
         queries = [[PendingQuery(request) for _ in request.queries] for request in requests]
         problems = await self._resolve(release, requests, queries)
         encoded = time.perf_counter()
-        alive = [query for place, row in enumerate(queries) if place not in problems for query in row if query.searched]
+        pending = [query for row, own in enumerate(queries) if row not in problems for query in own if query.searched]
         groups: dict[Key, list[PendingQuery]] = {}
-        for query in alive:
+        for query in pending:
             groups.setdefault(query.key, []).append(query)
-        found, away = await self._ask(release, groups)
-        for place, request in enumerate(requests):
-            if away and not request.allow_partial and any(query.searched for query in queries[place]):
-                problems.setdefault(place, next(iter(away.values())))
+        found, unavailable = await self._search_shards(release, groups)
+        for row, request in enumerate(requests):
+            if unavailable and not request.allow_partial and any(query.searched for query in queries[row]):
+                problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
         await self._merge(release, groups, found)
         merged = time.perf_counter()
-        met = ((query.plan, query.candidates) for row in queries for query in row)
-        self._passes.searched(len(requests), met, searched - encoded)
+        counts = ((query.plan, query.candidates) for own in queries for query in own)
+        self._passes.searched(len(requests), counts, searched - encoded)
         times = (encoded - start, searched - encoded, merged - searched)
         return [
-            problems[place]
-            if place in problems
-            else Answer(release, [result(query) for query in row], *times, sorted(away))
-            for place, row in enumerate(queries)
+            problems[row]
+            if row in problems
+            else Answer(release, [result(query) for query in own], *times, sorted(unavailable))
+            for row, own in enumerate(queries)
         ]
 
     async def ready(self, timeout_s: float) -> tuple[bool, list[int]]:
-        """Whether the encoder answers, and the shards that do not, for whatever reason."""
+        """Return whether the encoder answers, and the numbers of the shards that do not, for any reason."""
         clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
         waiting = [asyncio.wait_for(client.ping(self.release.name), timeout_s) for client in clients]
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         failed = sorted({repr(answer) for answer in answers if _unexpected(answer)})
-        if failed and failed != self._unwell:  # logged when it changes, not at every probe
+        if failed and failed != self._unwell:  # Logged when it changes, not at every probe.
             log.warning("health: %s", "; ".join(failed))
         self._unwell = failed
         return answers[0] is True, [number for number, answer in enumerate(answers[1:]) if answer is not True]
 
-    def tell(self) -> None:
-        """Tell the metrics which release answers; they forget it within seconds."""
+    def record_release(self) -> None:
+        """Set the gauges of the release that is served; call it every few seconds, since they expire."""
         self._served.record(self.release)
 
     async def example(self) -> str | None:
-        """Id of a document of the index."""
+        """Return the id of a document of the index; None for an empty index."""
         for shard in self._shards:
             found = await shard.example(self.release.name)
             if found is not None:
@@ -227,41 +240,41 @@ class Coordinator:
     async def _resolve(
         self, release: Release, requests: Sequence[SearchRequest], queries: list[list[PendingQuery]]
     ) -> dict[int, Problem]:
-        """Find the code of every query: given, stored under an id, or made from text."""
+        """Set the code of every query: given, stored under an id, or encoded from text."""
         texts: list[tuple[PendingQuery, str]] = []
         ids: list[tuple[int, PendingQuery, str]] = []
         problems: dict[int, Problem] = {}
-        for place, request in enumerate(requests):
+        for row, request in enumerate(requests):
             if request.rescore.kind == "float" and release.vectors is None:
-                problems[place] = Problem(
+                problems[row] = Problem(
                     "no-vectors",
-                    f"rescore.kind float orders by stored vectors; the index of release {release.name} keeps none.",
+                    f"rescore.kind float orders by stored vectors; the index of release {release.name} has none.",
                 )
                 continue
-            for query, asked in zip(queries[place], request.queries, strict=True):
-                if asked.text is not None:
-                    texts.append((query, asked.text))
-                elif asked.id is not None:
-                    ids.append((place, query, asked.id))
-                elif asked.code is not None:
-                    query.code = bytes.fromhex(asked.code)
-        near = {document_id for _, query, document_id in ids if query.request.rescore.kind == "float"}
-        _, (stored, away), (vectors, _) = await asyncio.gather(
+            for query, given in zip(queries[row], request.queries, strict=True):
+                if given.text is not None:
+                    texts.append((query, given.text))
+                elif given.id is not None:
+                    ids.append((row, query, given.id))
+                elif given.code is not None:
+                    query.code = bytes.fromhex(given.code)
+        rescored = {document_id for _, query, document_id in ids if query.request.rescore.kind == "float"}
+        _, (stored, unavailable), (vectors, _) = await asyncio.gather(
             self._encode_queries(release, texts),
             self._stored(release, {document_id for _, _, document_id in ids}, lambda shard: shard.codes_of),
-            self._stored(release, near, lambda shard: shard.vectors_of),
+            self._stored(release, rescored, lambda shard: shard.vectors_of),
         )
-        for place, query, document_id in ids:
+        for row, query, document_id in ids:
             if document_id in stored:
                 query.code, query.known = stored[document_id]
                 query.searched = query.known
             if document_id in vectors and query.request.rescore.kind == "float":
                 query.values = vectors[document_id].astype(np.float32)
             shard = shard_of(document_id, len(self._shards))
-            if shard in away:
-                problems.setdefault(place, away[shard])
+            if shard in unavailable:
+                problems.setdefault(row, unavailable[shard])
             elif query.code is None:
-                problems.setdefault(place, Problem("unknown-document", f"the index holds no document {document_id!r}."))
+                problems.setdefault(row, Problem("unknown-document", f"the index holds no document {document_id!r}."))
         return problems
 
     async def _encode_queries(self, release: Release, texts: list[tuple[PendingQuery, str]]) -> None:
@@ -269,49 +282,49 @@ class Coordinator:
         for query, text in texts:
             by_kind.setdefault(query.request.rescore.kind, []).append((query, text))
 
-        async def encode(kind: str, some: list[tuple[PendingQuery, str]]) -> None:
-            wanted = {"margins": kind == "asymmetric", "vectors": kind == "float"}
-            _, encoded = await self.encode([text for _, text in some], "query", **wanted, release=release)
+        async def encode(kind: str, batch: list[tuple[PendingQuery, str]]) -> None:
+            options = {"margins": kind == "asymmetric", "vectors": kind == "float"}
+            _, encoded = await self.encode([text for _, text in batch], "query", **options, release=release)
             values = encoded.margins if encoded.vectors is None else encoded.vectors
-            for row, (query, _) in enumerate(some):
+            for row, (query, _) in enumerate(batch):
                 query.values = None if values is None else values[row]
                 query.code = encoded.codes[row].tobytes()
                 query.known = query.searched = bool(encoded.known[row])
 
-        await asyncio.gather(*(encode(kind, some) for kind, some in by_kind.items()))
+        await asyncio.gather(*(encode(kind, batch) for kind, batch in by_kind.items()))
 
     async def _stored(
-        self, release: Release, ids: set[str], what: Callable[[ShardClient], Stored[T]]
+        self, release: Release, ids: set[str], method: Callable[[ShardClient], Stored[T]]
     ) -> tuple[dict[str, T], dict[int, Problem]]:
-        """What the shards keep of documents, by id, and why some do not answer."""
+        """Return what a method of the shards reads of documents, by id, and the problems of unavailable shards."""
         by_shard: dict[int, list[str]] = {}
         for document_id in ids:
             by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
-        calls = {shard: what(self._shards[shard])(release.name, wanted) for shard, wanted in by_shard.items()}
-        answered, away = await _answers(calls)
-        return {key: kept for part in answered.values() for key, kept in part.items()}, away
+        calls = {shard: method(self._shards[shard])(release.name, own) for shard, own in by_shard.items()}
+        answered, unavailable = await _answers(calls)
+        return {key: value for part in answered.values() for key, value in part.items()}, unavailable
 
-    async def _ask(
+    async def _search_shards(
         self, release: Release, groups: dict[Key, list[PendingQuery]]
     ) -> tuple[list[list[ShardResult]], dict[int, Problem]]:
-        """What every shard found for every group, nothing for those that are away, and why these are."""
+        """Return the results of every shard for every group, empty ones for unavailable shards, and their problems."""
         if not groups:
             return [], {}
         width = release.bits // 8
-        asked = [group(key, queries, width, _INLINE_HITS) for key, queries in groups.items()]
-        calls = {number: shard.search(release.name, asked) for number, shard in enumerate(self._shards)}
-        answered, away = await _answers(calls)
+        query_groups = [group(key, queries, width, _INLINE_HITS) for key, queries in groups.items()]
+        calls = {number: shard.search(release.name, query_groups) for number, shard in enumerate(self._shards)}
+        answered, unavailable = await _answers(calls)
         if not answered:
-            raise next(iter(away.values()))
-        nothing = [ShardResult.nothing(group) for group in asked] if away else []
-        return [answered.get(number, nothing) for number in calls], away
+            raise next(iter(unavailable.values()))
+        nothing = [ShardResult.nothing(group) for group in query_groups] if unavailable else []
+        return [answered.get(number, nothing) for number in calls], unavailable
 
     async def _merge(
         self, release: Release, groups: dict[Key, list[PendingQuery]], found: list[list[ShardResult]]
     ) -> None:
         later: list[_Later] = []
-        for place, (key, queries) in enumerate(groups.items()):
-            parts = [shard[place] for shard in found]
+        for position, (key, queries) in enumerate(groups.items()):
+            parts = [shard[position] for shard in found]
             for row, query in enumerate(queries):
                 own = [part.scores[row : row + 1] for part in parts if part.scores is not None]
                 hits, owners, scores = query.take([part.hits.of(row) for part in parts], own if key.rescoring else None)
@@ -331,36 +344,36 @@ class Coordinator:
             await self._fetch(release, later)
 
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
-        """Get the documents of merged hits, with one call per shard that has some."""
+        """Fetch the documents of merged hits, with one call to each shard that holds any."""
 
-        async def ask(shard: int) -> list[list[dict[str, Any]]]:
+        async def fetch(shard: int) -> list[list[dict[str, Any]]]:
             wanted = [(hits.numbers[0][owners == shard].tolist(), query.fields) for query, hits, owners, _ in later]
             return await self._shards[shard].documents(release.name, wanted)
 
         owning = sorted({int(shard) for _, _, owners, _ in later for shard in np.unique(owners)})
-        parts = dict(zip(owning, await asyncio.gather(*(ask(shard) for shard in owning)), strict=True))
-        for place, (query, hits, owners, scores) in enumerate(later):
-            documents = {shard: iter(parts[shard][place]) for shard in owning}
+        parts = dict(zip(owning, await asyncio.gather(*(fetch(shard) for shard in owning)), strict=True))
+        for position, (query, hits, owners, scores) in enumerate(later):
+            documents = {shard: iter(parts[shard][position]) for shard in owning}
             query.answer([next(documents[owner]) for owner in owners.tolist()], hits, scores)
 
 
 def _unexpected(answer: object) -> bool:
-    """Whether a probe has failed otherwise than by the absence of the replica."""
+    """Return whether a probe has failed for another reason than an unavailable replica."""
     if isinstance(answer, BaseException) and not isinstance(answer, Exception):
         raise answer
     return isinstance(answer, Exception) and not isinstance(answer, (Problem, TimeoutError))
 
 
 async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
-    """The answers of the shards that were called, and the problems of those that are away."""
+    """Return the answers of the called shards, and the problems of the unavailable ones."""
     done = await asyncio.gather(*calls.values(), return_exceptions=True)
     answered: dict[int, T] = {}
-    away: dict[int, Problem] = {}
+    unavailable: dict[int, Problem] = {}
     for number, answer in zip(calls, done, strict=True):
         if isinstance(answer, Problem):
-            away[number] = answer
+            unavailable[number] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
             answered[number] = answer
-    return answered, away
+    return answered, unavailable

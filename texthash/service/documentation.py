@@ -1,4 +1,4 @@
-"""The documentation pages: Swagger UI and ReDoc from files of this machine, correct behind any route prefix."""
+"""Documentation pages: Swagger UI and ReDoc from local files, correct behind any route prefix."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.request_limits import Checks
 
 _ASSETS = "/docs/assets"
-_URL = "texthash://this-server"  # in the document that is kept; each answer names the URL that was called
-# What the examples of requests need of this index; replaced by what it has.
+_URL = "texthash://this-server"  # placeholder, which each response replaces by the called URL
+# Placeholders in the examples of requests, which are replaced by values of the index.
 EXAMPLE_ID = "<id of a document>"
 EXAMPLE_CODE = "<a code>"
 EXAMPLE_RADIUS = "<a radius>"
 
 _DESCRIPTION = """
 Semantic search over {documents:,} documents of the corpus *{corpus}* by {bits}-bit codes. A model ({method}) turns text
-into a short binary code; the documents found are those whose codes differ from the query's in the fewest bits. Answers
-are exact: every code is compared, and equal distances are ordered by when a document was first inserted.
+into a short binary code; a search returns the documents whose codes differ from the query's in the fewest bits.
+Results are exact: every code is considered, and equal distances are ordered by first insertion.
 
 ```
 curl -s {url}/v1/search -H 'content-type: application/json' \\
   -d '{{"queries": [{{"text": "parse a date from a string"}}], "limit": 5, "fields": ["title", "labels"]}}'
 ```
 
-Every answer comes from one release, which it names (`release`, `index_version`). Limits are shown by `GET /v1/info`,
-numbers for Prometheus by `GET /metrics`. Every error is a problem as of RFC 9457 (`application/problem+json`) whose
-`type` is a page that explains it. Answers carry `X-Request-ID` (the one you sent, if you sent one), a search also
-`Server-Timing` (encode, search, merge; in ms).
+Every response comes from one release, which it names (`release`, `index_version`). `GET /v1/info` shows the limits,
+`GET /metrics` has metrics for Prometheus. Every error is a problem of RFC 9457 (`application/problem+json`), whose
+`type` is the address of a page that explains it. Responses have the header `X-Request-ID` (yours, if you sent one),
+those of a search also `Server-Timing` (encode, search, merge; in ms).
 """
 
 TAGS = [
     {"name": "search", "description": "Find documents by text, by code, or by another document."},
     {"name": "encode", "description": "Turn texts into codes."},
-    {"name": "documents", "description": "Read and count documents; put them in, take them out."},
-    {"name": "snapshots", "description": "Keep states of the index under a name, and go back to them."},
-    {"name": "service", "description": "What is served, within which limits, and whether it is well."},
+    {"name": "documents", "description": "Read, count, upsert and delete documents."},
+    {"name": "snapshots", "description": "Named states of the index, and their restoration."},
+    {"name": "service", "description": "Release, limits and health of the service."},
 ]
 
 
@@ -54,19 +54,19 @@ def install(app: FastAPI, coordinator: Coordinator, checks: Checks, keyed: bool 
     """Serve ``/docs``, ``/redoc`` and ``/openapi.json``.
 
     Args:
-        app: The application; its own documentation routes must be off.
-        coordinator: Knows the release, and the id of a document, so that examples work.
-        checks: Knows what this server allows.
-        keyed: Whether the service asks for a key; the pages then have a place to give it.
+        app: Application, whose own documentation routes must be off.
+        coordinator: Coordinator, whose release and documents fill the examples.
+        checks: Limits of the server, for the schemas.
+        keyed: True if the service requires a key; the pages then have a field for it.
     """
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
     document = _Document(app, coordinator, checks, keyed)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def _openapi(request: Request) -> Response:
-        made = await document.of(request.scope.get("root_path", ""))
+        content = await document.of(request.scope.get("root_path", ""))
         url = json.dumps(str(request.base_url).rstrip("/"))[1:-1].encode()
-        return Response(made.replace(_URL.encode(), url), media_type="application/json")
+        return Response(content.replace(_URL.encode(), url), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     async def _swagger(request: Request) -> HTMLResponse:
@@ -93,23 +93,23 @@ def install(app: FastAPI, coordinator: Coordinator, checks: Checks, keyed: bool 
 
 
 class _Document:
-    """The OpenAPI document, made once for each release."""
+    """OpenAPI document, built once for each release."""
 
     def __init__(self, app: FastAPI, coordinator: Coordinator, checks: Checks, keyed: bool) -> None:
-        self._app, self._gateway, self._checks, self._keyed = app, coordinator, checks, keyed
+        self._app, self._coordinator, self._checks, self._keyed = app, coordinator, checks, keyed
         self._lock = asyncio.Lock()
-        self._made: tuple[tuple[str, str], bytes] | None = None
+        self._cached: tuple[tuple[str, str], bytes] | None = None
 
     async def of(self, root_path: str) -> bytes:
-        """Return the document of the release that is served, with ``_URL`` where the server's own goes."""
-        async with self._lock:  # those that wait find what the first of them has made
-            release = self._gateway.release
+        """Return the document of the release that is served, with ``_URL`` as a placeholder."""
+        async with self._lock:  # The first caller builds the document, the others wait for it.
+            release = self._coordinator.release
             key = (release.name, root_path)
-            if self._made is None or self._made[0] != key:
-                self._made = (key, await self._make(release, root_path))
-            return self._made[1]
+            if self._cached is None or self._cached[0] != key:
+                self._cached = (key, await self._build(release, root_path))
+            return self._cached[1]
 
-    async def _make(self, release: Release, root_path: str) -> bytes:
+    async def _build(self, release: Release, root_path: str) -> bytes:
         app = self._app
         document = get_openapi(
             title=app.title,
@@ -123,17 +123,17 @@ class _Document:
             servers=[{"url": root_path or "/", "description": "this server"}],
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         )
-        _fill_examples(document, release.bits, await self._gateway.example())
+        _fill_examples(document, release.bits, await self._coordinator.example())
         _problems_only(document)
         _name_limits(document, self._checks)
         if self._keyed:
-            _ask_for_key(document)
+            _require_key(document)
         return json.dumps(document, ensure_ascii=False).encode()
 
 
-def _ask_for_key(document: dict[str, Any]) -> None:
+def _require_key(document: dict[str, Any]) -> None:
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-    schemes["key"] = {"type": "http", "scheme": "bearer", "description": "The key that this server was started with."}
+    schemes["key"] = {"type": "http", "scheme": "bearer", "description": "Key with which this server was started."}
     for path, routes in document["paths"].items():
         if not path.startswith("/health"):
             for route in routes.values():
@@ -141,7 +141,7 @@ def _ask_for_key(document: dict[str, Any]) -> None:
 
 
 def _problems_only(document: dict[str, Any]) -> None:
-    """An error is a problem and nothing else; FastAPI adds the usual media type to every answer with a model."""
+    """Remove the media type JSON, which FastAPI adds to every response with a model, from the errors."""
     for path in document["paths"].values():
         for route in path.values():
             for answer in route["responses"].values():
@@ -151,7 +151,7 @@ def _problems_only(document: dict[str, Any]) -> None:
 
 
 def _name_limits(document: dict[str, Any], checks: Checks) -> None:
-    """Put what this server allows into the schemas, so that who reads them asks for no more."""
+    """Put the limits of this server into the schemas, so that clients can keep to them."""
     schemas, batch = document["components"]["schemas"], {"maxItems": checks.limits.max_batch}
     for schema, member, bound in (
         ("SearchRequest", "queries", batch),
@@ -164,12 +164,12 @@ def _name_limits(document: dict[str, Any], checks: Checks) -> None:
         ("UpsertRequest", "documents", batch),
         ("DeleteRequest", "ids", batch),
     ):
-        if schema in schemas:  # without a writer there are no requests that write
+        if schema in schemas:  # Without a writer there are no write requests.
             schemas[schema]["properties"][member].update(bound)
 
 
 def _fill_examples(document: dict[str, Any], bits: int, example_id: str | None) -> None:
-    """Put a code of the width of this index, and the id of a document, into the examples that need one."""
+    """Replace the placeholders of the examples by a code of the width of this index and the id of a document."""
     text = json.dumps(document)
     values = {EXAMPLE_CODE: "5a" * (bits // 8), EXAMPLE_RADIUS: bits // 4, EXAMPLE_ID: example_id}
     for placeholder, value in values.items():

@@ -1,4 +1,4 @@
-"""A service that ends with the program that started it: announcing it, and ending it in order. Imports no Ray."""
+"""Service in the foreground: it is announced when ready, and ends with the program that started it. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def interrupt_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP raise :class:`KeyboardInterrupt` in the main thread.
 
     Call it once a local cluster has been started. Ray sets a handler for SIGTERM that would end this process without
-    ending the cluster in order. A shell starts background jobs with SIGINT ignored, and Python then leaves it ignored,
-    so that a service would outlive the script that asks it to end. SIGHUP would end the program at once and leave the
-    cluster running; it stays ignored where ``nohup`` has ignored it.
+    shutting down the cluster. A shell starts background jobs with SIGINT ignored, and Python leaves it ignored, so that
+    the service would outlive the script that ends it. SIGHUP would end the program at once and leave the cluster
+    running; it stays ignored under ``nohup``.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -26,11 +26,11 @@ def interrupt_on_signals() -> None:
 
 @contextmanager
 def foreground(url: str, wait: bool = True) -> Iterator[None]:
-    """Announce, after the block, that a service is ready, and stay until SIGINT, SIGTERM or SIGHUP, which are no error.
+    """Announce after the block that a service is ready, and return on SIGINT, SIGTERM or SIGHUP without an error.
 
     Args:
-        url: Where the service answers. The block prints it: a reader of it may end the service at once.
-        wait: False: the service continues without this program, which need not stay.
+        url: URL of the service. The block prints it; a reader of it may end the service at once.
+        wait: False returns at once, since the service continues without this program.
     """
     if wait:
         interrupt_on_signals()

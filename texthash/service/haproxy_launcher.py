@@ -1,9 +1,10 @@
-"""Start HAProxy for Ray Serve: its statistics and metrics on 127.0.0.1, and no longer than its parent lives.
+"""Start HAProxy for Ray Serve, with statistics and metrics on 127.0.0.1, and end it with its parent.
 
     python -I -S haproxy_launcher.py HAPROXY STATS_PORT METRICS_PORT [ARGUMENT]...
 
-Serve has no setting for the address of these two ports, which HAProxy opens on all interfaces, without a key. It leaves
-HAProxy behind where the cluster dies: on its port, answering errors. Standard library only: it runs at each reload.
+Serve has no setting for the address of these two ports, which HAProxy opens on all interfaces without a key. Where the
+cluster dies, Serve leaves HAProxy behind, which answers errors on its port. This module imports the standard library
+only, because it runs at each reload.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def on_loopback(configuration: str, ports: list[str]) -> str:
-    """The configuration with the ``bind`` of some ports on 127.0.0.1, where it was on all addresses."""
+    """Return the configuration with the ``bind`` of these ports moved from all addresses to 127.0.0.1."""
     return re.sub(rf"(?m)^(\s*bind )\*?:({'|'.join(ports)})$", r"\g<1>127.0.0.1:\g<2>", configuration)
 
 

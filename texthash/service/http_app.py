@@ -1,4 +1,4 @@
-"""The HTTP face of the service: its routes, its pages, and what stands before them."""
+"""HTTP application of the service: routes, pages and middleware."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def make_app(
     """Build the application.
 
     Args:
-        coordinator: Answers from one release at a time.
-        search: Answers one request; None: the coordinator, without waiting for others to share the call.
-        index_writes: Writes; None: there are no routes that write.
-        release_watcher: Follows the pointer as long as the application runs; None: it stays with its release.
-        service: Where it listens, and who may call it; None: programs in this process, by any name.
-        budget: Of the memory that bodies and answers take, where others look at it too.
+        coordinator: Coordinator, which answers from one release at a time.
+        search: Function that answers one search request; None searches by the coordinator, without batching.
+        index_writes: Service of writes; None leaves out the routes that write.
+        release_watcher: Watcher that follows the pointer while the application runs; None stays with the release.
+        service: Address, allowed hosts and CORS origins; None allows any host, for callers in this process.
+        budget: Memory budget of bodies and answers, if it is shared; None makes one.
 
     Raises:
-        UsageError: TEXTHASH_API_KEY or TEXTHASH_READ_KEY is set, but is no key.
+        UsageError: TEXTHASH_API_KEY or TEXTHASH_READ_KEY is set to an invalid key.
     """
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ def make_app(
     _add_pages(app)
     add_state(app, coordinator, checks, index_writes=index_writes, release_watcher=release_watcher)
     add_metrics(app)
-    add_search(app, checks, search or _alone(coordinator))
+    add_search(app, checks, search or _unbatched(coordinator))
     add_encode(app, coordinator, checks)
     add_documents(app, coordinator, checks)
     if index_writes is not None:
@@ -102,7 +102,7 @@ def _explain_invalid(app: FastAPI) -> None:
         return from_validation(request, error).response(request.scope)
 
 
-def _alone(coordinator: Coordinator) -> Search:
+def _unbatched(coordinator: Coordinator) -> Search:
     async def search(request: SearchRequest) -> Answer:
         answer = (await coordinator.search([request]))[0]
         if isinstance(answer, Problem):
@@ -118,7 +118,7 @@ def _add_pages(app: FastAPI) -> None:
         (folder / "index.html").read_text(encoding="utf-8"),
         (folder / "favicon.svg").read_text(encoding="utf-8"),
     )
-    headers = _only_its_own(page)
+    headers = _page_policy(page)
 
     @app.get("/", include_in_schema=False)
     async def search_page() -> HTMLResponse:
@@ -129,9 +129,8 @@ def _add_pages(app: FastAPI) -> None:
         return Response(icon, media_type="image/svg+xml")
 
 
-def _only_its_own(page: str) -> dict[str, str]:
-    """Headers by which a browser runs the scripts of this page and no others, and lets it speak to its server alone:
-    whatever a document that it shows may hold."""
+def _page_policy(page: str) -> dict[str, str]:
+    """Return a Content-Security-Policy for the page's own scripts and server only, whatever a document contains."""
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts]
     policy = {

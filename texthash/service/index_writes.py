@@ -1,4 +1,4 @@
-"""Changing the index for a request: encode, let the writer make it durable, and answer from what it made."""
+"""Writes for requests: encode the documents, let the writer make the write durable, and return its release."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _ATTEMPTS = 3
 
 
 class Writer(Protocol):
-    """The writer as the index_writes sees it."""
+    """Interface of the writer."""
 
     async def write(self, write: Write) -> WriteAck: ...
 
 
 class IndexWriteService:
-    """Writes for requests.
+    """Service that executes the write requests.
 
     Args:
         home: State directory.
-        coordinator: Encodes, and is moved to the release of a write that is waited for.
-        writer: Makes writes durable.
-        settle: Waits until every ingress has followed; None where there is one.
+        coordinator: Coordinator, which encodes and is moved to the release of a write that is waited for.
+        writer: Writer that makes writes durable.
+        settle: Function that waits until every ingress has followed; None for a single ingress.
     """
 
     def __init__(
@@ -46,44 +46,44 @@ class IndexWriteService:
         settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._home = home
-        self._gateway = coordinator
+        self._coordinator = coordinator
         self._writer = writer
         self._settle = settle
         self._metrics = StorageMetrics()
 
     async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[WriteAck, Release]:
-        """Put documents in.
+        """Insert or replace documents.
 
         Args:
-            documents: With ids that are all different.
-            wait: Whether every search that begins after the answer has to see them.
+            documents: Documents with distinct ids.
+            wait: True returns only when every later search sees the write.
 
         Returns:
-            What was done, and the release that holds it.
+            Acknowledgement of the write, and the release that holds it.
 
         Raises:
-            Problem: encoder or writer is away, or the write was refused.
+            Problem: Encoder or writer is unavailable, or the write was rejected.
         """
         for attempt in range(_ATTEMPTS):
-            release, encoded = await self._gateway.encode([d.text for d in documents], "document", vectors=True)
+            release, encoded = await self._coordinator.encode([d.text for d in documents], "document", vectors=True)
             try:
                 upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.known, encoded.vectors)
                 done = await self._writer.write(upsert)
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
                     raise
-                await self._gateway.follow(read_release(self._home))
+                await self._coordinator.follow(read_release(self._home))
                 continue
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
 
     async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[WriteAck, Release]:
-        """Take documents out. Arguments and errors as :meth:`upsert`."""
+        """Delete documents by id or by label. Returns and raises as :meth:`upsert`."""
         done = await self._writer.write(Delete(tuple(ids), tuple(labels)))
         return done, await self._visible(done, wait)
 
     async def refusal(self) -> str | None:
-        """Why writes are refused for want of space; None where they are not."""
+        """Return the reason for which writes are refused while disk space is short; None while they are accepted."""
         try:
             await asyncio.to_thread(self._space().check)
         except DiskFullError as error:
@@ -91,24 +91,28 @@ class IndexWriteService:
         return None
 
     def report(self) -> None:
-        """Set the gauges of free space, which are forgotten unless this is repeated every few seconds."""
+        """Set the gauges of free space; call it every few seconds, since they expire."""
         space = self._space()
         try:
             free, _ = space.left()
-        except OSError as error:  # which is no reason to end this ingress: it goes on answering searches
+        except OSError as error:  # The ingress continues to answer searches.
             log.warning("free space cannot be read: %s", error)
             return
         self._metrics.record(free, space.least)
 
     def _space(self) -> FreeSpace:
-        return FreeSpace(self._home, self._gateway.release.index_uri, self._gateway.limits.min_free_bytes)
+        return FreeSpace(self._home, self._coordinator.release.index_uri, self._coordinator.limits.min_free_bytes)
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots, oldest first."""
+        """Return all snapshots, oldest first."""
         return list_snapshots(self._home)
 
     def take_snapshot(self, name: str) -> Snapshot:
-        """Hold on to what is served now."""
+        """Take a snapshot of the current state.
+
+        Raises:
+            Problem: The name is invalid or taken, or disk space is short.
+        """
         try:
             return take_snapshot(self._home, name)
         except UsageError as error:
@@ -120,7 +124,7 @@ class IndexWriteService:
             raise Problem("snapshot-exists", error.problem) from None
 
     async def restore(self, name: str) -> tuple[WriteAck, Release]:
-        """Bring back the documents of a snapshot; visible when this returns."""
+        """Restore the documents of a snapshot; every search sees them when this returns."""
         try:
             read_snapshot(self._home, name)
         except TexthashError as error:
@@ -129,13 +133,13 @@ class IndexWriteService:
         return done, await self._visible(done, True)
 
     async def compact(self) -> Release:
-        """Write small pieces together and free space; visible when this returns."""
+        """Join small fragments and free space; every search sees the new release when this returns."""
         return await self._visible(await self._writer.write(Compact()), True)
 
     async def _visible(self, done: WriteAck, wait: bool) -> Release:
         release = read_release(self._home, done.release)
         if wait:
-            await self._gateway.follow(release)
+            await self._coordinator.follow(release)
             if self._settle is not None:
                 await self._settle()
         return release

@@ -1,4 +1,4 @@
-"""How many bytes of requests are in memory at once, so that no number of clients can fill it."""
+"""Bound of the memory that bodies and answers take, whatever the number of clients."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ RETRY_AFTER_S = "1"
 
 
 class MemoryBudget:
-    """Bytes of the bodies and answers that are held now.
+    """Budget of the bytes that bodies and answers hold.
 
     Args:
-        most: With more than so many nothing is taken on.
+        most: Bytes beyond which new requests are rejected.
     """
 
     def __init__(self, most: int) -> None:
@@ -22,7 +22,7 @@ class MemoryBudget:
         self.held = 0
 
     def rejection(self) -> Problem | None:
-        """Why nothing more can be taken on now; None: it can."""
+        """Return the problem with which new requests are rejected; None while they are accepted."""
         if self.held <= self.most:
             return None
         detail = f"bodies and answers in memory have {self.held} bytes, this server holds {self.most}."
@@ -30,7 +30,7 @@ class MemoryBudget:
 
     @contextmanager
     def reservation(self) -> Iterator[Reservation]:
-        """What one request takes; given back at the end of the block."""
+        """Reserve memory for one request; it is freed at the end of the block."""
         reservation = Reservation(self)
         try:
             yield reservation
@@ -39,13 +39,13 @@ class MemoryBudget:
 
 
 class Reservation:
-    """What one request holds."""
+    """Reservation of one request."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self.budget = budget
         self._held = 0
 
     def set_size(self, size: int) -> None:
-        """Hold so many bytes, instead of what was held before."""
+        """Set the number of reserved bytes."""
         self.budget.held += size - self._held
         self._held = size

@@ -1,10 +1,10 @@
-"""What the service counts, in base units and with few labels, for Ray to export with ``ray_`` before each name.
+"""Metrics of the service, in base units and with few labels; Ray exports them with the prefix ``ray_``.
 
-A record is an increment in this process. Each process tells its sums to the metrics agent of its node (every 10
-seconds, unless RAY_metrics_report_interval_ms says otherwise); :mod:`texthash.service.prometheus` shows them. The agent
-keeps the counts of a histogram's buckets exactly and makes its ``_sum`` of their middles, so that a mean is rough. It
-forgets a gauge that was not set within two reports, as it has to when a process dies: gauges are set again and again.
-Without a Ray cluster a record goes nowhere.
+A record is an increment in this process. Each process reports its sums to the metrics agent of its node, by default
+every 10 seconds (RAY_metrics_report_interval_ms); :mod:`texthash.service.prometheus` reads them there. The agent keeps
+the counts of a histogram's buckets exactly and computes its ``_sum`` from their middles, so that a mean is approximate.
+It drops a gauge that was not set within two reports, so gauges are set every few seconds. Without a Ray cluster a
+record has no effect.
 """
 
 from __future__ import annotations
@@ -20,40 +20,37 @@ from texthash.index.releases.release import Release
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 _REQUESTS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
-NO_PLAN = "none"  # of queries that nothing can be searched for
+NO_PLAN = "none"  # plan of a query without a known word
 
 
 class RequestMetrics:
-    """Counts the requests of one ingress."""
+    """Metrics of the requests of one ingress."""
 
     def __init__(self) -> None:
         self._requests = Counter("texthash_requests_total", "Answered requests.", ("route", "status"))
         self._duration = Histogram(
-            "texthash_request_duration_seconds", "From the request to the end of its answer.", _SECONDS, ("route",)
+            "texthash_request_duration_seconds", "From the request to the end of its response.", _SECONDS, ("route",)
         )
 
     def record(self, route: str, status: int, seconds: float) -> None:
-        """Count one request; ``route`` is the pattern of the path, so that ids make no new series."""
+        """Count one request; ``route`` is the pattern of its path, so that ids create no series."""
         self._requests.inc(tags={"route": route, "status": str(status)})
         self._duration.observe(seconds, tags={"route": route})
 
 
 class PassMetrics:
-    """Where the time of searches goes, as one ingress sees it. A pass answers all requests that arrived together, and
-    is one record, however many these are."""
+    """Durations of searches in one ingress. A pass answers all requests that arrived together, and is one record."""
 
     def __init__(self) -> None:
         self._batch = Histogram("texthash_batch_size", "Search requests that one pass answers.", _REQUESTS)
         self._encode = Histogram(
-            "texthash_encode_duration_seconds", "One call to the encoder, as its caller sees it.", _SECONDS
+            "texthash_encode_duration_seconds", "One call to the encoder, measured by the caller.", _SECONDS
         )
         self._search = Histogram(
-            "texthash_search_duration_seconds", "One pass over all shards, as its caller sees it.", _SECONDS, ("plan",)
+            "texthash_search_duration_seconds", "One pass over all shards, measured by the caller.", _SECONDS, ("plan",)
         )
         self._queries = Counter("texthash_queries_total", "Queries, by the plan that answered them.", ("plan",))
-        self._candidates = Counter(
-            "texthash_candidates_total", "Codes met on the way to the answers of queries.", ("plan",)
-        )
+        self._candidates = Counter("texthash_candidates_total", "Codes compared with queries.", ("plan",))
 
     def encoded(self, seconds: float) -> None:
         """Count one call to the encoder."""
@@ -63,15 +60,15 @@ class PassMetrics:
         """Count one pass.
 
         Args:
-            requests: How many it answered.
-            queries: Plan (None: there was nothing to search for) and candidates of each query.
-            seconds: From the codes of the queries to what the shards found.
+            requests: Number of answered requests.
+            queries: Plan (None without a known word) and number of candidates of each query.
+            seconds: Time from the codes of the queries to the results of the shards.
         """
         counts: Tally[str] = Tally()
         candidates: Tally[str] = Tally()
-        for plan, met in queries:
+        for plan, compared in queries:
             counts[plan or NO_PLAN] += 1
-            candidates[plan or NO_PLAN] += met
+            candidates[plan or NO_PLAN] += compared
         self._batch.observe(requests)
         for plan, count in counts.items():
             self._queries.inc(count, {"plan": plan})
@@ -83,15 +80,15 @@ class PassMetrics:
 
 
 class ReleaseMetrics:
-    """Tells which release answers."""
+    """Metrics of the release that is served."""
 
     def __init__(self) -> None:
-        self._version = Gauge("texthash_index_version", "Number of the release that answers.")
+        self._version = Gauge("texthash_index_version", "Number of the release that is served.")
         self._documents = Gauge("texthash_index_documents", "Documents of each shard of that release.", ("shard",))
         self._build = Gauge("texthash_build_info", "Always 1.", ("version", "model", "method", "bits"))
 
     def record(self, release: Release) -> None:
-        """Call when the release has changed, and every few seconds."""
+        """Set the gauges; call it when the release has changed, and every few seconds."""
         self._version.set(release.version)
         for number, shard in enumerate(release.shards):
             self._documents.set(shard.documents, {"shard": str(number)})
@@ -100,20 +97,20 @@ class ReleaseMetrics:
 
 
 class FollowerMetrics:
-    """How one ingress keeps up with the pointer to the current release."""
+    """Metrics of the watcher that follows the pointer to the current release."""
 
     def __init__(self) -> None:
         self._lag = Gauge(
-            "texthash_release_lag_seconds", "Time since the release that answers was last known to be the current one."
+            "texthash_release_lag_seconds", "Time since the served release was last known to be the current one."
         )
         self._age = Gauge("texthash_pointer_age_seconds", "Time since the pointer to the current release was read.")
         self._failures = Counter("texthash_follow_failures_total", "Attempts to follow the pointer that failed.")
 
     def record(self, lag: float, age: float) -> None:
-        """Call every few seconds.
+        """Set the gauges; call it every few seconds.
 
         Args:
-            lag: Seconds since the release that answers was last known to be current.
+            lag: Seconds since the served release was last known to be current.
             age: Seconds since the pointer was last read.
         """
         self._lag.set(lag)
@@ -125,12 +122,12 @@ class FollowerMetrics:
 
 
 class ShardMetrics:
-    """What one replica of a shard does and holds."""
+    """Metrics of one replica of a shard."""
 
     def __init__(self, number: int) -> None:
         tags = {"shard": str(number)}
         self._duration = Histogram(
-            "texthash_shard_duration_seconds", "One pass over one shard, without the way to it.", _SECONDS, ("shard",)
+            "texthash_shard_duration_seconds", "One pass over one shard, measured in its replica.", _SECONDS, ("shard",)
         ).set_default_tags(tags)
         self._bytes = Gauge(
             "texthash_index_bytes", "Memory of codes, document numbers and search tables of each shard.", ("shard",)
@@ -141,7 +138,7 @@ class ShardMetrics:
         self._duration.observe(seconds)
 
     def holds(self, size: int) -> None:
-        """Tell the bytes of the release that was opened last, every few seconds."""
+        """Set the bytes of the release that was opened last; call it every few seconds."""
         self._bytes.set(size)
 
 

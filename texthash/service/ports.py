@@ -1,4 +1,4 @@
-"""Ports of this machine: which are free, and what to say where one is not."""
+"""Checks of the ports on which the service is to listen."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from texthash.errors import TexthashError
 from texthash.processes import command_of, end, listener
 from texthash.progress import warn
 
-# The configuration of such a HAProxy, in the directory of texthash.service.haproxy or of the quickstart.
-_OURS = re.compile(r"/tmp/th[\w-]+/.*haproxy\.cfg$")
+# Configuration of a HAProxy that texthash.service.haproxy or the quickstart started.
+_CONFIGURATION = re.compile(r"/tmp/th[\w-]+/.*haproxy\.cfg$")
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """Return a port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def check_ports(service: ServiceConfig) -> None:
-    """Check that the service can listen where it is told to. A HAProxy that an earlier service left behind is ended.
+    """Check that the service can listen on its ports. A HAProxy that an earlier service left behind is ended.
 
     Raises:
-        TexthashError: it cannot; says why, which process listens there, and which setting to change.
+        TexthashError: A port cannot be used; the error names the process that listens there and the setting to change.
     """
     _check(service.host, service.port, "service.port")
     if service.grpc_port is not None:
@@ -47,7 +47,7 @@ def _check(host: str, port: int, setting: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        remedy = f"choose another {setting}, or end what listens there."
+        remedy = f"choose another {setting}, or end the process that listens there."
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             remedy = "set service.host to an address of this machine; 0.0.0.0 means all of them."
         by = f" by process {holder.pid} ({' '.join(command_of(holder))[:100]})" if holder is not None else ""
@@ -55,8 +55,8 @@ def _check(host: str, port: int, setting: str) -> None:
 
 
 def _left_behind(process: psutil.Process) -> bool:
-    """Whether a process is the HAProxy of a service of one machine, and the process of Ray that started it has died."""
-    if not any(_OURS.match(word) for word in command_of(process)):
+    """Return whether a process is the HAProxy of a local service whose Ray process has died."""
+    if not any(_CONFIGURATION.match(word) for word in command_of(process)):
         return False
     try:
         parent = process.parent()

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: every error of the service has this form, and a ``type`` that is a page one can read."""
+"""Errors as RFC 9457 problems: each error of the service has this form, and its ``type`` links a documentation page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LONGEST_VALUE = 100
 
 
 class Problem(HTTPException):
-    """An error to be answered.
+    """Error that is sent as the response.
 
     Args:
         kind: Key of :data:`KINDS`.
-        detail: What exactly is wrong here, with the value and what is allowed.
-        errors: ``{"loc": [...], "msg": ...}`` for each field; the first ``MOST_ERRORS`` of them are answered.
-        error_count: Number of fields that are wrong, where ``errors`` has the first of them only.
-        headers: Of the answer.
+        detail: Description of this error, with the value and what is allowed.
+        errors: ``{"loc": [...], "msg": ...}`` for each invalid field; the first ``MOST_ERRORS`` of them are sent.
+        error_count: Number of invalid fields, if ``errors`` has only the first of them.
+        headers: Headers of the response.
         members: Further members of the problem object, such as ``shard``.
     """
 
@@ -49,11 +49,11 @@ class Problem(HTTPException):
         self.members = members
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """It travels between processes, and an exception would do so without its keywords."""
+        """Support pickling: by default an exception loses its keyword arguments."""
         return _problem, (self.kind, self.detail, self.errors, self.headers, self.members)
 
     def response(self, scope: Any) -> Response:
-        """The answer, for the request of an ASGI scope."""
+        """Return the response to the request of an ASGI scope."""
         kind = KINDS[self.kind]
         body = {
             "type": f"{root_path(scope)}/problems/{self.kind}",
@@ -76,7 +76,7 @@ def _problem(
 
 
 def shortened(text: str, most: int = _LONGEST_VALUE) -> str:
-    """Return a text of a request as an answer may repeat it: what is longer is cut, so that answers stay small."""
+    """Return a text of a request, cut to a maximum length, so that responses that quote it stay small."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
@@ -86,12 +86,12 @@ def _shortened_error(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def root_path(scope: Any) -> str:
-    """The prefix under which the application is served; a mounted part of it sees a longer one."""
+    """Return the prefix under which the application is served, also within a mounted part of it."""
     return str(scope.get("app_root_path", scope.get("root_path", "")))
 
 
 def install(app: FastAPI) -> None:
-    """Give every error that a route raises the form of a problem, and serve the page of each kind."""
+    """Send every error that a route raises as a problem, and serve the page of each kind."""
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -100,13 +100,13 @@ def install(app: FastAPI) -> None:
     @app.get("/problems/{kind}", include_in_schema=False)
     async def _page(kind: str, request: Request) -> HTMLResponse:
         if kind not in KINDS:
-            raise Problem("not-found", f"there is no kind of problem called {kind!r}; there are {', '.join(KINDS)}.")
+            raise Problem("not-found", f"no kind of problem is called {kind!r}; the kinds are {', '.join(KINDS)}.")
         return HTMLResponse(page(kind, request.scope.get("root_path", "")))
 
 
 def page(kind: str, root_path: str = "") -> str:
-    """The documentation page of a kind of problem."""
-    found = KINDS[kind]
+    """Return the documentation page of a kind of problem."""
+    shown = KINDS[kind]
     others = "".join(
         f'<li><a href="{root_path}/problems/{name}">{name}</a> <span>{other.status}</span></li>'
         for name, other in KINDS.items()
@@ -119,8 +119,8 @@ def page(kind: str, root_path: str = "") -> str:
 body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1.25rem }}
 h1 {{ font-size: 1.6rem; margin: 0 0 .25rem }} code, span {{ opacity: .7 }} ul {{ padding-left: 1.2rem }}
 </style></head><body>
-<p><code>{found.status} · {kind}</code></p><h1>{html.escape(found.title.capitalize())}</h1>
-<p>{html.escape(found.explanation)}</p>
+<p><code>{shown.status} · {kind}</code></p><h1>{html.escape(shown.title.capitalize())}</h1>
+<p>{html.escape(shown.explanation)}</p>
 <h2>All kinds of problem</h2><ul>{others}</ul>
 <p><a href="{root_path}/docs">API documentation</a></p>
 </body></html>"""
@@ -132,7 +132,7 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
     headers = dict(error.headers) if error.headers else None
     path, method = request.scope.get("path", ""), request.method
     if error.status_code == 404:
-        return Problem("not-found", f"there is no {path} here.", headers=headers)
+        return Problem("not-found", f"the path {path} does not exist.", headers=headers)
     if error.status_code == 405:
         allowed = ", ".join(sorted(_methods(request)))
         detail = f"{path} does not take {method}, but {allowed}."
@@ -143,7 +143,7 @@ def _from_http(request: Request, error: HTTPException) -> Problem:
 
 
 def _reason(error: HTTPException) -> str:
-    """Why the framework could not read a body; it says so in the cause alone."""
+    """Return why the framework could not read a body; only the cause of its exception has the reason."""
     cause = error.__cause__
     if isinstance(cause, UnicodeDecodeError):
         return f"byte {cause.start} is not UTF-8"
@@ -153,7 +153,7 @@ def _reason(error: HTTPException) -> str:
 
 
 def _methods(request: Request) -> set[str]:
-    """What a path takes: of all its routes, where the framework names the first one's only."""
+    """Return the methods of all routes of a path; the framework names those of the first route only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    found = {method for route in matching for method in getattr(route, "methods", None) or ("GET",)}
-    return found | {"HEAD"} if "GET" in found else found
+    methods = {method for route in matching for method in getattr(route, "methods", None) or ("GET",)}
+    return methods | {"HEAD"} if "GET" in methods else methods

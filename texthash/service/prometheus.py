@@ -1,6 +1,6 @@
-"""The service's numbers as text for Prometheus: what the metrics agent of each node of the Ray cluster knows of them.
+"""Metrics of the service as text for Prometheus, read from the metrics agent of each node of the Ray cluster.
 
-One replica knows its own numbers only; the agents have those of all.
+A replica has its own metrics only; the agents have those of all replicas.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _TIMEOUT_S = 3.0
 
 
 def exposition() -> str:
-    """The numbers of all replicas, as old as their last report to the agents.
+    """Return the metrics of all replicas, as of their last report to the agents.
 
     Raises:
-        Problem: no agent answers.
+        Problem: No agent answers.
     """
     if not ray.is_initialized():
-        raise Problem("metrics-unavailable", "this server runs without Ray, whose metrics agents keep the numbers.")
+        raise Problem("metrics-unavailable", "this server runs without Ray, whose metrics agents collect the metrics.")
     addresses = [f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in ray.nodes() if node["Alive"]]
-    # Agents speak plain HTTP; without `verify=False` each client would first read all certificates, for 40 ms.
+    # Agents speak plain HTTP; `verify=False` saves the 40 ms in which each client would read all certificates.
     with (
         httpx.Client(trust_env=False, verify=False, timeout=_TIMEOUT_S) as client,
         ThreadPoolExecutor(8) as pool,
@@ -45,7 +45,7 @@ def exposition() -> str:
 
 
 def joined(pages: Iterable[str]) -> str:
-    """What the pages of several agents say of the service: each family once, with the samples of all."""
+    """Join the pages of several agents: each family of the service once, with the samples of all agents."""
     families: dict[str, dict[str, None]] = {}
     for page in pages:
         family = ""
@@ -60,5 +60,5 @@ def joined(pages: Iterable[str]) -> str:
 def _page(client: httpx.Client, address: str) -> str | Exception:
     try:
         return client.get(f"http://{address}/metrics").raise_for_status().text
-    except (httpx.HTTPError, httpx.InvalidURL) as error:  # the port is -1 where no metrics are collected
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # The port is -1 where no metrics are collected.
         return error

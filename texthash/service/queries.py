@@ -1,4 +1,4 @@
-"""Queries on their way through the coordinator: what is asked of the shards, and what is answered."""
+"""Queries in progress: their groups for the shards, and their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from texthash.service.replicas.shard import QueryGroup
 
 
 class Key(NamedTuple):
-    """What queries that are searched in one group have in common."""
+    """Options that the queries of one group share."""
 
     window: int
     radius: int | None
@@ -30,19 +30,19 @@ class Key(NamedTuple):
 
 @dataclass
 class PendingQuery:
-    """One query on its way.
+    """Query in progress.
 
     Attributes:
-        request: Of which it is one.
-        code: Packed; None while it is not known, and when nothing can be searched for.
-        values: What it is rescored by: float32, the real-valued code less the thresholds of its cut [bits], or the
-            vector [width]; None: only the code is known.
-        known: Whether the model knows a word of its text.
-        searched: Whether there is something to search for.
-        hits: As they are answered.
-        total: Documents within the radius.
-        plan: How it was searched for.
-        candidates: Codes that were met.
+        request: Request that contains the query.
+        code: Packed code; None until it is known, and if the query cannot be searched for.
+        values: Values for rescoring, float32: activations minus thresholds [bits], or the vector [width]; None if only
+            the code is known.
+        known: True if a word of the text is in the vocabulary.
+        searched: True if the query is searched for.
+        hits: Hits in the form of the response.
+        total: Number of documents within the radius.
+        plan: Search strategy that answered it.
+        candidates: Number of codes compared with the query.
     """
 
     request: SearchRequest
@@ -57,12 +57,12 @@ class PendingQuery:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What to read of a document."""
+        """Document fields to read."""
         return tuple(dict.fromkeys((*self.request.fields, *(("code",) if self.request.include_code else ()))))
 
     @property
     def key(self) -> Key:
-        """Queries with one key are searched in one group."""
+        """Key of the group in which the query is searched."""
         request = self.request
         labels = tuple(request.filter.labels) if request.filter else None
         rescoring = None if request.rescore.kind == "none" else request.rescore.kind
@@ -73,19 +73,19 @@ class PendingQuery:
         parts: Sequence[Hits],
         scores: Sequence[list[NDArray[np.float64]]] | None,
     ) -> tuple[Hits, NDArray[np.int64], list[float] | None]:
-        """Merge what each shard found for this query: its page of hits, the shard of each, and their scores."""
+        """Merge the hits of the shards: the page of this query, the shard of each hit, and the scores."""
         request = self.request
         if scores is None:
             hits, owners = merge(parts, request.limit, request.offset)
             rescored = None
         else:
-            found = merge_rescored(parts, scores, request.limit, request.offset, request.rescore.oversample)
-            hits, owners, rescored = found.hits, found.shards, found.scores[0].tolist()
+            merged = merge_rescored(parts, scores, request.limit, request.offset, request.rescore.oversample)
+            hits, owners, rescored = merged.hits, merged.shards, merged.scores[0].tolist()
         self.plan, self.candidates = hits.plans[0], int(hits.candidates[0])
         return hits, owners[0], rescored
 
     def answer(self, documents: Iterable[dict[str, Any]], hits: Hits, scores: list[float] | None) -> None:
-        """Set the hits from the documents, in their order."""
+        """Set the hits from their documents, in order."""
         self.hits = [
             hit(document, distance) for document, distance in zip(documents, hits.distances[0].tolist(), strict=True)
         ]
@@ -94,13 +94,13 @@ class PendingQuery:
 
 
 def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> QueryGroup:
-    """What to ask of each shard for queries of one key.
+    """Return the group of queries of one key, as each shard receives it.
 
     Args:
-        key: Of them all.
-        queries: With their codes.
+        key: Key of all queries.
+        queries: Queries whose codes are known.
         width: Bytes of a code.
-        inline: Hits up to which the shards send the documents along.
+        inline: Maximum number of hits with which the shards send the documents at once.
     """
     codes = np.frombuffer(b"".join(query.code or b"" for query in queries), np.uint8).reshape(-1, width)
     values = None
@@ -112,18 +112,18 @@ def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) ->
 
 
 def hit(document: dict[str, Any], distance: int) -> dict[str, Any]:
-    """A hit as it is answered, of a document as a shard gives it."""
-    fields = dict(document)  # a document can be a hit of several queries
-    made: dict[str, Any] = {"id": fields.pop("id"), "distance": distance}
+    """Return a hit of the response from the document of a shard."""
+    fields = dict(document)  # A document can be a hit of several queries.
+    row: dict[str, Any] = {"id": fields.pop("id"), "distance": distance}
     code = fields.pop("code", None)
     if code is not None:
-        made["code"] = code.hex()
-    made["document"] = fields
-    return made
+        row["code"] = code.hex()
+    row["document"] = fields
+    return row
 
 
 def result(query: PendingQuery) -> dict[str, Any]:
-    """The answer to a query."""
+    """Return the response to one query."""
     return {
         "code": (query.code or b"").hex(),
         "known_words": query.known,

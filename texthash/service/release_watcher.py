@@ -1,4 +1,4 @@
-"""Following the pointer: a service moves to what becomes current, whoever published it."""
+"""Watcher of the pointer to the current release: the service moves to each release that is published."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from texthash.service.problems import Problem
 
 log = logging.getLogger("texthash.service")
 POLL_S = 0.2
-# After this long every ingress has looked at the pointer and moved.
+# Seconds within which every ingress has read the pointer and moved.
 SETTLE_S = 2 * POLL_S
-# Storage that fails is tried again ever more rarely, but often enough that it is followed soon after it works again.
+# Failing storage is retried with growing intervals, up to this one, which bounds the delay after it works again.
 _LONGEST_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """How far a service is behind the pointer.
+    """Lag of a service behind the pointer.
 
     Attributes:
-        alive: Whether the task that follows still runs.
+        alive: True while the task that follows the pointer runs.
         lag_s: Seconds since the served release was last known to be the current one.
-        max_lag_s: Seconds from which the service counts as stale.
-        reason: Why it does not follow; None while it does.
+        max_lag_s: Lag in seconds beyond which the service counts as stale.
+        reason: Reason for which it does not follow; None while it does.
     """
 
     alive: bool
@@ -42,22 +42,22 @@ class Freshness:
 
     @property
     def fresh(self) -> bool:
-        """Whether what is served is, as far as is known, what is current."""
+        """True while the served release counts as the current one."""
         return self.alive and self.lag_s <= self.max_lag_s
 
 
 class ReleaseWatcher:
-    """Moves a coordinator to the current release. An error of whatever kind delays it and never ends it.
+    """Task that moves a coordinator to the current release; errors of any kind delay it and never end it.
 
     Args:
         home: State directory.
-        coordinator: The coordinator to move.
-        max_lag_s: Seconds that the served release may be behind, or not known to be current.
+        coordinator: Coordinator to move.
+        max_lag_s: Maximum seconds for which the served release may lag behind, or not be known to be current.
     """
 
     def __init__(self, home: StateDir, coordinator: Coordinator, max_lag_s: float) -> None:
         self._home = home
-        self._gateway = coordinator
+        self._coordinator = coordinator
         self._max_lag_s = max_lag_s
         self._metrics = FollowerMetrics()
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +68,7 @@ class ReleaseWatcher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow for as long as the block lasts."""
+        """Follow the pointer for the duration of the block."""
         self._confirmed = self._read = time.monotonic()
         self._task = asyncio.create_task(self._follow())
         try:
@@ -79,15 +79,15 @@ class ReleaseWatcher:
                 await self._task
 
     def freshness(self) -> Freshness:
-        """How far the coordinator is behind the pointer now."""
+        """Return the present lag of the coordinator behind the pointer."""
         alive = self._task is not None and not self._task.done()
         return Freshness(alive, time.monotonic() - self._confirmed, self._max_lag_s, self._reason)
 
     def report(self) -> None:
-        """Set the gauges, which are forgotten unless this is repeated every few seconds.
+        """Set the gauges; call it every few seconds, since they expire.
 
         Raises:
-            RuntimeError: the task that follows has ended, and this process with it is of no use any more.
+            RuntimeError: The task that follows the pointer has ended, so that this process has to be replaced.
         """
         now = time.monotonic()
         self._metrics.record(now - self._confirmed, now - self._read)
@@ -95,10 +95,10 @@ class ReleaseWatcher:
             raise RuntimeError(f"the task that follows the pointer has ended: {self._task.exception()!r}")
 
     async def step(self) -> None:
-        """Look at the pointer once, and move if it has moved. Errors are counted, and logged when they change."""
+        """Read the pointer once, and move to its release. Errors are counted, and logged when they change."""
         try:
             await self._move()
-        except Exception as error:  # noqa: BLE001  (storage and remote parts raise anything, and none may end the task)
+        except Exception as error:  # noqa: BLE001  (storage and remote calls raise anything; nothing may end the task)
             self._failed(error)
         else:
             if self._reason is not None:
@@ -112,20 +112,20 @@ class ReleaseWatcher:
             raise TexthashError(f"the pointer to the current release is missing in {self._home.root}.")
         self._read = began
         if name != self._served:
-            await self._gateway.follow(await asyncio.to_thread(read_release, self._home, name))
+            await self._coordinator.follow(await asyncio.to_thread(read_release, self._home, name))
         self._confirmed = began
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         self._metrics.failed()
-        reason = _in_words(error)
-        if reason != self._reason:  # logged once, not at every attempt
+        reason = _reason_of(error)
+        if reason != self._reason:  # Logged once, not at every attempt.
             log.warning("release %s stays: %s", self._served, reason)
         self._reason = reason
 
     @property
     def _served(self) -> str:
-        return self._gateway.release.name
+        return self._coordinator.release.name
 
     async def _follow(self) -> None:
         while True:
@@ -133,7 +133,7 @@ class ReleaseWatcher:
             await asyncio.sleep(min(POLL_S * 2 ** min(self._failures, 10), _LONGEST_WAIT_S))
 
 
-def _in_words(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     if isinstance(error, Problem):
         return error.detail
     if isinstance(error, TexthashError):
@@ -142,5 +142,5 @@ def _in_words(error: Exception) -> str:
 
 
 async def wait_for_propagation() -> None:
-    """Wait until every ingress has followed a release that is published now."""
+    """Wait until every ingress has moved to a release that has just been published."""
     await asyncio.sleep(SETTLE_S)

@@ -1,4 +1,4 @@
-"""What is asked, against what the server allows."""
+"""Checks of requests against the limits of the server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
 from texthash.service.validation import check_size
 
-# Paging deep costs every shard limit + offset hits, so it has a limit of its own.
+# Deep paging costs every shard limit + offset hits, so their sum has its own limit.
 _WINDOW = 10
 
 
 class Checks:
-    """What is asked, against what this server allows."""
+    """Checks of requests against the limits of this server; each raises a :class:`Problem`."""
 
     def __init__(self, coordinator: Coordinator) -> None:
         self.limits = coordinator.limits
@@ -24,28 +24,32 @@ class Checks:
         self.window = min(_WINDOW * coordinator.limits.max_limit, coordinator.limits.max_hits)
 
     async def body(self, request: Request) -> None:
-        """Refuse a body with too many members or items; a dependency of a route, as such before its model is made."""
+        """Reject a body with too many members or items; as a dependency of a route it runs before validation."""
         if await request.body():
             check_size(await request.json(), self.limits.max_batch)
 
     def batch(self, count: int, what: str) -> None:
+        """Check the number of members of a list, which ``what`` names."""
         most = self.limits.max_batch
         if count > most:
             raise Problem("batch-too-large", f"{what} has {count} members, this server takes {most} in one request.")
 
     def text(self, text: str, *where: str | int) -> None:
+        """Check the size of a text at a location of the request."""
         most = self.limits.max_text_bytes
         size = len(text.encode())
         if size > most:
             raise Problem("text-too-long", f"{_dotted(where)} has {size} bytes in UTF-8, this server takes {most}.")
 
     def documents(self, request: UpsertRequest) -> None:
+        """Check the documents of an upsert."""
         self.batch(len(request.documents), "documents")
-        for place, document in enumerate(request.documents):
+        for position, document in enumerate(request.documents):
             for name, text in (("text", document.text), ("id", document.id), ("title", document.title)):
-                self.text(text, "body", "documents", place, name)
+                self.text(text, "body", "documents", position, name)
 
     def code(self, code: str, *where: str | int) -> None:
+        """Check the digits and the width of a code at a location of the request."""
         digits = self.bits // 4
         try:
             bytes.fromhex(code)
@@ -63,6 +67,7 @@ class Checks:
             )
 
     def search(self, request: SearchRequest) -> None:
+        """Check a search request."""
         self.batch(len(request.queries), "queries")
         if request.limit > self.limits.max_limit:
             self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
@@ -89,13 +94,13 @@ class Checks:
                 f"radius={request.radius}, codes of this index have {self.bits} bits.",
                 errors=[_error(where, f"must be <= {self.bits}", max=self.bits)],
             )
-        for place, query in enumerate(request.queries):
+        for position, query in enumerate(request.queries):
             if query.text is not None:
-                self.text(query.text, "body", "queries", place, "text")
+                self.text(query.text, "body", "queries", position, "text")
             elif query.code is not None:
-                self.code(query.code, "body", "queries", place, "code")
+                self.code(query.code, "body", "queries", position, "code")
                 if request.rescore.kind == "float":
-                    self._no_vector("body", "queries", place, "code")
+                    self._no_vector("body", "queries", position, "code")
 
     def _no_vector(self, *where: str | int) -> None:
         message = "has no vector to rescore by: give a text or an id, or another rescore.kind"
@@ -104,7 +109,7 @@ class Checks:
     def _too_large(self, where: tuple[str, ...], value: int, most: int) -> None:
         raise Problem(
             "limit-too-large",
-            f"{_dotted(where)}={value}, this server allows at most {most} here.",
+            f"{_dotted(where)}={value}, this server allows at most {most}.",
             errors=[_error(where, f"must be <= {most}", max=most)],
         )
 

@@ -1,8 +1,8 @@
-"""Encode and Search over gRPC, each answered by the HTTP route of the same name within the process.
+"""Encode and Search over gRPC, answered within the process by the HTTP routes of the same names.
 
-So key, limits, admission, deadline, validation, log and metrics are those of HTTP, whatever is added there. Messages
-are made from ``search.binpb``, the compiled ``search.proto``: every node needs them to start Serve's proxy, where no
-compiler is installed, and Python code that a compiler writes would be bound to one major version of protobuf:
+Key, limits, admission, deadline, validation, log and metrics are therefore those of HTTP. The messages come from
+``search.binpb``, the compiled ``search.proto``: every node needs them to start Serve's proxy, no compiler is installed
+there, and generated Python code would be bound to one major version of protobuf. To compile it:
 
     python -m grpc_tools.protoc -I. --descriptor_set_out=search.binpb search.proto
 """
@@ -44,7 +44,7 @@ _PASSED_ON = ("authorization", "x-request-id")
 
 _file = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / COMPILED).read_bytes()).file[0]
 _messages: dict[str, Any] = {}
-# As compiled code does it: the classes get the name of this module, by which they travel between processes.
+# As in generated code, the classes belong to this module, by whose name they are pickled.
 builder.BuildTopDescriptorsAndMessages(
     descriptor_pool.Default().AddSerializedFile(_file.SerializeToString()), __name__, _messages
 )
@@ -56,12 +56,12 @@ METHODS = {
 
 
 def message(name: str) -> Any:
-    """The class of a message of ``search.proto``."""
+    """Return the class of a message of ``search.proto``."""
     return _messages[name]
 
 
 def add_texthash_to_server(servicer: Any, server: Any) -> None:
-    """Make a gRPC server know the service; its name is what Serve's options take."""
+    """Register the service with a gRPC server; Serve's options name this function."""
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(
             getattr(servicer, method),
@@ -74,7 +74,7 @@ def add_texthash_to_server(servicer: Any, server: Any) -> None:
 
 
 class _Marked:
-    """An application whose requests are marked as calls over gRPC, which no page of a browser can make."""
+    """Application whose requests are marked as gRPC calls, which no page of a browser can make."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -85,10 +85,10 @@ class _Marked:
 
 
 class Calls:
-    """Answers calls by the routes of an application.
+    """Answers gRPC calls by the routes of an application.
 
     Args:
-        app: From :func:`texthash.service.http_app.make_app`.
+        app: Application of :func:`texthash.service.http_app.make_app`.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -96,21 +96,21 @@ class Calls:
         self._http = httpx.AsyncClient(transport=transport, base_url="http://grpc", timeout=None)
 
     async def answer(self, method: str, request: Any, context: Any) -> Any:
-        """The reply to a message; a problem is set on the context as a status, and the reply is empty.
+        """Return the reply to a message; for a problem an empty reply, with a status set on the context.
 
         Args:
             method: Key of :data:`METHODS`.
-            request: The message.
-            context: As :class:`grpc.ServicerContext`.
+            request: Message of the request.
+            context: Context of the call, as :class:`grpc.ServicerContext`.
         """
         path, _, answered = METHODS[method]
         given = dict(context.invocation_metadata())
         headers = {name: given[name] for name in _PASSED_ON if name in given}
         body = json_format.MessageToDict(request, preserving_proto_field_name=True)
         reply = await self._http.post(path, json=body, headers=headers)
-        made = message(answered)()
+        response = message(answered)()
         if reply.status_code == 200:
-            return json_format.Parse(reply.content, made, ignore_unknown_fields=True)
+            return json_format.Parse(reply.content, response, ignore_unknown_fields=True)
         problem = reply.json()
         context.set_code(_CODES.get(reply.status_code, grpc.StatusCode.INVALID_ARGUMENT))
         context.set_details(problem["detail"])
@@ -118,4 +118,4 @@ class Calls:
         if "retry-after" in reply.headers:
             trailing.append(("retry-after", reply.headers["retry-after"]))
         context.set_trailing_metadata(trailing)
-        return made
+        return response

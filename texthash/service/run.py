@@ -1,4 +1,4 @@
-"""Putting a release on the air: start or replace the application on the Ray cluster, and wait until it answers."""
+"""Start or replace the service of a release on the Ray cluster, and wait until it answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from texthash.service.rpc import SERVICER
 from texthash.service.serve_app import build
 
 APPLICATION = "texthash"
-# Serve's own deadline, as a net below ours: ours answers with a problem, its cuts the request off.
+# Serve's deadline comes this many seconds after the service's own, which answers with a problem instead of a cut.
 _GRACE_S = 5.0
 
 
@@ -41,52 +41,51 @@ def serve_release(
 ) -> str:
     """Start the service of a release on the Ray cluster of this process, or replace the one that runs there.
 
-    It listens on ``service.host`` only, 127.0.0.1 by default, and goes on when this process ends, as long as the
-    cluster does. Replacing changes one replica after the other; each request is answered from one release. Started for
-    ``"current"`` it follows what becomes current and takes writes; started for a release by name it does neither.
+    It listens on ``service.host`` only, 127.0.0.1 by default, and runs as long as the cluster, also after this process
+    has ended. A replacement changes one replica after the other; each request is answered from one release. Started
+    for ``"current"``, the service follows the current release and takes writes; started for a named release it does
+    neither.
 
     Args:
         home: State directory, visible from all nodes.
         service: Host, port, path, batching and limits.
-        release: Which release, or ``"current"``.
+        release: Name of a release, or ``"current"``.
         name: Name of the Serve application.
-        timeout_s: How long to wait until it answers.
+        timeout_s: Seconds to wait until the service answers.
 
     Returns:
-        Its URL, without a slash at the end.
+        URL of the service, without a trailing slash.
 
     Raises:
-        TexthashError: the port is taken, Serve already listens elsewhere, or the service does not come up.
-        ModelMismatchError: the model and the index of the release do not belong together.
+        TexthashError: The port is taken, Serve already listens on another address, or the service does not start.
+        ModelMismatchError: The model and the index of the release do not belong together.
     """
     name_of_release = read_release(home, release).name
     url = service.url
     settings = service.model_dump()
     application = build({"home": str(home.root), "release": release, "service": settings})
-    logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)  # what it would say is said below
+    logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)
     _check_token()
-    with _explained(name, name_of_release):
+    with _start_errors(name, name_of_release):
         _start_serve(service)
         log_line(f"service: release {name_of_release} on {service.host}:{service.port}")
         if not Keys.of_environment() and not is_loopback(service.host):
-            warn(
-                f"without a key whoever reaches {service.host} may write; set {KEY_VARIABLE} before the cluster starts"
-            )
+            warn(f"without a key anyone who reaches {service.host} can write; set {KEY_VARIABLE} before the start")
         serve.run(application, name=name, route_prefix=service.route_prefix)
     _wait_until_ready(url, timeout_s)
     return url
 
 
 def stop_service(name: str = APPLICATION) -> None:
-    """Take the application down; Serve itself goes on."""
+    """Stop the application; Serve itself keeps running."""
     serve.delete(name)
 
 
 def check_address(service: ServiceConfig) -> None:
-    """Check that the service can listen where it is told to on this cluster: what a long job does first of all.
+    """Check that the service can listen on its address on this cluster; call it before a long job.
 
     Raises:
-        TexthashError: the port is taken, or Serve already listens elsewhere.
+        TexthashError: The port is taken, or Serve already listens on another address.
     """
     running = _serve_address()
     if running is None:
@@ -100,7 +99,7 @@ def check_address(service: ServiceConfig) -> None:
 
 
 def _serve_address() -> tuple[str, int] | None:
-    """Where Serve listens on this cluster; None if it does not run."""
+    """Return host and port of Serve on this cluster; None if it does not run."""
     client = _get_global_client(raise_if_no_controller_running=False)
     return None if client is None else (client.http_config.host, client.http_config.port)
 
@@ -122,8 +121,8 @@ def _start_serve(service: ServiceConfig) -> None:
 
 
 @contextmanager
-def _explained(name: str, release: str) -> Iterator[None]:
-    """Raise what Serve and Ray raise where a service does not start as :class:`TexthashError`."""
+def _start_errors(name: str, release: str) -> Iterator[None]:
+    """Raise the errors of Serve and Ray for a service that does not start as :class:`TexthashError`."""
     try:
         yield
     except (RuntimeError, TimeoutError, RayError) as error:
@@ -134,20 +133,20 @@ def _explained(name: str, release: str) -> Iterator[None]:
 
 
 def _check_token() -> None:
-    """Say where whoever reaches the replicas can run programs there: a cluster of this program's own has a token."""
+    """Warn about a cluster without a token, where anyone who reaches the replicas can run programs."""
     if not is_token_auth_enabled():
         warn(
-            "this Ray cluster takes calls without a token: everybody who reaches its ports can run programs "
+            "this Ray cluster takes calls without a token: anyone who reaches its ports can run programs "
             "there. Set RAY_AUTH_MODE=token before `ray start` on each node."
         )
 
 
 def _reason(name: str) -> str:
-    """The last line of what the parts of an application that did not start have to say."""
+    """Return the last line of the messages of the deployments of an application that did not start."""
     try:
         application = serve.status().applications.get(name)
     except RayError:
-        return ""  # Serve itself has not started, or has died
+        return ""  # Serve itself has not started, or has died.
     messages = [deployment.message for deployment in application.deployments.values()] if application else []
     lines = [message.strip().splitlines()[-1] for message in messages if message.strip()]
     return "; ".join(dict.fromkeys(lines))

@@ -1,9 +1,9 @@
-"""The Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge;
-and a writer, through which the index is changed.
+"""Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge;
+and a writer, which changes the index.
 
 ``texthash.service.serve_app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
 starts the same application from a program. An application that was built for ``current`` follows the pointer: it
-answers from whatever is current, as soon as encoder and shards have opened it. One that was built for a release by name
+answers from the current release as soon as encoder and shards have opened it. One that was built for a named release
 stays with it, and has no writer.
 """
 
@@ -42,15 +42,15 @@ from texthash.service.replicas.shard import QueryGroup, ShardResult, ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.rpc import Calls
 
-# How long a call waits for a deployment without a living replica before it is answered 503.
+# Seconds that a call waits for a deployment without a running replica before it is answered 503.
 _PATIENCE_S = 3.0
 _RETRY_AFTER_S = "2"
-# What one part may answer another over gRPC, which the fast form uses; Serve's own bound of 4 MB is less than a page of
-# long documents. What a request may ask for is bounded by its limits.
+# Maximum size of gRPC messages between deployments; Serve's default of 4 MB is less than a page of long documents. The
+# limits of the service bound what a request returns.
 _MESSAGES = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
-# Serve's own choice, cloudpickle, takes several times as long over small messages; it is for what no module defines.
+# Serve's default, cloudpickle, is several times slower on small messages; it is only needed for unimportable objects.
 _PICKLED: dict[str, Any] = {"request_serialization": "pickle", "response_serialization": "pickle"}
-# A dead replica is noticed soon, and one that is replaced goes on until its successor has opened its release.
+# A dead replica is noticed soon, and a replaced one continues until its successor has opened the release.
 _LIFE = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0, "max_surge_percent": 100}
 
 
@@ -61,28 +61,28 @@ class ServeArgs(Section):
     release: str = Field(CURRENT, description="name of a release, or current")
     service: ServiceConfig = Field(default_factory=lambda: ServiceConfig.model_validate({"limits": {}}))
     address: str | None = Field(
-        None, description="URL told to those who want to write; null: host, port and route_prefix of service"
+        None, description="URL under which other programs write; null: host, port and route_prefix of service"
     )
     cpus: float = Field(0.1, gt=0, description="CPUs that each replica claims")
     encoder_threads: int = Field(1, ge=1, description="threads of one pass through the model")
 
 
 def build(args: dict[str, Any]) -> serve.Application:
-    """Make the Serve application of a release.
+    """Build the Serve application of a release.
 
     Args:
-        args: As :class:`ServeArgs`.
+        args: Members of :class:`ServeArgs`.
 
     Raises:
-        UsageError: an argument that does not exist, a value out of range, or a variable of a key that has none.
-        TexthashError: nothing is released there, or the release is broken.
-        ModelMismatchError: its model and its index do not belong together.
+        UsageError: An argument is unknown, a value is out of range, or a key in the environment is invalid.
+        TexthashError: No release exists in the state directory, or the release is damaged.
+        ModelMismatchError: The model and the index of the release do not belong together.
     """
     try:
         parsed = ServeArgs.model_validate(args)
     except ValidationError as error:
         raise UsageError(f"the arguments of the service are wrong: {error}", "see deploy/serve.yaml.") from None
-    Keys.of_environment()  # what is no key is an error here, not in the log of a replica
+    Keys.of_environment()  # An invalid key is an error here, instead of one in the log of a replica.
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)
     release.check(home)
@@ -95,57 +95,57 @@ def build(args: dict[str, Any]) -> serve.Application:
         **_LIFE,
     }
     follows = parsed.release == CURRENT
-    place = (str(home.root), CURRENT if follows else release.name)
+    opened = (str(home.root), CURRENT if follows else release.name)
     service = parsed.service
     encoder = serve.deployment(name="encoder", **common, num_replicas=service.encoder_replicas)(_Encoder).bind(
-        *place, parsed.encoder_threads
+        *opened, parsed.encoder_threads
     )
     shards = [
         serve.deployment(name=f"shard-{number}", **common, num_replicas=service.shard_replicas)(_Shard).bind(
-            *place, number, len(release.shards)
+            *opened, number, len(release.shards)
         )
         for number in range(len(release.shards))
     ]
-    # One replica, and none beside it while it is replaced: an index has one writer.
-    alone = {**common, "max_surge_percent": 0}
+    # One replica, and no second one during a replacement: an index has one writer.
+    single = {**common, "max_surge_percent": 0}
     writer = (
-        serve.deployment(name="writer", **alone)(_Writer).bind(
+        serve.deployment(name="writer", **single)(_Writer).bind(
             str(home.root), parsed.address or service.url, limits.min_free_bytes
         )
         if follows
         else None
     )
-    # The admission of the ingress answers 429 when it is full; Serve's own bound lies a little higher, so that it can.
-    room = limits.max_ongoing_requests + limits.max_queued_requests + MOST_REQUESTS
+    # The ingress itself answers 429 when it is full; Serve's bound is a little higher, so that requests reach it.
+    capacity = limits.max_ongoing_requests + limits.max_queued_requests + MOST_REQUESTS
     ingress = serve.deployment(
-        name="ingress", **{**common, "max_ongoing_requests": room}, num_replicas=service.ingress_replicas
+        name="ingress", **{**common, "max_ongoing_requests": capacity}, num_replicas=service.ingress_replicas
     )(serve.ingress()(_Ingress))
-    return ingress.bind(service.model_dump(), *place, writer, encoder, *shards)
+    return ingress.bind(service.model_dump(), *opened, writer, encoder, *shards)
 
 
 class _Encoder(EncoderServer):
-    """The encoder; calls that are waiting are encoded together."""
+    """Deployment of the encoder; waiting calls are encoded together."""
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
     async def encode(self, calls: list[Texts]) -> list[Encoded]:
-        """One call, to the caller."""
+        """Encode the texts of one call."""
         return await self.encode_many(calls)
 
     async def check_health(self) -> None:
-        """Called by Serve: fails when the model does not encode."""
+        """Fail if the model does not encode; called by Serve."""
         await self.self_test()
 
 
 class _Shard(ShardServer):
-    """One shard."""
+    """Deployment of one shard."""
 
     async def check_health(self) -> None:
-        """Called by Serve: fails when the shard does not search."""
+        """Fail if the shard does not search; called by Serve."""
         await self.self_test()
 
 
 class _Writer(WriterServer):
-    """The writer; writes that are waiting are made durable together."""
+    """Deployment of the writer; waiting writes are made durable together."""
 
     def __init__(self, home: str, address: str, least_free: int) -> None:
         log_with_serve()
@@ -153,16 +153,16 @@ class _Writer(WriterServer):
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
     async def write(self, writes: list[Write]) -> list[WriteAck | Problem]:
-        """One write, to the caller."""
+        """Make one write durable."""
         return await self.write_many(writes)
 
     async def check_health(self) -> None:
-        """Called by Serve every few seconds."""
-        await self.let_go()
+        """Close a writer whose index is no longer current; called by Serve every few seconds."""
+        await self.close_outdated_writer()
 
 
 class _Ingress:
-    """The HTTP application, in front of the encoder, the shards and the writer."""
+    """Deployment of the HTTP application, which calls the encoder, the shards and the writer."""
 
     def __init__(
         self,
@@ -175,47 +175,52 @@ class _Ingress:
     ) -> None:
         log_with_serve()
         config = ServiceConfig.model_validate(service)
-        place = resolve_home(home)
+        state = resolve_home(home)
         remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
         self._config = config
-        self._gateway = Coordinator(read_release(place, release), config.limits, _RemoteEncoder(encoder), remotes)
-        self._follower = ReleaseWatcher(place, self._gateway, config.max_lag_s) if writer is not None else None
-        self._editor = None
+        self._coordinator = Coordinator(read_release(state, release), config.limits, _RemoteEncoder(encoder), remotes)
+        self._watcher = ReleaseWatcher(state, self._coordinator, config.max_lag_s) if writer is not None else None
+        self._writes = None
         if writer is not None:
             settle = wait_for_propagation if config.ingress_replicas > 1 else None
-            self._editor = IndexWriteService(place, self._gateway, _RemoteWriter(writer), settle)
-        self._ledger = MemoryBudget(config.limits.max_pending_bytes)
-        self._passes = RequestBatcher(self._gateway, self._ledger, config.batch_wait_ms / 1000)
+            self._writes = IndexWriteService(state, self._coordinator, _RemoteWriter(writer), settle)
+        self._budget = MemoryBudget(config.limits.max_pending_bytes)
+        self._batcher = RequestBatcher(self._coordinator, self._budget, config.batch_wait_ms / 1000)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        app = make_app(self._gateway, self._passes.answer, self._editor, self._follower, self._config, self._ledger)
+        app = make_app(self._coordinator, self._batcher.answer, self._writes, self._watcher, self._config, self._budget)
         self._calls = Calls(app)
         return app
 
     async def Encode(self, request: Any, grpc_context: Any) -> Any:
-        """A call over gRPC; Serve finds it by name, and the context by the name of its parameter."""
+        """Answer an Encode call over gRPC; Serve finds method and context parameter by their names."""
         return await self._calls.answer("Encode", request, grpc_context)
 
     async def Search(self, request: Any, grpc_context: Any) -> Any:
-        """A call over gRPC."""
+        """Answer a Search call over gRPC."""
         return await self._calls.answer("Search", request, grpc_context)
 
     async def check_health(self) -> None:
-        """Called by Serve every few seconds: fails where this ingress has stopped to follow the pointer."""
-        self._gateway.tell()
-        if self._follower is not None:
-            self._follower.report()
-        if self._editor is not None:
-            await asyncio.to_thread(self._editor.report)
+        """Fail if this ingress has stopped following the pointer; called by Serve every few seconds."""
+        self._coordinator.record_release()
+        if self._watcher is not None:
+            self._watcher.report()
+        if self._writes is not None:
+            await asyncio.to_thread(self._writes.report)
         flush_log()
 
 
 class _Remote:
-    """Calls to one deployment: again after the death of a replica, a problem when it stays away."""
+    """Calls to one deployment, which are repeated after the death of a replica.
 
-    def __init__(self, handle: DeploymentHandle, away: Callable[[], Problem]) -> None:
+    Args:
+        handle: Handle of the deployment.
+        unavailable: Function that makes the problem of a deployment without a running replica.
+    """
+
+    def __init__(self, handle: DeploymentHandle, unavailable: Callable[[], Problem]) -> None:
         self._handle = handle
-        self._away = away
+        self._unavailable = unavailable
         self._methods: dict[str, Any] = {}
 
     async def _call(self, method: str, *args: Any) -> Any:
@@ -225,13 +230,13 @@ class _Remote:
             try:
                 return await self._attempt(self._method(method), args)
             except (RayActorError, DeploymentUnavailableError, BackPressureError):
-                # Reading twice does no harm, nor does putting in or taking out the same documents twice.
+                # Reads, upserts and deletions can be repeated safely.
                 if loop.time() >= give_up:
-                    raise self._away() from None
+                    raise self._unavailable() from None
                 await asyncio.sleep(0.1)
 
     def _method(self, name: str) -> Any:
-        """A method of the deployment, made once: a handle makes another at each look."""
+        """Return a method of the deployment; cached, since a handle makes a new one at each access."""
         if name not in self._methods:
             self._methods[name] = self._handle.options(method_name=name, **_PICKLED)
         return self._methods[name]
@@ -245,8 +250,8 @@ class _Remote:
             done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE_S)
             while not done:
                 if not await asyncio.to_thread(_has_replica, self._handle):
-                    raise self._away()
-                # A replica lives and is slow: go on until the deadline of the request.
+                    raise self._unavailable()
+                # A replica runs and is slow: wait until the deadline of the request.
                 done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE_S)
             return waiting.result()
         finally:
@@ -265,7 +270,7 @@ class _RemoteEncoder(_Remote):
             handle,
             lambda: Problem(
                 "encoder-unavailable",
-                "the encoder is being restarted; texts cannot be encoded until it is back.",
+                "the encoder is being restarted; texts cannot be encoded until it is available.",
                 headers={"Retry-After": _RETRY_AFTER_S},
             ),
         )
@@ -301,7 +306,7 @@ class _RemoteShard(_Remote):
             handle,
             lambda: Problem(
                 "shard-unavailable",
-                f"shard {number} of the index is being restarted; no exact answer is possible until it is back.",
+                f"shard {number} of the index is being restarted; no exact answer is possible until it is available.",
                 headers={"Retry-After": _RETRY_AFTER_S},
                 shard=number,
             ),

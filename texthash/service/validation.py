@@ -1,4 +1,4 @@
-"""Form of requests: JSON, of members and parameters that are known, and of no more than can be validated at once."""
+"""Checks of the form of requests: JSON, known members and parameters, and a bounded number of them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from texthash.errors import nearest_name
 from texthash.service.middleware.scope import path_of
 from texthash.service.problems import Problem, shortened
 
-# Objects of the API have ten members at most; each unknown one costs an error.
+# Objects of the API have at most ten members; each unknown member costs an error.
 _MOST_MEMBERS = 32
 _API = "/v1/"
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 async def json_stated(request: Request) -> None:
-    """Refuse a POST or PUT that does not state JSON as its type, also one without a body.
+    """Reject a POST or PUT that does not state JSON as its type, also one without a body.
 
-    A browser sends that type to another origin only after asking there, so that no page can write by a plain form.
+    A browser sends that type to another origin only after a preflight request, so that no plain form can write.
     """
     if request.method not in _WITH_BODY:
         return
@@ -33,16 +33,14 @@ async def json_stated(request: Request) -> None:
         raise Problem(
             "unsupported-media-type",
             f"the request is {shortened(media) or 'of no stated type'}, not application/json, which every POST and PUT "
-            "states, also one without a body.",
+            "has to state, also one without a body.",
         )
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuse parameters of the query string that the route does not have, or that are given twice.
+    """Reject unknown and repeated parameters of the query string; one of two values would be ignored silently.
 
-    Unknown members of a body are refused as well; of two values of one parameter, one would be ignored silently.
-
-    Pages keep their state there, and load balancers add to that of health probes, so those may have any.
+    Routes outside the API accept any: pages keep their state there, and load balancers add to health probes.
     """
     if not path_of(request.scope).startswith(_API):
         return
@@ -50,30 +48,30 @@ async def known_parameters(request: Request) -> None:
     given = Counter(name for name, _ in request.query_params.multi_items())
     wrong = [name for name, count in given.items() if name not in known or count > 1]
     if wrong:
-        says = [
+        messages = [
             f"is given {given[name]} times; give it once" if name in known else _unknown_parameter(name, known)
             for name in wrong[: MOST_ERRORS + 1]
         ]
-        errors = [{"loc": ["query", name], "msg": text} for name, text in zip(wrong, says, strict=False)]
+        errors = [{"loc": ["query", name], "msg": text} for name, text in zip(wrong, messages, strict=False)]
         raise Problem(
             "invalid-field",
-            f"query.{shortened(wrong[0])}: {says[0]}{_more(len(wrong))}.",
+            f"query.{shortened(wrong[0])}: {messages[0]}{_more(len(wrong))}.",
             errors=errors,
             error_count=len(wrong),
         )
 
 
 def check_size(body: Any, most: int) -> None:
-    """Refuse a body with more members or items than any model takes, before each of them is validated.
+    """Reject a body with more members or items than any model takes, before each of them is validated.
 
-    Lists inside of the items have their bounds in the models, which stop there.
+    Lists within the items are bounded by the models.
 
     Args:
-        body: The parsed JSON.
-        most: Items of a list that is a member of the body itself.
+        body: Parsed JSON.
+        most: Maximum number of items of a list that is a member of the body itself.
 
     Raises:
-        Problem: there are more, or an object has more members than any of the API.
+        Problem: A list is too long, or an object has more members than any object of the API.
     """
     if not isinstance(body, dict):
         return
@@ -85,26 +83,26 @@ def check_size(body: Any, most: int) -> None:
             if len(value) > most:
                 count = f"{shortened(name)} has {len(value)} members"
                 raise Problem("batch-too-large", f"{count}, this server takes {most} in one request.")
-            for place, item in enumerate(value):
+            for position, item in enumerate(value):
                 if isinstance(item, dict):
-                    _check_members(item, f"{shortened(name)}.{place}")
+                    _check_members(item, f"{shortened(name)}.{position}")
 
 
 def from_validation(request: Request, error: RequestValidationError) -> Problem:
     """Return the problem of a request that does not fit the types of its route."""
-    found = error.errors()
-    broken = next((item for item in found if item["type"] == "json_invalid"), None)
+    invalid = error.errors()
+    broken = next((item for item in invalid if item["type"] == "json_invalid"), None)
     if broken is not None:
         reason = broken.get("ctx", {}).get("error", broken["msg"])
         return Problem("malformed-json", f"the body cannot be read as JSON: {reason}.")
     model = _body_model(request)
     errors = [
-        {"loc": list(item["loc"]), "msg": _message(item, model), "type": item["type"]} for item in found[:MOST_ERRORS]
+        {"loc": list(item["loc"]), "msg": _message(item, model), "type": item["type"]} for item in invalid[:MOST_ERRORS]
     ]
     first = errors[0]
     where = ".".join(shortened(str(part)) for part in first["loc"])
-    detail = f"{where}: {first['msg']}{_more(len(found))}."
-    return Problem("invalid-field", detail, errors=errors, error_count=len(found))
+    detail = f"{where}: {first['msg']}{_more(len(invalid))}."
+    return Problem("invalid-field", detail, errors=errors, error_count=len(invalid))
 
 
 def _check_members(value: dict[str, Any], where: str) -> None:
@@ -120,19 +118,19 @@ def _more(count: int) -> str:
 
 def _unknown_parameter(name: str, known: Sequence[str]) -> str:
     hint = nearest_name(shortened(name), known) if known else "this path takes none"
-    return f"is no parameter here; {hint}"
+    return f"is not a parameter of this path; {hint}"
 
 
 def _message(item: Any, model: type[BaseModel] | None) -> str:
     if item["type"] == "extra_forbidden" and model is not None:
         name, owner = str(item["loc"][-1]), _model_at(model, item["loc"][1:-1])
         if owner is not None:
-            return f"is not known here; {_hint(shortened(name), owner)}"
+            return f"is not a member of this object; {_hint(shortened(name), owner)}"
     return str(item["msg"]).removeprefix("Value error, ")
 
 
 def _hint(name: str, owner: type[BaseModel]) -> str:
-    """Return where an unknown member belongs: into another one that has it, else the nearest name."""
+    """Return a hint for an unknown member: the object that has it, else the nearest name."""
     for member, field in owner.model_fields.items():
         if any(name in inner.model_fields for inner in _models_in(field.annotation)):
             return f"it belongs into {member!r}"
@@ -145,15 +143,15 @@ def _body_model(request: Request) -> type[BaseModel] | None:
 
 
 def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the model of the object at a location of a body; None: it is not of one."""
-    found: type[BaseModel] | None = model
+    """Return the model of the object at a location of a body; None if it has no model."""
+    current: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, int):
             continue
-        if found is None or part not in found.model_fields:
+        if current is None or part not in current.model_fields:
             return None
-        found = next(_models_in(found.model_fields[part].annotation), None)
-    return found
+        current = next(_models_in(current.model_fields[part].annotation), None)
+    return current
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

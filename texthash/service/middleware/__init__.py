@@ -1,4 +1,4 @@
-"""ASGI middleware of the service, one concern a module, in the order of :func:`stack`."""
+"""ASGI middleware of the service, one concern per module, in the order of :func:`stack`."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def stack(
 
     Args:
         limits: Limits of the service.
-        budget: Reservation of the memory that bodies and answers take.
-        keys: Keys that open the service; without one it is open.
-        hosts: Names by which the service may be called; None: any.
-        cors_origins: Origins whose pages may call the service, beside its own.
+        budget: Memory budget of bodies and answers.
+        keys: Keys of the service; without one it is open.
+        hosts: Allowed host names; None allows any.
+        cors_origins: Origins whose pages may call the service, besides its own.
     """
     cors = Middleware(
         CORSMiddleware,
@@ -47,7 +47,7 @@ def stack(
     )
     return [
         Middleware(SecurityHeaders),
-        *([cors] if cors_origins else []),  # outside of what refuses, so that a page can read why it was refused
+        *([cors] if cors_origins else []),  # outside of what rejects requests, so that a page can read the reason
         Middleware(RequestLog),
         Middleware(ResponseBudget, budget=budget),
         Middleware(Head),

@@ -1,4 +1,4 @@
-"""How many requests the service takes on at once, and how they take turns."""
+"""Admission control: a bounded number of requests at once."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from texthash.service.problems import Problem
 
 
 class Admission:
-    """Refuse what is more than the service takes on; health is always answered, so that load is not taken for illness.
+    """Reject requests beyond the capacity of the service; health probes are always answered, also under load.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
         limits: Limits of the service.
-        budget: Reservation of the memory that bodies and answers take.
+        budget: Memory budget of bodies and answers.
     """
 
     def __init__(self, app: Any, limits: LimitsConfig, budget: MemoryBudget) -> None:
         self._app = app
-        self._room = limits.max_ongoing_requests + limits.max_queued_requests
-        self._ledger = budget
-        self._inside = 0
+        self._capacity = limits.max_ongoing_requests + limits.max_queued_requests
+        self._budget = budget
+        self._active = 0
         self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -33,19 +33,19 @@ class Admission:
             return
         if not is_probe(scope):
             await self._turns.take()
-            self._refuse_beyond_room()
-        self._inside += 1
+            self._reject_beyond_capacity()
+        self._active += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._inside -= 1
+            self._active -= 1
 
-    def _refuse_beyond_room(self) -> None:
-        if self._inside >= self._room:
+    def _reject_beyond_capacity(self) -> None:
+        if self._active >= self._capacity:
             raise Problem(
                 "overloaded",
-                f"{self._inside} requests are being answered or waiting, this server takes {self._room}.",
+                f"{self._active} requests are being answered or waiting, this server takes {self._capacity}.",
                 headers={"Retry-After": RETRY_AFTER_S},
             )
-        if rejection := self._ledger.rejection():
+        if rejection := self._budget.rejection():
             raise rejection

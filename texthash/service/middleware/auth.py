@@ -1,4 +1,4 @@
-"""Keys of the service, and what each of them opens."""
+"""Authentication by keys, and the routes that each key opens."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ KEY_VARIABLE = "TEXTHASH_API_KEY"
 READ_KEY_VARIABLE = "TEXTHASH_READ_KEY"
 READ_WRITE, READ_ONLY = "read-write", "read-only"
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
-# All that is not listed here needs a key, so that a new route is closed until somebody opens it.
+# Every other path needs a key, so that a new route is closed until it is listed here.
 _PAGES = frozenset({"", "/", "/favicon.svg"})
 _OPEN = ("/health", "/docs/assets/", "/problems/")
-# A browser has no way to send a bearer key for a page: here the password of its own dialogue is taken as well.
+# A browser cannot send a bearer key for a page, so these paths also accept the password of HTTP Basic.
 _DOCUMENTATION = frozenset({"/docs", "/redoc", "/openapi.json"})
-# What a read-only key may do with an unsafe method; all that is not listed is a write.
+# Paths that a read-only key may call with an unsafe method; every other one is a write.
 _READS = frozenset({"/v1/search", "/v1/encode", "/v1/documents/count"})
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys that open the service.
+    """Keys of the service.
 
     Attributes:
-        read_write: Opens everything; None: the service is open.
-        read_only: Opens what does not change the index; None: there is no such key.
+        read_write: Key that opens everything; None leaves the service open.
+        read_only: Key that opens what does not change the index; None if there is no such key.
     """
 
     read_write: str | None = None
@@ -46,13 +46,13 @@ class Keys:
         """Return the keys that TEXTHASH_API_KEY and TEXTHASH_READ_KEY set.
 
         Raises:
-            UsageError: one is set, and empty or not plain ASCII, or the two are equal, or the read-only one is alone: a
-                service that was meant to be closed must not be open.
+            UsageError: A key is empty or not visible ASCII, the two keys are equal, or the read-only key is set alone:
+                a service that was meant to be closed must not be open.
         """
         write, read = (_from_environment(name) for name in (KEY_VARIABLE, READ_KEY_VARIABLE))
         if read is not None and write is None:
             raise UsageError(
-                f"{READ_KEY_VARIABLE} is set and {KEY_VARIABLE} is not.", f"set {KEY_VARIABLE} too: it is for writes."
+                f"{READ_KEY_VARIABLE} is set and {KEY_VARIABLE} is not.", f"set {KEY_VARIABLE} too, for writes."
             )
         if read is not None and read == write:
             raise UsageError(
@@ -64,19 +64,19 @@ class Keys:
         return self.read_write is not None
 
     def name_of(self, given: bytes) -> str | None:
-        """Return which key was given, after comparing with each in constant time; None: neither."""
-        found = None
+        """Return the name of a key, after comparison with each in constant time; None if it is neither."""
+        match = None
         for name, key in ((READ_WRITE, self.read_write), (READ_ONLY, self.read_only)):
             if hmac.compare_digest(given, (key or "").encode()) and key is not None:
-                found = name
-        return found
+                match = name
+        return match
 
 
 class Auth:
-    """Let through what a key opens.
+    """Reject requests whose key does not open their route.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
         keys: Keys of the service.
     """
 
@@ -97,16 +97,16 @@ class Auth:
         if name is None:
             raise Problem(
                 "unauthorized",
-                "this server asks for a key, and the request has none or another.",
+                "this server requires a key, and the request has none or a wrong one.",
                 headers={"WWW-Authenticate": f'{"Basic" if documentation else "Bearer"} realm="texthash"'},
             )
         scope["state"]["key"] = name
         if name == READ_ONLY and not is_safe(scope) and path not in _READS:
-            raise Problem("read-only-key", f"the key of this request opens no {scope['method']} of {path}.")
+            raise Problem("read-only-key", f"the key of this request does not allow {scope['method']} {path}.")
 
 
 def _given(headers: Headers, documentation: bool) -> bytes:
-    """Return the key of a request; header bytes are Latin-1 by the time they are here."""
+    """Return the key of a request; ASGI servers decode header bytes as Latin-1."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     given = value.strip().encode("latin-1")
     if scheme.lower() == "bearer":
@@ -122,5 +122,5 @@ def _given(headers: Headers, documentation: bool) -> bytes:
 def _from_environment(variable: str) -> str | None:
     key = os.environ.get(variable)
     if key is not None and not _KEY.fullmatch(key):
-        raise UsageError(f"{variable} is no key.", "give 1 to 128 visible ASCII characters, or unset it.")
+        raise UsageError(f"{variable} is not a valid key.", "give 1 to 128 visible ASCII characters, or unset it.")
     return key

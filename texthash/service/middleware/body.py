@@ -1,4 +1,4 @@
-"""The body of a request: whole, and of a size that is allowed."""
+"""Reading of the whole request body, within its size limit."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from texthash.service.memory_budget import MemoryBudget, Reservation
 from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
-READING = "reading"  # in the state of a scope whose body has not come whole
+READING = "reading"  # state of a scope whose body is incomplete
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class WholeBody:
-    """Read the whole body, within the limit, so that no route ever sees half of one.
+    """Read the whole body, within the limit, so that no route sees an incomplete one.
 
     Args:
-        app: Application behind.
-        most: Bytes of a body.
-        budget: Reservation of the memory that bodies and answers take.
+        app: Next ASGI application.
+        most: Maximum number of bytes of a body.
+        budget: Memory budget of bodies and answers.
     """
 
     def __init__(self, app: Any, most: int, budget: MemoryBudget) -> None:
         self._app = app
         self._most = most
-        self._ledger = budget
+        self._budget = budget
         self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -35,17 +35,19 @@ class WholeBody:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        with self._ledger.reservation() as reservation:
+        with self._budget.reservation() as reservation:
             scope["state"][READING] = True
             body = await self._read(headers, receive, reservation)
             scope["state"][READING] = False
-            await self._turns.take()  # parsing and validation are one step, which a large body makes a long one
+            await self._turns.take()  # Parsing and validating a large body blocks the event loop.
             await self._app(scope, _replay(body), send)
 
     async def _read(self, headers: Headers, receive: Any, reservation: Reservation) -> bytes:
         encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):  # nothing is inflated, so that a small body stays small
-            raise Problem("unsupported-media-type", f"the body has Content-Encoding {encoding!r}; send it as it is.")
+        if encoding not in ("", "identity"):  # Nothing is decompressed, so that a small body stays small.
+            raise Problem(
+                "unsupported-media-type", f"the body has Content-Encoding {encoding!r}; send it uncompressed."
+            )
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._most:
             raise Problem("body-too-large", f"the body has {declared} bytes, this server takes {self._most}.")
@@ -58,14 +60,14 @@ class WholeBody:
             if len(body) > self._most:
                 raise Problem("body-too-large", f"the body has more than {self._most} bytes.")
             reservation.set_size(len(body))
-            if rejection := self._ledger.rejection():
+            if rejection := self._budget.rejection():
                 raise rejection
             if not message.get("more_body", False):
                 return bytes(body)
 
 
 def _replay(body: bytes) -> Any:
-    """Return a ``receive`` that gives the body once, then waits as a connection without further messages does."""
+    """Return a ``receive`` that gives the body once and then waits, like a connection without further messages."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:

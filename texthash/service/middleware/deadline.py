@@ -1,4 +1,4 @@
-"""The time within which a request is answered."""
+"""Time limit of requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from texthash.service.problems import Problem
 
 
 class Deadline:
-    """End a request that takes too long, and say whether its body or its answer did.
+    """End a request that takes too long, with a problem that names its body or its answer as the cause.
 
     Args:
-        app: Application behind.
-        seconds: Time from the first byte of a request to its answer.
+        app: Next ASGI application.
+        seconds: Maximum time from the first byte of a request to its answer.
     """
 
     def __init__(self, app: Any, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""An answer to every failure of a request, also of one that no route has seen."""
+"""Error responses, also for requests that reach no route."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ log = logging.getLogger("texthash.service")
 
 
 class Failures:
-    """Answer with the problem that was raised, and with ``internal`` after any other exception, which is logged.
+    """Send the problem that was raised; for any other exception log it and send ``internal``.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -26,15 +26,15 @@ class Failures:
             return
         begun = False
 
-        async def noted(message: Any) -> None:
+        async def observe(message: Any) -> None:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, observe)
         except Problem as problem:
-            if begun:  # too late for another status: the server breaks the connection
+            if begun:  # The status has been sent: the server breaks the connection.
                 raise
             await problem.response(scope)(scope, receive, send)
         except Exception:

@@ -1,4 +1,4 @@
-"""HEAD, for every path that takes GET."""
+"""HEAD requests for every path that takes GET."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Head:
     """Answer HEAD as GET, without the body.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -19,9 +19,9 @@ class Head:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        scope["method"] = "GET"  # in place, because the log outside reads the route from the same scope
+        scope["method"] = "GET"  # in place: the request log reads the route from this scope
 
-        async def bare(message: Any) -> None:
+        async def without_body(message: Any) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app(scope, receive, bare)
+        await self._app(scope, receive, without_body)

@@ -1,4 +1,4 @@
-"""Headers by which browsers confine every answer of the service."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.datastructures import MutableHeaders
 
-# An answer that has a header of the same name keeps its own.
+# A response that already has one of these headers keeps it.
 _HEADERS = {
     "content-security-policy": "frame-ancestors 'none'",
     "x-frame-options": "DENY",
@@ -17,10 +17,10 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Add the headers that forbid framing, guessing of media types, and embedding by pages of other origins.
+    """Add headers that forbid framing, guessing of media types, and embedding by pages of other origins.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -31,11 +31,11 @@ class SecurityHeaders:
             await self._app(scope, receive, send)
             return
 
-        async def confined(message: Any) -> None:
+        async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, confined)
+        await self._app(scope, receive, with_headers)

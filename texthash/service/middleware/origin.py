@@ -1,9 +1,10 @@
-"""Names by which the service may be called, and pages that may call it.
+"""Checks of the host name of a request and of the origin of the page that sent it.
 
-A page in a browser of this machine can send requests to a service that listens for this machine alone. It cannot read
-the answers, but a write needs no answer: so unsafe methods are taken from pages of this origin and the configured ones
-only. And it can have its own name point to 127.0.0.1 (DNS rebinding), which makes it a page of this origin: so without
-a key the service goes by known names only. Browsers do not speak gRPC, so neither concerns calls over it.
+A page in a browser of this machine can send requests to a service that listens on a loopback address. It cannot read
+the responses, but a write needs none: so unsafe methods are accepted from the service's own pages and configured
+origins only. The page can also have its own name point to 127.0.0.1 (DNS rebinding), which makes it a page of this
+origin: so without a key the service accepts known host names only. Browsers do not speak gRPC, so gRPC calls are not
+checked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from texthash.config import ServiceConfig
 from texthash.service.middleware.scope import is_safe
 from texthash.service.problems import Problem
 
-GRPC = "texthash.grpc"  # extension of the scope of calls that came over gRPC
+GRPC = "texthash.grpc"  # extension in the scope of gRPC calls
 _ANY = "*"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -28,11 +29,11 @@ _OWN_PAGES = ("same-origin", "none")  # none: a person typed the address, or a p
 
 
 def allowed_hosts(service: ServiceConfig, keyed: bool) -> frozenset[str] | None:
-    """Return the names by which a service may be called; None: any.
+    """Return the host names under which a service may be called; None allows any.
 
     Args:
-        service: Its configuration.
-        keyed: Whether it asks for a key, which a foreign page does not have.
+        service: Configuration of the service.
+        keyed: True if the service requires a key, which a foreign page does not have.
     """
     if _ANY in service.allowed_hosts:
         return None
@@ -42,7 +43,7 @@ def allowed_hosts(service: ServiceConfig, keyed: bool) -> frozenset[str] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(_plain(host)).is_loopback
     except ValueError:
@@ -50,12 +51,12 @@ def is_loopback(host: str) -> bool:
 
 
 class Origins:
-    """Refuse requests under unknown names, and unsafe ones from foreign pages.
+    """Reject requests under unknown host names, and unsafe ones from foreign pages.
 
     Args:
-        app: Application behind.
-        hosts: Names without ports, as :func:`allowed_hosts` gives them; None: any.
-        origins: Origins whose pages may call the service, beside its own.
+        app: Next ASGI application.
+        hosts: Allowed host names without ports, from :func:`allowed_hosts`; None allows any.
+        origins: Origins whose pages may call the service, besides its own.
     """
 
     def __init__(self, app: Any, hosts: frozenset[str] | None, origins: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ class Origins:
             return
         raise Problem(
             "unknown-host",
-            f"this server is not called {', '.join(given) or 'by no name'}; it answers to {', '.join(sorted(hosts))}.",
+            f"{', '.join(given) or 'no host'} is not a name of this server; it answers to {', '.join(sorted(hosts))}.",
         )
 
     def _check_page(self, headers: Headers) -> None:
@@ -91,21 +92,21 @@ class Origins:
             return
         raise Problem(
             "foreign-origin",
-            f"a page of {origin or 'another origin'} sent this request, and this server takes such requests from its "
-            "own pages and those of service.cors_origins.",
+            f"a page of {origin or 'another origin'} sent this request; this server accepts such requests from its "
+            "own pages and those of service.cors_origins only.",
         )
 
 
 def _same_host(origin: str, host: str) -> bool:
-    """Return whether an origin is of the host that was called, whatever the scheme: TLS may end before the service."""
+    """Return whether an origin has the called host, with any scheme: TLS may end in front of the service."""
     parts = urlsplit(origin)
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _name(host: str) -> str | None:
-    """Return the name in a ``Host`` header, without its port; None: it has no such form."""
-    found = _HOST.fullmatch(host)
-    return _plain(found[1] or found[2]) if found else None
+    """Return the name in a ``Host`` header, without its port; None if the header is malformed."""
+    match = _HOST.fullmatch(host)
+    return _plain(match[1] or match[2]) if match else None
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""One line of the log and one count for each request, and one more line for each write."""
+"""Request log and request metrics, and an audit line for each write."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _AUDIT = "audit"
 
 
 class RequestLog:
-    """Give each request an id, and record it when it ends; no line holds anything of its body, its query or its key.
+    """Give each request an id, and log it when it ends; no line has anything of its body, its query or its key.
 
-    Ray Serve puts the ``X-Request-ID`` of a request (or a new one) into each answer; here it goes into the state of
-    the scope, from where problems and the log take it.
+    Ray Serve returns the ``X-Request-ID`` of a request (or a new one) in each response; here the id goes into the state
+    of the scope, for problems and the log.
 
     Args:
-        app: Application behind.
+        app: Next ASGI application.
     """
 
     def __init__(self, app: Any) -> None:
@@ -40,14 +40,14 @@ class RequestLog:
         state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         status, start, method = 0, time.perf_counter(), scope["method"]
 
-        async def noted(message: Any) -> None:
+        async def observe(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, observe)
         finally:
             self._record(scope, method, status, time.perf_counter() - start)
 
@@ -65,12 +65,12 @@ class RequestLog:
 
 
 def audit(scope: Any, operation: str, **facts: str | int | None) -> None:
-    """Say what a request writes, for its line in the log; call it again as more is known.
+    """Record what a request writes, for its audit line; later calls add facts.
 
     Args:
         scope: ASGI scope of the request.
-        operation: What the request does to the index.
-        facts: Counts, names that the service gave, and the release that holds the write.
+        operation: Name of the operation on the index.
+        facts: Counts, names given by the service, and the release that holds the write.
     """
     write = scope["state"].setdefault(_AUDIT, {"operation": operation})
     write.update({name: value for name, value in facts.items() if value is not None})

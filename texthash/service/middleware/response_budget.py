@@ -1,4 +1,4 @@
-"""The memory that answers take until their clients have read them."""
+"""Memory of responses until their clients have read them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ _PIECE = 2**18
 
 
 class ResponseBudget:
-    """Reservation for each part of an answer until it is on its way, since a client may read slowly.
+    """Reserve memory for each part of a response until it is sent, since a client may read slowly.
 
     Args:
-        app: Application behind.
-        budget: Reservation of the memory that bodies and answers take.
+        app: Next ASGI application.
+        budget: Memory budget of bodies and answers.
     """
 
     def __init__(self, app: Any, budget: MemoryBudget) -> None:
         self._app = app
-        self._ledger = budget
+        self._budget = budget
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def accounted(message: Any) -> None:
-            with self._ledger.reservation() as reservation:
+        async def with_reservation(message: Any) -> None:
+            with self._budget.reservation() as reservation:
                 reservation.set_size(len(message.get("body", b"")))
                 for piece in _pieces(message):
                     await send(piece)
 
-        await self._app(scope, receive, accounted)
+        await self._app(scope, receive, with_reservation)
 
 
 def _pieces(message: Any) -> Iterator[Any]:
-    """Divide a large part of an answer: a server takes a part whole, and waits for its client before the next."""
+    """Divide a large part of a response: a server takes a part whole, and waits for its client before the next."""
     body = message.get("body", b"")
     if len(body) <= _PIECE:
         yield message

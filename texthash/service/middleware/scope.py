@@ -1,4 +1,4 @@
-"""Parts of an ASGI scope that several middlewares read."""
+"""Parts of an ASGI scope that several middleware classes read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def path_of(scope: Any) -> str:
 
 
 def is_probe(scope: Any) -> bool:
-    """Return whether the request asks for health, which is answered however full the service is."""
+    """Return whether the request is a health probe, which is answered under any load."""
     return path_of(scope).startswith(_HEALTH)
 
 
 def is_safe(scope: Any) -> bool:
-    """Return whether the method is one that changes nothing."""
+    """Return whether the method changes nothing."""
     return scope["method"] in _SAFE

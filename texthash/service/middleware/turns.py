@@ -1,4 +1,4 @@
-"""Turns of requests on the event loop."""
+"""Fair scheduling of requests on the event loop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 
 
 class Turns:
-    """Let one waiting request go on in each round of the event loop.
+    """Let one waiting request continue in each iteration of the event loop.
 
-    Thousands that arrive at once would else all take their next step in one round, and whatever else is due, such as an
-    answer to a probe of health, would wait for the sum of them.
+    Thousands of requests that arrive at once would otherwise all run in one iteration, and everything else that is due,
+    such as the response to a health probe, would wait for all of them.
     """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
 
     async def take(self) -> None:
-        """Return when it is the caller's turn; what it does until it waits again is its step."""
+        """Wait for the caller's turn, which lasts until its next ``await``."""
         async with self._lock:
             await asyncio.sleep(0)

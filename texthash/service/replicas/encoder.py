@@ -1,4 +1,4 @@
-"""The model of a release, as a server: raw text in, packed codes out."""
+"""Server of the model of a release: raw text in, packed codes out."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Encoded:
 
     Attributes:
         codes: uint8 [N, bits / 8].
-        known: Whether the model knows a word of each text, bool [N].
-        logits: Real-valued codes before the cut, float32 [N, bits], if asked for.
-        margins: The same less the thresholds of the cut, float32 [N, bits], if asked for.
-        vectors: As an index keeps them, float32 [N, width], if asked for.
+        known: True for each text with a word of the vocabulary, bool [N].
+        logits: Activations, float32 [N, bits], if requested.
+        margins: Activations minus thresholds, float32 [N, bits], if requested.
+        vectors: Vectors for the index, float32 [N, width], if requested.
     """
 
     codes: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Texts:
-    """One call: texts of one role, for one release."""
+    """Texts of one call, of one role and for one release."""
 
     release: str
     texts: tuple[str, ...]
@@ -59,8 +59,8 @@ class EncoderServer:
 
     Args:
         home: State directory, absolute.
-        release: Opened at once.
-        threads: Threads of one pass.
+        release: Name of the release to open at once.
+        threads: Number of threads of one pass.
     """
 
     def __init__(self, home: str, release: str, threads: int = 1) -> None:
@@ -73,34 +73,34 @@ class EncoderServer:
     async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
         """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors."""
         together: dict[tuple[str, Role, VectorKind | None], list[int]] = {}
-        for place, call in enumerate(calls):
-            together.setdefault((call.release, call.role, call.vectors), []).append(place)
+        for row, call in enumerate(calls):
+            together.setdefault((call.release, call.role, call.vectors), []).append(row)
         answers: dict[int, Encoded] = {}
-        for (release, role, kind), places in together.items():
+        for (release, role, kind), rows in together.items():
             hasher = (await self._hashers.get(release)).hasher
-            texts = [text for place in places for text in calls[place].texts]
+            texts = [text for row in rows for text in calls[row].texts]
             (values, known, vectors), codes = await asyncio.to_thread(_encode, hasher, texts, role, kind)
             start = 0
-            for place in places:
-                part = slice(start, start := start + len(calls[place].texts))
-                logits = values.cpu().numpy()[part] if calls[place].logits else None
-                margins = hasher.pre_threshold_margins(values[part]) if calls[place].margins else None
-                mine = None if vectors is None else vectors[part]
-                answers[place] = Encoded(codes[part], known[part], logits, margins, mine)
-        return [answers[place] for place in range(len(calls))]
+            for row in rows:
+                part = slice(start, start := start + len(calls[row].texts))
+                logits = values.cpu().numpy()[part] if calls[row].logits else None
+                margins = hasher.pre_threshold_margins(values[part]) if calls[row].margins else None
+                own = None if vectors is None else vectors[part]
+                answers[row] = Encoded(codes[part], known[part], logits, margins, own)
+        return [answers[row] for row in range(len(calls))]
 
     async def ping(self, release: str) -> bool:
-        """Whether the model of this release is loaded."""
+        """Return True once the model of this release is loaded."""
         await self._hashers.get(release)
         return True
 
     async def self_test(self) -> None:
-        """Encode one text; raises what is wrong with the model."""
+        """Encode one text; raises the error of a model that does not encode."""
         self._hashers.newest.hasher.encode([""])
 
     def _open(self, release: str, newest: _Model | None) -> _Model:
         record = read_release(self._home, release)
-        if newest is not None and newest.digest == record.model_digest:  # a write changes documents, not the model
+        if newest is not None and newest.digest == record.model_digest:  # A write changes documents, not the model.
             return newest
         hasher = record.open_hasher(self._home)
         hasher.encode(["the first pass is slower than those that follow"])

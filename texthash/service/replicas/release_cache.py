@@ -1,4 +1,4 @@
-"""What a replica holds of a release, so that every request is answered from the one release that it names."""
+"""Cache of opened releases in a replica, so that each request is answered from the release that it names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 class ReleaseCache(Generic[T]):
-    """Opened parts of releases by release name, the most recently asked for.
+    """Least-recently-used cache of opened parts of releases, by release name.
 
-    A few are kept: while a service moves from one release to the next, old and new callers meet old and new replicas,
-    and each is answered from its own release. One that is not open yet is opened on demand.
+    Several are kept, because old and new callers and replicas coexist while a service moves to another release, and
+    each call is answered from its own release. A release that is not open is opened on demand.
 
     Args:
-        opener: Opens the part of a release, given the part that was opened last (None for the first), from which it
-            may take what has not changed; called in a thread, except for the first.
-        first: Opened at once.
-        kept: How many stay open.
+        opener: Function that opens the part of a release. It gets the part that was opened last (None for the first),
+            from which it may take what has not changed, and is called in a thread, except for the first release.
+        first: Name of the release to open at once.
+        kept: Number of parts that stay open.
     """
 
     def __init__(self, opener: Callable[[str, T | None], T], first: str, kept: int = 4) -> None:
@@ -32,19 +32,19 @@ class ReleaseCache(Generic[T]):
 
     @property
     def newest(self) -> T:
-        """The part that was opened last."""
+        """Part that was opened last."""
         return self._newest
 
     async def get(self, release: str) -> T:
-        """The part of a release. Errors are those of the opener."""
-        found = self._opened.get(release)
-        if found is None:
+        """Return the part of a release. Raises the errors of the opener."""
+        part = self._opened.get(release)
+        if part is None:
             async with self._lock:
-                found = self._opened.get(release)
-                if found is None:
-                    found = await asyncio.to_thread(self._opener, release, self._newest)
-                    self._opened[release] = self._newest = found
+                part = self._opened.get(release)
+                if part is None:
+                    part = await asyncio.to_thread(self._opener, release, self._newest)
+                    self._opened[release] = self._newest = part
                     while len(self._opened) > self._kept:
                         self._opened.popitem(last=False)
         self._opened.move_to_end(release)
-        return found
+        return part

@@ -1,4 +1,4 @@
-"""One shard of the index, as a server: many queries in one call, each call pinned to a release."""
+"""Server of one shard of the index: many queries per call, each call pinned to a release."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from texthash.service.replicas.release_cache import ReleaseCache
 
 @dataclass(frozen=True)
 class QueryGroup:
-    """Queries that are searched alike.
+    """Queries that are searched with the same options.
 
     Attributes:
-        codes: uint8 [Q, bits / 8].
-        limit: Hits per query.
-        radius: Only documents at most so many bits away.
-        labels: Only documents with one of these labels.
-        plan: flat, mih or auto; all give the same hits.
-        fields: Document fields to return with each hit; None: no documents, they are fetched after the merge.
-        rescoring: How their hits are scored; None: they are not.
-        values: Of queries that are rescored: activations less the thresholds, float32 [Q, bits], or vectors,
-            float32 [Q, width].
+        codes: Packed codes, uint8 [Q, bits / 8].
+        limit: Number of hits per query.
+        radius: Maximum Hamming distance of a hit; None sets no maximum.
+        labels: Labels of which a hit has at least one; None allows all documents.
+        plan: Search strategy flat, mih or auto; all give the same hits.
+        fields: Document fields to return with each hit; None returns no documents, which are fetched after the merge.
+        rescoring: Kind of the scores; None for no scores.
+        values: Values of rescored queries: activations minus thresholds, float32 [Q, bits], or vectors, float32
+            [Q, width].
     """
 
     codes: NDArray[np.uint8]
@@ -49,13 +49,13 @@ class QueryGroup:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What one shard found for a group.
+    """Results of one shard for a group of queries.
 
     Attributes:
-        hits: By (distance, number) for each query.
-        documents: ``{"id": ..., field: ...}`` for each hit of each query, unless the group asked for none.
-        totals: Documents within the radius for each query, if there is a radius.
-        scores: Of each hit of each query, float64, if the group is rescored.
+        hits: Hits of each query, ordered by (distance, number).
+        documents: ``{"id": ..., field: ...}`` for each hit of each query; None if the group has no fields.
+        totals: Number of documents within the radius for each query; None without a radius.
+        scores: Scores of the hits of each query, float64; None if the group is not rescored.
     """
 
     hits: Hits
@@ -65,7 +65,7 @@ class ShardResult:
 
     @classmethod
     def nothing(cls, group: QueryGroup) -> ShardResult:
-        """What a shard without documents finds."""
+        """Return the results of a shard without documents."""
         queries = len(group.codes)
         hits = Hits([np.empty(0, np.uint16)] * queries, [np.empty(0, np.int64)] * queries)
         documents: list[list[dict[str, Any]]] | None = None if group.fields is None else [[]] * queries
@@ -74,23 +74,23 @@ class ShardResult:
 
 
 class ShardServer:
-    """Answers for one shard.
+    """Server of one shard.
 
     Args:
         home: State directory, absolute.
-        release: Opened at once; of ``"current"``, the newest that has so many shards.
-        number: Which shard.
-        shards: How many shards there are; None: as the release has.
+        release: Name of the release to open at once; ``"current"`` opens the newest one with this number of shards.
+        number: Number of the shard.
+        shards: Number of shards of the service; None takes that of the release.
     """
 
     def __init__(self, home: str, release: str, number: int, shards: int | None = None) -> None:
         self._home = resolve_home(home)
         self._number = number
         self._metrics = ShardMetrics(number)
-        self._shards = ReleaseCache(self._open, _fitting(self._home, release, shards))
+        self._shards = ReleaseCache(self._open, _matching_release(self._home, release, shards))
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
-        """Search every group. Errors: see :meth:`texthash.index.shard.Shard.search`."""
+        """Search every group. Raises as :meth:`texthash.index.shard.Shard.search`."""
         shard = await self._shards.get(release)
         start = time.perf_counter()
         found = await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
@@ -98,43 +98,43 @@ class ShardServer:
         return found
 
     async def documents(self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[list[dict]]:
-        """Documents by number, for several lists of (numbers, fields) at once."""
+        """Return documents by number, for several lists of (numbers, fields) at once."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(lambda: [shard.documents(numbers, fields) for numbers, fields in wanted])
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
-        """Stored codes of those ids that this shard holds."""
+        """Return the stored codes of those ids that this shard holds."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.codes_of, ids)
 
     async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
-        """Stored vectors of those ids that this shard holds."""
+        """Return the stored vectors of those ids that this shard holds."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.vectors_of, ids)
 
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
-        """A document with its code, by id; None if this shard has none of this id."""
+        """Return a document with its code by id; None if this shard does not hold it."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.document, document_id)
 
     async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
-        """Number of documents; with labels, of those that have one of them."""
+        """Return the number of documents; with labels, of those that have one of the labels."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.count, labels)
 
     async def example(self, release: str) -> str | None:
-        """Id of the first document of this shard, for the examples of the documentation."""
+        """Return the id of the first document, for the examples of the documentation; None for an empty shard."""
         shard = await self._shards.get(release)
         found = await asyncio.to_thread(shard.documents, shard.numbers[:1], ())
         return str(found[0]["id"]) if found else None
 
     async def ping(self, release: str) -> bool:
-        """Whether the shard is open in this release."""
+        """Return True once the shard is open in this release."""
         await self._shards.get(release)
         return True
 
     async def self_test(self) -> None:
-        """Search for one code and tell the size; raises what is wrong with the shard."""
+        """Search for one code and record the size; raises the error of a shard that cannot be searched."""
         shard = self._shards.newest
         self._metrics.holds(shard.size_bytes)
         shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
@@ -146,9 +146,9 @@ class ShardServer:
         return shard
 
 
-def _fitting(home: StateDir, release: str, shards: int | None) -> str:
-    """The name of the release; of ``"current"``, the newest with so many shards: what is current now may be an index
-    that this service was not started for."""
+def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
+    """Return the name of the release; for ``"current"`` of the newest one with this number of shards, since the current
+    index may have another number than the service was started for."""
     current = read_release(home, release)
     if release != CURRENT or shards is None or len(current.shards) == shards:
         return current.name

@@ -1,4 +1,4 @@
-"""The writer of the index, as a server: upserts and deletes that arrive together are made durable together."""
+"""Server of the index writer: upserts that arrive together are made durable by one commit."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _RETRY_AFTER_S = "2"
 
 @dataclass(frozen=True)
 class Upsert:
-    """Documents to put in, with the codes that a model gave them.
+    """Documents to insert or replace, with their codes.
 
     Attributes:
-        content: Of the release for which they were encoded; one of another has no use for them.
-        documents: With ids that are all different.
-        codes: uint8 [N, bits / 8].
-        known: Whether the model knows a word of each, bool [N].
-        vectors: float32 [N, width], if the index keeps some.
+        content: Content of the release for which they were encoded; no other content can hold the codes.
+        documents: Documents with distinct ids.
+        codes: Packed codes, uint8 [N, bits / 8].
+        known: True for each document with a word of the vocabulary, bool [N].
+        vectors: Vectors, float32 [N, width], if the index stores any.
     """
 
     content: Content
@@ -46,7 +46,7 @@ class Upsert:
 
 @dataclass(frozen=True)
 class Delete:
-    """Documents to take out: by id, or by label."""
+    """Documents to delete, by id or by label."""
 
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -54,14 +54,14 @@ class Delete:
 
 @dataclass(frozen=True)
 class Restore:
-    """A snapshot to go back to."""
+    """Restoration of a snapshot."""
 
     snapshot: str
 
 
 @dataclass(frozen=True)
 class Compact:
-    """Small and thinned pieces to be written together, and space to be freed."""
+    """Compaction: small fragments are joined, and space is freed."""
 
 
 Write = Upsert | Delete | Restore | Compact
@@ -69,13 +69,13 @@ Write = Upsert | Delete | Restore | Compact
 
 @dataclass(frozen=True)
 class WriteAck:
-    """A write that is durable.
+    """Acknowledgement of a durable write.
 
     Attributes:
-        release: Name of the release that holds it.
-        documents: How many it wrote or deleted.
-        new: How many of them the index did not hold before.
-        unknown: Of how many of them the model knows no word.
+        release: Name of the release that holds the write.
+        documents: Number of written or deleted documents.
+        new: Number of documents that the index did not hold before.
+        unknown: Number of documents without a word of the vocabulary.
     """
 
     release: str
@@ -85,12 +85,12 @@ class WriteAck:
 
 
 class WriterServer:
-    """Holds the right to write to the current index while it can have it; others write through it.
+    """Server that holds the writer lock of the current index; other programs write through it.
 
     Args:
         home: State directory, absolute.
-        address: URL of the service, told to those who want to write by themselves.
-        least_free: Bytes that have to be free on the disk for a write; None: TEXTHASH_MIN_FREE_BYTES, or its default.
+        address: URL of the service, which other programs that want to write are referred to.
+        least_free: Free disk space in bytes that a write needs; None reads TEXTHASH_MIN_FREE_BYTES, or its default.
     """
 
     def __init__(self, home: str, address: str, least_free: int | None = None) -> None:
@@ -102,8 +102,7 @@ class WriterServer:
         self._unreadable = ""
 
     async def write_many(self, writes: Sequence[Write]) -> list[WriteAck | Problem]:
-        """Make writes durable, in their order; neighbouring upserts share one commit. One that fails does not stop the
-        others."""
+        """Make writes durable in order; adjacent upserts share one commit. A failed write does not stop the others."""
         answers: list[WriteAck | Problem] = []
         async with self._lock:
             for group in _groups(writes):
@@ -113,12 +112,12 @@ class WriterServer:
                     answers += [_problem(error)] * len(group)
         return answers
 
-    async def let_go(self) -> None:
-        """Let others write to an index that is not current any more; called every few seconds.
+    async def close_outdated_writer(self) -> None:
+        """Release the writer lock of an index that is no longer current; call it every few seconds.
 
-        Storage that cannot be read now is logged and tried again at the next call.
+        An error of the storage is logged, and the next call tries again.
         """
-        if self._writer is None or self._lock.locked():  # the write that is under way will see to it
+        if self._writer is None or self._lock.locked():  # A write is in progress, and opens the current index itself.
             return
         async with self._lock:
             try:
@@ -126,14 +125,14 @@ class WriterServer:
                 if self._writer is not None and self._writer.release.index_uri != current.index_uri:
                     self._drop()
             except (TexthashError, OSError) as error:
-                if str(error) != self._unreadable:  # logged once, not at every call
+                if str(error) != self._unreadable:  # Logged once, not at every call.
                     log.warning("the current release cannot be read: %s", error)
                 self._unreadable = str(error)
             else:
                 self._unreadable = ""
 
     def _open(self) -> IndexWriter:
-        """The writer of the index that is current; another than before if a release of another index was published."""
+        """Return the writer of the current index; a new one if another release was published."""
         current = current_name(self._home)
         if self._writer is not None and self._writer.release.name != current:
             self._drop()
@@ -142,7 +141,7 @@ class WriterServer:
         return self._writer
 
     def _drop(self) -> None:
-        """Close the writer; the next write opens one anew, which undoes what this one left unfinished."""
+        """Close the writer; the next write opens a new one, which undoes what this one left unfinished."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -152,16 +151,16 @@ class WriterServer:
             try:
                 return self._attempt(self._open(), group)
             except ReleaseMovedError:
-                log.info("another release was published before a write; it is made on that one")
+                log.info("another release was published before a write; the write is applied to that one")
             except Problem:
                 raise
             except TexthashError as error:
                 if self._writer is not None and self._writer.failed:
-                    log.warning("a write failed, and the writer is opened anew: %s", error.problem)
+                    log.warning("a write failed, and the writer is reopened: %s", error.problem)
                     self._drop()
                 raise
-            except BaseException as error:  # the storage library may panic, which is no Exception
-                log.error("a write failed, and the writer is opened anew", exc_info=error)
+            except BaseException as error:  # A panic of the storage library is not an Exception.
+                log.error("a write failed, and the writer is reopened", exc_info=error)
                 self._drop()
                 raise Problem("internal", f"the write failed: {type(error).__name__}.") from error
 
@@ -171,8 +170,8 @@ class WriterServer:
             written = writer.delete(first.ids, first.labels)
             return [WriteAck(written.release.name, written.documents)]
         if isinstance(first, Restore):
-            wanted = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
-            return [WriteAck(writer.restore(wanted).name, wanted.documents)]
+            target = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
+            return [WriteAck(writer.restore(target).name, target.documents)]
         if isinstance(first, Compact):
             compacted = writer.compact()
             return [WriteAck(compacted.name, compacted.documents)]
@@ -199,21 +198,21 @@ class WriterServer:
 
 
 def _groups(writes: Sequence[Write]) -> list[list[Write]]:
-    """Writes that are made durable together: neighbouring upserts of one content that have no id in common."""
+    """Group writes into commits: adjacent upserts of one content without a common id share one."""
     groups: list[list[Write]] = []
     ids: set[str] = set()
     for write in writes:
         if not isinstance(write, Upsert):
             groups.append([write])
             continue
-        mine = {document.id for document in write.documents}
+        own = {document.id for document in write.documents}
         last = groups[-1][0] if groups else None
-        if isinstance(last, Upsert) and last.content == write.content and not ids & mine:
+        if isinstance(last, Upsert) and last.content == write.content and not ids & own:
             groups[-1].append(write)
-            ids |= mine
+            ids |= own
         else:
             groups.append([write])
-            ids = mine
+            ids = own
     return groups
 
 

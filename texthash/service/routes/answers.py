@@ -1,4 +1,4 @@
-"""What the routes share: how a route says which errors it can answer with."""
+"""Documentation of the error responses of routes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ WRITE_PROBLEMS = (
     "insufficient-storage",
 )
 
-# The body of such a route may be left out, but its type may not; who sends the empty object states both.
+# The body of such a route may be omitted, but its media type may not; an empty object as the body states both.
 EMPTY_BODY = {"requestBody": {"required": True}}
 
 
 def answers(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """The error statuses of a route, for its documentation."""
+    """Return the error responses of a route, by status, for the OpenAPI document."""
     by_status: dict[int | str, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(KINDS[kind].status, []).append(kind)
     schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
     return {
         status: {
-            "description": "; ".join(f"{KINDS[kind].title} (`{kind}`)" for kind in found),
+            "description": "; ".join(f"{KINDS[kind].title} (`{kind}`)" for kind in names),
             "model": ProblemBody,
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
-        for status, found in by_status.items()
+        for status, names in by_status.items()
     }

@@ -1,4 +1,4 @@
-"""Documents of the index: read them, and count them."""
+"""Routes that read and count documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAG = "documents"
 _EXAMPLE = {"id": {"value": EXAMPLE_ID}}
 _Id = Annotated[str, Path(min_length=1, openapi_examples=_EXAMPLE)]
 _QueryId = Annotated[
-    str, Query(min_length=1, description="Of a document; whatever characters it has.", openapi_examples=_EXAMPLE)
+    str, Query(min_length=1, description="Id of a document, of any characters.", openapi_examples=_EXAMPLE)
 ]
 _PROBLEMS = answers(*READ_PROBLEMS, "unknown-document", "invalid-field", "shard-unavailable")
 _Count = Annotated[
@@ -26,14 +26,14 @@ _Count = Annotated[
     Body(
         openapi_examples={
             "all": {"summary": "All", "value": {}},
-            "some": {"summary": "Those with a label", "value": {"filter": {"labels": ["pandas.core"]}}},
+            "some": {"summary": "With a label", "value": {"filter": {"labels": ["pandas.core"]}}},
         }
     ),
 ]
 
 
 class _AnyText(Convertor[str]):
-    """A path parameter that may hold line breaks too, at which Starlette's ``path`` ends."""
+    """Path parameter that may contain line breaks, at which Starlette's ``path`` ends."""
 
     regex = r"[\s\S]*"
 
@@ -50,31 +50,31 @@ register_url_convertor("any", _AnyText())
 def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
     """Add the routes that read documents."""
 
-    async def found(id: str) -> StoredDocument:
+    async def read(id: str) -> StoredDocument:
         release, document = await coordinator.document(id)
         code = document.pop("code").hex()
         return StoredDocument(**document, code=code, index_version=release.version)
 
     @app.get("/v1/documents", tags=[TAG], summary="One document, of any id", responses=_PROBLEMS)
     async def get_document_by_query(id: _QueryId) -> StoredDocument:
-        """The document as it was put in, and its code, whatever characters its id has. A path does not always arrive as
-        it was sent: clients and proxies resolve the segments `.` and `..`, and some refuse encoded slashes."""
-        return await found(id)
+        """Return the document as it was written, and its code, for an id of any characters. In a path, clients and
+        proxies resolve the segments `.` and `..`, and some reject encoded slashes."""
+        return await read(id)
 
     @app.get("/v1/documents/{id:any}", tags=[TAG], summary="One document", responses=_PROBLEMS)
     async def get_document(id: _Id) -> StoredDocument:
-        """The document as it was put in, and its code. Percent-encode the id; for one with segments `.` or `..` use
-        `GET /v1/documents?id=`."""
-        return await found(id)
+        """Return the document as it was written, and its code. Percent-encode the id; for one with the segments `.` or
+        `..` use `GET /v1/documents?id=`."""
+        return await read(id)
 
     @app.post(
         "/v1/documents/count",
         tags=[TAG],
-        summary="How many documents",
+        summary="Count documents",
         dependencies=[Depends(checks.body)],
         responses=answers(*BODY_PROBLEMS, "shard-unavailable"),
     )
     async def count_documents(request: _Count) -> CountReply:
-        """All documents, or those that have one of the labels of the filter."""
+        """Count all documents, or those with one of the labels of the filter."""
         release, count = await coordinator.count(request.filter.labels if request.filter else None)
         return CountReply(count=count, index_version=release.version)

@@ -1,4 +1,4 @@
-"""``POST /v1/encode``."""
+"""Route ``POST /v1/encode``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Encode = Annotated[
         openapi_examples={
             "one": {"summary": "One text", "value": {"inputs": "parse a date from a string"}},
             "many": {
-                "summary": "Several, as queries, with the values before the cut",
+                "summary": "Several, as queries, with their activations",
                 "value": {"inputs": ["sort a list", "open a socket"], "role": "query", "return_logits": True},
             },
             "base64": {"summary": "Codes in base64", "value": {"inputs": ["sort a list"], "format": "base64"}},
@@ -46,13 +46,13 @@ def add_encode(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
         responses=answers(*BODY_PROBLEMS, "encoder-unavailable"),
     )
     async def encode_texts(request: _Encode) -> Response:
-        """Codes are packed most significant bit first. The code of a text of which the model knows no word is that of
-        an empty text; `known_words` says so."""
+        """Codes are packed most significant bit first. A text without a known word has the code of an empty text;
+        `known_words` is false for it."""
         start = time.perf_counter()
         texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         checks.batch(len(texts), "inputs")
-        for place, text in enumerate(texts):
-            checks.text(text, "body", "inputs", place)
+        for position, text in enumerate(texts):
+            checks.text(text, "body", "inputs", position)
         release, encoded = await coordinator.encode(texts, request.role, logits=request.return_logits)
         body = _reply(release, encoded, request.format)
         body["took_ms"] = round(1e3 * (time.perf_counter() - start), 3)

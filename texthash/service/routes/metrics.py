@@ -1,4 +1,4 @@
-"""``GET /metrics``."""
+"""Route ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from texthash.service.prometheus import MEDIA_TYPE, exposition
 
 
 def add_metrics(app: FastAPI) -> None:
-    """Add ``GET /metrics``, for Prometheus; it needs the key, where there is one."""
+    """Add ``GET /metrics`` for Prometheus; it requires the key of the service, if one is set."""
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

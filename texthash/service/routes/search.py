@@ -1,4 +1,4 @@
-"""``POST /v1/search``."""
+"""Route ``POST /v1/search``."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _Search = Annotated[
                 "value": {"queries": [{"code": EXAMPLE_CODE}], "radius": EXAMPLE_RADIUS, "include_code": True},
             },
             "rescored": {
-                "summary": "By text, the nearest 40 in the finer order of the query before its cut to bits",
+                "summary": "By text, with the nearest reordered by the query's activations",
                 "value": {"queries": [_TEXT], "rescore": {"kind": "asymmetric", "oversample": 4}},
             },
-            "id": {"summary": "Like another document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
+            "id": {"summary": "By the id of a document", "value": {"queries": [{"id": EXAMPLE_ID}], "limit": 5}},
             "many": {
                 "summary": "Several queries at once",
                 "value": {"queries": [{"text": "sort a list"}, {"text": "open a socket"}], "limit": 3},
@@ -56,7 +56,7 @@ _Search = Annotated[
 
 
 def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
-    """Add ``POST /v1/search``; ``search`` answers one request."""
+    """Add ``POST /v1/search``, whose requests the function ``search`` answers."""
 
     @app.post(
         "/v1/search",
@@ -67,10 +67,10 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
     )
     async def search_documents(request: _Search) -> Response:
-        """Each query is a text, a code or the id of a document. Hits come by distance (bits that differ); equal
-        distances by the order in which documents were first inserted. With `rescore` the nearest are put in a finer
-        order, by `score`; `radius` and `filter` say which documents take part, as without it. A text of which the model
-        knows no word gets no hits and `known_words: false`."""
+        """Each query is a text, a code or the id of a document. Hits are ordered by distance (number of differing
+        bits), and equal distances by the first insertion of the documents. `rescore` reorders the nearest documents by
+        `score`; `radius` and `filter` select the documents as without it. A text without a known word has no hits and
+        `known_words: false`."""
         start = time.perf_counter()
         checks.search(request)
         answer = await search(request)

@@ -1,4 +1,4 @@
-"""Snapshots: states of the index that are kept under a name."""
+"""Routes of snapshots, the named states of the index."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _NOTHING = EmptyRequest()
 def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService) -> None:
     """Add the routes of snapshots."""
 
-    @app.get("/v1/snapshots", tags=[_TAG], summary="List them", responses=answers(*READ_PROBLEMS))
+    @app.get("/v1/snapshots", tags=[_TAG], summary="List snapshots", responses=answers(*READ_PROBLEMS))
     async def list_snapshots() -> Snapshots:
-        """All snapshots, oldest first."""
+        """List all snapshots, oldest first."""
         return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in index_writes.snapshots()])
 
     @app.post(
         "/v1/snapshots",
         tags=[_TAG],
-        summary="Take one",
+        summary="Take a snapshot",
         dependencies=[Depends(checks.body)],
         responses=answers(*BODY_PROBLEMS, "read-only-key", "snapshot-exists", "insufficient-storage"),
     )
     async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
-        """Keep what is served now. It copies nothing, and takes space only for what is written later."""
+        """Take a snapshot of the current state. It copies nothing, and takes space only for what is written later."""
         audit(http.scope, "take_snapshot")
         snapshot = index_writes.take_snapshot(request.name)
         audit(http.scope, "take_snapshot", snapshot=snapshot.name, release=snapshot.release)
@@ -42,13 +42,13 @@ def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService)
     @app.post(
         "/v1/snapshots/{name}/restore",
         tags=[_TAG],
-        summary="Go back to one",
+        summary="Restore a snapshot",
         dependencies=[Depends(checks.body)],
         openapi_extra=EMPTY_BODY,
         responses=answers(*WRITE_PROBLEMS, "unknown-snapshot"),
     )
     async def restore_snapshot(name: str, http: Request, _: EmptyRequest = _NOTHING) -> RestoreReply:
-        """Bring back the documents of a snapshot; every search sees it when the answer comes."""
+        """Restore the documents of a snapshot; every search sees them when the response arrives."""
         audit(http.scope, "restore_snapshot")
         done, release = await index_writes.restore(name)
         audit(http.scope, "restore_snapshot", snapshot=name, documents=done.documents, release=release.name)

@@ -1,4 +1,4 @@
-"""What is served, and whether it is well."""
+"""Routes of the service's information and health."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def add_state(
     index_writes: IndexWriteService | None = None,
     release_watcher: ReleaseWatcher | None = None,
 ) -> None:
-    """Add ``GET /v1/info`` and the probes of health."""
+    """Add ``GET /v1/info`` and the health probes."""
 
     @app.get(
         "/v1/info",
         tags=[_TAG],
-        summary="What is served, and within which limits",
+        summary="Release, model, index and limits",
         responses=answers(*READ_PROBLEMS),
     )
     async def info() -> Info:
-        """The model, the index, the release that holds both, and the limits of this server."""
+        """Return the model, the index, the release that holds both, and the limits of this server."""
         return _info(coordinator.release, Limits(**coordinator.limits.model_dump(), max_window=checks.window))
 
-    @app.get("/health/live", tags=[_TAG], summary="Whether the process answers")
+    @app.get("/health/live", tags=[_TAG], summary="Liveness probe")
     async def live() -> Health:
-        """Always 200 while the process answers at all."""
+        """200 while the process answers at all."""
         return Health(status="ok")
 
     @app.get(
         "/health/ready",
         tags=[_TAG],
-        summary="Whether searches can be answered",
+        summary="Readiness probe",
         responses={
             503: {
                 "description": "The encoder or a shard does not answer, or the served release lags behind the current "
@@ -59,21 +59,21 @@ def add_state(
     )
     @app.get("/health", tags=[_TAG], summary="The same as /health/ready", include_in_schema=False)
     async def ready(response: Response) -> Health:
-        """200 when the encoder and every shard answered just now, and what is served is what is current. `writes` says
-        whether there is space for writes."""
+        """200 if the encoder and every shard answered just now, and the served release is the current one. `writes`
+        shows whether disk space suffices for writes."""
         encoder, missing = await coordinator.ready(_PING_S)
         refusal = None if index_writes is None else await index_writes.refusal()
         freshness = release_watcher.freshness() if release_watcher is not None else None
         total = len(coordinator.release.shards)
-        away = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
-        away += ["follower"] if freshness is not None and not freshness.fresh else []
-        whole = not away
+        unavailable = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
+        unavailable += ["follower"] if freshness is not None and not freshness.fresh else []
+        whole = not unavailable
         response.status_code = 200 if whole else 503
         return Health(
             status="ok" if whole else "unavailable",
             encoder=encoder,
             shards={"ready": total - len(missing), "total": total},
-            missing=away,
+            missing=unavailable,
             writes=None if index_writes is None else "refused" if refusal else "accepted",
             writes_refused=refusal,
             release=coordinator.release.name,

@@ -1,4 +1,4 @@
-"""Documents of the index: put them in, take them out, and free the space of those that are gone."""
+"""Routes that upsert and delete documents, and compact the index."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _Delete = Annotated[
 ]
 _Wait = Annotated[
     bool,
-    Query(description="true: answer when every search sees the write; false: when it is durable, at once after which."),
+    Query(description="true: respond when every search sees the write; false: as soon as it is durable."),
 ]
 _NOTHING = EmptyRequest()
 
@@ -48,18 +48,18 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
     @app.put(
         "/v1/documents",
         tags=[TAG],
-        summary="Put documents in",
+        summary="Upsert documents",
         dependencies=[Depends(checks.body)],
         responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed"),
     )
     async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
-        """A document whose id is there is replaced. One without a word that the model knows is kept and counted, and no
-        search finds it until it has such a word. The answer comes when the write is on disk; searches see it at most
-        half a second later, or before the answer with `?wait=true`."""
+        """Insert documents, and replace those whose ids exist. A document without a known word is stored and counted,
+        but no search finds it. The response comes when the write is on disk; searches see it at most half a second
+        later, or before the response with `?wait=true`."""
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
-        made = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
-        done, release = await index_writes.upsert(made, wait)
+        documents = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
+        done, release = await index_writes.upsert(documents, wait)
         audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
         return UpsertReply(
             upserted=done.documents,
@@ -72,12 +72,12 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
     @app.post(
         "/v1/documents/delete",
         tags=[TAG],
-        summary="Take documents out",
+        summary="Delete documents",
         dependencies=[Depends(checks.body)],
         responses=answers(*WRITE_PROBLEMS),
     )
     async def delete_documents(request: _Delete, http: Request, wait: _Wait = False) -> DeleteReply:
-        """By id, or by label. Ids that are not there are ignored."""
+        """Delete documents by id or by label. Unknown ids are ignored."""
         checks.batch(len(request.ids or ()), "ids")
         labels = request.filter.labels if request.filter else ()
         audit(http.scope, "delete", ids=len(request.ids or ()), labels=len(labels))
@@ -88,14 +88,14 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
     @app.post(
         "/v1/compact",
         tags=[TAG],
-        summary="Free space",
+        summary="Compact the index",
         dependencies=[Depends(checks.body)],
         openapi_extra=EMPTY_BODY,
         responses=answers(*WRITE_PROBLEMS),
     )
     async def compact_index(http: Request, _: EmptyRequest = _NOTHING) -> CompactReply:
-        """Write small pieces of the index together, and free what was replaced or deleted and no snapshot holds. The
-        service does the most of it by itself as it writes; searches go on, other writes wait."""
+        """Join small fragments of the index, and free replaced and deleted documents that no snapshot holds. The
+        service does most of this by itself as it writes. Searches continue meanwhile, other writes wait."""
         audit(http.scope, "compact")
         release = await index_writes.compact()
         audit(http.scope, "compact", documents=release.documents, release=release.name)
