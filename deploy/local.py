@@ -1,6 +1,7 @@
-"""The quickstart on one machine: a local Ray head, the pipeline as a Ray job, the MLflow UI, a first query.
+"""Quickstart on one machine: a local Ray head, the pipeline as a Ray job, the MLflow UI, a first query.
 
-deploy/quickstart.sh calls this inside ``.venv``. What was started is recorded in ``TEXTHASH_HOME/run/quickstart.json``.
+deploy/quickstart.sh runs this script in ``.venv``. The started processes are recorded in
+``TEXTHASH_HOME/run/quickstart.json``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,17 @@ DEFAULT_QUERY = "read a table from a text file"
 
 @dataclass(frozen=True)
 class Quickstart:
-    """What runs: ``mark`` names its processes, ``ray`` and ``mlflow`` are the leaders of their sessions."""
+    """Record of a running quickstart.
+
+    Attributes:
+        mark: Mark of its processes.
+        port: Port of the search service.
+        mlflow_port: Port of the MLflow UI.
+        proxy: haproxy or python.
+        dashboard: URL of the Ray dashboard.
+        ray: Process id of the session leader of Ray.
+        mlflow: Process id of the session leader of MLflow; None until it is started.
+    """
 
     mark: str
     port: int
@@ -71,18 +82,18 @@ class Quickstart:
 
 
 class Local:
-    """The steps of the quickstart, each safe to repeat."""
+    """Steps of the quickstart; each can be repeated safely."""
 
     def __init__(self, home: Path, port: int, mlflow_port: int, proxy: str) -> None:
         self.home, self.port, self.mlflow_port, self.proxy = home, port, mlflow_port, proxy
         self.record = home / "run" / "quickstart.json"
         self.logs = home / "run" / "logs"
-        # Sockets lie below it, and HAProxy takes a name of at most 97 bytes, 69 of which follow Serve's directory.
+        # It contains sockets, whose paths HAProxy limits to 97 bytes, 69 of which follow Serve's directory.
         self.scratch = Path(f"/tmp/th{os.getuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:6]}")
-        self.sessions = self.scratch / "r"  # Ray opens its directory to all users; the one above keeps them out
+        self.sessions = self.scratch / "r"  # Ray opens its directory to all users; the parent excludes them.
 
     def environment(self) -> dict[str, str]:
-        """For Ray, its command line and the job: token authentication, no usage statistics, these tools."""
+        """Return the environment of Ray, its command line and the job: token authentication, no usage statistics."""
         inherited = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "RAY_TMPDIR"}}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -97,7 +108,7 @@ class Local:
         known = Quickstart.read(self.record)
         if known and known.alive(known.ray):
             self._check_same(known)
-            say(f"Ray head: using the one that runs (dashboard {known.dashboard})")
+            say(f"Ray head: using the running one (dashboard {known.dashboard})")
             return known
         if known:
             processes.stop(known.mark, known.leaders)
@@ -126,13 +137,17 @@ class Local:
         return started
 
     def run_job(self, running: Quickstart, config: Path) -> None:
-        """Submit pipelines/full.py and show what it prints; raises Failure when it fails."""
+        """Submit pipelines/full.py and print its output.
+
+        Raises:
+            Failure: The port is taken, or the pipeline failed.
+        """
         if answers_port(self.port) and not processes.listens(processes.find(running.mark, running.leaders), self.port):
             raise Failure(f"port {self.port} is taken by another program; run --stop and choose one with --port.")
         variables = {key: value for key, value in self.environment().items() if key.startswith("TEXTHASH_")}
         variables.pop(processes.MARK, None)
-        variables.pop("TEXTHASH_API_KEY", None)  # the cluster has it; a command line can be read by everybody
-        variables.setdefault("TEXTHASH_COMMIT", commit())  # the job's copy has no history
+        variables.pop("TEXTHASH_API_KEY", None)  # The cluster has it; every user can read a command line.
+        variables.setdefault("TEXTHASH_COMMIT", commit())  # The job's copy has no history.
         if "TEXTHASH_DATA" in variables:
             variables["TEXTHASH_DATA"] = str(Path(variables["TEXTHASH_DATA"]).absolute())
         command = [tool("ray"), "job", "submit", "--address", running.dashboard, "--working-dir", str(ROOT)]
@@ -164,13 +179,13 @@ class Local:
                 copy.write(line)
         if job.returncode:
             raise Failure(
-                f"the pipeline failed; its last lines are above, all of them in {log}. Correct it and run this again."
+                f"the pipeline failed; its last lines are above, the log is {log}. Correct it and run this again."
             )
         say("job: done")
 
     def start_mlflow(self, running: Quickstart) -> Quickstart:
         if running.alive(running.mlflow):
-            say("MLflow UI: using the one that runs")
+            say("MLflow UI: using the running one")
             return running
         require_free(self.mlflow_port, "--mlflow-port")
         say("MLflow UI: starting")
@@ -178,7 +193,7 @@ class Local:
         command = [tool("mlflow"), "server", "--host", HOST, "--port", str(self.mlflow_port), "--workers", "1"]
         command += ["--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"]
         command += ["--artifacts-destination", (self.home / "mlartifacts").as_uri()]
-        # The job runner serves MLflow's evaluation of language models; without it two processes fewer stay in memory.
+        # Only MLflow's evaluation of language models needs the job runner; without it two processes fewer run.
         environment = self.environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         leader = processes.spawn(command, log, running.mark, environment)
         running = Quickstart(**{**asdict(running), "mlflow": leader})
@@ -222,14 +237,14 @@ class Local:
             )
 
     def _prepare_scratch(self) -> None:
-        """A directory of our own: /tmp is everybody's, so one that another user has laid there is refused."""
+        """Create the private scratch directory; in the shared /tmp, one of another user is an error."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         try:
             self.scratch.mkdir(mode=0o700)
             (self.scratch / "h").mkdir()
             self.sessions.mkdir()
         except OSError as error:
-            raise Failure(f"{self.scratch} cannot be made ({error.strerror}); have it removed.") from None
+            raise Failure(f"{self.scratch} cannot be created ({error.strerror}); have it removed.") from None
 
     def _ray_command(self, dashboard_port: int) -> list[str]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -246,13 +261,13 @@ class Local:
         ]
 
     def _serve_environment(self) -> dict[str, str]:
-        """Settings that Serve reads when the cluster starts."""
+        """Return the settings that Serve reads when the cluster starts."""
         common = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
         return common | (haproxy.COMMON if self.proxy == "python" else haproxy.of_one_machine(self.scratch / "h"))
 
 
 def ask(port: int, query: str) -> str:
-    """One search over HTTP, its hits as lines to read."""
+    """Search over HTTP, and return the hits as lines of text."""
     body = {"queries": [{"text": query}], "limit": 5, "fields": ["title", "text", "labels"]}
     key = os.environ.get("TEXTHASH_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -269,7 +284,7 @@ def ask(port: int, query: str) -> str:
 
 
 def newest_runs(server: str) -> str:
-    """Address of the runs of the experiment that was written to last; of the server itself while there is none."""
+    """Return the URL of the runs of the most recent experiment; that of the server while no experiment exists."""
     order = {"max_results": 1, "order_by": ["last_update_time DESC"]}
     reply = httpx.post(f"{server}/api/2.0/mlflow/experiments/search", json=order, timeout=30, trust_env=False)
     found = reply.json().get("experiments", []) if reply.status_code == 200 else []
@@ -277,6 +292,7 @@ def newest_runs(server: str) -> str:
 
 
 def summary(local: Local, running: Quickstart) -> str:
+    """Return the addresses of the running quickstart as lines of text."""
     address = f"http://{HOST}:{local.port}"
     stop = f"bash {shlex.quote(str(ROOT / 'deploy' / 'quickstart.sh'))} --stop"
     if local.home != ROOT / ".texthash":
@@ -317,7 +333,7 @@ def main() -> int:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was started goes on. End it with --stop.", file=sys.stderr)
+        print("interrupted; started processes keep running. End them with --stop.", file=sys.stderr)
         return 130
     say("ready")
     print(f"\n{hits}\n\n{summary(local, running)}")

@@ -1,12 +1,12 @@
-"""Take pictures: of MLflow's pages about a finished search (its runs, their curves, its report, the registry), or of
-the search page of a service.
+"""Take screenshots of MLflow's pages about a finished sweep (runs, curves, report, registry), or of the search page of
+a service.
 
-    python deploy/pictures.py                       # of the newest search under TEXTHASH_HOME
+    python deploy/pictures.py                       # the newest sweep under TEXTHASH_HOME
     python deploy/pictures.py --into /tmp/pictures
     python deploy/pictures.py --service http://127.0.0.1:8000
 
-Starts a headless Chromium, for MLflow a server of its own over that store on a free port, and ends them. Each picture
-is made small enough for a repository. Exit status 1 where a page does not show what it should.
+Starts and ends a headless Chromium, and for MLflow a server of that store on a free port. Each picture is made small
+enough for a repository. The exit status is 1 if a page does not show what it should.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ SEARCH_WIDTH, SEARCH_HEIGHT = 1000, 760
 QUERY = "read a csv file into a table"
 COLOURS = 160
 MOST_BYTES = 150_000
-# The store's own page of help, and its side bar, take a third of the width.
+# Local storage that hides MLflow's assistant panel, which takes a third of the width.
 UNCLUTTERED = {"mlflow.assistant.panelOpen_v1": "false", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"}
-# The line above an artifact that says where it lies on this machine.
-PLACE = "[...document.querySelectorAll('span, div')].filter(n => n.innerText?.startsWith('Path: file:')).at(-1)"
+# Expression of the line above an artifact that shows its local path.
+LOCAL_PATH = "[...document.querySelectorAll('span, div')].filter(n => n.innerText?.startsWith('Path: file:')).at(-1)"
 CURVE = "^val/p_at_100$"
 COLUMNS = ("fate", "val/p_at_100", "test/p_at_100", "method.params.learning_rate", "training.seed")
 
 
 def main() -> int:
-    """Take all pictures."""
+    """Take all pictures and return the exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--home", help="state directory; default: TEXTHASH_HOME, else .texthash here")
-    options.add_argument("--service", metavar="URL", help="of the search page of the service there, not of MLflow")
+    options.add_argument("--service", metavar="URL", help="service whose search page to take, instead of MLflow")
     options.add_argument("--into", type=Path, default=ROOT / "docs" / "pictures", help="directory of the pictures")
     arguments = options.parse_args()
     executable = chromium_path()
     if executable is None:
-        log_line("error: there is no Chromium; install it (apt-get install chromium) and run this again.")
+        log_line("error: Chromium was not found; install it (apt-get install chromium) and run this again.")
         return 1
     try:
         arguments.into.mkdir(parents=True, exist_ok=True)
@@ -67,22 +67,22 @@ def main() -> int:
                 _take_search(page, arguments.service.rstrip("/"), arguments.into)
             return 0
         home = resolve_home(arguments.home)
-        experiment, study, model = _subjects(home)
+        experiment, parent, model = _newest_sweep(home)
         with _server(home) as address, browse(executable) as page:
-            _take(page, address, experiment, study, model, arguments.into)
+            _take(page, address, experiment, parent, model, arguments.into)
     except (TexthashError, AssertionError) as error:
         log_line(f"error: {error}")
         return 1
     return 0
 
 
-def _subjects(home: StateDir) -> tuple[str, str, str]:
-    """The experiment and the run of the newest finished search, and the name under which its model is registered."""
+def _newest_sweep(home: StateDir) -> tuple[str, str, str]:
+    """Return the experiment and the run of the newest finished sweep, and the name of its registered model."""
     client = MlflowClient(home.tracking_uri, home.tracking_uri)
-    experiments = [one.experiment_id for one in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     trials = client.search_runs(experiments, "tags.kind = 'trial'", order_by=["start_time DESC"], max_results=1)
     if not trials:
-        raise TexthashError(f"no search is in {home.tracking_uri}.", "texthash tune nash --corpus pydoc --trials 8")
+        raise TexthashError(f"{home.tracking_uri} holds no sweep.", "texthash tune nash --corpus pydoc --trials 8")
     parent = trials[0].data.tags["mlflow.parentRunId"]
     query = f"tags.kind = 'model' and tags.`mlflow.parentRunId` = '{parent}'"
     finals = client.search_runs([trials[0].info.experiment_id], query)
@@ -91,12 +91,12 @@ def _subjects(home: StateDir) -> tuple[str, str, str]:
             run_id = client.get_model_version(name.name, version).run_id
             if alias == "champion" and run_id in {run.info.run_id for run in finals}:
                 return trials[0].info.experiment_id, parent, name.name
-    raise TexthashError(f"the search {parent} has no champion.", "let it end, with tracking.promote=always.")
+    raise TexthashError(f"the sweep {parent} has no champion.", "let it finish, with tracking.promote=always.")
 
 
 @contextmanager
 def _server(home: StateDir) -> Iterator[str]:
-    """MLflow over the store of a state directory."""
+    """Run MLflow over the store of a state directory for the block; yields its URL."""
     port = free_port()
     command = [tool("mlflow"), "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", home.tracking_uri]
@@ -117,7 +117,9 @@ def _server(home: StateDir) -> Iterator[str]:
                     break
                 except httpx.HTTPError:
                     if process.poll() is not None or time.monotonic() > deadline:
-                        raise TexthashError(f"MLflow did not start on {address}.", "mlflow server tells why.") from None
+                        raise TexthashError(
+                            f"MLflow did not start on {address}.", "run mlflow server to see the reason."
+                        ) from None
                     time.sleep(0.3)
             yield address
         finally:
@@ -125,12 +127,12 @@ def _server(home: StateDir) -> Iterator[str]:
             process.wait(30)
 
 
-def _take(page: Page, address: str, experiment: str, study: str, model: str, into: Path) -> None:
+def _take(page: Page, address: str, experiment: str, parent: str, model: str, into: Path) -> None:
     page.open(f"{address}/#/experiments/{experiment}/runs", width=WIDTH, height=HEIGHT)
     for key, value in UNCLUTTERED.items():
         page.run(f"localStorage.setItem('{key}', '{value}')")
     page.run("location.reload()")
-    _shown(page, "[data-component-id$='runnamecellrenderer.tsx_46']")
+    _wait_for(page, "[data-component-id$='runnamecellrenderer.tsx_46']")
     page.run("document.querySelector('[aria-label=\"Toggle sidebar\"]').click()")
     _columns(page)
     page.run("document.querySelector('[data-component-id$=\"runnamecellrenderer.tsx_46\"]').click()")
@@ -142,12 +144,12 @@ def _take(page: Page, address: str, experiment: str, study: str, model: str, int
     page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length > 3", 60)
     _picture(page, into / "mlflow-curves.png", "p_at_100")
 
-    page.open(f"{address}/#/experiments/{experiment}/runs/{study}/artifacts", width=WIDTH, height=HEIGHT)
+    page.open(f"{address}/#/experiments/{experiment}/runs/{parent}/artifacts", width=WIDTH, height=HEIGHT)
     report = "[...document.querySelectorAll('[class*=node] *, li *')].filter(n => n.innerText === 'report.html').at(-1)"
     page.wait(report, 60)
     _click(page, report)
-    _shown(page, "iframe")
-    page.run(f"(line => line && line.remove())({PLACE})")
+    _wait_for(page, "iframe")
+    page.run(f"(line => line && line.remove())({LOCAL_PATH})")
     _picture(page, into / "mlflow-report.png", "report.html")
 
     page.open(f"{address}/#/models/{model}", width=WIDTH, height=HEIGHT)
@@ -163,9 +165,9 @@ def _take_search(page: Page, url: str, into: Path) -> None:
 
 
 def _columns(page: Page) -> None:
-    """Show what a search is about in the table of runs, and nothing else."""
+    """Show only the columns of a sweep in the table of runs."""
     page.run("document.querySelector('[data-testid=column-selection-dropdown]').click()")
-    _shown(page, "[data-component-id='mlflow.experiment_page.runs_table.column_selector'] input[placeholder]")
+    _wait_for(page, "[data-component-id='mlflow.experiment_page.runs_table.column_selector'] input[placeholder]")
     for name in ("Dataset", "Source", "Models"):
         _toggle(page, name)
     for name in COLUMNS:
@@ -184,8 +186,8 @@ def _toggle(page: Page, name: str) -> None:
 
 
 def _write(page: Page, placeholder: str, text: str) -> None:
-    """Put a text into a field."""
-    _shown(page, f"[placeholder='{placeholder}']")
+    """Write a text into an input field."""
+    _wait_for(page, f"[placeholder='{placeholder}']")
     page.run(
         f"(() => {{ const field = document.querySelector(`[placeholder='{placeholder}']`);"
         f"Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '{text}');"
@@ -194,21 +196,21 @@ def _write(page: Page, placeholder: str, text: str) -> None:
 
 
 def _click(page: Page, expression: str) -> None:
-    """Click in the middle of an element, as a mouse does."""
+    """Click in the middle of an element with the mouse."""
     box = page.run(f"(r => ({{x: r.x + r.width / 2, y: r.y + r.height / 2}}))(({expression}).getBoundingClientRect())")
     for kind in ("mousePressed", "mouseReleased"):
         page.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **box)
 
 
-def _shown(page: Page, selector: str) -> None:
+def _wait_for(page: Page, selector: str) -> None:
     page.wait(f"document.querySelector(`{selector}`)", 60)
 
 
 def _picture(page: Page, path: Path, expected: str) -> None:
-    """Keep what is shown, once it has stopped moving, in few colours.
+    """Save a screenshot in few colours, once the page has stopped moving.
 
     Raises:
-        TexthashError: the page does not hold what it should, or the picture is too large.
+        TexthashError: The page does not contain the expected text, or the picture is too large.
     """
     page.wait(f"document.body.innerText.includes('{expected}')", 60)
     time.sleep(3)

@@ -1,11 +1,11 @@
-"""Start processes that outlive their starter, and find and end exactly those again.
+"""Start processes that outlive this program, and later find and end exactly these.
 
-``ray stop`` ends every Ray process of a machine, whoever started it. Here each started process carries a mark in its
-environment, which its children inherit. A process belongs to the mark if it carries it, descends from one that does,
-or is in the session of a recorded leader: Ray's workers overwrite their environment when they set their title.
+``ray stop`` ends every Ray process of a machine. Here each started process has a mark in its environment, which its
+children inherit. A process belongs to the mark if it has the mark, descends from a process that does, or is in the
+session of a recorded leader: Ray's workers overwrite their environment when they set their title.
 
-    python deploy/processes.py list MARK      # one line a process
-    python deploy/processes.py stop MARK      # ends those that go on for some seconds; status 1 if there were any
+    python deploy/processes.py list MARK      # one line per process
+    python deploy/processes.py stop MARK      # ends those that still run after some seconds; status 1 if any did
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GRACE_SECONDS = 8.0
 
 
 def spawn(command: Sequence[str], log: Path, mark: str, environment: Mapping[str, str]) -> int:
-    """Start ``command`` as leader of a new session, with its output in ``log``; returns its process id."""
+    """Start ``command`` as leader of a new session, with its output in ``log``, and return its process id."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -38,9 +38,9 @@ def spawn(command: Sequence[str], log: Path, mark: str, environment: Mapping[str
 
 
 def find(mark: str, leaders: Iterable[int] = ()) -> list[psutil.Process]:
-    """All living processes of ``mark``, without the caller and its ancestors.
+    """Return all running processes of ``mark``, without the caller and its ancestors.
 
-    A session counts only while a process with the mark is in it: its number may be a stranger's by now.
+    A session counts only while it contains a process with the mark: its number may have been reused.
     """
     sessions: dict[int, list[psutil.Process]] = {}
     marked: list[psutil.Process] = []
@@ -52,7 +52,7 @@ def find(mark: str, leaders: Iterable[int] = ()) -> list[psutil.Process]:
             if process.environ().get(MARK) == mark:
                 marked.append(process)
         except (psutil.Error, OSError):
-            continue  # it ended meanwhile, or belongs to another user and so is none of ours
+            continue  # It has ended, or belongs to another user and therefore not to the mark.
     found = set(marked)
     for process in marked:
         try:
@@ -67,7 +67,7 @@ def find(mark: str, leaders: Iterable[int] = ()) -> list[psutil.Process]:
 
 
 def listens(processes: Iterable[psutil.Process], port: int) -> bool:
-    """Does one of ``processes`` listen on this TCP port?"""
+    """Return whether one of ``processes`` listens on a TCP port."""
     for process in processes:
         try:
             connections = process.net_connections(kind="tcp")
@@ -79,7 +79,7 @@ def listens(processes: Iterable[psutil.Process], port: int) -> bool:
 
 
 def stop(mark: str, leaders: Iterable[int] = ()) -> list[str]:
-    """End all processes of ``mark``, by SIGTERM and after some seconds by SIGKILL; returns what they were."""
+    """End all processes of ``mark``, by SIGTERM and after some seconds by SIGKILL, and return their descriptions."""
     leaders = tuple(leaders)
     found = find(mark, leaders)
     names = [describe(process) for process in found]
@@ -92,6 +92,7 @@ def stop(mark: str, leaders: Iterable[int] = ()) -> list[str]:
 
 
 def describe(process: psutil.Process) -> str:
+    """Return id and command of a process."""
     try:
         return f"{process.pid} {' '.join(process.cmdline())[:150]}"
     except psutil.Error:
@@ -99,7 +100,7 @@ def describe(process: psutil.Process) -> str:
 
 
 def _wait(found: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those still alive after the grace. A zombie counts as ended: that nobody collects it is its parent's affair."""
+    """Return the processes that still run after the grace period. A zombie, which its parent has to reap, has ended."""
     deadline = time.monotonic() + _GRACE_SECONDS
     alive = [process for process in found if _alive(process)]
     while alive and time.monotonic() < deadline:
@@ -119,7 +120,7 @@ def _quietly(end: Callable[[], None]) -> None:
     try:
         end()
     except psutil.NoSuchProcess:
-        return  # it was faster
+        return  # It has already ended.
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     action, mark = arguments
     if action == "stop":
-        _wait(find(mark))  # those that are about to end by themselves
+        _wait(find(mark))  # Some are about to end by themselves.
     names = stop(mark) if action == "stop" else [describe(process) for process in find(mark)]
     print("\n".join(names), end="\n" if names else "")
     return 1 if names and action == "stop" else 0

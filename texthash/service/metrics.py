@@ -143,13 +143,13 @@ class ShardMetrics:
 
 
 class StorageMetrics:
-    """Free space for writes, as one ingress sees it."""
+    """Metrics of the free disk space, measured by one ingress."""
 
     def __init__(self) -> None:
         self._free = Gauge("texthash_free_bytes", "Free disk space where the index and its releases are.")
-        self._least = Gauge("texthash_min_free_bytes", "Free disk space with less of which writes are refused.")
+        self._least = Gauge("texthash_min_free_bytes", "Free disk space below which writes are refused.")
 
     def record(self, free: int, least: int) -> None:
-        """Set both gauges, in bytes; to be called every few seconds."""
+        """Set both gauges, in bytes; call it every few seconds."""
         self._free.set(free)
         self._least.set(least)
