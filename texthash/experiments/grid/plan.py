@@ -181,8 +181,9 @@ class Cell:
             "k": config.evaluation.k,
         }
         if self.kind == "model":
+            # Part of the identity of cells on disk, which keeps the key that it was first written with.
             if config.evaluation.selection_metric:
-                decisive["selection_metric"] = config.evaluation.selection_metric
+                decisive["choose_by"] = config.evaluation.selection_metric
             irrelevant = {"resume", "max_failures", "cpus_per_worker"}
             decisive["method"] = of_method(config.method)
             decisive["training"] = config.training.model_dump(mode="json", exclude=irrelevant)
