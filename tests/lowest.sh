@@ -20,11 +20,14 @@ uv=$(command -v uv) || {
     uv=$scratch/uv/bin/uv
 }
 
+# s3fs needs the fsspec of its own date: without this, the newest fsspec is taken, and so the newest s3fs.
+echo "fsspec>=2025.3" >"$scratch/fsspec.in"
+
 for version in 3.11 3.12 3.13 3.14; do
     for resolution in lowest-direct highest; do
         say "Python $version: $resolution"
         "$uv" pip compile --quiet --no-header --no-annotate "${extras[@]}" --only-binary :all: --resolution "$resolution" \
-            --python-version "$version" --python-platform x86_64-manylinux_2_28 pyproject.toml \
+            --python-version "$version" --python-platform x86_64-manylinux_2_28 pyproject.toml "$scratch/fsspec.in" \
             -o "$scratch/$resolution-$version.txt" || die 1 "nothing resolves on Python $version ($resolution)."
     done
 done
