@@ -124,10 +124,10 @@ class Counted:
 
 def test_a_pass_is_full_by_requests_or_by_their_hits() -> None:
     passes = RequestBatcher(Counted(LimitsConfig(max_hits=6_400)), MemoryBudget(1), 0.0)  # type: ignore[arg-type]
-    assert passes.weight([request()] * MOST_REQUESTS) == passes.most
-    assert passes.weight([request(10, 100)] * 6) <= passes.most < passes.weight([request(10, 100)] * 7)
-    assert passes.weight([request(64, 100)]) == passes.most
-    assert passes.weight([request(256, 1_000)]) == passes.most, "one request alone fits always"
+    assert passes.cost([request()] * MOST_REQUESTS) == passes.most
+    assert passes.cost([request(10, 100)] * 6) <= passes.most < passes.cost([request(10, 100)] * 7)
+    assert passes.cost([request(64, 100)]) == passes.most
+    assert passes.cost([request(256, 1_000)]) == passes.most, "one request alone fits always"
 
 
 def test_what_waited_for_a_pass_is_refused_when_the_memory_is_full() -> None:
@@ -135,7 +135,7 @@ def test_what_waited_for_a_pass_is_refused_when_the_memory_is_full() -> None:
     passes = RequestBatcher(counted, budget, 0.0)  # type: ignore[arg-type]
 
     async def answered() -> list[str]:
-        answers = await passes.together([request(limit=1), request(limit=2)])
+        answers = await passes.run_batch([request(limit=1), request(limit=2)])
         return [answer.detail for answer in answers if isinstance(answer, Problem)]
 
     assert asyncio.run(answered()) == ["1", "2"]

@@ -29,7 +29,7 @@ def test_an_index_that_is_not_current_any_more_is_let_go(
         assert (deleted.documents, compacted.documents) == (0, before.documents)
         await server.close_outdated_writer()
         with pytest.raises(IndexLockedError, match="the service at"):
-            WriterLock(home, before.index_uri).take()
+            WriterLock(home, before.index_uri).acquire()
         model = home.path(before.model_uri)
         publish(home, model, build_index(model, small_corpus.path, home, shards=1))
         await server.close_outdated_writer()
