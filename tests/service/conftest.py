@@ -92,7 +92,7 @@ def shards(released: StateDir, opened: OpenRelease) -> list[ShardServer]:
 def coordinator(
     opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]
 ) -> Callable[[LimitsConfig], Coordinator]:
-    """Makes gateways that share one encoder and one set of shards."""
+    """Makes coordinators that share one encoder and one set of shards."""
     return lambda limits: Coordinator(opened.release, limits, encoder, shards)
 
 

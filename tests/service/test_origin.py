@@ -15,7 +15,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.middleware.origin import allowed_hosts
 
-MakeGateway = Callable[[LimitsConfig], Coordinator]
+MakeCoordinator = Callable[[LimitsConfig], Coordinator]
 QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 1}
 UNSAFE = ["/v1/search", "/v1/encode", "/v1/documents/count", "/v1/documents/delete", "/v1/compact", "/v1/nothing"]
 
@@ -64,7 +64,7 @@ def test_reading_needs_no_origin_since_a_foreign_page_cannot_see_the_answer(aske
     assert asked.get("/v1/info", headers={"sec-fetch-site": "cross-site", "origin": "http://a.example"}).is_success
 
 
-def test_configured_origins_may_write(coordinator: MakeGateway) -> None:
+def test_configured_origins_may_write(coordinator: MakeCoordinator) -> None:
     opened = Asked(called_as("test", coordinator, cors_origins=["https://friend.example"]))
     friend = {"origin": "https://friend.example", "sec-fetch-site": "cross-site"}
     assert opened.post("/v1/search", QUERY, headers=friend).status_code == 200
@@ -94,7 +94,7 @@ def test_configured_origins_may_write(coordinator: MakeGateway) -> None:
     ],
 )
 def test_without_a_key_a_loopback_service_answers_to_known_names_only(
-    coordinator: MakeGateway, host: str, known: bool, path: str
+    coordinator: MakeCoordinator, host: str, known: bool, path: str
 ) -> None:
     service = ServiceConfig(host="127.0.0.2", limits=LimitsConfig())
     reply = Asked(make_app(coordinator(service.limits), service=service)).get(path, headers={"host": host})
@@ -103,7 +103,7 @@ def test_without_a_key_a_loopback_service_answers_to_known_names_only(
         assert kind(reply) == (421, "unknown-host")
 
 
-def test_two_names_at_once_are_none(coordinator: MakeGateway) -> None:
+def test_two_names_at_once_are_none(coordinator: MakeCoordinator) -> None:
     app, sent = make_app(coordinator(LimitsConfig()), service=ServiceConfig()), []
 
     async def send(message: dict) -> None:
