@@ -55,10 +55,11 @@ nothing_left() {
 
 # The two parts of tests/two_parts.py. Status 5: no test of this part was asked for.
 beside() {
-    python -m pytest -n 2 --dist loadfile --part beside --reports "$scratch/reports" --cov texthash --cov-report "" "$@" ||
+    TEXTHASH_TEST_PART=beside python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
         [ $? = 5 ]
 }
-alone() { python -m pytest --part alone --reports "$scratch/reports" --durations=20 "$@"; }
+alone() { TEXTHASH_TEST_PART=alone python -m pytest --durations=20 "$@"; }
+export TEXTHASH_TEST_REPORTS="$scratch/reports"
 
 trap 'nothing_left || true; rm -rf "$scratch"' EXIT
 

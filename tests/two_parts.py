@@ -1,12 +1,14 @@
 """Two parts of the suite: tests that may run beside each other, and those that need the machine for themselves.
 
 ``tests/run.sh`` gives the first part to several workers of pytest-xdist, and then runs the second in one process, which
-takes over the reports of the first, so that pytest counts, lists and times all tests in its closing lines.
+takes over the reports of the first, so that pytest counts, lists and times all tests in its closing lines. The variable
+TEXTHASH_TEST_PART names the part, ``beside`` or ``alone``, and TEXTHASH_TEST_REPORTS the file of the reports.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,6 @@ import pytest
 ALONE_ROOMS = ("deploy", "deployment", "docs", "pipelines", "service", "tracking")
 ALONE_MARKS = ("alone", "ray", "browser", "gpu")
 _TESTS = Path(__file__).parent
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", choices=("beside", "alone"), help="run one part of the suite; see tests/two_parts.py")
-    parser.addoption("--reports", help="a file that the part beside writes, and the part alone takes over")
 
 
 def needs_the_machine(item: pytest.Item) -> bool:
@@ -88,8 +85,9 @@ class _Alone:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    part, path = config.getoption("part"), config.getoption("reports")
-    if part and not path:
-        raise pytest.UsageError(f"--part {part} needs --reports FILE")
+    # Variables, because workers inherit them, and because pytest would read an option that only a conftest defines as
+    # the path of a test.
+    part = os.environ.get("TEXTHASH_TEST_PART")
     if part:
-        config.pluginmanager.register((_Beside if part == "beside" else _Alone)(config, Path(path)))
+        kind = {"beside": _Beside, "alone": _Alone}[part]
+        config.pluginmanager.register(kind(config, Path(os.environ["TEXTHASH_TEST_REPORTS"])))

@@ -41,6 +41,7 @@ RANDOM, QUANTIZED = "random", "itq"
 WEIGHTINGS: tuple[Weighting, ...] = ("tfidf", "sublinear_tfidf", "bm25")
 _SEED = 0
 _PREFIX = "floor/"
+_SAMPLED, _BELOW = "The floor is measured", "The model is below the floor"
 
 
 class _Sample(Split):
@@ -77,17 +78,23 @@ def with_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -
     queries = len(evaluation.per_query)
     if len(rows) < queries:
         warnings.append(
-            f"The floor is measured on {len(rows)} of {queries} queries, drawn at random; on these the model has "
+            f"{_SAMPLED} on {len(rows)} of {queries} queries, drawn at random; on these the model has "
             f"{evaluation.main} {own:.4f}."
         )
     below = [name for name in _standards(scores, hasher) if own < scores[name]]
     if below:
         named = " and ".join(f"{name} ({scores[name]:.4f})" for name in below)
         warnings.append(
-            f"The model is below the floor: {evaluation.main} {own:.4f}, where {named} needs no learning. Train "
+            f"{_BELOW}: {evaluation.main} {own:.4f}, where {named} needs no learning. Train "
             "longer, lower the learning rate, or use method.name=itq."
         )
     return replace(evaluation, references=scores, warnings=warnings)
+
+
+def without_floor(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation without what :func:`with_floor` added, which holds at one cutoff only."""
+    warnings = [warning for warning in evaluation.warnings if not warning.startswith((_SAMPLED, _BELOW))]
+    return replace(evaluation, references={}, warnings=warnings)
 
 
 def floor(

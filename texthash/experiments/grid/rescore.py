@@ -8,6 +8,7 @@ import torch
 
 from texthash.config import EvaluationConfig
 from texthash.errors import UsageError
+from texthash.evaluation.baselines.floor import without_floor
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import score
 from texthash.experiments.grid.folder import StudyFolder
@@ -57,6 +58,8 @@ def rescore(folder: StudyFolder, config: EvaluationConfig | None = None) -> int:
 def _scored(folder: StudyFolder, before: Evaluation, corpus: str, split: str, config: EvaluationConfig) -> Evaluation:
     relevance, measure = folder.relevance(corpus, split)
     found = score(before.query_codes, before.database_codes, relevance, config, torch.get_num_threads(), measure)
+    if config.k != before.k:
+        before = without_floor(before)
     return dataclasses.replace(
         before,
         k=config.k,
