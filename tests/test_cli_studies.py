@@ -82,7 +82,7 @@ def test_a_study_from_file_to_page(cli, file, home):
     status, out, err = cli("evaluate", models[0], "--on", str(other), "--json")
     assert status == 0, err
     assert list(json.loads(out)) == ["validation"], "test stays closed until it is asked for"
-    assert "without a word that the model knows: 0.0%" in err
+    assert "share of documents without a known word: 0.0%" in err
 
 
 @pytest.mark.parametrize(
