@@ -293,7 +293,7 @@ def test_many_models_are_all_in_the_table_and_the_best_drawn(evaluation):
     page = report([variant(number) for number in range(10)])
     rows = read(page.html).rows
     assert {row[0] for row in rows} >= {f"m{number:02}" for number in range(10)}
-    assert "8 models of 10" in page.markdown
+    assert "the 8 of 10 models with the highest P@20" in page.markdown
     assert "1-m09-16-map" in page.images
     assert "1-m01-16-map" not in page.images
 
