@@ -115,7 +115,7 @@ def test_an_id_twice_is_refused_whole_however_far_apart(cli, home: StateDir, tmp
         ({"id": True}, "id is the boolean True"),
         ({"title": "x" * 10_001}, "title: String should have at most 10000 characters"),
         ({"labels": [str(number) for number in range(257)]}, "labels: List should have at most 256 items"),
-        ({"labels": ["x" * 513]}, "labels.0: Value should have at most 512 items"),
+        ({"labels": ["x" * 513]}, "labels.0: String should have at most 512 characters"),
         ({"text": "\u00e9" * 32_769}, "has 65,538 bytes in UTF-8, at most 65,536 are accepted"),
         ({"text": "\ud800"}, "text holds half a character"),
         ({"split": ["train"]}, "split is a list"),

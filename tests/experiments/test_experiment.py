@@ -225,7 +225,9 @@ def test_a_champion_that_the_corpus_has_outgrown_is_named_with_the_way_out(small
     changed = prepare_corpus(small_config.model_copy(update={"edition": smaller}), StateDir(tmp_path / "changed"))
     after = _study(PreparedCorpus.open(changed), home, method=method)
     model = after.train(0)
-    with pytest.raises(ModelMismatchError, match=r"the champion, .* version 1, does not fit the corpus") as refused:
+    with pytest.raises(
+        ModelMismatchError, match=r"the champion, .* version 1, does not fit the present corpus"
+    ) as refused:
         make_release(after, model, register(after, model))
     assert "tracking.promote=always" in refused.value.remedy
     forced = _study(PreparedCorpus.open(changed), home, method=method, tracking={"promote": "always"})

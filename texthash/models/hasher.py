@@ -24,6 +24,7 @@ from texthash.methods.base import HashMethod, Role
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
 from texthash.models.vectors import vector_needs, vector_width, vectors_of
+from texthash.paths import as_path
 from texthash.progress import log_line
 
 FORMAT_VERSION = 1
@@ -228,10 +229,14 @@ def _untrained(directory: Path, record: dict[str, Any]) -> HashMethod:
 
 
 def digest(directory: str | Path) -> str:
-    """Fingerprint of a saved model: sha256 over its files. Two models with one digest give the same codes."""
-    total = hashlib.sha256()
+    """Return the fingerprint of a saved model: sha256 over its files. Two models with one digest give the same codes.
+
+    Args:
+        directory: Directory of the model, or its address in an object store.
+    """
+    root, total = as_path(directory), hashlib.sha256()
     for name in MODEL_FILES:
-        total.update(hashlib.sha256((Path(directory) / name).read_bytes()).digest())
+        total.update(hashlib.sha256((root / name).read_bytes()).digest())
     return total.hexdigest()
 
 

@@ -97,7 +97,6 @@ def restore_backup(home: StateDir, source: str) -> Release:
     targets = [shard_path(index, number) for number in range(len(manifests))]
     for target in (index, model, *targets, *(model / name for name in MODEL_FILES)):
         _check_inside(target, home.index if target in (index, *targets) else home.root / "models")
-    home.make()
     states = [
         replace(state, version=manifest.lance_version) for state, manifest in zip(record.shards, manifests, strict=True)
     ]
