@@ -37,5 +37,5 @@ def test_bytes_are_those_of_one_process(
 def test_an_error_of_a_worker_arrives_as_itself(ray_cluster: Any, small_hasher: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "sort"}\n{"text": 3}\n')
     texts = open_texts(str(tmp_path / "rows.jsonl"), StateDir(tmp_path))
-    with pytest.raises(CorpusError, match=r"rows\.jsonl:2: text is a int"):
+    with pytest.raises(CorpusError, match=r"rows\.jsonl:2: text is the number 3"):
         encode_texts(small_hasher, texts, tmp_path / "codes", executor=RayExecutor(1))
