@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -19,11 +21,23 @@ print("in order", flush=True)
 """
 
 
-def _started(wait: bool, ignoring: str = "") -> subprocess.Popen[str]:
-    """The program, started by a shell that ignores some signals, as it does in a background job or under nohup."""
+def _take_signals() -> None:
+    """Undo what the tests may have inherited: a job in the background ignores SIGINT, one under nohup SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _started(wait: bool, ignoring: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Start the program by a shell that ignores some signals, as one does for a background job or under nohup."""
     script = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
     command = ["sh", "-c", script, "sh", sys.executable, "-c", PROGRAM.format(wait=wait)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=_take_signals) as program:
+        try:
+            yield program
+        finally:
+            program.kill()  # else a failed test would wait for the program
 
 
 @pytest.mark.parametrize("ignoring", ["", "INT"])

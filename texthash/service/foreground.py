@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from texthash.progress import log_line
 
+_LONGEST_WAIT_S = 0.5
+
 
 def interrupt_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP raise :class:`KeyboardInterrupt` in the main thread.
@@ -39,7 +41,10 @@ def foreground(url: str, wait: bool = True) -> Iterator[None]:
         log_line(f"READY: search page {url}/, HTTP API {url}/docs")
         if wait:
             log_line("Ctrl-C ends the service and its local cluster")
-            threading.Event().wait()
+            never = threading.Event()
+            # Python handles a signal between two instructions: one that comes just before a wait is seen after it.
+            while not never.wait(_LONGEST_WAIT_S):
+                pass
     except KeyboardInterrupt:
         if wait:
             log_line("ending")
