@@ -45,7 +45,9 @@ def _started(wait: bool, ignoring: str = "") -> Iterator[subprocess.Popen[str]]:
 def test_a_signal_ends_it_in_order_and_is_no_error(number: signal.Signals, ignoring: str) -> None:
     with _started(wait=True, ignoring=ignoring) as program:
         assert program.stdout is not None
+        assert program.stderr is not None
         assert program.stdout.readline().strip() == URL
+        assert program.stderr.readline().startswith("READY")
         program.send_signal(number)
         rest, said = program.communicate(timeout=30)
     assert (program.returncode, rest) == (0, "in order\n")
@@ -54,11 +56,11 @@ def test_a_signal_ends_it_in_order_and_is_no_error(number: signal.Signals, ignor
 
 def test_a_service_under_nohup_outlives_its_terminal() -> None:
     with _started(wait=True, ignoring="HUP") as program:
-        assert program.stdout is not None
-        assert program.stdout.readline().strip() == URL
+        assert program.stderr is not None
+        assert program.stderr.readline().startswith("READY")
         program.send_signal(signal.SIGHUP)
         program.send_signal(signal.SIGTERM)
-        assert program.communicate(timeout=30)[0] == "in order\n"
+        assert program.communicate(timeout=30)[0] == f"{URL}\nin order\n"
 
 
 def test_a_program_that_waits_says_that_it_is_ready() -> None:
