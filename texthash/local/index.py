@@ -241,7 +241,8 @@ class _InMemory:
         import pyarrow.parquet as pq
 
         try:
-            ids, texts, labels, codes, known = (pq.read_table(path)[name].to_pylist() for name in _KEPT)
+            table = pq.read_table(path)
+            ids, texts, labels, codes, known = (table[name].to_pylist() for name in _KEPT)
         except (pa.ArrowException, KeyError, OSError) as error:
             raise TexthashError(f"{path} is broken: {error}", "restore the directory that Index.save wrote.") from None
         packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
