@@ -73,6 +73,13 @@ def released(small_corpus: PreparedCorpus, small_hasher: Path, tmp_path_factory:
     return home
 
 
+@pytest.fixture
+def home(released: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
+    """A copy of the state directory of the small index, which commands use."""
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
+    return StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
+
+
 @pytest.fixture(scope="session")
 def opened(released: StateDir) -> OpenRelease:
     return open_release(released)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,6 @@ from texthash.service.ports import free_port
 from texthash.service.replicas.shard import ShardServer
 
 Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def home(released: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
-    """A copy of the state directory of the small index, which commands use."""
-    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
-    return StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,13 +25,6 @@ from texthash.service.replicas.shard import ShardServer
 
 Cli = Callable[..., tuple[int, str, str]]
 QUERY = "sort an array"
-
-
-@pytest.fixture
-def home(released: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
-    """A copy of the state directory of the small index, which commands use."""
-    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
-    return StateDir(Path(shutil.copytree(released.root, tmp_path / "home")))
 
 
 @pytest.fixture
