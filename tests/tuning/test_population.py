@@ -21,7 +21,9 @@ def _config(corpus, params=None, **tuning):
         {
             "corpus": corpus.manifest.config.model_dump(mode="json"),
             "method": {"name": "nash", "bits": 16, "params": fixed},
-            "tuning": {"trials": 4, "epochs": 6, "scheduler": "pbt", "perturb_epochs": 2, **tuning},
+            "training": {"patience": 60},
+            # A trial is replaced only once another's state is known to Ray Tune, so each gets many chances.
+            "tuning": {"trials": 4, "epochs": 40, "scheduler": "pbt", "perturb_epochs": 2, **tuning},
         }
     )
 

@@ -28,6 +28,7 @@ def _config(corpus, **tuning) -> Config:
         {
             "corpus": corpus.manifest.config.model_dump(mode="json"),
             "method": {"name": "nash", "bits": 16, "params": FIXED},
+            "training": {"patience": 60},  # more than any test's epochs: none ends a trial early
             "tuning": {"trials": 3, "epochs": 4, "grace_epochs": 1, "cpus_per_trial": 0.8, **tuning},
         }
     )
