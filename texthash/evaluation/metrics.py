@@ -22,7 +22,7 @@ Sources: McSherry and Najork, ECIR 2008; He, Cakir, Bargal and Sclaroff, "Hashin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from texthash.errors import UsageError
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Gain = Literal["linear", "exponential"]
+"""Gain of a grade g in DCG: g itself, as trec_eval and so the published figures of BEIR have it, or 2^g - 1 (Burges et
+al., "Learning to rank using gradient descent", ICML 2005)."""
 
 _CHUNK = 256  # ranks summed at once by reciprocal_rank
 _NEGLIGIBLE = 1e-18  # probability at which that sum stops; far below float64's resolution of the result
@@ -123,6 +126,22 @@ def hit_at_k(n: Counts, n_relevant: Counts, k: int) -> Tied:
     return _tied(n_relevant, 1.0 - np.exp(log_miss.sum(axis=1)), np.minimum(best, 1.0), np.minimum(worst, 1.0))
 
 
+def precision_ceiling(n_relevant: Counts, k: int) -> Floats:
+    """Return the largest possible P@k of each query with R relevant documents, min(R, k) / k, float64 [Q]."""
+    _check_k(k)
+    total = n_relevant.sum(axis=1)
+    return _unanswered(total == 0, np.minimum(total, k) / k)
+
+
+def r_precision(n: Counts, n_relevant: Counts) -> Tied:
+    """Return R-precision: P@R, which is recall@R too, with R the number of relevant documents of each query."""
+    _check(n, n_relevant, None)
+    total = n_relevant.sum(axis=1)
+    expected, best, worst = _hits(n, n_relevant, total[:, None])
+    denominator = np.maximum(total, 1)
+    return _tied(n_relevant, expected / denominator, best / denominator, worst / denominator)
+
+
 def average_precision(n: Counts, n_relevant: Counts, k: int | None = None) -> Tied:
     """Return AP: mean over the R relevant documents of the precision at their rank; AP@k stops at k, over min(R, k).
 
@@ -176,32 +195,34 @@ def reciprocal_rank(n: Counts, n_relevant: Counts, k: int | None = None) -> Tied
     return _tied(n_relevant, expected, at(nearer + 1), at(nearer + size - relevant + 1))
 
 
-def ndcg_at_k(graded: Counts, k: int) -> Tied:
-    """Return NDCG@k with linear gain: DCG = sum_t gain_t / log2(t + 1), ranks t <= k, over the DCG of the ideal order.
+def ndcg_at_k(graded: Counts, k: int, gain: Gain = "linear") -> Tied:
+    """Return NDCG@k: DCG = sum_t gain_t / log2(t + 1), ranks t <= k, over the DCG of the ideal order.
 
     E[DCG@k] = sum_b (mean gain of bucket b) sum of the discounts of the ranks that bucket b covers.
 
     Args:
-        graded: int64 [Q, bits+1, gmax+1]; gain 0 means not relevant.
+        graded: int64 [Q, bits+1, gmax+1]; grade 0 means not relevant.
         k: Cutoff rank.
+        gain: Gain of a grade.
     """
     if graded.ndim != 3:
         raise UsageError(f"a graded histogram has 3 dimensions, this one {graded.ndim}.", "pass [Q, bits+1, gmax+1].")
     _check_k(k)
     longest = int(min(k, graded.sum(axis=(1, 2)).max(initial=0)))
     discounts = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, longest + 2)))])
-    gains = np.arange(graded.shape[2], dtype=np.float64)
+    grades = np.arange(graded.shape[2], dtype=np.float64)
+    gains = grades if gain == "linear" else np.exp2(grades) - 1
 
-    def dcg(counts: Counts, gain: Floats) -> Floats:
+    def dcg(counts: Counts, of_run: Floats) -> Floats:
         """Return the DCG [Q] of consecutive runs of documents [Q, runs], each of equal gain [Q or 1, runs]."""
         start = _before(counts)
         covered = discounts[np.minimum(start + counts, longest)] - discounts[np.minimum(start, longest)]
-        return (gain * covered).sum(axis=1)
+        return (of_run * covered).sum(axis=1)
 
-    queries, buckets, grades = graded.shape
+    queries, buckets, levels = graded.shape
     size = graded.sum(axis=2)
-    descending = graded[:, :, ::-1].reshape(queries, buckets * grades)
-    ascending = graded.reshape(queries, buckets * grades)
+    descending = graded[:, :, ::-1].reshape(queries, buckets * levels)
+    ascending = graded.reshape(queries, buckets * levels)
     ideal = dcg(graded.sum(axis=1)[:, ::-1], gains[None, ::-1])
     denominator = np.where(ideal > 0, ideal, 1.0)
     expected = dcg(size, graded @ gains / np.maximum(size, 1))
@@ -244,12 +265,12 @@ def _before(counts: Counts) -> Counts:
     return np.cumsum(counts, axis=1) - counts
 
 
-def _slots(n: Counts, k: int) -> Counts:
-    """Return the number of the first k ranks that each bucket fills, int64 [Q, bits+1]."""
+def _slots(n: Counts, k: int | Counts) -> Counts:
+    """Return the number of the first k ranks, a number or [Q, 1], that each bucket fills, int64 [Q, bits+1]."""
     return np.clip(k - _before(n), 0, n)
 
 
-def _hits(n: Counts, n_relevant: Counts, k: int) -> tuple[Floats, Floats, Floats]:
+def _hits(n: Counts, n_relevant: Counts, k: int | Counts) -> tuple[Floats, Floats, Floats]:
     """Return the number of relevant documents among the first k: expected, best, worst, float64 [Q]."""
     slots = _slots(n, k)
     expected = (n_relevant * (slots / np.maximum(n, 1))).sum(axis=1)

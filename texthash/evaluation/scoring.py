@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from texthash.errors import ModelMismatchError, UsageError, nearest_name
 from texthash.evaluation import metrics
 from texthash.hamming import kernels
 from texthash.hamming.codes import check_codes, to_words
+from texthash.io.ragged import indptr_of
 
 RADIUS = 2
 FIRST_CUTS = (1, 10)  # cutoffs of recall and hit, besides the main one
@@ -54,6 +55,23 @@ class Relevance:
             documents: Number of documents in the database.
         """
         return cls(queries, (np.arange(documents + 1), np.arange(documents, dtype=np.int32)))
+
+    @classmethod
+    def graded(cls, judged: Sequence[Mapping[int, int]], documents: int) -> Relevance:
+        """Return relevance by judgements with grades: each document has as many labels as there are grades, of which a
+        query shares as many as the grade says.
+
+        Args:
+            judged: Grade of each judged document of each query, by the number of the document; 0 and less is not
+                relevant.
+            documents: Number of documents in the database.
+        """
+        most = max((grade for grades in judged for grade in grades.values()), default=1)
+        most = max(most, 1)
+        labels = [sorted(row * most + step for row, grade in of.items() for step in range(grade)) for of in judged]
+        flat = np.array([label for own in labels for label in own], np.int32)
+        starts = np.arange(documents + 1, dtype=np.int64) * most
+        return cls((indptr_of([len(own) for own in labels]), flat), (starts, np.arange(starts[-1], dtype=np.int32)))
 
 
 class Scores(NamedTuple):

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from texthash.errors import UsageError
 from texthash.local.texts import as_texts, check_unique
 
@@ -117,7 +114,6 @@ def _named(texts: Mapping[str, str] | Sequence[str], name: str) -> dict[str, str
 
 
 def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> Relevance:
-    """Judgements as labels: a document has as many labels as there are grades, a query shares as many as its grade."""
     from texthash.evaluation.scoring import Relevance
 
     check_unique(queries, "queries")
@@ -125,13 +121,7 @@ def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> R
     if unknown:
         raise UsageError(f"qrels judges {len(unknown)} queries that are not given, such as {unknown[0]!r}.", _REMEDY)
     rows = {id_: row for row, id_ in enumerate(documents)}
-    graded = [_grades(qrels.get(id_, ()), rows, id_) for id_ in queries]
-    most = max((grade for grades in graded for grade in grades.values()), default=1) or 1
-    labels = [sorted(row * most + step for row, grade in grades.items() for step in range(grade)) for grades in graded]
-    indptr = np.concatenate([[0], np.cumsum([len(some) for some in labels])]).astype(np.int64)
-    indices: NDArray[np.int32] = np.array([label for some in labels for label in some], np.int32)
-    starts = np.arange(len(documents) + 1, dtype=np.int64) * most
-    return Relevance((indptr, indices), (starts, np.arange(len(documents) * most, dtype=np.int32)))
+    return Relevance.graded([_grades(qrels.get(id_, ()), rows, id_) for id_ in queries], len(documents))
 
 
 _REMEDY = "take them out, or give the missing texts."
