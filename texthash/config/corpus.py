@@ -104,10 +104,10 @@ class CorpusConfig(Section):
         description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
         "title alone is shown, never encoded",
     )
-    format: Literal["rows", "dpr", "answers"] | None = Field(
+    format: Literal["rows", "dpr", "answers", "beir"] | None = Field(
         None,
-        description="format of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, or "
-        "tables of answer selection; null: detected",
+        description="format of corpus.path: rows (or a folder of text), questions with passages in the JSON of DPR, "
+        "tables of answer selection, or a test collection in the layout of BEIR; null: detected",
     )
     data_dir: str | None = Field(None, description="directory of the official files; null: TEXTHASH_DATA")
     edition: Edition = Edition()

@@ -19,6 +19,7 @@ from texthash.corpora.corpus_record import CorpusRecord
 from texthash.corpora.document import Document
 from texthash.corpora.prepared.manifest import Manifest, SourceFile
 from texthash.corpora.readers import formats
+from texthash.corpora.readers.beir import Judgements
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import side_by_side
@@ -35,8 +36,9 @@ def readers() -> dict[str, ModuleType]:
 
     Such a module offers ``files(config, home)``, the official files that are available, and either
     ``read(config, home)``, all documents in order, or ``parts(config, home)``, a list of :data:`Part` that yield them
-    in order. It may offer ``label_parents(config, home)``, the parent of each label of a tree, and
-    ``notes(config, home)``, sentences about content of the files that it skips.
+    in order. It may offer ``label_parents(config, home)``, the parent of each label of a tree,
+    ``judgements(config, home)``, the queries of a test collection and their judgements, and ``notes(config, home)``,
+    sentences about content of the files that it skips.
     """
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
@@ -116,6 +118,10 @@ class Source:
     def label_parents(self) -> dict[str, str]:
         """Return the parent of each label that has one; empty where labels form no tree."""
         return self.reader.label_parents(self._here, self.home) if hasattr(self.reader, "label_parents") else {}
+
+    def judgements(self) -> Judgements | None:
+        """Return the queries of a test collection and their judgements; None where there are none."""
+        return self.reader.judgements(self._here, self.home) if hasattr(self.reader, "judgements") else None
 
     def notes(self) -> list[str]:
         """Return sentences that count and name the content of the files that is skipped."""

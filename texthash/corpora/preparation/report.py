@@ -19,10 +19,10 @@ def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
         record: Published facts about the corpus; None for a user's own.
 
     Returns:
-        ``edition``, ``path``, ``documents`` by split, ``queries`` by split (of pair corpora), ``vocabulary`` and
-        ``labels`` (numbers), ``multi_label``, ``dropped`` and ``remarks`` by reason, ``encoded`` (columns of the text,
-        for a user's own corpus), ``warnings``, ``canonical`` (counts of the record, or None) and ``explanation``, a
-        list of sentences.
+        ``edition``, ``path``, ``documents`` by split, ``queries`` by split (of pair corpora), ``judged``, the queries
+        with a relevant document by split (of test collections), ``vocabulary`` and ``labels`` (numbers),
+        ``multi_label``, ``dropped`` and ``remarks`` by reason, ``encoded`` (columns of the text, for a user's own
+        corpus), ``warnings``, ``canonical`` (counts of the record, or None) and ``explanation``, a list of sentences.
     """
     manifest = corpus.manifest
     known = record is not None and record.documents is not None
@@ -32,16 +32,23 @@ def card(corpus: PreparedCorpus, record: CorpusRecord | None) -> dict[str, Any]:
         "path": str(corpus.path),
         "documents": {split: manifest.documents[split] for split in SPLITS},
         "queries": {split: manifest.pairs[split].queries for split in SPLITS if split in manifest.pairs},
+        "judged": manifest.judged,
         "vocabulary": len(corpus.vocabulary),
         "labels": len(manifest.label_names),
         "multi_label": manifest.multi_label,
         "dropped": manifest.dropped,
         "remarks": manifest.remarks,
-        "encoded": list(manifest.config.text) if manifest.config.path is not None else [],
+        "encoded": _columns(manifest),
         "warnings": manifest.warnings,
         "canonical": canonical(record) if record is not None and known else None,
         "explanation": explain(manifest, record) if record is not None and known else [],
     }
+
+
+def _columns(manifest: Manifest) -> list[str]:
+    if manifest.judged:
+        return ["title", "text"]
+    return list(manifest.config.text) if manifest.config.path is not None else []
 
 
 def canonical(record: CorpusRecord) -> dict[str, Any]:
@@ -83,6 +90,8 @@ def render(facts: Mapping[str, Any]) -> str:
     ]
     if facts["queries"]:
         lines.append(f"  questions: {_splits(facts['queries'])}")
+    if facts["judged"]:
+        lines.append(f"  queries with a relevant document: {_splits(facts['judged'])}")
     lines += [_encoded(facts["encoded"])] if facts["encoded"] else []
     lines += [f"  {sentence}" for sentence in facts["explanation"]]
     if facts["canonical"] is None:

@@ -33,7 +33,9 @@ from texthash.corpora.preparation.shards import ShardSizes, read_sizes, write_sh
 from texthash.corpora.preparation.staging import Reading, Staging
 from texthash.corpora.preparation.vocabulary import choose_vocabulary, count_words, merge_counts
 from texthash.corpora.prepared.corpus import VOCABULARY
+from texthash.corpora.prepared.judged import write_judged
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
+from texthash.corpora.readers.beir import Judgements
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
 from texthash.executor import Executor, LocalExecutor
@@ -143,8 +145,9 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
                 f"no document of the split {split} is left: {dict(dropped)}.",
                 "relax corpus.edition.min_tokens, max_tokens or the vocabulary.",
             )
+    judgements = source.judgements()
     warnings = [*source.shortfall(reading.seen), *source.notes(), *reading.fit.hints(config.edition)]
-    warnings += _warnings(staging, reading, shards)
+    warnings += [] if judgements else _warnings(staging, reading, shards)
     manifest = Manifest(
         name=config.name,
         config=config,
@@ -157,10 +160,13 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
         vocabulary_hash=vocabulary.hash,
         source_checksum=reading.checksum,
         pairs=_pairs(shards) if reading.pairs else {},
+        judged=_judged(judgements) if judgements else {},
         source_files=files,
         warnings=warnings,
     )
     write_text(staging.output / VOCABULARY, vocabulary.to_json())
+    if judgements:
+        write_judged(staging.output, judgements)
     write_text(staging.output / MANIFEST, manifest.to_json())
     publish_directory(staging.output, target, MANIFEST)
     remove_directory(staging.root)
@@ -198,6 +204,14 @@ def _pairs(shards: list[dict[str, ShardSizes]]) -> dict[str, PairCounts]:
         parts = [shard[split].pairs or PairCounts(0, 0, 0, 0) for shard in shards]
         found[split] = PairCounts(*(sum(values) for values in zip(*map(astuple, parts), strict=True)))
     return found
+
+
+def _judged(judgements: Judgements) -> dict[str, int]:
+    """Return the number of queries with a relevant document, by split."""
+    return {
+        split: sum(any(grade > 0 for grade in own.values()) for own in qrels.values())
+        for split, qrels in judgements.qrels.items()
+    }
 
 
 def _with_labels(staging: Staging, labels: np.ndarray, split: str) -> int:

@@ -69,6 +69,7 @@ class Manifest:
         vocabulary_hash: Hash of words and statistics.
         source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
         pairs: Sizes of the questions by split, in a pair corpus; empty for others.
+        judged: Number of queries with a relevant document by split, in a test collection; empty for others.
         source_files: Files that were read; empty where the source has none (installed packages).
         warnings: Warnings to consider before trusting metrics.
     """
@@ -84,6 +85,7 @@ class Manifest:
     remarks: dict[str, int] = field(default_factory=dict)
     label_parents: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, PairCounts] = field(default_factory=dict)
+    judged: dict[str, int] = field(default_factory=dict)
     source_files: list[SourceFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
@@ -106,8 +108,9 @@ class Manifest:
     def to_json(self) -> str:
         config = self.config.model_dump(mode="json", exclude={"features"})
         record = {**asdict(self), "config": config, "config_hash": self.config_hash}
-        if not self.pairs:
-            del record["pairs"]
+        for name in ("pairs", "judged"):
+            if not record[name]:
+                del record[name]
         return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
     @classmethod

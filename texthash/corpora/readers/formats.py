@@ -6,22 +6,24 @@ from pathlib import Path
 from types import ModuleType
 
 from texthash.config import CorpusConfig
-from texthash.corpora.readers import answer_selection, dpr, own
+from texthash.corpora.readers import answer_selection, beir, dpr, own
 from texthash.corpora.readers.tables import is_table
 
-_READERS: dict[str, ModuleType] = {"rows": own, "dpr": dpr, "answers": answer_selection}
+_READERS: dict[str, ModuleType] = {"rows": own, "dpr": dpr, "answers": answer_selection, "beir": beir}
 
 
 def reader_of(config: CorpusConfig) -> ModuleType:
     """Return the reader of ``corpus.format``; without a format, the one that matches the files.
 
-    A file is matched by its suffix and first row. A folder matches a format of pairs if all its files do; otherwise it
-    is read as rows or text.
+    A file is matched by its suffix and first row. A folder matches BEIR's layout by the names of its files, and a
+    format of pairs if all its files do; otherwise it is read as rows or text.
     """
     return _READERS[config.format] if config.format else _detect(Path(config.path or ""))
 
 
 def _detect(path: Path) -> ModuleType:
+    if beir.is_beir(path):
+        return beir
     files = [path] if path.is_file() else sorted(_visible(path)) if path.is_dir() else []
     if _all_end(files, answer_selection.SUFFIXES) and answer_selection.is_answers(files[0]):
         return answer_selection
