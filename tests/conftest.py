@@ -11,6 +11,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
@@ -30,6 +33,7 @@ settings.register_profile("texthash", deadline=None)
 settings.load_profile("texthash")
 
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+VECTORS = "column:embedding"
 _PER_LABEL = 190
 _LABELS = 8
 
@@ -88,6 +92,52 @@ def small_config(small_rows: Path) -> CorpusConfig:
 def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
     return PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path_factory.mktemp("home"))))
+
+
+@pytest.fixture(scope="session")
+def vector_rows(small_documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same documents as Parquet with a column ``embedding`` of 24 numbers, which tell the labels apart."""
+    rng = np.random.default_rng(0)
+    labels = sorted({label for document in small_documents for label in document.labels})
+    centres = dict(zip(labels, rng.standard_normal((len(labels), 24)), strict=True))
+    noise = rng.standard_normal((len(small_documents), 24))
+    vectors = [centres[d.labels[0]] + row + 0.5 for d, row in zip(small_documents, noise, strict=True)]
+    table = pa.table(
+        {
+            "id": [d.id for d in small_documents],
+            "text": [d.text for d in small_documents],
+            "title": [d.title for d in small_documents],
+            "labels": [list(d.labels) for d in small_documents],
+            "embedding": pa.array([row.astype(np.float32) for row in vectors], pa.list_(pa.float32())),
+        }
+    )
+    path = tmp_path_factory.mktemp("vectors") / "rows.parquet"
+    pq.write_table(table, path, row_group_size=400)
+    return path
+
+
+@pytest.fixture(scope="session")
+def vector_corpus(vector_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
+    """The small corpus, prepared with the vectors of its column."""
+    from texthash.corpora.prepared.embeddings.cache import ensure_features
+
+    edition = Edition(name="random60", split=SplitRule(kind="random"), vocabulary_size=2000)
+    config = CorpusConfig(name="vectors", path=str(vector_rows), edition=edition, shards=2)
+    corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(tmp_path_factory.mktemp("vector-home"))))
+    assert ensure_features(corpus, VECTORS) == VECTORS
+    return corpus
+
+
+@pytest.fixture(scope="session")
+def vector_hasher(vector_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved 16-bit model (ITQ) of the vectors of that corpus."""
+    from texthash.methods.registry import build
+    from texthash.models.hasher import Hasher
+    from texthash.training.loop import fit
+
+    untrained = build("itq", vector_corpus.shape_with(VECTORS), 16, {"input": "features"})
+    method = fit(untrained, vector_corpus.train, TrainingConfig()).method
+    return Hasher.of(method, vector_corpus).save(tmp_path_factory.mktemp("models") / "vectors-itq-16")
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ def test_no_method_escapes():
         "nash_dn_s",
         "nash_n",
         "pcah",
+        "sign",
         "smash",
         "smash_s",
         "spectral_hashing",

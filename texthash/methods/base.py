@@ -223,6 +223,16 @@ class HashMethod(nn.Module):
     def make_layers(self) -> None:
         """Create the layers. Called once, after the hyper-parameters are set, with torch's generator seeded."""
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether codes depend on the words of a text."""
+        return True
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether codes depend on the vectors of ``corpus.features``."""
+        return "dense" in self.inputs.needs
+
     # -- fitting ----------------------------------------------------------------------------------------------
 
     def setup(self, train: Split) -> None:

@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.methods.base import Card, ClosedForm, HashMethod, Printed, Role, Stage
-from texthash.nn.encoders import SparseLinear
+from texthash.methods.base import Card, ClosedForm, Printed, Stage
+from texthash.methods.projected import ProjectedMethod
 from texthash.nn.spaces import Choice
 from texthash.nn.spectral import principal_components
 
+# The rotation has m^2 / 2 degrees of freedom, for which so many evenly spaced rows are plenty.
+_ROWS = 200_000
 
-class ITQ(HashMethod):
+
+class ITQ(ProjectedMethod):
     """Iterative quantization of principal components."""
 
     card = Card(
@@ -40,23 +40,17 @@ class ITQ(HashMethod):
 
     iterations: int = Field(50, ge=1, description="Number of alternations of codes and rotation.")
 
-    def make_layers(self) -> None:
-        self.projection = SparseLinear(self.shape.vocabulary, self.bits)
-        self.requires_grad_(False)
-
     def stages(self) -> Sequence[Stage]:
         return (ClosedForm("rotation", self.rotate),)
 
     def rotate(self, train: Split) -> None:
         """Set the projection x W R - c W R from the training rows."""
-        rows = train.matrix(self.inputs.weighting)
+        rows = self.rows_of(train)
         directions, centre = principal_components(rows, self.bits)
+        if rows.shape[0] > _ROWS:
+            rows = rows[np.linspace(0, rows.shape[0] - 1, _ROWS).astype(np.int64)]
         rotation, _ = itq_rotation(rows @ directions - centre, self.iterations)
-        self.projection.weight.copy_(torch.from_numpy(directions @ rotation))
-        self.projection.bias.copy_(torch.from_numpy(-centre @ rotation))
-
-    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
-        return self.projection(batch)
+        self.projection.set(directions @ rotation, -centre @ rotation)
 
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:

@@ -1,6 +1,6 @@
 """LSH: random hyperplanes.
 
-    w_j ~ N(0, I_V),   h_j(x) = 1[w_j^T x > 0]
+    w_j ~ N(0, I),   h_j(x) = 1[w_j^T x > 0]
 
 For unit vectors the probability that a bit differs is angle / pi. Nothing is learned; average over several seeds.
 """
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
-from texthash.methods.base import Card, HashMethod, Role, Stage
-from texthash.nn.encoders import SparseLinear
+from texthash.methods.base import Card, Role, Stage
+from texthash.methods.projected import ProjectedMethod
 
 
-class LSH(HashMethod):
+class LSH(ProjectedMethod):
     """Random hyperplanes."""
 
     card = Card(
@@ -29,8 +29,9 @@ class LSH(HashMethod):
     )
 
     def make_layers(self) -> None:
-        self.hyperplanes = SparseLinear(self.shape.vocabulary, self.bits)
-        self.hyperplanes.weight.data.normal_()
+        self.hyperplanes = self.new_projection()
+        for weights in self.hyperplanes.weights:
+            weights.data.normal_()
         self.requires_grad_(False)
 
     def stages(self) -> Sequence[Stage]:

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.methods.base import Card, ClosedForm, HashMethod, Role, Stage
-from texthash.nn.encoders import SparseLinear
+from texthash.methods.base import Card, ClosedForm, Stage
+from texthash.methods.projected import ProjectedMethod
 from texthash.nn.spectral import principal_components
 
 
-class PCAH(HashMethod):
+class PCAH(ProjectedMethod):
     """Signs of principal components."""
 
     card = Card(
@@ -30,18 +26,10 @@ class PCAH(HashMethod):
         fidelity="reconstructed",
     )
 
-    def make_layers(self) -> None:
-        self.projection = SparseLinear(self.shape.vocabulary, self.bits)
-        self.requires_grad_(False)
-
     def stages(self) -> Sequence[Stage]:
         return (ClosedForm("principal components", self.project),)
 
     def project(self, train: Split) -> None:
         """Set the projection x W - c W from the training documents."""
-        directions, centre = principal_components(train.matrix(self.inputs.weighting), self.bits)
-        self.projection.weight.copy_(torch.from_numpy(directions))
-        self.projection.bias.copy_(torch.from_numpy(-centre))
-
-    def activations(self, batch: Batch, role: Role = "document") -> Tensor:
-        return self.projection(batch)
+        directions, centre = principal_components(self.rows_of(train), self.bits)
+        self.projection.set(directions, -centre)

@@ -23,7 +23,7 @@ from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, Role
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
-from texthash.models.vectors import vector_needs, vector_width, vectors_of
+from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
 from texthash.paths import as_path
 from texthash.progress import log_line
 
@@ -85,7 +85,12 @@ class Hasher:
         return self.vocabulary.hash
 
     def read(
-        self, texts: Sequence[str], role: Role = "document", batch_size: int = 256, vectors: VectorKind | None = None
+        self,
+        texts: Sequence[str],
+        role: Role = "document",
+        batch_size: int = 256,
+        vectors: VectorKind | None = None,
+        features: Any = None,
     ) -> TextActivations:
         """Real-valued codes of raw texts, and whether the model knows any word of each.
 
@@ -94,22 +99,32 @@ class Hasher:
             role: Which side they are on; only methods with two encoders tell them apart.
             batch_size: Texts encoded at a time.
             vectors: Which vectors to give too: :mod:`texthash.models.vectors`.
+            features: Vectors of the texts, numbers [N, D], where the model learned from such; None: the source of
+                vectors that the model knows encodes the texts.
 
         Raises:
             ModelMismatchError: the model has no such vectors.
+            UsageError: features are given to a model that has no use for them, or are missing, of another width, not
+                finite or zero.
         """
         method = self.method
         inputs = method.inputs.only(OF_TEXT).also(vector_needs(vectors))
-        known = np.zeros(len(texts), np.bool_)
-        dense: list[np.ndarray] = []
         if vectors is not None:
             vector_width(method, vectors)
+        given = None if features is None else checked_features(method, features, texts)
+        # A text of which no word is known, or which is blank where words do not matter, has no meaningful code.
+        known = np.zeros(len(texts), np.bool_)
+        if method.reads_features:
+            known[:] = [given is not None or bool(text.strip()) for text in texts]
+        dense: list[np.ndarray] = []
 
         def parts() -> Iterator[Batch]:
             for start in range(0, len(texts), batch_size):
-                some = texts[start : start + batch_size]
-                batch = text_batch(some, self.analyzer, self.vocabulary, inputs)
-                known[start + batch.document.numpy()] = True
+                some = slice(start, start + batch_size)
+                own = None if given is None else given[some]
+                batch = text_batch(texts[some], self.analyzer, self.vocabulary, inputs, own)
+                if method.reads_words:
+                    known[start + batch.document.numpy()] = True
                 if batch.dense is not None:
                     dense.append(batch.dense.numpy())
                 yield batch
@@ -138,6 +153,28 @@ class Hasher:
             uint8 [N, bits / 8], most significant bit first. A text without a known word has the code of an empty one.
         """
         return self.binarize(self.read(texts, role, batch_size).values)
+
+    def encode_vectors(self, vectors: Any, role: Role = "document") -> np.ndarray:
+        """Packed codes of vectors, of the kind that the model learned from.
+
+        Args:
+            vectors: Numbers [N, D].
+            role: As for :meth:`encode`.
+
+        Returns:
+            uint8 [N, bits / 8], most significant bit first.
+
+        Raises:
+            UsageError: the model does not learn from vectors, or they are of another width, not finite or zero.
+        """
+        return self.binarize(self.read([""] * len(vectors), role, features=vectors).values)
+
+    def warm_up(self) -> None:
+        """Encode something, since a first pass is slower; raises the error of a model that does not encode."""
+        shape = self.method.shape
+        vectors = np.ones((1, shape.dense), np.float32) if self.method.reads_features else None
+        batch = text_batch(["a text"], self.analyzer, self.vocabulary, self.method.inputs.only(OF_TEXT), vectors)
+        self.binarize(activations_of(self.method, [batch], "query"))
 
     def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:
         """Packed codes of a prepared split, in its order; train documents get the method's database codes."""

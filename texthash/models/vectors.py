@@ -2,7 +2,7 @@
 
 * ``activations``: the method's real-valued codes less the thresholds of their cut, of which the bits are the signs. For
   ``role="query"`` those of the query encoder, where a method has two.
-* ``features``: the vectors of the sentence encoder with which the model was trained.
+* ``features``: the vectors of the source with which the model was trained: a sentence encoder's, or the user's own.
 
 Each is brought to length 1, so that the product of two is their cosine, and half precision is fine enough for it.
 """
@@ -10,6 +10,7 @@ Each is brought to length 1, so that the product of two is their cosine, and hal
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.corpora.prepared.corpus import Split
-from texthash.errors import ModelMismatchError
+from texthash.corpora.prepared.embeddings.checks import as_vectors
+from texthash.corpora.prepared.embeddings.sources import encodes_alike
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, InputKind
 from texthash.models.encoding import activations_of, pre_threshold_margins, split_batches
 
@@ -28,14 +31,14 @@ def vector_width(method: HashMethod, kind: VectorKind) -> int:
     """Width of the vectors.
 
     Raises:
-        ModelMismatchError: the model was not trained beside a sentence encoder.
+        ModelMismatchError: the model was not trained beside vectors of the documents.
     """
     if kind == "activations":
         return method.bits
     if method.shape.encoder is None:
         raise ModelMismatchError(
-            "the model knows no sentence encoder, so it has no features to keep as vectors.",
-            "train it with corpus.features=minilm, or set index.vectors=activations.",
+            "the model was trained without corpus.features, so it has no features to keep as vectors.",
+            "train it with corpus.features=minilm or column:NAME, or set index.vectors=activations.",
         )
     return method.shape.dense
 
@@ -43,6 +46,39 @@ def vector_width(method: HashMethod, kind: VectorKind) -> int:
 def vector_needs(kind: VectorKind | None) -> frozenset[InputKind]:
     """What a batch has to carry for these vectors beside what the method needs."""
     return frozenset({"dense"}) if kind == "features" else frozenset()
+
+
+def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return features that come with texts, float32 [N, D].
+
+    Raises:
+        UsageError: The model has no use for them, or they are of another width, not finite or zero.
+    """
+    source = method.shape.encoder
+    if source is None:
+        raise UsageError(
+            "the model has not learned from vectors, so it cannot read one.",
+            "give a text; or train a model with corpus.features and method.params.input=features.",
+        )
+    if not method.reads_features and not all(text.strip() for text in texts):
+        raise UsageError(
+            f"the model reads words, and a vector without a text has none ({method.card.name}).",
+            "give the text too; or train a model with method.params.input=features.",
+        )
+    vectors = as_vectors(features, method.shape.dense)
+    if len(vectors) != len(texts):
+        raise UsageError(f"there are {len(vectors)} vectors for {len(texts)} texts.", "give one for each text.")
+    return vectors
+
+
+def check_documents_bring_vectors(method: HashMethod) -> None:
+    """Raise :class:`UsageError` where the model itself encodes the texts of documents, so that the code of a stored
+    document follows from its text."""
+    if method.shape.encoder is not None and encodes_alike(method.shape.encoder):
+        raise UsageError(
+            f"the model encodes the texts of documents by {method.shape.encoder}.",
+            "leave the vectors of the documents out.",
+        )
 
 
 def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, dense: Sequence[NDArray]) -> NDArray:

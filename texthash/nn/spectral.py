@@ -14,11 +14,15 @@ from texthash.errors import TexthashError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
+_ROWS = 8192  # of which a covariance is summed at a time
 _STEP = 8  # smallest width, and divisor of all widths, since codes are whole bytes
 
 
 def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return the leading principal components of centred rows; a sparse matrix is centred implicitly.
+
+    Those of a sparse matrix are found by Lanczos iteration, those of a dense one from its covariance, in double
+    precision and in time N V^2. In each direction the coefficient of the largest size is positive.
 
     Args:
         rows: Matrix [N, V].
@@ -29,19 +33,35 @@ def principal_components(rows: sp.csr_matrix | np.ndarray, count: int, seed: int
         Directions W [V, m] and the mean's projection c W [m], so that the projection of x is x W - c W.
 
     Raises:
-        TexthashError: m is not below the smaller side of the matrix.
+        TexthashError: m is not below the smaller side of the matrix; of a dense matrix it may be V.
     """
-    if count >= min(rows.shape):
+    dense = isinstance(rows, np.ndarray)
+    if count >= min(rows.shape[0], rows.shape[1] + dense):
         raise TexthashError(
             f"{count} principal components cannot be computed from a matrix of {rows.shape[0]} training documents x "
             f"{rows.shape[1]} features.",
-            _smaller_width(min(rows.shape)),
+            _smaller_width(min(rows.shape[0], rows.shape[1] + dense)),
         )
+    if dense:
+        return _components_of_covariance(rows, count)
     from sklearn.decomposition import PCA  # takes a second to import, which would delay every search
 
     pca = PCA(n_components=count, svd_solver="arpack", random_state=seed).fit(rows)
     directions = pca.components_.T
     return directions.astype(np.float32), (pca.mean_ @ directions).astype(np.float32)
+
+
+def _components_of_covariance(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    mean = rows.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS] - mean
+        covariance += part.T @ part
+    _, vectors = np.linalg.eigh(covariance)  # eigenvalues ascend
+    directions = vectors[:, ::-1][:, :count]
+    largest = directions[np.abs(directions).argmax(axis=0), np.arange(count)]
+    directions = directions * np.where(largest < 0, -1.0, 1.0)
+    return directions.astype(np.float32), (mean @ directions).astype(np.float32)
 
 
 def _smaller_width(rank: int) -> str:

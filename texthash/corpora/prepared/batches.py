@@ -38,7 +38,7 @@ class Batch:
         counts: Count of each word in its document, float32 [words].
         tokens: Word numbers in the order of the text, int64 [B, T], padded with 0; None unless needed.
         mask: Whether an entry of ``tokens`` is a word, bool [B, T].
-        dense: Features of a sentence encoder, float32 [B, D]; None unless needed.
+        dense: Vectors of corpus.features, float32 [B, D]; None unless needed.
         neighbours: Train rows of the nearest training documents, int64 [B, k]; None unless needed.
         neighbour_weights: Similarities of the neighbours, best first, float32 [B, k].
         labels: 1 where a document has the label, float32 [B, labels]; None unless needed.
@@ -143,11 +143,16 @@ def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
 
 
 def text_batch(
-    texts: Sequence[str], analyzer: Analyzer, vocabulary: Vocabulary, inputs: Inputs = BAG_OF_WORDS
+    texts: Sequence[str],
+    analyzer: Analyzer,
+    vocabulary: Vocabulary,
+    inputs: Inputs = BAG_OF_WORDS,
+    features: NDArray[np.float32] | None = None,
 ) -> Batch:
     """Return a batch of raw texts; ``rows`` numbers them from 0. Unknown words are left out.
 
-    The needs may be those of :data:`OF_TEXT`; for ``dense`` the encoder is loaded.
+    The needs may be those of :data:`OF_TEXT`. For ``dense`` the vectors are ``features``, float32 [N, D]; without them
+    the source of the inputs encodes the texts, and is loaded for it.
     """
     inputs.check(OF_TEXT)
     sequences = [vocabulary.sequence(analyzer.tokens(text)) for text in texts]
@@ -162,9 +167,11 @@ def text_batch(
         vocabulary,
     )
     if "dense" in inputs.needs and inputs.encoder:
-        from texthash.corpora.prepared.embeddings.encoder import open_encoder
+        if features is None:
+            from texthash.corpora.prepared.embeddings.sources import open_embedder
 
-        batch = replace(batch, dense=torch.from_numpy(open_encoder(inputs.encoder).encode(texts)))
+            features = open_embedder(inputs.encoder).encode(texts)
+        batch = replace(batch, dense=torch.from_numpy(features))
     if "tokens" not in inputs.needs:
         return batch
     tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), inputs.max_length)

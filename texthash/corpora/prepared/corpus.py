@@ -40,9 +40,9 @@ class CorpusShape:
         vocabulary: Number of words.
         labels: Number of labels.
         documents: Number of training documents.
-        dense: Width of the vectors of the sentence encoder; 0 without one.
+        dense: Width of the vectors of ``encoder``; 0 without one.
         multi_label: Whether a document may have several labels.
-        encoder: Sentence encoder, ``name@digest``; None without one.
+        encoder: Source of vectors of the documents, of a sentence encoder ``name@digest``; None without one.
     """
 
     vocabulary: int
@@ -206,14 +206,14 @@ class Split:
         return hard_negatives(self.queries, k)
 
     def dense(self, encoder: str) -> NDArray[np.float32]:
-        """Return vectors of the documents by a sentence encoder, float32 [N, width], memory-mapped.
+        """Return vectors of the documents, float32 [N, width], memory-mapped.
 
         Args:
-            encoder: Name of the encoder, or ``name@digest``; see
-                :mod:`texthash.corpora.prepared.embeddings.encoder`.
+            encoder: Name of their source, of an encoder also ``name@digest``; see
+                :mod:`texthash.corpora.prepared.embeddings.sources`.
 
         Raises:
-            CorpusError: The vectors have not been computed; see :func:`~.embeddings.cache.ensure_features`.
+            CorpusError: The vectors have not been stored; see :func:`~.embeddings.cache.ensure_features`.
             ModelMismatchError: The vectors are of another model than the digest names.
         """
         from texthash.corpora.prepared.embeddings.cache import open_features
@@ -329,7 +329,7 @@ class PreparedCorpus:
         )
 
     def shape_with(self, encoder: str | None) -> CorpusShape:
-        """Return the shape with the width of a sentence encoder, whose vectors have to exist; None for no encoder."""
+        """Return the shape with a source of vectors and their width, which have to be stored; None for none."""
         from texthash.corpora.prepared.embeddings.cache import features_of
 
         if encoder is None:

@@ -72,11 +72,11 @@ class Half(Split):
         return [" ".join(terms[w] for w in words[a:b]) for a, b in pairwise(indptr)]
 
     def dense(self, encoder: str) -> NDArray[np.float32]:
-        """Return vectors of the halves by a sentence encoder, float32 [N, width]; this object caches them."""
-        from texthash.corpora.prepared.embeddings.encoder import open_encoder
+        """Return vectors of the halves by an encoder of texts, float32 [N, width]; this object caches them."""
+        from texthash.corpora.prepared.embeddings.sources import open_embedder
 
         if encoder not in self._vectors:
-            self._vectors[encoder] = open_encoder(encoder).encode(self.texts)
+            self._vectors[encoder] = open_embedder(encoder).encode(self.texts)
         return self._vectors[encoder]
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:

@@ -25,7 +25,7 @@ class Inputs:
         graph: Similarity of neighbours, such as ``cosine:bm25`` or ``hamming:sth-64``; see
             :meth:`texthash.corpora.prepared.corpus.Split.neighbours`.
         max_length: Number of words after which ``tokens`` are truncated.
-        encoder: Sentence encoder of the ``dense`` vectors; None if the corpus has none.
+        encoder: Source of the ``dense`` vectors; None if the corpus has none.
     """
 
     weighting: Weighting = "tfidf"
@@ -58,8 +58,8 @@ class Inputs:
             raise UsageError(f"a batch cannot provide {', '.join(unknown)}.", f"needs may name: {names}.")
         if "dense" in self.needs and self.encoder is None:
             raise CorpusError(
-                "the method needs dense vectors of a sentence encoder, and none is chosen.",
-                "set corpus.features=minilm, or choose a method that learns from words.",
+                "the method needs vectors of the documents, and their source is not chosen.",
+                "set corpus.features, such as minilm or column:NAME; or choose a method that learns from words.",
             )
 
 

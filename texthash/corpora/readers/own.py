@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import Document, split_named
@@ -16,7 +17,7 @@ from texthash.errors import CorpusError
 from texthash.io.atomic import side_by_side
 from texthash.paths import StateDir
 
-ReadTable = Callable[[rows.Table, text_files.Span | None], Iterator[Document]]
+T = TypeVar("T")
 
 # A worker holds one part of about this many bytes, so that its memory does not depend on the size of the corpus.
 _PART_BYTES = 3_000_000
@@ -49,13 +50,15 @@ def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Do
     return pieces(config, rows.Columns(text=config.text), rows.documents)
 
 
-def pieces(config: CorpusConfig, columns: rows.Columns, read: ReadTable) -> list[Callable[[], Iterator[Document]]]:
+def pieces(
+    config: CorpusConfig, columns: rows.Columns, read: Callable[[rows.Table, text_files.Span | None], Iterator[T]]
+) -> list[Callable[[], Iterator[T | Document]]]:
     """Return the parts as :func:`parts` does, with the given columns of text and id and the given reader of tables."""
     root = Path(config.path or "")
     found = _found(config).files
     sizes = {path: _size(path) for path in found}
     suffixes, splits = _table_suffixes(found), _split_folders(root, found)
-    result: list[Callable[[], Iterator[Document]]] = []
+    result: list[Callable[[], Iterator[T | Document]]] = []
     for is_table, group in groupby(found, lambda path: path == root or tables.is_table(path, suffixes)):
         if is_table:
             paths = list(group)

@@ -93,7 +93,7 @@ def document(row: Row, table: Table, line: int) -> Document:
     """Return the document of one row; raises :class:`CorpusError`."""
     try:
         return Document(
-            id=_id(row, table, line),
+            id=id_of(row, table, line),
             text=_text(row, table, line),
             labels=_labels(row),
             split=_field(row, "split", fields.split) or table.split,
@@ -108,7 +108,7 @@ def document(row: Row, table: Table, line: int) -> Document:
 
 def _text_alone(row: Row, table: Table, line: int) -> Document:
     try:
-        return Document(_id(row, table, line), _text(row, table, line), origin=f"{table.path}:{line}")
+        return Document(id_of(row, table, line), _text(row, table, line), origin=f"{table.path}:{line}")
     except FieldError as error:
         raise _refused(row, table, line, error) from error
 
@@ -120,7 +120,8 @@ def _field(row: Row, column: str, read: Callable[[Any], T]) -> T:
         raise FieldError(f"{column} {error}") from None
 
 
-def _id(row: Row, table: Table, line: int) -> str:
+def id_of(row: Row, table: Table, line: int) -> str:
+    """Return the id of one row; raises :class:`FieldError`, or :class:`CorpusError` where the column is absent."""
     column = table.columns.id
     if column not in row and column in table.columns.required:
         raise no_column(column, row, f"{table.path}:{line}")

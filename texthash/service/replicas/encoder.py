@@ -95,15 +95,15 @@ class EncoderServer:
         return True
 
     async def self_test(self) -> None:
-        """Encode one text; raises the error of a model that does not encode."""
-        self._hashers.newest.hasher.encode([""])
+        """Raise the error of a model that does not encode."""
+        self._hashers.newest.hasher.warm_up()
 
     def _open(self, release: str, newest: _Model | None) -> _Model:
         record = read_release(self._home, release)
         if newest is not None and newest.digest == record.model_digest:  # A write changes documents, not the model.
             return newest
         hasher = record.open_hasher(self._home)
-        hasher.encode(["the first pass is slower than those that follow"])
+        hasher.warm_up()
         return _Model(record.model_digest, hasher)
 
 

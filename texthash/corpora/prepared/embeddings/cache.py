@@ -1,4 +1,4 @@
-"""Sentence vectors of the documents of a corpus, kept on disk beside it and memory-mapped.
+"""Vectors of the documents of a corpus, by a sentence encoder or the user's own, kept on disk and memory-mapped.
 
 They are float32, exactly what the encoder gives for a text that is served later; a million documents by minilm (384
 numbers each) are 1.5 GB. Which encoder a study uses (``corpus.features``) is no part of the corpus' edition: the
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.corpora.prepared.embeddings.encoder import identity, open_encoder, placed, split_identity
+from texthash.corpora.prepared.embeddings.encoder import placed, split_identity
+from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, write_json
@@ -59,7 +60,7 @@ def _opened(encoder: str, one_thread: bool) -> Callable[[Place, list[str]], Vect
         import torch
 
         torch.set_num_threads(1)
-    opened = open_encoder(encoder)
+    opened = open_embedder(encoder)
 
     def encode(place: Place, texts: list[str]) -> Vectors:
         return place, opened.encode(texts)
@@ -68,24 +69,29 @@ def _opened(encoder: str, one_thread: bool) -> Callable[[Place, list[str]], Vect
 
 
 def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = LocalExecutor()) -> str:
-    """Encode all documents of a corpus, and all questions of a pair corpus, unless that is done.
+    """Store the vectors of all documents of a corpus, and of all questions of a pair corpus, unless that is done.
 
     What was interrupted goes on with its next block.
 
     Args:
         corpus: The prepared corpus.
-        name: Of the encoder; see :mod:`texthash.corpora.prepared.embeddings.encoder`.
+        name: Of their source; see :mod:`texthash.corpora.prepared.embeddings.sources`.
         executor: Runs the encoder.
 
     Returns:
-        The encoder's identity, ``name@digest``.
+        The identity of the source, of an encoder ``name@digest``.
 
     Raises:
         UsageError: sentence-transformers is not installed.
-        CorpusError: the encoder cannot be found.
+        CorpusError: the encoder cannot be found, or the user's own vectors are not fit to be used.
         ModelMismatchError: the vectors that are there are of another model of that name.
     """
     folder = _folder(corpus.train.cache, name)
+    if is_given(name):
+        from texthash.corpora.prepared.embeddings.given import ensure_given
+
+        ensure_given(corpus, name, folder, _META)
+        return _meta(folder)[0]
     splits = [corpus.split(split) for split in SPLITS]
     if corpus.manifest.pairs:
         splits += [split.queries for split in splits]
@@ -93,7 +99,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
         encoder = identity(name)
         with exclusive(folder / ".lock"):
             if not (folder / _META).is_file():
-                write_json(folder / _META, {"encoder": encoder, "width": open_encoder(encoder).width})
+                write_json(folder / _META, {"encoder": encoder, "width": open_embedder(encoder).width})
             known, width = _meta(folder)
             if known != encoder:
                 raise ModelMismatchError(
@@ -167,8 +173,8 @@ def _resumed(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 
 def _folder(cache: Path, name: str) -> Path:
-    """Of an encoder by its name, made fit for a file system; what is in it says which it is of exactly."""
-    plain = placed(split_identity(name)[0])
+    """Of a source by its name, made fit for a file system; what is in it says which it is of exactly."""
+    plain = identity(name) if is_given(name) else placed(split_identity(name)[0])
     return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
 
 
@@ -183,5 +189,5 @@ def _meta(folder: Path) -> tuple[str, int]:
 def _absent(folder: Path) -> CorpusError:
     return CorpusError(
         f"the documents have no sentence vectors in {folder}.",
-        f"set corpus.features={folder.name} and prepare the corpus: texthash prepare, pipelines/prepare.py.",
+        "set corpus.features to their source and prepare the corpus: texthash prepare, pipelines/prepare.py.",
     )

@@ -1,0 +1,59 @@
+"""What a vector has to be: of the width of the others, finite, and not zero, which has no direction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.errors import UsageError
+
+_ROWS = 8192
+REMEDY = "leave the row out, or compute its vector again."
+
+
+def flaw_of(vectors: NDArray) -> tuple[int, str] | None:
+    """Return the first row of vectors [N, D] that cannot be used, and what is wrong with it; None if there is none."""
+    for start in range(0, len(vectors), _ROWS):
+        part = vectors[start : start + _ROWS]
+        finite = np.isfinite(part)
+        bad = ~finite.all(axis=1) | ~part.any(axis=1)
+        if bad.any():
+            row = int(np.argmax(bad))
+            if finite[row].all():
+                return start + row, "is zero, which has no direction"
+            place = int(np.argmin(finite[row]))
+            return start + row, f"has {part[row, place]} at position {place}, which is no finite number"
+    return None
+
+
+def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> NDArray[np.float32]:
+    """Return vectors as an array, float32 [N, D].
+
+    Args:
+        values: An array [N, D], or a sequence of N vectors.
+        width: Width D that they have to have; None allows any.
+        name: Name of the argument, for errors.
+
+    Raises:
+        UsageError: They are no numbers or not of one width, or one of them is not finite or zero.
+    """
+    try:
+        array = np.asarray(values)
+        numbers = array.dtype.kind in "fiu"
+        with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite, and is refused as such
+            vectors = array.astype(np.float32) if numbers else np.empty(0, np.float32)
+    except (ValueError, TypeError):  # ragged
+        numbers = False
+    if not numbers or vectors.ndim != 2 or not vectors.shape[1]:
+        shape = f"of shape {array.shape}" if numbers else "no table of numbers"
+        raise UsageError(f"{name} is {shape}.", f"give numbers of the shape [N, {width or 'width'}], one row a vector.")
+    if width is not None and vectors.shape[1] != width:
+        raise UsageError(
+            f"{name} has vectors of {vectors.shape[1]} numbers, the model has learned from vectors of {width}.",
+            "give those of the embedder that made the model's vectors.",
+        )
+    if flaw := flaw_of(vectors):
+        raise UsageError(f"{name}[{flaw[0]}] {flaw[1]}.", REMEDY)
+    return vectors

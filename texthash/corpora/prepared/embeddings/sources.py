@@ -1,0 +1,72 @@
+"""Sources of the vectors of documents, by name.
+
+* A sentence encoder: :mod:`texthash.corpora.prepared.embeddings.encoder`.
+* ``column:NAME``: a column of the user's own tables, ``npy:FILE``: a file beside them with one vector a row. No text
+  can be encoded by these: queries and new documents bring their vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.corpora.prepared.embeddings import encoder
+from texthash.errors import UsageError
+
+COLUMN, NPY = "column:", "npy:"
+
+
+class Embedder(Protocol):
+    """Texts to vectors.
+
+    Attributes:
+        width: Width D of the vectors.
+    """
+
+    width: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of texts, float32 [N, D]."""
+        ...
+
+
+def is_given(name: str) -> bool:
+    """Return whether vectors of this name are the user's own, which no text can be turned into."""
+    return name.startswith((COLUMN, NPY))
+
+
+def encodes_alike(name: str) -> bool:
+    """Return whether this source gives a text the same vector whenever it is asked."""
+    return not is_given(name)
+
+
+def identity(name: str) -> str:
+    """Return the name that models record.
+
+    A file of vectors is known by its name alone: it holds those of one corpus, and new ones come from elsewhere.
+
+    Raises:
+        CorpusError: There is no such sentence encoder.
+    """
+    if name.startswith(NPY):
+        return NPY + Path(name.removeprefix(NPY)).name
+    return name if is_given(name) else encoder.identity(name)
+
+
+def open_embedder(name: str) -> Embedder:
+    """Return what turns texts into vectors; it is opened once in each process.
+
+    Raises:
+        UsageError: The vectors are the user's own.
+        CorpusError: There is no such sentence encoder.
+    """
+    if is_given(name):
+        raise UsageError(
+            f"the model has learned from vectors of your own ({name}), so it cannot encode a text without one.",
+            'give the vector: {"vector": [...]} in a request, vectors=... in Python, --vector-file of a command.',
+        )
+    return encoder.open_encoder(name)
