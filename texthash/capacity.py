@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from annotated_types import Gt
 
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
 from texthash.io.atomic import write_text
+from texthash.io.records import read_typed
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -49,8 +51,8 @@ class Rates:
     """
 
     bits: int
-    scan_ns: float
-    batch_ns: float
+    scan_ns: Annotated[float, Gt(0)]
+    batch_ns: Annotated[float, Gt(0)]
     machine: str
     measured: str
 
@@ -194,13 +196,10 @@ def calibrate(bits: int) -> Rates:
 
 def kept_rates(home: StateDir, bits: int) -> Rates | None:
     """Return the rates stored by :func:`keep_rates` for codes of this width; None if there are none."""
-    path = _path(home, bits)
     try:
-        return Rates(**json.loads(path.read_text(encoding="utf-8")))
+        return read_typed(Rates, _path(home, bits), "measure again with --calibrate.")
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
-        raise TexthashError(f"{path} is broken: {error}", "measure again with --calibrate.") from None
 
 
 def keep_rates(home: StateDir, rates: Rates) -> None:

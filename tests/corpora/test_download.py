@@ -392,3 +392,24 @@ def test_what_is_not_at_hand_is_fetched_unless_it_has_terms(
     source = open_source(CorpusConfig(name="20newsgroups"), StateDir(tmp_path))
     assert [file.name for file in source.files()] == ([] if terms else [newsgroups20.ARCHIVE])
     assert len(server.asked) == (0 if terms else 1)
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b'{"etag": 7, "modified": null, "total": 3}', b"\xff"])
+def test_a_broken_record_of_the_part_starts_the_file_again(
+    server: Server, tmp_path: Path, record: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+    (tmp_path / "a.bin.part.json").write_bytes(record)
+    wanted = Download(file="a.bin", url=server.url, bytes=len(CONTENT), checksum=sha256(CONTENT))
+    assert fetch(wanted, tmp_path).read_bytes() == CONTENT
+    assert "a.bin.part.json is broken" in capsys.readouterr().err
+    assert server.asked == [(None, None)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff", b"short  a.bin"])
+def test_a_broken_recorded_checksum_is_named(server: Server, tmp_path: Path, content: bytes) -> None:
+    wanted = Download(file="a.bin", url=server.url)
+    fetch(wanted, tmp_path)
+    (tmp_path / "a.bin.sha256").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"a\.bin\.sha256 is broken: .*\n.*remedy: delete it"):
+        fetch(wanted, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -63,13 +64,15 @@ def test_a_wrong_pattern_is_named(pattern: str) -> None:
         Analyzer(token_pattern=pattern).tokens("abc")
 
 
-def test_vocabulary_survives_json_and_its_hash_tells_differences_apart() -> None:
+def test_vocabulary_survives_json_and_its_hash_tells_differences_apart(tmp_path: Path) -> None:
     vocabulary = Vocabulary(["ab", "é"], [2, 1], documents=3, occurrences=9)
-    again = Vocabulary.from_json(vocabulary.to_json())
+    (tmp_path / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    again = Vocabulary.read(tmp_path / "vocabulary.json", "restore it.")
     assert (again.terms, again.hash, again.average_length) == (["ab", "é"], vocabulary.hash, 3.0)
     assert Vocabulary(["ab", "é"], [2, 2], documents=3, occurrences=9).hash != vocabulary.hash
-    with pytest.raises(CorpusError, match="vocabulary"):
-        Vocabulary.from_json("{}")
+    (tmp_path / "vocabulary.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"vocabulary\.json is broken: .*\n.*restore it"):
+        Vocabulary.read(tmp_path / "vocabulary.json", "restore it.")
 
 
 def test_unknown_words_are_left_out() -> None:

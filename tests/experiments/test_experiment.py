@@ -162,7 +162,7 @@ def test_a_damaged_record_is_named(small_corpus, tmp_path):
     record = model.directory / "run.json"
     for content in (record.read_text()[:100], "[]", "{}"):
         record.write_text(content)
-        with pytest.raises(TexthashError, match=r"run\.json is damaged"):
+        with pytest.raises(TexthashError, match=r"run\.json is broken"):
             find_model(StateDir(tmp_path), "latest")
 
 

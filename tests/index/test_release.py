@@ -141,7 +141,7 @@ def test_a_model_of_another_vocabulary_cannot_build(
     (model / "vocabulary.json").write_text(json.dumps(vocabulary))
     from texthash.corpora.text import Vocabulary
 
-    record["vocabulary_hash"] = Vocabulary.from_json(json.dumps(vocabulary)).hash
+    record["vocabulary_hash"] = Vocabulary.read(model / "vocabulary.json", "").hash
     (model / "hasher.json").write_text(json.dumps(record))
     with pytest.raises(ModelMismatchError, match="vocabulary"):
         build_index(model, small_corpus.path, home, shards=1)

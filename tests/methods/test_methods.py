@@ -219,7 +219,7 @@ def test_a_damaged_model_is_an_error_that_names_the_directory(small_corpus, fitt
     with pytest.raises(ModelMismatchError, match=r"model: the weights do not fit lsh at 16 bits"):
         Hasher.load(directory)
     record.write_text(record.read_text()[:-20])
-    with pytest.raises(ModelMismatchError, match=r"hasher\.json is damaged"):
+    with pytest.raises(ModelMismatchError, match=r"hasher\.json is broken"):
         Hasher.load(directory)
 
 

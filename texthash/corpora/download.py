@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -21,8 +22,9 @@ import httpx
 
 from texthash import __version__
 from texthash.corpora.corpus_record import Download
-from texthash.errors import CorpusError
-from texthash.io.atomic import exclusive, read_json, whole, write_json
+from texthash.errors import CorpusError, TexthashError
+from texthash.io.atomic import exclusive, whole, write_json
+from texthash.io.records import read_typed
 from texthash.progress import log_line, megabytes, transfer
 
 ATTEMPTS, WITHOUT_CONNECTION = 6, 3
@@ -96,6 +98,13 @@ def retry_after(value: str) -> float:
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
+@dataclass(frozen=True)
+class _Stated:
+    etag: str | None
+    modified: str | None
+    total: int | None
+
+
 class _Part:
     """Bytes of a file received so far, and the version of the file that they belong to."""
 
@@ -109,8 +118,16 @@ class _Part:
 
     @property
     def about(self) -> dict[str, Any]:
-        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing has been received."""
-        return read_json(self._about) if self._about.exists() and self.path.exists() else {}
+        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing has been received, or if
+        the record is broken."""
+        if not self._about.exists() or not self.path.exists():
+            return {}
+        try:
+            return asdict(read_typed(_Stated, self._about, "the file is fetched again."))
+        except TexthashError as error:
+            log_line(f"warning: {error.problem} The file is fetched from its beginning")
+            self.discard()
+            return {}
 
     def begin(self, response: httpx.Response) -> None:
         """Discard earlier bytes and record the version of this response."""
@@ -244,7 +261,10 @@ def _difference(path: Path, download: Download) -> str:
         recorded = _checksum_file(path.with_name(download.file))
         if not recorded.exists():
             return ""
-        expected = f"sha256:{recorded.read_text(encoding='utf-8').split()[0]}"
+        words = recorded.read_bytes().split()
+        if not words or not re.fullmatch(rb"[0-9a-f]{64}", words[0]):
+            raise CorpusError(f"{recorded} is broken: it holds no SHA-256.", f"delete it to trust {path}.")
+        expected = f"sha256:{words[0].decode()}"
     algorithm, _, digest = expected.partition(":")
     found = _digest(path, algorithm)
     return "" if found == digest.lower() else f"has the {algorithm} checksum {found}, not {digest}"

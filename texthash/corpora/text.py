@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from texthash.config import Edition
 from texthash.corpora.stop_words import ENGLISH
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError, TexthashError, UsageError
 from texthash.io.ragged import filtered, indptr_of
+from texthash.io.records import read_typed
 
 _STOP = -1
 _BLANK = ord(" ")
@@ -251,10 +254,38 @@ class Vocabulary:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """Read the output of :meth:`to_json`; raises :class:`CorpusError` for anything else."""
+    def read(cls, path: Path, remedy: str, error: type[TexthashError] = CorpusError) -> Vocabulary:
+        """Read a file that holds the output of :meth:`to_json`.
+
+        Args:
+            path: File.
+            remedy: Remedy for the error.
+            error: Class of the error.
+
+        Raises:
+            TexthashError: The file is missing or broken.
+        """
         try:
-            stored = json.loads(text)
-            return cls(stored["terms"], stored["document_frequency"], stored["documents"], stored["occurrences"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"a stored vocabulary cannot be read: {error!r}", "prepare the corpus again.") from error
+            stored = read_typed(_Stored, path, remedy, error=error)
+        except OSError as problem:
+            raise error(f"{path} cannot be read: {problem}.", remedy) from problem
+        if len(stored.terms) != len(stored.document_frequency):
+            raise error(
+                f"{path} is broken: {len(stored.terms)} terms have {len(stored.document_frequency)} document "
+                "frequencies.",
+                remedy,
+            )
+        return cls(stored.terms, stored.document_frequency, stored.documents, stored.occurrences)
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Content of the file of a vocabulary."""
+
+    documents: _Count
+    occurrences: _Count
+    terms: list[str]
+    document_frequency: list[_Count]

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.errors import UsageError
+from texthash.errors import TexthashError, UsageError
 from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, SHORT, Measure
 from texthash.io.atomic import whole_directory
+from texthash.io.records import read_record, typed
 
 FORMAT_VERSION = 1
 _RECORD = "evaluation.json"
+_REMEDY = "delete the directory, and evaluate the model again."
+_Figures = dict[str, float | None]
 _ARRAYS = ("query_codes", "database_codes", "query_labels", "per_query")
 
 
@@ -142,23 +145,66 @@ class Evaluation:
 
         Raises:
             UsageError: Files are missing, or have another format.
+            TexthashError: A file is broken.
         """
         directory = Path(directory)
         missing = [name for name in (_RECORD, *(f"{a}.npy" for a in _ARRAYS)) if not (directory / name).is_file()]
         if missing:
             raise UsageError(f"{directory} is no evaluation: {', '.join(missing)} missing.", "give a saved evaluation.")
-        record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
-        if record.pop("format", None) != FORMAT_VERSION:
-            raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", "evaluate the model again.")
-        for part in ("metrics", "diagnostics", "references"):
-            record.setdefault(part, {})  # evaluations of earlier versions have no references
-            record[part] = {name: math.nan if value is None else value for name, value in record[part].items()}
-        record["curves"] = {
-            name: [math.nan if value is None else value for value in values]
-            for name, values in record["curves"].items()
-        }
-        arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
-        return cls(**record, **arrays)
+        members = read_record(directory / _RECORD, _REMEDY)
+        if members.get("format", FORMAT_VERSION) != FORMAT_VERSION:
+            raise UsageError(f"{directory} has another format than {FORMAT_VERSION}.", _REMEDY)
+        record = typed(_Record, members, directory / _RECORD, _REMEDY)
+        return cls(
+            corpus=record.corpus,
+            edition=record.edition,
+            split=record.split,
+            bits=record.bits,
+            k=record.k,
+            metrics=_numbers(record.metrics),
+            curves={name: list(map(_number, values)) for name, values in record.curves.items()},
+            diagnostics=_numbers(record.diagnostics),
+            warnings=record.warnings,
+            measure=record.measure,
+            collapse=record.collapse,
+            references=_numbers(record.references),
+            **{name: _array(directory / f"{name}.npy") for name in _ARRAYS},
+        )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Content of ``evaluation.json``; evaluations of earlier versions have no ``collapse`` and ``references``."""
+
+    format: int
+    corpus: str
+    edition: str
+    split: str
+    bits: int
+    k: int
+    measure: Measure
+    metrics: _Figures
+    curves: dict[str, list[float | None]]
+    diagnostics: _Figures
+    warnings: list[str]
+    collapse: str | None = None
+    references: _Figures = field(default_factory=dict)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+    except (ValueError, EOFError) as error:
+        raise TexthashError(f"{path} is broken: {error}", _REMEDY) from None
+
+
+def _numbers(figures: _Figures) -> dict[str, float]:
+    return {name: _number(value) for name, value in figures.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _finite(value: float) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,8 @@ from texthash.config import EvaluationConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.experiments.trained_models import TrainedModel
+from texthash.io.atomic import write_json
+from texthash.io.records import read_typed
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def evaluate_on_corpus(
         )
     directory = model.directory / "on" / key
     record = directory / _UNKNOWN
-    unknown = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    remedy = f"delete {directory} to evaluate the model again."
+    unknown = read_typed(dict[str, float], record, remedy) if record.is_file() else {}
     found: dict[str, Evaluation] = {}
     for split in splits:
         if (directory / split).is_dir():
@@ -63,7 +65,7 @@ def evaluate_on_corpus(
             found[split] = protocol.evaluate_validation(codes)
         unknown[split] = codes.unknown / max(1, codes.documents)
         directory.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(unknown), encoding="utf-8")
+        write_json(record, unknown)
         found[split].save(directory / split)
         model.run.metrics({f"{key}/{split}/{name}": value for name, value in found[split].metrics.items()})
         main = found[split].main

@@ -16,7 +16,7 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
-from texthash.experiments.trained_models import EpochLogger, TrainedModel, is_model, make_report
+from texthash.experiments.trained_models import EpochLogger, TrainedModel, is_model, make_report, readable_models
 from texthash.io.atomic import claimed
 from texthash.methods.registry import as_printed, decisive, resolved
 from texthash.paths import StateDir
@@ -202,10 +202,8 @@ class Experiment:
         """Return the model of this configuration and seed that :meth:`train` has saved for a parent run; None if there
         is none."""
         config = self.run_config(seed)
-        for directory in (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*"):
-            if not is_model(directory):
-                continue
-            model = TrainedModel.read(directory)
+        found = (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*")
+        for model in readable_models(filter(is_model, found)):
             same = self._identity(model.config) == self._identity(config) and model.data == data_digest(self.corpus)
             if same and model.run.read_tags().get("mlflow.parentRunId") == parent.server_id:
                 return model

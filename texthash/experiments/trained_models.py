@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texthash.config import Config, parse_config
+from texthash.config import Config, parse_section
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import write_text
+from texthash.io.records import read_typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from texthash.training.loop import EpochReport
 
 _RECORD = "run.json"
+_REMEDY = "restore it, or train the model again."
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,10 @@ class TrainedModel:
     def edition(self) -> tuple[str, str]:
         """Corpus and edition of the training data; with ``corpus.limit`` the edition differs from the configured
         one."""
-        record = json.loads((self.hasher / "hasher.json").read_text(encoding="utf-8"))
-        return record["corpus"], record["edition"]["name"]
+        from texthash.models.hasher import read_hasher_record
+
+        record = read_hasher_record(self.hasher)
+        return record.corpus, record.edition.name
 
     def write(self) -> None:
         """Write the record."""
@@ -86,31 +91,43 @@ class TrainedModel:
             UsageError: The directory holds no trained model.
             TexthashError: The record is damaged, or of another version.
         """
-        from texthash.training.loop import EpochReport
-
         directory = Path(directory).absolute()
         path = directory / _RECORD
         if not path.is_file():
             raise UsageError(f"{directory} is no trained model: it has no {_RECORD}.", "give a directory under runs/.")
+        record = read_typed(_record_type(), path, _REMEDY)
+        config = parse_section(Config, record.config, f"{path} is broken: its config")
+        return cls(**{**vars(record), "directory": directory, "config": _completed(config, directory / "hasher")})
+
+
+def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
+    """Yield the trained models of some directories; those with a broken record are logged."""
+    for directory in directories:
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                **{
-                    **record,
-                    "directory": directory,
-                    "config": _completed(parse_config(record["config"]), directory / "hasher" / "hasher.json"),
-                    "run": Run(**record["run"]),
-                    "history": [EpochReport(**report) for report in record["history"]],
-                }
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise TexthashError(f"{path} is damaged: {error!r}", "restore it, or train the model again.") from error
+            yield TrainedModel.read(directory)
+        except TexthashError as error:
+            log_line(f"warning: {error.problem}")
 
 
 def _completed(config: Config, saved: Path) -> Config:
     """Return the configuration with missing hyper-parameters filled in from the saved model."""
-    params = json.loads(saved.read_text(encoding="utf-8"))["params"] if saved.is_file() else {}
+    from texthash.models.hasher import read_hasher_record
+
+    params = read_hasher_record(saved).params if saved.is_dir() else {}
     return config.derive(method={"params": {**params, **config.method.params}})
+
+
+@cache
+def _record_type() -> Any:
+    """Return the type of the content of ``run.json``; its module needs torch, and is imported when a record is read."""
+    from texthash.training.loop import EpochReport
+
+    members = ["model_id", "validation", "seconds", "data", "commit"]
+    types = [str, float | None, float, str, str]
+    return make_dataclass(
+        "TrainedModelRecord",
+        [*zip(members, types, strict=True), ("config", dict[str, Any]), ("run", Run), ("history", list[EpochReport])],
+    )
 
 
 def is_model(directory: Path) -> bool:

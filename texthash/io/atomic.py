@@ -101,11 +101,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, atomically."""
     with whole(path) as partial:

@@ -11,8 +11,9 @@ from pathlib import Path, PurePath
 from typing import IO
 
 from texthash.config import CorpusConfig
-from texthash.errors import CorpusError
-from texthash.io.atomic import exclusive, is_local, read_json, whole, write_json
+from texthash.errors import CorpusError, TexthashError
+from texthash.io.atomic import exclusive, is_local, whole, write_json
+from texthash.io.records import read_typed
 from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address
 from texthash.progress import log_line, megabytes, transfer
 
@@ -101,7 +102,7 @@ def mirrored(path: Path, home: StateDir) -> Path:
     with exclusive(target.with_name(f".{target.name}.lock")):
         version = _version(path)
         present = target.is_file() and target.stat().st_size == version.bytes
-        if present and note.is_file() and read_json(note) == asdict(version):
+        if present and _noted(note) == version:
             return target
         note.unlink(missing_ok=True)
         log_line(f"fetching {path} ({megabytes(version.bytes)}) to {target}")
@@ -137,6 +138,14 @@ def _is_hidden(below: PurePath) -> bool:
 def _note(target: Path) -> Path:
     """Return the path of the record of the object that a file is a copy of."""
     return target.with_name(f".{target.name}.json")
+
+
+def _noted(note: Path) -> _Version | None:
+    """Return the version of which a copy was made; None if there is none, or if its record is broken."""
+    try:
+        return read_typed(_Version, note, "the object is fetched again.") if note.is_file() else None
+    except TexthashError:
+        return None
 
 
 def _target(path: Path, home: StateDir) -> Path:

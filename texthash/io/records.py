@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationE
 from texthash.errors import TexthashError
 
 DIGEST = "digest"
+_LONGEST = 100  # characters of a value in an error
 T = TypeVar("T")
 
 
@@ -39,28 +41,74 @@ def sealed(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, DIGEST: _digest(record)}
 
 
-def read_record(path: Path, remedy: str) -> dict[str, Any]:
+def read_record(path: Path, remedy: str, error: type[TexthashError] = TexthashError) -> dict[str, Any]:
     """Read the members of a record, without validation.
 
     Args:
         path: File of the record.
         remedy: Remedy for the error.
+        error: Class of the error.
 
     Raises:
         FileNotFoundError: The file does not exist.
         TexthashError: The file is not a JSON object.
     """
     try:
-        record = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        if not content.strip():
+            raise ValueError("it is empty")
+        record = json.loads(content.decode())
         if not isinstance(record, dict):
             raise ValueError("it is not a JSON object")
         return record
-    except ValueError as error:
-        raise TexthashError(f"{path} is broken: {error}", remedy) from None
+    except RecursionError:
+        raise error(f"{path} is broken: its values are nested too deeply.", remedy) from None
+    except (ValueError, IsADirectoryError, NotADirectoryError) as problem:
+        raise error(f"{path} is broken: {problem}.", remedy) from None
 
 
-def typed(kind: type[T], record: dict[str, Any], path: Path, remedy: str) -> T:
+def read_typed(
+    kind: type[T],
+    path: Path,
+    remedy: str,
+    *,
+    partly: bool = False,
+    leave_out: Sequence[str] = (),
+    error: type[TexthashError] = TexthashError,
+) -> T:
+    """Read a record and validate it: :func:`read_record`, then :func:`typed`.
+
+    Args:
+        kind: Dataclass of the record, or another type of its members.
+        path: File of the record.
+        remedy: Remedy for the error.
+        partly: Ignore members that ``kind`` does not have.
+        leave_out: Names of members that are ignored.
+        error: Class of the error.
+    """
+    record = read_record(path, remedy, error)
+    kept = {name: value for name, value in record.items() if name not in leave_out}
+    return typed(kind, kept, path, remedy, partly=partly, error=error)
+
+
+def typed(
+    kind: type[T],
+    record: dict[str, Any],
+    path: Path,
+    remedy: str,
+    *,
+    partly: bool = False,
+    error: type[TexthashError] = TexthashError,
+) -> T:
     """Validate a record by the annotations of a dataclass, and return an instance of it.
+
+    Args:
+        kind: Dataclass of the record, or another type of its members.
+        record: Members, as :func:`read_record` returns them.
+        path: File of the record.
+        remedy: Remedy for the error.
+        partly: Ignore members that ``kind`` does not have.
+        error: Class of the error.
 
     Raises:
         TexthashError: A sealed record was changed, or a member is missing, unknown or invalid. The error names file,
@@ -68,18 +116,25 @@ def typed(kind: type[T], record: dict[str, Any], path: Path, remedy: str) -> T:
     """
     members = {name: value for name, value in record.items() if name != DIGEST}
     if DIGEST in record and record[DIGEST] != _digest(members):
-        raise TexthashError(f"{path} is broken: its members do not match its digest.", remedy)
-    unknown = members.keys() - {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown:
-        raise TexthashError(f"{path} is broken: there is no member {', '.join(sorted(unknown))}.", remedy)
+        raise error(f"{path} is broken: its members do not match its digest.", remedy)
+    if is_dataclass(kind) and not partly:
+        unknown = members.keys() - {field.name for field in fields(kind)}
+        if unknown:
+            raise error(f"{path} is broken: there is no member {', '.join(map(_shown, sorted(unknown)))}.", remedy)
     try:
         made: T = _adapter(cast(Any, kind)).validate_json(json.dumps(members), strict=True)
         return made
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        value = "" if first["type"] == "missing" else f" is {first['input']!r}"
-        raise TexthashError(f"{path} is broken: {where}{value}: {first['msg']}", remedy) from None
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "a member"
+        value = "" if first["type"] in ("missing", "json_invalid") else f" is {_shown(first['input'])}"
+        raise error(f"{path} is broken: {where}{value}: {first['msg']}.", remedy) from None
+
+
+def _shown(value: Any) -> str:
+    """Return a value that can be printed, on one line."""
+    text = ascii(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 @cache

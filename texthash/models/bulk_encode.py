@@ -27,17 +27,17 @@ from texthash.corpora.catalog import Part
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.reading import check_unicode, chunks
 from texthash.corpora.texts import Texts
-from texthash.errors import CorpusError
+from texthash.errors import CorpusError, TexthashError
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
     exclusive,
     publish_directory,
-    read_json,
     readable,
     remove_directory,
     whole,
     write_json,
 )
+from texthash.io.records import read_record, read_typed
 from texthash.methods.base import Role
 from texthash.models.code_files import (
     RECORD,
@@ -55,6 +55,13 @@ from texthash.models.hasher import Hasher, digest
 from texthash.progress import log_line, track
 
 _UNKNOWN = b"texthash.unknown"
+
+
+@dataclass(frozen=True)
+class End:
+    """Record that a part was read to its end: the number of its chunks."""
+
+    chunks: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,12 @@ class Job:
         """Whether all chunks of a part are there."""
         if not self.end(part).exists():
             return False
-        return all(self.chunk(part, number).exists() for number in range(read_json(self.end(part))))
+        try:
+            end = read_typed(End, self.end(part), "the part is read again.")
+        except TexthashError as error:
+            log_line(f"warning: {error.problem} Part {part} is read again")
+            return False
+        return all(self.chunk(part, number).exists() for number in range(end.chunks))
 
 
 @dataclass(frozen=True)
@@ -205,7 +217,7 @@ def encode_piece(job: Job, hasher: Hasher, piece: WorkUnit) -> Iterator[int]:
             if not path.exists():
                 _write(job, hasher, documents, path)
             yield len(documents)
-    write_json(job.end(piece.number), read)
+    write_json(job.end(piece.number), asdict(End(read)))
 
 
 def _write(job: Job, hasher: Hasher, documents: list[Document], path: Path) -> None:
@@ -240,7 +252,8 @@ def _encoded(job: Job, hasher: Hasher, documents: list[Document]) -> tuple[pa.Ta
 
 def _begin(staged: Path, record: Record, output: Path) -> None:
     if (staged / "record.json").exists():
-        check_same(read_json(staged / "record.json"), record, f"the unfinished {staged}", str(staged))
+        before = read_record(staged / "record.json", f"delete {staged}, and run the command again.")
+        check_same(before, record, f"the unfinished {staged}", str(staged))
         return
     remove_directory(staged)
     write_json(staged / "record.json", asdict(record))

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.io.atomic import read_json, read_parquet, whole
+from texthash.io.atomic import read_parquet, whole
+from texthash.io.records import read_typed
 from texthash.methods.base import Role
 
 FILE_SUFFIXES = (".parquet", ".npy")
@@ -51,6 +52,15 @@ class Record:
     role: Role
     activations: bool
     format: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Record of a finished output: what was encoded, the number of documents, and of those without a known word."""
+
+    record: dict[str, Any]
+    documents: int
+    unknown: int
 
 
 @dataclass(frozen=True)
@@ -94,18 +104,18 @@ def finished(output: Path, record: Record) -> Summary:
             f"{output} exists and was not written by `texthash encode`, or not to its end.",
             "choose another --output, or delete it.",
         )
-    facts = read_json(place)
-    check_same(facts["record"], record, str(output), str(output))
+    facts = read_typed(Facts, place, f"choose another --output, or delete {output} and {place}.")
+    check_same(facts.record, record, str(output), str(output))
     if not output.exists():
         raise TexthashError(f"{place} is there, but {output} is not.", f"delete {place}.")
-    return Summary(str(output), facts["documents"], facts["unknown"], 0, record.bits, record.model)
+    return Summary(str(output), facts.documents, facts.unknown, 0, record.bits, record.model)
 
 
 def check_same(then: dict[str, Any], now: Record, what: str, place: str) -> None:
     remedy = f"choose another --output, or delete {place}."
     if then.get("model") != now.model:
         named = [
-            f"{str(made['model'])[:12]} ({made['method']}, {made['bits']} bits, fitted on {made['corpus']})"
+            f"{str(made['model'])[:12]!r} ({made['method']}, {made['bits']} bits, fitted on {made['corpus']})"
             for made in ({**dict.fromkeys(asdict(now)), **then}, asdict(now))
         ]
         raise ModelMismatchError(f"{what} is of the model {named[0]}, not of {named[1]}.", remedy)

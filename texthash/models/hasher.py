@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from texthash.config import Edition, VectorKind
+from texthash.config import Bits, Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.io.records import FileName, Sha256, read_record, typed
 from texthash.methods.base import HashMethod, Role
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
@@ -29,6 +31,7 @@ from texthash.progress import log_line
 
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+_RESTORE = "restore the whole directory as it was saved, or train the model again."
 MODEL_FILES = (_RECORD, _VOCABULARY, _WEIGHTS)
 
 
@@ -45,6 +48,33 @@ class TextActivations(NamedTuple):
     values: torch.Tensor
     known: np.ndarray
     vectors: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class HasherRecord:
+    """Content of ``hasher.json``.
+
+    Attributes:
+        format: Version of the record.
+        method: Registry name of the method.
+        params: Its hyper-parameters.
+        bits: Width of the codes.
+        shape: Sizes for which the method was built.
+        corpus: Name of the corpus on which it was fitted.
+        edition: How that corpus was prepared.
+        vocabulary_hash: Hash of the vocabulary.
+        serves: What a served text needs.
+    """
+
+    format: int
+    method: str
+    params: dict[str, Any]
+    bits: Bits
+    shape: CorpusShape
+    corpus: FileName
+    edition: Edition
+    vocabulary_hash: Sha256
+    serves: str = ""
 
 
 class Hasher:
@@ -234,31 +264,38 @@ class Hasher:
             ModelMismatchError: when files are missing or do not belong together; says what differs.
         """
         directory = Path(directory)
-        record = _read_record(directory)
-        vocabulary = Vocabulary.from_json((directory / _VOCABULARY).read_text(encoding="utf-8"))
-        if vocabulary.hash != record["vocabulary_hash"]:
+        record = read_hasher_record(directory)
+        vocabulary = Vocabulary.read(directory / _VOCABULARY, _RESTORE, ModelMismatchError)
+        if vocabulary.hash != record.vocabulary_hash:
             raise ModelMismatchError(
-                f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record['vocabulary_hash'][:12]}.",
-                "restore the whole directory as it was saved.",
+                f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record.vocabulary_hash[:12]}.",
+                _RESTORE,
+            )
+        if record.shape.vocabulary != len(vocabulary):
+            raise ModelMismatchError(
+                f"{directory}: the model was built for {record.shape.vocabulary} words, its vocabulary has "
+                f"{len(vocabulary)}.",
+                _RESTORE,
             )
         method = _untrained(directory, record)
         try:
             method.load_state_dict(load_file(directory / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
             raise ModelMismatchError(
-                f"{directory}: the weights do not fit {record['method']} at {record['bits']} bits: {error}",
+                f"{directory}: the weights do not fit {record.method} at {record.bits} bits: {reason}",
                 "restore the whole directory as it was saved, or train the model again with this version.",
             ) from None
-        return cls(method, vocabulary, record["corpus"], Edition.model_validate(record["edition"]))
+        return cls(method, vocabulary, record.corpus, record.edition)
 
 
-def _untrained(directory: Path, record: dict[str, Any]) -> HashMethod:
+def _untrained(directory: Path, record: HasherRecord) -> HashMethod:
     """The method of a record, with its hyper-parameters. One that the record lacks has the default of this version."""
     try:
-        missing = hyperparameters(record["method"]).keys() - record["params"].keys()
+        missing = hyperparameters(record.method).keys() - record.params.keys()
         if missing:
             log_line(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are taken")
-        return build(record["method"], CorpusShape(**record["shape"]), record["bits"], record["params"])
+        return build(record.method, record.shape, record.bits, record.params)
     except UsageError as error:
         raise ModelMismatchError(
             f"{directory} cannot be built: {error.problem}", "use the version of texthash that wrote it."
@@ -277,21 +314,22 @@ def digest(directory: str | Path) -> str:
     return total.hexdigest()
 
 
-def _read_record(directory: Path) -> dict[str, Any]:
+def read_hasher_record(directory: Path) -> HasherRecord:
+    """Read the record of a saved model, without the model.
+
+    Raises:
+        ModelMismatchError: Files are missing, or the record is broken or of another format.
+    """
     missing = [name for name in (_RECORD, _WEIGHTS, _VOCABULARY) if not (directory / name).is_file()]
     if missing:
         raise ModelMismatchError(
             f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
         )
-    try:
-        record: dict[str, Any] = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
-    except ValueError as error:
+    path = directory / _RECORD
+    members = read_record(path, _RESTORE, ModelMismatchError)
+    if members.get("format", FORMAT_VERSION) != FORMAT_VERSION:
         raise ModelMismatchError(
-            f"{directory / _RECORD} is damaged: {error}", "restore the whole directory as it was saved."
-        ) from None
-    if record.get("format") != FORMAT_VERSION:
-        raise ModelMismatchError(
-            f"{directory} has format {record.get('format')!r}, this version reads {FORMAT_VERSION}.",
+            f"{directory} has format {members['format']!r}, this version reads {FORMAT_VERSION}.",
             "use the version of texthash that wrote it, or train the model again.",
         )
-    return record
+    return typed(HasherRecord, members, path, _RESTORE, error=ModelMismatchError)

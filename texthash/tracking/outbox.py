@@ -13,60 +13,37 @@ gets an answer sends all entries.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive, read_json, write_json
+from texthash.io.atomic import exclusive, write_json
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
 from texthash.tracking.offline import known_unavailable, mark_unavailable, notify_once, reachable
 from texthash.tracking.store import StoreError, StoreUnavailableError, address_of, check_store, client_of
+from texthash.tracking.unsent import (
+    ENTRIES,
+    FILES,
+    RECORD,
+    REFUSED,
+    PendingRun,
+    RunStart,
+    read_entry,
+    read_pending,
+    readable_pending,
+)
 
-_RECORD, _ENTRIES, _REFUSED, _FILES = "record.json", "entries.jsonl", "refused.jsonl", "files"
 PARENT = "mlflow.parentRunId"
 KEY = "texthash.key"
-
-
-@dataclass(frozen=True)
-class RunStart:
-    """Arguments of a run's start.
-
-    Attributes:
-        experiment: Name of the experiment.
-        name: Name of the run.
-        tags: Tags of the run.
-        time: Start in milliseconds since 1970.
-    """
-
-    experiment: str
-    name: str
-    tags: dict[str, str]
-    time: int
-
-
-@dataclass(frozen=True)
-class PendingRun:
-    """A run with entries to send.
-
-    Attributes:
-        uri: Address of its server.
-        server: Id of the run on the server; None if it has not been started there yet.
-        model: Id of the model that the run logged, once the model is sent.
-        start: Arguments of its start, if it began during an outage.
-    """
-
-    uri: str
-    server: str | None
-    model: str | None = None
-    start: RunStart | None = None
 
 
 class Outbox:
@@ -93,7 +70,7 @@ class Outbox:
 
     def local_id(self, server_id: str) -> str:
         """Return the local id of a run of the server; for most runs the two are equal."""
-        records = ((folder.name, self._record(folder.name)) for folder in self._folders())
+        records = ((folder.name, readable_pending(self.root, folder.name)) for folder in self._folders())
         return next((name for name, known in records if known and known.server == server_id), server_id)
 
     def model_id(self, run_id: str) -> str | None:
@@ -104,7 +81,7 @@ class Outbox:
     def find(self, key: str) -> str | None:
         """Return the run that was started with this key during an outage; None if there is none."""
         for folder in self._folders():
-            known = self._record(folder.name)
+            known = readable_pending(self.root, folder.name)
             if known and known.start and known.start.tags.get(KEY) == key:
                 return folder.name
         return None
@@ -114,7 +91,7 @@ class Outbox:
         counts = {}
         for folder in self._folders():
             with suppress(FileNotFoundError):  # another process has sent or removed it meanwhile
-                counts[folder.name] = len((folder / _ENTRIES).read_text(encoding="utf-8").splitlines())
+                counts[folder.name] = len(_lines(folder / ENTRIES))
         return counts
 
     def uri(self, run_id: str) -> str:
@@ -135,8 +112,8 @@ class Outbox:
     def begin(self, uri: str, start: RunStart) -> str:
         """Start a run during an outage; return its local id."""
         run_id = uuid.uuid4().hex
-        write_json(self.root / run_id / _RECORD, asdict(PendingRun(uri, None, start=start)))
-        (self.root / run_id / _ENTRIES).touch()
+        write_json(self.root / run_id / RECORD, asdict(PendingRun(uri, None, start=start)))
+        (self.root / run_id / ENTRIES).touch()
         notify_once(uri, self.root)
         return run_id
 
@@ -169,7 +146,7 @@ class Outbox:
         """
         sent = {}
         for run_id in self.pending():
-            known = self._record(run_id)
+            known = readable_pending(self.root, run_id)
             if known is not None and uri in (None, known.uri):  # without a record, another process has sent it
                 sent[run_id] = self._send(run_id)
         return sent
@@ -186,34 +163,39 @@ class Outbox:
         folder = self.root / run_id
         with exclusive(self.root / ".lock"):
             known = self._record(run_id)
-            if known is None or not (folder / _ENTRIES).is_file():  # another process was faster
+            if known is None or not (folder / ENTRIES).is_file():  # another process was faster
                 return 0
             client = client_of(known.uri)
             server = known.server or self._start_on_server(run_id, known)
-            lines = (folder / _ENTRIES).read_text(encoding="utf-8").splitlines()
+            lines = _lines(folder / ENTRIES)
             refused = 0
             for number, line in enumerate(lines):
-                entry = json.loads(line)
+                try:
+                    entry = read_entry(line, folder / FILES)
+                except ValueError as error:  # left by a process that was killed, or by damage of the disk
+                    refused += 1
+                    _append(folder / REFUSED, {"line": line, "refused": str(error)})
+                    continue
                 try:
                     model = deliver(client, server, self._translated(entry, known.model))
                 except StoreUnavailableError:
-                    _write_lines(folder / _ENTRIES, lines[number:])
+                    _write_lines(folder / ENTRIES, lines[number:])
                     raise
                 except StoreError as error:
                     refused += 1
-                    _append(folder / _REFUSED, {**entry, "refused": error.problem})
+                    _append(folder / REFUSED, {**entry, "refused": error.problem})
                     continue
                 if model:
                     known = replace(known, server=server, model=model)
-                    write_json(folder / _RECORD, asdict(known))
-            (folder / _ENTRIES).unlink()
-            shutil.rmtree(folder / _FILES, ignore_errors=True)
+                    write_json(folder / RECORD, asdict(known))
+            (folder / ENTRIES).unlink()
+            shutil.rmtree(folder / FILES, ignore_errors=True)
         log_line(f"mlflow: {known.uri} answers again: {len(lines) - refused} entries of run {server} were sent")
         if refused:
-            log_line(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / _REFUSED}")
+            log_line(f"mlflow: {refused} entries of run {server} were refused; they are in {folder / REFUSED}")
         elif known.start is None and known.model is None:  # a run started or a model logged offline needs the record
             with exclusive(self.root / ".lock"):
-                if not (folder / _ENTRIES).is_file():
+                if not (folder / ENTRIES).is_file():
                     shutil.rmtree(folder, ignore_errors=True)
         return len(lines) - refused
 
@@ -234,7 +216,7 @@ class Outbox:
                 self._start_on_server(parent, above)
             tags = self._translated({"op": "tags", "values": start.tags})["values"]
             server = client.create_run(identity, start_time=start.time, tags=tags, run_name=start.name).info.run_id
-        write_json(self.root / run_id / _RECORD, asdict(replace(known, server=server)))
+        write_json(self.root / run_id / RECORD, asdict(replace(known, server=server)))
         return str(server)
 
     def _translated(self, entry: Entry, model: str | None = None) -> Entry:
@@ -251,29 +233,24 @@ class Outbox:
     def _keep(self, uri: str, run_id: str, entry: Entry) -> None:
         folder = self.root / run_id
         with exclusive(self.root / ".lock"):
-            if not (folder / _RECORD).is_file():
-                write_json(folder / _RECORD, asdict(PendingRun(uri, run_id)))
+            if not (folder / RECORD).is_file():
+                write_json(folder / RECORD, asdict(PendingRun(uri, run_id)))
             if entry["op"] == "artifact":
-                entry = {**entry, "path": str(_copy_of(Path(entry["path"]), folder / _FILES))}
-            _append(folder / _ENTRIES, entry)
+                entry = {**entry, "path": str(_copy_of(Path(entry["path"]), folder / FILES))}
+            _append(folder / ENTRIES, entry)
 
     def _is_pending(self, run_id: str) -> bool:
-        return (self.root / run_id / _ENTRIES).is_file()
+        return (self.root / run_id / ENTRIES).is_file()
 
     def _folders(self) -> list[Path]:
         found: list[tuple[float, Path]] = []
-        for path in self.root.glob(f"*/{_RECORD}") if self.root.is_dir() else ():
+        for path in self.root.glob(f"*/{RECORD}") if self.root.is_dir() else ():
             with suppress(FileNotFoundError):  # another process has removed it meanwhile
                 found.append((path.parent.stat().st_ctime, path.parent))
         return [folder for _, folder in sorted(found)]
 
     def _record(self, run_id: str) -> PendingRun | None:
-        try:
-            values: dict[str, Any] = read_json(self.root / run_id / _RECORD)
-        except FileNotFoundError:
-            return None
-        start = values.pop("start")
-        return PendingRun(**values, start=RunStart(**start) if start else None)
+        return read_pending(self.root, run_id)
 
 
 def _copy_of(path: Path, folder: Path) -> Path:
@@ -285,8 +262,17 @@ def _copy_of(path: Path, folder: Path) -> Path:
 
 
 def _append(path: Path, value: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
+    """Append a line of JSON, on a line of its own even if a killed process has left half of one."""
+    line = (json.dumps(value) + "\n").encode()
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line
+        file.write(line)
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file; bytes that are not UTF-8 are replaced, so that only their line is broken."""
+    return [line for line in path.read_bytes().decode(errors="replace").split("\n") if line]
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

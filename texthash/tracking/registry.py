@@ -124,7 +124,6 @@ class Registry:
             TexthashError: The version does not exist.
         """
         from mlflow.artifacts import download_artifacts
-        from mlflow.models import Model
 
         target = self._copies / name / candidate
         if not target.is_dir():
@@ -142,10 +141,31 @@ class Registry:
                     model = download_artifacts(
                         artifact_uri=source, dst_path=scratch, tracking_uri=full_address(self.uri)
                     )
-                data = Path(model) / Model.load(model).flavors["python_function"]["data"]
+                data = _data_of(Path(model))
                 try:
                     data.rename(target)
                 except OSError:  # another process was faster: its copy is the same
                     if not target.is_dir():
                         raise
         return target
+
+
+def _data_of(model: Path) -> Path:
+    """Return the directory of the saved hasher in a downloaded MLflow model.
+
+    Raises:
+        TexthashError: The model is not one of texthash, or names a directory outside of it.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+    from yaml import YAMLError
+
+    remedy = "register the model again."
+    try:
+        name = Model.load(str(model)).flavors["python_function"]["data"]
+    except (MlflowException, YAMLError, KeyError, TypeError, ValueError) as error:
+        raise TexthashError(f"{model.name}/MLmodel is broken, or not one of texthash: {error!r}.", remedy) from error
+    data = model / str(name)
+    if not data.resolve().is_relative_to(model.resolve()) or not data.is_dir():
+        raise TexthashError(f"{model.name}/MLmodel is broken: its data {name!r} is no directory in it.", remedy)
+    return data

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
 
+from texthash.errors import TexthashError
 from texthash.io.atomic import whole
 
 State = dict[str, Any]
@@ -46,6 +49,20 @@ def write_state(state: State, path: Path) -> None:
 
 
 def read_state(path: Path) -> State:
-    """Read a state as tensors and plain values (no code is run by it)."""
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    """Read a state as tensors and plain values (no code is run by it).
+
+    Raises:
+        TexthashError: The file is broken.
+    """
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it is no state of a training")
+    except (RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch seeks before the start of a short file
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise TexthashError(
+            f"{path} is broken: {reason}", "delete it to train from the first epoch, or set training.resume=false."
+        ) from error
     return state

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import Any
 
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
+from texthash.errors import TexthashError
+from texthash.io.records import read_typed
 from texthash.methods.registry import build, resolved
 from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
 
 # Only the stages are asked for, which no size of a corpus changes.
 _WORDS, _DOCUMENTS = 2_048, 10_000
+
+
+# The members of the record of a trained model that an estimate needs.
+@dataclass(frozen=True)
+class _Method:
+    name: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class _Settings:
+    method: _Method
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    seconds: float
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    config: _Settings
+    history: list[_Epoch]
 
 
 def cost(config: Config, home: StateDir) -> dict[str, Any]:
@@ -65,13 +92,21 @@ def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, fl
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []
     for path in (home.runs / "models").glob(pattern):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["config"]["method"]["name"] != config.method.name:
+        try:
+            record = read_typed(_Trained, path, "train the model again.", partly=True)
+            modified = path.stat().st_mtime
+        except TexthashError as error:  # one broken record among many
+            log_line(f"warning: {error.problem}")
             continue
-        seconds = [report["seconds"] for report in record["history"] if report["terms"]]
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        method = record.config.method
+        if method.name != config.method.name:
+            continue
+        seconds = [report.seconds for report in record.history if report.terms]
         if seconds:
-            distance = abs(record["config"]["method"]["bits"] - config.method.bits)
-            found.append((distance, -path.stat().st_mtime, path.parent.name, sum(seconds) / len(seconds)))
+            distance = abs(method.bits - config.method.bits)
+            found.append((distance, -modified, path.parent.name, sum(seconds) / len(seconds)))
     if not found:
         return None, None
     _, _, name, mean = min(found)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import TexthashError, UsageError
-from texthash.io.atomic import read_json, write_json
+from texthash.io.atomic import write_json
+from texthash.io.records import FileName, read_typed
 from texthash.methods.base import GradientStage
 from texthash.methods.registry import build, resolved
 from texthash.nn.spaces import Choice, SearchSpace, Space
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import PopulationBasedTraining
 
 _NAMED, _COPIED, _STATE = "state.json", "copied.json", "checkpoint.pt"
+_REMEDY = "start another sweep with tuning.resume=false."
 _KEPT = 3  # states of a trial that others may still go on from
 
 
@@ -38,7 +40,7 @@ _KEPT = 3  # states of a trial that others may still go on from
 class Named:
     """A state of a trial after an epoch."""
 
-    trial: str
+    trial: FileName
     epoch: int
 
 
@@ -117,15 +119,19 @@ class Lineage:
         if given is None:
             return None
         with given.as_directory() as directory:
-            source = Named(**read_json(Path(directory) / _NAMED))
+            source = read_typed(Named, Path(directory) / _NAMED, _REMEDY)
         own, there = self.states / self.trial, self.states / source.trial
-        if source.trial == self.trial or ((own / _COPIED).is_file() and read_json(own / _COPIED) == asdict(source)):
+        if source.trial == self.trial or self._copied(own / _COPIED) == source:
             return None
         kept = there / _at(source.epoch)
         state = read_state(kept if kept.is_file() else there / _STATE)
         write_state({**state, "best": None, "best_weights": None, "stale": 0}, own / _STATE)
         write_json(own / _COPIED, asdict(source))
         return source
+
+    @staticmethod
+    def _copied(path: Path) -> Named | None:
+        return read_typed(Named, path, _REMEDY) if path.is_file() else None
 
     @property
     def begun(self) -> bool:

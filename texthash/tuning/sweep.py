@@ -18,6 +18,7 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import claimed, write_text
+from texthash.io.records import read_typed
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build, decisive, resolve
 from texthash.paths import StateDir
@@ -115,7 +116,42 @@ class Sweep:
 
     @classmethod
     def read(cls, directory: Path) -> Sweep:
-        return cls(**{**json.loads((directory / _RECORD).read_text(encoding="utf-8")), "directory": directory})
+        """Read the record of a sweep.
+
+        Raises:
+            TexthashError: It is broken.
+        """
+        path, remedy = directory / _RECORD, "restore it, or delete the directory to give the sweep up."
+        record = read_typed(_SweepRecord, path, remedy, leave_out=["directory"])
+        found = None if record.found is None else asdict(record.found)
+        return cls(**{**vars(record), "directory": directory, "found": found})
+
+
+@dataclass(frozen=True)
+class _Found:
+    params: dict[str, Any]
+    validation: float
+    trials: list[TrialRecord]
+
+
+@dataclass(frozen=True)
+class _SweepRecord:
+    """Content of ``sweep.json``."""
+
+    identity: str
+    created: str
+    study: str | None = None
+    found: _Found | None = None
+    finished: bool = False
+
+
+def _known(root: Path, stem: str) -> Iterator[Sweep]:
+    """Yield the sweeps of a name; those with a broken record are logged."""
+    for path in root.glob(f"{stem}-*/{_RECORD}"):
+        try:
+            yield Sweep.read(path.parent)
+        except TexthashError as error:
+            log_line(f"warning: {error.problem}")
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
@@ -127,7 +163,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
     root = home.runs / "sweeps"
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
-    known = [Sweep.read(path.parent) for path in root.glob(f"{stem}-*/{_RECORD}")]
+    known = list(_known(root, stem))
     unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
     if config.tuning.resume:
         if not unfinished:

@@ -18,7 +18,8 @@ from texthash.experiments.grid.plan import parse_plan
 from texthash.experiments.grid.report import report_study
 from texthash.experiments.grid.rescore import rescore
 from texthash.experiments.grid.run import forecast, run_study, status
-from texthash.io.atomic import read_json, write_json
+from texthash.io.atomic import write_json
+from texthash.io.records import read_record
 from texthash.paths import StateDir
 
 
@@ -125,7 +126,7 @@ def test_a_study_of_other_contents_is_refused_and_can_be_extended(done, corpora,
 
 
 def test_a_corpus_that_changed_under_a_study_is_named(done, home):
-    record = read_json(done.folder.path / "study.json")
+    record = read_record(done.folder.path / "study.json", "restore it.")
     changed = {**record, "data": {**record["data"], "small-few-first500": "0" * 16}}
     write_json(done.folder.path / "study.json", changed)
     try:
@@ -204,7 +205,7 @@ def test_unknown_and_damaged_studies_are_named(tmp_path):
     place.mkdir(parents=True)
     for text in ("{", "{}"):
         (place / "study.json").write_text(text)
-        with pytest.raises(TexthashError, match=r"study\.json is damaged"):
+        with pytest.raises(TexthashError, match=r"study\.json is broken"):
             StudyFolder.open(StateDir(tmp_path), "broken")
 
 

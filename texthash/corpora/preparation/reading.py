@@ -21,7 +21,7 @@ from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
 from texthash.corpora.preparation.writing import Fit, fit_of
 from texthash.corpora.text import Analyzer
 from texthash.errors import CorpusError
-from texthash.io.atomic import read_json, write_arrow, write_json
+from texthash.io.atomic import write_arrow, write_json
 from texthash.io.ragged import indptr_of, to_arrow
 from texthash.progress import track
 
@@ -55,7 +55,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         CorpusError: The source is invalid.
     """
     if staging.part(number).exists():
-        return sum(read_json(staging.part(number))["sizes"])
+        return sum(staging.part_read(number).sizes)
     analyzer = Analyzer.from_edition(staging.config.edition)
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()

@@ -18,8 +18,9 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.staging import Staging
 from texthash.corpora.prepared.manifest import PairCounts
 from texthash.corpora.text import Analyzer
-from texthash.io.atomic import read_arrow, read_json, whole, write_json
+from texthash.io.atomic import read_arrow, whole, write_json
 from texthash.io.ragged import filtered, from_arrow, to_arrow
+from texthash.io.records import read_typed
 
 _NUMBERS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
@@ -91,10 +92,7 @@ def write_shards(staging: Staging, number: int) -> None:
 
 def read_sizes(staging: Staging, number: int) -> dict[str, ShardSizes]:
     """Return the sizes of shard ``number`` of each split."""
-    sizes = {split: ShardSizes(**sizes) for split, sizes in read_json(staging.shard_sizes(number)).items()}
-    for size in sizes.values():
-        size.pairs = PairCounts(**size.pairs) if isinstance(size.pairs, dict) else None
-    return sizes
+    return read_typed(dict[str, ShardSizes], staging.shard_sizes(number), staging.remedy)
 
 
 class _ShardWriter:

@@ -14,22 +14,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import StringConstraints
 
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.splits import NONE, assign
 from texthash.corpora.preparation.writing import Fit
 from texthash.corpora.prepared.manifest import SourceFile
-from texthash.errors import CorpusError
-from texthash.io.atomic import read_arrow, read_json, remove_directory, side_by_side, write_arrow, write_json
+from texthash.errors import CorpusError, TexthashError
+from texthash.io.atomic import read_arrow, remove_directory, side_by_side, write_arrow, write_json
 from texthash.io.ragged import indptr_of
+from texthash.io.records import read_typed
+from texthash.progress import log_line
 
-T = TypeVar("T")
 _NOT_DRAWN = "not in the sample"
 
 
@@ -72,7 +74,7 @@ class Reading:
         fit: Fit of the token pattern to the texts.
     """
 
-    chunks: list[str]
+    chunks: list[Annotated[str, StringConstraints(pattern=r"^\d{6,}-\d{6,}$")]]
     starts: list[int]
     splits: list[list[int]]
     dropped: dict[str, int]
@@ -93,11 +95,24 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class _Begun:
+    """Record of the files that a preparation reads, and of the number of its parts."""
+
+    files: list[SourceFile]
+    parts: int
+
+
+@dataclass(frozen=True)
 class Staging:
     """Files of one preparation; cheap to send to workers."""
 
     root: Path
     config: CorpusConfig
+
+    @property
+    def remedy(self) -> str:
+        """Remedy for a broken file of the preparation."""
+        return f"delete {self.root}, and prepare the corpus again."
 
     @property
     def output(self) -> Path:
@@ -151,19 +166,31 @@ class Staging:
         """Return whether all documents were read from these files, by this run or an earlier one."""
         if not (self.root / "reading.json").exists():
             return False
-        begun: dict = read_json(self.root / "source.json")
-        return begun["files"] == [asdict(file) for file in files]
+        begun = self._begun()
+        return begun is not None and begun.files == list(files)
 
     def reading(self) -> Reading:
-        return _read(Reading, self.root / "reading.json")
+        return read_typed(Reading, self.root / "reading.json", self.remedy)
+
+    def part_read(self, number: int) -> PartRead:
+        """Return the record of a part that was read."""
+        return read_typed(PartRead, self.part(number), self.remedy)
 
     def begin(self, files: Sequence[SourceFile], parts: int) -> None:
         """Keep the parts of an earlier run if it read the same files in the same parts; else start empty."""
-        source = {"files": [asdict(file) for file in files], "parts": parts}
-        path = self.root / "source.json"
-        if not path.exists() or read_json(path) != source:
+        source = _Begun(list(files), parts)
+        if self._begun() != source:
             remove_directory(self.root)
-            write_json(path, source)
+            write_json(self.root / "source.json", asdict(source))
+
+    def _begun(self) -> _Begun | None:
+        """Return what an earlier run began with; None if there was none, or if its record is broken."""
+        path = self.root / "source.json"
+        try:
+            return read_typed(_Begun, path, self.remedy) if path.exists() else None
+        except TexthashError as error:
+            log_line(f"warning: {error.problem} What was read before is read again")
+            return None
 
     def gather(self, parts: int) -> Reading:
         """Merge the records of all parts and assign the splits. Memory: 9 bytes per document, at the peak 17.
@@ -171,7 +198,7 @@ class Staging:
         Raises:
             CorpusError: There are no documents, an id occurs twice, or the split rule cannot be applied.
         """
-        read = [_read(PartRead, self.part(number)) for number in range(parts)]
+        read = [self.part_read(number) for number in range(parts)]
         chunks = [chunk_name(number, i) for number, part in enumerate(read) for i in range(len(part.sizes))]
         starts = indptr_of([size for part in read for size in part.sizes])
         dropped, remarks = (
@@ -236,11 +263,6 @@ class Staging:
             rows = np.flatnonzero(np.isin(read_arrow(self.marks(chunk), ["id_hash"])["id_hash"].to_numpy(), suspects))
             if len(rows):
                 yield from read_arrow(self.documents(chunk), ["id", "origin"]).take(pa.array(rows)).to_pylist()
-
-
-def _read(record: type[T], path: Path) -> T:
-    values = read_json(path)
-    return record(**values | {"fit": Fit(**values.get("fit", {}))})
 
 
 def chunk_name(part: int, index: int) -> str:

@@ -130,7 +130,7 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
 def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:
     """Write vocabulary and manifest and rename the directory, which is not visible before (step 5)."""
     config = staging.config
-    vocabulary = Vocabulary.from_json(staging.vocabulary.read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.read(staging.vocabulary, staging.remedy)
     shards = [read_sizes(staging, number) for number in range(config.shards)]
     dropped = Counter(reading.dropped)
     splits: dict[str, SplitCounts] = {}

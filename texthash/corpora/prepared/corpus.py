@@ -287,12 +287,7 @@ class PreparedCorpus:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        try:
-            return Vocabulary.from_json((self.path / VOCABULARY).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise CorpusError(
-                f"{self.path / VOCABULARY} cannot be read: {error}", "delete the directory and prepare it again."
-            ) from error
+        return Vocabulary.read(self.path / VOCABULARY, "delete the directory and prepare it again.")
 
     @cached_property
     def analyzer(self) -> Analyzer:

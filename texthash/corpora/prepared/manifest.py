@@ -6,15 +6,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from texthash.config import CorpusConfig
+from texthash.corpora.document import SPLITS
 from texthash.errors import CorpusError
+from texthash.io.records import FileName, read_record, typed
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
+_REMEDY = "delete the directory and prepare it again."
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Manifest:
         warnings: Warnings to consider before trusting metrics.
     """
 
-    name: str
+    name: FileName
     config: CorpusConfig
     splits: dict[str, SplitCounts]
     dropped: dict[str, int]
@@ -118,25 +118,23 @@ class Manifest:
         """Read a manifest; raises :class:`CorpusError` if it is absent, unreadable or of another schema version."""
         path = directory / MANIFEST
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path, _REMEDY, CorpusError)
         except FileNotFoundError:
             raise CorpusError(
                 f"{directory} is not a prepared corpus: it has no {MANIFEST}.", "prepare it: `texthash prepare`."
             ) from None
-        except (ValueError, OSError) as error:
-            raise CorpusError(
-                f"{path} cannot be read: {error}", "delete the directory and prepare it again."
-            ) from error
+        except OSError as error:
+            raise CorpusError(f"{path} cannot be read: {error}", _REMEDY) from error
         if record.get("schema_version") != SCHEMA_VERSION:
             raise CorpusError(
-                f"{path} has schema version {record.get('schema_version')}, this texthash reads {SCHEMA_VERSION}.",
-                "delete the directory and prepare it again.",
+                f"{path} has schema version {record.get('schema_version')!r}, this texthash reads {SCHEMA_VERSION}.",
+                _REMEDY,
             )
         record.pop("config_hash", None)
-        try:
-            return cls(**_typed(record))
-        except (KeyError, TypeError, ValidationError) as error:
-            raise CorpusError(f"{path} is incomplete: {error}", "delete the directory and prepare it again.") from error
+        manifest = typed(cls, record, path, _REMEDY, error=CorpusError)
+        if missing := [name for name in SPLITS if name not in manifest.splits]:
+            raise CorpusError(f"{path} is broken: it has no split {', '.join(missing)}.", _REMEDY)
+        return manifest
 
 
 def config_hash(config: CorpusConfig) -> str:
@@ -146,13 +144,3 @@ def config_hash(config: CorpusConfig) -> str:
     """
     decisive = config.model_dump(mode="json", exclude={"data_dir", "features"})
     return hashlib.sha256(json.dumps([SCHEMA_VERSION, decisive], sort_keys=True).encode()).hexdigest()
-
-
-def _typed(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **record,
-        "config": CorpusConfig.model_validate(record["config"]),
-        "splits": {name: SplitCounts(**counts) for name, counts in record["splits"].items()},
-        "pairs": {name: PairCounts(**counts) for name, counts in record.get("pairs", {}).items()},
-        "source_files": [SourceFile(**file) for file in record["source_files"]],
-    }

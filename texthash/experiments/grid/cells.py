@@ -22,7 +22,6 @@ from texthash.experiments.grid.plan import Cell
 from texthash.experiments.trained_models import TrainedModel
 from texthash.hamming import kernels
 from texthash.hamming.codes import to_words
-from texthash.io.atomic import read_json, write_json
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit
@@ -88,11 +87,12 @@ def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus:
     tracking = cell.config.tracking
     named = cell.config.derive(tracking={"experiment": tracking.experiment or experiment_name(folder)})
     experiment = Experiment(named, home, corpus)
-    model = _trained(directory)
+    trained = folder.model(cell, home)
+    model = TrainedModel.read(trained) if trained else None
     if model is None:
         model = experiment.train(cell.config.training.seed, parent=parent)
         model.run.tags({"row": cell.row, "study": folder.name, "cell": cell.id})
-        write_json(directory / "model.json", {"directory": str(model.directory)})
+        folder.save_model(cell, model.directory)
     experiment.evaluate(model, test="test" in folder.plan.splits)
     for split in folder.plan.splits:
         _copy(model.directory / split, directory / split)
@@ -112,13 +112,6 @@ def _model(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run, corpus:
     )
     _log_costs(model.run, record)
     return record
-
-
-def _trained(cell_dir: Path) -> TrainedModel | None:
-    """Return the model that an interrupted cell has trained, if it still exists."""
-    record = cell_dir / "model.json"
-    directory = Path(read_json(record)["directory"]) if record.is_file() else None
-    return TrainedModel.read(directory) if directory and directory.is_dir() else None
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,16 @@ from texthash.evaluation.relevance import judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.experiments.grid.plan import Cell, Plan
-from texthash.io.atomic import claimed, read_json, whole_directory, write_json
+from texthash.io.atomic import claimed, whole_directory, write_json
+from texthash.io.records import Location, read_record, read_typed, typed
 from texthash.paths import StateDir
+from texthash.progress import log_line
 from texthash.tracking import Run, data_digest
 
 FORMAT_VERSION = 1
-STUDY, _CELL, _FAILED = "study.json", "cell.json", "failed.json"
+STUDY, _CELL, _FAILED, _MODEL = "study.json", "cell.json", "failed.json", "model.json"
+_STUDY_REMEDY = "restore it from a copy."
+_CELL_REMEDY = "delete it, and run the study again."
 _SETS = ("queries_indptr", "queries_indices", "database_indptr", "database_indices")
 
 
@@ -93,16 +97,8 @@ class StudyFolder:
             raise UsageError(
                 f"there is no study {name!r} in {root} (existing: {known}).", "run `texthash study run FILE`."
             )
-        try:
-            record = read_json(path / STUDY)
-            if record["format"] != FORMAT_VERSION:
-                raise TexthashError(
-                    f"{path} has format {record['format']}, this texthash reads {FORMAT_VERSION}.",
-                    "use the version of texthash that made it.",
-                )
-            return cls(path, parse_section(Plan, record["plan"], str(path / STUDY)))
-        except (ValueError, KeyError) as error:
-            raise TexthashError(f"{path / STUDY} is damaged: {error!r}", "restore it from a copy.") from error
+        record = _read_study(path)
+        return cls(path, parse_section(Plan, record.plan, f"{path / STUDY} is broken: its plan"))
 
     @classmethod
     def claim(cls, plan: Plan, home: StateDir, extend: bool = False) -> StudyFolder:
@@ -120,7 +116,7 @@ class StudyFolder:
         path = home.runs / "studies" / plan.name
         if not (path / STUDY).is_file():
             folder = cls(path, plan)
-            folder._write({})
+            folder._write(None)
             return folder
         before = cls.open(home, plan.name)
         ours, theirs = ({cell.id: cell for cell in one.cells} for one in (plan, before.plan))
@@ -137,7 +133,7 @@ class StudyFolder:
                 "give the study another name in the file, or take over these cells with --extend (nothing is deleted).",
             )
         folder = cls(path, plan)
-        folder._write({key: value for key, value in before._record().items() if key in ("run", "data")})
+        folder._write(before._record())
         return folder
 
     # -- the study itself -------------------------------------------------------------------------------------
@@ -150,12 +146,11 @@ class StudyFolder:
     @property
     def run(self) -> Run | None:
         """Run of the study in the tracking store; None before it is started."""
-        known = self._record().get("run")
-        return Run(**known) if known else None
+        return self._record().run
 
     def save_run(self, run: Run) -> None:
         """Record the run of the study."""
-        self._write({**self._record(), "run": asdict(run)})
+        self._write(replace(self._record(), run=run))
 
     def check_data(self, corpus: PreparedCorpus) -> None:
         """Record the digest of a corpus, or compare it with the one recorded when the study began.
@@ -164,7 +159,7 @@ class StudyFolder:
             CorpusError: The corpus has changed.
         """
         record = self._record()
-        data, key = dict(record.get("data", {})), corpus_key(corpus)
+        data, key = dict(record.data), corpus_key(corpus)
         now = data_digest(corpus)
         if data.setdefault(key, now) != now:
             raise CorpusError(
@@ -172,8 +167,8 @@ class StudyFolder:
                 f"({corpus.path}). The finished cells used the earlier data.",
                 "restore the corpus, or run the study on the current corpus under another name.",
             )
-        if record.get("data") != data:
-            self._write({**record, "data": data})
+        if record.data != data:
+            self._write(replace(record, data=data))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -210,8 +205,9 @@ class StudyFolder:
         if not directory.is_dir():
             raise TexthashError(f"{directory} does not exist.", f"run the study {self.name} again, which creates it.")
         arrays = [np.load(directory / f"{name}.npy", mmap_mode="r") for name in _SETS]
-        measure: Measure = read_json(directory / "relevance.json")["measure"]
-        return Relevance((arrays[0], arrays[1]), (arrays[2], arrays[3])), measure
+        remedy = f"delete {directory}, and run the study {self.name} again, which creates it."
+        kept = read_typed(_Judged, directory / "relevance.json", remedy)
+        return Relevance((arrays[0], arrays[1]), (arrays[2], arrays[3])), kept.measure
 
     # -- cells ------------------------------------------------------------------------------------------------
 
@@ -241,9 +237,16 @@ class StudyFolder:
         return all(path.is_dir() for path in self.evaluations(cell).values())
 
     def record(self, cell: Cell) -> CellRecord | None:
-        """Return the record of a finished cell; None for any other."""
+        """Return the record of a finished cell; None for any other. A broken record is logged, and its cell is run
+        again from the model and evaluations that exist."""
         path = self.cell_dir(cell) / _CELL
-        return CellRecord(**read_json(path)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return read_typed(CellRecord, path, _CELL_REMEDY)
+        except TexthashError as error:
+            log_line(f"warning: {error.problem} The cell counts as not done")
+            return None
 
     def save_record(self, cell: Cell, record: CellRecord) -> None:
         """Write the record of a finished cell."""
@@ -258,7 +261,32 @@ class StudyFolder:
     def failure(self, cell: Cell) -> str | None:
         """Return the reason of a cell's last failure; None if it has not failed."""
         path = self.cell_dir(cell) / _FAILED
-        return str(read_json(path)["problem"]) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return read_typed(_Failure, path, _CELL_REMEDY).problem
+        except TexthashError as error:  # that it failed is known
+            return error.problem
+
+    def save_model(self, cell: Cell, directory: Path) -> None:
+        """Record the directory of a cell's trained model, from which an interrupted cell resumes."""
+        write_json(self.cell_dir(cell) / _MODEL, {"directory": str(directory)})
+
+    def model(self, cell: Cell, home: StateDir) -> Path | None:
+        """Return the directory of the model that an interrupted cell has trained; None if it does not exist.
+
+        Raises:
+            TexthashError: The record is broken, or names a directory outside of the state directory.
+        """
+        path = self.cell_dir(cell) / _MODEL
+        if not path.is_file():
+            return None
+        directory = Path(read_typed(_Model, path, _CELL_REMEDY).directory)
+        if not directory.is_dir():
+            return None
+        if not directory.resolve().is_relative_to(home.runs.resolve()):
+            raise TexthashError(f"{path} is broken: {directory} is not in {home.runs}.", _CELL_REMEDY)
+        return directory
 
     def evaluation(self, path: Path) -> Evaluation:
         """Load an evaluation of a cell, after completing an interrupted replacement."""
@@ -279,14 +307,51 @@ class StudyFolder:
 
     # -- record -----------------------------------------------------------------------------------------------
 
-    def _record(self) -> dict[str, Any]:
-        record: dict[str, Any] = read_json(self.path / STUDY)
-        return record
+    def _record(self) -> _Study:
+        return _read_study(self.path)
 
-    def _write(self, more: dict[str, Any]) -> None:
+    def _write(self, before: _Study | None) -> None:
+        """Write the record with the plan of this folder, and the run and data of an earlier record."""
         self.path.mkdir(parents=True, exist_ok=True)
         plan = self.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
-        write_json(self.path / STUDY, {**more, "format": FORMAT_VERSION, "plan": plan})
+        record = replace(before, plan=plan) if before else _Study(FORMAT_VERSION, plan)
+        write_json(self.path / STUDY, asdict(record))
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Content of ``study.json``: the plan, its tracking run, and the digests of the corpora by name."""
+
+    format: int
+    plan: dict[str, Any]
+    run: Run | None = None
+    data: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    measure: Measure
+    documents: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    problem: str
+
+
+@dataclass(frozen=True)
+class _Model:
+    directory: Location
+
+
+def _read_study(path: Path) -> _Study:
+    members = read_record(path / STUDY, _STUDY_REMEDY)
+    if members.get("format", FORMAT_VERSION) != FORMAT_VERSION:
+        raise TexthashError(
+            f"{path / STUDY} has format {members['format']!r}, this texthash reads {FORMAT_VERSION}.",
+            "use the version of texthash that made it.",
+        )
+    return typed(_Study, members, path / STUDY, _STUDY_REMEDY)
 
 
 def corpus_key(corpus: PreparedCorpus) -> str:

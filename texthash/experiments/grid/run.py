@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from texthash.config import Config
@@ -145,13 +146,12 @@ def status(folder: StudyFolder) -> list[dict[str, Any]]:
         done = folder.finished(cell)
         record, failure = folder.record(cell), folder.failure(cell)
         split = folder.plan.splits[-1]
-        figure = None
+        figure, broken = None, ""
         if done and record is not None:
             if cell.kind == "reference":
                 figure = record.figures[split]
             else:
-                found = folder.evaluation(folder.cell_dir(cell) / split)
-                figure = found.metrics[found.main]
+                figure, broken = _main_figure(folder, folder.cell_dir(cell) / split)
         rows.append(
             {
                 "row": cell.row,
@@ -162,10 +162,19 @@ def status(folder: StudyFolder) -> list[dict[str, Any]]:
                 split: figure,
                 "train s": record.seconds if record else None,
                 "cell": cell.id,
-                "problem": "" if done or not failure else failure.splitlines()[-1],
+                "problem": broken if done or not failure else failure.splitlines()[-1],
             }
         )
     return rows
+
+
+def _main_figure(folder: StudyFolder, path: Path) -> tuple[float | None, str]:
+    """Return the main metric of an evaluation, and its problem if it is broken."""
+    try:
+        found = folder.evaluation(path)
+    except TexthashError as error:
+        return None, error.problem
+    return found.metrics.get(found.main), ""
 
 
 def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:

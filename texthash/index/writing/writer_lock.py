@@ -6,11 +6,15 @@ import fcntl
 import json
 import os
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import StringConstraints
 
 from texthash.errors import TexthashError
+from texthash.io.records import read_typed
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -35,12 +39,25 @@ def service_of(home: StateDir, index: str) -> str | None:
         home: State directory.
         index: Directory or URI of the index, as its release names it.
     """
+    return _holder(_lock_file(home, index)).address
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """Content of the lock file."""
+
+    host: str = "?"
+    process: int | str = "?"
+    since: str = "now"
+    address: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")] | None = None
+
+
+def _holder(path: Path) -> _Holder:
+    """Return the last writer; an unknown one if there was none, or if it has not written its record yet."""
     try:
-        holder = json.loads(_lock_file(home, index).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # There was no writer yet, or one has not written its record yet.
-        return None
-    address = holder.get("address") if isinstance(holder, dict) else None
-    return address if isinstance(address, str) else None
+        return read_typed(_Holder, path, "")
+    except (OSError, TexthashError):
+        return _Holder()
 
 
 def _lock_file(home: StateDir, index: str) -> Path:
@@ -88,16 +105,12 @@ class WriterLock:
             self._descriptor = None
 
     def _locked_error(self) -> IndexLockedError:
-        try:
-            holder: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        except ValueError:  # The holder has not written its record yet.
-            holder = {}
-        who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}, since {holder.get('since', 'now')}"
-        address = holder.get("address")
+        holder = _holder(self._path)
         return IndexLockedError(
-            f"the index has a writer already: {who}{f', the service at {address}' if address else ''}.",
-            f"write through {address}." if address else "wait until it ends.",
-            address,
+            f"the index has a writer already: process {holder.process} on {holder.host}, since {holder.since}"
+            f"{f', the service at {holder.address}' if holder.address else ''}.",
+            f"write through {holder.address}." if holder.address else "wait until it ends.",
+            holder.address,
         )
 
 

@@ -8,14 +8,16 @@ raw text, so stemming and stop words do not matter to it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Gt
 from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
@@ -25,6 +27,7 @@ from texthash.corpora.prepared.embeddings.sources import identity, is_given, ope
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, write_json
+from texthash.io.records import read_typed
 from texthash.progress import log_line, track
 
 # Texts that are encoded, and remembered as done, together. The same whoever does it: in another company a text is
@@ -37,6 +40,14 @@ Texts = tuple[Place, list[str]]
 Vectors = tuple[Place, NDArray[np.float32]]
 
 _META = "encoder.json"
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """Content of ``encoder.json``: identity of the encoder, and width of its vectors."""
+
+    encoder: str
+    width: Annotated[int, Gt(0)]
 
 
 def encode_blocks(encoder: str, blocks: Iterable[Texts], executor: Executor = LocalExecutor()) -> Iterator[Vectors]:
@@ -180,10 +191,10 @@ def _folder(cache: Path, name: str) -> Path:
 
 def _meta(folder: Path) -> tuple[str, int]:
     try:
-        record = json.loads((folder / _META).read_text(encoding="utf-8"))
+        record = read_typed(_Meta, folder / _META, "delete that folder to encode the documents again.")
     except FileNotFoundError:
         raise _absent(folder) from None
-    return record["encoder"], record["width"]
+    return record.encoder, record.width
 
 
 def _absent(folder: Path) -> CorpusError:
