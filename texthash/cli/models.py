@@ -21,6 +21,7 @@ from texthash.cli.options import (
     settings_of,
 )
 from texthash.cli.output import print_auto, print_json, print_table
+from texthash.cli.retrieval import GainName, judged_model, judged_runs
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.executor import LocalExecutor
@@ -133,9 +134,46 @@ def evaluate(
         str | None, typer.Option("--rescore", help="Study whose metrics are computed again, from its stored codes.")
     ] = None,
     k: Annotated[int | None, typer.Option("--k", help="Another cutoff of the main metric; needs --rescore.")] = None,
+    judged: Annotated[
+        Path | None,
+        typer.Option(
+            "--judged",
+            help="Test collection in BEIR's layout: print the table of the model, BM25, tf-idf and random; --test for "
+            "the test queries, where there are others.",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Sentence encoder whose float cosine is a row too; needs --judged.")
+    ] = None,
+    save_run: Annotated[
+        Path | None, typer.Option("--save-run", help="Directory for a TREC run of each row; needs --judged.")
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="TREC run to evaluate in place of a model; several are compared with the first."),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option("--qrels", help="Judgements of the runs, in the form of TREC or of BEIR.")
+    ] = None,
+    gain: Annotated[
+        GainName, typer.Option("--gain", help="Gain of a grade in nDCG; needs --judged or --run.")
+    ] = "linear",
     as_json: Json = False,
 ) -> None:
-    """Compute all metrics of a trained model. Example: `texthash evaluate latest --json`"""
+    """Compute all metrics of a trained model. Example: `texthash evaluate latest --json`
+
+    With judged queries: `texthash evaluate latest --judged cranfield`; of a run:
+    `texthash evaluate --run bm25.txt --qrels qrels.txt`.
+    """
+    if run or qrels is not None:
+        judged_runs(run or [], qrels, gain=gain, as_json=as_json)
+        return
+    if judged is not None:
+        judged_model(model, judged, test=test, encoder=encoder, save_run=save_run, gain=gain, as_json=as_json)
+        return
+    for name, value in {"--encoder": encoder, "--save-run": save_run}.items():
+        if value is not None:
+            raise UsageError(f"{name} {value} needs --judged.", "name the folder of a test collection.")
     from texthash.deployment import steps
     from texthash.experiments.trained_models import find_model
 

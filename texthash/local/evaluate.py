@@ -1,16 +1,23 @@
-"""Retrieval figures of a model on judged queries, with what ties could make of them."""
+"""Retrieval figures of a model or an index on judged queries, with what ties could make of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
 
 from texthash.errors import UsageError
 from texthash.local.texts import as_texts, check_unique
 
 if TYPE_CHECKING:
+    from texthash.evaluation.metrics import Gain
+    from texthash.evaluation.retrieval.collection import Collection
+    from texthash.evaluation.retrieval.table import RetrievalTable, Row
     from texthash.evaluation.scoring import Relevance
+    from texthash.local.index import Index
     from texthash.models.hasher import Hasher
 
 _GRADES = 8
@@ -55,32 +62,67 @@ class Figures(Mapping[str, Figure]):
         return "\n".join(rows)
 
 
+@overload
 def evaluate(
     model: Hasher,
     queries: Mapping[str, str] | Sequence[str],
     documents: Mapping[str, str] | Sequence[str],
     qrels: Judgements,
     *,
+    k: Sequence[int] = ...,
+    threads: int = ...,
+) -> Figures: ...
+
+
+@overload
+def evaluate(
+    model: Hasher | Index,
+    *,
+    judged: str | Path,
+    split: str | None = ...,
+    gain: Gain = ...,
+    encoder: str | None = ...,
+) -> RetrievalTable: ...
+
+
+def evaluate(
+    model: Hasher | Index,
+    queries: Mapping[str, str] | Sequence[str] | None = None,
+    documents: Mapping[str, str] | Sequence[str] | None = None,
+    qrels: Judgements | None = None,
+    *,
     k: Sequence[int] = (10, 100),
     threads: int = 1,
-) -> Figures:
-    """Judge the codes of a model by known answers.
+    judged: str | Path | None = None,
+    split: str | None = None,
+    gain: Gain = "linear",
+    encoder: str | None = None,
+) -> Figures | RetrievalTable:
+    """Judge a model by known answers: those given, or those of a test collection.
 
     Args:
-        model: A trained model.
+        model: A trained model; with ``judged`` also an index that holds the documents of the collection, by their ids.
         queries: Query id to text; of a list, ids are the positions ``"0"``, ``"1"``, ...
         documents: Document id to text, likewise.
         qrels: Query id to the ids of its relevant documents, or to a mapping of these to a grade of 0 (not relevant)
             to 8, which is the gain of nDCG.
         k: Cuts of the figures.
         threads: Threads that count distances.
+        judged: Folder of a test collection in BEIR's layout, in place of queries, documents and qrels.
+        split: Split of its queries: ``train``, ``validation`` (``dev.tsv``) or ``test``; None: test only where there is
+            no other.
+        gain: Gain of a grade in nDCG, ``linear`` as in trec_eval and BEIR, or ``exponential``, 2^g - 1.
+        encoder: Sentence encoder whose float cosine is a row of the table too.
 
     Returns:
-        ``p_at_k``, ``recall_at_k``, ``ndcg_at_k`` at each cut, ``map`` and ``mrr``.
+        ``p_at_k``, ``recall_at_k``, ``ndcg_at_k`` at each cut, ``map`` and ``mrr``. With ``judged`` a table: random,
+        tf-idf and BM25 beside the model or index, with nDCG@10, MRR@10, recall@10, @100 and @1000, success@10,
+        R-precision, P@10 and MAP, and a paired test against BM25.
 
     Raises:
         UsageError: a judgement of a query or document that does not exist, a grade out of range, or no query with a
             relevant document.
+        CorpusError: the folder is no test collection, or a file of it is malformed (names file and line).
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -89,6 +131,27 @@ def evaluate(
     >>> 0 <= figures["p_at_1"].worst <= figures["p_at_1"].expected <= figures["p_at_1"].best <= 1
     True
     """
+    if judged is not None:
+        if queries is not None or documents is not None or qrels is not None:
+            raise UsageError("judged= comes with queries, documents and qrels of its own.", "leave the others out.")
+        return _table(model, judged, split, gain, encoder)
+    if queries is None or documents is None or qrels is None:
+        raise UsageError("there is nothing to judge by.", "give queries, documents and qrels, or judged=FOLDER.")
+    from texthash.local.index import Index
+
+    if isinstance(model, Index):
+        raise UsageError("an index is evaluated on a test collection.", "give judged=FOLDER, or index.model.")
+    return _figures(model, queries, documents, qrels, k, threads)
+
+
+def _figures(
+    model: Hasher,
+    queries: Mapping[str, str] | Sequence[str],
+    documents: Mapping[str, str] | Sequence[str],
+    qrels: Judgements,
+    k: Sequence[int],
+    threads: int,
+) -> Figures:
     from texthash.config import EvaluationConfig
     from texthash.evaluation.scoring import score
 
@@ -104,6 +167,51 @@ def evaluate(
         values |= {name: Figure(*(found[name + end] for end in ("", "_best", "_worst"))) for name in names}
     whole = {name: values.pop(name) for name in ("map", "mrr")}
     return Figures(values | whole, count)
+
+
+def _table(
+    model: Hasher | Index, folder: str | Path, split: str | None, gain: Gain, encoder: str | None
+) -> RetrievalTable:
+    from texthash.evaluation.retrieval.collection import Collection
+    from texthash.evaluation.retrieval.ranked import Cuts
+    from texthash.evaluation.retrieval.table import measured
+    from texthash.experiments.retrieval.judged import evaluate_model
+    from texthash.experiments.retrieval.rows import baseline_rows, encoder_row
+    from texthash.local.index import Index
+
+    collection, cuts = Collection.read(folder, split), Cuts(gain=gain)
+    if not isinstance(model, Index):
+        return evaluate_model(model, collection, cuts, encoder)
+    rows = baseline_rows(collection.documents)
+    rows += [] if encoder is None else [encoder_row(encoder, collection.documents)]
+    return measured([*rows, index_row(model, collection)], collection, cuts)
+
+
+def index_row(index: Index, collection: Collection) -> Row:
+    """Return the row of an index, which ranks all its documents; those that the collection lacks are not relevant.
+
+    Raises:
+        UsageError: The index has none of the documents of the collection.
+    """
+    from texthash.evaluation.retrieval.ranked import Ranked
+    from texthash.evaluation.retrieval.table import Row
+
+    numbers = {id_: number for number, id_ in enumerate(collection.document_ids)}
+
+    def search(queries: Sequence[str]) -> Iterator[Ranked]:
+        for query in queries:
+            found = index.search(query, k=max(1, len(index)))
+            if found.ids and numbers.keys().isdisjoint(found.ids):
+                raise UsageError(
+                    f"the index has no document of {collection.name}, whose first id is "
+                    f"{collection.document_ids[0]!r}.",
+                    "build it of these documents: texthash.Index(model, texts, ids=ids).",
+                )
+            # A document that the collection lacks takes a rank of its own.
+            own = [numbers.get(id_, len(numbers) + place) for place, id_ in enumerate(found.ids)]
+            yield Ranked(np.array(own, np.int64), -found.distances.astype(np.float64))
+
+    return Row("index", search, "distances of the index", index.model.bits / 8)
 
 
 def _named(texts: Mapping[str, str] | Sequence[str], name: str) -> dict[str, str]:

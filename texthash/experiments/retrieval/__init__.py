@@ -1,0 +1,1 @@
+"""Retrieval with judged queries: models, baselines and their fusion on test collections."""
