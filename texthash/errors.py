@@ -43,6 +43,10 @@ class ModelMismatchError(TexthashError):
     """Error raised when a model, a vocabulary, an index or codes do not belong together."""
 
 
+class NoKeywordsError(TexthashError):
+    """Error raised when an index that has no words is searched for words."""
+
+
 def exit_status(error: TexthashError) -> int:
     """Return the exit status of a program that ends with the error: 2 for wrong use, otherwise 1."""
     return 2 if isinstance(error, UsageError) else 1

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 VectorKind = Literal["activations", "features"]
+KeywordAnalysis = Literal["english", "plain"]
 
 
 class Hit(BaseModel):

@@ -11,7 +11,7 @@ An unknown key is an error that names the nearest known one. Ranges of numbers a
 range is an error before any work; those of hyper-parameters are defined on the class of their method.
 """
 
-from texthash.api.answers import VectorKind
+from texthash.api.answers import KeywordAnalysis, VectorKind
 from texthash.config.corpus import CorpusConfig, Edition, SplitRule, Weighting
 from texthash.config.evaluation import EvaluationConfig
 from texthash.config.index import IndexConfig
@@ -31,6 +31,7 @@ __all__ = [
     "Edition",
     "EvaluationConfig",
     "IndexConfig",
+    "KeywordAnalysis",
     "LimitsConfig",
     "MethodConfig",
     "Preset",

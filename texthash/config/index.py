@@ -6,7 +6,7 @@ from pydantic import (
     Field,
 )
 
-from texthash.api.answers import VectorKind
+from texthash.api.answers import KeywordAnalysis, VectorKind
 from texthash.config.section import Section
 
 
@@ -16,4 +16,9 @@ class IndexConfig(Section):
         None,
         description="vectors stored beside the codes, float16, for `--rescore float`. activations: the method's real "
         "values before binarization; features: the sentence vectors of corpus.features; null: none",
+    )
+    keywords: KeywordAnalysis | None = Field(
+        "english",
+        description="analysis of the words stored for keyword and hybrid search. english: function words left out, "
+        "words reduced to stems; plain: words as they are, for other languages; null: no keyword search",
     )

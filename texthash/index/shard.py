@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
@@ -48,15 +49,23 @@ class Shard:
         uri: Directory or URI of the shard.
         manifest: Manifest of the shard.
         version: Lance version that was opened.
+        keywords: Keyword search over the same documents.
     """
 
     def __init__(
-        self, uri: str, manifest: ShardManifest, rows: StoredRows, index: DeferredIndex | MultiIndex, checksum: Checksum
+        self,
+        uri: str,
+        manifest: ShardManifest,
+        rows: StoredRows,
+        index: DeferredIndex | MultiIndex,
+        checksum: Checksum,
+        keywords: StoredKeywords | None = None,
     ) -> None:
         self.uri = uri
         self.manifest = manifest
         self._checksum = checksum
         self.version: int = rows.dataset.version
+        self.keywords = keywords or StoredKeywords(uri, rows)
         self._rows = rows
         self._index = index
         self._masks: OrderedDict[frozenset[str], NDArray[np.uint32]] = OrderedDict()
@@ -141,7 +150,8 @@ class Shard:
         added = change.added.filter(pa.array(known_of(change.added)))
         if len(added):
             index = index.added(codes_of(added["code"], bits), added["number"].to_numpy())
-        return Shard(self.uri, self.manifest, self._rows.advanced(dataset, change), index, found)
+        rows = self._rows.advanced(dataset, change)
+        return Shard(self.uri, self.manifest, rows, index, found, self.keywords.advanced(rows, change))
 
     def _checksum_without(self, removed: NDArray[np.int64]) -> Checksum:
         """Return the checksum of the remaining rows. Codes are taken from memory, or read if no word is known."""
@@ -162,15 +172,17 @@ class Shard:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of codes, document numbers and tables in bytes."""
-        return self._index.size_bytes
+        """Memory of codes, document numbers, tables and postings in bytes."""
+        return self._index.size_bytes + self.keywords.size_bytes
 
     def warmup(self) -> None:
-        """Compile or load the kernels, build the tables and read the labels ahead of the first request."""
+        """Compile or load the kernels, build the tables and read words and labels ahead of the first request."""
         from texthash.hamming.kernels import warmup
 
         warmup(self.manifest.bits)
         self._index.prepare()
+        if self.keywords.analysis is not None:
+            self.keywords.prepare()
         with self._reading():
             self._rows.prepare()
 

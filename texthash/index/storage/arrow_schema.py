@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.config import KeywordAnalysis
+
 VECTOR = "vector"
 # True if a word of the document is in the vocabulary; a document without one is never returned as a neighbour. Null
 # counts as true: older indexes do not have this column.
 KNOWN = "known_words"
+# Words of title and text for keyword search; the metadata of the field names their analysis.
+WORDS = "words"
+_ANALYSIS = b"analysis"
 # Columns that do not depend on the model.
 CONTENT = pa.schema(
     [
@@ -31,6 +37,26 @@ def schema(bits: int, vector_width: int = 0) -> pa.Schema:
     if vector_width:
         columns = columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
     return columns
+
+
+def words_field(analysis: KeywordAnalysis) -> pa.Field:
+    """Return the field of the words of documents, analysed in one way."""
+    return pa.field(WORDS, pa.list_(pa.string()), metadata={_ANALYSIS: analysis})
+
+
+def analysis_of(dataset_schema: pa.Schema) -> KeywordAnalysis | None:
+    """Return how the words of a dataset are analysed; None if it has none."""
+    if WORDS not in dataset_schema.names:
+        return None
+    return cast("KeywordAnalysis", (dataset_schema.field(WORDS).metadata or {}).get(_ANALYSIS, b"english").decode())
+
+
+def with_words(rows: pa.Table, analysis: KeywordAnalysis) -> pa.Table:
+    """Return rows with the words of their title and text."""
+    from texthash.index.keywords.analysis import document_text, keyword_analyzer
+
+    texts = list(map(document_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
+    return rows.append_column(words_field(analysis), keyword_analyzer(analysis).column(texts))
 
 
 @dataclass(frozen=True)

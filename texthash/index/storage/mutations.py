@@ -16,9 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from texthash.config import KeywordAnalysis
 from texthash.errors import TexthashError
 from texthash.index.releases.release import ShardState
-from texthash.index.storage.arrow_schema import CONTENT, KNOWN, Coded, codes_of, known_of, with_codes
+from texthash.index.storage.arrow_schema import (
+    CONTENT,
+    KNOWN,
+    WORDS,
+    Coded,
+    analysis_of,
+    codes_of,
+    known_of,
+    with_codes,
+    with_words,
+    words_field,
+)
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.file_digests import files_of, record_added, tidy
 from texthash.index.storage.lance_errors import naming_dataset, reading
@@ -140,11 +152,36 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
 
 
 def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
-    """Return rows in the form of a dataset. An older dataset without the column of known words gets it with the first
-    document that has none."""
+    """Return rows in the form of a dataset, with the words of each if it has these. An older dataset without the column
+    of known words gets it with the first document that has none."""
     if KNOWN not in dataset.schema.names and not known_of(added).all():
         dataset.add_columns(pa.field(KNOWN, pa.bool_()))
-    return added.select(dataset.schema.names) if len(added) else added
+    if not len(added):
+        return added
+    analysis = analysis_of(dataset.schema)
+    return (added if analysis is None else with_words(added, analysis)).select(dataset.schema.names)
+
+
+@naming_dataset
+def add_words(dataset: lance.LanceDataset, analysis: KeywordAnalysis) -> lance.LanceDataset:
+    """Add the words of all documents, for keyword search, to a shard that was built without them. Existing words by the
+    same analysis are left unchanged, others are replaced."""
+    import lance
+
+    if analysis_of(dataset.schema) == analysis:
+        return dataset
+    before = files_of(dataset)
+    if WORDS in dataset.schema.names:
+        dataset.drop_columns([WORDS])
+
+    @lance.batch_udf(output_schema=pa.schema([words_field(analysis)]))
+    def words(batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = with_words(pa.Table.from_batches([batch]), analysis).select([WORDS])
+        return rows.combine_chunks().to_batches()[0]
+
+    dataset.add_columns(words, read_columns=["title", "text"])
+    record_added(before, dataset)
+    return dataset
 
 
 @naming_dataset

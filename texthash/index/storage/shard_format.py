@@ -4,8 +4,8 @@
       manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
       digests/           size and SHA-256 of each file: see :mod:`texthash.index.storage.file_digests`
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
-                         known_words bool, and, in an index that stores vectors, vector fixed-size list of float16
-                         [width]
+                         known_words bool, in an index with keyword search words list<string>, and in an index that
+                         stores vectors, vector fixed-size list of float16 [width]
 
 The shard of a document follows from a hash of its id, not from its number: a read, an upsert or a delete by id then
 goes to one shard, and an id cannot occur in two shards. Document numbers come from one sequence over the whole index,
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from texthash.config import VectorKind
+from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.index.storage.arrow_schema import KNOWN, codes_of, known_of, schema
+from texthash.index.storage.arrow_schema import KNOWN, codes_of, known_of, schema, with_words, words_field
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
 from texthash.index.storage.lance_errors import REMEDY, is_panic
@@ -37,9 +37,9 @@ from texthash.io.records import RowChecksum, read_record, sealed, typed
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 4
-# Format 2 has no vectors. Digests and documents without a known word exist from format 4 on.
-READABLE = (2, 3, FORMAT_VERSION)
+FORMAT_VERSION = 5
+# Format 2 has no vectors. Digests and documents without a known word exist from format 4 on, words from format 5 on.
+READABLE = (2, 3, 4, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DOCUMENT_FIELDS = ("title", "text", "labels")
 _INDEX_CACHE = 256 * 2**20
@@ -153,7 +153,11 @@ def storage_options(path: Path) -> dict[str, str] | None:
 
 
 def write_shard(
-    path: Path, batches: Iterable[pa.RecordBatch], identity: ShardIdentity, next_number: int
+    path: Path,
+    batches: Iterable[pa.RecordBatch],
+    identity: ShardIdentity,
+    next_number: int,
+    keywords: KeywordAnalysis | None = None,
 ) -> ShardManifest:
     """Write a shard atomically and durably.
 
@@ -165,6 +169,7 @@ def write_shard(
         batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, by ascending number.
         identity: Identity of the shard; the manifest of a shard with the same identity will do.
         next_number: One more than the largest document number of the whole index.
+        keywords: Analysis of the words that are stored for keyword search; None stores none.
 
     Raises:
         TexthashError: The shard exists, or it cannot be written; no part of it is left behind.
@@ -176,13 +181,18 @@ def write_shard(
     partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
     remove_directory(partial)
     columns = schema(identity.bits, width_of(identity.vectors))
+    if keywords is not None:
+        columns = columns.append(words_field(keywords))
     checksum = Checksum()
 
     def counted() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
-            yield batch
+            if keywords is None:
+                yield batch
+            else:
+                yield from with_words(pa.Table.from_batches([batch]), keywords).to_batches()
 
     try:
         if is_local(path):

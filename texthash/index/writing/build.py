@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from texthash.config import VectorKind
+from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import TexthashError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
@@ -50,7 +50,12 @@ _CLAIM = Claim(cpus=0.9, retries=2)
 
 
 def index_path(
-    hasher_dir: Path, corpus_path: Path, home: StateDir, shards: int, vectors: VectorKind | None = None
+    hasher_dir: Path,
+    corpus_path: Path,
+    home: StateDir,
+    shards: int,
+    vectors: VectorKind | None = None,
+    keywords: KeywordAnalysis | None = "english",
 ) -> Path:
     """Return the directory of the index of a model over a corpus. Its name contains a fingerprint of both, so an index
     found there was built from exactly these.
@@ -73,7 +78,7 @@ def index_path(
         vector_width(hasher.method, vectors)
     total = hashlib.sha256(digest(hasher_dir).encode())
     total.update((corpus_path / "manifest.json").read_bytes())
-    more = "" if vectors is None else f"-{vectors}"
+    more = "".join(f"-{name}" for name in (vectors, keywords) if name is not None)
     return home.index / f"{hasher.name}-{total.hexdigest()[:12]}-{shards}{more}"
 
 
@@ -103,7 +108,13 @@ def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, v
 
 
 def build_shard(
-    hasher_dir: Path, corpus_path: Path, index: Path, shard: int, shards: int, vectors: VectorKind | None
+    hasher_dir: Path,
+    corpus_path: Path,
+    index: Path,
+    shard: int,
+    shards: int,
+    vectors: VectorKind | None,
+    keywords: KeywordAnalysis | None,
 ) -> None:
     """Write one shard from the codes and vectors that :func:`encode_codes` has written, unless the shard exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -126,7 +137,8 @@ def build_shard(
         vectors=kept,
     )
     documents = sum(len(corpus.split(name)) for name in SPLITS)
-    write_shard(path, deal(_rows(corpus, index, hasher.bits, kept), shard, shards), identity, next_number=documents)
+    rows = deal(_rows(corpus, index, hasher.bits, kept), shard, shards)
+    write_shard(path, rows, identity, next_number=documents, keywords=keywords)
 
 
 def is_built(index: Path, shards: int) -> bool:
@@ -149,6 +161,7 @@ def build_index(
     home: StateDir,
     shards: int = 1,
     vectors: VectorKind | None = None,
+    keywords: KeywordAnalysis | None = "english",
     *,
     executor: Executor = LocalExecutor(),
 ) -> Path:
@@ -162,6 +175,7 @@ def build_index(
         home: State directory; the index is created under ``index/``.
         shards: Number of shards.
         vectors: Kind of vectors to store beside the codes; None stores none.
+        keywords: Analysis of the words to store for keyword search; None stores none.
         executor: Encodes the splits, then writes the shards.
 
     Returns:
@@ -170,12 +184,12 @@ def build_index(
     Raises:
         ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
     """
-    index = index_path(hasher_dir, corpus_path, home, shards, vectors)
+    index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords)
     if not is_built(index, shards):
         encode = partial(encode_codes, hasher_dir, corpus_path, index, vectors=vectors)
         for _ in track(executor.map(encode, [{"split": split} for split in SPLITS], claim=_CLAIM), "encoding splits"):
             pass
-        write = partial(build_shard, hasher_dir, corpus_path, index, shards=shards, vectors=vectors)
+        write = partial(build_shard, hasher_dir, corpus_path, index, shards=shards, vectors=vectors, keywords=keywords)
         tasks = [{"shard": shard} for shard in range(shards)]
         for _ in track(executor.map(write, tasks, claim=_CLAIM), "writing shards", shards):
             pass

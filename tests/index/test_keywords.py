@@ -1,0 +1,143 @@
+"""Keyword search: analysis, exact BM25 over writes and shards, and its place in a shard's versions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from texthash.errors import NoKeywordsError
+from texthash.index.keywords.analysis import KeywordAnalyzer
+from texthash.index.keywords.bm25 import K1, B
+from texthash.index.keywords.postings import KeywordHits, KeywordIndex
+
+WORDS = st.lists(st.sampled_from("abcdefg"), max_size=9)
+QUERY = st.dictionaries(st.sampled_from("abcdefgxy"), st.integers(1, 3), min_size=1, max_size=5)
+
+
+def column(words):
+    return pa.array(list(words), pa.list_(pa.string()))
+
+
+def brute_force(documents: dict[int, list[str]], query: dict[str, int]) -> dict[int, float]:
+    """Return the BM25 score of every document with a word of the query, straight from the equation."""
+    total = sum(map(len, documents.values()))
+    mean = total / len(documents) if total else 1.0
+    scores: dict[int, float] = {}
+    for number, words in documents.items():
+        score, counts = 0.0, Counter(words)
+        for term, repeats in query.items():
+            containing = sum(term in other for other in documents.values())
+            idf = math.log(1 + (len(documents) - containing + 0.5) / (containing + 0.5))
+            score += repeats * idf * counts[term] / (counts[term] + K1 * (1 - B + B * len(words) / mean))
+        if score:
+            scores[number] = score
+    return scores
+
+
+def expected(documents, query, limit):
+    scores = brute_force(documents, query)
+    return sorted(scores.items(), key=lambda item: (-round(item[1], 9), item[0]))[:limit]
+
+
+def check(hits: KeywordHits, documents, query, limit) -> None:
+    wanted = expected(documents, query, limit)
+    assert hits.scores == pytest.approx([score for _, score in wanted], rel=1e-12)
+    assert hits.numbers.tolist() == [number for number, _ in wanted]
+
+
+@settings(deadline=None)
+@given(documents=st.lists(WORDS, min_size=1, max_size=40), query=QUERY, limit=st.integers(1, 12), data=st.data())
+def test_scores_are_those_of_the_equation_after_any_writes(documents, query, limit, data):
+    half = data.draw(st.integers(0, len(documents)))
+    live = dict(enumerate(documents[:half]))
+    index = KeywordIndex.read([(np.arange(half), column(documents[:half]))])
+    for first in range(half, len(documents), 3):
+        gone = [n for n in live if data.draw(st.booleans(), label=f"{n} is deleted or replaced")][:3]
+        added = {n: documents[n] for n in range(first, min(first + 3, len(documents)))}
+        if gone and data.draw(st.booleans()):
+            added[gone[0]] = documents[first]  # keeps its number
+        words = [live[n] for n in gone]
+        index = index.changed(np.asarray(gone, np.int64), words, np.asarray(list(added)), column(added.values()))
+        live = {n: own for n, own in live.items() if n not in gone} | added
+    found = index.search(query, index.statistics(list(query)), limit)
+    if live:
+        check(found, live, query, limit)
+    assert index.statistics(["a"]).words == sum(map(len, live.values()))
+
+
+@settings(deadline=None)
+@given(documents=st.lists(WORDS, min_size=1, max_size=30), query=QUERY, shards=st.integers(1, 4))
+def test_the_number_of_shards_changes_neither_scores_nor_order(documents, query, shards):
+    rows = [[n for n in range(len(documents)) if n % shards == shard] for shard in range(shards)]
+    parts = [KeywordIndex.read([(np.asarray(own, np.int64), column(documents[n] for n in own))]) for own in rows]
+    terms = list(query)
+    statistics = parts[0].statistics(terms)
+    for part in parts[1:]:
+        statistics += part.statistics(terms)
+    merged, owners = KeywordHits.best([part.search(query, statistics, 8) for part in parts], 8)
+    whole = KeywordIndex.read([(np.arange(len(documents)), column(documents))])
+    alone = whole.search(query, whole.statistics(terms), 8)
+    assert merged.numbers.tolist() == alone.numbers.tolist()
+    assert merged.scores.tolist() == alone.scores.tolist()
+    assert owners.tolist() == [number % shards for number in merged.numbers.tolist()]
+
+
+def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
+    documents = [["x"] if n % 3 else ["x", "y"] for n in range(10_000)]
+    index = KeywordIndex.read([(np.arange(10_000), column(documents))])
+    found = index.search({"x": 1}, index.statistics(["x"]), 500)
+    assert found.numbers.tolist() == [n for n in range(10_000) if n % 3][:500], "ties by number"
+    allowed = np.arange(5_000, 10_000)
+    found = index.search({"x": 1, "y": 1}, index.statistics(["x", "y"]), 3, allowed)
+    assert found.numbers.tolist() == [5001, 5004, 5007], "of those that are allowed"
+
+
+def test_scores_equal_those_of_bm25s():
+    bm25s = pytest.importorskip("bm25s")
+    rng = np.random.default_rng(0)
+    vocabulary = [f"w{n}" for n in range(300)]
+    documents = [rng.choice(vocabulary, rng.integers(3, 40)).tolist() for _ in range(500)]
+    reference = bm25s.BM25(method="lucene", k1=K1, b=B, dtype="float64")
+    reference.index(documents, show_progress=False)
+    index = KeywordIndex.read([(np.arange(500), column(documents))])
+    for query in (["w1", "w2", "w3"], ["w7"], ["w10", "w20", "w30", "w40", "w50"]):
+        counts = dict(sorted(Counter(query).items()))
+        found = index.search(counts, index.statistics(list(counts)), 500)
+        scores = reference.get_scores(query)
+        assert found.scores == pytest.approx(scores[found.numbers], rel=1e-6)
+        assert len(found.numbers) == np.count_nonzero(scores)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("Read a CSV file", ["read", "csv", "file"]),
+        ("read_csv", ["read_csv", "read", "csv"]),
+        ("TextFileReader", ["textfilereader", "text", "file", "reader"]),
+        ("HTTPServer2 sleep()", ["httpserver2", "http", "server", "sleep"]),
+        ("__init__", ["init"]),
+        ("naïve Straße", ["naïve", "straße"]),
+        ("東京都 is in 日本", ["東京", "京都", "日本"]),
+        ("", []),
+        ("the of and", []),
+        ("x" * 200, []),
+    ],
+)
+def test_words_of_a_text(text, terms):
+    assert KeywordAnalyzer("english").terms(text) == terms
+
+
+def test_plain_words_keep_their_form():
+    assert KeywordAnalyzer("plain").terms("Die Häuser und the files") == ["die", "häuser", "und", "the", "files"]
+
+
+@given(st.lists(st.text(alphabet="aB_c1 é東京-\n", max_size=30), max_size=8))
+def test_a_column_has_the_words_of_each_text(texts):
+    analyzer = KeywordAnalyzer("english")
+    assert analyzer.column(texts).to_pylist() == [analyzer.terms(text) for text in texts]

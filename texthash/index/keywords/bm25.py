@@ -1,0 +1,57 @@
+"""BM25: the relevance of a document to a query by the words that they share.
+
+    score(q, d) = sum_t  q_t idf_t  f_td / (f_td + k1 (1 - b + b |d| / mean |d|)),
+    idf_t = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)),
+
+with f_td occurrences of word t in document d of |d| words, n_t of N documents that contain it, and q_t occurrences in
+the query (Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; without the constant
+factor k1 + 1, as in Lucene). N, n_t and the mean length are those of the whole index at the release that answers: each
+shard counts its own, the counts are added, and the score of a document does not depend on its shard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+K1 = 1.2
+B = 0.75
+
+
+@dataclass(frozen=True)
+class KeywordStatistics:
+    """Counts over the documents of a shard, or of several when added.
+
+    Attributes:
+        documents: Number of documents N.
+        words: Number of words of all of them.
+        frequencies: Number of documents n_t that contain each of some words, int64 [T].
+    """
+
+    documents: int
+    words: int
+    frequencies: NDArray[np.int64]
+
+    def __add__(self, other: KeywordStatistics) -> KeywordStatistics:
+        return KeywordStatistics(
+            self.documents + other.documents, self.words + other.words, self.frequencies + other.frequencies
+        )
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of words of a document; 1 where there is none."""
+        return self.words / self.documents if self.words else 1.0
+
+    @property
+    def idf(self) -> NDArray[np.float64]:
+        """Inverse document frequency of each word, float64 [T]."""
+        odds = (self.documents - self.frequencies + 0.5) / (self.frequencies + 0.5)
+        return np.log1p(odds, dtype=np.float64)
+
+
+def length_factors(lengths: NDArray[np.int32], mean_length: float) -> NDArray[np.float64]:
+    """Return k1 (1 - b + b |d| / mean |d|) of documents by their numbers of words, float64 [N]."""
+    relative = lengths.astype(np.float64) / mean_length
+    return K1 * (1.0 - B + B * relative)

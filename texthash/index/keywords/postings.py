@@ -1,0 +1,271 @@
+"""Postings in memory: the documents that contain each word, with later writes as further segments.
+
+A posting takes 6 bytes: the row of its document and the occurrences of the word in it. Immutable: a write gives another
+:class:`KeywordIndex`, which shares the segments that it did not change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csc_matrix
+
+from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
+
+Numbers = NDArray[np.int64]
+_MOST = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class KeywordHits:
+    """Best documents of one query, by (score descending, number).
+
+    Attributes:
+        numbers: Document numbers, int64.
+        scores: BM25 score of each, float64.
+    """
+
+    numbers: Numbers
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def best(cls, parts: Iterable[KeywordHits], limit: int) -> tuple[KeywordHits, NDArray[np.int64]]:
+        """Merge the hits of segments or shards; return the best, and the position in ``parts`` of each."""
+        every = list(parts)
+        numbers = np.concatenate([np.empty(0, np.int64), *(part.numbers for part in every)])
+        scores = np.concatenate([np.empty(0), *(part.scores for part in every)])
+        owners = np.repeat(np.arange(len(every)), [len(part.numbers) for part in every])
+        order = np.lexsort((numbers, -scores))[:limit]
+        return cls(numbers[order], scores[order]), owners[order]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Postings of some documents.
+
+    Attributes:
+        terms: Position of each word.
+        starts: First posting of each word, int64 [T + 1].
+        rows: Row of the document of each posting, int32, ascending for each word.
+        counts: Occurrences of the word in it, uint16.
+        lengths: Number of words of each document, int32 [N].
+        numbers: Number of each document, int64 [N], ascending.
+        live: Mask of documents that are not deleted, bool [N]; None means all of them.
+        gone: Deleted documents that contain each word.
+    """
+
+    terms: Mapping[str, int]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint16]
+    lengths: NDArray[np.int32]
+    numbers: Numbers
+    live: NDArray[np.bool_] | None = None
+    gone: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, numbers: Numbers, words: pa.ListArray) -> Segment:
+        """Return the postings of documents, given the words of each."""
+        return cls.read([(numbers, words)])
+
+    @classmethod
+    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]]) -> Segment:
+        """Return the postings of documents that come in batches; words that are null count as none."""
+        terms: dict[str, int] = {}
+        numbers, lengths, ids = [], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        for some, words in batches:
+            encoded = words.flatten().dictionary_encode()
+            own = [terms.setdefault(term, len(terms)) for term in encoded.dictionary.to_pylist()]
+            numbers.append(some)
+            lengths.append(words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64))
+            ids.append(np.asarray(own, np.int32)[encoded.indices.to_numpy()] if own else ids[0])
+        sizes = np.concatenate(lengths)
+        rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        return _segment(
+            terms, np.concatenate(ids), rows, None, sizes, np.concatenate([np.empty(0, np.int64), *numbers])
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def documents(self) -> int:
+        """Number of documents that are not deleted."""
+        return len(self) if self.live is None else int(self.live.sum())
+
+    @cached_property
+    def words(self) -> int:
+        """Number of words of the documents that are not deleted."""
+        return int(self.lengths.sum() if self.live is None else self.lengths[self.live].sum())
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        return sum(array.nbytes for array in (self.starts, self.rows, self.counts, self.lengths, self.numbers))
+
+    def frequency(self, term: str) -> int:
+        """Return the number of documents that contain a word."""
+        at = self.terms.get(term)
+        return 0 if at is None else int(self.starts[at + 1] - self.starts[at]) - self.gone.get(term, 0)
+
+    def without(self, numbers: Numbers, words: Sequence[Sequence[str]]) -> Segment:
+        """Return the segment without those of some documents that it holds; ``words`` are the words of each."""
+        if not len(self) or not len(numbers):
+            return self
+        rows = np.minimum(np.searchsorted(self.numbers, numbers), len(self) - 1)
+        held = self.numbers[rows] == numbers
+        if self.live is not None:
+            held &= self.live[rows]
+        if not held.any():
+            return self
+        live = np.ones(len(self), np.bool_) if self.live is None else self.live.copy()
+        live[rows[held]] = False
+        gone = Counter(self.gone)
+        for row in np.flatnonzero(held).tolist():
+            gone.update(set(words[row]))
+        return replace(self, live=live, gone=gone)
+
+    def best(
+        self,
+        terms: Sequence[str],
+        weights: NDArray[np.float64],
+        mean_length: float,
+        limit: int,
+        allowed: Numbers | None,
+    ) -> KeywordHits:
+        """Return the best documents for words with weights; ``allowed`` restricts them to some numbers, ascending."""
+        from texthash.index.keywords._top import top  # compiled: slow to import
+
+        known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
+        if not known:
+            return KeywordHits(np.empty(0, np.int64), np.empty(0))
+        at, factors = np.asarray([at for at, _ in known]), self._factors(mean_length)
+        mask = np.empty(0, np.bool_) if self.live is None else self.live
+        if allowed is not None:
+            here = np.isin(self.numbers, allowed, assume_unique=True)
+            mask = here if self.live is None else here & self.live
+        known_weights = np.asarray([weight for _, weight in known], np.float64)
+        most = min(limit, len(self))
+        scores, rows = top(
+            self.starts[at], self.starts[at + 1], known_weights, self.rows, self.counts, factors, mask, most
+        )
+        return KeywordHits.best([KeywordHits(self.numbers[rows], scores)], limit)[0]
+
+    def _factors(self, mean_length: float) -> NDArray[np.float64]:
+        """Return the factors of the lengths, which are kept while the mean length is the same."""
+        known: tuple[float, NDArray[np.float64]] | None = self.__dict__.get("_kept")
+        if known is None or known[0] != mean_length:
+            known = mean_length, length_factors(self.lengths, mean_length)
+            self.__dict__["_kept"] = known
+        return known[1]
+
+    def joined(self, other: Segment) -> Segment:
+        """Return a segment of the documents of both that are not deleted."""
+        terms = dict(self.terms)
+        renamed = np.asarray([terms.setdefault(term, len(terms)) for term in other.terms], np.int64)
+        ids, rows, counts, lengths, numbers, first = [], [], [], [], [], 0
+        for part, names in ((self, np.arange(len(self.terms))), (other, renamed)):
+            live = np.ones(len(part), np.bool_) if part.live is None else part.live
+            kept = live[part.rows]
+            ids.append(np.repeat(names, np.diff(part.starts))[kept])
+            rows.append((first + np.cumsum(live) - 1)[part.rows[kept]])
+            counts.append(part.counts[kept])
+            lengths.append(part.lengths[live])
+            numbers.append(part.numbers[live])
+            first += int(live.sum())
+        return _segment(terms, *(np.concatenate(arrays) for arrays in (ids, rows, counts, lengths, numbers)))
+
+
+def _segment(
+    terms: Mapping[str, int],
+    ids: NDArray[np.integer],
+    rows: NDArray[np.integer],
+    counts: NDArray[np.uint16] | None,
+    lengths: NDArray[np.integer],
+    numbers: Numbers,
+) -> Segment:
+    """Return the segment of postings in any order, of documents in any order."""
+    order = np.argsort(numbers, kind="stable")
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    values = np.ones(len(ids), np.int32) if counts is None else counts.astype(np.int32)
+    table: csc_matrix = coo_matrix((values, (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
+    table.sum_duplicates()
+    return Segment(
+        terms,
+        table.indptr.astype(np.int64),
+        table.indices.astype(np.int32, copy=False),
+        np.minimum(table.data, _MOST).astype(np.uint16),
+        lengths[order].astype(np.int32),
+        numbers[order],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class KeywordIndex:
+    """Postings of all documents of a shard.
+
+    Attributes:
+        segments: Segments, the oldest and largest first.
+    """
+
+    segments: tuple[Segment, ...]
+
+    @classmethod
+    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]]) -> KeywordIndex:
+        """Return the postings of documents that come in batches of numbers and words."""
+        return cls((Segment.read(batches),))
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        return sum(segment.size_bytes for segment in self.segments)
+
+    def changed(
+        self, removed: Numbers, words: Sequence[Sequence[str]], added: Numbers, column: pa.ListArray
+    ) -> KeywordIndex:
+        """Return the index after a write.
+
+        Args:
+            removed: Numbers of the documents that were deleted or replaced.
+            words: Words of each.
+            added: Numbers of new documents, and of those that replace others.
+            column: Words of each.
+        """
+        segments = [segment.without(removed, words) for segment in self.segments]
+        if len(added):
+            segments.append(Segment.of(added, column))
+        while len(segments) > 1 and segments[-2].documents <= 2 * segments[-1].documents:
+            last = segments.pop()
+            segments[-1] = segments[-1].joined(last)
+        return KeywordIndex(tuple(segments))
+
+    def statistics(self, terms: Sequence[str]) -> KeywordStatistics:
+        """Return the counts of documents and words, and of the documents that contain each of some words."""
+        counts = [sum(segment.frequency(term) for segment in self.segments) for term in terms]
+        return KeywordStatistics(
+            sum(segment.documents for segment in self.segments),
+            sum(segment.words for segment in self.segments),
+            np.asarray(counts, np.int64),
+        )
+
+    def search(
+        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, allowed: Numbers | None = None
+    ) -> KeywordHits:
+        """Return the best documents of a query.
+
+        Args:
+            query: Words of the query with their numbers of occurrences.
+            statistics: Counts over the whole index for these words.
+            limit: Largest number of hits.
+            allowed: Numbers of the documents that may be hits, ascending; None allows all.
+        """
+        weights = statistics.idf * np.asarray(list(query.values()), np.float64)
+        parts = [seg.best(list(query), weights, statistics.mean_length, limit, allowed) for seg in self.segments]
+        return KeywordHits.best(parts, limit)[0]
