@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texthash.errors import NoKeywordsError
 from texthash.index.keywords.analysis import KeywordAnalyzer
 from texthash.index.keywords.bm25 import K1, B
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex

@@ -123,7 +123,8 @@ class Asked:
         return asyncio.run(self.send("POST", path, **more, **options))
 
     def search(self, *queries: dict[str, str], **members: object) -> httpx.Response:
-        return self.post("/v1/search", {"queries": list(queries), **members})
+        """Search by meaning, unless ``mode`` says otherwise."""
+        return self.post("/v1/search", {"mode": "semantic", "queries": list(queries), **members})
 
 
 @pytest.fixture(scope="session")

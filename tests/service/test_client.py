@@ -49,7 +49,7 @@ def busy() -> httpx.Response:
 
 def test_answers_are_typed(asked: Asked) -> None:
     with Client("http://test", transport=through(asked)) as client:
-        reply = client.search(["sort an array", {"text": "plot a figure"}], limit=3, fields=["labels"])
+        reply = client.search(["sort an array", {"text": "plot a figure"}], mode="semantic", limit=3, fields=["labels"])
         assert [len(result.hits) for result in reply.results] == [3, 3]
         assert reply.results[0].hits[0].distance <= reply.results[0].hits[1].distance
         label = reply.results[0].hits[0].document["labels"][0]

@@ -344,7 +344,13 @@ def test_every_kind_of_problem_has_its_page(limited: Asked, kind: str) -> None:
 
 def test_info_says_what_is_served(limited: Asked, opened, everything) -> None:
     info = limited.get("/v1/info").json()
-    assert info["index"] == {"kind": "flat+mih", "documents": len(everything[0]), "shards": 2, "vectors": None}
+    assert info["index"] == {
+        "kind": "flat+mih",
+        "documents": len(everything[0]),
+        "shards": 2,
+        "vectors": None,
+        "keywords": "english",
+    }
     assert info["model"]["method"] == "itq"
     assert info["model"]["run"] == "0123abcd"
     assert info["model"]["digest"] == opened.release.model_digest
@@ -365,7 +371,7 @@ class Away:
     async def away(self, *_: object) -> None:
         raise Problem("shard-unavailable", "shard 1 is away", shard=1)
 
-    ping = search = codes_of = document = away
+    ping = search = codes_of = document = keyword_statistics = search_keywords = away
 
 
 @pytest.fixture
@@ -449,7 +455,7 @@ def test_every_example_of_the_documentation_works(asked: Asked) -> None:
             tried += 1
         assert {"400", "413", "415", "422", "429", "500", "503", "504"} <= set(route["responses"])
         assert list(route["responses"]["422"]["content"]) == ["application/problem+json"]
-    assert tried == 8
+    assert tried == 10
 
 
 def test_the_page_needs_nothing_from_elsewhere(asked: Asked) -> None:

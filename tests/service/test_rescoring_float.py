@@ -122,7 +122,7 @@ def test_the_client_and_the_command_line_ask_for_it(
         return httpx.Response(sent.status_code, content=sent.content, headers=sent.headers)
 
     with Client("http://test", transport=httpx.MockTransport(answer)) as client:
-        found = client.search(TEXTS[0], rescore="float", oversample=8, limit=7).results[0]
+        found = client.search(TEXTS[0], mode="semantic", rescore="float", oversample=8, limit=7).results[0]
     direct = with_vectors.search({"text": TEXTS[0]}, limit=7, rescore=by_cosine(8)).json()["results"][0]
     assert [(hit.id, hit.distance, hit.score) for hit in found.hits] == hits(direct)
 

@@ -97,7 +97,7 @@ def test_of_a_code_and_an_id_the_order_is_that_of_the_distance(asked: Asked, ope
 
 def test_requests_that_share_a_batch_are_answered_apart(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
     requests = [
-        SearchRequest.model_validate({"queries": [{"text": TEXTS[0]}], **members})
+        SearchRequest.model_validate({"mode": "semantic", "queries": [{"text": TEXTS[0]}], **members})
         for members in (
             {"limit": 20},
             {"limit": 5, "rescore": asymmetric(4)},
@@ -192,8 +192,8 @@ def test_the_command_line_has_the_same_answer_from_a_service(
 
 def test_the_client_asks_for_it(asked: Asked, transport: httpx.MockTransport) -> None:
     with Client("http://test", transport=transport) as client:
-        plain = client.search(TEXTS[0], plan="mih").results[0]
-        scored = client.search(TEXTS[0], rescore="asymmetric", oversample=8, limit=7).results[0]
+        plain = client.search(TEXTS[0], mode="semantic", plan="mih").results[0]
+        scored = client.search(TEXTS[0], mode="semantic", rescore="asymmetric", oversample=8, limit=7).results[0]
     assert [hit.score for hit in plain.hits] == [None] * 10
     direct = asked.search({"text": TEXTS[0]}, limit=7, rescore=asymmetric(8)).json()["results"][0]
     assert [(hit.id, hit.distance, hit.score) for hit in scored.hits] == hits(direct)

@@ -61,10 +61,9 @@ def served(coordinator: Callable[[LimitsConfig], Coordinator]) -> Coordinator:
 
 
 def test_answers_are_those_of_http(served: Coordinator, asked: Asked) -> None:
-    found = call(
-        served, "Search", queries=[{"text": "plot a figure"}], limit=7, fields=["title", "labels"], include_code=True
-    )
-    expected = asked.search({"text": "plot a figure"}, limit=7, fields=["title", "labels"], include_code=True).json()
+    members = {"mode": "semantic", "limit": 7, "fields": ["title", "labels"], "include_code": True}
+    found = call(served, "Search", queries=[{"text": "plot a figure"}], **members)
+    expected = asked.search({"text": "plot a figure"}, **members).json()
     result, wanted = found.results[0], expected["results"][0]
     assert [(hit.id, hit.distance, hit.code, hit.document.title, list(hit.document.labels)) for hit in result.hits] == [
         (hit["id"], hit["distance"], hit["code"], hit["document"]["title"], hit["document"]["labels"])
@@ -87,7 +86,7 @@ def test_answers_are_those_of_http(served: Coordinator, asked: Asked) -> None:
 
 
 def test_rescoring_gives_the_scores_of_http(served: Coordinator, asked: Asked) -> None:
-    members: dict[str, Any] = {"rescore": {"kind": "asymmetric", "oversample": 3}, "limit": 5}
+    members: dict[str, Any] = {"mode": "semantic", "rescore": {"kind": "asymmetric", "oversample": 3}, "limit": 5}
     found = call(served, "Search", queries=[{"text": "plot a figure"}], **members).results[0]
     wanted = asked.search({"text": "plot a figure"}, **members).json()["results"][0]
     assert [(hit.id, hit.score) for hit in found.hits] == [(hit["id"], hit["score"]) for hit in wanted["hits"]]
@@ -134,3 +133,18 @@ def test_compiled_messages_are_those_of_the_text(tmp_path: Path) -> None:
     arguments = ["-I.", f"--descriptor_set_out={tmp_path / COMPILED}", "search.proto"]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=str(folder), check=True)
     assert (tmp_path / COMPILED).read_bytes() == (folder / COMPILED).read_bytes()
+
+
+def test_a_hybrid_search_shows_both_places(served: Coordinator, asked: Asked) -> None:
+    members = {"mode": "hybrid", "fusion": {"weight": 0.3, "depth": 50}, "limit": 20}
+    found = call(served, "Search", queries=[{"text": "plot a figure"}], **members)
+    expected = asked.search({"text": "plot a figure"}, **members).json()
+    assert found.mode == expected["mode"] == "hybrid"
+    for hit, wanted in zip(found.results[0].hits, expected["results"][0]["hits"], strict=True):
+        assert (hit.id, hit.score) == (wanted["id"], wanted["score"])
+        for side in ("semantic", "keyword"):
+            assert hit.HasField(side) == (wanted[side] is not None)
+            assert getattr(hit, side).rank == (wanted[side] or {"rank": 0})["rank"]
+    words = call(served, "Search", queries=[{"text": "plot a figure"}], mode="keyword").results[0]
+    assert words.hits
+    assert not any(hit.HasField("distance") for hit in words.hits)

@@ -10,12 +10,30 @@ VectorKind = Literal["activations", "features"]
 KeywordAnalysis = Literal["english", "plain"]
 
 
+class FoundBy(BaseModel):
+    """Place of a hit in one of the two lists of a hybrid search."""
+
+    rank: int = Field(description="Rank in that list, from 1.")
+    score: float | None = Field(
+        None, description="Words: BM25 score. Meaning: score of a rescored search; null where it is not rescored."
+    )
+
+
 class Hit(BaseModel):
     """One search hit."""
 
     id: str
-    distance: int = Field(description="Hamming distance between its code and the query's, 0 to bits.")
-    score: float | None = Field(None, description="Score of a rescored search; larger is nearer.")
+    distance: int | None = Field(
+        description="Hamming distance between its code and the query's, 0 to bits; null where the query has no code, "
+        "as in a search by keyword, or where no word of query or document is in the vocabulary."
+    )
+    score: float | None = Field(
+        None,
+        description="Score by which hits are ordered, larger is nearer: of a rescored search, BM25 of a search by "
+        "keyword, fused reciprocal ranks of a hybrid search; null where they are ordered by distance.",
+    )
+    semantic: FoundBy | None = Field(None, description="Hybrid search: its place by meaning; null: not among these.")
+    keyword: FoundBy | None = Field(None, description="Hybrid search: its place by words; null: not among these.")
     code: str | None = Field(None, description="Its code as hexadecimal digits, when include_code was set.")
     document: dict[str, Any] = Field(description="The requested fields.")
 
@@ -23,13 +41,14 @@ class Hit(BaseModel):
 class Result(BaseModel):
     """Search results of one query."""
 
-    code: str = Field(description="The query's code as hexadecimal digits.")
+    code: str = Field(description="The query's code as hexadecimal digits; empty in a search by keyword.")
     known_words: bool = Field(
-        description="false: no word of the text is in the vocabulary; its code is meaningless, and it has no hits."
+        description="false: no word of the text is in the vocabulary; its code is meaningless, and it has no hits by "
+        "meaning."
     )
     hits: list[Hit] = Field(
-        description="Ordered by distance, then by document number (order of first insertion). A rescored search orders "
-        "by descending score, then by distance, then by number."
+        description="Ordered by distance, then by document number (order of first insertion). With scores: by "
+        "descending score, then, in a rescored search, by distance, then by number."
     )
     plan: str | None = Field(description="Search strategy: flat, mih, or both where shards differed.")
     candidates: int = Field(description="Number of codes compared with the query.")
@@ -39,6 +58,7 @@ class Result(BaseModel):
 class SearchReply(BaseModel):
     """Search results in the order of the queries, all from one release."""
 
+    mode: Literal["hybrid", "semantic", "keyword"]
     results: list[Result]
     partial: bool = Field(
         description="true: shards were unavailable; their documents are missing from hits and totals."
@@ -102,6 +122,9 @@ class IndexInfo(BaseModel):
     documents: int
     shards: int
     vectors: VectorsInfo | None = Field(description="null: the index stores no vectors.")
+    keywords: KeywordAnalysis | None = Field(
+        description="Analysis of the words for keyword and hybrid search; null: the index stores no words."
+    )
 
 
 class ReleaseInfo(BaseModel):

@@ -63,6 +63,18 @@ KINDS: dict[str, Kind] = {
         "A code has bits / 4 hexadecimal digits; GET /v1/info names the bits. The code of another model is "
         "meaningless here: encode with POST /v1/encode of this server.",
     ),
+    "no-text": Kind(
+        409,
+        "a search by keyword needs texts",
+        "The words of a query come from its text; a query by code or id has none. Give texts, or search with mode "
+        "semantic.",
+    ),
+    "no-keywords": Kind(
+        409,
+        "the index stores no words",
+        "A search by keyword, and a hybrid one, needs the words of the documents. An index that was built without them "
+        "gets them by `texthash index add-keywords`; search with mode semantic until then.",
+    ),
     "no-vectors": Kind(
         409,
         "no vector to rescore by exists",

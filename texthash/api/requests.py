@@ -121,10 +121,41 @@ class Rescore(Body):
     )
 
 
+class Fusion(Body):
+    """How the two lists of a hybrid search become one: by reciprocal rank."""
+
+    weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share w of the meaning: a document has the score w / (constant + its rank by meaning) + (1 - w) / "
+        "(constant + its rank by words), without the term of a list that does not contain it. null: the weight of the "
+        "release, which was chosen on its validation documents.",
+    )
+    constant: float = Field(10.0, ge=1, le=1000, description="Larger values make the ranks count more alike.")
+    depth: Integer = Field(
+        100,
+        ge=1,
+        description="Documents of each list that are fused, or limit + offset if these are more; at most "
+        "limits.max_window. The default is less where limits.max_hits allows less to each of many queries.",
+    )
+
+
+Mode = Literal["hybrid", "semantic", "keyword"]
+
+
 class SearchRequest(Body):
     """Search with one or several queries, which share all other members."""
 
     queries: list[Query] = Field(min_length=1, description="Queries; at most limits.max_batch of /v1/info.")
+    mode: Mode | None = Field(
+        None,
+        description="semantic: by the codes, which the model makes of the text; keyword: by the words that query and "
+        "document share (BM25); hybrid: both, fused by reciprocal rank. null: hybrid where every query is a text, "
+        "radius is not given and /v1/info shows index.keywords; otherwise semantic. keyword needs texts; radius and "
+        "rescore concern the search by meaning.",
+    )
+    fusion: Fusion = Fusion()
     limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
     offset: Integer = Field(0, ge=0, description="Hits to skip; limit + offset at most limits.max_window.")
     # The bound is on the integer: a bound on the union would not appear in the OpenAPI document.
@@ -149,9 +180,29 @@ class SearchRequest(Body):
         return self.rescore.kind != "none"
 
     @property
+    def oversample(self) -> int:
+        """Number of nearest codes to find for each hit by meaning."""
+        return self.rescore.oversample if self.rescored else 1
+
+    @property
     def window(self) -> int:
-        """Number of hits to find for each query, from which its page is taken."""
-        return self.limit * self.rescore.oversample if self.rescored else self.limit + self.offset
+        """Number of nearest codes to find for each query, from which its page is taken."""
+        if self.mode == "hybrid":
+            return self.depth * self.oversample
+        return self.limit * self.oversample if self.rescored else self.limit + self.offset
+
+    @property
+    def depth(self) -> int:
+        """Number of documents of each list of a hybrid or keyword search."""
+        return max(self.fusion.depth if self.mode == "hybrid" else 1, self.limit + self.offset)
+
+    def resolved(self, keywords: bool) -> SearchRequest:
+        """Return the request with its mode, given whether the index has words."""
+        if self.mode is not None:
+            return self
+        texts = all(query.text is not None for query in self.queries)
+        hybrid = keywords and texts and self.radius is None
+        return self.model_copy(update={"mode": "hybrid" if hybrid else "semantic"})
 
 
 class EncodeRequest(Body):

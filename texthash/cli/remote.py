@@ -131,6 +131,7 @@ def _serves_release_of(home: StateDir, served: Info) -> bool:
 def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
     reply = client.search(
         query.query,
+        mode="semantic",
         limit=query.limit,
         fields=("title", "text", "labels"),
         plan=query.plan,

@@ -13,6 +13,7 @@ from texthash.cli import remote
 from texthash.cli.indexes import ReleaseName, index_app
 from texthash.cli.options import Json
 from texthash.cli.output import print_json, print_table
+from texthash.config import KeywordAnalysis
 from texthash.errors import TexthashError
 from texthash.paths import resolve_home
 from texthash.progress import log_line
@@ -73,6 +74,21 @@ def index_delete(
         return {"deleted": written.documents, **_state(written.release)}
 
     print_json(remote.write_locally_or_remotely(local, lambda client: remote.delete(client, ids or [], label or [])))
+
+
+@index_app.command("add-keywords")
+def index_add_keywords(
+    analysis: Annotated[
+        KeywordAnalysis, typer.Option(help="english, or plain for texts in other languages.")
+    ] = "english",
+) -> None:
+    """Store the words of all documents, for an index that was built without them: keyword and hybrid search need these.
+
+    Example: `texthash index add-keywords`"""
+    from texthash.index.writing.writer import IndexWriter
+
+    with IndexWriter.open(resolve_home()) as writer:
+        print_json(_state(writer.add_keywords(analysis)))
 
 
 @index_app.command("compact")

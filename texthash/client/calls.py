@@ -23,7 +23,7 @@ from texthash.api.answers import (
     StoredDocument,
     UpsertReply,
 )
-from texthash.api.requests import SNAPSHOT_NAME, DocumentField
+from texthash.api.requests import SNAPSHOT_NAME, DocumentField, Mode
 from texthash.client import arguments
 from texthash.errors import UsageError
 
@@ -52,6 +52,8 @@ class Call(Generic[Reply]):
 def search(
     queries: str | Iterable[str | Mapping[str, str]],
     *,
+    mode: Mode | None = None,
+    weight: float | None = None,
     limit: int = 10,
     offset: int = 0,
     radius: int | None = None,
@@ -67,6 +69,9 @@ def search(
 
     Args:
         queries: One text, or an iterable of texts and mappings ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``.
+        mode: semantic searches by the codes, keyword by words (BM25), hybrid by both; None is hybrid for texts where
+            the index has words, otherwise semantic.
+        weight: Weight of the meaning in a hybrid search, 0 to 1; None takes that of the release.
         limit: Number of hits per query.
         offset: Number of hits to skip.
         radius: Maximum Hamming distance of a hit; None sets no maximum.
@@ -95,6 +100,10 @@ def search(
         "params": {"plan": plan},
         "allow_partial": allow_partial,
     }
+    if mode is not None:
+        body["mode"] = mode
+    if weight is not None:
+        body["fusion"] = {"weight": weight}
     if rescore != "none":
         body["rescore"] = {"kind": rescore, "oversample": oversample}
     return Call("POST", "v1/search", SearchReply, body)

@@ -83,9 +83,10 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
         if current_name(experiment.home) is not None:
             current = read_release(experiment.home)
             same_model = (current.model, current.model_version) == (name, version)
-            if same_model and (len(current.shards), kind_of(current.vectors)) == (settings.shards, settings.vectors):
+            stored = len(current.shards), kind_of(current.vectors), current.keywords
+            if same_model and stored == (settings.shards, settings.vectors, settings.keywords):
                 return current
-    where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors)
+    where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors, settings.keywords)
     try:
         index = build_index(*where, executor=executor)
     except ModelMismatchError as error:

@@ -254,6 +254,14 @@ class Shard:
         """Return codes of documents of this shard from memory, uint8 [N, bits / 8], in the order of ``numbers``."""
         return self._index.codes(numbers)
 
+    def distances(self, code: bytes, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the Hamming distances of a code to documents of this shard, int64 [N], in the order of ``numbers``; -1
+        for a document without a known word."""
+        found, known = np.full(len(numbers), -1, np.int64), self._index.holds(numbers)
+        differing = self._index.codes(numbers[known]) ^ np.frombuffer(code, np.uint8)
+        found[known] = np.bitwise_count(differing).sum(axis=1)
+        return found
+
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.
 

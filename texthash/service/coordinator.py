@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.api.requests import SearchRequest
+from texthash.api.requests import Mode, SearchRequest
 from texthash.config import LimitsConfig
-from texthash.index.memory.flat import Hits
+from texthash.index.fusion import WEIGHT
+from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
+from texthash.service.keyword_search import KeywordSearch, KeywordShard
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
-from texthash.service.queries import Key, PendingQuery, group, result
+from texthash.service.queries import Key, PendingQuery, Ranked, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import QueryGroup, ShardResult
+from texthash.service.shard_answers import answers
 
 log = logging.getLogger("texthash.service")
 # With few hits it is cheaper that each shard sends the documents of its own nearest than to fetch them after the merge;
@@ -41,7 +44,7 @@ class Encoder(Protocol):
     async def ping(self, release: str) -> bool: ...
 
 
-class ShardClient(Protocol):
+class ShardClient(KeywordShard, Protocol):
     """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]: ...
@@ -69,6 +72,7 @@ class Answer:
 
     Attributes:
         release: Release that answered.
+        mode: Mode of the search.
         results: Result of each query in the form of the response.
         encode: Seconds of encoding.
         search: Seconds of the search in the shards.
@@ -77,6 +81,7 @@ class Answer:
     """
 
     release: Release
+    mode: Mode
     results: list[dict[str, Any]]
     encode: float
     search: float
@@ -84,7 +89,7 @@ class Answer:
     missing: list[int]
 
 
-_Later = tuple[PendingQuery, Hits, NDArray[np.int64], list[float] | None]
+_Later = tuple[PendingQuery, Ranked, list[dict[str, Any]]]
 
 
 class Coordinator:
@@ -105,7 +110,13 @@ class Coordinator:
         self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
+        self._keyword_search = KeywordSearch(self._shards)
         self._unwell: list[str] = []
+
+    @property
+    def weight(self) -> float:
+        """Weight of the meaning in a hybrid search whose request has none."""
+        return WEIGHT
 
     async def follow(self, release: Release) -> None:
         """Answer from another release of the same number of shards, once encoder and shards have opened it.
@@ -188,6 +199,7 @@ class Coordinator:
             Problem: The encoder or all shards are unavailable.
         """
         start, release = time.perf_counter(), self.release
+        requests = [request.resolved(keywords=release.keywords is not None) for request in requests]
         queries = [[PendingQuery(request) for _ in request.queries] for request in requests]
         problems = await self._resolve(release, requests, queries)
         encoded = time.perf_counter()
@@ -195,12 +207,21 @@ class Coordinator:
         groups: dict[Key, list[PendingQuery]] = {}
         for query in pending:
             groups.setdefault(query.key, []).append(query)
-        found, unavailable = await self._search_shards(release, groups)
+        asked = [query for row, own in enumerate(queries) if row not in problems for query in own]
+        (found, unavailable), without_words = await asyncio.gather(
+            self._search_shards(release, groups), self._keyword_search.find(release.name, asked)
+        )
+        unavailable |= without_words
         for row, request in enumerate(requests):
-            if unavailable and not request.allow_partial and any(query.searched for query in queries[row]):
+            if (
+                unavailable
+                and not request.allow_partial
+                and any(query.searched or query.terms for query in queries[row])
+            ):
                 problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
         await self._merge(release, groups, found)
+        await self._complete(release, [query for query in asked if query.request.mode != "semantic"])
         merged = time.perf_counter()
         counts = ((query.plan, query.candidates) for own in queries for query in own)
         self._passes.searched(len(requests), counts, searched - encoded)
@@ -208,8 +229,10 @@ class Coordinator:
         return [
             problems[row]
             if row in problems
-            else Answer(release, [result(query) for query in own], *times, sorted(unavailable))
-            for row, own in enumerate(queries)
+            else Answer(
+                release, request.mode or "semantic", [result(query) for query in own], *times, sorted(unavailable)
+            )
+            for row, (request, own) in enumerate(zip(requests, queries, strict=True))
         ]
 
     async def ready(self, timeout_s: float) -> tuple[bool, list[int]]:
@@ -240,7 +263,7 @@ class Coordinator:
     async def _resolve(
         self, release: Release, requests: Sequence[SearchRequest], queries: list[list[PendingQuery]]
     ) -> dict[int, Problem]:
-        """Set the code of every query: given, stored under an id, or encoded from text."""
+        """Set the code of every query: given, stored under an id, or encoded from text; and its words."""
         texts: list[tuple[PendingQuery, str]] = []
         ids: list[tuple[int, PendingQuery, str]] = []
         problems: dict[int, Problem] = {}
@@ -251,8 +274,18 @@ class Coordinator:
                     f"rescore.kind float orders by stored vectors; the index of release {release.name} has none.",
                 )
                 continue
+            if request.mode != "semantic" and release.keywords is None:
+                problems[row] = Problem(
+                    "no-keywords", f"mode={request.mode}, but the index of release {release.name} stores no words."
+                )
+                continue
             for query, given in zip(queries[row], request.queries, strict=True):
-                if given.text is not None:
+                if given.text is not None and request.mode != "semantic":
+                    assert release.keywords is not None
+                    query.terms = keyword_analyzer(release.keywords).query(given.text)
+                if request.mode == "keyword":
+                    query.searched = False
+                elif given.text is not None:
                     texts.append((query, given.text))
                 elif given.id is not None:
                     ids.append((row, query, given.id))
@@ -301,7 +334,7 @@ class Coordinator:
         for document_id in ids:
             by_shard.setdefault(shard_of(document_id, len(self._shards)), []).append(document_id)
         calls = {shard: method(self._shards[shard])(release.name, own) for shard, own in by_shard.items()}
-        answered, unavailable = await _answers(calls)
+        answered, unavailable = await answers(calls)
         return {key: value for part in answered.values() for key, value in part.items()}, unavailable
 
     async def _search_shards(
@@ -313,7 +346,7 @@ class Coordinator:
         width = release.bits // 8
         query_groups = [group(key, queries, width, _INLINE_HITS) for key, queries in groups.items()]
         calls = {number: shard.search(release.name, query_groups) for number, shard in enumerate(self._shards)}
-        answered, unavailable = await _answers(calls)
+        answered, unavailable = await answers(calls)
         if not answered:
             raise next(iter(unavailable.values()))
         nothing = [ShardResult.nothing(group) for group in query_groups] if unavailable else []
@@ -327,11 +360,14 @@ class Coordinator:
             parts = [shard[position] for shard in found]
             for row, query in enumerate(queries):
                 own = [part.scores[row : row + 1] for part in parts if part.scores is not None]
-                hits, owners, scores = query.take([part.hits.of(row) for part in parts], own if key.rescoring else None)
+                query.take([part.hits.of(row) for part in parts], own if key.rescoring else None)
                 if query.request.radius is not None:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
+                if key.hybrid:
+                    continue
+                page, members = query.ranked(self.weight)
                 if parts[0].documents is None:
-                    later.append((query, hits, owners, scores))
+                    later.append((query, page, members))
                     continue
                 by_number = {
                     int(number): document
@@ -339,22 +375,27 @@ class Coordinator:
                     if part.documents is not None
                     for number, document in zip(part.hits.numbers[row].tolist(), part.documents[row], strict=True)
                 }
-                query.answer([by_number[number] for number in hits.numbers[0].tolist()], hits, scores)
+                query.answer([by_number[number] for number in page.numbers.tolist()], members)
         if later:
             await self._fetch(release, later)
+
+    async def _complete(self, release: Release, queries: Sequence[PendingQuery]) -> None:
+        """Fuse the lists of hybrid queries, and fetch the documents of these and of queries by keyword."""
+        if queries:
+            await self._fetch(release, [(query, *query.ranked(self.weight)) for query in queries])
 
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
         """Fetch the documents of merged hits, with one call to each shard that holds any."""
 
         async def fetch(shard: int) -> list[list[dict[str, Any]]]:
-            wanted = [(hits.numbers[0][owners == shard].tolist(), query.fields) for query, hits, owners, _ in later]
+            wanted = [(page.numbers[page.owners == shard].tolist(), query.fields) for query, page, _ in later]
             return await self._shards[shard].documents(release.name, wanted)
 
-        owning = sorted({int(shard) for _, _, owners, _ in later for shard in np.unique(owners)})
+        owning = sorted({int(shard) for _, page, _ in later for shard in np.unique(page.owners)})
         parts = dict(zip(owning, await asyncio.gather(*(fetch(shard) for shard in owning)), strict=True))
-        for position, (query, hits, owners, scores) in enumerate(later):
+        for position, (query, page, members) in enumerate(later):
             documents = {shard: iter(parts[shard][position]) for shard in owning}
-            query.answer([next(documents[owner]) for owner in owners.tolist()], hits, scores)
+            query.answer([next(documents[owner]) for owner in page.owners.tolist()], members)
 
 
 def _unexpected(answer: object) -> bool:
@@ -362,18 +403,3 @@ def _unexpected(answer: object) -> bool:
     if isinstance(answer, BaseException) and not isinstance(answer, Exception):
         raise answer
     return isinstance(answer, Exception) and not isinstance(answer, (Problem, TimeoutError))
-
-
-async def _answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
-    """Return the answers of the called shards, and the problems of the unavailable ones."""
-    done = await asyncio.gather(*calls.values(), return_exceptions=True)
-    answered: dict[int, T] = {}
-    unavailable: dict[int, Problem] = {}
-    for number, answer in zip(calls, done, strict=True):
-        if isinstance(answer, Problem):
-            unavailable[number] = answer
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            answered[number] = answer
-    return answered, unavailable

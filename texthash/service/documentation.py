@@ -157,6 +157,7 @@ def _name_limits(document: dict[str, Any], checks: Checks) -> None:
         ("SearchRequest", "queries", batch),
         ("SearchRequest", "limit", {"maximum": checks.limits.max_limit}),
         ("Rescore", "oversample", {"maximum": checks.limits.max_oversample}),
+        ("Fusion", "depth", {"maximum": checks.window}),
         ("SearchRequest", "offset", {"maximum": checks.window - 1}),
         ("SearchRequest", "radius", {"maximum": checks.bits}),
         ("Query", "code", {"pattern": f"^[0-9A-Fa-f]{{{checks.bits // 4}}}$"}),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.api.requests import SearchRequest
+from texthash.index.fusion import fuse
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
@@ -26,6 +27,29 @@ class Key(NamedTuple):
     plan: Plan
     fields: tuple[str, ...]
     rescoring: Rescoring | None
+    hybrid: bool
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A list of documents for one query, over all shards.
+
+    Attributes:
+        numbers: Document numbers, the best first, int64.
+        owners: Shard of each, int64.
+        distances: Distance of each in bits; None where query or document has no code.
+        scores: Score of each; None for a list by distance.
+    """
+
+    numbers: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    distances: list[int | None]
+    scores: list[float] | None
+
+    @classmethod
+    def nothing(cls) -> Ranked:
+        """Return an empty list."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), [], None)
 
 
 @dataclass
@@ -38,7 +62,10 @@ class PendingQuery:
         values: Values for rescoring, float32: activations minus thresholds [bits], or the vector [width]; None if only
             the code is known.
         known: True if a word of the text is in the vocabulary.
-        searched: True if the query is searched for.
+        searched: True if the query is searched for by its code.
+        terms: Words of the query for a search by keyword, with their numbers of occurrences; None for none.
+        semantic: Its list by meaning.
+        keyword: Its list by words.
         hits: Hits in the form of the response.
         total: Number of documents within the radius.
         plan: Search strategy that answered it.
@@ -50,6 +77,9 @@ class PendingQuery:
     values: NDArray[np.float32] | None = None
     known: bool = True
     searched: bool = True
+    terms: dict[str, int] | None = None
+    semantic: Ranked = field(default_factory=Ranked.nothing)
+    keyword: Ranked = field(default_factory=Ranked.nothing)
     hits: list[dict[str, Any]] = field(default_factory=list)
     total: int | None = None
     plan: str | None = None
@@ -66,31 +96,81 @@ class PendingQuery:
         request = self.request
         labels = tuple(request.filter.labels) if request.filter else None
         rescoring = None if request.rescore.kind == "none" else request.rescore.kind
-        return Key(request.window, request.radius, labels, request.params.plan, self.fields, rescoring)
+        hybrid = request.mode == "hybrid"
+        return Key(request.window, request.radius, labels, request.params.plan, self.fields, rescoring, hybrid)
 
-    def take(
-        self,
-        parts: Sequence[Hits],
-        scores: Sequence[list[NDArray[np.float64]]] | None,
-    ) -> tuple[Hits, NDArray[np.int64], list[float] | None]:
-        """Merge the hits of the shards: the page of this query, the shard of each hit, and the scores."""
-        request = self.request
+    @property
+    def page(self) -> tuple[int, int]:
+        """Limit and offset of its list by meaning, which a hybrid search pages through only after the fusion."""
+        return (self.request.depth, 0) if self.request.mode == "hybrid" else (self.request.limit, self.request.offset)
+
+    def take(self, parts: Sequence[Hits], scores: Sequence[list[NDArray[np.float64]]] | None) -> None:
+        """Set the list by meaning from the hits of all shards."""
+        limit, offset = self.page
         if scores is None:
-            hits, owners = merge(parts, request.limit, request.offset)
+            hits, owners = merge(parts, limit, offset)
             rescored = None
         else:
-            merged = merge_rescored(parts, scores, request.limit, request.offset, request.rescore.oversample)
+            merged = merge_rescored(parts, scores, limit, offset, self.request.rescore.oversample)
             hits, owners, rescored = merged.hits, merged.shards, merged.scores[0].tolist()
         self.plan, self.candidates = hits.plans[0], int(hits.candidates[0])
-        return hits, owners[0], rescored
+        self.semantic = Ranked(hits.numbers[0], owners[0], hits.distances[0].tolist(), rescored)
 
-    def answer(self, documents: Iterable[dict[str, Any]], hits: Hits, scores: list[float] | None) -> None:
-        """Set the hits from their documents, in order."""
-        self.hits = [
-            hit(document, distance) for document, distance in zip(documents, hits.distances[0].tolist(), strict=True)
-        ]
-        for row, score in zip(self.hits, scores or (), strict=scores is not None):
-            row["score"] = score
+    def ranked(self, weight: float) -> tuple[Ranked, list[dict[str, Any]]]:
+        """Return the hits of the page, and the members of each besides its document.
+
+        Args:
+            weight: Weight of the meaning in a hybrid search whose request has none.
+        """
+        request = self.request
+        if request.mode == "semantic":
+            return self.semantic, _members(self.semantic)
+        if request.mode == "keyword":
+            rows = slice(request.offset, request.offset + request.limit)
+            found = self.keyword
+            page = Ranked(found.numbers[rows], found.owners[rows], found.distances[rows], (found.scores or [])[rows])
+            return page, _members(page)
+        return self._fused(weight if request.fusion.weight is None else request.fusion.weight)
+
+    def _fused(self, weight: float) -> tuple[Ranked, list[dict[str, Any]]]:
+        request, semantic, keyword = self.request, self.semantic, self.keyword
+        fused = fuse(
+            semantic.numbers,
+            keyword.numbers,
+            request.limit,
+            request.offset,
+            weight=weight,
+            constant=request.fusion.constant,
+        )
+        owners: list[int] = []
+        distances: list[int | None] = []
+        members: list[dict[str, Any]] = []
+        for score, near, word in zip(
+            fused.scores.tolist(), fused.semantic.tolist(), fused.keyword.tolist(), strict=True
+        ):
+            source, at = (semantic, near) if near >= 0 else (keyword, word)
+            owners.append(int(source.owners[at]))
+            distances.append(source.distances[at])
+            found_by = {"semantic": _found_by(semantic, near), "keyword": _found_by(keyword, word)}
+            members.append({"distance": source.distances[at], "score": score, **found_by})
+        return Ranked(fused.numbers, np.asarray(owners, np.int64), distances, fused.scores.tolist()), members
+
+    def answer(self, documents: Iterable[dict[str, Any]], members: Iterable[dict[str, Any]]) -> None:
+        """Set the hits from their documents and their other members, in order."""
+        self.hits = [hit(document, own) for document, own in zip(documents, members, strict=True)]
+
+
+def _members(found: Ranked) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [{"distance": distance} for distance in found.distances]
+    for row, score in zip(rows, found.scores or (), strict=found.scores is not None):
+        row["score"] = score
+    return rows
+
+
+def _found_by(found: Ranked, at: int) -> dict[str, Any] | None:
+    if at < 0:
+        return None
+    return {"rank": at + 1, **({} if found.scores is None else {"score": found.scores[at]})}
 
 
 def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> QueryGroup:
@@ -107,14 +187,15 @@ def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) ->
     if key.rescoring is not None:
         signs = zip(queries, signs_of(codes), strict=True)
         values = np.stack([sign if query.values is None else query.values for query, sign in signs])
-    fields = key.fields if key.window <= inline else None
+    # The documents of a hybrid search are known only after the fusion.
+    fields = key.fields if key.window <= inline and not key.hybrid else None
     return QueryGroup(codes, key.window, key.radius, key.labels, key.plan, fields, key.rescoring, values)
 
 
-def hit(document: dict[str, Any], distance: int) -> dict[str, Any]:
-    """Return a hit of the response from the document of a shard."""
+def hit(document: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
+    """Return a hit of the response from the document of a shard and the other members of the hit."""
     fields = dict(document)  # A document can be a hit of several queries.
-    row: dict[str, Any] = {"id": fields.pop("id"), "distance": distance}
+    row: dict[str, Any] = {"id": fields.pop("id"), **members}
     code = fields.pop("code", None)
     if code is not None:
         row["code"] = code.hex()

@@ -19,6 +19,7 @@ class Checks:
     """Checks of requests against the limits of this server; each raises a :class:`Problem`."""
 
     def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
         self.limits = coordinator.limits
         self.bits = coordinator.release.bits
         self.window = min(_WINDOW * coordinator.limits.max_limit, coordinator.limits.max_hits)
@@ -66,8 +67,9 @@ class Checks:
                 errors=[_error(where, f"must have {digits} digits", expected=digits)],
             )
 
-    def search(self, request: SearchRequest) -> None:
-        """Check a search request."""
+    def search(self, request: SearchRequest) -> SearchRequest:
+        """Check a search request, and return it with its mode."""
+        request = request.resolved(self._coordinator.release.keywords is not None)
         self.batch(len(request.queries), "queries")
         if request.limit > self.limits.max_limit:
             self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
@@ -75,7 +77,9 @@ class Checks:
             self._too_large(("body", "offset"), request.offset, self.window - request.limit)
         most = self.limits.max_oversample
         if request.rescored:
-            most = min(most, self.window // request.limit)
+            most = min(most, max(1, self.window // (request.depth if request.mode == "hybrid" else request.limit)))
+        if request.mode == "hybrid":
+            request = self._within_depth(request)
         given = request.rescored or "oversample" in request.rescore.model_fields_set
         if given and request.rescore.oversample > most:
             self._too_large(("body", "rescore", "oversample"), request.rescore.oversample, most)
@@ -83,7 +87,8 @@ class Checks:
         if queries * request.window > most:
             raise Problem(
                 "limit-too-large",
-                f"{queries} queries of {request.window} hits each (limit + offset, or limit * oversample) are "
+                f"{queries} queries of {request.window} hits each (limit + offset or fusion.depth, times "
+                f"rescore.oversample) are "
                 f"{queries * request.window}, this server finds at most {most} in one request.",
                 errors=[_error(("body", "limit"), f"all queries together must stay within {most}", max=most)],
             )
@@ -97,10 +102,27 @@ class Checks:
         for position, query in enumerate(request.queries):
             if query.text is not None:
                 self.text(query.text, "body", "queries", position, "text")
+            elif request.mode == "keyword":
+                self._no_text("body", "queries", position)
             elif query.code is not None:
                 self.code(query.code, "body", "queries", position, "code")
                 if request.rescore.kind == "float":
                     self._no_vector("body", "queries", position, "code")
+        return request
+
+    def _within_depth(self, request: SearchRequest) -> SearchRequest:
+        """Check the depth of a hybrid search; without one of its own it takes what the limits leave to each query."""
+        if request.fusion.depth <= self.window and "depth" in request.fusion.model_fields_set:
+            return request
+        if "depth" in request.fusion.model_fields_set:
+            self._too_large(("body", "fusion", "depth"), request.fusion.depth, self.window)
+        most = min(self.window, self.limits.max_hits // (len(request.queries) * request.oversample))
+        fusion = request.fusion.model_copy(update={"depth": max(1, min(request.fusion.depth, most))})
+        return request.model_copy(update={"fusion": fusion})
+
+    def _no_text(self, *where: str | int) -> None:
+        message = "must be a text: a search by keyword needs words"
+        raise Problem("no-text", f"{_dotted(where)} {message}.", errors=[_error(where, message)])
 
     def _no_vector(self, *where: str | int) -> None:
         message = "has no vector to rescore by: give a text or an id, or another rescore.kind"

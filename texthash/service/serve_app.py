@@ -25,6 +25,7 @@ from ray.serve.schema import ReplicaState
 
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
+from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.index.shard import StoredCode
 from texthash.paths import resolve_home
@@ -38,7 +39,7 @@ from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher, wait_for_propagation
 from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
-from texthash.service.replicas.shard import QueryGroup, ShardResult, ShardServer
+from texthash.service.replicas.shard import KeywordQuery, KeywordResult, QueryGroup, ShardResult, ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.rpc import Calls
 
@@ -314,6 +315,12 @@ class _RemoteShard(_Remote):
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
         return await self._call("search", release, groups)
+
+    async def keyword_statistics(self, release: str, terms: Sequence[str]) -> KeywordStatistics:
+        return await self._call("keyword_statistics", release, terms)
+
+    async def search_keywords(self, release: str, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
+        return await self._call("search_keywords", release, queries)
 
     async def documents(
         self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]

@@ -100,7 +100,7 @@ class StoredKeywords:
         """Return the words of another version, to which ``change`` leads. Only the rows that differ are read, or none
         before the first use."""
         index = self._index
-        if index is None or WORDS not in rows.dataset.schema.names:
+        if index is None or self.analysis != analysis_of(rows.dataset.schema):
             return StoredKeywords(self._uri, rows)
         removed: list[list[str] | None] = []
         if len(change.removed):

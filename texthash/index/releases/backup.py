@@ -23,7 +23,7 @@ import pyarrow as pa
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
-from texthash.index.storage.arrow_schema import KNOWN, schema
+from texthash.index.storage.arrow_schema import KNOWN, analysis_of, schema
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import (
     ShardManifest,
@@ -133,7 +133,8 @@ def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int)
     manifest = read_manifest(source)
     if not is_written(target):
         dataset = check_version(source, state.version, manifest.bits)
-        written = write_shard(target, _rows(dataset, manifest), manifest, next_number)
+        identity = replace(manifest, keywords=analysis_of(dataset.schema))  # which may be added after the build
+        written = write_shard(target, _rows(dataset, manifest), identity, next_number)
     else:
         written = read_manifest(target)
         check_version(target, written.lance_version, manifest.bits)

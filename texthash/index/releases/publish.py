@@ -98,6 +98,7 @@ def publish(
         "parent": source,
         "commit": commit,
         "vectors": first.vectors,
+        "keywords": first.keywords,
     }
     release = _record(home, base)
     if switch:

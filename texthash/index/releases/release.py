@@ -24,6 +24,7 @@ import numpy as np
 from annotated_types import MinLen
 from pydantic import StringConstraints
 
+from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
     from texthash.paths import StateDir
 
-FORMAT_VERSION = 4
-# Format 2 has no vectors; records are sealed from format 4 on.
-READABLE = (2, 3, FORMAT_VERSION)
+FORMAT_VERSION = 5
+# Format 2 has no vectors; records are sealed from format 4 on; indexes have words from format 5 on.
+READABLE = (2, 3, 4, FORMAT_VERSION)
 CURRENT = "current"
 _REMEDY = "restore it from a copy, or publish again."
 _REPOINT = 'write {"release": "<name>", "previous": null} into it, with the name of a release.'
@@ -86,6 +87,7 @@ class Release:
         parent: Name of the release that a write changed into this one; None for a built index.
         commit: Git commit of the program that published the release, if known.
         vectors: Kind and width of the stored vectors; None if the index stores none.
+        keywords: Analysis of the words that are stored for keyword search; None if the index stores none.
         format: Format version of this record.
     """
 
@@ -108,6 +110,7 @@ class Release:
     parent: str | None
     commit: str | None
     vectors: Vectors | None = None
+    keywords: KeywordAnalysis | None = None
     format: int = FORMAT_VERSION
 
     @property

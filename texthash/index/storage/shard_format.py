@@ -78,6 +78,7 @@ class ShardIdentity:
         model: Digest of the model that made the codes.
         vocabulary_hash: Hash of that model's vocabulary.
         vectors: Kind and width of the stored vectors; None if the index stores none.
+        keywords: Analysis of the words that are stored for keyword search; None if none are.
     """
 
     shard: int
@@ -86,6 +87,7 @@ class ShardIdentity:
     model: str
     vocabulary_hash: str
     vectors: Vectors | None = None
+    keywords: KeywordAnalysis | None = None
 
     @property
     def content(self) -> Content:
@@ -157,7 +159,6 @@ def write_shard(
     batches: Iterable[pa.RecordBatch],
     identity: ShardIdentity,
     next_number: int,
-    keywords: KeywordAnalysis | None = None,
 ) -> ShardManifest:
     """Write a shard atomically and durably.
 
@@ -169,7 +170,6 @@ def write_shard(
         batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, by ascending number.
         identity: Identity of the shard; the manifest of a shard with the same identity will do.
         next_number: One more than the largest document number of the whole index.
-        keywords: Analysis of the words that are stored for keyword search; None stores none.
 
     Raises:
         TexthashError: The shard exists, or it cannot be written; no part of it is left behind.
@@ -181,18 +181,18 @@ def write_shard(
     partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
     remove_directory(partial)
     columns = schema(identity.bits, width_of(identity.vectors))
-    if keywords is not None:
-        columns = columns.append(words_field(keywords))
+    if identity.keywords is not None:
+        columns = columns.append(words_field(identity.keywords))
     checksum = Checksum()
 
     def counted() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
-            if keywords is None:
+            if identity.keywords is None:
                 yield batch
             else:
-                yield from with_words(pa.Table.from_batches([batch]), keywords).to_batches()
+                yield from with_words(pa.Table.from_batches([batch]), identity.keywords).to_batches()
 
     try:
         if is_local(path):

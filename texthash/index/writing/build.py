@@ -135,10 +135,11 @@ def build_shard(
         model=digest(hasher_dir),
         vocabulary_hash=hasher.vocabulary_hash,
         vectors=kept,
+        keywords=keywords,
     )
     documents = sum(len(corpus.split(name)) for name in SPLITS)
     rows = deal(_rows(corpus, index, hasher.bits, kept), shard, shards)
-    write_shard(path, rows, identity, next_number=documents, keywords=keywords)
+    write_shard(path, rows, identity, next_number=documents)
 
 
 def is_built(index: Path, shards: int) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from texthash.config import VectorKind
 from texthash.errors import TexthashError
-from texthash.index.storage.arrow_schema import CONTENT, Coded, analysis_of, with_codes
+from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
@@ -139,9 +139,9 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
             model=model,
             vocabulary_hash=hasher.vocabulary_hash,
             vectors=coder.vectors,
+            keywords=release.keywords,
         )
-        rows, keywords = _recoded(dataset, coder, release.bits), analysis_of(dataset.schema)
-        write_shard(path, rows, identity, release.next_number, keywords)
+        write_shard(path, _recoded(dataset, coder, release.bits), identity, release.next_number)
     return index
 
 

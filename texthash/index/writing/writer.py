@@ -29,6 +29,7 @@ from texthash.index.storage.arrow_schema import Coded, schema
 from texthash.index.storage.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
 from texthash.index.storage.mutations import (
     Change,
+    add_words,
     compact,
     drop_versions,
     merge_tail,
@@ -44,6 +45,7 @@ from texthash.progress import log_line
 if TYPE_CHECKING:
     import lance
 
+    from texthash.config import KeywordAnalysis
     from texthash.paths import StateDir
 
 # Each write adds a fragment and a version to every shard that it touches.
@@ -241,7 +243,17 @@ class IndexWriter:
             with self._whole():
                 # No number is ever assigned twice, not even that of a document which the restore removes.
                 following = max(release.next_number, self._next_number)
-                self._advance(self._shards.restore(self._home, release), following)
+                self._advance(self._shards.restore(self._home, release), following, keywords=release.keywords)
+            return self.release
+
+    def add_keywords(self, analysis: KeywordAnalysis) -> Release:
+        """Store the words of all documents, for an index that was built without them or with another analysis. Raises
+        the same errors as :meth:`upsert`."""
+        with self._lock:
+            self._begin()
+            with self._whole():
+                states = self._shards.rearrange(lambda data: add_words(data, analysis), self.release)
+                self._advance(states, self._next_number, keywords=analysis)
             return self.release
 
     # -- steps ------------------------------------------------------------------------------------------------
@@ -314,8 +326,8 @@ class IndexWriter:
             self._advance(self._shards.rearrange(how, self.release), self._next_number)
         self._writes = 0
 
-    def _advance(self, states: Sequence[ShardState], next_number: int) -> None:
-        self.release = advance(self._home, self.release, states, next_number)
+    def _advance(self, states: Sequence[ShardState], next_number: int, **others: str | None) -> None:
+        self.release = advance(self._home, self.release, states, next_number, **others)
         self._next_number = next_number
 
     def _free_versions(self) -> None:

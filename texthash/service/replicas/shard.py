@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.keywords.bm25 import KeywordStatistics
+from texthash.index.keywords.postings import KeywordHits
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
@@ -73,6 +75,43 @@ class ShardResult:
         return cls(hits, documents, totals, None if group.rescoring is None else [np.empty(0)] * queries)
 
 
+@dataclass(frozen=True)
+class KeywordQuery:
+    """Query for the words of documents.
+
+    Attributes:
+        terms: Words of the query with their numbers of occurrences.
+        statistics: Counts over all shards for these words; None takes those of the shard, which is then the only one.
+        limit: Number of hits.
+        labels: Labels of which a hit has at least one; None allows all documents.
+        code: Code of the query, whose distances to the hits are wanted; None wants none.
+    """
+
+    terms: dict[str, int]
+    statistics: KeywordStatistics | None
+    limit: int
+    labels: tuple[str, ...] | None
+    code: bytes | None
+
+
+@dataclass(frozen=True)
+class KeywordResult:
+    """Results of one shard for a query for words.
+
+    Attributes:
+        hits: Hits by (score descending, number).
+        distances: Distance of the code of each to the query's, int64; -1 where one of them has none.
+    """
+
+    hits: KeywordHits
+    distances: NDArray[np.int64]
+
+    @classmethod
+    def nothing(cls) -> KeywordResult:
+        """Return the result of a shard without documents."""
+        return cls(KeywordHits(np.empty(0, np.int64), np.empty(0)), np.empty(0, np.int64))
+
+
 class ShardServer:
     """Server of one shard.
 
@@ -94,6 +133,19 @@ class ShardServer:
         shard = await self._shards.get(release)
         start = time.perf_counter()
         found = await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
+        self._metrics.searched(time.perf_counter() - start)
+        return found
+
+    async def keyword_statistics(self, release: str, terms: Sequence[str]) -> KeywordStatistics:
+        """Return the counts of this shard for some words."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(shard.keywords.statistics, terms)
+
+    async def search_keywords(self, release: str, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
+        """Search for the words of every query."""
+        shard = await self._shards.get(release)
+        start = time.perf_counter()
+        found = await asyncio.to_thread(lambda: [_search_keywords(shard, query) for query in queries])
         self._metrics.searched(time.perf_counter() - start)
         return found
 
@@ -153,6 +205,14 @@ def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
     if release != CURRENT or shards is None or len(current.shards) == shards:
         return current.name
     return next(found.name for found in reversed(readable_releases(home)) if len(found.shards) == shards)
+
+
+def _search_keywords(shard: Shard, query: KeywordQuery) -> KeywordResult:
+    statistics = query.statistics or shard.keywords.statistics(list(query.terms))
+    hits = shard.keywords.search(query.terms, statistics, query.limit, query.labels)
+    if query.code is None:
+        return KeywordResult(hits, np.full(len(hits.numbers), -1, np.int64))
+    return KeywordResult(hits, shard.distances(query.code, hits.numbers))
 
 
 def _search(shard: Shard, group: QueryGroup) -> ShardResult:

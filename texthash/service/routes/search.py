@@ -23,6 +23,8 @@ _PROBLEMS = (
     "encoder-unavailable",
     "unknown-document",
     "wrong-code-width",
+    "no-keywords",
+    "no-text",
     "no-vectors",
     "limit-too-large",
     "radius-too-large",
@@ -36,6 +38,11 @@ _Search = Annotated[
             "text": {
                 "summary": "By text",
                 "value": {"queries": [_TEXT], "limit": 5, "fields": ["title", "labels"]},
+            },
+            "keyword": {"summary": "By words alone", "value": {"queries": [_TEXT], "mode": "keyword", "limit": 5}},
+            "hybrid": {
+                "summary": "By words and meaning, with the weight of the meaning",
+                "value": {"queries": [_TEXT], "mode": "hybrid", "fusion": {"weight": 0.3}},
             },
             "code": {
                 "summary": "By code, within a radius",
@@ -67,19 +74,20 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
     )
     async def search_documents(request: _Search) -> Response:
-        """Each query is a text, a code or the id of a document. Hits are ordered by distance (number of differing
-        bits), and equal distances by the first insertion of the documents. `rescore` reorders the nearest documents by
-        `score`; `radius` and `filter` select the documents as without it. A text without a known word has no hits and
-        `known_words: false`."""
+        """Each query is a text, a code or the id of a document. `mode` selects the search: by meaning (`semantic`), by
+        words (`keyword`) or by both (`hybrid`, the default for texts). A semantic search orders hits by distance
+        (number of differing bits), and equal distances by the first insertion of the documents; `rescore` reorders the
+        nearest documents by `score`. A hybrid search shows the rank of each hit in both lists. `radius` and `filter`
+        select the documents. A text without a known word has no hits by meaning and `known_words: false`."""
         start = time.perf_counter()
-        checks.search(request)
-        answer = await search(request)
+        answer = await search(checks.search(request))
         took = time.perf_counter() - start
         return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
 
 
 def _reply(answer: Answer, took: float) -> dict[str, Any]:
     return {
+        "mode": answer.mode,
         "results": answer.results,
         "partial": bool(answer.missing),
         "missing_shards": answer.missing,

@@ -107,6 +107,7 @@ def _info(release: Release, limits: Limits) -> Info:
                 "documents": release.documents,
                 "shards": len(release.shards),
                 "vectors": release.vectors and asdict(release.vectors),
+                "keywords": release.keywords,
             },
             "limits": limits,
         }

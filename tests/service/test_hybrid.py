@@ -1,0 +1,135 @@
+"""Search by meaning, by words and by both, over HTTP: its lists are those of the sides, whatever the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.service.conftest import Asked, LocalEncoder
+from texthash.config import LimitsConfig
+from texthash.index.fusion import CONSTANT, DEPTH, fuse
+from texthash.index.keywords.search import search_keywords
+from texthash.index.releases.release import OpenRelease
+from texthash.index.writing.build import build_index
+from texthash.service.coordinator import Coordinator
+from texthash.service.http_app import make_app
+from texthash.service.replicas.shard import ShardServer
+
+QUERIES = ("sort the values of an array", "read a csv file", "data_for_sorting", "zzzz")
+
+
+def hits(asked: Asked, text: str, **members: object) -> list[dict]:
+    reply = asked.search({"text": text}, **members)
+    assert reply.status_code == 200, reply.text
+    return reply.json()["results"][0]["hits"]
+
+
+@pytest.mark.parametrize("text", QUERIES)
+def test_a_hybrid_search_fuses_the_lists_of_both_sides(asked: Asked, text: str) -> None:
+    near = hits(asked, text, limit=DEPTH)
+    words = hits(asked, text, mode="keyword", limit=DEPTH)
+    found = hits(asked, text, mode="hybrid", limit=20)
+    ranks = [{hit["id"]: rank for rank, hit in enumerate(side, 1)} for side in (near, words)]
+    for hit in found:
+        places = [side.get(hit["id"]) for side in ranks]
+        assert [own and own["rank"] for own in (hit["semantic"], hit["keyword"])] == places
+        assert hit["score"] == pytest.approx(sum(0.5 / (CONSTANT + place) for place in places if place))
+    scores = [hit["score"] for hit in found]
+    assert scores == sorted(scores, reverse=True)
+    assert {hit["id"] for hit in found} <= {*ranks[0], *ranks[1]}
+    distances = {hit["id"]: hit["distance"] for hit in near}
+    assert all(hit["distance"] == distances[hit["id"]] for hit in found if hit["semantic"])
+
+
+def test_pages_of_a_hybrid_search_follow_each_other(asked: Asked) -> None:
+    whole = hits(asked, QUERIES[0], mode="hybrid", limit=30)
+    pages = [hits(asked, QUERIES[0], mode="hybrid", limit=10, offset=offset) for offset in (0, 10, 20)]
+    assert [hit["id"] for page in pages for hit in page] == [hit["id"] for hit in whole]
+
+
+def test_keyword_hits_are_those_of_the_shards(asked: Asked, opened: OpenRelease) -> None:
+    query = opened.shards[0].keywords.query(QUERIES[1])
+    expected, _ = search_keywords(opened.shards, query, 15)
+    found = hits(asked, QUERIES[1], mode="keyword", limit=15)
+    assert [hit["score"] for hit in found] == expected.scores.tolist()
+    assert all(hit["distance"] is None for hit in found)
+
+
+def test_the_number_of_shards_changes_no_answer(
+    released, small_corpus, encoder: LocalEncoder, opened: OpenRelease, asked: Asked, tmp_path
+) -> None:
+    from texthash.index.releases.publish import publish
+    from texthash.index.releases.release import open_release
+    from texthash.paths import StateDir
+
+    home = StateDir(tmp_path)
+    model = released.path(opened.release.model_uri)
+    publish(home, model, build_index(model, small_corpus.path, home, shards=1))
+    one = open_release(home)
+    shard = ShardServer(str(home.root), one.release.name, 0)
+    alone = Asked(
+        make_app(Coordinator(one.release, LimitsConfig(), LocalEncoder(str(home.root), one.release.name), [shard]))
+    )
+    for text in QUERIES:
+        for members in ({"mode": "hybrid"}, {"mode": "keyword"}, {"mode": "hybrid", "rescore": {"kind": "asymmetric"}}):
+            assert hits(alone, text, limit=25, **members) == hits(asked, text, limit=25, **members)
+
+
+def test_a_filter_holds_on_both_sides(asked: Asked) -> None:
+    label = hits(asked, QUERIES[0], fields=["labels"])[0]["document"]["labels"][0]
+    for mode in ("hybrid", "keyword"):
+        found = hits(asked, QUERIES[0], mode=mode, filter={"labels": [label]}, fields=["labels"], limit=50)
+        assert found
+        assert all(label in hit["document"]["labels"] for hit in found)
+
+
+def test_the_default_is_hybrid_for_texts_only(asked: Asked) -> None:
+    def mode(*queries: dict, **members: object) -> str:
+        return asked.post("/v1/search", {"queries": list(queries), **members}).json()["mode"]
+
+    identity = hits(asked, QUERIES[0])[0]["id"]
+    assert mode({"text": "a"}) == "hybrid"
+    assert mode({"id": identity}) == "semantic"
+    assert mode({"text": "a"}, {"id": identity}) == "semantic"
+    assert mode({"text": "a"}, radius=3) == "semantic"
+
+
+def test_weights_at_the_ends_are_the_sides(asked: Asked) -> None:
+    near, words = hits(asked, QUERIES[0], limit=10), hits(asked, QUERIES[0], mode="keyword", limit=10)
+    for weight, side in ((1, near), (0, words)):
+        found = hits(asked, QUERIES[0], mode="hybrid", fusion={"weight": weight}, limit=10)
+        assert [hit["id"] for hit in found] == [hit["id"] for hit in side]
+
+
+def test_a_text_without_a_known_word_is_found_by_words(asked: Asked) -> None:
+    reply = asked.search({"text": "data_for_sorting_zz zq data_for_sorting"}, mode="hybrid").json()["results"][0]
+    assert any(hit["keyword"] for hit in reply["hits"])
+    nothing = asked.search({"text": "qqqq xxyyzz"}, mode="hybrid").json()["results"][0]
+    assert nothing["hits"] == []
+    assert asked.search({"text": "the of and"}, mode="keyword").json()["results"][0]["hits"] == []
+
+
+def test_queries_without_text_have_no_words(asked: Asked) -> None:
+    reply = asked.search({"id": "x"}, mode="keyword")
+    assert (reply.status_code, reply.json()["type"]) == (409, "/problems/no-text")
+
+
+def test_an_index_without_words_says_how_to_add_them(
+    coordinator: Callable[[LimitsConfig], Coordinator],
+) -> None:
+    old = coordinator(LimitsConfig())
+    old.release = replace(old.release, keywords=None)
+    asked = Asked(make_app(old))
+    for mode in ("hybrid", "keyword"):
+        reply = asked.search({"text": "sort"}, mode=mode)
+        assert (reply.status_code, reply.json()["type"]) == (409, "/problems/no-keywords")
+    assert asked.post("/v1/search", {"queries": [{"text": "sort"}]}).json()["mode"] == "semantic"
+
+
+def test_fusion_is_deterministic_and_ordered_by_number_where_scores_are_equal() -> None:
+    fused = fuse(np.array([4, 9]), np.array([2, 9]), 3)
+    assert fused.numbers.tolist() == [9, 2, 4]
+    assert fuse(np.empty(0, np.int64), np.array([3]), 5).numbers.tolist() == [3]

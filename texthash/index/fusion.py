@@ -1,0 +1,76 @@
+"""Hybrid search: fusion of the list by meaning and the list by words.
+
+    score(d) = w / (c + r_semantic(d)) + (1 - w) / (c + r_keyword(d)),
+
+with the ranks of a document in both lists, from 1; a list that does not contain it adds nothing (Cormack, Clarke &
+Büttcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning Methods", 2009, with a weight).
+Distances and BM25 scores have no common scale, ranks have. The order is deterministic: equal scores are ordered by
+document number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHT = 0.5
+CONSTANT = 10.0
+DEPTH = 100
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Fused hits of one query, by (score descending, number).
+
+    Attributes:
+        numbers: Document numbers, int64.
+        scores: Fused scores, float64.
+        semantic: Position of each in the list by meaning, from 0, int64; -1 if it is not there.
+        keyword: Position of each in the list by words, from 0, int64; -1 if it is not there.
+    """
+
+    numbers: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    semantic: NDArray[np.int64]
+    keyword: NDArray[np.int64]
+
+
+def fuse(
+    semantic: NDArray[np.int64],
+    keyword: NDArray[np.int64],
+    limit: int,
+    offset: int = 0,
+    *,
+    weight: float = WEIGHT,
+    constant: float = CONSTANT,
+) -> Fused:
+    """Fuse two lists of document numbers by reciprocal rank.
+
+    Args:
+        semantic: Document numbers by meaning, the nearest first, int64.
+        keyword: Document numbers by words, the best first, int64.
+        limit: Largest number of hits.
+        offset: Number of hits to skip.
+        weight: Share w of the list by meaning, 0 to 1.
+        constant: Constant c of the ranks.
+
+    >>> fuse(np.array([7, 3, 5]), np.array([5, 8]), 4).numbers
+    array([5, 7, 3, 8])
+    """
+    numbers = np.union1d(semantic, keyword)
+    places = [_places(numbers, own) for own in (semantic, keyword)]
+    scores = np.zeros(len(numbers))
+    for share, place in zip((weight, 1.0 - weight), places, strict=True):
+        found = place >= 0
+        scores[found] += share / (constant + 1.0 + place[found])
+    order = np.lexsort((numbers, -scores))
+    order = order[scores[order] > 0][offset : offset + limit]  # a list without weight adds no documents
+    return Fused(numbers[order], scores[order], places[0][order], places[1][order])
+
+
+def _places(numbers: NDArray[np.int64], ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+    places = np.full(len(numbers), -1, np.int64)
+    places[np.searchsorted(numbers, ranked)] = np.arange(len(ranked))
+    return places
