@@ -2,6 +2,7 @@
 
     documents                 bags                words that occur, as sparse rows
     encoders                  encoders            linear and MLP, over sparse rows
+                              projections         linear, over words, vectors of features, or both
                               sequences           convolutions over words in their order
                               boltzmann           machines that are stacked into an encoder
     Rec                       decoders            softmax over words, topic matrix

@@ -114,7 +114,7 @@ def test_what_is_missing_is_named(
     with pytest.raises(CorpusError, match="no sentence vectors") as error:
         corpus.shape_with("minilm")
     assert "corpus.features=minilm" in error.value.remedy
-    with pytest.raises(CorpusError, match="none is chosen"):
+    with pytest.raises(CorpusError, match="source is not chosen"):
         next(batches(corpus.train, 16, Inputs(needs={"dense"})))
     with pytest.raises(CorpusError, match="no sentence encoder 'minilmm'"):
         ensure_features(corpus, "minilmm")

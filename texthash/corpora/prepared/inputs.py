@@ -58,7 +58,7 @@ class Inputs:
             raise UsageError(f"a batch cannot provide {', '.join(unknown)}.", f"needs may name: {names}.")
         if "dense" in self.needs and self.encoder is None:
             raise CorpusError(
-                "the method needs vectors of the documents, and their source is not chosen.",
+                "the method needs dense vectors of the documents, and their source is not chosen.",
                 "set corpus.features, such as minilm or column:NAME; or choose a method that learns from words.",
             )
 

@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
 from numpy.typing import NDArray
 
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.encoder import placed, split_identity
 from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder
+from texthash.corpora.prepared.embeddings.stored import META, read_stored
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, write_json
-from texthash.io.records import read_typed
 from texthash.progress import log_line, track
 
 # Texts that are encoded, and remembered as done, together. The same whoever does it: in another company a text is
@@ -38,16 +35,6 @@ BLOCK_ROWS = 256
 Place = tuple[str, int]
 Texts = tuple[Place, list[str]]
 Vectors = tuple[Place, NDArray[np.float32]]
-
-_META = "encoder.json"
-
-
-@dataclass(frozen=True)
-class _Meta:
-    """Content of ``encoder.json``: identity of the encoder, and width of its vectors."""
-
-    encoder: str
-    width: Annotated[int, Gt(0)]
 
 
 def encode_blocks(encoder: str, blocks: Iterable[Texts], executor: Executor = LocalExecutor()) -> Iterator[Vectors]:
@@ -101,17 +88,17 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
     if is_given(name):
         from texthash.corpora.prepared.embeddings.given import ensure_given
 
-        ensure_given(corpus, name, folder, _META)
-        return _meta(folder)[0]
+        ensure_given(corpus, name, folder)
+        return _meta(folder, name)[0]
     splits = [corpus.split(split) for split in SPLITS]
     if corpus.manifest.pairs:
         splits += [split.queries for split in splits]
     if not all((folder / f"{split.name}.npy").is_file() for split in splits):
         encoder = identity(name)
         with exclusive(folder / ".lock"):
-            if not (folder / _META).is_file():
-                write_json(folder / _META, {"encoder": encoder, "width": open_embedder(encoder).width})
-            known, width = _meta(folder)
+            if not (folder / META).is_file():
+                write_json(folder / META, {"encoder": encoder, "width": open_embedder(encoder).width})
+            known, width = _meta(folder, name)
             if known != encoder:
                 raise ModelMismatchError(
                     f"{folder} holds vectors by {known}, and {name} is {encoder} now.",
@@ -119,12 +106,12 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
                 )
             todo = [split for split in splits if not (folder / f"{split.name}.npy").is_file()]
             _encode(todo, folder, encoder, width, executor)
-    return _meta(folder)[0]
+    return _meta(folder, name)[0]
 
 
 def features_of(corpus: PreparedCorpus, name: str) -> tuple[str, int]:
     """Identity and width of an encoder whose vectors are kept; raises :class:`CorpusError` where they are not."""
-    return _meta(_folder(corpus.train.cache, name))
+    return _meta(_folder(corpus.train.cache, name), name)
 
 
 def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
@@ -135,7 +122,7 @@ def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
         ModelMismatchError: they are by another model than the one whose digest the name holds.
     """
     folder = _folder(cache, name)
-    known, _ = _meta(folder)
+    known, _ = _meta(folder, name)
     plain, digest = split_identity(name)
     if digest and digest != split_identity(known)[1]:
         raise ModelMismatchError(
@@ -144,7 +131,7 @@ def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
         )
     path = folder / f"{split}.npy"
     if not path.is_file():
-        raise _absent(folder)
+        raise _absent(folder, name)
     return np.load(path, mmap_mode="r")
 
 
@@ -189,16 +176,16 @@ def _folder(cache: Path, name: str) -> Path:
     return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
 
 
-def _meta(folder: Path) -> tuple[str, int]:
+def _meta(folder: Path, name: str) -> tuple[str, int]:
     try:
-        record = read_typed(_Meta, folder / _META, "delete that folder to encode the documents again.")
+        record = read_stored(folder)
     except FileNotFoundError:
-        raise _absent(folder) from None
+        raise _absent(folder, name) from None
     return record.encoder, record.width
 
 
-def _absent(folder: Path) -> CorpusError:
+def _absent(folder: Path, name: str) -> CorpusError:
     return CorpusError(
         f"the documents have no sentence vectors in {folder}.",
-        "set corpus.features to their source and prepare the corpus: texthash prepare, pipelines/prepare.py.",
+        f"set corpus.features={name} and prepare the corpus: texthash prepare, pipelines/prepare.py.",
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of
 from texthash.corpora.prepared.embeddings.sources import COLUMN, NPY, identity
+from texthash.corpora.prepared.embeddings.stored import META, StoredVectors, read_stored
 from texthash.corpora.readers import formats, own, rows, tables
 from texthash.corpora.readers.text_files import Span
 from texthash.corpora.readers.vectors import Vectors, vectors
@@ -30,14 +31,13 @@ _ROWS = 8192
 _Part = tuple[list[str], NDArray[np.float32]]
 
 
-def ensure_given(corpus: PreparedCorpus, name: str, folder: Path, meta: str) -> None:
+def ensure_given(corpus: PreparedCorpus, name: str, folder: Path) -> None:
     """Store the vectors of all documents, unless that is done: files of the splits, as of a sentence encoder.
 
     Args:
         corpus: The prepared corpus.
         name: ``column:NAME`` or ``npy:FILE``.
         folder: Where to store them; the files appear when they are whole.
-        meta: File name of the record of the source.
 
     Raises:
         CorpusError: There is no such column or file, it has not one vector for each document, or a vector is of another
@@ -50,16 +50,15 @@ def ensure_given(corpus: PreparedCorpus, name: str, folder: Path, meta: str) -> 
         )
     digest = _digest(name)
     with exclusive(folder / ".lock"):
-        if (folder / meta).is_file():
-            record = json.loads((folder / meta).read_text(encoding="utf-8"))
-            if record.get("sha256") != digest:
+        if (folder / META).is_file():
+            if read_stored(folder).sha256 != digest:
                 raise CorpusError(
                     f"{name} has changed since its vectors were stored in {folder}.",
                     "delete that folder to store the new ones, and train again.",
                 )
             return
         width = _store(corpus, name, folder)
-        write_json(folder / meta, {"encoder": identity(name), "width": width, "sha256": digest})
+        write_json(folder / META, asdict(StoredVectors(identity(name), width, digest)))
 
 
 def _store(corpus: PreparedCorpus, name: str, folder: Path) -> int:
