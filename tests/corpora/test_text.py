@@ -34,11 +34,17 @@ def test_words_are_those_of_scikit_learn(
         assert ours.tokens(document.text) == theirs(document.text)
 
 
-@given(TEXTS, st.booleans(), st.sampled_from([None, "porter"]), st.sampled_from([r"(?u)\b\w\w+\b", r"\w+", r"(\w)-"]))
+@given(
+    TEXTS,
+    st.booleans(),
+    st.sampled_from([None, "porter"]),
+    st.sampled_from([r"(?u)\b\w\w+\b", r"\w+", r"(\w)-"]),
+    st.booleans(),
+)
 def test_interned_words_are_the_tokens(
-    texts: list[str], lowercase: bool, stemmer: Literal["porter"] | None, pattern: str
+    texts: list[str], lowercase: bool, stemmer: Literal["porter"] | None, pattern: str, parts: bool
 ) -> None:
-    analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer, token_pattern=pattern)
+    analyzer = Analyzer(lowercase=lowercase, stemmer=stemmer, token_pattern=pattern, identifier_parts=parts)
     indptr, ids, terms = analyzer.intern(texts)
     assert terms.to_pylist() == sorted(set(terms.to_pylist()))
     words = [[terms[i].as_py() for i in ids[a:b]] for a, b in pairwise(indptr)]
@@ -52,6 +58,21 @@ def test_long_texts_are_cut_like_short_ones() -> None:
     indptr, ids, terms = analyzer.intern(texts)
     names = np.array(terms.to_pylist(), object)
     assert [names[ids[a:b]].tolist() for a, b in pairwise(indptr)] == [analyzer.tokens(text) for text in texts]
+
+
+def test_parts_of_identifiers_are_words_beside_the_whole() -> None:
+    text = "pandas.read_csv gives a TextFileReader; __init__, HTTPServer2 and the_x"
+    words = "pandas read_csv read csv gives textfilereader text file reader init httpserver2 http server the_x"
+    assert " ".join(Analyzer(identifier_parts=True).tokens(text)) == words
+    assert Analyzer(identifier_parts=True, lowercase=False).tokens("TextFile") == ["TextFile", "Text", "File"]
+    assert Analyzer(identifier_parts=True, stemmer="porter").tokens("sortedFiles") == ["sortedfil", "sort", "file"]
+    assert Analyzer().tokens("read_csv") == ["read_csv"]
+
+
+def test_an_edition_without_parts_is_recorded_as_before_there_were_any() -> None:
+    assert "identifier_parts" not in Edition().model_dump(mode="json")
+    assert Edition(identifier_parts=True).model_dump()["identifier_parts"] is True
+    assert Edition.model_validate(Edition(identifier_parts=True).model_dump()).identifier_parts
 
 
 def test_stems_come_after_stop_words() -> None:

@@ -66,6 +66,11 @@ class Edition(Section):
     token_pattern: str = r"(?u)\b\w\w+\b"
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
+    identifier_parts: bool = Field(
+        False,
+        description="count parts of identifiers as words too: read_csv also as read and csv, TextFileReader also as "
+        "text, file and reader; a token_pattern then sees capitals",
+    )
     vocabulary_size: int | None = Field(10_000, ge=1, description="number of most frequent words of train; null: all")
     min_df: CountOrShare = Field(1, description="drop rarer words: a count, or a share of train documents")
     max_df: CountOrShare = Field(1.0, description="drop more frequent words: a count, or a share")
@@ -86,6 +91,14 @@ class Edition(Section):
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens={self.min_tokens} is above max_tokens={self.max_tokens}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_words(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``identifier_parts`` if it is off, so that records and digests from before this key stay valid."""
+        values: dict[str, Any] = serialize(self)
+        if not self.identifier_parts:
+            values.pop("identifier_parts", None)
+        return values
 
 
 def _as_list(value: Any) -> Any:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from texthash.config import Edition
+from texthash.corpora.identifiers import with_parts
 from texthash.corpora.stop_words import ENGLISH
 from texthash.errors import CorpusError, TexthashError, UsageError
-from texthash.io.ragged import filtered, indptr_of
+from texthash.io.ragged import filtered, indptr_of, take_rows
 from texthash.io.records import read_typed
 
 _STOP = -1
@@ -39,20 +40,27 @@ class Analyzer:
         token_pattern: Regular expression of a word; with one group, the group is the word.
         stop_words: ``"english"`` removes scikit-learn's list of English function words.
         stemmer: ``"porter"`` reduces each word to its stem, after stop words are removed.
+        identifier_parts: Whether a word is followed by its parts (:mod:`~texthash.corpora.identifiers`), which are
+            cut before anything is folded to lower case.
     """
 
     lowercase: bool = True
     token_pattern: str = r"(?u)\b\w\w+\b"
     stop_words: Literal["english"] | None = "english"
     stemmer: Literal["porter"] | None = None
+    identifier_parts: bool = False
 
     @classmethod
     def from_edition(cls, edition: Edition) -> Analyzer:
-        return cls(edition.lowercase, edition.token_pattern, edition.stop_words, edition.stemmer)
+        return cls(
+            edition.lowercase, edition.token_pattern, edition.stop_words, edition.stemmer, edition.identifier_parts
+        )
 
     def tokens(self, text: str) -> list[str]:
         """Return the words of a text in order."""
         words = self.words(text)
+        if self.identifier_parts:
+            words = list(chain.from_iterable(map(self._parts, words)))
         if self._stop_set:
             words = [word for word in words if word not in self._stop_set]
         return [self._stem(word) for word in words] if self._stem else words
@@ -68,6 +76,8 @@ class Analyzer:
         """
         indptr, words = self._cut(texts)
         encoded = words.dictionary_encode()
+        if self.identifier_parts:
+            indptr, encoded = self._with_parts(indptr, encoded)
         raw = encoded.dictionary
         kept = pc.greater_equal(pc.utf8_length(raw), 2) if self._is_plain else pc.is_valid(raw)
         if self._stop_set:
@@ -87,10 +97,32 @@ class Analyzer:
     def _is_plain(self) -> bool:
         return self.token_pattern == _RUNS_OF_WORD_CHARACTERS
 
+    def _with_parts(
+        self, indptr: NDArray[np.int64], encoded: pa.DictionaryArray
+    ) -> tuple[NDArray[np.int64], pa.DictionaryArray]:
+        """Follow each word by its parts; each distinct word is cut once."""
+        parts = [self._parts(word) for word in encoded.dictionary.to_pylist()]
+        starts, flat = indptr_of([len(own) for own in parts]), pa.array(chain.from_iterable(parts), pa.string())
+        of_words, positions = take_rows(starts, encoded.indices.to_numpy().astype(np.int64))
+        distinct = flat.dictionary_encode()
+        numbers = distinct.indices.to_numpy()[positions]
+        return of_words[indptr], pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), distinct.dictionary)
+
+    def _parts(self, word: str) -> list[str]:
+        """Return what a word gives; nothing if it is one character, which the plain pattern keeps in bulk."""
+        if self._is_plain and len(word) < 2:
+            return []
+        return [part.lower() for part in with_parts(word)] if self.lowercase else with_parts(word)
+
+    @property
+    def _folds_first(self) -> bool:
+        """True if the text is folded to lower case before it is cut; capitals mark parts of identifiers."""
+        return self.lowercase and not self.identifier_parts
+
     def _cut(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], pa.StringArray]:
         """Tokenise texts, before stop words and stems; the plain pattern also keeps words of one character."""
         if self._is_plain:
-            cut = [_runs_of_word_characters(piece, self.lowercase) for piece in _pieces(texts)]
+            cut = [_runs_of_word_characters(piece, self._folds_first) for piece in _pieces(texts)]
             lengths = [np.diff(indptr) for indptr, _ in cut]
             return indptr_of(np.concatenate(lengths)), pa.concat_arrays([words for _, words in cut])
         words = [self.words(text) for text in texts]
@@ -99,7 +131,7 @@ class Analyzer:
 
     @cached_property
     def words(self) -> Callable[[str], list[str]]:
-        """Function that returns the words of a text before stop words and stems."""
+        """Function that returns the words of a text before parts, stop words and stems."""
         try:
             pattern = re.compile(self.token_pattern)
         except re.error as error:
@@ -113,7 +145,7 @@ class Analyzer:
                 "use at most one capturing group, the word itself.",
             )
         find = pattern.findall
-        return (lambda text: find(text.lower())) if self.lowercase else find
+        return (lambda text: find(text.lower())) if self._folds_first else find
 
     @cached_property
     def _stop_set(self) -> frozenset[str]:

@@ -17,13 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from texthash.config import KeywordAnalysis
+from texthash.corpora.identifiers import parts_of
 from texthash.corpora.stop_words import ENGLISH
 from texthash.corpora.text import Analyzer
 from texthash.io.ragged import take_rows
 
-# Capitals before one that begins a word, a word with or without a capital, or digits.
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_PARTS_BEYOND_ASCII = re.compile(r"[^\W\d_]+|\d+")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 _LONGEST = 100
 """Characters of a word, beyond which it is data in the text rather than a word."""
@@ -89,7 +87,7 @@ def _terms(word: str, english: bool) -> list[str]:
         return []
     if not word.isascii() and _UNSPACED.search(word):
         return [term for part in _divided(word) for term in part]
-    parts = (_PARTS if word.isascii() else _PARTS_BEYOND_ASCII).findall(word)
+    parts = parts_of(word)
     terms = [word.lower()] if len(parts) > 1 else []
     for part in parts:
         lower = part.lower()
