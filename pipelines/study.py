@@ -6,6 +6,8 @@
 Finished cells are skipped, so the same command resumes an interrupted study; a failed cell does not stop the others.
 Each cell is a run in MLflow, nested in the study's run. Codes and relevance are saved: a new metric needs no new
 training (``texthash evaluate --rescore STUDY``). ``texthash report STUDY`` writes the report. Prints a summary.
+
+Studies of test collections (``configs/studies/retrieval.yaml``) are run by ``texthash study run``, in one process.
 """
 
 import argparse

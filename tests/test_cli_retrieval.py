@@ -73,3 +73,18 @@ def test_options_that_do_not_belong_together_are_named(cli, tmp_path):
         assert message in err
     status, _, err = cli("evaluate", "latest", "--judged", str(tmp_path))
     assert status != 0
+
+
+def test_a_study_of_collections_is_run_from_its_file(cli, folder, tmp_path, monkeypatch):
+    (tmp_path / "plan.yaml").write_text("name: one\ncollections: {small: {path: small}, absent: {path: absent}}\n")
+    monkeypatch.setenv("TEXTHASH_DATA", str(tmp_path))
+    assert cli("study", "run", "plan.yaml", "--dry-run")[1].split() == ["small", "absent"]
+    edition = "settings: {corpus: {edition: {split: {train: 0.6, validation: 0.2}}}}\n"
+    with (tmp_path / "plan.yaml").open("a") as file:
+        file.write(edition)
+    status, out, err = cli("study", "run", "plan.yaml", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert [row["row"] for row in found["tables"][0]["rows"]] == ["random", "tf-idf cosine", "bm25"]
+    assert "TEXTHASH_DATA names the folder of data" in found["left_out"]["absent"]
+    assert (tmp_path / "home" / "runs" / "retrieval" / "one" / "tables.md").is_file()

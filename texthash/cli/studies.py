@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ import typer
 
 from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import print_auto, print_json, print_table
-from texthash.paths import resolve_home
+from texthash.config import find_config
+from texthash.paths import DATA_VARIABLE, resolve_home
 from texthash.progress import log_line
 
 study_app = typer.Typer(help="Run grids of corpora, methods, bits and seeds from one file.", no_args_is_help=True)
@@ -29,7 +31,11 @@ def run(
     """Run the unfinished cells of a study. Example: `texthash study run configs/studies/posthoc.yaml`"""
     from texthash.experiments.grid.plan import load_plan
     from texthash.experiments.grid.run import forecast, run_study, status
+    from texthash.experiments.retrieval.plan import is_retrieval
 
+    if is_retrieval(file):
+        _run_retrieval(file, dry_run=dry_run, as_json=as_json)
+        return
     plan, home = load_plan(file), resolve_home()
     if dry_run:
         expected = forecast(plan, home)
@@ -47,6 +53,24 @@ def run(
     summary |= {"done": outcome.done, "skipped": outcome.skipped, "cells": status(outcome.folder)}
     print_json(summary) if as_json else print_auto(summary)
     log_line(f"report: texthash report {plan.name}")
+
+
+def _run_retrieval(file: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Run a study of test collections, and print the summary."""
+    from texthash.experiments.retrieval.plan import load_retrieval_plan
+    from texthash.experiments.retrieval.study import run_retrieval
+
+    plan = load_retrieval_plan(file)
+    if dry_run:
+        print("\n".join(plan.collections))
+        return
+    data = os.environ.get(DATA_VARIABLE)
+    outcome = run_retrieval(plan, resolve_home(), find_config(file).parent, Path(data) if data else None)
+    summary: dict[str, Any] = {"study": plan.name, "directory": str(outcome.directory), "left_out": outcome.left_out}
+    if as_json:
+        print_json(summary | {"tables": [table.to_dict() for table in outcome.tables.values()]})
+        return
+    print_auto(summary)
 
 
 @study_app.command("list")

@@ -194,22 +194,28 @@ def measured(
     Raises:
         UsageError: No query has a relevant document.
     """
-    check_answerable(collection.judged)
-    results = []
-    for row in rows:
-        path = save_runs(row)
-        histograms, kept = [], []
-        lists = track(row.search(collection.queries), row.name, len(collection.queries))
-        for ranked, judged in zip(lists, collection.judged, strict=True):
-            histograms.append(bucketed(ranked, judged))
-            if path is not None:
-                kept.append(ranked.in_order(DEPTH))
-        if path is not None:
-            write_run(path, collection.query_ids, kept, collection.document_ids, row.name)
-        results.append(RowResult(row.name, by_query(histograms, cuts), row.how, row.bytes_per_document))
+    results = [searched(row, collection, cuts, save_runs(row)) for row in rows]
     return tabulated(
         results, collection.name, collection.split, len(collection.documents), cuts, baseline, collection.notes
     )
+
+
+def searched(row: Row, collection: Collection, cuts: Cuts = Cuts(), path: Path | None = None) -> RowResult:
+    """Search a collection in one way, and write its run if a path is given.
+
+    Raises:
+        UsageError: No query has a relevant document.
+    """
+    check_answerable(collection.judged)
+    histograms, kept = [], []
+    lists = track(row.search(collection.queries), row.name, len(collection.queries))
+    for ranked, judged in zip(lists, collection.judged, strict=True):
+        histograms.append(bucketed(ranked, judged))
+        if path is not None:
+            kept.append(ranked.in_order(DEPTH))
+    if path is not None:
+        write_run(path, collection.query_ids, kept, collection.document_ids, row.name)
+    return RowResult(row.name, by_query(histograms, cuts), row.how, row.bytes_per_document)
 
 
 def tabulated(

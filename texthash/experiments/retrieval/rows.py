@@ -12,8 +12,9 @@ A document without a word that a row knows is not listed, and a query without on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,7 @@ RANDOM, TFIDF = "random", "tf-idf cosine"
 def baseline_rows(documents: Sequence[str]) -> list[Row]:
     """Return the rows without learning: random, tf-idf and BM25."""
     lexical = Lexical(documents)
-    postings = _POSTING * lexical.counts.nnz / max(1, len(documents))
-    return [
-        random_row(len(documents)),
-        Row(TFIDF, lexical.cosine, "sublinear tf-idf, stemmed, English stop words left out", postings),
-        bm25_row(lexical),
-    ]
+    return [random_row(len(documents)), tfidf_row(lexical), bm25_row(lexical)]
 
 
 def random_row(documents: int) -> Row:
@@ -50,11 +46,32 @@ def random_row(documents: int) -> Row:
     return Row(RANDOM, lambda queries: [everything] * len(queries), "expected value over all orders", 0)
 
 
+def tfidf_row(lexical: Lexical) -> Row:
+    """Return the row of the cosine of sublinear tf-idf."""
+    return Row(TFIDF, lexical.cosine, "sublinear tf-idf, stemmed, English stop words left out", _postings(lexical))
+
+
 def bm25_row(lexical: Lexical, name: str = BASELINE, k1: float = 1.2, b: float = 0.75) -> Row:
     """Return the row of BM25."""
     how = f"k1 {k1:g}, b {b:g}, stemmed, English stop words left out"
-    size = _POSTING * lexical.counts.nnz / max(1, lexical.counts.shape[0])
-    return Row(name, lambda queries: lexical.bm25(queries, k1, b), how, size)
+    return Row(name, lambda queries: lexical.bm25(queries, k1, b), how, _postings(lexical))
+
+
+def _postings(lexical: Lexical) -> float:
+    """Return the bytes of the postings of a document."""
+    return _POSTING * lexical.counts.nnz / max(1, lexical.counts.shape[0])
+
+
+class Features(NamedTuple):
+    """Vectors of documents by a sentence encoder.
+
+    Attributes:
+        numbers: Numbers of the documents that have one, int64 [n].
+        vectors: Their vectors, float32 [n, width]; None: they are computed from the texts.
+    """
+
+    numbers: NDArray[np.int64]
+    vectors: NDArray[np.float32] | None
 
 
 class ModelRows:
@@ -64,10 +81,13 @@ class ModelRows:
         model: Trained model.
         documents: Texts of the documents.
         name: Prefix of the names of the rows; empty: method and bits.
+        features: Vectors of the documents by the sentence encoder of the model, if they are at hand.
     """
 
-    def __init__(self, model: Hasher, documents: Sequence[str], name: str = "") -> None:
-        self.model, self._texts = model, documents
+    def __init__(
+        self, model: Hasher, documents: Sequence[str], name: str = "", features: Features | None = None
+    ) -> None:
+        self.model, self._texts, self._features = model, documents, features
         self.name = name or f"{model.method.card.name} {model.bits}"
         self._kind: VectorKind | None = "features" if model.method.shape.encoder is not None else None
         self._last: tuple[list[str], TextActivations] | None = None
@@ -75,16 +95,19 @@ class ModelRows:
     def rows(self) -> list[Row]:
         """Return the rows of Hamming distances and of asymmetric scores, and of the float vectors from which the model
         makes its codes, if it does."""
+        if self._kind is None:
+            return self.code_rows()
+        width = self.model.method.shape.dense
+        how = f"cosine of {(self.model.method.shape.encoder or '').partition('@')[0]}"
+        return [Row(f"{self.name} float", self.vectors, how, 4.0 * width), *self.code_rows()]
+
+    def code_rows(self) -> list[Row]:
+        """Return the rows of Hamming distances and of asymmetric scores."""
         size = self.model.bits / 8
-        found = [
+        return [
             Row(f"{self.name} hamming", self.hamming, "distance of the codes", size),
             Row(f"{self.name} asymmetric", self.asymmetric, "float query against the bits", size),
         ]
-        if self._kind is not None:
-            width = self.model.method.shape.dense
-            how = f"cosine of {(self.model.method.shape.encoder or '').partition('@')[0]}"
-            found.insert(0, Row(f"{self.name} float", self.vectors, how, 4.0 * width))
-        return found
 
     def hamming(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists by Hamming distance; the score is the negative distance."""
@@ -120,41 +143,28 @@ class ModelRows:
     @cached_property
     def _documents(self) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float32] | None]:
         """Numbers, codes and vectors of the documents with a known word."""
-        read = self.model.read(list(self._texts), vectors=self._kind)
-        numbers = np.flatnonzero(read.known)
-        vectors = None if read.vectors is None else read.vectors[numbers]
-        return numbers, self.model.binarize(read.values)[numbers], vectors
+        given = self._features or Features(np.arange(len(self._texts)), None)
+        texts = [self._texts[number] for number in given.numbers]
+        read = self.model.read(texts, vectors=self._kind, features=given.vectors)
+        numbers = given.numbers[read.known]
+        vectors = None if read.vectors is None else read.vectors[read.known]
+        return numbers, self.model.binarize(read.values)[read.known], vectors
 
 
-def encoder_row(encoder: str, documents: Sequence[str]) -> Row:
-    """Return the row of the cosine of a sentence encoder's vectors, which are computed when it is searched."""
+def encoder_row(encoder: str, documents: Sequence[str], features: Features | None = None) -> Row:
+    """Return the row of the cosine of a sentence encoder's vectors; those of the documents are computed when it is
+    searched, if they are not at hand."""
     from texthash.corpora.prepared.embeddings.encoder import open_encoder
 
     opened = open_encoder(encoder)
-    return vector_row(f"{encoder} float", lambda: unit(opened.encode(documents)), opened.encode, opened.width)
-
-
-def vector_row(
-    name: str,
-    documents: Callable[[], NDArray[np.float32]],
-    encode: Callable[[list[str]], NDArray],
-    width: int,
-    how: str = "cosine",
-) -> Row:
-    """Return the row of the cosine of vectors.
-
-    Args:
-        name: Name of the row.
-        documents: Function that returns the unit vectors of the documents, [N, width]; called when the row is searched.
-        encode: Function from texts of queries to their vectors, [Q, width].
-        width: Width of the vectors.
-        how: Protocol.
-    """
 
     def search(queries: Sequence[str]) -> Iterator[Ranked]:
-        return cosine_lists(unit(encode(list(queries))), documents())
+        vectors = None if features is None else features.vectors
+        stored = opened.encode(documents) if vectors is None else vectors
+        numbers = None if features is None else features.numbers
+        return cosine_lists(unit(opened.encode(list(queries))), unit(stored), numbers)
 
-    return Row(name, search, how, 4.0 * width)
+    return Row(f"{encoder} float", search, f"cosine of {encoder}", 4.0 * opened.width)
 
 
 def cosine_lists(

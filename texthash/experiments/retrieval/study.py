@@ -1,0 +1,157 @@
+"""A study of retrieval: the table of each test collection, with models that are trained on its documents.
+
+Models see no query and no judgement: they are trained on the training documents of the collection alone (its documents
+are divided at random), and search all of them. A collection that is not there is left out and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from texthash.config import Config, find_config, load_config
+from texthash.corpora.document import SPLITS
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.manifest import MANIFEST
+from texthash.corpora.readers.beir import is_beir
+from texthash.evaluation.baselines.lexical import Lexical
+from texthash.evaluation.retrieval.collection import Collection
+from texthash.evaluation.retrieval.ranked import Cuts
+from texthash.evaluation.retrieval.table import RetrievalTable, RowResult, averaged, searched, tabulated
+from texthash.experiments.experiment import Experiment, prepare
+from texthash.experiments.retrieval.plan import CollectionPlan, RetrievalPlan
+from texthash.experiments.retrieval.rows import Features, ModelRows, bm25_row, encoder_row, random_row, tfidf_row
+from texthash.io.atomic import write_json, write_text
+from texthash.models.hasher import Hasher
+from texthash.paths import DATA_VARIABLE, StateDir
+from texthash.progress import log_line
+
+
+@dataclass(frozen=True)
+class RetrievalOutcome:
+    """Result of a study.
+
+    Attributes:
+        directory: Directory with ``<collection>.json`` and ``tables.md``.
+        tables: Tables by collection.
+        left_out: Reasons why collections were left out, by name.
+    """
+
+    directory: Path
+    tables: dict[str, RetrievalTable]
+    left_out: dict[str, str]
+
+
+def run_retrieval(plan: RetrievalPlan, home: StateDir, folder: Path, data: Path | None = None) -> RetrievalOutcome:
+    """Run a study and write its tables.
+
+    Args:
+        plan: Study.
+        home: State directory.
+        folder: Folder of the file of the study, in which it names configurations.
+        data: Folder of the data, in which it names collections.
+
+    Raises:
+        TexthashError: A collection is malformed, or a model cannot be trained.
+    """
+    directory = home.runs / "retrieval" / plan.name
+    tables: dict[str, RetrievalTable] = {}
+    left_out: dict[str, str] = {}
+    for name, source in plan.collections.items():
+        base, missing = _config(plan, name, folder, data, home)
+        if missing:
+            left_out[name] = missing
+            log_line(f"{name} is left out: {missing}")
+            continue
+        tables[name] = _table(plan, name, source, base, home)
+        write_json(directory / f"{name}.json", tables[name].to_dict())
+        log_line(f"{tables[name]!r}")
+    write_text(directory / "tables.md", "\n".join(map(markdown, tables.values())))
+    return RetrievalOutcome(directory, tables, left_out)
+
+
+def markdown(table: RetrievalTable) -> str:
+    """Return a table with its protocol as Markdown."""
+    cells = table.cells()
+    names = list(cells[0])
+    lines = [f"### {table.collection}", "", f"{table.summary}.", "", *(f"{note}\n" for note in table.notes)]
+    lines += [f"| {' | '.join(names)} |", f"|{' --- |' + ' ---: |' * (len(names) - 1)}"]
+    lines += [f"| {' | '.join(str(row[name]) for name in names)} |" for row in cells]
+    lines += ["", *(f"* {row.name}: {row.how}" for row in table.rows if row.how), ""]
+    return "\n".join(lines)
+
+
+def _config(plan: RetrievalPlan, name: str, folder: Path, data: Path | None, home: StateDir) -> tuple[Config, str]:
+    """Return the configuration of the documents of a collection, and why it is not there, if so."""
+    source = plan.collections[name]
+    if source.corpus is not None:
+        config = load_config(find_config(source.corpus, folder))
+        place = home.corpus(config.corpus.name, config.corpus.edition.name)
+        named = f"{config.corpus.name}/{config.corpus.edition.name} is not prepared"
+        return config, "" if (place / MANIFEST).exists() else f"{named}: texthash prepare --config {source.corpus}."
+    path = Path(source.path or "").expanduser()
+    path = path if path.is_absolute() or data is None else data / path
+    config = Config().derive(corpus={"name": name, "path": str(path)}).derive(**plan.settings)
+    return config, "" if is_beir(path) else f"{path} is no test collection; {DATA_VARIABLE} names the folder of data."
+
+
+def _table(plan: RetrievalPlan, name: str, source: CollectionPlan, base: Config, home: StateDir) -> RetrievalTable:
+    corpus = prepare(base, home)
+    collection = replace(_collection(plan, source, base, corpus), name=name)
+    cuts = Cuts(gain=plan.gain)
+    results = list(_results(plan, source, base, corpus, collection, cuts, home))
+    baseline = next(iter(plan.keyword))
+    return tabulated(results, name, plan.split, len(collection.documents), cuts, baseline, collection.notes)
+
+
+def _collection(plan: RetrievalPlan, source: CollectionPlan, base: Config, corpus: PreparedCorpus) -> Collection:
+    if source.queries == "judged":
+        return Collection.read(str(base.corpus.path), plan.split)
+    if source.queries == "questions":
+        return Collection.of_pairs(corpus, plan.split)
+    return Collection.of_titles(corpus, plan.split)
+
+
+def _results(
+    plan: RetrievalPlan,
+    source: CollectionPlan,
+    base: Config,
+    corpus: PreparedCorpus,
+    collection: Collection,
+    cuts: Cuts,
+    home: StateDir,
+) -> Iterator[RowResult]:
+    lexical = Lexical(collection.documents)
+    rows = [random_row(len(collection.documents)), tfidf_row(lexical)]
+    rows += [bm25_row(lexical, row, own.k1, own.b) for row, own in plan.keyword.items()]
+    features = {encoder: _features(base, encoder, collection, home) for encoder in source.encoders}
+    rows += [encoder_row(encoder, collection.documents, own) for encoder, own in features.items()]
+    for row in rows:
+        yield searched(row, collection, cuts)
+    for method, chosen in plan.methods.items():
+        if chosen.features is not None and chosen.features not in features:
+            continue
+        for bits in chosen.bits or plan.bits:
+            config = plan.configured(base, method, bits)
+            experiment = Experiment(config, home, corpus)
+            seeds: dict[str, list[RowResult]] = {"hamming": [], "asymmetric": []}
+            for seed in chosen.seeds or plan.seeds:
+                model = Hasher.load(experiment.train(seed).hasher)
+                of = ModelRows(model, collection.documents, f"{method} {bits}", features.get(chosen.features or ""))
+                for kind, row in zip(seeds, of.code_rows(), strict=True):
+                    seeds[kind].append(searched(row, collection, cuts))
+            for found in seeds.values():
+                how = f"{found[0].how}, mean of {len(found)} seeds" if len(found) > 1 else found[0].how
+                yield replace(averaged(found), how=how)
+
+
+def _features(base: Config, encoder: str, collection: Collection, home: StateDir) -> Features:
+    """Return the vectors of the prepared documents of a collection, computed once and then stored with the corpus."""
+    corpus = prepare(base.derive(corpus={"features": encoder}), home)
+    splits = [corpus.split(name) for name in SPLITS]
+    numbers = {id_: number for number, id_ in enumerate(collection.document_ids)}
+    rows = np.array([numbers[id_] for split in splits for id_ in split.ids], np.int64)
+    return Features(rows, np.concatenate([split.dense(encoder) for split in splits]))
