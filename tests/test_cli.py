@@ -95,7 +95,7 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
         assert [(row["shards"], row["current"]) for row in json.loads(out)] == releases
         assert {row["model_version"] for row in json.loads(out)} == {"1"}
 
-    status, out, _ = cli("search", "fit a linear model to data", "--limit", "4", "--json")
+    status, out, _ = cli("search", "fit a linear model to data", "--mode", "semantic", "--limit", "4", "--json")
     answer = json.loads(out)
     hits = answer["hits"]
     assert status == 0
@@ -105,7 +105,7 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     assert all(set(hit) == {"id", "distance", "document"} for hit in hits)
     assert all(set(hit["document"]) == {"title", "text", "labels"} for hit in hits)
 
-    status, out, _ = cli("search", "fit a linear model to data", "--limit", "100000", "--json")
+    status, out, _ = cli("search", "fit a linear model to data", "--mode", "semantic", "--limit", "100000", "--json")
     assert status == 0
     _, listed, _ = cli("index", "info", "--json")
     assert len(json.loads(out)["hits"]) == json.loads(listed)[1]["documents"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from texthash.index.keywords.analysis import KeywordAnalyzer
 from texthash.index.keywords.bm25 import K1, B
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
+from texthash.index.keywords.top import load_kernel, plain_top, top_documents
 
 WORDS = st.lists(st.sampled_from("abcdefg"), max_size=9)
 QUERY = st.dictionaries(st.sampled_from("abcdefgxy"), st.integers(1, 3), min_size=1, max_size=5)
@@ -95,6 +96,25 @@ def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
     allowed = np.arange(5_000, 10_000)
     found = index.search({"x": 1, "y": 1}, index.statistics(["x", "y"]), 3, allowed)
     assert found.numbers.tolist() == [5001, 5004, 5007], "of those that are allowed"
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), documents=st.integers(1, 9_000), terms=st.integers(0, 6), k=st.integers(1, 40))
+def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
+    rng = np.random.default_rng(seed)
+    postings = [np.flatnonzero(rng.random(documents) < rng.choice([0.001, 0.05, 0.6])) for _ in range(terms)]
+    bounds = np.cumsum([0, *map(len, postings)])
+    rows = np.concatenate([np.empty(0, np.int64), *postings]).astype(np.int32)
+    counts = rng.integers(1, 4, len(rows)).astype(np.uint16)
+    factors, weights = rng.integers(1, 4, documents) / 2, rng.integers(1, 3, terms).astype(np.float64)
+    allowed = rng.random(documents) < 0.5 if seed % 2 else np.empty(0, np.bool_)
+    load_kernel()
+    found = [
+        top(bounds[:-1], bounds[1:], weights, rows, counts, factors, allowed, k) for top in (plain_top, top_documents())
+    ]
+    ordered = [np.lexsort((rows, -scores)) for scores, rows in found]
+    assert found[0][0][ordered[0]].tolist() == found[1][0][ordered[1]].tolist()
+    assert found[0][1][ordered[0]].tolist() == found[1][1][ordered[1]].tolist()
 
 
 def test_scores_equal_those_of_bm25s():

@@ -11,8 +11,8 @@ import pytest
 from tests.service.conftest import Asked, LocalEncoder
 from texthash.config import LimitsConfig
 from texthash.index.fusion import CONSTANT, DEPTH, fuse
-from texthash.index.keywords.search import search_keywords
 from texthash.index.releases.release import OpenRelease
+from texthash.index.search import SearchOptions, search_index
 from texthash.index.writing.build import build_index
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
@@ -52,9 +52,9 @@ def test_pages_of_a_hybrid_search_follow_each_other(asked: Asked) -> None:
 
 def test_keyword_hits_are_those_of_the_shards(asked: Asked, opened: OpenRelease) -> None:
     query = opened.shards[0].keywords.query(QUERIES[1])
-    expected, _ = search_keywords(opened.shards, query, 15)
+    expected = search_index(opened.shards, SearchOptions(mode="keyword", limit=15), terms=query)
     found = hits(asked, QUERIES[1], mode="keyword", limit=15)
-    assert [hit["score"] for hit in found] == expected.scores.tolist()
+    assert [hit["score"] for hit in found] == expected.page.scores
     assert all(hit["distance"] is None for hit in found)
 
 

@@ -127,7 +127,8 @@ def test_the_client_and_the_command_line_ask_for_it(
     assert [(hit.id, hit.distance, hit.score) for hit in found.hits] == hits(direct)
 
     monkeypatch.setenv("TEXTHASH_HOME", str(home.root))
-    status, out, _ = run_cli("search", TEXTS[0], "--rescore", "float", "--oversample", "8", "--limit", "7", "--json")
+    options = ("--rescore", "float", "--oversample", "8", "--limit", "7")
+    status, out, _ = run_cli("search", TEXTS[0], "--mode", "semantic", *options, "--json")
     assert (status, hits(json.loads(out))) == (0, hits(direct))
 
 

@@ -49,7 +49,18 @@ def answer(run_cli: Cli, *words: str) -> tuple[dict[str, Any], str]:
     return json.loads(out), err
 
 
-@pytest.mark.parametrize("more", [(), ("--rescore", "asymmetric"), ("--plan", "flat", "--limit", "500")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("--rescore", "asymmetric"),
+        ("--mode", "semantic"),
+        ("--mode", "semantic", "--rescore", "asymmetric"),
+        ("--mode", "keyword"),
+        ("--mode", "hybrid", "--weight", "0.2"),
+        ("--plan", "flat", "--limit", "500"),
+    ],
+)
 def test_both_answer_alike(run_cli: Cli, home: StateDir, url: str, more: tuple[str, ...]) -> None:
     here, _ = answer(run_cli, "--service", "none", *more)
     fence = sign(home, url)

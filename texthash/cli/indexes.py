@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from texthash.api.requests import Mode
 from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
 from texthash.cli.output import print_document, print_json, print_table
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.index.fusion import WEIGHT
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
-    from texthash.index.releases.release import OpenRelease, Release
-    from texthash.models.hasher import TextActivations
+    from texthash.cli.remote import SearchQuery
+    from texthash.index.releases.release import Release
 
+_SIDES = {"meaning": "semantic", "words": "keyword"}
 index_app = typer.Typer(no_args_is_help=True, help="Build, inspect, change and search indexes.")
 Query = Annotated[str, typer.Argument(help="Text to search for.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of hits.")]
 ReleaseName = Annotated[str, typer.Option("--release", help="Name of a release, or current.")]
 PlanName = Annotated[Literal["auto", "flat", "mih"], typer.Option("--plan", help="Search strategy; all are exact.")]
+SearchMode = Annotated[
+    Mode | None,
+    typer.Option(
+        "--mode",
+        help="semantic: by the codes; keyword: by words (BM25); hybrid: both. Default: hybrid if the index has words.",
+    ),
+]
+Weight = Annotated[
+    float | None, typer.Option("--weight", min=0, max=1, help="Weight of the meaning in a hybrid search.")
+]
 Rescore = Annotated[
     Literal["none", "asymmetric", "float"],
     typer.Option(
@@ -121,6 +135,8 @@ def _read_locally(document_id: str) -> dict[str, Any]:
 def search(
     query: Query,
     limit: Limit = 10,
+    mode: SearchMode = None,
+    weight: Weight = None,
     release: ReleaseName = "current",
     plan: PlanName = "auto",
     rescore: Rescore = "none",
@@ -128,17 +144,17 @@ def search(
     service: Service = None,
     as_json: Json = False,
 ) -> None:
-    """Search the released index. Example: `texthash search "sort an array" --rescore asymmetric --plan mih --json`
+    """Search the released index. Example: `texthash search "sort an array" --mode hybrid --rescore asymmetric --json`
 
     A service answers, or this process, which loads the model first. Both give the same answer, with --json in the form
-    of the service: a query without a known word has no hits.
+    of the service: a query without a known word has no hits by meaning.
     """
     from texthash.cli import remote
 
-    request = remote.SearchQuery(query, limit, plan, rescore, oversample)
+    request = remote.SearchQuery(query, limit, mode, weight, plan, rescore, oversample)
     if service in (None, "none"):
         found = remote.search_nearby(resolve_home(), request) if service is None and release == "current" else None
-        answer = _search_locally(query, limit, release, plan, rescore, oversample) if found is None else found
+        answer = _search_locally(request, release) if found is None else found
     elif release != "current":
         raise UsageError(
             f"--release {release} and --service were both given.",
@@ -149,11 +165,31 @@ def search(
     if as_json:
         print_json(answer)
         return
-    if not answer["known_words"]:
-        log_line("no word of the query is in the vocabulary of the model, so it has no hits")
+    if not answer["hits"]:
+        log_line(_nothing_found(answer))
         return
-    rows = [{**hit, **_without_title(hit["document"])} for hit in answer["hits"]]
-    print_table(rows, False, [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"])
+    print_table([_row(hit) for hit in answer["hits"]], False, _COLUMNS[answer["mode"]](rescore))
+
+
+_COLUMNS: dict[str, Callable[[str], list[str]]] = {
+    "semantic": lambda rescore: [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"],
+    "keyword": lambda _: ["score", "id", "title", "text"],
+    "hybrid": lambda _: ["meaning", "words", "id", "title", "text"],
+}
+
+
+def _nothing_found(answer: dict[str, Any]) -> str:
+    if answer["mode"] != "semantic":
+        return "no word of the query is in the vocabulary of the model, and no document has one of its words"
+    if not answer["known_words"]:
+        return "no word of the query is in the vocabulary of the model, so it has no hits"
+    return "the index has no documents"
+
+
+def _row(hit: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a hit: in a hybrid search with its rank by meaning and by words."""
+    ranks = {name: (hit.get(side) or {}).get("rank", "") for name, side in _SIDES.items()}
+    return {**hit, **ranks, **_without_title(hit["document"])}
 
 
 def _without_title(document: dict[str, Any]) -> dict[str, Any]:
@@ -162,18 +198,41 @@ def _without_title(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "text": text.removeprefix(f"{title}\n") if title else text}
 
 
-def _search_locally(
-    query: str, limit: int, release: str, plan: PlanName, rescore: Rescore, oversample: int
-) -> dict[str, Any]:
+def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
-    from texthash.index.releases.release import open_release
+    from texthash.index.ranked import documents_of
+    from texthash.index.releases.release import open_release, read_release
+    from texthash.index.search import SearchOptions, search_index
 
-    opened = open_release(resolve_home(), release)
-    kind = _vector_kind(opened.release) if rescore == "float" else None
-    read = opened.hasher.read([query], role="query", vectors=kind)
-    hits = _hits(opened, read, limit, plan, rescore, oversample) if read.known[0] else {"hits": []}
-    answer = {"code": to_hex(opened.hasher.binarize(read.values))[0], "known_words": bool(read.known[0])}
-    return {"index_version": opened.release.version, **answer, **hits}
+    home = resolve_home()
+    record = read_release(home, release)
+    mode: Mode = query.mode or ("semantic" if record.keywords is None else "hybrid")
+    options = SearchOptions(
+        mode=mode,
+        limit=query.limit,
+        plan=query.plan,
+        rescoring=None if query.rescore == "none" else query.rescore,
+        oversample=query.oversample,
+        weight=WEIGHT if query.weight is None else query.weight,
+    )
+    kind = _vector_kind(record) if query.rescore == "float" and mode != "keyword" else None
+    opened = open_release(home, release)
+    terms = None if mode == "semantic" else opened.shards[0].keywords.query(query.query)
+    if mode == "keyword":
+        found, answer = search_index(opened.shards, options, terms=terms), {"code": "", "known_words": True}
+    else:
+        read = opened.hasher.read([query.query], role="query", vectors=kind)
+        code, known = opened.hasher.binarize(read.values), bool(read.known[0])
+        values = opened.hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
+        found = search_index(opened.shards, options, code=code[0] if known else None, values=values[0], terms=terms)
+        answer = {"code": to_hex(code)[0], "known_words": known}
+    documents = documents_of(opened.shards, found.page, ["title", "text", "labels"])
+    hits = [
+        {"id": document.pop("id"), **members, "document": document}
+        for document, members in zip(documents, found.members, strict=True)
+    ]
+    searched = {"plan": found.plan, "candidates": found.candidates}
+    return {"index_version": opened.release.version, "mode": mode, **answer, "hits": hits, **searched}
 
 
 def _vector_kind(release: Release) -> VectorKind:
@@ -183,40 +242,3 @@ def _vector_kind(release: Release) -> VectorKind:
             "use --rescore asymmetric, or `texthash index build latest index.vectors=activations`.",
         )
     return release.vectors.kind
-
-
-def _hits(
-    opened: OpenRelease, read: TextActivations, limit: int, plan: PlanName, rescore: Rescore, oversample: int
-) -> dict[str, Any]:
-    """Return the hits of a query, with scores if they are rescored, and the strategy of the search."""
-    from texthash.index.rescoring import search_rescored
-    from texthash.index.shard import merge
-
-    code = opened.hasher.binarize(read.values)
-    if rescore == "none":
-        found, shards = merge([shard.search(code, limit, plan=plan) for shard in opened.shards], limit)
-        scores: list[dict[str, float]] = [{} for _ in found.numbers[0]]
-    else:
-        values = opened.hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
-        rescored = search_rescored(opened.shards, code, values, limit, kind=rescore, oversample=oversample, plan=plan)
-        found, shards = rescored.hits, rescored.shards
-        scores = [{"score": float(score)} for score in rescored.scores[0]]
-    addresses = [(int(shard), int(number)) for shard, number in zip(shards[0], found.numbers[0], strict=True)]
-    documents = _documents(opened, addresses)
-    hits = [
-        {"id": document.pop("id"), "distance": int(distance), **score, "document": document}
-        for distance, score, document in zip(found.distances[0], scores, documents, strict=True)
-    ]
-    return {"plan": found.plans[0], "candidates": int(found.candidates[0]), "hits": hits}
-
-
-def _documents(opened: OpenRelease, addresses: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Return documents by shard and number, in this order; each shard is read once."""
-    numbers: dict[int, list[int]] = {}
-    for shard, number in addresses:
-        numbers.setdefault(shard, []).append(number)
-    read = {
-        shard: iter(opened.shards[shard].documents(wanted, ["title", "text", "labels"]))
-        for shard, wanted in numbers.items()
-    }
-    return [next(read[shard]) for shard, _ in addresses]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from texthash.api.requests import Mode
 from texthash.errors import TexthashError
 from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.progress import log_line, track
@@ -51,6 +52,8 @@ class SearchQuery:
 
     query: str
     limit: int
+    mode: Mode | None
+    weight: float | None
     plan: Literal["auto", "flat", "mih"]
     rescore: Literal["none", "asymmetric", "float"]
     oversample: int
@@ -131,7 +134,8 @@ def _serves_release_of(home: StateDir, served: Info) -> bool:
 def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
     reply = client.search(
         query.query,
-        mode="semantic",
+        mode=query.mode,
+        weight=query.weight,
         limit=query.limit,
         fields=("title", "text", "labels"),
         plan=query.plan,
@@ -139,10 +143,10 @@ def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
         oversample=query.oversample,
     )
     (result,) = reply.results
-    searched = {"plan", "candidates"} if result.known_words else set()
     return {
         "index_version": reply.index_version,
-        **result.model_dump(include={"code", "known_words", "hits", *searched}, exclude_none=True),
+        "mode": reply.mode,
+        **result.model_dump(include={"code", "known_words", "hits", "plan", "candidates"}, exclude_unset=True),
     }
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.keywords.stored import StoredKeywords
+from texthash.index.keywords.top import load_kernel
 from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
@@ -182,6 +183,7 @@ class Shard:
         warmup(self.manifest.bits)
         self._index.prepare()
         if self.keywords.analysis is not None:
+            load_kernel()
             self.keywords.prepare()
         with self._reading():
             self._rows.prepare()

@@ -16,6 +16,7 @@ from texthash.api.requests import Mode, SearchRequest
 from texthash.config import LimitsConfig
 from texthash.index.fusion import WEIGHT
 from texthash.index.keywords.analysis import keyword_analyzer
+from texthash.index.ranked import Ranked
 from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
@@ -23,7 +24,7 @@ from texthash.methods.base import Role
 from texthash.service.keyword_search import KeywordSearch, KeywordShard
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
-from texthash.service.queries import Key, PendingQuery, Ranked, group, result
+from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import QueryGroup, ShardResult
 from texthash.service.shard_answers import answers

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from texthash.index.keywords.bm25 import KeywordStatistics
-from texthash.index.keywords.postings import KeywordHits
+from texthash.index.ranked import Ranked
 from texthash.service.problems import Problem
-from texthash.service.queries import PendingQuery, Ranked
+from texthash.service.queries import PendingQuery
 from texthash.service.replicas.shard import KeywordQuery, KeywordResult
 from texthash.service.shard_answers import answers
 
@@ -73,7 +73,8 @@ class KeywordSearch:
             raise next(iter(failed.values()))
         for position, query in enumerate(wanted):
             parts = [answered[number][position] if number in answered else KeywordResult.nothing() for number in asked]
-            query.keyword = _merged(parts, query.request.depth)
+            hits, distances = [part.hits for part in parts], [part.distances for part in parts]
+            query.keyword = Ranked.by_words(hits, distances, query.request.depth)
         return unavailable | failed
 
     async def _counts(self, release: str, terms: set[str]) -> tuple[_Counts | None, dict[int, Problem]]:
@@ -105,13 +106,3 @@ def _call(query: PendingQuery, counts: _Counts | None) -> KeywordQuery:
     labels = tuple(query.request.filter.labels) if query.request.filter else None
     code = query.code if query.searched else None
     return KeywordQuery(terms, None if counts is None else counts.of(terms), query.request.depth, labels, code)
-
-
-def _merged(parts: Sequence[KeywordResult], limit: int) -> Ranked:
-    hits, owners = KeywordHits.best([part.hits for part in parts], limit)
-    distances: list[int | None] = [None] * len(owners)
-    for shard, part in enumerate(parts):
-        mine = np.flatnonzero(owners == shard)  # both are in the order of score and number
-        for place, distance in zip(mine.tolist(), part.distances[: len(mine)].tolist(), strict=True):
-            distances[place] = None if distance < 0 else distance
-    return Ranked(hits.numbers, owners, distances, hits.scores.tolist())

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.api.requests import SearchRequest
-from texthash.index.fusion import fuse
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
+from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
 from texthash.service.replicas.shard import QueryGroup
@@ -28,28 +28,6 @@ class Key(NamedTuple):
     fields: tuple[str, ...]
     rescoring: Rescoring | None
     hybrid: bool
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A list of documents for one query, over all shards.
-
-    Attributes:
-        numbers: Document numbers, the best first, int64.
-        owners: Shard of each, int64.
-        distances: Distance of each in bits; None where query or document has no code.
-        scores: Score of each; None for a list by distance.
-    """
-
-    numbers: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    distances: list[int | None]
-    scores: list[float] | None
-
-    @classmethod
-    def nothing(cls) -> Ranked:
-        """Return an empty list."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int64), [], None)
 
 
 @dataclass
@@ -123,54 +101,18 @@ class PendingQuery:
             weight: Weight of the meaning in a hybrid search whose request has none.
         """
         request = self.request
-        if request.mode == "semantic":
-            return self.semantic, _members(self.semantic)
-        if request.mode == "keyword":
-            rows = slice(request.offset, request.offset + request.limit)
-            found = self.keyword
-            page = Ranked(found.numbers[rows], found.owners[rows], found.distances[rows], (found.scores or [])[rows])
-            return page, _members(page)
-        return self._fused(weight if request.fusion.weight is None else request.fusion.weight)
-
-    def _fused(self, weight: float) -> tuple[Ranked, list[dict[str, Any]]]:
-        request, semantic, keyword = self.request, self.semantic, self.keyword
-        fused = fuse(
-            semantic.numbers,
-            keyword.numbers,
-            request.limit,
-            request.offset,
-            weight=weight,
-            constant=request.fusion.constant,
-        )
-        owners: list[int] = []
-        distances: list[int | None] = []
-        members: list[dict[str, Any]] = []
-        for score, near, word in zip(
-            fused.scores.tolist(), fused.semantic.tolist(), fused.keyword.tolist(), strict=True
-        ):
-            source, at = (semantic, near) if near >= 0 else (keyword, word)
-            owners.append(int(source.owners[at]))
-            distances.append(source.distances[at])
-            found_by = {"semantic": _found_by(semantic, near), "keyword": _found_by(keyword, word)}
-            members.append({"distance": source.distances[at], "score": score, **found_by})
-        return Ranked(fused.numbers, np.asarray(owners, np.int64), distances, fused.scores.tolist()), members
+        if request.mode == "hybrid":
+            fusion = request.fusion
+            own = weight if fusion.weight is None else fusion.weight
+            return hybrid_page(
+                self.semantic, self.keyword, request.limit, request.offset, weight=own, constant=fusion.constant
+            )
+        page = self.keyword.page(request.limit, request.offset) if request.mode == "keyword" else self.semantic
+        return page, page.members()
 
     def answer(self, documents: Iterable[dict[str, Any]], members: Iterable[dict[str, Any]]) -> None:
         """Set the hits from their documents and their other members, in order."""
         self.hits = [hit(document, own) for document, own in zip(documents, members, strict=True)]
-
-
-def _members(found: Ranked) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [{"distance": distance} for distance in found.distances]
-    for row, score in zip(rows, found.scores or (), strict=found.scores is not None):
-        row["score"] = score
-    return rows
-
-
-def _found_by(found: Ranked, at: int) -> dict[str, Any] | None:
-    if at < 0:
-        return None
-    return {"rank": at + 1, **({} if found.scores is None else {"score": found.scores[at]})}
 
 
 def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) -> QueryGroup:

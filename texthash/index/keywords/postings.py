@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix
 
 from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
+from texthash.index.keywords.top import top_documents
 
 Numbers = NDArray[np.int64]
 _MOST = np.iinfo(np.uint16).max
@@ -140,8 +141,6 @@ class Segment:
         allowed: Numbers | None,
     ) -> KeywordHits:
         """Return the best documents for words with weights; ``allowed`` restricts them to some numbers, ascending."""
-        from texthash.index.keywords._top import top  # compiled: slow to import
-
         known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
         if not known:
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
@@ -152,7 +151,7 @@ class Segment:
             mask = here if self.live is None else here & self.live
         known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
-        scores, rows = top(
+        scores, rows = top_documents()(
             self.starts[at], self.starts[at + 1], known_weights, self.rows, self.counts, factors, mask, most
         )
         return KeywordHits.best([KeywordHits(self.numbers[rows], scores)], limit)[0]

@@ -1,0 +1,150 @@
+"""Search over all shards of an index in one process: by meaning, by words, or by both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.api.requests import Mode
+from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
+from texthash.index.keywords.search import search_shards
+from texthash.index.memory.flat import check_window
+from texthash.index.ranked import Ranked, hybrid_page
+from texthash.index.rescoring import Rescoring, search_rescored
+from texthash.index.shard import Shard, merge
+
+if TYPE_CHECKING:
+    from texthash.index.memory.cost_model import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Options of a search; the members of :class:`texthash.api.requests.SearchRequest` say more.
+
+    Attributes:
+        mode: By meaning, by words, or by both.
+        limit: Largest number of hits.
+        offset: Number of hits to skip.
+        radius: Largest Hamming distance of a hit by meaning; None for no limit.
+        labels: Labels of which a hit must have one; None for no restriction.
+        plan: Search strategy of the codes.
+        rescoring: Finer order of the nearest; None for the order of the distance.
+        oversample: Number of rescored documents per hit.
+        weight: Weight of the meaning in a hybrid search.
+        constant: Constant of the ranks in a hybrid search.
+        depth: Number of documents of each list that are fused.
+        threads: Number of threads of the search by meaning.
+    """
+
+    mode: Mode = "semantic"
+    limit: int = 10
+    offset: int = 0
+    radius: int | None = None
+    labels: Sequence[str] | None = None
+    plan: Plan = "auto"
+    rescoring: Rescoring | None = None
+    oversample: int = 4
+    weight: float = WEIGHT
+    constant: float = CONSTANT
+    depth: int = DEPTH
+    threads: int = 1
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Limit and offset of each list; a hybrid search pages only through the fused one."""
+        if self.mode == "hybrid":
+            return max(self.depth, self.limit + self.offset), 0
+        return self.limit, self.offset
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of one query.
+
+    Attributes:
+        page: Documents of the page.
+        members: Members of each hit besides its document.
+        plan: Search strategy of the codes; None if these were not searched.
+        candidates: Number of codes compared with the query.
+    """
+
+    page: Ranked
+    members: list[dict[str, Any]]
+    plan: str | None = None
+    candidates: int = 0
+
+
+def search_index(
+    shards: Sequence[Shard],
+    options: SearchOptions,
+    *,
+    code: NDArray[np.uint8] | None = None,
+    values: NDArray[np.floating] | None = None,
+    terms: Mapping[str, int] | None = None,
+) -> Found:
+    """Search all shards for one query.
+
+    Args:
+        shards: All shards of the index.
+        options: Options of the search.
+        code: Code of the query, uint8 [bits / 8]; None if no word of it is known, or in a search by keyword.
+        values: Values for rescoring: activations minus thresholds [bits], or the vector [width].
+        terms: Words of the query: :meth:`texthash.index.keywords.stored.StoredKeywords.query`.
+
+    Raises:
+        NoKeywordsError: The index has no words, and ``mode`` needs them.
+        TexthashError: A limit is out of range.
+    """
+    check_window(options.limit, options.offset)
+    near, plan, candidates = Ranked.nothing(), None, 0
+    if code is not None and options.mode != "keyword":
+        near, plan, candidates = _nearest(shards, options, code, values)
+    if options.mode == "semantic":
+        return Found(near, near.members(), plan, candidates)
+    words = Ranked.nothing()
+    if terms:
+        parts = search_shards(shards, terms, sum(options.window), options.labels)
+        distances = [
+            np.full(len(part.numbers), -1) if code is None else shard.distances(code.tobytes(), part.numbers)
+            for shard, part in zip(shards, parts, strict=True)
+        ]
+        words = Ranked.by_words(parts, distances, *options.window)
+    if options.mode == "keyword":
+        return Found(words, words.members())
+    page, members = hybrid_page(
+        near, words, options.limit, options.offset, weight=options.weight, constant=options.constant
+    )
+    return Found(page, members, plan, candidates)
+
+
+def _nearest(
+    shards: Sequence[Shard], options: SearchOptions, code: NDArray[np.uint8], values: NDArray[np.floating] | None
+) -> tuple[Ranked, str, int]:
+    limit, offset = options.window
+    if options.rescoring is None or values is None:
+        parts = [
+            shard.search(code[None], limit + offset, 0, options.radius, options.labels, options.threads, options.plan)
+            for shard in shards
+        ]
+        hits, owners = merge(parts, limit, offset)
+        scores = None
+    else:
+        rescored = search_rescored(
+            shards,
+            code[None],
+            values[None],
+            limit,
+            offset,
+            kind=options.rescoring,
+            oversample=options.oversample,
+            radius=options.radius,
+            labels=options.labels,
+            plan=options.plan,
+        )
+        hits, owners, scores = rescored.hits, rescored.shards, rescored.scores[0].tolist()
+    ranked = Ranked(hits.numbers[0], owners[0], hits.distances[0].tolist(), scores)
+    return ranked, hits.plans[0], int(hits.candidates[0])
