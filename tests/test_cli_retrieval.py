@@ -39,6 +39,7 @@ def test_a_model_on_a_collection_and_its_runs_give_the_same_figures(cli, folder,
         "bm25",
         "lsh 8 hamming",
         "lsh 8 asymmetric",
+        "lsh 8 asymmetric + bm25",
     ]
     write_trec_qrels(tmp_path / "qrels.txt", QRELS)
     files = ["runs/bm25.txt", "runs/lsh_8_hamming.txt"]
@@ -79,9 +80,6 @@ def test_a_study_of_collections_is_run_from_its_file(cli, folder, tmp_path, monk
     (tmp_path / "plan.yaml").write_text("name: one\ncollections: {small: {path: small}, absent: {path: absent}}\n")
     monkeypatch.setenv("TEXTHASH_DATA", str(tmp_path))
     assert cli("study", "run", "plan.yaml", "--dry-run")[1].split() == ["small", "absent"]
-    edition = "settings: {corpus: {edition: {split: {train: 0.6, validation: 0.2}}}}\n"
-    with (tmp_path / "plan.yaml").open("a") as file:
-        file.write(edition)
     status, out, err = cli("study", "run", "plan.yaml", "--json")
     assert status == 0, err
     found = json.loads(out)

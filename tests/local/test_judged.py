@@ -23,13 +23,8 @@ def test_codes_have_the_figures_of_the_same_queries_documents_and_judgements(mod
     asked = {query: QUERIES[query] for query in QRELS}
     figures = texthash.evaluate(model, asked, TEXTS, QRELS, k=[10])
     name = f"{model.method.card.name} {model.bits}"
-    assert [row.name for row in table.rows] == [
-        "random",
-        "tf-idf cosine",
-        "bm25",
-        f"{name} hamming",
-        f"{name} asymmetric",
-    ]
+    codes = [f"{name} hamming", f"{name} asymmetric", f"{name} asymmetric + bm25"]
+    assert [row.name for row in table.rows] == ["random", "tf-idf cosine", "bm25", *codes]
     for metric in ("ndcg_at_10", "p_at_10", "recall_at_10", "map"):
         assert table[f"{name} hamming"].metrics[metric] == pytest.approx(figures[metric]), metric
     assert table["bm25"]["success_at_10"] == 1

@@ -50,10 +50,11 @@ def test_a_study_writes_the_table_of_each_collection_that_is_there(tmp_path):
     plan = load_retrieval_plan(write_plan(tmp_path))
     outcome = run_retrieval(plan, StateDir(tmp_path / "home"), tmp_path, tmp_path / "data")
     table = json.loads((outcome.directory / "small.json").read_text())
-    rows = ["random", "tf-idf cosine", "bm25", "lsh 8 hamming", "lsh 8 asymmetric"]
+    rows = ["random", "tf-idf cosine", "bm25", "lsh 8 hamming", "lsh 8 asymmetric", "lsh 8 asymmetric + bm25"]
     assert [row["row"] for row in table["rows"]] == rows
     assert (table["split"], table["queries"], table["documents"]) == ("test", 2, 5)
-    assert table["rows"][-1]["how"] == "float query against the bits, mean of 2 seeds"
+    assert table["rows"][-2]["how"] == "float query against the bits, mean of 2 seeds"
+    assert table["rows"][-1]["how"].startswith("reciprocal ranks of the first 1,000 of each, weight")
     assert outcome.left_out.keys() == {"absent"}
     page = (outcome.directory / "tables.md").read_text()
     assert page.startswith(

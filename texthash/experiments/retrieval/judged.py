@@ -18,7 +18,7 @@ from texthash.evaluation.retrieval.table import (
     measured,
     tabulated,
 )
-from texthash.experiments.retrieval.rows import ModelRows, baseline_rows, encoder_row
+from texthash.experiments.retrieval.rows import ModelRows, baseline_rows, encoder_row, fused_row
 from texthash.models.hasher import Hasher
 
 
@@ -40,9 +40,11 @@ def evaluate_model(
         save_runs: Directory for a run of each row; None: runs are not written.
     """
     rows = baseline_rows(collection.documents)
+    keyword = rows[-1]
     if encoder is not None:
         rows.append(encoder_row(encoder, collection.documents))
     rows += ModelRows(model, collection.documents).rows()
+    rows.append(fused_row(rows[-1], keyword))
     return measured(rows, collection, cuts, save_runs=run_files(save_runs))
 
 

@@ -6,6 +6,7 @@ tf-idf        cosine of sublinear tf-idf of the same words
 float         cosine of the vectors of a sentence encoder
 hamming       distance of the codes of a model
 asymmetric    product of the query's real values and the bits of a document (:mod:`texthash.index.rescoring`)
+fused         reciprocal ranks of two rows (:mod:`texthash.index.fusion`)
 
 A document without a word that a row knows is not listed, and a query without one has no list, as in an index.
 """
@@ -23,8 +24,10 @@ from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.ranked import Ranked
+from texthash.evaluation.retrieval.runs import DEPTH
 from texthash.evaluation.retrieval.table import BASELINE, Row
 from texthash.hamming import kernels
+from texthash.index.fusion import CONSTANT, WEIGHT, fuse
 from texthash.index.rescoring import asymmetric
 from texthash.models.hasher import Hasher, TextActivations
 from texthash.models.vectors import unit
@@ -175,6 +178,31 @@ def cosine_lists(
     for start in range(0, len(queries), _BLOCK):
         for scores in queries[start : start + _BLOCK] @ documents.T:
             yield Ranked(found, scores)
+
+
+def fused_row(
+    semantic: Row, keyword: Row, weight: float = WEIGHT, constant: float = CONSTANT, depth: int = DEPTH
+) -> Row:
+    """Return the row that fuses the first ``depth`` documents of two rows by reciprocal rank, as hybrid search does.
+
+    Args:
+        semantic: Row of the list by meaning.
+        keyword: Row of the list by words.
+        weight: Share of the list by meaning, 0 to 1.
+        constant: Constant of the ranks.
+        depth: Number of documents of each list; documents of equal score are in the order of their numbers.
+    """
+
+    def search(queries: Sequence[str]) -> Iterator[Ranked]:
+        for near, worded in zip(semantic.search(queries), keyword.search(queries), strict=True):
+            first, second = near.in_order(depth).documents, worded.in_order(depth).documents
+            found = fuse(first, second, 2 * depth, weight=weight, constant=constant)
+            yield Ranked(found.numbers, found.scores)
+
+    sizes = semantic.bytes_per_document, keyword.bytes_per_document
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    how = f"reciprocal ranks of the first {depth:,} of each, weight {weight:g} of the codes, constant {constant:g}"
+    return Row(f"{semantic.name} + {keyword.name}", search, how, total)
 
 
 def _nothing() -> Ranked:

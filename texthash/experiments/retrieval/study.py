@@ -17,13 +17,22 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.manifest import MANIFEST
 from texthash.corpora.readers.beir import is_beir
+from texthash.corpora.text import Analyzer
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.ranked import Cuts
 from texthash.evaluation.retrieval.table import RetrievalTable, RowResult, averaged, searched, tabulated
 from texthash.experiments.experiment import Experiment, prepare
 from texthash.experiments.retrieval.plan import CollectionPlan, RetrievalPlan
-from texthash.experiments.retrieval.rows import Features, ModelRows, bm25_row, encoder_row, random_row, tfidf_row
+from texthash.experiments.retrieval.rows import (
+    Features,
+    ModelRows,
+    bm25_row,
+    encoder_row,
+    fused_row,
+    random_row,
+    tfidf_row,
+)
 from texthash.io.atomic import write_json, write_text
 from texthash.models.hasher import Hasher
 from texthash.paths import DATA_VARIABLE, StateDir
@@ -99,17 +108,17 @@ def _config(plan: RetrievalPlan, name: str, folder: Path, data: Path | None, hom
 
 
 def _table(plan: RetrievalPlan, name: str, source: CollectionPlan, base: Config, home: StateDir) -> RetrievalTable:
-    corpus = prepare(base, home)
-    collection = replace(_collection(plan, source, base, corpus), name=name)
+    collection = replace(_collection(plan, source, base, home), name=name)
     cuts = Cuts(gain=plan.gain)
-    results = list(_results(plan, source, base, corpus, collection, cuts, home))
+    results = list(_results(plan, source, base, collection, cuts, home))
     baseline = next(iter(plan.keyword))
     return tabulated(results, name, plan.split, len(collection.documents), cuts, baseline, collection.notes)
 
 
-def _collection(plan: RetrievalPlan, source: CollectionPlan, base: Config, corpus: PreparedCorpus) -> Collection:
+def _collection(plan: RetrievalPlan, source: CollectionPlan, base: Config, home: StateDir) -> Collection:
     if source.queries == "judged":
         return Collection.read(str(base.corpus.path), plan.split)
+    corpus = prepare(base, home)
     if source.queries == "questions":
         return Collection.of_pairs(corpus, plan.split)
     return Collection.of_titles(corpus, plan.split)
@@ -119,14 +128,14 @@ def _results(
     plan: RetrievalPlan,
     source: CollectionPlan,
     base: Config,
-    corpus: PreparedCorpus,
     collection: Collection,
     cuts: Cuts,
     home: StateDir,
 ) -> Iterator[RowResult]:
-    lexical = Lexical(collection.documents)
+    lexical = Lexical(collection.documents, Analyzer.from_edition(base.corpus.edition.derive(stemmer="porter")))
     rows = [random_row(len(collection.documents)), tfidf_row(lexical)]
-    rows += [bm25_row(lexical, row, own.k1, own.b) for row, own in plan.keyword.items()]
+    keyword = [bm25_row(lexical, row, own.k1, own.b) for row, own in plan.keyword.items()]
+    rows += keyword
     features = {encoder: _features(base, encoder, collection, home) for encoder in source.encoders}
     rows += [encoder_row(encoder, collection.documents, own) for encoder, own in features.items()]
     for row in rows:
@@ -136,21 +145,22 @@ def _results(
             continue
         for bits in chosen.bits or plan.bits:
             config = plan.configured(base, method, bits)
-            experiment = Experiment(config, home, corpus)
-            seeds: dict[str, list[RowResult]] = {"hamming": [], "asymmetric": []}
+            experiment = Experiment(config, home, prepare(config, home))
+            kinds: tuple[list[RowResult], ...] = ([], [], [])
             for seed in chosen.seeds or plan.seeds:
                 model = Hasher.load(experiment.train(seed).hasher)
                 of = ModelRows(model, collection.documents, f"{method} {bits}", features.get(chosen.features or ""))
-                for kind, row in zip(seeds, of.code_rows(), strict=True):
-                    seeds[kind].append(searched(row, collection, cuts))
-            for found in seeds.values():
+                codes = of.code_rows()
+                for found, row in zip(kinds, [*codes, fused_row(codes[-1], keyword[0])], strict=True):
+                    found.append(searched(row, collection, cuts))
+            for found in kinds:
                 how = f"{found[0].how}, mean of {len(found)} seeds" if len(found) > 1 else found[0].how
                 yield replace(averaged(found), how=how)
 
 
 def _features(base: Config, encoder: str, collection: Collection, home: StateDir) -> Features:
     """Return the vectors of the prepared documents of a collection, computed once and then stored with the corpus."""
-    corpus = prepare(base.derive(corpus={"features": encoder}), home)
+    corpus: PreparedCorpus = prepare(base.derive(corpus={"features": encoder}), home)
     splits = [corpus.split(name) for name in SPLITS]
     numbers = {id_: number for number, id_ in enumerate(collection.document_ids)}
     rows = np.array([numbers[id_] for split in splits for id_ in split.ids], np.int64)
