@@ -203,6 +203,10 @@ def test_the_row_stands_in_its_own_format(tmp_path: Path) -> None:
     assert "{" not in said
     said = refusal(write(tmp_path / "a.tsv", "id\ttext\tsplit\n1\tx\ttset\n"))
     assert "The row: 1\tx\ttset" in said
+    said = refusal(write(tmp_path / "b.csv", 'id;text;split\n1;"x; y";tset\n'))
+    assert "b.csv:2: split names no split" in said
+    assert 'The row: 1;"x; y";tset' in said
+    assert "id;text;labels;split / 1;...;a|b;train" in said
     pq.write_table(pa.table({"text": ["x"], "id": pa.array([b"a"])}), tmp_path / "a.parquet")
     assert "a list of strings" in refusal(tmp_path / "a.parquet")
 

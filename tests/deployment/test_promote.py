@@ -24,7 +24,7 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import ReleaseMovedError, publish
 from texthash.index.releases.release import OpenRelease, list_releases, open_release, read_release
-from texthash.index.releases.snapshots import list_snapshots
+from texthash.index.releases.snapshots import list_snapshots, take_snapshot
 from texthash.index.releases.verify import verify
 from texthash.index.storage.arrow_schema import Coded
 from texthash.index.writing import reencode as transfers
@@ -188,6 +188,34 @@ def test_rollback_takes_what_was_written_since_along_and_a_second_one_comes_back
     assert_recoded(home, expected, "lsh")
     roll_back(home)
     assert_recoded(home, expected, "itq")
+
+
+@pytest.mark.parametrize("broken", ["release", "snapshot"])
+def test_a_broken_record_that_is_not_needed_stops_neither_promotion_nor_rollback(
+    home: StateDir, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(home, put=["new/3"])
+    unneeded = read_release(home).name
+    write(home, put=["new/4"])
+    take_snapshot(home, "kept")
+    record = home.root / {"release": f"releases/{unneeded}.json", "snapshot": "snapshots/kept.json"}[broken]
+    record.write_text("{", encoding="utf-8")
+    expected = contents(open_release(home))
+    release = promote(home, home.root / "models" / "lsh", version=None)
+    assert (release.method, contents(open_release(home))) == ("lsh", expected)
+    back = roll_back(home)
+    assert (back.method, contents(open_release(home))) == ("itq", expected)
+    assert str(record) in capsys.readouterr().err
+
+
+def test_a_rollback_without_the_record_of_the_common_state_says_so(home: StateDir) -> None:
+    promote(home, home.root / "models" / "lsh", version=None)
+    write(home, put=["new/3"])
+    [first] = [r for r in list_releases(home) if r.index_uri == read_release(home).index_uri and r.parent is None]
+    (home.root / "releases" / f"{first.name}.json").write_text("", encoding="utf-8")
+    with pytest.raises(TexthashError, match=r"the record of the release that began the index .*\n.*restore it"):
+        roll_back(home)
+    assert read_release(home).method == "lsh"
 
 
 def test_a_write_on_its_way_is_refused_by_name(home: StateDir) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.index.test_writer import built, codes, documents, home
+from texthash.errors import TexthashError
 from texthash.index.releases import publish as publishing
 from texthash.index.releases.release import open_release
-from texthash.index.releases.snapshots import take_snapshot
+from texthash.index.releases.snapshots import drop_snapshot, read_snapshot, readable_snapshots, take_snapshot
 from texthash.index.writing import writer as writing
 from texthash.index.writing.writer import IndexWriter
 from texthash.paths import StateDir
@@ -61,6 +62,25 @@ def test_the_releases_are_listed_beside_a_broken_one(home: StateDir, run_cli: Ca
     assert status == 0
     assert [row["name"] for row in json.loads(out)] == ["r000001", last.name]
     assert str(record) in said
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"name": "../x", "release": "r000001", "created": ""}'])
+def test_a_broken_snapshot_stops_no_use_of_another(
+    home: StateDir, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("broken", "whole"):
+        take_snapshot(home, name)
+    record = home.root / "snapshots" / "broken.json"
+    record.write_text(content, encoding="utf-8")
+    assert [found.name for found in readable_snapshots(home)] == ["whole"]
+    assert str(record) in capsys.readouterr().err
+    with pytest.raises(TexthashError, match=r"broken\.json is broken: .*\n.*remedy: restore it"):
+        read_snapshot(home, "broken")
+    assert read_snapshot(home, "whole").release == "r000001"
+    with pytest.raises(TexthashError, match=r"there is no snapshot '\.\./snapshots/whole'"):
+        read_snapshot(home, "../snapshots/whole")
+    drop_snapshot(home, "whole")
+    assert readable_snapshots(home) == []
 
 
 def _ids(home: StateDir, release: str) -> set[str]:

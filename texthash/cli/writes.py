@@ -137,9 +137,9 @@ def index_snapshot(name: SnapshotName) -> None:
 @index_app.command("snapshots")
 def index_snapshots(as_json: Json = False) -> None:
     """List the snapshots. Example: `texthash index snapshots`"""
-    from texthash.index.releases.snapshots import list_snapshots
+    from texthash.index.releases.snapshots import readable_snapshots
 
-    print_table([asdict(snapshot) for snapshot in list_snapshots(resolve_home())], as_json)
+    print_table([asdict(snapshot) for snapshot in readable_snapshots(resolve_home())], as_json)
 
 
 @index_app.command("drop-snapshot")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from texthash.deployment.champion import move_alias, releasing
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.index.releases.release import Release, list_releases, read_pointer, read_release
+from texthash.index.releases.release import Release, read_pointer, read_release, readable_releases
 from texthash.index.storage.shard_format import kind_of
 from texthash.progress import log_line
 
@@ -70,7 +70,7 @@ def _promote(
     home: StateDir, hasher_dir: Path, *, version: str | None, run: str | None, commit: str | None, sample: int
 ) -> Release:
     from texthash.index.releases.publish import publish, withdraw
-    from texthash.index.releases.verify import verify
+    from texthash.index.releases.verify import verify_release
     from texthash.index.writing.reencode import Encode, IndexMigration, recode_index
     from texthash.models.hasher import Hasher, digest
 
@@ -95,7 +95,7 @@ def _promote(
         switch=False,
     )
     try:
-        failed = [finding for finding in verify(home, built.name, sample) if not finding.ok]
+        failed = [finding for finding in verify_release(home, built.name, sample) if not finding.ok]
         if failed:
             raise TexthashError(
                 f"the index {index} is not fit to be served: {failed[0].check}: {failed[0].found}.",
@@ -155,7 +155,12 @@ def _roll_back(home: StateDir) -> Release:
             "`texthash index rollback` returns to it without later writes; then start the service again.",
         )
     # The two indexes held the same documents when the current one took over, or was built.
-    common = [r for r in list_releases(home) if r.index_uri == current.index_uri and r.parent is None]
+    common = [r for r in readable_releases(home) if r.index_uri == current.index_uri and r.parent is None]
+    if not common:
+        raise TexthashError(
+            f"the record of the release that began the index {current.index_uri} is missing or broken.",
+            "restore it from a backup, or `texthash index rollback`, which returns without later writes.",
+        )
     coder = Encode(hasher, home, kind_of(target.vectors))
     with IndexMigration(home, common[-1], target, coder) as migration:
         release = _take_over(home, migration, f"rollback-{target.model_digest[:12]}")
@@ -175,9 +180,9 @@ def _check(hasher: Hasher, current: Release) -> None:
 def _source_release(home: StateDir, name: str, current: Release) -> Release:
     """Return the release that the new index is built from. A snapshot keeps it, so that an interrupted promotion can
     resume."""
-    from texthash.index.releases.snapshots import list_snapshots
+    from texthash.index.releases.snapshots import readable_snapshots
 
-    for snapshot in list_snapshots(home):
+    for snapshot in readable_snapshots(home):
         if snapshot.name == name:
             source = read_release(home, snapshot.release)
             if source.index_uri == current.index_uri:
@@ -194,9 +199,9 @@ def _retake_snapshot(home: StateDir, name: str) -> Release:
 
 
 def _drop_snapshot(home: StateDir, name: str) -> None:
-    from texthash.index.releases.snapshots import drop_snapshot, list_snapshots
+    from texthash.index.releases.snapshots import drop_snapshot, readable_snapshots
 
-    if name in {snapshot.name for snapshot in list_snapshots(home)}:
+    if name in {snapshot.name for snapshot in readable_snapshots(home)}:
         drop_snapshot(home, name)
 
 

@@ -19,6 +19,7 @@ from texthash.config import ServiceConfig
 from texthash.service import documentation, problems
 from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.index_writes import IndexWriteService
+from texthash.service.json_body import JsonRoute
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
@@ -80,6 +81,7 @@ def make_app(
             cors_origins=service.cors_origins if service else (),
         ),
     )
+    app.router.route_class = JsonRoute
     checks = Checks(coordinator)
     problems.install(app)
     _explain_invalid(app)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
-from texthash.index.releases.snapshots import Snapshot, list_snapshots, read_snapshot, take_snapshot
+from texthash.index.releases.snapshots import Snapshot, read_snapshot, readable_snapshots, take_snapshot
 from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
 from texthash.paths import StateDir
@@ -105,7 +105,7 @@ class IndexWriteService:
 
     def snapshots(self) -> list[Snapshot]:
         """Return all snapshots, oldest first."""
-        return list_snapshots(self._home)
+        return readable_snapshots(self._home)
 
     def take_snapshot(self, name: str) -> Snapshot:
         """Take a snapshot of the current state.

@@ -157,7 +157,7 @@ def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusErro
     """Return the error of a row, which shows the row and an example of a valid one in the format of its file."""
     path = table.path
     if tables.is_table(path, tables.CELL_SUFFIXES):
-        separator = "\t" if tables.is_table(path, tables.TAB_SUFFIXES) else ","
+        separator = tables.separator_in(path, table.columns.required)
         shown, right = _cells_of(row.values(), separator), " / ".join(_cells_of(c, separator) for c in _CELLS)
         remedy = f"the file begins like {right}."
     else:

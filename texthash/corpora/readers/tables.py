@@ -109,6 +109,12 @@ def separator_of(path: Path, header: str, required: Collection[str] = ()) -> str
     return usual
 
 
+def separator_in(path: Path, required: Collection[str] = ()) -> str:
+    """Return the separator by which :func:`rows` reads a table of cells."""
+    header = next((line for _, line in lines(path) if line.strip()), "")
+    return separator_of(path, header, required)
+
+
 def parquet_rows(
     path: Path, columns: Collection[str], span: Span | None = None, required: Collection[str] = ()
 ) -> Iterator[tuple[int, Row]]:

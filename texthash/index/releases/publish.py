@@ -244,13 +244,13 @@ def rollback(home: StateDir) -> Release:
 
 
 def _newest_that_opens(home: StateDir, current: str | None, previous: str | None) -> Release:
-    from texthash.index.releases.snapshots import list_snapshots
+    from texthash.index.releases.snapshots import readable_snapshots
 
     recorded = {path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)}
     names = recorded
     if current is not None:
         # A writer that died between two steps may have left the record of a release that never became current.
-        held = [snapshot.release for snapshot in list_snapshots(home)]
+        held = [snapshot.release for snapshot in readable_snapshots(home)]
         ancestors = (*_ancestors(home, current, recorded), *_ancestors(home, previous, recorded))
         names = recorded & {*ancestors, *held, *_without_parent(home, recorded)}
     for name in sorted(names - {current}, key=_version, reverse=True):

@@ -18,7 +18,8 @@ from texthash.errors import TexthashError, UsageError, nearest_name
 from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.free_space import explaining_full_disk
 from texthash.io.fsync import write_once
-from texthash.io.records import read_record, sealed, typed
+from texthash.io.records import read_typed, sealed
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -62,26 +63,54 @@ def take_snapshot(home: StateDir, name: str) -> Snapshot:
 
 
 def list_snapshots(home: StateDir) -> list[Snapshot]:
-    """Return all snapshots, oldest first."""
-    found = []
-    for path in _path(home, "x").parent.glob("*.json"):
-        with suppress(FileNotFoundError):  # Another process has just deleted it.
-            snapshot = typed(Snapshot, read_record(path, _REMEDY), path, _REMEDY)
-            if snapshot.name != path.stem:
-                raise TexthashError(f"{path} is broken: it is of the snapshot {snapshot.name!r}.", _REMEDY)
-            found.append(snapshot)
-    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
+    """Return all snapshots, oldest first.
+
+    Raises:
+        TexthashError: A record is broken.
+    """
+    found, broken = _read_records(home)
+    if broken:
+        raise broken[0]
+    return found
+
+
+def readable_snapshots(home: StateDir) -> list[Snapshot]:
+    """Return the snapshots with a readable record, oldest first. Broken records are logged."""
+    found, broken = _read_records(home)
+    for error in broken:
+        log_line(f"warning: {error.problem}")
+    return found
+
+
+def _read_records(home: StateDir) -> tuple[list[Snapshot], list[TexthashError]]:
+    found, broken = [], []
+    for path in sorted(_path(home, "x").parent.glob("*.json")):
+        try:
+            found.append(_read(path))
+        except FileNotFoundError:  # Another process has just deleted it.
+            continue
+        except TexthashError as error:
+            broken.append(error)
+    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name)), broken
+
+
+def _read(path: Path) -> Snapshot:
+    snapshot = read_typed(Snapshot, path, _REMEDY)
+    if snapshot.name != path.stem:
+        raise TexthashError(f"{path} is broken: it is of the snapshot {snapshot.name!r}.", _REMEDY)
+    return snapshot
 
 
 def read_snapshot(home: StateDir, name: str) -> Snapshot:
     """Read a snapshot.
 
     Raises:
-        TexthashError: There is no snapshot of that name; the error names the nearest.
+        TexthashError: There is no snapshot of that name, and the error names the nearest; or its record is broken.
     """
-    for snapshot in (snapshots := list_snapshots(home)):
-        if snapshot.name == name:
-            return snapshot
+    if SNAPSHOT_NAME.fullmatch(name):
+        with suppress(FileNotFoundError):
+            return _read(_path(home, name))
+    snapshots = readable_snapshots(home)
     hint = nearest_name(name, [snapshot.name for snapshot in snapshots]) if snapshots else "there is none"
     raise TexthashError(f"there is no snapshot {name!r} ({hint}).", "`texthash index snapshots` lists them.")
 

@@ -69,20 +69,21 @@ def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed:
     Raises:
         TexthashError: The release does not exist.
     """
+    read_release(home, release)
+    return [_found("records", partial(_records, home)), *verify_release(home, release, sample, seed)]
+
+
+def verify_release(home: StateDir, release: str = "current", sample: int = SAMPLE, seed: int = 0) -> list[Finding]:
+    """Verify model and shards of one release as :func:`verify` does, without the records of the others."""
     record = read_release(home, release)
     findings: list[Finding] = []
     share = -(-sample // len(record.shards))
 
     def check(name: str, look: Callable[[], str]) -> None:
-        try:
-            with reading("a file"):
-                findings.append(Finding(name, True, look()))
-        except TexthashError as error:
-            findings.append(Finding(name, False, error.problem))
+        findings.append(_found(name, look))
 
     hashers: list[Hasher] = []
     numbers: list[np.ndarray] = []
-    check("records", partial(_records, home))
     check("model", partial(_model, home, record, hashers))
     for shard in track(range(len(record.shards)), "verifying shards"):
         check(f"shard {shard}: files", partial(_files, home, record, shard))
@@ -97,6 +98,14 @@ def verify(home: StateDir, release: str = "current", sample: int = SAMPLE, seed:
                 check(f"shard {shard}: vectors", partial(_vectors, home, record, shard, hashers[0], share, seed))
     check("document numbers", partial(_numbers, record, numbers))
     return findings
+
+
+def _found(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        with reading("a file"):
+            return Finding(name, True, look())
+    except TexthashError as error:
+        return Finding(name, False, error.problem)
 
 
 def _model(home: StateDir, record: Release, hashers: list[Hasher]) -> str:
