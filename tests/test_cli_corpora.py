@@ -103,7 +103,7 @@ def test_show_has_the_card_of_each_prepared_edition(cli: Cli, home: StateDir, sm
     status, out, _ = cli("show", "small", "--json")
     assert status == 0
     broken, whole = json.loads(out)["editions"]
-    assert "cannot be read" in broken["problem"]
+    assert "manifest.json is broken" in broken["problem"]
     assert (whole["edition"], whole["path"], whole["vocabulary"]) == ("random60", str(path), 2000)
     status, out, _ = cli("show", "small")
     assert status == 0
