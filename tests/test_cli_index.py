@@ -196,3 +196,12 @@ def test_a_plan_is_printed(cli) -> None:
     assert "measuring" not in cli("plan", "--documents", "1e6")[2]
     assert cli("plan", "--documents", "1.5")[0] == 1
     assert cli("plan", "--documents", "10", "--latency-ms", "1")[0] == 2
+
+
+def test_words_are_added_by_a_command(cli, home):
+    status, out, _ = cli("index", "add-keywords", "--analysis", "plain")
+    assert status == 0
+    assert json.loads(out)["release"] == read_release(home).name
+    assert read_release(home).keywords == "plain"
+    status, out, _ = cli("search", "eigenvalues of a matrix", "--mode", "keyword", "--json")
+    assert json.loads(out)["hits"][0]["score"] > 0

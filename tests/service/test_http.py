@@ -350,6 +350,7 @@ def test_info_says_what_is_served(limited: Asked, opened, everything) -> None:
         "shards": 2,
         "vectors": None,
         "keywords": "english",
+        "search_defaults": None,
     }
     assert info["model"]["method"] == "itq"
     assert info["model"]["run"] == "0123abcd"

@@ -11,7 +11,7 @@ import pytest
 from tests.service.conftest import Asked, LocalEncoder
 from texthash.config import LimitsConfig
 from texthash.index.fusion import CONSTANT, DEPTH, fuse
-from texthash.index.releases.release import OpenRelease
+from texthash.index.releases.release import OpenRelease, SearchDefaults
 from texthash.index.search import SearchOptions, search_index
 from texthash.index.writing.build import build_index
 from texthash.service.coordinator import Coordinator
@@ -133,3 +133,18 @@ def test_fusion_is_deterministic_and_ordered_by_number_where_scores_are_equal() 
     fused = fuse(np.array([4, 9]), np.array([2, 9]), 3)
     assert fused.numbers.tolist() == [9, 2, 4]
     assert fuse(np.empty(0, np.int64), np.array([3]), 5).numbers.tolist() == [3]
+
+
+def test_the_defaults_of_the_release_are_used_where_a_request_names_none(
+    coordinator: Callable[[LimitsConfig], Coordinator], asked: Asked
+) -> None:
+    chosen = SearchDefaults(weight=0.2, rescoring="asymmetric", queries=50, semantic=0.4, keyword=0.5, hybrid=0.6)
+    other = coordinator(LimitsConfig())
+    other.release = replace(other.release, defaults=chosen)
+    tuned = Asked(make_app(other))
+    named = {"mode": "hybrid", "fusion": {"weight": 0.2}, "rescore": {"kind": "asymmetric"}}
+    assert hits(tuned, QUERIES[0], mode="hybrid") == hits(asked, QUERIES[0], **named)
+    plain = {"mode": "hybrid", "fusion": {"weight": 0.5}, "rescore": {"kind": "none"}}
+    assert hits(tuned, QUERIES[0], **plain) == hits(asked, QUERIES[0], mode="hybrid")
+    assert hits(tuned, QUERIES[0]) == hits(asked, QUERIES[0]), "hits by meaning alone keep the order of the distance"
+    assert tuned.get("/v1/info").json()["index"]["search_defaults"]["weight"] == 0.2

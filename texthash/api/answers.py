@@ -115,6 +115,18 @@ class VectorsInfo(BaseModel):
     width: int
 
 
+class SearchDefaultsInfo(BaseModel):
+    """Order of hybrid searches, chosen for the release by known-item search: validation documents without their first
+    sentence or title, which is the query."""
+
+    weight: float = Field(description="Weight of the meaning.")
+    rescoring: Literal["none", "asymmetric"] = Field(description="Order of the hits by meaning.")
+    queries: int = Field(description="Number of these queries.")
+    semantic: float = Field(description="Their mean reciprocal rank at 10 by meaning.")
+    keyword: float = Field(description="The same by words.")
+    hybrid: float = Field(description="The same by both.")
+
+
 class IndexInfo(BaseModel):
     """Index that is served."""
 
@@ -125,6 +137,7 @@ class IndexInfo(BaseModel):
     keywords: KeywordAnalysis | None = Field(
         description="Analysis of the words for keyword and hybrid search; null: the index stores no words."
     )
+    search_defaults: SearchDefaultsInfo | None = Field(description="null: none were chosen for this release.")
 
 
 class ReleaseInfo(BaseModel):

@@ -105,13 +105,14 @@ class Plan(Body):
 class Rescore(Body):
     """Second, finer order of the nearest documents."""
 
-    kind: Literal["none", "asymmetric", "float"] = Field(
-        "none",
-        description="asymmetric: by the query's activations against the codes of the documents: the sum of the "
-        "activations where a document has a 1, minus the sum where it has a 0. A query by code or id has no "
+    kind: Literal["none", "asymmetric", "float"] | None = Field(
+        None,
+        description="none: by distance. asymmetric: by the query's activations against the codes of the documents: the "
+        "sum of the activations where a document has a 1, minus the sum where it has a 0. A query by code or id has no "
         "activations and keeps the order of the distance. float: by the cosine between the query's vector and the "
         "document's, which the index stores if /v1/info shows index.vectors; a query by id takes the vector of its "
-        "document, and a query by code is rejected.",
+        "document, and a query by code is rejected. null: none, and in a hybrid search what was "
+        "chosen for the release, see search_defaults of /v1/info.",
     )
     oversample: Integer = Field(
         4,
@@ -177,7 +178,7 @@ class SearchRequest(Body):
     @property
     def rescored(self) -> bool:
         """True if hits have scores."""
-        return self.rescore.kind != "none"
+        return self.rescore.kind not in (None, "none")
 
     @property
     def oversample(self) -> int:
@@ -196,13 +197,21 @@ class SearchRequest(Body):
         """Number of documents of each list of a hybrid or keyword search."""
         return max(self.fusion.depth if self.mode == "hybrid" else 1, self.limit + self.offset)
 
-    def resolved(self, keywords: bool) -> SearchRequest:
-        """Return the request with its mode, given whether the index has words."""
-        if self.mode is not None:
+    def resolved(self, *, keywords: bool, rescoring: Literal["none", "asymmetric"] = "none") -> SearchRequest:
+        """Return the request with its mode and kind of rescoring.
+
+        Args:
+            keywords: True if the index has words.
+            rescoring: Kind of rescoring of hybrid searches that name none.
+        """
+        mode = self.mode
+        if mode is None:
+            texts = all(query.text is not None for query in self.queries)
+            mode = "hybrid" if keywords and texts and self.radius is None else "semantic"
+        if mode == self.mode and self.rescore.kind is not None:
             return self
-        texts = all(query.text is not None for query in self.queries)
-        hybrid = keywords and texts and self.radius is None
-        return self.model_copy(update={"mode": "hybrid" if hybrid else "semantic"})
+        kind = self.rescore.kind or (rescoring if mode == "hybrid" else "none")
+        return self.model_copy(update={"mode": mode, "rescore": self.rescore.model_copy(update={"kind": kind})})
 
 
 class EncodeRequest(Body):

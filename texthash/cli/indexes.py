@@ -38,10 +38,10 @@ Weight = Annotated[
     float | None, typer.Option("--weight", min=0, max=1, help="Weight of the meaning in a hybrid search.")
 ]
 Rescore = Annotated[
-    Literal["none", "asymmetric", "float"],
+    Literal["none", "asymmetric", "float"] | None,
     typer.Option(
         help="Finer order of the nearest: asymmetric by the query's activations; float by the cosine with the vectors "
-        "of the index (index.vectors)."
+        "of the index (index.vectors). Default: none; in a hybrid search as chosen for the release."
     ),
 ]
 Oversample = Annotated[
@@ -139,7 +139,7 @@ def search(
     weight: Weight = None,
     release: ReleaseName = "current",
     plan: PlanName = "auto",
-    rescore: Rescore = "none",
+    rescore: Rescore = None,
     oversample: Oversample = 4,
     service: Service = None,
     as_json: Json = False,
@@ -171,8 +171,14 @@ def search(
     print_table([_row(hit) for hit in answer["hits"]], False, _COLUMNS[answer["mode"]](rescore))
 
 
-_COLUMNS: dict[str, Callable[[str], list[str]]] = {
-    "semantic": lambda rescore: [*(["score"] if rescore != "none" else []), "distance", "id", "title", "text"],
+_COLUMNS: dict[str, Callable[[str | None], list[str]]] = {
+    "semantic": lambda rescore: [
+        *(["score"] if rescore not in (None, "none") else []),
+        "distance",
+        "id",
+        "title",
+        "text",
+    ],
     "keyword": lambda _: ["score", "id", "title", "text"],
     "hybrid": lambda _: ["meaning", "words", "id", "title", "text"],
 }
@@ -207,15 +213,18 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     home = resolve_home()
     record = read_release(home, release)
     mode: Mode = query.mode or ("semantic" if record.keywords is None else "hybrid")
+    defaults = record.defaults if mode == "hybrid" else None
+    rescore = query.rescore or (defaults.rescoring if defaults else "none")
+    weight = defaults.weight if defaults else WEIGHT
     options = SearchOptions(
         mode=mode,
         limit=query.limit,
         plan=query.plan,
-        rescoring=None if query.rescore == "none" else query.rescore,
+        rescoring=None if rescore == "none" else rescore,
         oversample=query.oversample,
-        weight=WEIGHT if query.weight is None else query.weight,
+        weight=weight if query.weight is None else query.weight,
     )
-    kind = _vector_kind(record) if query.rescore == "float" and mode != "keyword" else None
+    kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
     opened = open_release(home, release)
     terms = None if mode == "semantic" else opened.shards[0].keywords.query(query.query)
     if mode == "keyword":

@@ -55,7 +55,7 @@ class SearchQuery:
     mode: Mode | None
     weight: float | None
     plan: Literal["auto", "flat", "mih"]
-    rescore: Literal["none", "asymmetric", "float"]
+    rescore: Literal["none", "asymmetric", "float"] | None
     oversample: int
 
 

@@ -61,7 +61,7 @@ def search(
     fields: DocumentField | Iterable[DocumentField] = ("title",),
     include_code: bool = False,
     plan: Literal["auto", "flat", "mih"] = "auto",
-    rescore: Literal["none", "asymmetric", "float"] = "none",
+    rescore: Literal["none", "asymmetric", "float"] | None = None,
     oversample: int = 4,
     allow_partial: bool = False,
 ) -> Call[SearchReply]:
@@ -80,7 +80,8 @@ def search(
         include_code: True returns the codes of the hits.
         plan: Search strategy; all give the same hits.
         rescore: Finer order of the nearest documents, by scores: asymmetric by the query's activations, float by the
-            cosine with the vectors of the index, if it stores any.
+            cosine with the vectors of the index, if it stores any; none by distance. None is none, and in a hybrid
+            search what was chosen for the release.
         oversample: Number of reordered documents as a multiple of ``limit``; ``offset`` pages through these.
         allow_partial: True answers without the shards that are unavailable, which the reply lists.
 
@@ -104,7 +105,7 @@ def search(
         body["mode"] = mode
     if weight is not None:
         body["fusion"] = {"weight": weight}
-    if rescore != "none":
+    if rescore is not None:
         body["rescore"] = {"kind": rescore, "oversample": oversample}
     return Call("POST", "v1/search", SearchReply, body)
 

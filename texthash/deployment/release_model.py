@@ -68,10 +68,12 @@ def make_release(
 
 
 def _make_release(experiment: Experiment, model: TrainedModel, version: str | None, executor: Executor) -> Release:
+    from texthash.deployment.known_items import choose_defaults
     from texthash.index.releases.publish import publish
     from texthash.index.releases.release import current_name, read_release
     from texthash.index.storage.shard_format import kind_of
     from texthash.index.writing.build import build_index
+    from texthash.models.hasher import Hasher
 
     name, hasher, settings = experiment.model_name, model.hasher, experiment.config.index
     run: str | None = model.run.run_id
@@ -98,7 +100,15 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
             "release the new model regardless of the champion's metrics: tracking.promote=always.",
         ) from error
     release = publish(
-        experiment.home, hasher, index, model=name, model_version=version, run=run, commit=commit, switch=True
+        experiment.home,
+        hasher,
+        index,
+        model=name,
+        model_version=version,
+        run=run,
+        commit=commit,
+        defaults=choose_defaults(Hasher.load(hasher), experiment.corpus, index),
+        switch=True,
     )
     if promote:
         move_alias(experiment.tracker.registry, release)

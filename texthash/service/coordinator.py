@@ -117,7 +117,13 @@ class Coordinator:
     @property
     def weight(self) -> float:
         """Weight of the meaning in a hybrid search whose request has none."""
-        return WEIGHT
+        return WEIGHT if self.release.defaults is None else self.release.defaults.weight
+
+    def resolved(self, request: SearchRequest) -> SearchRequest:
+        """Return a request with its mode and kind of rescoring in the current release."""
+        defaults = self.release.defaults
+        rescoring = "none" if defaults is None else defaults.rescoring
+        return request.resolved(keywords=self.release.keywords is not None, rescoring=rescoring)
 
     async def follow(self, release: Release) -> None:
         """Answer from another release of the same number of shards, once encoder and shards have opened it.
@@ -200,7 +206,7 @@ class Coordinator:
             Problem: The encoder or all shards are unavailable.
         """
         start, release = time.perf_counter(), self.release
-        requests = [request.resolved(keywords=release.keywords is not None) for request in requests]
+        requests = [self.resolved(request) for request in requests]
         queries = [[PendingQuery(request) for _ in request.queries] for request in requests]
         problems = await self._resolve(release, requests, queries)
         encoded = time.perf_counter()
@@ -314,7 +320,7 @@ class Coordinator:
     async def _encode_queries(self, release: Release, texts: list[tuple[PendingQuery, str]]) -> None:
         by_kind: dict[str, list[tuple[PendingQuery, str]]] = {}
         for query, text in texts:
-            by_kind.setdefault(query.request.rescore.kind, []).append((query, text))
+            by_kind.setdefault(query.request.rescore.kind or "none", []).append((query, text))
 
         async def encode(kind: str, batch: list[tuple[PendingQuery, str]]) -> None:
             options = {"margins": kind == "asymmetric", "vectors": kind == "float"}

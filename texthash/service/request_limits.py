@@ -69,7 +69,7 @@ class Checks:
 
     def search(self, request: SearchRequest) -> SearchRequest:
         """Check a search request, and return it with its mode."""
-        request = request.resolved(self._coordinator.release.keywords is not None)
+        request = self._coordinator.resolved(request)
         self.batch(len(request.queries), "queries")
         if request.limit > self.limits.max_limit:
             self._too_large(("body", "limit"), request.limit, self.limits.max_limit)

@@ -17,6 +17,7 @@ from texthash.index.releases.release import (
     FORMAT_VERSION,
     RELEASE_NAME,
     Release,
+    SearchDefaults,
     ShardState,
     read_pointer,
     read_release,
@@ -52,6 +53,7 @@ def publish(
     run: str | None = None,
     commit: str | None = None,
     source: str | None = None,
+    defaults: SearchDefaults | None = None,
     switch: bool = True,
 ) -> Release:
     """Record a new release and, by default, make it the current one.
@@ -66,6 +68,7 @@ def publish(
         commit: Git commit of the program.
         source: Name of the release that the new one will replace with the same documents. It is recorded as the
             parent, so that a record left over is pruned like that of a write.
+        defaults: Order of search results; None if none was chosen.
         switch: Move the pointer to the new release.
 
     Raises:
@@ -99,6 +102,7 @@ def publish(
         "commit": commit,
         "vectors": first.vectors,
         "keywords": first.keywords,
+        "defaults": defaults,
     }
     release = _record(home, base)
     if switch:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import MinLen
@@ -63,6 +63,27 @@ class ShardState:
     checksum: RowChecksum
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchDefaults:
+    """Order of search results that was chosen on validation documents (:mod:`texthash.deployment.known_items`).
+
+    Attributes:
+        weight: Weight of the meaning in a hybrid search.
+        rescoring: Whether hits by meaning are rescored: none or asymmetric.
+        queries: Number of queries of the choice.
+        semantic: Their mean reciprocal rank at 10 by meaning.
+        keyword: The same by words.
+        hybrid: The same by both.
+    """
+
+    weight: float
+    rescoring: Literal["none", "asymmetric"]
+    queries: int
+    semantic: float
+    keyword: float
+    hybrid: float
+
+
 @dataclass(frozen=True)
 class Release:
     """Record of a release. Paths (``*_uri``) are relative to the state directory if they lie inside.
@@ -88,6 +109,7 @@ class Release:
         commit: Git commit of the program that published the release, if known.
         vectors: Kind and width of the stored vectors; None if the index stores none.
         keywords: Analysis of the words that are stored for keyword search; None if the index stores none.
+        defaults: Order of search results; None if none was chosen.
         format: Format version of this record.
     """
 
@@ -111,6 +133,7 @@ class Release:
     commit: str | None
     vectors: Vectors | None = None
     keywords: KeywordAnalysis | None = None
+    defaults: SearchDefaults | None = None
     format: int = FORMAT_VERSION
 
     @property

@@ -108,6 +108,7 @@ def _info(release: Release, limits: Limits) -> Info:
                 "shards": len(release.shards),
                 "vectors": release.vectors and asdict(release.vectors),
                 "keywords": release.keywords,
+                "search_defaults": release.defaults and asdict(release.defaults),
             },
             "limits": limits,
         }

@@ -1,0 +1,90 @@
+"""Defaults of searches, chosen on validation documents by known-item search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from texthash.deployment.known_items import choose_defaults, divided, known_items
+from texthash.index.keywords.analysis import document_text, keyword_analyzer
+from texthash.index.keywords.postings import KeywordIndex
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import read_release
+from texthash.index.rescoring import asymmetric
+from texthash.index.writing.build import SPLITS, build_index
+from texthash.models.hasher import Hasher
+from texthash.paths import StateDir
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "query", "left"),
+    [
+        ("", "Read a table from a file. More of it.", "Read a table from a file.", ("", "More of it.")),
+        (
+            "pandas.read_csv",
+            "Read a table.\n\nParameters follow",
+            "Read a table.",
+            ("pandas.read_csv", "Parameters follow"),
+        ),
+        ("A title of words", "A title of words\nOne sentence only", "A title of words", ("", "One sentence only")),
+        ("short", "Too short. And more", None, None),
+        ("", "", None, None),
+    ],
+)
+def test_a_document_is_divided_into_a_query_and_the_rest(title, text, query, left):
+    found = divided("d", title, text)
+    assert (found and found.query, found and (found.title, found.text)) == (query, left)
+
+
+def reciprocal(order: list[int], own: int) -> float:
+    return 1 / (1 + order[:10].index(own)) if own in order[:10] else 0.0
+
+
+def test_the_figures_are_those_of_an_index_without_the_queries(small_corpus, small_hasher, tmp_path):
+    index = build_index(small_hasher, small_corpus.path, StateDir(tmp_path), shards=2)
+    hasher = Hasher.load(small_hasher)
+    chosen = choose_defaults(hasher, small_corpus, index, most=20)
+    items = known_items(small_corpus, 20)
+    assert chosen is not None
+    assert chosen.queries == len(items) == 20
+    rows = [row for split in SPLITS for table in small_corpus.split(split).documents() for row in table.to_pylist()]
+    numbers = {row["id"]: number for number, row in enumerate(rows)}
+    codes = np.concatenate([hasher.encode_split(small_corpus.split(split)) for split in SPLITS])
+    analyzer = keyword_analyzer("english")
+    words = [analyzer.terms(document_text(row["title"], row["text"])) for row in rows]
+    whole = KeywordIndex.read([(np.arange(len(rows)), pa.array(words, pa.list_(pa.string())))])
+    found: dict[str, list[float]] = {"keyword": [], "none": [], "asymmetric": []}
+    for item in items:
+        own, query = numbers[item.id], analyzer.query(item.query)
+        rest = [*words[:own], analyzer.terms(document_text(item.title, item.text)), *words[own + 1 :]]
+        without = KeywordIndex.read([(np.arange(len(rows)), pa.array(rest, pa.list_(pa.string())))])
+        # The counts are those of the index as it is: only the document itself is replaced.
+        hits = without.search(query, whole.statistics(list(query)), 10)
+        found["keyword"].append(reciprocal(hits.numbers.tolist(), own))
+        read = hasher.read([item.query], role="query")
+        replaced = codes.copy()
+        replaced[own] = hasher.encode([item.text])[0]
+        distances = np.bitwise_count(replaced ^ hasher.binarize(read.values)).sum(axis=1)
+        near = np.lexsort((np.arange(len(rows)), distances))
+        found["none"].append(reciprocal(near.tolist(), own))
+        scores = asymmetric(hasher.pre_threshold_margins(read.values)[0], replaced[near[:400]])
+        order = near[:400][np.lexsort((near[:400], distances[near[:400]], -scores))]
+        found["asymmetric"].append(reciprocal(order.tolist(), own))
+    assert chosen.keyword == pytest.approx(np.mean(found["keyword"]))
+    assert chosen.semantic == pytest.approx(max(np.mean(found["none"]), np.mean(found["asymmetric"])))
+    assert chosen.rescoring == ("asymmetric" if np.mean(found["asymmetric"]) > np.mean(found["none"]) else "none")
+    assert chosen.hybrid >= max(chosen.semantic, chosen.keyword)
+
+
+def test_a_release_keeps_its_defaults_through_writes(small_corpus, small_hasher, tmp_path):
+    home = StateDir(tmp_path)
+    index = build_index(small_hasher, small_corpus.path, home, shards=1)
+    chosen = choose_defaults(Hasher.load(small_hasher), small_corpus, index)
+    release = publish(home, small_hasher, index, defaults=chosen)
+    assert read_release(home, release.name).defaults == chosen
+
+
+def test_nothing_is_chosen_without_words(small_corpus, small_hasher, tmp_path):
+    index = build_index(small_hasher, small_corpus.path, StateDir(tmp_path), shards=1, keywords=None)
+    assert choose_defaults(Hasher.load(small_hasher), small_corpus, index) is None

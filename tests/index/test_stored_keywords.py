@@ -1,0 +1,135 @@
+"""Words of documents follow every write, snapshot, backup and migration of an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from texthash.errors import NoKeywordsError
+from texthash.index.releases.backup import back_up, restore_backup
+from texthash.index.releases.publish import publish
+from texthash.index.releases.release import Release, open_release, read_release
+from texthash.index.releases.snapshots import take_snapshot
+from texthash.index.search import SearchOptions, search_index
+from texthash.index.shard import Shard
+from texthash.index.writing.build import build_index
+from texthash.index.writing.writer import IndexDocument, IndexWriter
+from texthash.models.hasher import Hasher
+from texthash.paths import StateDir
+
+TEXT = "A quixotic read_parquet call. Quixotic indeed."
+
+
+def published(home: StateDir, model: Path, corpus, keywords="english") -> Release:
+    return publish(home, model, build_index(model, corpus.path, home, shards=2, keywords=keywords))
+
+
+@pytest.fixture
+def home(small_corpus, small_hasher, tmp_path):
+    found = StateDir(tmp_path / "home")
+    published(found, small_hasher, small_corpus)
+    return found
+
+
+def write(writer: IndexWriter, model: Path, *documents: IndexDocument) -> None:
+    read = Hasher.load(model).read([document.text for document in documents])
+    writer.upsert(documents, Hasher.load(model).binarize(read.values), known=read.known)
+
+
+def found(shards: list[Shard], text: str, limit: int = 5) -> list[tuple[str, float]]:
+    query = shards[0].keywords.query(text)
+    page = search_index(shards, SearchOptions(mode="keyword", limit=limit), terms=query).page
+    names = {}
+    for shard, part in enumerate(shards):
+        own = page.numbers[page.owners == shard]
+        names.update(zip(own.tolist(), [row["id"] for row in part.documents(own, [])], strict=True))
+    return [(names[number], score) for number, score in zip(page.numbers.tolist(), page.scores or [], strict=True)]
+
+
+def opened(home: StateDir) -> list[Shard]:
+    return list(open_release(home).shards)
+
+
+def advanced(home: StateDir, shards: list[Shard]) -> list[Shard]:
+    release = read_release(home)
+    return [release.open_shard(home, number, shard) for number, shard in enumerate(shards)]
+
+
+def test_a_write_is_found_by_words_at_once_and_as_if_it_had_always_been_there(home, small_hasher):
+    shards = opened(home)
+    for shard in shards:
+        shard.keywords.prepare()
+    with IndexWriter.open(home) as writer:
+        write(
+            writer,
+            small_hasher,
+            IndexDocument("new/1", TEXT, "title_word"),
+            IndexDocument("new/2", "another quixotic text"),
+        )
+        shards = advanced(home, shards)
+        assert [name for name, _ in found(shards, "quixotic")] == ["new/1", "new/2"]
+        assert found(shards, "title_word")[0][0] == "new/1"
+        assert found(shards, "read_parquet", 20) == found(opened(home), "read_parquet", 20)
+        write(writer, small_hasher, IndexDocument("new/1", "replaced by other words"))
+        writer.delete(ids=["new/2"])
+        shards = advanced(home, shards)
+        assert found(shards, "quixotic") == []
+        assert found(shards, "replaced words", 20) == found(opened(home), "replaced words", 20)
+        writer.compact()
+    assert found(advanced(home, shards), "sort array", 20) == found(opened(home), "sort array", 20)
+
+
+def test_a_snapshot_brings_its_words_back(home, small_hasher):
+    take_snapshot(home, "before")
+    kept = read_release(home)
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+        assert found(opened(home), "quixotic")
+        writer.restore(kept)
+    assert found(opened(home), "quixotic") == []
+
+
+def test_a_backup_has_the_words(home, small_hasher, tmp_path):
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+    back_up(home, str(tmp_path / "copy"))
+    other = StateDir(tmp_path / "other")
+    release = restore_backup(other, str(tmp_path / "copy"))
+    assert release.keywords == "english"
+    assert found(opened(other), "quixotic read", 10) == found(opened(home), "quixotic read", 10)
+
+
+def test_words_are_added_to_an_index_that_was_built_without(small_corpus, small_hasher, home, tmp_path):
+    bare = StateDir(tmp_path / "bare")
+    assert published(bare, small_hasher, small_corpus, keywords=None).keywords is None
+    shards = opened(bare)
+    with pytest.raises(NoKeywordsError, match="add-keywords"):
+        shards[0].keywords.query("sort")
+    with IndexWriter.open(bare) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+        assert writer.add_keywords("english").keywords == "english"
+        write(writer, small_hasher, IndexDocument("new/2", "quixotic too"))
+    shards = advanced(bare, shards)
+    assert {name for name, _ in found(shards, "quixotic")} == {"new/1", "new/2"}
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+        write(writer, small_hasher, IndexDocument("new/2", "quixotic too"))
+    for text in ("quixotic", "sort the values of an array"):
+        assert found(shards, text, 20) == found(opened(home), text, 20)
+    with IndexWriter.open(bare) as writer:
+        assert writer.add_keywords("plain").keywords == "plain"
+    changed = advanced(bare, shards)
+    assert found(changed, "indeed")[0][0] == "new/1"
+    assert changed[0].keywords.query("The files") == {"files": 1, "the": 1}
+
+
+def test_an_index_without_words_serves_its_documents_as_before(small_corpus, small_hasher, tmp_path):
+    home = StateDir(tmp_path)
+    published(home, small_hasher, small_corpus, keywords=None)
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+    shard = opened(home)[0]
+    assert shard.keywords.analysis is None
+    assert len(shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 3).numbers[0]) == 3

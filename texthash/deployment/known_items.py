@@ -1,0 +1,219 @@
+"""Choice of the order of search results on validation documents, where no query is judged: known-item search.
+
+A validation document is divided into a query, its first sentence or its title, and the rest. The query should find the
+rest among all documents of the index. The mean reciprocal rank at 10 decides, in this order,
+
+1. whether hits by meaning are rescored by the query's activations,
+2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1; of equal weights the nearest to the default.
+
+The weights 0 and 1 are the two sides, so that a hybrid search is on these queries never worse than the better one.
+Titles and first sentences share more words with their documents than people's questions do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT, fuse
+from texthash.index.keywords.analysis import document_text, keyword_analyzer
+from texthash.index.keywords.bm25 import length_factors
+from texthash.index.keywords.search import search_shards
+from texthash.index.releases.release import SearchDefaults
+from texthash.index.rescoring import asymmetric, search_rescored
+from texthash.index.shard import Shard, merge
+from texthash.index.storage.shard_format import read_index, shard_path
+from texthash.progress import log_line, track
+
+if TYPE_CHECKING:
+    from texthash.config import KeywordAnalysis
+    from texthash.corpora.prepared.corpus import PreparedCorpus
+    from texthash.models.hasher import Hasher
+
+_QUERIES = 200
+_FEWEST = 20
+_OVERSAMPLE = 4
+_RANK = 10
+_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+_LEAST_WORDS = 3
+
+
+@dataclass(frozen=True)
+class KnownItem:
+    """Query made of a document, and what is left of the document.
+
+    Attributes:
+        id: Id of the document.
+        query: Its first sentence or its title.
+        title: Title of the rest; empty if the title is the query.
+        text: Text of the rest.
+    """
+
+    id: str
+    query: str
+    title: str
+    text: str
+
+
+def known_items(corpus: PreparedCorpus, most: int = _QUERIES) -> list[KnownItem]:
+    """Return known items of evenly spaced validation documents that can be divided."""
+    items = [
+        item
+        for table in corpus.validation.documents()
+        for row in table.select(["id", "title", "text"]).to_pylist()
+        if (item := divided(row["id"], row["title"] or "", row["text"] or ""))
+    ]
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)
+    return [items[at] for at in places.tolist()]
+
+
+def divided(document_id: str, title: str, text: str) -> KnownItem | None:
+    """Divide a document into its first sentence, or else its title, and the rest; None if neither has a few words and
+    leaves a text.
+
+    >>> divided("a", "", "Read a table from a file. The file may be compressed.").query
+    'Read a table from a file.'
+    """
+    body = text.removeprefix(f"{title}\n") if title else text
+    first, *more = _SENTENCE.split(body.strip(), maxsplit=1)
+    if more and more[0].strip() and len(first.split()) >= _LEAST_WORDS:
+        return KnownItem(document_id, first, title, more[0])
+    if body.strip() and len(title.split()) >= _LEAST_WORDS:
+        return KnownItem(document_id, title, "", body)
+    return None
+
+
+def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: int = _QUERIES) -> SearchDefaults | None:
+    """Choose the defaults of searches in an index that was built from a corpus, by at most so many queries.
+
+    Returns:
+        None if the index has no words, or fewer than 20 validation documents can be divided.
+    """
+    manifests = read_index(index)
+    if manifests[0].keywords is None:
+        return None
+    items = known_items(corpus, most)
+    if len(items) < _FEWEST:
+        return None
+    shards = [Shard.open(shard_path(index, number)) for number in range(len(manifests))]
+    by_id: dict[str, int] = {}
+    for shard in shards:
+        rows = shard.rows(["id", "number"], [item.id for item in items])
+        by_id.update(zip(rows["id"].to_pylist(), rows["number"].to_pylist(), strict=True))
+    items = [item for item in items if item.id in by_id]
+    numbers = [by_id[item.id] for item in items]
+    near = _by_meaning(hasher, shards, items, numbers)
+    words = _by_words(shards, items, numbers, manifests[0].keywords)
+    means = {name: _mean_reciprocal_rank(lists, numbers) for name, lists in near.items()}
+    rescoring: Literal["none", "asymmetric"] = "asymmetric" if means["asymmetric"] > means["none"] else "none"
+    fused = {
+        weight: _mean_reciprocal_rank(
+            [
+                fuse(own, other, _RANK, weight=weight, constant=CONSTANT).numbers
+                for own, other in zip(near[rescoring], words, strict=True)
+            ],
+            numbers,
+        )
+        for weight in _WEIGHTS
+    }
+    weight = max(fused, key=lambda weight: (fused[weight], -abs(weight - WEIGHT)))
+    chosen = SearchDefaults(
+        weight=weight,
+        rescoring=rescoring,
+        queries=len(items),
+        semantic=means[rescoring],
+        keyword=_mean_reciprocal_rank(words, numbers),
+        hybrid=fused[weight],
+    )
+    log_line(
+        f"known items: MRR@10 of {chosen.queries} validation queries {chosen.semantic:.3f} by meaning, "
+        f"{chosen.keyword:.3f} by words, {chosen.hybrid:.3f} by both with weight {weight} of the meaning"
+    )
+    return chosen
+
+
+def _by_meaning(
+    hasher: Hasher, shards: Sequence[Shard], items: Sequence[KnownItem], numbers: Sequence[int]
+) -> dict[str, list[NDArray[np.int64]]]:
+    """Return the lists of all queries, by distance and rescored, in which each document is replaced by its rest."""
+    read = hasher.read([item.query for item in items], role="query")
+    codes, values = hasher.binarize(read.values), hasher.pre_threshold_margins(read.values)
+    rest = hasher.read([item.text for item in items])
+    own = hasher.binarize(rest.values)
+    nothing = np.empty(0, np.int64)
+    lists: dict[str, list[NDArray[np.int64]]] = {"none": [], "asymmetric": []}
+    most = DEPTH * _OVERSAMPLE
+    for row, number in enumerate(track(numbers, "known items")):
+        if not read.known[row]:
+            lists["none"].append(nothing)
+            lists["asymmetric"].append(nothing)
+            continue
+        distance = int(np.bitwise_count(codes[row] ^ own[row]).sum()) if rest.known[row] else None
+        hits, _ = merge([shard.search(codes[row : row + 1], most + 1) for shard in shards], most + 1)
+        near = list(zip(hits.distances[0].tolist(), hits.numbers[0].tolist(), strict=True))
+        near = [hit for hit in near if hit[1] != number]
+        if distance is not None:
+            near = sorted([*near, (distance, number)])
+        lists["none"].append(np.asarray([found for _, found in near[:DEPTH]], np.int64))
+        scored = search_rescored(shards, codes[row : row + 1], values[row : row + 1], DEPTH + 1, oversample=_OVERSAMPLE)
+        ranked = [
+            (-score, near, found)
+            for score, near, found in zip(
+                scored.scores[0].tolist(),
+                scored.hits.distances[0].tolist(),
+                scored.hits.numbers[0].tolist(),
+                strict=True,
+            )
+            if found != number
+        ]
+        if distance is not None and (distance, number) in near[:most]:
+            ranked.append((-float(asymmetric(values[row], own[row : row + 1])[0]), distance, number))
+        lists["asymmetric"].append(np.asarray([found for *_, found in sorted(ranked)[:DEPTH]], np.int64))
+    return lists
+
+
+def _by_words(
+    shards: Sequence[Shard], items: Sequence[KnownItem], numbers: Sequence[int], analysis: KeywordAnalysis
+) -> list[NDArray[np.int64]]:
+    """Return the lists of all queries by words, in which each document is replaced by its rest."""
+    analyzer, lists = keyword_analyzer(analysis), []
+    for item, number in zip(items, numbers, strict=True):
+        query = analyzer.query(item.query)
+        if not query:
+            lists.append(np.empty(0, np.int64))
+            continue
+        parts = search_shards(shards, query, DEPTH + 1)
+        ranked = [
+            (-score, found)
+            for part in parts
+            for score, found in zip(part.scores.tolist(), part.numbers.tolist(), strict=True)
+            if found != number
+        ]
+        rest = analyzer.terms(document_text(item.title, item.text))
+        statistics = reduce(add, [shard.keywords.statistics(list(query)) for shard in shards])
+        factor = float(length_factors(np.asarray([len(rest)], np.int32), statistics.mean_length)[0])
+        counts = Counter(rest)
+        score = sum(
+            repeats * idf * counts[term] / (counts[term] + factor)
+            for (term, repeats), idf in zip(query.items(), statistics.idf.tolist(), strict=True)
+        )
+        if score:
+            ranked.append((-score, number))
+        lists.append(np.asarray([found for _, found in sorted(ranked)[:DEPTH]], np.int64))
+    return lists
+
+
+def _mean_reciprocal_rank(lists: Sequence[NDArray[np.int64]], numbers: Sequence[int]) -> float:
+    """Return the mean of 1 / rank of the wanted document, 0 if it is not among the first 10."""
+    ranks = [np.flatnonzero(found[:_RANK] == number) for found, number in zip(lists, numbers, strict=True)]
+    return float(np.mean([1.0 / (1 + at[0]) if len(at) else 0.0 for at in ranks]))
