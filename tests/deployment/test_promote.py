@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,8 +243,8 @@ def test_an_index_that_is_not_as_it_should_be_does_not_take_over(
     before = list_releases(home)
     original = transfers.Encode.code
 
-    def inverted(encode: transfers.Encode, ids: list[str], texts: list[str]) -> Coded:
-        coded = original(encode, ids, texts)
+    def inverted(encode: transfers.Encode, *documents: Any) -> Coded:
+        coded = original(encode, *documents)
         return replace(coded, codes=~coded.codes)
 
     monkeypatch.setattr(transfers.Encode, "code", inverted)

@@ -33,7 +33,10 @@ _BENCHMARK = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
 
 class LocalEncoder(EncoderServer):
     async def encode(self, call: Texts) -> Encoded:
-        return (await self.encode_many([call]))[0]
+        (encoded,) = await self.encode_many([call])
+        if isinstance(encoded, Problem):
+            raise encoded
+        return encoded
 
 
 class LocalWriter(WriterServer):

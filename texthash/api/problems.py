@@ -81,6 +81,12 @@ KINDS: dict[str, Kind] = {
         "rescore.kind float orders by the vectors of an index that was built with index.vectors; GET /v1/info shows "
         "index.vectors. A query by code has no vector. rescore.kind asymmetric needs none.",
     ),
+    "vector-mismatch": Kind(
+        409,
+        "the model cannot read this",
+        "A model that learned from vectors reads vectors of their width, and one of words reads texts. Where the "
+        "vectors are your own, no text can be encoded: give the vector of your embedder.",
+    ),
     "snapshot-exists": Kind(
         409, "a snapshot of this name exists", "A snapshot never changes: choose another name, or drop that one first."
     ),

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fai
 
 MAX_ID = 512
 """Maximum number of characters of a document id."""
+MAX_VECTOR = 16_384
+"""Maximum number of components of a vector."""
 DocumentField = Literal["title", "text", "labels"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -52,6 +54,10 @@ Text = Annotated[str, AfterValidator(_unicode)]
 FilledText = Annotated[str, Field(min_length=1), AfterValidator(_unicode)]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(_unicode)]
 Title = Annotated[str, Field(max_length=10_000), AfterValidator(_unicode)]
+Vector = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]],
+    Field(min_length=1, max_length=MAX_VECTOR, fail_fast=True),
+]
 Label = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_unicode)]
 
 
@@ -66,19 +72,24 @@ def exactly_one(**types: str) -> dict[str, Any]:
 
 
 class Query(Body):
-    """One query: exactly one of text, code and id."""
+    """One query: exactly one of text, code, id and vector."""
 
-    model_config = ConfigDict(json_schema_extra=exactly_one(text="string", code="string", id="string"))
+    model_config = ConfigDict(json_schema_extra=exactly_one(text="string", code="string", id="string", vector="array"))
 
     text: Text | None = Field(None, description="Raw text; the model encodes it as a query.")
     code: str | None = Field(None, description="Packed code: bits / 4 hexadecimal digits, most significant bit first.")
     id: Text | None = Field(None, description="Id of a document of the index, whose stored code is searched for.")
 
+    vector: Vector | None = Field(
+        None,
+        description="Vector of the query, by the embedder whose vectors the model learned from and of their width.",
+    )
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Query:
-        given = [name for name in ("text", "code", "id") if getattr(self, name) is not None]
+        given = [name for name in ("text", "code", "id", "vector") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of text, code and id, not {', '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of text, code, id and vector, not {', '.join(given) or 'none'}")
         return self
 
 
@@ -232,12 +243,16 @@ class EncodeRequest(Body):
 
 
 class NewDocument(Body):
-    """Document to insert or replace."""
+    """Document to insert or replace: a text, a vector, or both."""
 
     id: Id = Field(description="Id of your choice; an upsert replaces the document that has it.")
-    text: FilledText = Field(description="Raw text, which is encoded by the model and stored.")
+    text: FilledText = Field("", description="Raw text, encoded by the model and stored; required without a vector.")
     title: Title = ""
     labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)
+    vector: Vector | None = Field(
+        None,
+        description="Vector of the document, for a model that learned from vectors of your own or of an HTTP embedder.",
+    )
 
 
 class UpsertRequest(Body):

@@ -7,12 +7,13 @@ and column names. Each is therefore converted as a whole, or rejected with the f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from texthash.errors import UsageError
 
-_QUERY_MEMBERS = ("text", "code", "id")
+_QUERY_MEMBERS = ("text", "code", "id", "vector")
 _SHOWN = 60
 
 
@@ -71,11 +72,44 @@ def items(value: object, name: str, example: str, *, ordered: bool = True) -> It
     return enumerate(_plain(item) for item in value)
 
 
-def queries(value: object, name: str = "queries") -> list[dict[str, str]]:
+def vector(value: object, name: str) -> list[float]:
+    """Return a vector as a list of numbers.
+
+    Args:
+        value: Numbers in a list, tuple or generator, or a column of numpy, torch, pandas or Arrow.
+        name: Name of the argument, for the error.
+
+    Raises:
+        UsageError: The value is no sequence of numbers, or one of them is not finite.
+    """
+    numbers: list[float] = []
+    for position, member in items(value, name, "[0.1, ...]"):
+        number = member.item() if getattr(member, "ndim", None) == 0 and hasattr(member, "item") else member
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise UsageError(f"{name}[{position}] is {_described(member)}, not a finite number.", "give numbers.")
+        numbers.append(float(number))
+    return numbers
+
+
+def vectors(value: object, name: str = "vector") -> list[list[float]]:
+    """Return one vector, or several in a list or a matrix, as lists of numbers.
+
+    Raises:
+        UsageError: The value is neither.
+    """
+    several = getattr(value, "ndim", 1) == 2
+    if not several and isinstance(value, (list, tuple)) and value:
+        several = not isinstance(value[0], (int, float, str)) and getattr(value[0], "ndim", 1) == 1
+    if not several or not isinstance(value, Iterable):
+        return [vector(value, name)]
+    return [vector(row, f"{name}[{position}]") for position, row in enumerate(value)]
+
+
+def queries(value: object, name: str = "queries") -> list[dict[str, Any]]:
     """Return the queries of a search as members of a request.
 
     Args:
-        value: A text, or a list of texts and of mappings with exactly one of text, code and id.
+        value: A text, or a list of texts and of mappings with exactly one of text, code, id and vector.
         name: Name of the argument, for the error.
 
     Raises:
@@ -86,24 +120,26 @@ def queries(value: object, name: str = "queries") -> list[dict[str, str]]:
     return [_query(item, f"{name}[{position}]") for position, item in items(value, name, "[{'text': '...'}]")]
 
 
-def _query(value: object, name: str) -> dict[str, str]:
+def _query(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        return {"text": text(value, name, example="'...' or {'text': '...'}, {'code': '...'}, {'id': '...'}")}
+        example = "'...' or {'text': '...'}, {'code': '...'}, {'id': '...'}, {'vector': [...]}"
+        return {"text": text(value, name, example=example)}
     given = {key: member for key, member in value.items() if member is not None}
     if len(given) != 1 or not set(given) <= set(_QUERY_MEMBERS):
         raise UsageError(
             f"{name} has {', '.join(map(str, given)) or 'no member'}, a query has exactly one of "
             f"{', '.join(_QUERY_MEMBERS)}.",
-            "give {'text': '...'}, {'code': '...'} or {'id': '...'}.",
+            "give {'text': '...'}, {'code': '...'}, {'id': '...'} or {'vector': [...]}.",
         )
-    return {key: text(member, f"{name}[{key!r}]") for key, member in given.items()}
+    convert = {"vector": vector}
+    return {key: convert.get(key, text)(member, f"{name}[{key!r}]") for key, member in given.items()}
 
 
 def documents(value: object, name: str = "documents") -> list[dict[str, Any]]:
     """Return documents as members of an upsert request.
 
     Args:
-        value: A list of mappings with ``id``, ``text`` and optionally ``title`` and ``labels``.
+        value: A list of mappings with ``id``, ``text`` or ``vector`` or both, and optionally ``title`` and ``labels``.
         name: Name of the argument, for the error.
 
     Raises:
@@ -121,8 +157,10 @@ def _document(value: object, name: str) -> dict[str, Any]:
         where = f"{name}[{key!r}]"
         if key == "labels":
             converted[key] = [] if member is None else texts(member, where)
-        elif key == "title" and member is None:
+        elif key in ("title", "vector") and member is None:
             continue
+        elif key == "vector":
+            converted[key] = vector(member, where)
         else:
             converted[key] = text(member, where) if key in ("id", "text", "title") else member
     return converted

@@ -50,8 +50,9 @@ class Call(Generic[Reply]):
 
 
 def search(
-    queries: str | Iterable[str | Mapping[str, str]],
+    queries: str | Iterable[str | Mapping[str, Any]] = (),
     *,
+    vector: Any = None,
     mode: Mode | None = None,
     weight: float | None = None,
     limit: int = 10,
@@ -68,7 +69,9 @@ def search(
     """Return the nearest documents of each query.
 
     Args:
-        queries: One text, or an iterable of texts and mappings ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``.
+        queries: One text, or an iterable of texts and mappings ``{"text": ...}``, ``{"code": ...}``, ``{"id": ...}``,
+            ``{"vector": [...]}``.
+        vector: Vector of a query, or an array of several, one a row; these follow ``queries``.
         mode: semantic searches by the codes, keyword by words (BM25), hybrid by both; None is hybrid for texts where
             the index has words, otherwise semantic.
         weight: Weight of the meaning in a hybrid search, 0 to 1; None takes that of the release.
@@ -90,8 +93,11 @@ def search(
         ServiceError: The service rejected the request, or was still busy after all attempts.
         TexthashError: No service answers at the URL.
     """
+    asked = arguments.queries(queries)
+    if vector is not None:
+        asked += [{"vector": row} for row in arguments.vectors(vector)]
     body: dict[str, Any] = {
-        "queries": arguments.queries(queries),
+        "queries": asked,
         "limit": limit,
         "offset": offset,
         "radius": radius,
@@ -131,8 +137,8 @@ def upsert(documents: Iterable[Mapping[str, Any]], *, wait: bool = False) -> Cal
     """Insert or replace documents; the write is durable when this returns. Raises as ``search``.
 
     Args:
-        documents: Mappings ``{"id": ..., "text": ...}``, optionally with ``title`` and ``labels``; a document of the
-            same id is replaced.
+        documents: Mappings ``{"id": ..., "text": ...}``, optionally with ``title`` and ``labels``, and with ``vector``
+            for a model of your own vectors; a document of the same id is replaced.
         wait: True returns only when every search sees them.
     """
     body = {"documents": arguments.documents(documents)}

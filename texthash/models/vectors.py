@@ -71,6 +71,18 @@ def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) ->
     return vectors
 
 
+def reads_stored_vectors(method: HashMethod, kind: VectorKind | None) -> bool:
+    """Return whether documents can be encoded again only from the vectors of an index: their source gives none for a
+    text, or not the same ones, and codes or the vectors to keep depend on it.
+
+    Args:
+        method: A fitted method.
+        kind: Vectors that the index keeps.
+    """
+    source = method.shape.encoder
+    return source is not None and not encodes_alike(source) and (method.reads_features or kind == "features")
+
+
 def check_documents_bring_vectors(method: HashMethod) -> None:
     """Raise :class:`UsageError` where the model itself encodes the texts of documents, so that the code of a stored
     document follows from its text."""

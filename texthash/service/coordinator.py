@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,15 @@ class Answer:
     missing: list[int]
 
 
+class _ToEncode(NamedTuple):
+    """Query that is encoded, and the number of its request."""
+
+    row: int
+    query: PendingQuery
+    text: str
+    vector: list[float] | None
+
+
 _Later = tuple[PendingQuery, Ranked, list[dict[str, Any]]]
 
 
@@ -152,6 +161,7 @@ class Coordinator:
         logits: bool = False,
         margins: bool = False,
         vectors: bool = False,
+        given: Sequence[Sequence[float]] | None = None,
         release: Release | None = None,
     ) -> tuple[Release, Encoded]:
         """Encode texts by the model of a release.
@@ -162,6 +172,7 @@ class Coordinator:
             logits: True returns the activations too.
             margins: True returns the activations minus the thresholds too.
             vectors: True returns the vectors too, if the index stores any.
+            given: Vectors that came with the texts, all of one width; None for texts alone.
             release: Release whose model encodes; None takes the current one.
 
         Returns:
@@ -170,7 +181,8 @@ class Coordinator:
         chosen = release or self.release
         start = time.perf_counter()
         kind = kind_of(chosen.vectors) if vectors else None
-        call = Texts(chosen.name, tuple(texts), role, logits, margins, kind)
+        own = None if given is None else np.asarray(given, np.float32)
+        call = Texts(chosen.name, tuple(texts), role, logits, margins, kind, own)
         encoded = await self._encoder.encode(call)
         self._passes.encoded(time.perf_counter() - start)
         return chosen, encoded
@@ -270,8 +282,8 @@ class Coordinator:
     async def _resolve(
         self, release: Release, requests: Sequence[SearchRequest], queries: list[list[PendingQuery]]
     ) -> dict[int, Problem]:
-        """Set the code of every query: given, stored under an id, or encoded from text; and its words."""
-        texts: list[tuple[PendingQuery, str]] = []
+        """Set the code of every query: given, stored under an id, or encoded from text or vector; and its words."""
+        encoding: list[_ToEncode] = []
         ids: list[tuple[int, PendingQuery, str]] = []
         problems: dict[int, Problem] = {}
         for row, request in enumerate(requests):
@@ -292,15 +304,15 @@ class Coordinator:
                     query.terms = keyword_analyzer(release.keywords).query(given.text)
                 if request.mode == "keyword":
                     query.searched = False
-                elif given.text is not None:
-                    texts.append((query, given.text))
+                elif given.text is not None or given.vector is not None:
+                    encoding.append(_ToEncode(row, query, given.text or "", given.vector))
                 elif given.id is not None:
                     ids.append((row, query, given.id))
                 elif given.code is not None:
                     query.code = bytes.fromhex(given.code)
         rescored = {document_id for _, query, document_id in ids if query.request.rescore.kind == "float"}
         _, (stored, unavailable), (vectors, _) = await asyncio.gather(
-            self._encode_queries(release, texts),
+            self._encode_queries(release, encoding, problems),
             self._stored(release, {document_id for _, _, document_id in ids}, lambda shard: shard.codes_of),
             self._stored(release, rescored, lambda shard: shard.vectors_of),
         )
@@ -317,21 +329,33 @@ class Coordinator:
                 problems.setdefault(row, Problem("unknown-document", f"the index holds no document {document_id!r}."))
         return problems
 
-    async def _encode_queries(self, release: Release, texts: list[tuple[PendingQuery, str]]) -> None:
-        by_kind: dict[str, list[tuple[PendingQuery, str]]] = {}
-        for query, text in texts:
-            by_kind.setdefault(query.request.rescore.kind or "none", []).append((query, text))
+    async def _encode_queries(
+        self, release: Release, encoding: Sequence[_ToEncode], problems: dict[int, Problem]
+    ) -> None:
+        """Set code and values of queries, or the problem of their requests."""
+        # Vectors of one width are right or wrong together, and do not concern the queries by text.
+        groups: dict[tuple[str, int], list[_ToEncode]] = {}
+        for one in encoding:
+            groups.setdefault((one.query.request.rescore.kind or "none", len(one.vector or ())), []).append(one)
 
-        async def encode(kind: str, batch: list[tuple[PendingQuery, str]]) -> None:
+        async def encode(kind: str, width: int, batch: list[_ToEncode]) -> None:
             options = {"margins": kind == "asymmetric", "vectors": kind == "float"}
-            _, encoded = await self.encode([text for _, text in batch], "query", **options, release=release)
+            given = [one.vector or [] for one in batch] if width else None
+            try:
+                _, encoded = await self.encode(
+                    [one.text for one in batch], "query", **options, given=given, release=release
+                )
+            except Problem as problem:
+                for one in batch:
+                    problems.setdefault(one.row, problem)
+                return
             values = encoded.margins if encoded.vectors is None else encoded.vectors
-            for row, (query, _) in enumerate(batch):
+            for row, (_, query, *_) in enumerate(batch):
                 query.values = None if values is None else values[row]
                 query.code = encoded.codes[row].tobytes()
                 query.known = query.searched = bool(encoded.known[row])
 
-        await asyncio.gather(*(encode(kind, batch) for kind, batch in by_kind.items()))
+        await asyncio.gather(*(encode(kind, width, batch) for (kind, width), batch in groups.items()))
 
     async def _stored(
         self, release: Release, ids: set[str], method: Callable[[ShardClient], Stored[T]]

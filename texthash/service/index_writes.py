@@ -16,6 +16,7 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.metrics import StorageMetrics
 from texthash.service.problems import Problem
+from texthash.service.replicas.encoder import Encoded
 from texthash.service.replicas.writer import Compact, Delete, Restore, Upsert, Write, WriteAck
 
 log = logging.getLogger("texthash.service")
@@ -51,12 +52,15 @@ class IndexWriteService:
         self._settle = settle
         self._metrics = StorageMetrics()
 
-    async def upsert(self, documents: Sequence[IndexDocument], wait: bool) -> tuple[WriteAck, Release]:
+    async def upsert(
+        self, documents: Sequence[IndexDocument], wait: bool, given: Sequence[Sequence[float] | None] = ()
+    ) -> tuple[WriteAck, Release]:
         """Insert or replace documents.
 
         Args:
             documents: Documents with distinct ids.
             wait: True returns only when every later search sees the write.
+            given: Vector of each document, None for one that comes without; empty if all do.
 
         Returns:
             Acknowledgement of the write, and the release that holds it.
@@ -65,7 +69,7 @@ class IndexWriteService:
             Problem: Encoder or writer is unavailable, or the write was rejected.
         """
         for attempt in range(_ATTEMPTS):
-            release, encoded = await self._coordinator.encode([d.text for d in documents], "document", vectors=True)
+            release, encoded = await self._encode(documents, given)
             try:
                 upsert = Upsert(release.content, tuple(documents), encoded.codes, encoded.known, encoded.vectors)
                 done = await self._writer.write(upsert)
@@ -76,6 +80,28 @@ class IndexWriteService:
                 continue
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
+
+    async def _encode(
+        self, documents: Sequence[IndexDocument], given: Sequence[Sequence[float] | None]
+    ) -> tuple[Release, Encoded]:
+        texts = [document.text for document in documents]
+        with_vector = [vector is not None for vector in given]
+        if not any(with_vector):
+            return await self._coordinator.encode(texts, "document", vectors=True)
+        if not all(with_vector):
+            without = documents[with_vector.index(False)].id
+            raise Problem(
+                "vector-mismatch",
+                f"the document {without!r} has no vector, and others of this request have one: send the documents with "
+                "vectors, and those without, in requests of their own.",
+            )
+        vectors = [vector for vector in given if vector is not None]
+        if odd := next((row for row, vector in enumerate(vectors) if len(vector) != len(vectors[0])), None):
+            raise Problem(
+                "vector-mismatch",
+                f"documents.{odd}.vector has {len(vectors[odd])} numbers, documents.0.vector has {len(vectors[0])}.",
+            )
+        return await self._coordinator.encode(texts, "document", vectors=True, given=vectors)
 
     async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[WriteAck, Release]:
         """Delete documents by id or by label. Returns and raises as :meth:`upsert`."""

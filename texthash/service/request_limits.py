@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
 
 from texthash.api.requests import SearchRequest, UpsertRequest
+from texthash.corpora.prepared.embeddings.checks import flaw_of_one
 from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
 from texthash.service.validation import check_size
@@ -48,6 +50,17 @@ class Checks:
         for position, document in enumerate(request.documents):
             for name, text in (("text", document.text), ("id", document.id), ("title", document.title)):
                 self.text(text, "body", "documents", position, name)
+            where = "body", "documents", position
+            if document.vector is not None:
+                self.vector(document.vector, *where, "vector")
+            elif not document.text:
+                message = "has neither a text nor a vector"
+                raise Problem("vector-mismatch", f"{_dotted(where)} {message}.", errors=[_error(where, message)])
+
+    def vector(self, vector: Sequence[float], *where: str | int) -> None:
+        """Check that a vector at a location of the request has a direction in single precision."""
+        if flaw := flaw_of_one(vector):
+            raise Problem("vector-mismatch", f"{_dotted(where)} {flaw}.", errors=[_error(where, flaw)])
 
     def code(self, code: str, *where: str | int) -> None:
         """Check the digits and the width of a code at a location of the request."""
@@ -102,7 +115,9 @@ class Checks:
         for position, query in enumerate(request.queries):
             if query.text is not None:
                 self.text(query.text, "body", "queries", position, "text")
-            elif request.mode == "keyword":
+            elif query.vector is not None:
+                self.vector(query.vector, "body", "queries", position, "vector")
+            if query.text is None and request.mode == "keyword":
                 self._no_text("body", "queries", position)
             elif query.code is not None:
                 self.code(query.code, "body", "queries", position, "code")

@@ -128,7 +128,7 @@ class _Encoder(EncoderServer):
     """Deployment of the encoder; waiting calls are encoded together."""
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
-    async def encode(self, calls: list[Texts]) -> list[Encoded]:
+    async def encode(self, calls: list[Texts]) -> list[Encoded | Problem]:
         """Encode the texts of one call."""
         return await self.encode_many(calls)
 
@@ -277,7 +277,10 @@ class _RemoteEncoder(_Remote):
         )
 
     async def encode(self, call: Texts) -> Encoded:
-        return await self._call("encode", call)
+        encoded: Encoded | Problem = await self._call("encode", call)
+        if isinstance(encoded, Problem):
+            raise encoded
+        return encoded
 
     async def ping(self, release: str) -> bool:
         return await self._call("ping", release)

@@ -34,6 +34,8 @@ _ROWS = 65_536
 _LOOKED_UP = 8_192
 # Covers half precision of components of at most 1, and sums that depend slightly on the other texts of a batch.
 _TOLERANCE = 1e-3
+# Values this close to their cut, as a share of their root mean square, may fall to its other side by half precision.
+_CLOSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,11 @@ def _ids(home: StateDir, record: Release, shard: int) -> str:
 
 def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
     from texthash.methods.base import HashMethod
+    from texthash.models.vectors import reads_stored_vectors
 
     dataset = _open(home, record, shard)
+    if reads_stored_vectors(hasher.method, None):
+        return _codes_of_vectors(dataset, record, hasher, sample, seed)
     # A method may define the codes of its training documents; encoding their text does not reproduce these.
     own = type(hasher.method).database_codes is not HashMethod.database_codes
     condition = "text != ''" + (f" AND number >= {hasher.method.shape.documents}" if own else "")
@@ -216,6 +221,10 @@ def _codes(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: 
 
 
 def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample: int, seed: int) -> str:
+    from texthash.models.vectors import reads_stored_vectors
+
+    if reads_stored_vectors(hasher.method, kind_of(record.vectors)):
+        return _own_vectors(_open(home, record, shard), sample, seed)
     table = _sample(_open(home, record, shard), VECTOR, sample, seed, "text != ''")
     if not len(table):
         return "no document"
@@ -227,11 +236,37 @@ def _vectors(home: StateDir, record: Release, shard: int, hasher: Hasher, sample
     return _check_equal(table, np.abs(stored - encoded).max(axis=1) > _TOLERANCE, "vector")
 
 
-def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str) -> pa.Table:
-    """Return id, text and one column of a random sample of documents."""
+def _codes_of_vectors(dataset: lance.LanceDataset, record: Release, hasher: Hasher, sample: int, seed: int) -> str:
+    """Compare codes with those of the stored vectors, in which a bit may differ whose value is close to its cut."""
+    if kind_of(record.vectors) != "features":
+        return f"not checked: they follow from vectors by {hasher.method.shape.encoder}, which the index does not store"
+    table = _sample(dataset, "code", sample, seed, "true", VECTOR)
+    if not len(table):
+        return "no document"
+    read = hasher.read(table["text"].to_pylist(), features=vectors_of(table[VECTOR]))
+    margins = hasher.pre_threshold_margins(read.values)
+    bits = np.unpackbits(codes_of(table["code"], record.bits), axis=1)
+    sure = np.abs(margins) > _CLOSE * np.sqrt(np.square(margins).mean())
+    return _check_equal(table, ((bits != (margins > 0)) & sure).any(axis=1), "code")
+
+
+def _own_vectors(dataset: lance.LanceDataset, sample: int, seed: int) -> str:
+    table = _sample(dataset, VECTOR, sample, seed, "true")
+    if not len(table):
+        return "no document"
+    lengths = np.linalg.norm(vectors_of(table[VECTOR]).astype(np.float32), axis=1)
+    wrong = ~(np.abs(lengths - 1) < 10 * _TOLERANCE)
+    if wrong.any():
+        first = table["id"][int(np.argmax(wrong))].as_py()
+        raise TexthashError(f"{int(wrong.sum())} of {len(table)} vectors do not have length 1 (first: {first!r})")
+    return f"{len(table)} vectors have length 1; no text gives them"
+
+
+def _sample(dataset: lance.LanceDataset, column: str, size: int, seed: int, condition: str, *more: str) -> pa.Table:
+    """Return id, text and one or more columns of a random sample of documents."""
     numbers = dataset.to_table(columns=["number"], filter=condition)["number"].to_numpy()
     chosen = ", ".join(map(str, np.random.default_rng(seed).permutation(numbers)[:size]))
-    columns = ["id", "text", column, *([KNOWN] if KNOWN in dataset.schema.names else [])]
+    columns = ["id", "text", column, *more, *([KNOWN] if KNOWN in dataset.schema.names else [])]
     return dataset.to_table(columns=columns, filter=f"number IN ({chosen})" if chosen else "false")
 
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from texthash.config import VectorKind
-from texthash.errors import TexthashError
-from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
+from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.storage.arrow_schema import CONTENT, VECTOR, Coded, vectors_of, with_codes
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
@@ -65,13 +66,15 @@ class Encode:
 
     Attributes:
         vectors: Kind and width of the vectors that an index of these documents stores.
+        reads_stored: Whether the model needs vectors that only an index has: the user's own.
     """
 
     def __init__(self, hasher: Hasher, home: StateDir, kind: VectorKind | None = None) -> None:
-        from texthash.models.vectors import vector_width
+        from texthash.models.vectors import reads_stored_vectors, vector_width
 
         self._hasher = hasher
         self.vectors = None if kind is None else Vectors(kind, vector_width(hasher.method, kind))
+        self.reads_stored = reads_stored_vectors(hasher.method, kind)
         self._own: dict[str, tuple[bytes, bytes]] = {}
         codes = hasher.method.database_codes()
         if codes is not None:
@@ -85,19 +88,43 @@ class Encode:
                     self._own[id_] = (_digest(text), codes[row].tobytes())
                     row += 1
 
-    def code(self, ids: list[str], texts: list[str]) -> Coded:
+    @property
+    def columns(self) -> list[str]:
+        """Columns of stored documents that decide their codes and vectors, or are kept."""
+        return [*CONTENT.names, *([VECTOR] if self.reads_stored else [])]
+
+    def check_source(self, source: Vectors | None) -> None:
+        """Raise :class:`ModelMismatchError` where the model reads vectors that only an index of ``source`` could have
+        stored, and it has none of their width."""
+        if not self.reads_stored:
+            return
+        width = self._hasher.method.shape.dense
+        if source is None or source.kind != "features" or source.width != width:
+            raise ModelMismatchError(
+                f"the model reads vectors of width {width} that texts cannot be turned into "
+                f"({self._hasher.method.shape.encoder}), and the index stores none of that width.",
+                "build it with index.vectors=features, which keeps them: `texthash index build`.",
+            )
+
+    def code(self, ids: list[str], texts: list[str], features: NDArray[np.float16] | None = None) -> Coded:
         """Encode documents, with their vectors if the index stores vectors.
+
+        Args:
+            ids: Ids of the documents.
+            texts: Their texts.
+            features: Their stored vectors, where the model reads such (:attr:`reads_stored`).
 
         Raises:
             TexthashError: A document has no text, because it was inserted as a code.
         """
         textless = [id_ for id_, text in zip(ids, texts, strict=True) if not text]
-        if textless:
+        if textless and not self.reads_stored:
             raise TexthashError(
                 f"the document {textless[0]!r} has no text, only a code of another model.",
                 "upsert it with its text, or delete it.",
             )
-        read = self._hasher.read(texts, vectors=kind_of(self.vectors))
+        given = features if self.reads_stored else None
+        read = self._hasher.read(texts, vectors=kind_of(self.vectors), features=given)
         codes, known = self._hasher.binarize(read.values), read.known.copy()
         for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
             digest, own = self._own.get(id_, (b"", b""))
@@ -105,6 +132,14 @@ class Encode:
                 codes[row] = np.frombuffer(own, np.uint8)
                 known[row] = True
         return Coded(codes, known, None if read.vectors is None else read.vectors.astype(np.float16))
+
+    def code_rows(self, rows: list[dict[str, Any]]) -> Coded:
+        """Encode documents that were read by :attr:`columns`."""
+        width = self._hasher.method.shape.dense
+        features = None
+        if self.reads_stored:
+            features = np.array([row[VECTOR] for row in rows], np.float16).reshape(-1, width)
+        return self.code([row["id"] for row in rows], [row["text"] for row in rows], features)
 
 
 def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, coder: Encode) -> Path:
@@ -122,6 +157,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
     Returns:
         Directory of the index.
     """
+    coder.check_source(release.vectors)
     made_of = json.dumps([model, [asdict(state) for state in release.shards], coder.vectors and asdict(coder.vectors)])
     FreeSpace(home, release.index_uri).check()
     shards = len(release.shards)
@@ -147,10 +183,12 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
 
 def _recoded(dataset: lance.LanceDataset, coder: Encode, bits: int) -> Iterator[pa.RecordBatch]:
     with reading(f"version {dataset.version} of {dataset.uri}"):
-        for batch in dataset.to_batches(columns=CONTENT.names, batch_size=_ROWS):
+        for batch in dataset.to_batches(columns=coder.columns, batch_size=_ROWS):
             if batch.num_rows:
-                coded = coder.code(batch.column("id").to_pylist(), batch.column("text").to_pylist())
-                yield from with_codes(pa.Table.from_batches([batch]), coded).to_batches()
+                rows = pa.Table.from_batches([batch])
+                features = vectors_of(rows[VECTOR]) if coder.reads_stored else None
+                coded = coder.code(rows["id"].to_pylist(), rows["text"].to_pylist(), features)
+                yield from with_codes(rows, coded).to_batches()
 
 
 @dataclass
@@ -180,6 +218,7 @@ class IndexMigration:
     """
 
     def __init__(self, home: StateDir, source: Release, target: Release, coder: Encode) -> None:
+        coder.check_source(source.vectors)
         self._home = home
         self._source = source
         self._target = target
@@ -237,9 +276,10 @@ class IndexMigration:
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
         assert change is not None  # The limit on rows admits all of them.
-        added = rows_at(new, change.added["_rowaddr"].to_numpy(), CONTENT.names).to_pylist()
+        columns = self._coder.columns
+        added = rows_at(new, change.added["_rowaddr"].to_numpy(), columns).to_pylist()
         is_removed = pc.field("number").isin(pa.array(change.removed))
-        removed = old.to_table(columns=CONTENT.names, filter=is_removed).to_pylist() if len(change.removed) else []
+        removed = old.to_table(columns=columns, filter=is_removed).to_pylist() if len(change.removed) else []
         old_rows = {row["number"]: row for row in removed}
         # Compaction moves rows that no write has changed; they appear as removed and added.
         moved = {row["number"] for row in added if old_rows.get(row["number"]) == row}
@@ -268,7 +308,7 @@ class IndexMigration:
         numbers, following = _target_numbers(deltas, existing, self._target.next_number)
         changes = []
         for delta, old in zip(deltas, existing, strict=True):
-            coded = self._coder.code([row["id"] for row in delta.added], [row["text"] for row in delta.added])
+            coded = self._coder.code_rows(delta.added)
             assigned = [numbers[row["id"]] for row in delta.added]
             changes.append(Change(old, table_of(delta.added, assigned, coded)))
         states = shards.change(changes, self._target, following)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
+from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
 from texthash.methods.base import Role
 from texthash.models.hasher import Hasher, TextActivations
+from texthash.models.vectors import check_documents_bring_vectors
 from texthash.paths import resolve_home
+from texthash.service.problems import Problem
 from texthash.service.replicas.release_cache import ReleaseCache
 
 
@@ -38,7 +42,17 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of one call, of one role and for one release."""
+    """Texts of one call, of one role and for one release.
+
+    Attributes:
+        release: Release whose model encodes.
+        texts: Texts; empty where only their vectors are known.
+        role: Role of the texts.
+        logits: Request the activations.
+        margins: Request the activations minus the thresholds.
+        vectors: Kind of the requested vectors.
+        given: Vectors that came with the texts, float32 [N, D]; None: the model encodes the texts alone.
+    """
 
     release: str
     texts: tuple[str, ...]
@@ -46,6 +60,12 @@ class Texts:
     logits: bool = False
     margins: bool = False
     vectors: VectorKind | None = None
+    given: NDArray[np.float32] | None = None
+
+    @property
+    def key(self) -> tuple[str, Role, VectorKind | None, int]:
+        """Key of the calls that share a pass; those with vectors of another width fail without the others."""
+        return self.release, self.role, self.vectors, 0 if self.given is None else self.given.shape[1]
 
 
 @dataclass(frozen=True)
@@ -70,23 +90,35 @@ class EncoderServer:
         self._home = resolve_home(home)
         self._hashers = ReleaseCache(self._open, read_release(self._home, release).name)
 
-    async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded]:
-        """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors."""
-        together: dict[tuple[str, Role, VectorKind | None], list[int]] = {}
+    async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded | Problem]:
+        """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors.
+
+        A call gets a problem where the model cannot read what it has, or the embedder behind the model does not answer.
+        """
+        together: dict[tuple[Any, ...], list[int]] = {}
         for row, call in enumerate(calls):
-            together.setdefault((call.release, call.role, call.vectors), []).append(row)
-        answers: dict[int, Encoded] = {}
-        for (release, role, kind), rows in together.items():
-            hasher = (await self._hashers.get(release)).hasher
+            together.setdefault(call.key, []).append(row)
+        answers: dict[int, Encoded | Problem] = {}
+        for rows in together.values():
+            first = calls[rows[0]]
+            hasher = (await self._hashers.get(first.release)).hasher
             texts = [text for row in rows for text in calls[row].texts]
-            (values, known, vectors), codes = await asyncio.to_thread(_encode, hasher, texts, role, kind)
+            given = [part for row in rows if (part := calls[row].given) is not None]
+            try:
+                (values, known, vectors), codes = await asyncio.to_thread(
+                    _encode, hasher, texts, first.role, first.vectors, np.concatenate(given) if given else None
+                )
+            except UsageError as error:
+                problem = Problem("vector-mismatch", f"{error.problem} {error.remedy}")
+                answers |= dict.fromkeys(rows, problem)
+                continue
             start = 0
             for row in rows:
-                part = slice(start, start := start + len(calls[row].texts))
-                logits = values.cpu().numpy()[part] if calls[row].logits else None
-                margins = hasher.pre_threshold_margins(values[part]) if calls[row].margins else None
-                own = None if vectors is None else vectors[part]
-                answers[row] = Encoded(codes[part], known[part], logits, margins, own)
+                own_rows = slice(start, start := start + len(calls[row].texts))
+                logits = values.cpu().numpy()[own_rows] if calls[row].logits else None
+                margins = hasher.pre_threshold_margins(values[own_rows]) if calls[row].margins else None
+                own = None if vectors is None else vectors[own_rows]
+                answers[row] = Encoded(codes[own_rows], known[own_rows], logits, margins, own)
         return [answers[row] for row in range(len(calls))]
 
     async def ping(self, release: str) -> bool:
@@ -108,7 +140,9 @@ class EncoderServer:
 
 
 def _encode(
-    hasher: Hasher, texts: list[str], role: Role, kind: VectorKind | None
+    hasher: Hasher, texts: list[str], role: Role, kind: VectorKind | None, given: NDArray[np.float32] | None
 ) -> tuple[TextActivations, NDArray[np.uint8]]:
-    read = hasher.read(texts, role, vectors=kind)
+    if given is not None and role == "document":
+        check_documents_bring_vectors(hasher.method)
+    read = hasher.read(texts, role, vectors=kind, features=given)
     return read, hasher.binarize(read.values)

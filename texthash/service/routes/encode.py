@@ -43,7 +43,7 @@ def add_encode(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
         summary="Turn texts into codes",
         dependencies=[Depends(checks.body)],
         response_model=EncodeReply,
-        responses=answers(*BODY_PROBLEMS, "encoder-unavailable"),
+        responses=answers(*BODY_PROBLEMS, "encoder-unavailable", "vector-mismatch"),
     )
     async def encode_texts(request: _Encode) -> Response:
         """Codes are packed most significant bit first. A text without a known word has the code of an empty text;

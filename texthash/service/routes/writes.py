@@ -50,16 +50,17 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         tags=[TAG],
         summary="Upsert documents",
         dependencies=[Depends(checks.body)],
-        responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed"),
+        responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed", "vector-mismatch"),
     )
     async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
-        """Insert documents, and replace those whose ids exist. A document without a known word is stored and counted,
+        """Insert documents, and replace those whose ids exist. A model of your own vectors needs the `vector` of each
+        document, and its text only to show and to find by words. A document without a known word is stored and counted,
         but no search finds it. The response comes when the write is on disk; searches see it at most half a second
         later, or before the response with `?wait=true`."""
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
         documents = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
-        done, release = await index_writes.upsert(documents, wait)
+        done, release = await index_writes.upsert(documents, wait, [d.vector for d in request.documents])
         audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
         return UpsertReply(
             upserted=done.documents,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ def flaw_of(vectors: NDArray) -> tuple[int, str] | None:
             place = int(np.argmin(finite[row]))
             return start + row, f"has {part[row, place]} at position {place}, which is no finite number"
     return None
+
+
+def flaw_of_one(vector: Sequence[float]) -> str | None:
+    """Return what is wrong with a vector of finite numbers in single precision; None if nothing is."""
+    with np.errstate(over="ignore"):  # what is beyond single precision becomes infinite
+        flaw = flaw_of(np.asarray([vector], np.float64).astype(np.float32))
+    return flaw and flaw[1]
 
 
 def as_vectors(values: Any, width: int | None = None, name: str = "vectors") -> NDArray[np.float32]:
