@@ -62,6 +62,30 @@ def test_a_saved_index_answers_alike(model, tmp_path):
         texthash.Index.open(tmp_path)
 
 
+def test_words_and_both_sides_find_what_a_release_finds(model, tmp_path):
+    index = texthash.Index(model, [*TEXTS, "zzyzx quux"], labels=[*LABELS, "rare"])
+    words = index.search("quux", mode="keyword")
+    assert (words.texts, words.distances.tolist()) == (["zzyzx quux"], [-1])
+    near, both = index.search("open a file", k=100), index.search("open a file", k=5, mode="hybrid")
+    assert set(both.ids) <= {*near.ids, *index.search("open a file", k=100, mode="keyword").ids}
+    assert both.scores.tolist() == sorted(both.scores.tolist(), reverse=True)
+    assert index.search("open a file", k=5, mode="hybrid", weight=1).ids == near.ids[:5]
+    assert index.search("quux open", mode="keyword", labels="rare").texts == ["zzyzx quux"]
+    several = index.search(["open a file", "quux"], mode="hybrid")
+    assert several[0].ids == index.search("open a file", mode="hybrid").ids
+    opened = texthash.Index.open(index.save(tmp_path / "index"))
+    assert opened.search("open a file", mode="hybrid").ids == index.search("open a file", mode="hybrid").ids
+    with pytest.raises(UsageError, match="weight=2 is no share"):
+        index.search("a", mode="hybrid", weight=2)
+
+
+def test_plain_words_are_kept_plain_in_a_file(model, tmp_path):
+    index = texthash.Index(model, ["The files", "a list"], keywords="plain")
+    for found in (index, texthash.Index.open(index.save(tmp_path / "index"))):
+        assert found.search("the", mode="keyword").texts == ["The files"]
+        assert len(found.search("file", mode="keyword")) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"ids": ["a"]}, "1 ids for"), ({"ids": ["a"] * len(TEXTS)}, "'a' twice"), ({"labels": ["a"]}, "1 labels for")],
@@ -93,5 +117,8 @@ def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monk
     assert found.ids == [ids[row] for row in expected]
     assert found.distances.tolist() == distances[expected].tolist()
     assert len(opened.search([query, "zzyzx"])) == 2
+    rows = [row for split in splits for table in split.documents() for row in table.to_pylist()]
+    memory = texthash.Index(opened.model, [f"{row['title'] or ''}\n{row['text']}" for row in rows], ids=ids)
+    assert opened.search(query, k=20, mode="keyword").ids == memory.search(query, k=20, mode="keyword").ids
     with pytest.raises(TexthashError, match="is a release"):
         opened.save(tmp_path / "copy")

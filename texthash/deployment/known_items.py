@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT, fuse
 from texthash.index.keywords.analysis import document_text, keyword_analyzer
 from texthash.index.keywords.bm25 import length_factors
@@ -36,8 +37,8 @@ from texthash.progress import log_line, track
 
 if TYPE_CHECKING:
     from texthash.config import KeywordAnalysis
-    from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.models.hasher import Hasher
+    from texthash.paths import StateDir
 
 _QUERIES = 200
 _FEWEST = 20
@@ -91,6 +92,14 @@ def divided(document_id: str, title: str, text: str) -> KnownItem | None:
     if body.strip() and len(title.split()) >= _LEAST_WORDS:
         return KnownItem(document_id, title, "", body)
     return None
+
+
+def defaults_of_promoted(home: StateDir, hasher: Hasher, index: Path) -> SearchDefaults | None:
+    """Choose the defaults for an index that was made from another; None where the model's corpus is not at hand."""
+    path = home.corpus(hasher.corpus, hasher.edition.name)
+    if not (path / "manifest.json").is_file():
+        return None
+    return choose_defaults(hasher, PreparedCorpus.open(path), index)
 
 
 def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: int = _QUERIES) -> SearchDefaults | None:

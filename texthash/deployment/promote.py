@@ -69,6 +69,7 @@ def promote(
 def _promote(
     home: StateDir, hasher_dir: Path, *, version: str | None, run: str | None, commit: str | None, sample: int
 ) -> Release:
+    from texthash.deployment.known_items import defaults_of_promoted
     from texthash.index.releases.publish import publish, withdraw
     from texthash.index.releases.verify import verify_release
     from texthash.index.writing.reencode import Encode, IndexMigration, recode_index
@@ -92,6 +93,7 @@ def _promote(
         run=run,
         commit=commit,
         source=source.name,
+        defaults=defaults_of_promoted(home, hasher, index),
         switch=False,
     )
     try:

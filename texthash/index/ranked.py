@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.index.fusion import fuse
 from texthash.index.keywords.postings import KeywordHits
+from texthash.index.searched import SearchedShard
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,7 @@ def hybrid_page(
     return Ranked(fused.numbers, np.asarray(owners, np.int64), distances, fused.scores.tolist()), members
 
 
-class HoldsDocuments(Protocol):
-    """Shard that returns documents by number."""
-
-    def documents(self, numbers: NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]: ...
-
-
-def documents_of(shards: Sequence[HoldsDocuments], page: Ranked, fields: Iterable[str]) -> list[dict[str, Any]]:
+def documents_of(shards: Sequence[SearchedShard], page: Ranked, fields: Iterable[str]) -> list[dict[str, Any]]:
     """Return the documents of a list, in its order; each shard is read once."""
     rows: list[dict[str, Any]] = [{}] * len(page.numbers)
     names = list(fields)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
 from texthash.index.memory.flat import Hits, check_window
-from texthash.index.shard import Shard, merge
+from texthash.index.searched import SearchedShard
+from texthash.index.shard import merge
 
 if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan
@@ -101,7 +102,9 @@ def signs_of(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (2.0 * np.unpackbits(codes, axis=1) - 1.0).astype(np.float32)
 
 
-def scores_of(shard: Shard, kind: Rescoring, values: NDArray[np.floating], hits: Hits) -> list[NDArray[np.float64]]:
+def scores_of(
+    shard: SearchedShard, kind: Rescoring, values: NDArray[np.floating], hits: Hits
+) -> list[NDArray[np.float64]]:
     """Return the scores of the hits of one shard, by query: from its codes in memory, or its vectors on disk.
 
     Args:
@@ -167,7 +170,7 @@ def merge_rescored(
 
 
 def search_rescored(
-    shards: Sequence[Shard],
+    shards: Sequence[SearchedShard],
     codes: NDArray[np.uint8],
     values: NDArray[np.floating],
     limit: int,

@@ -15,7 +15,8 @@ from texthash.index.keywords.search import search_shards
 from texthash.index.memory.flat import check_window
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, search_rescored
-from texthash.index.shard import Shard, merge
+from texthash.index.searched import SearchedShard
+from texthash.index.shard import merge
 
 if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan
@@ -79,7 +80,7 @@ class Found:
 
 
 def search_index(
-    shards: Sequence[Shard],
+    shards: Sequence[SearchedShard],
     options: SearchOptions,
     *,
     code: NDArray[np.uint8] | None = None,
@@ -122,7 +123,10 @@ def search_index(
 
 
 def _nearest(
-    shards: Sequence[Shard], options: SearchOptions, code: NDArray[np.uint8], values: NDArray[np.floating] | None
+    shards: Sequence[SearchedShard],
+    options: SearchOptions,
+    code: NDArray[np.uint8],
+    values: NDArray[np.floating] | None,
 ) -> tuple[Ranked, str, int]:
     limit, offset = options.window
     if options.rescoring is None or values is None:

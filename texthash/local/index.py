@@ -6,54 +6,54 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
+from texthash.local.memory_shard import MemoryShard
 from texthash.local.texts import as_labels, as_texts, check_unique
 
 if TYPE_CHECKING:
-    from texthash.index.memory.flat import Hits
+    from texthash.api.requests import Mode
+    from texthash.config import KeywordAnalysis
+    from texthash.index.ranked import Ranked
+    from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
 
 _MODEL, _DOCUMENTS = "model", "documents.parquet"
-_KEPT = ("id", "text", "labels", "code", "known")
 
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """The nearest documents of one query, by distance; equal distances in the order in which documents were added.
+    """The documents found for one query, the best first; equal ones in the order in which documents were added.
 
     Attributes:
         ids: Id of each document.
-        distances: Bits in which its code differs from the query's, int64.
+        distances: Bits in which its code differs from the query's, int64; -1 where one of them has no code.
         texts: Text of each document.
         labels: Labels of each document.
+        scores: BM25 score of each in a search by words, fused score in a hybrid search, float64; None in a search by
+            meaning, which is ordered by distance.
     """
 
     ids: list[str]
     distances: NDArray[np.int64]
     texts: list[str]
     labels: list[list[str]]
+    scores: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        rows = zip(self.distances.tolist(), self.ids, self.texts, strict=True)
-        return "\n".join(f"{distance:4d}  {id_}  {' '.join(text.split())[:80]}" for distance, id_, text in rows)
-
-
-class _Documents(Protocol):
-    """Where the codes and documents of an index are."""
-
-    def __len__(self) -> int: ...
-
-    def search(
-        self, codes: NDArray[np.uint8], k: int, radius: int | None, labels: Sequence[str] | None, threads: int
-    ) -> list[SearchResult]: ...
+        if self.scores is None:
+            shown = [f"{distance:4d}" for distance in self.distances.tolist()]
+        else:
+            shown = [f"{score:7.4f}" for score in self.scores.tolist()]
+        rows = zip(shown, self.ids, self.texts, strict=True)
+        return "\n".join(f"{value}  {id_}  {' '.join(text.split())[:80]}" for value, id_, text in rows)
 
 
 class Index:
@@ -65,7 +65,9 @@ class Index:
         ids: Id of each document, all different; None: its position, ``"0"`` and so on.
         labels: Labels of each document, by which a search can be filtered.
 
-    A document without a word that the model knows has no meaningful code; it is kept, and never found.
+        keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
+
+    A document without a word that the model knows has no meaningful code; it is kept, and found by its words alone.
 
     Raises:
         UsageError: ids that occur twice, or not one id and one entry of labels a text.
@@ -84,6 +86,7 @@ class Index:
         *,
         ids: Iterable[str] | None = None,
         labels: Iterable[Any] | None = None,
+        keywords: KeywordAnalysis = "english",
     ) -> None:
         documents = as_texts(texts)
         names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
@@ -93,7 +96,8 @@ class Index:
         read = model.read(documents)
         kept = as_labels(labels, len(documents)) or [[] for _ in documents]
         self.model = model
-        self._documents: _Documents = _InMemory(names, documents, kept, model.binarize(read.values), read.known)
+        shard = MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords)
+        self._shards: Sequence[SearchedShard] = [shard]
 
     @classmethod
     def open(cls, name: str | Path = "current") -> Index:
@@ -108,27 +112,35 @@ class Index:
         from texthash.models.hasher import Hasher
 
         if Path(name, _DOCUMENTS).is_file():
-            return cls._of(Hasher.load(Path(name, _MODEL)), _InMemory.read(Path(name, _DOCUMENTS)))
+            return cls._of(Hasher.load(Path(name, _MODEL)), [MemoryShard.read(Path(name, _DOCUMENTS))])
         if isinstance(name, Path) or "/" in name:
             raise TexthashError(f"{name} is no saved index.", "name a directory that Index.save wrote, or a release.")
         from texthash.index.releases.release import open_release
         from texthash.paths import resolve_home
 
         opened = open_release(resolve_home(), name)
-        return cls._of(opened.hasher, _Released(opened.shards))
+        return cls._of(opened.hasher, opened.shards)
 
     @classmethod
-    def _of(cls, model: Hasher, documents: _Documents) -> Index:
+    def _of(cls, model: Hasher, shards: Sequence[SearchedShard]) -> Index:
         index = object.__new__(cls)
-        index.model, index._documents = model, documents
+        index.model, index._shards = model, shards
         return index
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return sum(len(shard) for shard in self._shards)
 
     @overload
     def search(
-        self, query: str, k: int = ..., *, radius: int | None = ..., labels: str | Sequence[str] | None = ...
+        self,
+        query: str,
+        k: int = ...,
+        *,
+        mode: Mode = ...,
+        weight: float = ...,
+        radius: int | None = ...,
+        labels: str | Sequence[str] | None = ...,
+        threads: int = ...,
     ) -> SearchResult: ...
 
     @overload
@@ -137,8 +149,11 @@ class Index:
         query: list[str],
         k: int = ...,
         *,
+        mode: Mode = ...,
+        weight: float = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
+        threads: int = ...,
     ) -> list[SearchResult]: ...
 
     def search(
@@ -146,6 +161,8 @@ class Index:
         query: str | list[str],
         k: int = 10,
         *,
+        mode: Mode = "semantic",
+        weight: float = 0.5,
         radius: int | None = None,
         labels: str | Sequence[str] | None = None,
         threads: int = 1,
@@ -155,7 +172,10 @@ class Index:
         Args:
             query: One text, or a list of texts.
             k: Number of documents at most.
-            radius: Only documents whose code differs in at most so many bits.
+            mode: ``semantic``: by the codes; ``keyword``: by the words that query and document share (BM25);
+                ``hybrid``: by both, fused by reciprocal rank.
+            weight: Weight of the meaning in a hybrid search, 0 to 1.
+            radius: Only documents whose code differs in at most so many bits, in a search by meaning.
             labels: Only documents with this label, or with one of these.
             threads: Threads that share the search.
 
@@ -167,10 +187,60 @@ class Index:
         """
         several = as_texts([query] if isinstance(query, str) else query, "query")
         wanted = [labels] if isinstance(labels, str) else labels
-        read = self.model.read(several, role="query")
-        results = self._documents.search(self.model.binarize(read.values), k, radius, wanted, threads)
-        found = [result if known else _nothing() for result, known in zip(results, read.known, strict=True)]
+        if mode == "semantic":
+            found = self._nearest(several, k, radius, wanted, threads)
+        else:
+            from texthash.index.search import SearchOptions
+
+            options = SearchOptions(
+                mode=mode, limit=k, radius=radius, labels=wanted, weight=_share(weight), threads=threads
+            )
+            found = self._by_words(several, options)
         return found[0] if isinstance(query, str) else found
+
+    def _nearest(
+        self, texts: list[str], k: int, radius: int | None, labels: Sequence[str] | None, threads: int
+    ) -> list[SearchResult]:
+        """Search by meaning for all queries at once."""
+        from texthash.index.ranked import Ranked
+        from texthash.index.shard import merge
+
+        read = self.model.read(texts, role="query")
+        codes = self.model.binarize(read.values)
+        hits, owners = merge([shard.search(codes, k, 0, radius, labels, threads) for shard in self._shards], k)
+        results = []
+        for row, known in enumerate(read.known.tolist()):
+            near = Ranked(hits.numbers[row], owners[row], hits.distances[row].tolist()) if known else Ranked.nothing()
+            results.append(self._result(near))
+        return results
+
+    def _by_words(self, texts: list[str], options: SearchOptions) -> list[SearchResult]:
+        """Search by words, or by both."""
+        from texthash.index.search import search_index
+
+        codes: list[NDArray[np.uint8] | None] = [None] * len(texts)
+        if options.mode == "hybrid":
+            read = self.model.read(texts, role="query")
+            packed = self.model.binarize(read.values)
+            codes = [packed[row] if known else None for row, known in enumerate(read.known.tolist())]
+        return [
+            self._result(
+                search_index(self._shards, options, code=code, terms=self._shards[0].keywords.query(text)).page
+            )
+            for text, code in zip(texts, codes, strict=True)
+        ]
+
+    def _result(self, page: Ranked) -> SearchResult:
+        from texthash.index.ranked import documents_of
+
+        rows = documents_of(self._shards, page, ["text", "labels"])
+        return SearchResult(
+            [row["id"] for row in rows],
+            np.asarray([-1 if distance is None else distance for distance in page.distances], np.int64),
+            [row["text"] or "" for row in rows],
+            [row["labels"] or [] for row in rows],
+            None if page.scores is None else np.asarray(page.scores, np.float64),
+        )
 
     def save(self, directory: str | Path) -> Path:
         """Write model, documents and codes to a directory, which appears when it is whole.
@@ -180,7 +250,8 @@ class Index:
             TexthashError: the index is a release, which is kept already.
         """
         directory = Path(directory)
-        if not isinstance(self._documents, _InMemory):
+        (shard, *more) = self._shards
+        if more or not isinstance(shard, MemoryShard):
             raise TexthashError(
                 "this index is a release, which is kept in its state directory.", "copy it by a backup."
             )
@@ -189,96 +260,12 @@ class Index:
         partial = directory.with_name(f".{directory.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         self.model.save(partial / _MODEL)
-        self._documents.write(partial / _DOCUMENTS)
+        shard.write(partial / _DOCUMENTS)
         partial.rename(directory)
         return directory
 
 
-class _InMemory:
-    """Documents as lists, their codes in a :class:`MultiIndex`. Number of a document: its position."""
-
-    def __init__(
-        self,
-        ids: list[str],
-        texts: list[str],
-        labels: list[list[str]],
-        codes: NDArray[np.uint8],
-        known: NDArray[np.bool_],
-    ) -> None:
-        from texthash.index.memory.multi_index import MultiIndex
-
-        self.ids, self.texts, self.labels, self.codes, self.known = ids, texts, labels, codes, known
-        self._index = MultiIndex(codes[known], np.flatnonzero(known).astype(np.int64)).prepare()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def search(
-        self, codes: NDArray[np.uint8], k: int, radius: int | None, labels: Sequence[str] | None, threads: int
-    ) -> list[SearchResult]:
-        allow = None
-        if labels is not None:
-            wanted = set(labels)
-            allow = np.array([not wanted.isdisjoint(self.labels[number]) for number in self._index.numbers], np.bool_)
-        hits = self._index.search(codes, k, 0, radius, allow, threads)
-        return [self._result(near, numbers) for near, numbers in zip(hits.distances, hits.numbers, strict=True)]
-
-    def _result(self, distances: NDArray[Any], numbers: NDArray[np.int64]) -> SearchResult:
-        rows = numbers.tolist()
-        texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
-        return SearchResult([self.ids[row] for row in rows], distances.astype(np.int64), texts, labels)
-
-    def write(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns = (self.ids, self.texts, self.labels, [code.tobytes() for code in self.codes], self.known)
-        pq.write_table(pa.table(dict(zip(_KEPT, map(pa.array, columns), strict=True))), path)
-
-    @classmethod
-    def read(cls, path: Path) -> _InMemory:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-            ids, texts, labels, codes, known = (table[name].to_pylist() for name in _KEPT)
-        except (pa.ArrowException, KeyError, OSError) as error:
-            raise TexthashError(f"{path} is broken: {error}", "restore the directory that Index.save wrote.") from None
-        packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
-        return cls(ids, texts, labels, packed, np.asarray(known, np.bool_))
-
-
-class _Released:
-    """The shards of a release."""
-
-    def __init__(self, shards: Sequence[Any]) -> None:
-        self._shards = shards
-
-    def __len__(self) -> int:
-        return sum(len(shard) for shard in self._shards)
-
-    def search(
-        self, codes: NDArray[np.uint8], k: int, radius: int | None, labels: Sequence[str] | None, threads: int
-    ) -> list[SearchResult]:
-        from texthash.index.shard import merge
-
-        parts = [shard.search(codes, k, 0, radius, labels, threads) for shard in self._shards]
-        hits, owners = merge(parts, k)
-        return [self._result(hits, query, owners[query]) for query in range(len(codes))]
-
-    def _result(self, hits: Hits, query: int, owners: NDArray[np.int64]) -> SearchResult:
-        numbers = hits.numbers[query]
-        rows: list[dict[str, Any]] = [{}] * len(numbers)
-        for shard in np.unique(owners):
-            places = np.flatnonzero(owners == shard)
-            found = self._shards[shard].documents(numbers[places], ["text", "labels"])
-            for place, row in zip(places, found, strict=True):
-                rows[place] = row
-        texts = [row["text"] or "" for row in rows]
-        labels = [row["labels"] or [] for row in rows]
-        return SearchResult([row["id"] for row in rows], np.asarray(hits.distances[query], np.int64), texts, labels)
-
-
-def _nothing() -> SearchResult:
-    return SearchResult([], np.empty(0, np.int64), [], [])
+def _share(weight: float) -> float:
+    if not 0 <= weight <= 1:
+        raise UsageError(f"weight={weight} is no share.", "give 0 (words alone) to 1 (meaning alone).")
+    return weight

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from texthash.index.keywords.postings import KeywordHits
 
 if TYPE_CHECKING:
-    from texthash.index.shard import Shard
+    from texthash.index.searched import SearchedShard
 
 
 def search_shards(
-    shards: Sequence[Shard], query: Mapping[str, int], limit: int, labels: Iterable[str] | None = None
+    shards: Sequence[SearchedShard], query: Mapping[str, int], limit: int, labels: Iterable[str] | None = None
 ) -> list[KeywordHits]:
     """Return the best documents of each shard, with scores of the whole index.
 

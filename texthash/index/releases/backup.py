@@ -112,6 +112,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
         model_version=record.model_version,
         run=record.run,
         commit=record.commit,
+        defaults=record.defaults,
     )
 
 
