@@ -44,6 +44,7 @@ def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> St
             bits=release.bits,
             model=release.model_digest,
             vocabulary_hash=release.vocabulary_hash,
+            keywords=release.keywords,
         )
         mine = deal(_rounds(rows, release.bits, documents), shard, shards)
         write_shard(shard_path(index, shard), mine, identity, next_number=documents)

@@ -31,12 +31,12 @@ _WORDS = 8
 _BODIES = 500
 
 
-def search_bodies(home: StateDir, release: str) -> str:
-    """Searches for the first words of documents, one JSON object a line."""
+def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
+    """Searches for the first words of documents in a mode, one JSON object a line."""
     shard = read_release(home, release).open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
     texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
-    bodies = [{"queries": [{"text": text}], "limit": 10, "fields": ["title"]} for text in texts]
+    bodies = [{"queries": [{"text": text}], "mode": mode, "limit": 10, "fields": ["title"]} for text in texts]
     return "".join(json.dumps(body) + "\n" for body in bodies)
 
 

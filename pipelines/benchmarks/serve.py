@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ def command(
     clients: Annotated[list[int] | None, typer.Option(min=1, help="Clients; may be given several times.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 8.0,
     engine: Annotated[list[str] | None, typer.Option(help="texthash or fastapi_faiss; both by default.")] = None,
+    mode: Annotated[list[str] | None, typer.Option(help="Modes of the searches; semantic by default.")] = None,
     proxy: Annotated[str, typer.Option(help="haproxy or python, for a cluster that is started here.")] = "haproxy",
     release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME to serve.")] = "current",
     documents: Annotated[
@@ -46,28 +48,30 @@ def command(
             place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
             home = enlarge(home, read_release(home, name), documents, Path(place))
             name = read_release(home).name
-        _measure(home, name, engine, proxy, clients or [1, 8, 32], seconds, json)
+        _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, json)
 
 
 def _measure(
     home: StateDir,
     name: str,
     engine: list[str] | None,
+    modes: list[str],
     proxy: str,
     clients: list[int],
     seconds: float,
     json: str | None,
 ) -> None:
-    bodies = search_bodies(home, name)
+    bodies = {mode: search_bodies(home, name, mode) for mode in modes}
     rows: list[dict[str, Any]] = []
     engines = {"texthash": _texthash, "fastapi_faiss": _faiss}
     for chosen in engine or engines:
         if chosen not in engines:
             raise typer.BadParameter(f"there is no engine {chosen!r}; there are {', '.join(engines)}.")
         with engines[chosen](home, name, proxy) as port:
-            for count in clients:
-                log_line(f"{chosen}: {count} clients")
-                rows.append({"engine": chosen, "clients": count, **search_load(port, count, seconds, bodies)})
+            for count, mode in product(clients, modes if chosen == "texthash" else modes[:1]):
+                log_line(f"{chosen}, {mode}: {count} clients")
+                figures = search_load(port, count, seconds, bodies[mode])
+                rows.append({"engine": chosen, "mode": mode, "clients": count, **figures})
     found = read_release(home, name)
     report(
         f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards", rows, json
