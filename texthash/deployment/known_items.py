@@ -33,6 +33,7 @@ from texthash.index.releases.release import SearchDefaults
 from texthash.index.rescoring import asymmetric, search_rescored
 from texthash.index.shard import Shard, merge
 from texthash.index.storage.shard_format import read_index, shard_path
+from texthash.models.vectors import encodes_texts
 from texthash.progress import log_line, track
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
     """Choose the defaults of searches in an index that was built from a corpus, by at most so many queries.
 
     Returns:
-        None if the index has no words, or fewer than 20 validation documents can be divided.
+        None if the index has no words, the model encodes no texts, or fewer than 20 validation documents can be
+        divided.
     """
     manifests = read_index(index)
-    if manifests[0].keywords is None:
+    if manifests[0].keywords is None or not encodes_texts(hasher.method):
         return None
     items = known_items(corpus, most)
     if len(items) < _FEWEST:

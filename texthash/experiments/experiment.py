@@ -50,7 +50,7 @@ class Experiment:
         self.tracker = Tracker(config.tracking, home, f"texthash-{manifest.name}-{manifest.edition}")
         self.protocol = EvaluationProtocol(corpus, config.evaluation)
         self.metric = f"val/{self.protocol.metric}"
-        self.measurable = self.protocol.measurable
+        self.measurable = self.protocol.measurable and (self.protocol.has_relevance or _encodes_halves(config))
         self.model_name = f"texthash-{manifest.name}-{manifest.edition}-{config.method.bits}"
 
     # -- search and training ----------------------------------------------------------------------------------
@@ -376,6 +376,14 @@ def corpus_of(model: TrainedModel, home: StateDir) -> PreparedCorpus:
             "train the model again on the current corpus.",
         )
     return corpus
+
+
+def _encodes_halves(config: Config) -> bool:
+    """Return whether halves of documents have codes: there are no vectors of the user's own for them."""
+    from texthash.corpora.prepared.embeddings.sources import is_given
+
+    features = config.corpus.features
+    return features is None or not is_given(features) or config.method.params.get("input", "words") == "words"
 
 
 def _collapse_tags(warning: str | None) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class Index:
 
     Args:
         model: A trained model: :func:`texthash.train`, :func:`texthash.load`.
-        texts: N documents, as for :func:`texthash.train`.
+        texts: N documents, as for :func:`texthash.train`; None where only vectors are known.
+        vectors: Vectors of the documents, numbers [N, D], for a model that learned from vectors.
         ids: Id of each document, all different; None: its position, ``"0"`` and so on.
         labels: Labels of each document, by which a search can be filtered.
 
@@ -70,7 +71,8 @@ class Index:
     A document without a word that the model knows has no meaningful code; it is kept, and found by its words alone.
 
     Raises:
-        UsageError: ids that occur twice, or not one id and one entry of labels a text.
+        UsageError: ids that occur twice, not one id, vector and entry of labels a text, or vectors that the model
+            cannot read.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -82,18 +84,21 @@ class Index:
     def __init__(
         self,
         model: Hasher,
-        texts: Iterable[str],
+        texts: Iterable[str] | None = None,
         *,
+        vectors: Any = None,
         ids: Iterable[str] | None = None,
         labels: Iterable[Any] | None = None,
         keywords: KeywordAnalysis = "english",
     ) -> None:
-        documents = as_texts(texts)
+        if texts is None and vectors is None:
+            raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
+        documents = [""] * len(vectors) if texts is None else as_texts(texts)
         names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
         if len(names) != len(documents):
             raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
         check_unique(names)
-        read = model.read(documents)
+        read = model.read(documents, features=vectors)
         kept = as_labels(labels, len(documents)) or [[] for _ in documents]
         self.model = model
         shard = MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords)
@@ -133,9 +138,23 @@ class Index:
     @overload
     def search(
         self,
+        query: None = ...,
+        k: int = ...,
+        *,
+        vectors: Any,
+        mode: Mode = ...,
+        radius: int | None = ...,
+        labels: str | Sequence[str] | None = ...,
+        threads: int = ...,
+    ) -> list[SearchResult]: ...
+
+    @overload
+    def search(
+        self,
         query: str,
         k: int = ...,
         *,
+        vectors: Any = ...,
         mode: Mode = ...,
         weight: float = ...,
         radius: int | None = ...,
@@ -158,9 +177,10 @@ class Index:
 
     def search(
         self,
-        query: str | list[str],
+        query: str | list[str] | None = None,
         k: int = 10,
         *,
+        vectors: Any = None,
         mode: Mode = "semantic",
         weight: float = 0.5,
         radius: int | None = None,
@@ -172,6 +192,7 @@ class Index:
         Args:
             query: One text, or a list of texts.
             k: Number of documents at most.
+            vectors: Vectors of the queries, numbers [Q, D], in place of texts, or beside those of a search by both.
             mode: ``semantic``: by the codes; ``keyword``: by the words that query and document share (BM25);
                 ``hybrid``: by both, fused by reciprocal rank.
             weight: Weight of the meaning in a hybrid search, 0 to 1.
@@ -180,32 +201,39 @@ class Index:
             threads: Threads that share the search.
 
         Returns:
-            One result, or a list of them for a list of queries. A query without a known word has no hits.
+            One result, or a list of them for a list of queries, or for vectors. A query without a known word has no
+            hits.
 
         Raises:
             TexthashError: k below 1, or a negative radius.
+            UsageError: Neither a query nor vectors, or vectors that the model cannot read.
         """
-        several = as_texts([query] if isinstance(query, str) else query, "query")
+        if query is None and (vectors is None or mode != "semantic"):
+            needed = "texts" if vectors is not None else "a query or vectors"
+            raise UsageError(f"a search with mode={mode!r} needs {needed}.", "give query=..., vectors=..., or both.")
+        several = (
+            [""] * len(vectors) if query is None else as_texts([query] if isinstance(query, str) else query, "query")
+        )
         wanted = [labels] if isinstance(labels, str) else labels
         if mode == "semantic":
-            found = self._nearest(several, k, radius, wanted, threads)
+            found = self._nearest(several, vectors, k, radius, wanted, threads)
         else:
             from texthash.index.search import SearchOptions
 
             options = SearchOptions(
                 mode=mode, limit=k, radius=radius, labels=wanted, weight=_share(weight), threads=threads
             )
-            found = self._by_words(several, options)
+            found = self._by_words(several, vectors, options)
         return found[0] if isinstance(query, str) else found
 
     def _nearest(
-        self, texts: list[str], k: int, radius: int | None, labels: Sequence[str] | None, threads: int
+        self, texts: list[str], vectors: Any, k: int, radius: int | None, labels: Sequence[str] | None, threads: int
     ) -> list[SearchResult]:
         """Search by meaning for all queries at once."""
         from texthash.index.ranked import Ranked
         from texthash.index.shard import merge
 
-        read = self.model.read(texts, role="query")
+        read = self.model.read(texts, role="query", features=vectors)
         codes = self.model.binarize(read.values)
         hits, owners = merge([shard.search(codes, k, 0, radius, labels, threads) for shard in self._shards], k)
         results = []
@@ -214,13 +242,13 @@ class Index:
             results.append(self._result(near))
         return results
 
-    def _by_words(self, texts: list[str], options: SearchOptions) -> list[SearchResult]:
+    def _by_words(self, texts: list[str], vectors: Any, options: SearchOptions) -> list[SearchResult]:
         """Search by words, or by both."""
         from texthash.index.search import search_index
 
         codes: list[NDArray[np.uint8] | None] = [None] * len(texts)
         if options.mode == "hybrid":
-            read = self.model.read(texts, role="query")
+            read = self.model.read(texts, role="query", features=vectors)
             packed = self.model.binarize(read.values)
             codes = [packed[row] if known else None for row, known in enumerate(read.known.tolist())]
         return [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from texthash.config import (
     CorpusConfig,
@@ -19,6 +20,7 @@ from texthash.config import (
     TrainingConfig,
     parse_section,
 )
+from texthash.corpora.prepared.embeddings.checks import as_vectors
 from texthash.errors import UsageError
 from texthash.local.texts import as_labels, as_texts
 
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 _LEAST, _LEAST_HELD = 3, 10
 _K = 100
 _NAME = "texts"
+_ONLY_VECTORS = "vector"
 
 
 def train(
     method: str,
-    texts: Iterable[str],
+    texts: Iterable[str] | None = None,
     *,
+    vectors: Any = None,
     bits: int = 32,
     labels: Iterable[Any] | None = None,
     params: Mapping[str, Any] | None = None,
@@ -45,12 +49,15 @@ def train(
     seed: int = 0,
     edition: Edition | None = None,
 ) -> Hasher:
-    """Train a hashing method on texts, in this process.
+    """Train a hashing method on texts, on vectors of your own, or on both, in this process.
 
     Args:
         method: Name of a method, such as ``nash`` (learned without labels), ``vdsh_s`` (with labels) or ``itq``
             (closed form, seconds); ``texthash.methods.names()`` lists them.
         texts: N documents: a list, a column of a table, or a table with a column ``text``.
+        vectors: Vectors of the documents by any embedder, numbers [N, D], in the order of the texts; texts may then be
+            left out. ``itq``, ``pcah``, ``lsh`` and ``sign`` learn from them: with ``vectors`` their hyper-parameter
+            ``input`` is ``features`` unless params name another.
         bits: Length of the code, a multiple of 8 up to 1024.
         labels: Labels of each text. Methods that learn from labels need them; for all others they only choose the
             epoch that is kept.
@@ -67,7 +74,8 @@ def train(
         The fitted model: ``encode(texts)`` gives packed codes, ``save(directory)`` keeps it.
 
     Raises:
-        UsageError: an unknown method or hyper-parameter, a value out of range, fewer than 3 texts.
+        UsageError: an unknown method or hyper-parameter, a value out of range, fewer than 3 texts, vectors that are not
+            one finite vector other than zero for each text, or a method that does not learn from vectors without texts.
         CorpusError: the texts hold no words.
 
     >>> import texthash
@@ -81,12 +89,15 @@ def train(
     from texthash.methods.registry import resolve
     from texthash.paths import StateDir
 
-    documents = as_texts(texts)
+    features = None if vectors is None else as_vectors(vectors)
+    documents = _documents(texts, features)
     if len(documents) < _LEAST:
         raise UsageError(f"there are {len(documents)} texts.", f"give at least {_LEAST}.")
     if not 0 < validation < 1:
         raise UsageError(f"validation={validation!r} is no share.", "give one above 0 and below 1, such as 0.1.")
     chosen = parse_section(MethodConfig, {"name": method, "bits": bits, "params": dict(params or {})}, "the method")
+    if features is not None:
+        chosen = _reading_features(chosen, with_texts=texts is not None)
     resolve(chosen.name, chosen.params)  # before any text is read
     given = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "seed": seed}
     training = parse_section(TrainingConfig, {name: v for name, v in given.items() if v is not None}, "the training")
@@ -95,19 +106,52 @@ def train(
     with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
         rows = Path(folder, "texts.jsonl")
         held = _held_out(len(documents), validation, seed)
-        _write_rows(rows, documents, as_labels(labels, len(documents)), held)
+        written = _write_rows(rows, documents, as_labels(labels, len(documents)), held)
         config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
         corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(Path(folder))))
-        return _fit(chosen, training, corpus, choose=bool(held))
+        source = None if features is None else _store(corpus, features[written], Path(folder))
+        return _fit(chosen, training, corpus, source, choose=bool(held))
 
 
-def _fit(chosen: MethodConfig, training: TrainingConfig, corpus: PreparedCorpus, choose: bool) -> Hasher:
+def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None) -> list[str]:
+    if texts is None and features is None:
+        raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
+    # A corpus has words; where only vectors are known, each document has the same one.
+    documents = as_texts(texts) if texts is not None else [_ONLY_VECTORS] * (0 if features is None else len(features))
+    if features is not None and len(documents) != len(features):
+        raise UsageError(f"there are {len(features)} vectors for {len(documents)} texts.", "give one for each text.")
+    return documents
+
+
+def _reading_features(chosen: MethodConfig, with_texts: bool) -> MethodConfig:
+    """Return the method with its input, where that can be vectors."""
+    from texthash.methods.registry import hyperparameters, methods
+
+    if "input" in hyperparameters(chosen.name):
+        return chosen.derive(params={"input": "features", **chosen.params})
+    if not with_texts:
+        able = ", ".join(name for name in methods() if "input" in hyperparameters(name))
+        raise UsageError(f"{chosen.name} learns from texts, and there are only vectors.", f"use one of {able}.")
+    return chosen
+
+
+def _store(corpus: PreparedCorpus, features: NDArray[np.float32], folder: Path) -> str:
+    from texthash.corpora.prepared.embeddings.cache import ensure_features
+
+    path = folder / "vectors.npy"
+    np.save(path, features)
+    return ensure_features(corpus, f"npy:{path}")
+
+
+def _fit(
+    chosen: MethodConfig, training: TrainingConfig, corpus: PreparedCorpus, source: str | None, choose: bool
+) -> Hasher:
     from texthash.evaluation.protocol import EvaluationProtocol
     from texthash.methods.registry import build
     from texthash.models.hasher import Hasher
     from texthash.training.loop import fit
 
-    method = build(chosen.name, corpus.shape, chosen.bits, chosen.params, seed=training.seed)
+    method = build(chosen.name, corpus.shape_with(source), chosen.bits, chosen.params, seed=training.seed)
     protocol = EvaluationProtocol(corpus, EvaluationConfig(k=min(_K, len(corpus.train)), curve=(1,)))
     validate = protocol.validator() if choose and protocol.has_relevance else None
     return Hasher.of(fit(method, corpus.train, training, validate=validate).method, corpus)
@@ -121,9 +165,12 @@ def _held_out(count: int, share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(count)[:held].tolist())
 
 
-def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, held: set[int]) -> None:
-    """Write texts as a corpus. It has to have documents in each of its three splits: those of which nothing here is
-    made get a copy of a text that is trained on."""
+def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, held: set[int]) -> list[int]:
+    """Write texts as a corpus, and return the place in ``texts`` of each row.
+
+    A corpus has to have documents in each of its three splits: those of which nothing here is made get a copy of a text
+    that is trained on.
+    """
     rows = [(row, "validation" if row in held else "train") for row in range(len(texts))]
     longest = max((row for row in range(len(texts)) if row not in held), key=lambda row: len(texts[row]))
     rows += [(longest, "test")] if held else [(longest, "validation"), (longest, "test")]
@@ -133,3 +180,4 @@ def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, he
             if labels is not None:
                 document["labels"] = labels[row]
             file.write(json.dumps(document) + "\n")
+    return [row for row, _ in rows]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from texthash.config import VectorKind
 from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.embeddings.checks import as_vectors
-from texthash.corpora.prepared.embeddings.sources import encodes_alike
+from texthash.corpora.prepared.embeddings.sources import encodes_alike, is_given
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, InputKind
 from texthash.models.encoding import activations_of, pre_threshold_margins, split_batches
@@ -69,6 +69,12 @@ def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) ->
     if len(vectors) != len(texts):
         raise UsageError(f"there are {len(vectors)} vectors for {len(texts)} texts.", "give one for each text.")
     return vectors
+
+
+def encodes_texts(method: HashMethod) -> bool:
+    """Return whether a text alone has a code: the method does not read vectors of the user's own."""
+    source = method.shape.encoder
+    return not (method.reads_features and source is not None and is_given(source))
 
 
 def reads_stored_vectors(method: HashMethod, kind: VectorKind | None) -> bool:
