@@ -109,8 +109,8 @@ class VectorsInfo(BaseModel):
     """Vectors that the index stores beside the codes, for rescore.kind float."""
 
     kind: VectorKind = Field(
-        description="activations: the model's real values before binarization; features: vectors of its sentence "
-        "encoder."
+        description="activations: the model's real values before binarization; features: vectors of the source "
+        "that the model learned from."
     )
     width: int
 

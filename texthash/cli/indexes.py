@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 _SIDES = {"meaning": "semantic", "words": "keyword"}
 index_app = typer.Typer(no_args_is_help=True, help="Build, inspect, change and search indexes.")
-Query = Annotated[str, typer.Argument(help="Text to search for.")]
+Query = Annotated[str | None, typer.Argument(help="Text to search for.")]
+VectorFile = Annotated[
+    Path | None, typer.Option("--vector-file", help=".npy file with the vector to search for, in place of a text.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of hits.")]
 ReleaseName = Annotated[str, typer.Option("--release", help="Name of a release, or current.")]
 PlanName = Annotated[Literal["auto", "flat", "mih"], typer.Option("--plan", help="Search strategy; all are exact.")]
@@ -133,7 +137,8 @@ def _read_locally(document_id: str) -> dict[str, Any]:
 
 @index_app.command()
 def search(
-    query: Query,
+    query: Query = None,
+    vector_file: VectorFile = None,
     limit: Limit = 10,
     mode: SearchMode = None,
     weight: Weight = None,
@@ -151,7 +156,10 @@ def search(
     """
     from texthash.cli import remote
 
-    request = remote.SearchQuery(query, limit, mode, weight, plan, rescore, oversample)
+    if (query is None) == (vector_file is None):
+        raise UsageError("a search has either a text or a --vector-file.", "give one of them.")
+    vector = None if vector_file is None else _vector_in(vector_file)
+    request = remote.SearchQuery(query, vector, limit, mode, weight, plan, rescore, oversample)
     if service in (None, "none"):
         found = remote.search_nearby(resolve_home(), request) if service is None and release == "current" else None
         answer = _search_locally(request, release) if found is None else found
@@ -212,7 +220,10 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
 
     home = resolve_home()
     record = read_release(home, release)
-    mode: Mode = query.mode or ("semantic" if record.keywords is None else "hybrid")
+    if query.query is None and query.mode in ("keyword", "hybrid"):
+        raise UsageError(f"a search with --mode {query.mode} needs a text.", "give one in place of --vector-file.")
+    by_codes = record.keywords is None or query.query is None
+    mode: Mode = query.mode or ("semantic" if by_codes else "hybrid")
     defaults = record.defaults if mode == "hybrid" else None
     rescore = query.rescore or (defaults.rescoring if defaults else "none")
     weight = defaults.weight if defaults else WEIGHT
@@ -226,11 +237,12 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     )
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
     opened = open_release(home, release)
-    terms = None if mode == "semantic" else opened.shards[0].keywords.query(query.query)
+    terms = None if mode == "semantic" else opened.shards[0].keywords.query(query.query or "")
     if mode == "keyword":
         found, answer = search_index(opened.shards, options, terms=terms), {"code": "", "known_words": True}
     else:
-        read = opened.hasher.read([query.query], role="query", vectors=kind)
+        features = None if query.vector is None else [query.vector]
+        read = opened.hasher.read([query.query or ""], role="query", vectors=kind, features=features)
         code, known = opened.hasher.binarize(read.values), bool(read.known[0])
         values = opened.hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
         found = search_index(opened.shards, options, code=code[0] if known else None, values=values[0], terms=terms)
@@ -242,6 +254,15 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     ]
     searched = {"plan": found.plan, "candidates": found.candidates}
     return {"index_version": opened.release.version, "mode": mode, **answer, "hits": hits, **searched}
+
+
+def _vector_in(path: Path) -> list[float]:
+    from texthash.corpora.prepared.embeddings.given import open_npy
+
+    array = open_npy(path, least_dimensions=1)
+    if array.ndim == 2 and len(array) != 1:
+        raise UsageError(f"{path} holds {len(array)} vectors.", "give one: a search has one query.")
+    return [float(number) for number in array.ravel()]
 
 
 def _vector_kind(release: Release) -> VectorKind:

@@ -50,7 +50,8 @@ def write_locally_or_remotely(
 class SearchQuery:
     """Search of the command line; attributes as the arguments of :meth:`texthash.client.Client.search`."""
 
-    query: str
+    query: str | None
+    vector: list[float] | None
     limit: int
     mode: Mode | None
     weight: float | None
@@ -133,7 +134,8 @@ def _serves_release_of(home: StateDir, served: Info) -> bool:
 
 def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
     reply = client.search(
-        query.query,
+        () if query.query is None else query.query,
+        vector=query.vector,
         mode=query.mode,
         weight=query.weight,
         limit=query.limit,
@@ -153,7 +155,7 @@ def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
 def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     """Upsert the documents of a file in requests of the largest accepted size, after a check of the whole file."""
     from texthash.corpora.readers.rows import documents
-    from texthash.deployment.row_files import Written, check_rows
+    from texthash.deployment.row_files import Written, check_rows, new_document
 
     limits = client.info().limits
     check_rows(table, limits.max_text_bytes)
@@ -161,7 +163,7 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     done = new = unknown = 0
     with Written(table.path) as written:
         for batch in track(requests, "upserting (requests)"):
-            reply = client.upsert([_body(document) for document in batch], wait=True)
+            reply = client.upsert([new_document(document) for document in batch], wait=True)
             written.add(batch)
             done, new = done + reply.upserted, new + reply.new
             unknown += reply.without_known_words
@@ -181,10 +183,12 @@ def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:
 
 
 def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iterator[list[Document]]:
+    from texthash.deployment.row_files import new_document
+
     batch: list[Document] = []
     size = _OVERHEAD_BYTES
     for document in documents:
-        more = len(json.dumps(_body(document)).encode()) + 2
+        more = len(json.dumps(new_document(document)).encode()) + 2
         if batch and (len(batch) == most or size + more > most_bytes):
             yield batch
             batch, size = [], _OVERHEAD_BYTES
@@ -192,10 +196,6 @@ def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iter
         size += more
     if batch:
         yield batch
-
-
-def _body(document: Document) -> dict[str, Any]:
-    return {"id": document.id, "text": document.text, "title": document.title, "labels": list(document.labels)}
 
 
 def state(client: Client) -> dict[str, Any]:

@@ -31,6 +31,9 @@ TextColumn = Annotated[
     list[str] | None,
     typer.Option("--text-column", help="Column of the text; several are joined, as corpus.text of the model."),
 ]
+VectorColumn = Annotated[
+    str | None, typer.Option("--vector-column", help="Column of the vectors, for a model of vectors of your own.")
+]
 IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the id.")]
 Codes = Annotated[
     Path, typer.Argument(help="File of codes; its suffix gives the format: .npy .parquet .faiss .tsv .tsv.gz")
@@ -40,7 +43,9 @@ SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 
 
 @index_app.command("upsert")
-def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn = "id") -> None:
+def index_upsert(
+    rows: Rows, text_column: TextColumn = None, id_column: IdColumn = "id", vector_column: VectorColumn = None
+) -> None:
     """Insert documents, and replace those whose id exists. Example: `texthash index upsert more.jsonl`
 
     The whole file is checked before any of it is written, and an interrupted upsert can be repeated.
@@ -48,7 +53,7 @@ def index_upsert(rows: Rows, text_column: TextColumn = None, id_column: IdColumn
     from texthash.corpora.readers.rows import Columns, Table
     from texthash.deployment.index_files import upsert_file
 
-    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column))
+    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column, vector_column))
 
     def local() -> dict[str, Any]:
         done = upsert_file(resolve_home(), table)

@@ -127,8 +127,9 @@ class CorpusConfig(Section):
     shards: int = Field(8, ge=1, description="Parquet files per split, whatever the number of workers")
     features: str | None = Field(
         None,
-        description="sentence encoder for methods that learn from its vectors: minilm, a folder, owner/name; "
-        "minilm[128] truncates texts after 128 word pieces",
+        description="source of vectors for methods that learn from them. A sentence encoder: minilm, a folder, "
+        "owner/name; minilm[128] truncates texts after 128 word pieces. Your own: column:NAME of your tables, npy:FILE "
+        "beside them. An embedder: openai:MODEL@URL or tei:URL, with #VARIABLE for the variable that holds its key",
     )
     limit: int | None = Field(None, ge=1, description="number of first documents to use, for a quick trial; null: all")
 

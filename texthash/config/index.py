@@ -15,7 +15,7 @@ class IndexConfig(Section):
     vectors: VectorKind | None = Field(
         None,
         description="vectors stored beside the codes, float16, for `--rescore float`. activations: the method's real "
-        "values before binarization; features: the sentence vectors of corpus.features; null: none",
+        "values before binarization; features: the vectors of corpus.features; null: none",
     )
     keywords: KeywordAnalysis | None = Field(
         "english",

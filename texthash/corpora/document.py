@@ -35,6 +35,7 @@ class Document(NamedTuple):
         excluded: Reason why the corpus does not count this document (``not in the ModApte split``), else the empty
             string. Such a document is left out and counted under this reason: a reader drops nothing silently.
         remark: Peculiarity of a document that is kept (``no BODY``); counted in the manifest.
+        vector: Vector of the user's own, where a column of it was asked for.
     """
 
     id: str
@@ -47,3 +48,4 @@ class Document(NamedTuple):
     negatives: tuple[str, ...] = ()
     excluded: str = ""
     remark: str = ""
+    vector: list[float] | None = None

@@ -48,15 +48,23 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
     """
     from texthash.corpora.readers.rows import documents
     from texthash.deployment.row_files import Written, check_rows
+    from texthash.models.vectors import check_documents_bring_vectors
 
     release = read_release(home)
     hasher = release.open_hasher(home)
     done = new = unknown = 0
     with IndexWriter.open(home) as writer:
         check_rows(table, LimitsConfig().max_text_bytes)
+        if table.columns.vector is not None:
+            check_documents_bring_vectors(hasher.method)
         with Written(table.path) as written:
             for batch in track(_batches(documents(table)), "upserting (thousands)"):
-                read = hasher.read([document.text for document in batch], vectors=kind_of(release.vectors))
+                vectors = [document.vector for document in batch]
+                read = hasher.read(
+                    [document.text for document in batch],
+                    vectors=kind_of(release.vectors),
+                    features=None if table.columns.vector is None else vectors,
+                )
                 rows = [IndexDocument(d.id, d.text, d.title, d.labels) for d in batch]
                 result = writer.upsert(rows, hasher.binarize(read.values), read.vectors, known=read.known)
                 written.add(batch)

@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from texthash.api.requests import NewDocument
 from texthash.corpora.document import Document
+from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
 from texthash.corpora.readers.rows import Table, documents
 from texthash.errors import CorpusError
 from texthash.progress import log_line, track
@@ -77,8 +79,15 @@ class Written:
             log_line(f"no row of {self._path} is written.")
 
 
+def new_document(document: Document) -> dict[str, Any]:
+    """Return a document as a member of a request."""
+    content = {"text": document.text} if document.text else {}
+    vector = {} if document.vector is None else {"vector": document.vector}
+    return {"id": document.id, **content, "title": document.title, "labels": list(document.labels), **vector}
+
+
 def _check(document: Document, max_text_bytes: int) -> None:
-    if not document.text.strip():
+    if not document.text.strip() and document.vector is None:
         raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
     if len(document.text) * 4 > max_text_bytes and (size := len(document.text.encode())) > max_text_bytes:
         raise CorpusError(
@@ -86,8 +95,10 @@ def _check(document: Document, max_text_bytes: int) -> None:
             f"{max_text_bytes:,} are accepted.",
             "divide it, or raise TEXTHASH_MAX_TEXT_BYTES (service.limits.max_text_bytes).",
         )
+    if document.vector is not None and (flaw := flaw_of_one(document.vector)):
+        raise CorpusError(f"{document.origin}: the vector of {document.id!r} {flaw}.", REMEDY)
     try:
-        NewDocument(id=document.id, text=document.text, title=document.title, labels=list(document.labels))
+        NewDocument.model_validate(new_document(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -32,7 +32,7 @@ class ProjectedMethod(HashMethod):
         "length 1, one beside the other.",
     )
     feature_share: float = Field(
-        0.5, gt=0, lt=1, description="Share of the features in the similarity of two documents, for input=both."
+        0.4, gt=0, lt=1, description="Share of the features in the similarity of two documents, for input=both."
     )
     projection: Projection
 

@@ -98,6 +98,13 @@ def split(value: Any) -> str:
     return found
 
 
+def numbers(value: Any) -> list[float]:
+    """Return a list of numbers unchanged; raises :class:`FieldError` for anything else."""
+    if isinstance(value, list) and value and all(type(member) in (int, float) for member in value):
+        return value
+    raise FieldError(f"is {'absent' if value is None else described(value)}, not a list of numbers")
+
+
 def unicode(value: str) -> str:
     """Return a text; raises :class:`FieldError` for half of a surrogate pair, which cannot be stored."""
     if not value.isascii():

@@ -40,15 +40,18 @@ class Columns:
     Attributes:
         text: Columns whose texts, joined by line breaks, are the text of a document.
         id: Column of the id; if it is not named ``id``, it is required in every row.
+        vector: Column of the vectors, which is required in every row; None reads none.
     """
 
     text: tuple[str, ...] = ("text",)
     id: str = "id"
+    vector: str | None = None
 
     @property
     def required(self) -> tuple[str, ...]:
         """Columns that every row has to have."""
-        return self.text if self.id == Columns.id else (*self.text, self.id)
+        more = () if self.vector is None else (self.vector,)
+        return (*self.text, *more) if self.id == Columns.id else (*self.text, self.id, *more)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def texts(table: Table, span: Span | None = None) -> Iterator[Document]:
 
 def _read(table: Table, span: Span | None, convert: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
     columns = table.columns
-    wanted = {columns.id, *columns.text, *(_NAMED if convert is document else ())}
+    wanted = {*columns.required, columns.id, *(_NAMED if convert is document else ())}
     for line, row in tables.rows(table.path, span, columns=wanted, required=columns.required):
         yield convert(row, table, line)
 
@@ -101,6 +104,7 @@ def document(row: Row, table: Table, line: int) -> Document:
             origin=f"{table.path}:{line}",
             queries=_field(row, "queries", fields.names),
             negatives=_field(row, "negatives", fields.names),
+            vector=None if table.columns.vector is None else _field(row, table.columns.vector, fields.numbers),
         )
     except FieldError as error:
         raise _refused(row, table, line, error) from error

@@ -57,10 +57,10 @@ def vectors(table: Table, span: Span | None, column: str) -> Iterator[Vectors]:
 
 
 def _numbers(value: Any, where: str) -> list[float]:
-    if isinstance(value, list) and value and all(type(number) in (int, float) for number in value):
-        return value
-    shown = "absent" if value is None else fields.described(value)
-    raise CorpusError(f"{where} is {shown}, not a list of numbers.", _REMEDY)
+    try:
+        return fields.numbers(value)
+    except fields.FieldError as error:
+        raise CorpusError(f"{where} {error}.", _REMEDY) from None
 
 
 def _of_parquet(table: Table, span: Span | None, column: str) -> Iterator[Vectors]:

@@ -101,8 +101,8 @@ class Encode:
         width = self._hasher.method.shape.dense
         if source is None or source.kind != "features" or source.width != width:
             raise ModelMismatchError(
-                f"the model reads vectors of width {width} that texts cannot be turned into "
-                f"({self._hasher.method.shape.encoder}), and the index stores none of that width.",
+                f"the model reads vectors of width {width} ({self._hasher.method.shape.encoder}) from the index, "
+                "and the index stores none of that width.",
                 "build it with index.vectors=features, which keeps them: `texthash index build`.",
             )
 

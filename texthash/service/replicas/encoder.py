@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
+from texthash.corpora.prepared.embeddings.http_embedder import EmbedderError
 from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
 from texthash.methods.base import Role
@@ -108,8 +109,9 @@ class EncoderServer:
                 (values, known, vectors), codes = await asyncio.to_thread(
                     _encode, hasher, texts, first.role, first.vectors, np.concatenate(given) if given else None
                 )
-            except UsageError as error:
-                problem = Problem("vector-mismatch", f"{error.problem} {error.remedy}")
+            except (UsageError, EmbedderError) as error:
+                kind = "vector-mismatch" if isinstance(error, UsageError) else "encoder-unavailable"
+                problem = Problem(kind, f"{error.problem} {error.remedy}")
                 answers |= dict.fromkeys(rows, problem)
                 continue
             start = 0

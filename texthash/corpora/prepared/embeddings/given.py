@@ -143,8 +143,8 @@ def _file(config: CorpusConfig, name: str) -> Iterator[_Part]:
     yield ids, array[row - len(ids) : row]
 
 
-def open_npy(path: Path) -> NDArray:
-    """Return the array of a ``.npy`` file of vectors, mapped: numbers [N, D].
+def open_npy(path: Path, least_dimensions: int = 2) -> NDArray:
+    """Return the array of a ``.npy`` file of vectors, mapped: numbers [N, D], or [D] if one dimension is enough.
 
     Raises:
         CorpusError: There is no such file, or it holds something else.
@@ -153,7 +153,7 @@ def open_npy(path: Path) -> NDArray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} cannot be read as an array: {error}", "write it by numpy.save.") from None
-    if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
+    if not least_dimensions <= array.ndim <= 2 or array.dtype.kind not in "fiu" or not array.size:
         raise CorpusError(
             f"{path} holds {array.dtype} of shape {array.shape}, not vectors.", "save numbers of the shape [N, width]."
         )

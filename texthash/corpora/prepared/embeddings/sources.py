@@ -3,11 +3,13 @@
 * A sentence encoder: :mod:`texthash.corpora.prepared.embeddings.encoder`.
 * ``column:NAME``: a column of the user's own tables, ``npy:FILE``: a file beside them with one vector a row. No text
   can be encoded by these: queries and new documents bring their vectors.
+* An embedder behind HTTP: :mod:`texthash.corpora.prepared.embeddings.http_embedder`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -15,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.embeddings import encoder
+from texthash.corpora.prepared.embeddings.http_embedder import Address, HttpEmbedder, is_http
 from texthash.errors import UsageError
 
 COLUMN, NPY = "column:", "npy:"
 
 
 class Embedder(Protocol):
-    """Texts to vectors.
+    """Texts to vectors."""
 
-    Attributes:
-        width: Width D of the vectors.
-    """
-
-    width: int
+    @property
+    def width(self) -> int:
+        """Width D of the vectors."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of texts, float32 [N, D]."""
@@ -41,7 +43,7 @@ def is_given(name: str) -> bool:
 
 def encodes_alike(name: str) -> bool:
     """Return whether this source gives a text the same vector whenever it is asked."""
-    return not is_given(name)
+    return not (is_given(name) or is_http(name))
 
 
 def identity(name: str) -> str:
@@ -51,9 +53,13 @@ def identity(name: str) -> str:
 
     Raises:
         CorpusError: There is no such sentence encoder.
+        UsageError: The address of an embedder behind HTTP cannot be read.
     """
     if name.startswith(NPY):
         return NPY + Path(name.removeprefix(NPY)).name
+    if is_http(name):
+        Address.parse(name)
+        return name
     return name if is_given(name) else encoder.identity(name)
 
 
@@ -69,4 +75,9 @@ def open_embedder(name: str) -> Embedder:
             f"the model has learned from vectors of your own ({name}), so it cannot encode a text without one.",
             'give the vector: {"vector": [...]} in a request, vectors=... in Python, --vector-file of a command.',
         )
-    return encoder.open_encoder(name)
+    return _open_http(name) if is_http(name) else encoder.open_encoder(name)
+
+
+@lru_cache(maxsize=2)
+def _open_http(name: str) -> HttpEmbedder:
+    return HttpEmbedder(name)
