@@ -73,8 +73,8 @@ def open_embedder(name: str) -> Embedder:
     if is_given(name):
         raise UsageError(
             f"the model has learned from vectors of your own ({name}), so it cannot encode a text without one.",
-            'give the vector: {"vector": [...]} in a request, vectors=... in Python, --vector-file of a command. A search '
-            "by words alone (mode keyword) needs none.",
+            'give the vector: {"vector": [...]} in a request, vectors=... in Python, --vector-file of a command. '
+            "A search by words alone (mode keyword) needs none.",
         )
     return _open_http(name) if is_http(name) else encoder.open_encoder(name)
 
