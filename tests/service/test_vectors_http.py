@@ -8,15 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 
 from tests.conftest import VECTORS
 from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.test_rpc import call
 from texthash.client import Client
 from texthash.config import LimitsConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings import http_embedder
 from texthash.deployment.promote import promote
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.hamming.codes import unpack
@@ -34,6 +37,7 @@ from texthash.service.replicas.shard import ShardServer
 from texthash.training.loop import fit
 
 WIDTH = 24
+_TEI = "tei--http--127.0.0.1--1"
 
 
 def release_of(home: StateDir, corpus: PreparedCorpus, saved: Path, **how: Any) -> Path:
@@ -42,13 +46,16 @@ def release_of(home: StateDir, corpus: PreparedCorpus, saved: Path, **how: Any) 
     return model
 
 
-def served(home: StateDir) -> Asked:
+def coordinator_of(home: StateDir) -> Coordinator:
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
-    coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
-    return Asked(
-        make_app(coordinator, index_writes=IndexWriteService(home, coordinator, LocalWriter(root, "http://test")))
-    )
+    return Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
+
+
+def served(home: StateDir) -> Asked:
+    coordinator = coordinator_of(home)
+    writes = IndexWriteService(home, coordinator, LocalWriter(str(home.root), "http://test"))
+    return Asked(make_app(coordinator, index_writes=writes))
 
 
 def put(service: Asked, *documents: dict[str, Any]) -> httpx.Response:
@@ -242,3 +249,37 @@ def test_the_client_sends_vectors_of_any_kind(service: Asked) -> None:
         for wrong in ("abc", [[1.0], ["a"]], [1.0, float("nan")], [True], 3):
             with pytest.raises(UsageError, match=r"^vector"):
                 client.search(vector=wrong)
+
+
+def test_grpc_takes_vectors_too(service: Asked, home: StateDir) -> None:
+    vector = np.linspace(-3, 3, WIDTH).tolist()
+    found = call(coordinator_of(home), "Search", queries=[{"vector": vector}], limit=5)
+    (wanted,) = service.search({"vector": vector}, limit=5).json()["results"]
+    assert [(hit.id, hit.distance) for hit in found.results[0].hits] == [
+        (hit["id"], hit["distance"]) for hit in wanted["hits"]
+    ]
+    with pytest.raises(grpc.aio.AioRpcError, match="vectors of 3 numbers"):
+        call(coordinator_of(home), "Search", queries=[{"vector": [1, 2, 3]}])
+
+
+def test_an_embedder_that_does_not_answer_is_a_problem_of_the_texts_alone(
+    vector_corpus: PreparedCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_embedder, "_FIRST_WAIT_S", 0.001)
+    name = "tei:http://127.0.0.1:1"
+    # The vectors that this embedder once gave.
+    stored, copied = vector_corpus.cache / "features" / "column--embedding", vector_corpus.cache / "features" / _TEI
+    shutil.copytree(stored, copied)
+    (copied / "encoder.json").write_text(json.dumps({"encoder": name, "width": WIDTH}))
+    hasher = Hasher.of(build("lsh", vector_corpus.shape_with(name), 16, {"input": "features"}), vector_corpus)
+    home = StateDir(tmp_path / "home")
+    release_of(home, vector_corpus, hasher.save(tmp_path / "lsh"), vectors="features")
+    service = served(home)
+    reply = service.search({"text": "sort an array"}, mode="semantic")
+    assert (reply.status_code, reply.json()["type"]) == (503, "/problems/encoder-unavailable")
+    assert "the embedder at http://127.0.0.1:1/embed did not answer" in reply.json()["detail"]
+    assert service.search({"vector": [1.0] * WIDTH}).status_code == 200
+    assert service.search({"text": "sort an array"}, mode="keyword").status_code == 200
+    assert put(service, {"id": "x", "text": "a text", "vector": [1.0] * WIDTH}).status_code == 200
+    assert put(service, {"id": "y", "text": "a text"}).status_code == 503
+    assert [finding for finding in verify(home) if not finding.ok] == []
