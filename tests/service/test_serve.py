@@ -263,6 +263,12 @@ def test_errors_are_problems_through_the_proxy(http: httpx.Client) -> None:
         assert http.get(reply.json()["type"].removeprefix(PREFIX)).status_code == 200
 
 
+def test_a_vector_that_the_model_cannot_read_is_a_problem_of_the_encoder(http: httpx.Client) -> None:
+    reply = http.post("/v1/search", json={"queries": [{"vector": [0.5, 1.0]}]})
+    assert (reply.status_code, reply.json()["type"]) == (409, f"{PREFIX}/problems/vector-mismatch")
+    assert "has not learned from vectors" in reply.json()["detail"]
+
+
 def test_documentation_behind_the_prefix(http: httpx.Client, url: str) -> None:
     assert f"{PREFIX}/openapi.json" in http.get("/docs").text
     document = http.get("/openapi.json").json()
