@@ -190,7 +190,7 @@ def test_rescored_hits_are_those_of_the_library(http: httpx.Client, opened: Open
     values = opened.hasher.read(texts, role="query").values
     codes, margins = opened.hasher.binarize(values), opened.hasher.pre_threshold_margins(values)
     expected = search_rescored(opened.shards, codes, margins, 5, oversample=8)
-    body = {"queries": [{"text": text} for text in texts], "limit": 5}
+    body = {"queries": [{"text": text} for text in texts], "limit": 5, "mode": "semantic"}
     reply = http.post("/v1/search", json={**body, "rescore": {"kind": "asymmetric", "oversample": 8}})
     assert reply.status_code == 200, reply.text
     for query, result in enumerate(reply.json()["results"]):
