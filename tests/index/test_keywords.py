@@ -138,7 +138,7 @@ def test_scores_equal_those_of_bm25s():
     [
         ("Read a CSV file", ["read", "csv", "file"]),
         ("read_csv", ["read_csv", "read", "csv"]),
-        ("TextFileReader", ["textfilereader", "text", "file", "reader"]),
+        ("TextFileReader", ["textfileread", "text", "file", "reader"]),
         ("HTTPServer2 sleep()", ["httpserver2", "http", "server", "sleep"]),
         ("__init__", ["init"]),
         ("naïve Straße", ["naïve", "straße"]),
@@ -150,6 +150,32 @@ def test_scores_equal_those_of_bm25s():
 )
 def test_words_of_a_text(text, terms):
     assert KeywordAnalyzer("english").terms(text) == terms
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "pieces"),
+    [
+        ("read files", "Reads a file, reading FILES", ["Reads", "file", "reading", "FILES"]),
+        ("read_csv", "read_csv, to_csv and CsvReader", ["read_csv", "csv", "Csv"]),
+        ("text file", "TextFileReader of textfiles", ["Text", "File"]),
+        ("textfilereader", "TextFileReader", ["TextFileReader"]),
+        ("the csv of it", "the file of it", []),
+        ("東京", "東京都 and tokyo", ["東京"]),
+        ("Straße", "die STRASSE, die Straße", ["Straße"]),
+        ("", "anything", []),
+    ],
+)
+def test_the_pieces_of_a_text_that_a_query_shares_are_those_that_it_is_found_by(query, text, pieces):
+    analyzer = KeywordAnalyzer("english")
+    assert analyzer.matches(text, analyzer.query(query)) == pieces
+
+
+@given(st.text(alphabet="aB_c1 é東京-\n", max_size=20), st.text(alphabet="aB_c1 é東京-\n", max_size=60))
+def test_a_text_has_matching_pieces_exactly_if_it_shares_a_word_with_the_query(query, text):
+    analyzer = KeywordAnalyzer("english")
+    pieces = analyzer.matches(text, analyzer.query(query))
+    assert bool(pieces) == bool(set(analyzer.terms(text)) & analyzer.query(query).keys())
+    assert all(piece in text for piece in pieces)
 
 
 def test_plain_words_keep_their_form():

@@ -112,6 +112,26 @@ def test_a_text_without_a_known_word_is_found_by_words(asked: Asked) -> None:
     assert asked.search({"text": "the of and"}, mode="keyword").json()["results"][0]["hits"] == []
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+def test_hits_say_which_of_their_words_are_those_of_the_query(asked: Asked, mode: str) -> None:
+    found = hits(asked, "sorting arrays", mode=mode, highlight=True, fields=["title", "text"], limit=30)
+    marked = [hit for hit in found if hit["matches"]]
+    assert marked
+    assert all(hit["matches"] for hit in found if mode == "keyword" or (mode == "hybrid" and hit["keyword"]))
+    for hit in marked:
+        text = "\n".join((hit["document"]["title"], hit["document"]["text"]))
+        assert all(piece in text for piece in hit["matches"])
+    assert any("sorted" in hit["matches"] for hit in marked) or any("sort" in hit["matches"] for hit in marked)
+
+
+def test_only_returned_fields_and_texts_are_highlighted(asked: Asked) -> None:
+    assert "matches" not in hits(asked, QUERIES[0])[0]
+    assert all(hit["matches"] == [] for hit in hits(asked, QUERIES[0], mode="keyword", highlight=True, fields=[]))
+    identity = hits(asked, QUERIES[0])[0]["id"]
+    found = asked.search({"id": identity}, highlight=True, fields=["text"]).json()["results"][0]["hits"]
+    assert all(hit["matches"] == [] for hit in found)
+
+
 def test_queries_without_text_have_no_words(asked: Asked) -> None:
     reply = asked.search({"id": "x"}, mode="keyword")
     assert (reply.status_code, reply.json()["type"]) == (409, "/problems/no-text")

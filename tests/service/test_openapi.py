@@ -63,7 +63,8 @@ SETTINGS = {
 }
 # Bounds on several members at once, which JSON Schema has no words for.
 UNSAYABLE = re.compile(
-    r"occurs more than once|^offset=\d+, this server allows at most|hits each .* are \d+, this server finds at most"
+    r"occurs more than once|^(offset|rescore\.oversample)=\d+, this server allows at most"
+    r"|hits each .* are \d+, this server finds at most"
 )
 
 

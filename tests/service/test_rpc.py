@@ -62,6 +62,7 @@ def served(coordinator: Callable[[LimitsConfig], Coordinator]) -> Coordinator:
 
 def test_answers_are_those_of_http(served: Coordinator, asked: Asked) -> None:
     members = {"mode": "semantic", "limit": 7, "fields": ["title", "labels"], "include_code": True}
+    members["highlight"] = True
     found = call(served, "Search", queries=[{"text": "plot a figure"}], **members)
     expected = asked.search({"text": "plot a figure"}, **members).json()
     result, wanted = found.results[0], expected["results"][0]
@@ -69,6 +70,7 @@ def test_answers_are_those_of_http(served: Coordinator, asked: Asked) -> None:
         (hit["id"], hit["distance"], hit["code"], hit["document"]["title"], hit["document"]["labels"])
         for hit in wanted["hits"]
     ]
+    assert [list(hit.matches) for hit in result.hits] == [hit["matches"] for hit in wanted["hits"]]
     assert (result.code, result.candidates, found.index_version) == (
         wanted["code"],
         wanted["candidates"],

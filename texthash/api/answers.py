@@ -35,6 +35,12 @@ class Hit(BaseModel):
     semantic: FoundBy | None = Field(None, description="Hybrid search: its place by meaning; null: not among these.")
     keyword: FoundBy | None = Field(None, description="Hybrid search: its place by words; null: not among these.")
     code: str | None = Field(None, description="Its code as hexadecimal digits, when include_code was set.")
+    matches: list[str] | None = Field(
+        None,
+        description="When highlight was set: the distinct words, and parts of identifiers, of the returned title and "
+        "text that are words of the query, as they are written there, in order. Inflected forms are the same word "
+        "where /v1/info shows index.keywords english.",
+    )
     document: dict[str, Any] = Field(description="The requested fields.")
 
 

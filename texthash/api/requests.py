@@ -181,6 +181,9 @@ class SearchRequest(Body):
         ["title"], max_length=16, description="Fields of the document to return with each hit; repeats count once."
     )
     include_code: bool = Field(False, description="Return the code of each hit.")
+    highlight: bool = Field(
+        False, description="Return with each hit the words of its returned title and text that are words of the query."
+    )
     allow_partial: bool = Field(
         False,
         description="Where a shard is unavailable, answer from the others and list it in missing_shards.",

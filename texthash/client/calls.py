@@ -61,6 +61,7 @@ def search(
     labels: str | Iterable[str] | None = None,
     fields: DocumentField | Iterable[DocumentField] = ("title",),
     include_code: bool = False,
+    highlight: bool = False,
     plan: Literal["auto", "flat", "mih"] = "auto",
     rescore: Literal["none", "asymmetric", "float"] | None = None,
     oversample: int = 4,
@@ -81,6 +82,7 @@ def search(
         labels: Label, or labels of which a hit has to have at least one; None allows all documents.
         fields: Document field, or fields, to return.
         include_code: True returns the codes of the hits.
+        highlight: True returns the words of each returned title and text that are words of the query.
         plan: Search strategy; all give the same hits.
         rescore: Finer order of the nearest documents, by scores: asymmetric by the query's activations, float by the
             cosine with the vectors of the index, if it stores any; none by distance. None is none, and in a hybrid
@@ -104,6 +106,7 @@ def search(
         "filter": _filter(labels),
         "fields": arguments.texts(fields, "fields"),
         "include_code": include_code,
+        "highlight": highlight,
         "params": {"plan": plan},
         "allow_partial": allow_partial,
     }

@@ -1,16 +1,16 @@
 """Analysis of text for keyword search: words are folded to lower case, identifiers also cut into their parts.
 
-``read_csv`` gives ``read_csv``, ``read`` and ``csv``, and ``TextFileReader`` gives ``textfilereader``, ``text``,
-``file`` and ``reader``, so that a name is found by itself and by its parts. Runs of Chinese, Japanese and Korean
-characters, which are written without spaces, are cut into overlapping pairs. ``english`` also leaves out function words
-and reduces words to their stems (Porter, 1980).
+``read_csv`` gives ``read_csv``, ``read`` and ``csv``, and ``DataFrame`` gives ``dataframe``, ``data`` and ``frame``, so
+that a name is found by itself and by its parts. Runs of Chinese, Japanese and Korean characters, which are written
+without spaces, are cut into overlapping pairs. ``english`` also leaves out function words and reduces words to their
+stems (Porter, 1980).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 
 import numpy as np
@@ -47,6 +47,26 @@ class KeywordAnalyzer:
         """Return the words of a text, in order."""
         return [term for word in self._words.tokens(text) for term in self._terms_of(word)]
 
+    def matches(self, text: str, terms: Container[str]) -> list[str]:
+        """Return the distinct pieces of a text, as they are written there, that are among some words, in order.
+
+        A piece is a whole word or a part of an identifier, or a pair of characters where there are no spaces.
+
+        Args:
+            text: Title or text of a document.
+            terms: Words of a query: :meth:`query`.
+
+        >>> analyzer = KeywordAnalyzer("english")
+        >>> analyzer.matches("Reads with read_csv or TextFileReader", analyzer.query("read files"))
+        ['Reads', 'read', 'File']
+        """
+        found: dict[str, None] = {}
+        for word in dict.fromkeys(self._words.tokens(text)):
+            if any(term in terms for term in self._terms_of(word)):
+                pieces = [piece for piece, term in _pieces(word, self.analysis == "english") if term in terms]
+                found |= dict.fromkeys([word] if word in pieces else pieces)
+        return list(found)
+
     def query(self, text: str) -> dict[str, int]:
         """Return the distinct words of a query, in alphabetical order, each with its number of occurrences."""
         return dict(sorted(Counter(self.terms(text)).items()))
@@ -64,7 +84,7 @@ class KeywordAnalyzer:
     def _terms_of(self, word: str) -> list[str]:
         known = self._terms.get(word)
         if known is None:
-            known = _terms(word, self.analysis == "english")
+            known = [term for _, term in _pieces(word, self.analysis == "english")]
             if len(self._terms) > 1_000_000:  # a long-lived process does not keep every word it has ever met
                 self._terms.clear()
             self._terms[word] = known
@@ -82,33 +102,35 @@ def document_text(title: str | None, text: str | None) -> str:
     return f"{title or ''}\n{text or ''}"
 
 
-def _terms(word: str, english: bool) -> list[str]:
+def _pieces(word: str, english: bool) -> list[tuple[str, str]]:
+    """Return the pieces of a word, each as it is written and as the term that it counts as."""
     if len(word) > _LONGEST:
         return []
     if not word.isascii() and _UNSPACED.search(word):
-        return [term for part in _divided(word) for term in part]
+        return _divided(word)
     parts = parts_of(word)
-    terms = [word.lower()] if len(parts) > 1 else []
-    for part in parts:
-        lower = part.lower()
-        if len(lower) > 1 and not (english and lower in ENGLISH):
-            terms.append(_stem(lower) if english and lower.isascii() else lower)
-    return terms
+    # The whole of DataFrame counts as the word dataframe does, which has no parts.
+    pieces = [(word, _term(word, english))] if len(parts) > 1 else []
+    pieces += [
+        (part, _term(part, english)) for part in parts if len(part) > 1 and not (english and part.lower() in ENGLISH)
+    ]
+    return pieces
 
 
-def _divided(word: str) -> list[list[str]]:
-    """Return the terms of a word with characters of languages without spaces: pairs of these, and the rest as it is."""
-    pieces: list[list[str]] = []
+def _term(piece: str, english: bool) -> str:
+    lower = piece.lower()
+    return _stem(lower) if english and lower.isascii() and lower.isalpha() else lower
+
+
+def _divided(word: str) -> list[tuple[str, str]]:
+    """Return the pieces of a word of a language without spaces: pairs of its characters, and the rest as it is."""
+    pieces: list[str] = []
     end = 0
     for run in _UNSPACED.finditer(word):
-        if rest := word[end : run.start()]:
-            pieces.append([rest.lower()])
         found = run.group()
-        pieces.append([found[at : at + 2] for at in range(max(1, len(found) - 1))])
+        pieces += [word[end : run.start()], *(found[at : at + 2] for at in range(max(1, len(found) - 1)))]
         end = run.end()
-    if rest := word[end:]:
-        pieces.append([rest.lower()])
-    return pieces
+    return [(piece, piece.lower()) for piece in (*pieces, word[end:]) if piece]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from texthash.api.requests import SearchRequest
 from texthash.index.memory.flat import join_plans
 from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
+from texthash.service.highlighting import highlight
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 
@@ -83,6 +85,8 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         `known_words: false`."""
         start = time.perf_counter()
         answer = await search(checks.search(request))
+        if request.highlight:
+            await asyncio.to_thread(highlight, request, answer)
         took = time.perf_counter() - start
         return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
 
