@@ -15,6 +15,7 @@ from texthash.cli.running import run_app
 
 COMMANDS = (
     "codes",
+    "encoders",
     "faults",
     "live",
     "memory",

@@ -105,7 +105,7 @@ class LocalExecutor:
 
     @property
     def workers(self) -> int:
-        return self.threads or _cores()
+        return self.threads or cores()
 
     @property
     def remote(self) -> bool:
@@ -374,5 +374,6 @@ def _cluster_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

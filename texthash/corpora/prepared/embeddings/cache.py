@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.embeddings.encoder import placed, split_identity
-from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder
+from texthash.corpora.prepared.embeddings.sources import identity, is_given, open_embedder, prefers_gpu
 from texthash.corpora.prepared.embeddings.stored import META, read_stored
 from texthash.errors import CorpusError, ModelMismatchError
 from texthash.executor import Claim, Executor, LocalExecutor
@@ -40,16 +40,17 @@ Vectors = tuple[Place, NDArray[np.float32]]
 def encode_blocks(encoder: str, blocks: Iterable[Texts], executor: Executor = LocalExecutor()) -> Iterator[Vectors]:
     """Encode blocks of texts, in any order.
 
-    On a cluster there is one model for each GPU, or for each CPU where there is none. A process that dies is started
-    again, on another node if need be, and encodes what it had.
+    On a cluster there is one model for each GPU, or for each CPU where there is none or the encoder computes on CPUs.
+    A process that dies is started again, on another node if need be, and encodes what it had.
 
     Args:
         encoder: Identity of the encoder, found on every node by its name.
         blocks: Texts by the place of their block.
         executor: Runs the encoder.
     """
+    claim = Claim(prefer_gpu=prefers_gpu(encoder))
     tasks = ({"place": place, "texts": texts} for place, texts in blocks)
-    yield from executor.map_with(partial(_opened, encoder, executor.remote), tasks, claim=Claim(prefer_gpu=True))
+    yield from executor.map_with(partial(_opened, encoder, executor.remote), tasks, claim=claim)
 
 
 def _opened(encoder: str, one_thread: bool) -> Callable[[Place, list[str]], Vectors]:

