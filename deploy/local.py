@@ -274,12 +274,13 @@ def ask(port: int, query: str) -> str:
     reply = httpx.post(f"http://{HOST}:{port}/v1/search", json=body, headers=headers, timeout=60, trust_env=False)
     if reply.status_code != 200:
         raise Failure(f"the search service answered {reply.status_code} to a query: {reply.text[:200]}")
-    lines = [f'query: "{query}"', "distance  document"]
+    lines = [f'query: "{query}"', "found by         document"]
     for hit in reply.json()["results"][0]["hits"]:
         document = hit.get("document") or {}
         text = " ".join((document.get("text") or "").split())
         title = document.get("title") or hit["id"]
-        lines.append(f"{hit['distance']:8}  {title}: {text[:90]}")
+        sides = [name for side, name in (("semantic", "meaning"), ("keyword", "words")) if hit.get(side)]
+        lines.append(f"{' + '.join(sides) or 'meaning':17}{title}: {text[:90]}")
     return "\n".join(lines)
 
 

@@ -15,13 +15,13 @@ from texthash.index.rescoring import asymmetric, search_rescored
 
 
 def brute_force(codes, query, values, window, allowed) -> list[tuple[float, int, int]]:
-    """(score, distance, number) of the nearest ``window`` allowed documents, by score; values are small integers, of
-    which every sum is exact."""
+    """(score, distance, number) of the allowed documents, the nearest ``window`` of them by score, the others by
+    distance; values are small integers, of which every sum is exact."""
     distances = np.bitwise_count(codes ^ query).sum(axis=1)
     signs = 2.0 * np.unpackbits(codes, axis=1) - 1.0
     scores = (signs * values).sum(axis=1)
-    near = sorted((int(distances[n]), n) for n in range(len(codes)) if allowed[n])[:window]
-    return sorted(((float(scores[n]), d, n) for d, n in near), key=lambda hit: (-hit[0], hit[1], hit[2]))
+    near = [(float(scores[n]), d, n) for d, n in sorted((int(distances[n]), n) for n in np.flatnonzero(allowed))]
+    return [*sorted(near[:window], key=lambda hit: (-hit[0], hit[1], hit[2])), *near[window:]]
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

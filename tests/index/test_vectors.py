@@ -52,8 +52,10 @@ def test_the_answer_is_that_of_brute_force_in_any_number_of_shards(data: st.Data
         )
         for query in range(3):
             distances = np.bitwise_count(codes ^ queries[query]).sum(axis=1).tolist()
-            near = sorted((d, n) for n, d in enumerate(distances))[: oversample * limit]
-            ordered = sorted((-int(vectors[n] @ values[query]), d, n) for d, n in near)[offset : offset + limit]
+            near = sorted((d, n) for n, d in enumerate(distances))
+            scored = [(-int(vectors[n] @ values[query]), d, n) for d, n in near]
+            window = oversample * limit  # later documents follow by distance
+            ordered = [*sorted(scored[:window]), *scored[window:]][offset : offset + limit]
             got = zip(found.scores[query], found.hits.distances[query], found.hits.numbers[query], strict=True)
             assert [(-int(s), int(d), int(n)) for s, d, n in got] == ordered
 

@@ -166,5 +166,6 @@ def test_the_defaults_of_the_release_are_used_where_a_request_names_none(
     assert hits(tuned, QUERIES[0], mode="hybrid") == hits(asked, QUERIES[0], **named)
     plain = {"mode": "hybrid", "fusion": {"weight": 0.5}, "rescore": {"kind": "none"}}
     assert hits(tuned, QUERIES[0], **plain) == hits(asked, QUERIES[0], mode="hybrid")
-    assert hits(tuned, QUERIES[0]) == hits(asked, QUERIES[0]), "hits by meaning alone keep the order of the distance"
+    assert hits(tuned, QUERIES[0]) == hits(asked, QUERIES[0], rescore={"kind": "asymmetric"})
+    assert hits(tuned, QUERIES[0], radius=9) == hits(asked, QUERIES[0], radius=9), "within a radius by distance"
     assert tuned.get("/v1/info").json()["index"]["search_defaults"]["weight"] == 0.2

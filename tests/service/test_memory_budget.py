@@ -35,7 +35,11 @@ async def call(app: Any, path: str, receive: Callable[[], Awaitable[Any]], send:
 def test_all_queries_of_a_request_share_a_bound_of_hits(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
     app = Asked(make_app(coordinator(LimitsConfig(max_hits=40))))
     assert app.search({"text": TEXT}, {"text": TEXT}, limit=20).status_code == 200
-    for members in ({"limit": 21}, {"limit": 20, "offset": 1}, {"limit": 7, "rescore": {"kind": "asymmetric"}}):
+    for members in (
+        {"limit": 21},
+        {"limit": 20, "offset": 1},
+        {"limit": 7, "rescore": {"kind": "asymmetric", "oversample": 4}},
+    ):
         reply = app.search({"text": TEXT}, {"text": TEXT}, **members)
         assert (reply.status_code, reply.json()["type"]) == (422, "/problems/limit-too-large")
         assert reply.json()["errors"][0]["max"] == 40

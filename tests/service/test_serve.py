@@ -77,7 +77,7 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 
 def search(http: httpx.Client, text: str = TEXTS[0], **members: object) -> httpx.Response:
-    return http.post("/v1/search", json={"queries": [{"text": text}], **members})
+    return http.post("/v1/search", json={"mode": "semantic", "queries": [{"text": text}], **members})
 
 
 def logged() -> str:
@@ -122,9 +122,10 @@ def test_key_numbers_and_log_of_a_few_requests(
         assert httpx.get(f"{url}/metrics", headers=given).status_code == 401
     assert httpx.get(f"{url}/health/ready").status_code == 200
     ids = [f"request-{number}" for number in range(7)]
-    bodies = [{"queries": [{"text": text}]} for text in TEXTS[:3]]
-    bodies += [{"queries": [{"text": text} for text in TEXTS[:2]], "params": {"plan": "mih"}}]
-    bodies += [{"queries": [{"text": f"{SECRET} qqqq"}]}, {"queries": [{"text": SECRET}], "limit": 5000}]
+    bodies = [{"queries": [{"text": text}], "mode": "semantic"} for text in TEXTS[:3]]
+    bodies += [{"queries": [{"text": text} for text in TEXTS[:2]], "mode": "semantic", "params": {"plan": "mih"}}]
+    bodies += [{"queries": [{"text": f"{SECRET} qqqq"}], "mode": "semantic"}]
+    bodies += [{"queries": [{"text": SECRET}], "limit": 5000}]
     replies = [
         http.post("/v1/search", json=body, headers={"x-request-id": id})
         for body, id in zip(bodies, ids[:-1], strict=True)
@@ -152,6 +153,7 @@ def test_key_numbers_and_log_of_a_few_requests(
     }
     for shard in opened.shards:  # makes the tables, as the query by that plan did there
         shard.search(np.zeros((1, 4), np.uint8), 1, plan="mih")
+        shard.keywords.prepare()
     release = opened.release
     state = {
         ("index_version",): release.version,

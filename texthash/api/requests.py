@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
@@ -20,6 +20,10 @@ class Body(BaseModel):
     """Object of a request; unknown members and values of another type are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    def having(self, **members: Any) -> Self:
+        """Return the object with other members, which the server has chosen and which are therefore not validated."""
+        return self.model_copy(update=members)
 
 
 def _whole(value: Any) -> Any:
@@ -122,14 +126,15 @@ class Rescore(Body):
         "sum of the activations where a document has a 1, minus the sum where it has a 0. A query by code or id has no "
         "activations and keeps the order of the distance. float: by the cosine between the query's vector and the "
         "document's, which the index stores if /v1/info shows index.vectors; a query by id takes the vector of its "
-        "document, and a query by code is rejected. null: none, and in a hybrid search what was "
-        "chosen for the release, see search_defaults of /v1/info.",
+        "document, and a query by code is rejected. null: what was chosen for the release, see "
+        "search_defaults of /v1/info; none within a radius.",
     )
     oversample: Integer = Field(
         4,
         ge=1,
-        description="The nearest oversample * limit documents are reordered and form the list that offset pages "
-        "through; at most limits.max_oversample of /v1/info, and oversample * limit at most limits.max_window.",
+        description="The nearest oversample * limit documents are reordered, later ones follow by distance; at most "
+        "limits.max_oversample of /v1/info, and oversample * limit at most limits.max_window. The default is less "
+        "where limits.max_hits allows less to each of many queries.",
     )
 
 
@@ -204,7 +209,7 @@ class SearchRequest(Body):
         """Number of nearest codes to find for each query, from which its page is taken."""
         if self.mode == "hybrid":
             return self.depth * self.oversample
-        return self.limit * self.oversample if self.rescored else self.limit + self.offset
+        return max(self.limit * self.oversample, self.limit + self.offset)
 
     @property
     def depth(self) -> int:
@@ -216,7 +221,7 @@ class SearchRequest(Body):
 
         Args:
             keywords: True if the index has words.
-            rescoring: Kind of rescoring of hybrid searches that name none.
+            rescoring: Kind of rescoring of searches that name none.
         """
         mode = self.mode
         if mode is None:
@@ -224,8 +229,8 @@ class SearchRequest(Body):
             mode = "hybrid" if keywords and texts and self.radius is None else "semantic"
         if mode == self.mode and self.rescore.kind is not None:
             return self
-        kind = self.rescore.kind or (rescoring if mode == "hybrid" else "none")
-        return self.model_copy(update={"mode": mode, "rescore": self.rescore.model_copy(update={"kind": kind})})
+        kind = self.rescore.kind or (rescoring if self.radius is None and mode != "keyword" else "none")
+        return self.having(mode=mode, rescore=self.rescore.having(kind=kind))
 
 
 class EncodeRequest(Body):

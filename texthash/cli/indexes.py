@@ -14,7 +14,6 @@ from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on
 from texthash.cli.output import print_document, print_json, print_table
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.index.fusion import WEIGHT
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -45,7 +44,7 @@ Rescore = Annotated[
     Literal["none", "asymmetric", "float"] | None,
     typer.Option(
         help="Finer order of the nearest: asymmetric by the query's activations; float by the cosine with the vectors "
-        "of the index (index.vectors). Default: none; in a hybrid search as chosen for the release."
+        "of the index (index.vectors). Default: as chosen for the release."
     ),
 ]
 Oversample = Annotated[
@@ -214,6 +213,7 @@ def _without_title(document: dict[str, Any]) -> dict[str, Any]:
 
 def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
+    from texthash.index.fusion import WEIGHT
     from texthash.index.ranked import documents_of
     from texthash.index.releases.release import open_release, read_release
     from texthash.index.search import SearchOptions, search_index
@@ -224,7 +224,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         raise UsageError(f"a search with --mode {query.mode} needs a text.", "give one in place of --vector-file.")
     by_codes = record.keywords is None or query.query is None
     mode: Mode = query.mode or ("semantic" if by_codes else "hybrid")
-    defaults = record.defaults if mode == "hybrid" else None
+    defaults = record.defaults if mode != "keyword" else None
     rescore = query.rescore or (defaults.rescoring if defaults else "none")
     weight = defaults.weight if defaults else WEIGHT
     options = SearchOptions(

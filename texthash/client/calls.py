@@ -85,9 +85,9 @@ def search(
         highlight: True returns the words of each returned title and text that are words of the query.
         plan: Search strategy; all give the same hits.
         rescore: Finer order of the nearest documents, by scores: asymmetric by the query's activations, float by the
-            cosine with the vectors of the index, if it stores any; none by distance. None is none, and in a hybrid
-            search what was chosen for the release.
-        oversample: Number of reordered documents as a multiple of ``limit``; ``offset`` pages through these.
+            cosine with the vectors of the index, if it stores any; none by distance. None is what
+            was chosen for the release, and none within a radius.
+        oversample: Number of reordered documents as a multiple of ``limit``; later ones follow by distance.
         allow_partial: True answers without the shards that are unavailable, which the reply lists.
 
     Raises:

@@ -148,20 +148,25 @@ def merge_rescored(
     """Merge the scored hits of the shards for the same queries, exactly.
 
     Args:
-        parts: Hits of each shard, at least ``oversample * limit`` per query if the shard has that many.
+        parts: Hits of each shard, at least ``oversample * limit`` and ``offset + limit`` per query if the shard has
+            that many.
         scores: Scores of these hits, by shard and query.
         limit: Largest number of hits per query.
         offset: Number of hits to skip.
-        oversample: The ``oversample * limit`` nearest documents over all shards are reordered.
+        oversample: The ``oversample * limit`` nearest documents over all shards are reordered; later ones follow by
+            distance.
     """
-    near, owners = merge(parts, oversample * limit)
+    window = oversample * limit
+    near, owners = merge(parts, max(window, offset + limit))
     distances, numbers, positions, kept = [], [], [], []
     for query, shards in enumerate(owners):
         query_scores = np.empty(len(shards))
         for shard, own in enumerate(scores):
             mine = shards == shard
             query_scores[mine] = own[query][: mine.sum()]  # Both are in the order of distance and number.
-        order = np.lexsort((near.numbers[query], near.distances[query], -query_scores))[offset : offset + limit]
+        first = slice(0, window)
+        order = np.lexsort((near.numbers[query][first], near.distances[query][first], -query_scores[first]))
+        order = np.concatenate([order, np.arange(window, len(query_scores))])[offset : offset + limit]
         distances.append(near.distances[query][order])
         numbers.append(near.numbers[query][order])
         positions.append(shards[order])
@@ -184,9 +189,9 @@ def search_rescored(
     """Search all shards and reorder the nearest documents.
 
     The ``oversample * limit`` nearest documents by (distance, number) over all shards, restricted by radius and labels,
-    are sorted by (score descending, distance, number); ``offset`` and ``limit`` select a page of this list. Pages of
-    one limit therefore follow each other without gaps or repetitions, and end with the list. The result does not depend
-    on the number of shards, nor on the other queries of the call.
+    are sorted by (score descending, distance, number); later documents follow by distance; ``offset`` and ``limit``
+    select a page of this list. Pages of one limit therefore follow each other without gaps or repetitions. The result
+    does not depend on the number of shards, nor on the other queries of the call.
 
     Args:
         shards: Shards of one index.
@@ -214,7 +219,7 @@ def search_rescored(
             f"real values of shape {values.shape} came with codes of shape {codes.shape}.",
             "give the values of each query: one activation per bit, or one vector.",
         )
-    candidates = oversample * limit
+    candidates = max(oversample * limit, offset + limit)
     distinct = None if labels is None else list(labels)
     parts = [shard.search(codes, candidates, radius=radius, labels=distinct, plan=plan) for shard in shards]
     scores = [scores_of(shard, kind, values, part) for shard, part in zip(shards, parts, strict=True)]

@@ -88,14 +88,10 @@ class Checks:
             self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
         if request.limit + request.offset > self.window:
             self._too_large(("body", "offset"), request.offset, self.window - request.limit)
-        most = self.limits.max_oversample
-        if request.rescored:
-            most = min(most, max(1, self.window // (request.depth if request.mode == "hybrid" else request.limit)))
+        if request.rescored or "oversample" in request.rescore.model_fields_set:
+            request = self._within_oversample(request)
         if request.mode == "hybrid":
             request = self._within_depth(request)
-        given = request.rescored or "oversample" in request.rescore.model_fields_set
-        if given and request.rescore.oversample > most:
-            self._too_large(("body", "rescore", "oversample"), request.rescore.oversample, most)
         queries, most = len(request.queries), self.limits.max_hits
         if queries * request.window > most:
             raise Problem(
@@ -125,6 +121,19 @@ class Checks:
                     self._no_vector("body", "queries", position, "code")
         return request
 
+    def _within_oversample(self, request: SearchRequest) -> SearchRequest:
+        """Check the oversample; without one of its own a rescored search takes what the limits leave to each query."""
+        given, listed = request.rescore.oversample, request.depth if request.mode == "hybrid" else request.limit
+        most = self.limits.max_oversample
+        if request.rescored:
+            most = min(most, max(1, self.window // listed))
+        if "oversample" in request.rescore.model_fields_set:
+            if given > most:
+                self._too_large(("body", "rescore", "oversample"), given, most)
+            return request
+        share = max(1, min(most, self.limits.max_hits // (len(request.queries) * listed)))
+        return request.having(rescore=request.rescore.having(oversample=min(given, share)))
+
     def _within_depth(self, request: SearchRequest) -> SearchRequest:
         """Check the depth of a hybrid search; without one of its own it takes what the limits leave to each query."""
         if request.fusion.depth <= self.window and "depth" in request.fusion.model_fields_set:
@@ -132,8 +141,7 @@ class Checks:
         if "depth" in request.fusion.model_fields_set:
             self._too_large(("body", "fusion", "depth"), request.fusion.depth, self.window)
         most = min(self.window, self.limits.max_hits // (len(request.queries) * request.oversample))
-        fusion = request.fusion.model_copy(update={"depth": max(1, min(request.fusion.depth, most))})
-        return request.model_copy(update={"fusion": fusion})
+        return request.having(fusion=request.fusion.having(depth=max(1, min(request.fusion.depth, most))))
 
     def _no_text(self, *where: str | int) -> None:
         message = "must be a text: a search by keyword needs words"
