@@ -344,6 +344,7 @@ def test_every_kind_of_problem_has_its_page(limited: Asked, kind: str) -> None:
 
 def test_info_says_what_is_served(limited: Asked, opened, everything) -> None:
     info = limited.get("/v1/info").json()
+    assert 0 < info["index"].pop("chance_distance") < opened.release.bits / 2
     assert info["index"] == {
         "kind": "flat+mih",
         "documents": len(everything[0]),
@@ -372,7 +373,7 @@ class Away:
     async def away(self, *_: object) -> None:
         raise Problem("shard-unavailable", "shard 1 is away", shard=1)
 
-    ping = search = codes_of = document = keyword_statistics = search_keywords = away
+    ping = search = codes_of = document = keyword_statistics = search_keywords = sample = away
 
 
 @pytest.fixture

@@ -140,6 +140,11 @@ class IndexInfo(BaseModel):
     documents: int
     shards: int
     vectors: VectorsInfo | None = Field(description="null: the index stores no vectors.")
+    chance_distance: int | None = Field(
+        None,
+        description="Median distance from texts of random words of the documents to their nearest document: a query "
+        "whose nearest document is farther has found nothing close. null: not known yet, or no text is stored.",
+    )
     keywords: KeywordAnalysis | None = Field(
         description="Analysis of the words for keyword and hybrid search; null: the index stores no words."
     )

@@ -64,6 +64,8 @@ class ShardClient(KeywordShard, Protocol):
 
     async def example(self, release: str) -> str | None: ...
 
+    async def sample(self, release: str, count: int) -> list[str]: ...
+
     async def ping(self, release: str) -> bool: ...
 
 
@@ -268,6 +270,12 @@ class Coordinator:
     def record_release(self) -> None:
         """Set the gauges of the release that is served; call it every few seconds, since they expire."""
         self._served.record(self.release)
+
+    async def sample(self, count: int) -> list[str]:
+        """Return the titles and texts of at most ``count`` documents from all parts of the index."""
+        each = -(-count // len(self._shards))
+        parts = await asyncio.gather(*(shard.sample(self.release.name, each) for shard in self._shards))
+        return [text for part in parts for text in part]
 
     async def example(self) -> str | None:
         """Return the id of a document of the index; None for an empty index."""

@@ -345,5 +345,8 @@ class _RemoteShard(_Remote):
     async def example(self, release: str) -> str | None:
         return await self._call("example", release)
 
+    async def sample(self, release: str, count: int) -> list[str]:
+        return await self._call("sample", release, count)
+
     async def ping(self, release: str) -> bool:
         return await self._call("ping", release)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
 from texthash.index.memory.cost_model import Plan
@@ -179,6 +180,14 @@ class ShardServer:
         shard = await self._shards.get(release)
         found = await asyncio.to_thread(shard.documents, shard.numbers[:1], ())
         return str(found[0]["id"]) if found else None
+
+    async def sample(self, release: str, count: int) -> list[str]:
+        """Return the titles and texts of at most ``count`` documents, evenly spaced in the shard."""
+        shard = await self._shards.get(release)
+        numbers = shard.numbers
+        rows = np.unique(np.linspace(0, max(0, len(numbers) - 1), min(count, len(numbers)), dtype=np.int64))
+        found = await asyncio.to_thread(shard.documents, numbers[rows], ("title", "text"))
+        return [document_text(document["title"], document["text"]) for document in found]
 
     async def ping(self, release: str) -> bool:
         """Return True once the shard is open in this release."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 import texthash
 from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
+from texthash.service.chance import ChanceDistance
 from texthash.service.coordinator import Coordinator
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.release_watcher import ReleaseWatcher
@@ -17,6 +18,7 @@ from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
 _PING_S = 2.0
+_CHANCE_S = 0.5
 _TAG = "service"
 
 
@@ -29,6 +31,7 @@ def add_state(
     release_watcher: ReleaseWatcher | None = None,
 ) -> None:
     """Add ``GET /v1/info`` and the health probes."""
+    chance = ChanceDistance(coordinator)
 
     @app.get(
         "/v1/info",
@@ -38,7 +41,9 @@ def add_state(
     )
     async def info() -> Info:
         """Return the model, the index, the release that holds both, and the limits of this server."""
-        return _info(coordinator.release, Limits(**coordinator.limits.model_dump(), max_window=checks.window))
+        distance = await chance.within(_CHANCE_S)
+        limits = Limits(**coordinator.limits.model_dump(), max_window=checks.window)
+        return _info(coordinator.release, limits, distance)
 
     @app.get("/health/live", tags=[_TAG], summary="Liveness probe")
     async def live() -> Health:
@@ -82,7 +87,7 @@ def add_state(
         )
 
 
-def _info(release: Release, limits: Limits) -> Info:
+def _info(release: Release, limits: Limits, chance_distance: int | None) -> Info:
     return Info.model_validate(
         {
             "version": texthash.__version__,
@@ -107,6 +112,7 @@ def _info(release: Release, limits: Limits) -> Info:
                 "documents": release.documents,
                 "shards": len(release.shards),
                 "vectors": release.vectors and asdict(release.vectors),
+                "chance_distance": chance_distance,
                 "keywords": release.keywords,
                 "search_defaults": release.defaults and asdict(release.defaults),
             },
