@@ -161,7 +161,7 @@ def _take_search(page: Page, url: str, into: Path) -> None:
     page.open(f"{url}/?", width=SEARCH_WIDTH, height=SEARCH_HEIGHT)
     page.type(QUERY)
     page.wait("document.querySelectorAll('.hit').length > 2")
-    _picture(page, into / "page.png", "bits differ")
+    _picture(page, into / "page.png", "Found by")
 
 
 def _columns(page: Page) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from importlib.resources import files
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +20,7 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.origin import allowed_hosts
+from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
@@ -115,36 +112,10 @@ def _unbatched(coordinator: Coordinator) -> Search:
 
 
 def _add_pages(app: FastAPI) -> None:
-    folder = files("texthash.service") / "page"
-    page, icon = (
-        (folder / "index.html").read_text(encoding="utf-8"),
-        (folder / "favicon.svg").read_text(encoding="utf-8"),
-    )
-    headers = _page_policy(page)
-
     @app.get("/", include_in_schema=False)
-    async def search_page() -> HTMLResponse:
-        return HTMLResponse(page, headers=headers)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(search_page(), headers=policy_of(search_page()))
 
     @app.get("/favicon.svg", include_in_schema=False)
     async def favicon() -> Response:
-        return Response(icon, media_type="image/svg+xml")
-
-
-def _page_policy(page: str) -> dict[str, str]:
-    """Return a Content-Security-Policy for the page's own scripts and server only, whatever a document contains."""
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts]
-    policy = {
-        "default-src": "'none'",
-        "script-src": " ".join(hashes),
-        "style-src": "'unsafe-inline'",
-        "img-src": "'self'",
-        "connect-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return {
-        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-    }
+        return Response(page_file("favicon.svg"), media_type="image/svg+xml")

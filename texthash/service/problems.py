@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
 from texthash.api.problems import KINDS, MEDIA_TYPE, MOST_ERRORS
+from texthash.service.pages import policy_of, problem_page
 
 _LONGEST_DETAIL = 1_000
 _LONGEST_VALUE = 100
@@ -101,29 +101,8 @@ def install(app: FastAPI) -> None:
     async def _page(kind: str, request: Request) -> HTMLResponse:
         if kind not in KINDS:
             raise Problem("not-found", f"no kind of problem is called {kind!r}; the kinds are {', '.join(KINDS)}.")
-        return HTMLResponse(page(kind, request.scope.get("root_path", "")))
-
-
-def page(kind: str, root_path: str = "") -> str:
-    """Return the documentation page of a kind of problem."""
-    shown = KINDS[kind]
-    others = "".join(
-        f'<li><a href="{root_path}/problems/{name}">{name}</a> <span>{other.status}</span></li>'
-        for name, other in KINDS.items()
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{kind} · texthash</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1.25rem }}
-h1 {{ font-size: 1.6rem; margin: 0 0 .25rem }} code, span {{ opacity: .7 }} ul {{ padding-left: 1.2rem }}
-</style></head><body>
-<p><code>{shown.status} · {kind}</code></p><h1>{html.escape(shown.title.capitalize())}</h1>
-<p>{html.escape(shown.explanation)}</p>
-<h2>All kinds of problem</h2><ul>{others}</ul>
-<p><a href="{root_path}/docs">API documentation</a></p>
-</body></html>"""
+        page = problem_page(kind, request.scope.get("root_path", ""))
+        return HTMLResponse(page, headers=policy_of(page))
 
 
 def _from_http(request: Request, error: HTTPException) -> Problem:
