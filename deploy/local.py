@@ -33,7 +33,7 @@ from texthash.tracking.links import runs_page
 
 ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
-DEFAULT_QUERY = "read a table from a text file"
+DEFAULT_QUERY = "read a csv file into a table"
 
 
 @dataclass(frozen=True)

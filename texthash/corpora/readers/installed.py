@@ -17,6 +17,12 @@ from pathlib import Path
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_TESTS = {"test", "tests", "testing_data", "conftest", "idle_test"}
+_VENDORED = {
+    "vendor", "vendored", "extern", "external", "externals", "thirdparty", "thirdparty_files", "third_party",
+    "array_api_compat", "array_api_extra",
+}  # fmt: skip
+_PROGRAMS = {"idlelib", "lib2to3", "turtledemo", "pydoc_data", "ensurepip", "antigravity", "this"}
 _QUOTES = (b'"""', b"'''")
 _OWN_PACKAGE = "texthash"
 
@@ -28,6 +34,32 @@ def package_folders() -> list[Path]:
     if spec is not None and spec.origin:
         found.append(str(Path(spec.origin).parents[1]))
     return sorted({Path(folder).resolve() for folder in found if folder and Path(folder).is_dir()})
+
+
+def standard_library() -> Path:
+    """Return the folder of the modules of Python's standard library."""
+    return Path(sysconfig.get_path("stdlib")).resolve()
+
+
+def library_files(package: Path) -> list[Path]:
+    """Return the source files of a package, or the module that a file is, without tests and vendored code, sorted."""
+    if package.is_file():
+        return [package]
+    found: list[Path] = []
+    for parent, names, leaves in os.walk(package):
+        names[:] = [name for name in names if _is_library(name)]
+        found += [Path(parent, leaf) for leaf in leaves if leaf.endswith(".py") and _is_library(leaf[:-3])]
+    return sorted(found)
+
+
+def library_packages(folder: Path, modules: bool = False) -> list[Path]:
+    """Return the packages in a folder, with the modules that are single files on request, sorted.
+
+    Left out are texthash, tests and vendored code, and programs in the standard library that are no library.
+    """
+    found = [path for path in folder.iterdir() if path.is_dir() or (modules and path.suffix == ".py")]
+    left_out = {_OWN_PACKAGE} | (_PROGRAMS if modules else set())
+    return sorted(path for path in found if _is_library(path.stem) and path.stem not in left_out)
 
 
 def python_files(folder: Path, packages: Collection[str] | None = None) -> list[Path]:
@@ -103,6 +135,13 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _is_library(name: str) -> bool:
+    """Return whether a module or folder of this name may be part of a library: no tests, nothing vendored."""
+    if not name.isidentifier() or name.startswith("test_") or name.endswith(("_test", "_tests")):
+        return False
+    return name not in _TESTS and name.lstrip("_") not in _VENDORED
 
 
 def _qualified(name: str, node: ast.AST) -> str:
