@@ -47,9 +47,9 @@ def ask(release: OpenRelease, query: ExpectedQuery, options: SearchOptions) -> F
     read = release.hasher.read([query.text], role="query")
     code = release.hasher.binarize(read.values)[0] if read.known[0] else None
     page = search_index(release.shards, options, code=code, terms=release.shards[0].keywords.query(query.text)).page
-    ids = release.shards[0].documents(page.numbers, ["id"])
+    documents = release.shards[0].documents(page.numbers, ["title"])  # in pydoc the id
     known = [id_ for id_ in query.expected if release.shards[0].document(id_) is not None]
-    return judge(query, [document["id"] for document in ids], known)
+    return judge(query, [document["title"] for document in documents], known)
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "keyword"])
@@ -76,7 +76,7 @@ def test_a_query_is_judged_by_its_first_hits() -> None:
         ("queries: [", "is not YAML"),
         ("queries: []", "queries"),
         ("queries: [{text: a, expected: []}]", "expected"),
-        ("queries: [{text: a, expects: [b]}]", "did you mean 'expected'"),
+        ("queries: [{text: a, expected: [b], expects: [b]}]", "unknown key"),
     ],
 )
 def test_a_file_of_another_form_is_named(tmp_path: Path, content: str, says: str) -> None:
