@@ -231,8 +231,9 @@ def _is_dotted(node: ast.expr) -> bool:
 
 
 def _strings(node: ast.expr) -> set[str] | None:
-    if isinstance(node, ast.List | ast.Tuple) and all(
-        isinstance(item, ast.Constant) and isinstance(item.value, str) for item in node.elts
-    ):
-        return {item.value for item in node.elts if isinstance(item, ast.Constant)}
-    return None
+    """Return the strings of a list or tuple that is written out; None for any other expression."""
+    if not isinstance(node, ast.List | ast.Tuple):
+        return None
+    values = [item.value for item in node.elts if isinstance(item, ast.Constant)]
+    strings = {value for value in values if isinstance(value, str)}
+    return strings if len(values) == len(node.elts) and all(isinstance(value, str) for value in values) else None
