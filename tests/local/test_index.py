@@ -9,6 +9,7 @@ import texthash
 from tests.local.conftest import LABELS, TEXTS
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import unpack
+from texthash.index.keywords.analysis import document_text
 
 
 def by_hand(model: texthash.Hasher, query: str, rows: list[int]) -> list[tuple[int, int]]:
@@ -118,7 +119,7 @@ def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monk
     assert found.distances.tolist() == distances[expected].tolist()
     assert len(opened.search([query, "zzyzx"])) == 2
     rows = [row for split in splits for table in split.documents() for row in table.to_pylist()]
-    memory = texthash.Index(opened.model, [f"{row['title'] or ''}\n{row['text']}" for row in rows], ids=ids)
+    memory = texthash.Index(opened.model, [document_text(row["title"], row["text"]) for row in rows], ids=ids)
     assert opened.search(query, k=20, mode="keyword").ids == memory.search(query, k=20, mode="keyword").ids
     with pytest.raises(TexthashError, match="is a release"):
         opened.save(tmp_path / "copy")

@@ -23,6 +23,8 @@ from texthash.corpora.text import Analyzer
 from texthash.io.ragged import take_rows
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+# Chosen among 1, 2 and 3 by known items of the validation documents of pydoc: MRR@10 .369, .389, .409.
+_TITLE_OCCURRENCES = 3
 _LONGEST = 100
 """Characters of a word, beyond which it is data in the text rather than a word."""
 
@@ -98,8 +100,9 @@ def keyword_analyzer(analysis: KeywordAnalysis) -> KeywordAnalyzer:
 
 
 def document_text(title: str | None, text: str | None) -> str:
-    """Return the text of a document whose words are searched: its title and its text."""
-    return f"{title or ''}\n{text or ''}"
+    """Return the text of a document whose words are searched: its text, and its title several times, since a word of
+    the title says more of what the document is about."""
+    return f"{title or ''}\n" * _TITLE_OCCURRENCES + (text or "")
 
 
 def _pieces(word: str, english: bool) -> list[tuple[str, str]]:
