@@ -41,9 +41,9 @@ CSV = 'id,text,labels,split\n1,"one, two",a|b,train\n2,"three\n""four""",a,test\
     ("name", "content"),
     [
         ("rows.jsonl", jsonl(ROWS)),
-        ("rows.jsonl.gz", gzip.compress(jsonl(ROWS))),
+        ("rows.jsonl.gz", gzip.compress(jsonl(ROWS), mtime=0)),
         ("rows.csv", CSV.encode()),
-        ("rows.csv.gz", gzip.compress(("\ufeff" + CSV).encode())),
+        ("rows.csv.gz", gzip.compress(("\ufeff" + CSV).encode(), mtime=0)),
     ],
 )
 def test_formats_give_the_same_documents(tmp_path: Path, name: str, content: bytes) -> None:
@@ -118,9 +118,17 @@ GOOD = b'{"text": "good"}\n'
         ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl:1: not utf-8 text"),
         ("a.jsonl", GOOD * 9 + b'{"text": "caf\xe9"}\n' + GOOD, r"a\.jsonl:10: not utf-8 text: .*, byte 0xe9"),
         ("a.jsonl", GOOD * 3000 + b'{"text": "\xff"}\n', r"a\.jsonl:3001: not utf-8 text"),
-        ("a.csv.gz", gzip.compress(b"text\n" + b"x\r\n" * 5000 + b"\xe9\n"), r"a\.csv\.gz:5002: not utf-8 text"),
+        (
+            "a.csv.gz",
+            gzip.compress(b"text\n" + b"x\r\n" * 5000 + b"\xe9\n", mtime=0),
+            r"a\.csv\.gz:5002: not utf-8 text",
+        ),
         ("a.jsonl", GOOD * 2 + GOOD[:9], r"a\.jsonl:3: cut off"),
-        ("a.jsonl.gz", gzip.compress(GOOD * 5000)[:-20], r"a\.jsonl\.gz:\d+: the gzip file is damaged or cut off"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(GOOD * 5000, mtime=0)[:-20],
+            r"a\.jsonl\.gz:\d+: the gzip file is damaged or cut off",
+        ),
         ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz:1: the gzip file is damaged"),
         ("a.csv", b"text,label\nx,a\nx,a,b\n", r"a\.csv:3: 3 cells under a header of 2"),
         ("a.csv", b'text,label\n"x"y,a\n', r"a\.csv:2: not CSV"),
