@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
+from tests.documentation import documentation
 from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.readers.pydoc import documents_in, package_folders
 from texthash.logging import show
 from texthash.paths import StateDir
 
@@ -34,8 +33,6 @@ settings.load_profile("texthash")
 
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 VECTORS = "column:embedding"
-_FEWEST_WORDS = 15  # a very short text weighs much in the comparisons of training on one and on two workers
-_DIVISOR = 40  # two workers take equal parts of every batch
 _PER_LABEL = 190
 _LABELS = 8
 
@@ -68,12 +65,7 @@ def corpora_at_hand() -> Path:
 @pytest.fixture(scope="session")
 def small_documents() -> list[Document]:
     """About 1,500 documentation strings of scipy, scikit-learn and pandas under 8 labels."""
-    every = documents_in(package_folders(), packages=("pandas", "scipy", "sklearn"))
-    found = (document for document in every if len(document.text.split()) >= _FEWEST_WORDS)
-    kept: list[Document] = []
-    for _, group in islice(groupby(found, key=lambda document: document.labels), _LABELS):
-        kept += islice(group, _PER_LABEL)
-    return kept[: len(kept) // _DIVISOR * _DIVISOR]
+    return documentation(("pandas", "scipy", "sklearn"), _LABELS, _PER_LABEL)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,9 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
         assert [(row["shards"], row["current"]) for row in json.loads(out)] == releases
         assert {row["model_version"] for row in json.loads(out)} == {"1"}
 
-    status, out, _ = cli("search", "fit a linear model to data", "--mode", "semantic", "--limit", "4", "--json")
+    status, out, _ = cli(
+        "search", "fit a linear model to data", "--mode", "semantic", "--rescore", "none", "--limit", "4", "--json"
+    )
     answer = json.loads(out)
     hits = answer["hits"]
     assert status == 0
