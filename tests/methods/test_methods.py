@@ -158,8 +158,8 @@ class TestEveryMethod:
         assert codes.shape == (len(texts), BITS // 8)
         decided = decided_bits(hasher, texts)
         assert decided.mean() > 0.9
-        assert np.array_equal(unpack(codes)[decided], unpack(again.encode(texts, batch_size=7))[decided])
-        assert np.array_equal(unpack(codes)[decided], unpack(again.encode_split(small_corpus.validation)[: len(texts)])[decided])
+        for other in (again.encode(texts, batch_size=7), again.encode_split(small_corpus.validation)[: len(texts)]):
+            assert np.array_equal(unpack(codes)[decided], unpack(other)[decided])
         database = again.encode_split(small_corpus.train)
         hits = FlatIndex(database, np.arange(len(database))).search(database[:1], limit=3)
         assert hits.distances[0][0] == 0
