@@ -1,6 +1,6 @@
 """The peer of the service: one process of FastAPI, with the same model and faiss over all codes, as simple as can be.
 
-python -m benchmarks.faiss_server HOME RELEASE PORT
+OMP_NUM_THREADS=1 python -m benchmarks.faiss_server HOME RELEASE PORT
 """
 
 from __future__ import annotations
@@ -60,6 +60,5 @@ def make_app(home: StateDir, release: str) -> FastAPI:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)
     place, name, port = sys.argv[1:]
     uvicorn.run(make_app(StateDir(Path(place)), name), host="127.0.0.1", port=int(port), log_level="warning")

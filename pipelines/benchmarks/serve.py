@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -86,8 +87,10 @@ def _texthash(home: StateDir, release: str, proxy: str) -> AbstractContextManage
 def _faiss(home: StateDir, release: str, proxy: str) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
+    # faiss sets its number of threads for the calling thread alone, and FastAPI answers in others.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1], env=environment)
         try:
             _wait(process, port)
             yield port
