@@ -10,24 +10,16 @@ stays with it, and has no writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ReplicaState
 
 from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
-from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.releases.release import CURRENT, read_release
-from texthash.index.shard import StoredCode
 from texthash.paths import resolve_home
 from texthash.service.batching import MOST_REQUESTS, RequestBatcher
 from texthash.service.coordinator import Coordinator
@@ -38,19 +30,15 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.auth import Keys
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher, wait_for_propagation
+from texthash.service.remote import RemoteEncoder, RemoteShard, RemoteWriter
 from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
-from texthash.service.replicas.shard import KeywordQuery, KeywordResult, QueryGroup, ShardResult, ShardServer
+from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.rpc import Calls
 
-# Seconds that a call waits for a deployment without a running replica before it is answered 503.
-_PATIENCE_S = 3.0
-_RETRY_AFTER_S = "2"
 # Maximum size of gRPC messages between deployments; Serve's default of 4 MB is less than a page of long documents. The
 # limits of the service bound what a request returns.
 _MESSAGES = {"RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1)}
-# Serve's default, cloudpickle, is several times slower on small messages; it is only needed for unimportable objects.
-_PICKLED: dict[str, Any] = {"request_serialization": "pickle", "response_serialization": "pickle"}
 # A dead replica is noticed soon, and a replaced one continues until its successor has opened the release.
 _LIFE = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0, "max_surge_percent": 100}
 
@@ -177,14 +165,14 @@ class _Ingress:
         log_with_serve()
         config = ServiceConfig.model_validate(service)
         state = resolve_home(home)
-        remotes = [_RemoteShard(handle, number) for number, handle in enumerate(shards)]
+        remotes = [RemoteShard(handle, number) for number, handle in enumerate(shards)]
         self._config = config
-        self._coordinator = Coordinator(read_release(state, release), config.limits, _RemoteEncoder(encoder), remotes)
+        self._coordinator = Coordinator(read_release(state, release), config.limits, RemoteEncoder(encoder), remotes)
         self._watcher = ReleaseWatcher(state, self._coordinator, config.max_lag_s) if writer is not None else None
         self._writes = None
         if writer is not None:
             settle = wait_for_propagation if config.ingress_replicas > 1 else None
-            self._writes = IndexWriteService(state, self._coordinator, _RemoteWriter(writer), settle)
+            self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
         self._batcher = RequestBatcher(self._coordinator, self._budget, config.batch_wait_ms / 1000)
 
@@ -209,144 +197,3 @@ class _Ingress:
         if self._writes is not None:
             await asyncio.to_thread(self._writes.report)
         flush_log()
-
-
-class _Remote:
-    """Calls to one deployment, which are repeated after the death of a replica.
-
-    Args:
-        handle: Handle of the deployment.
-        unavailable: Function that makes the problem of a deployment without a running replica.
-    """
-
-    def __init__(self, handle: DeploymentHandle, unavailable: Callable[[], Problem]) -> None:
-        self._handle = handle
-        self._unavailable = unavailable
-        self._methods: dict[str, Any] = {}
-
-    async def _call(self, method: str, *args: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + _PATIENCE_S
-        while True:
-            try:
-                return await self._attempt(self._method(method), args)
-            except (RayActorError, DeploymentUnavailableError, BackPressureError):
-                # Reads, upserts and deletions can be repeated safely.
-                if loop.time() >= give_up:
-                    raise self._unavailable() from None
-                await asyncio.sleep(0.1)
-
-    def _method(self, name: str) -> Any:
-        """Return a method of the deployment; cached, since a handle makes a new one at each access."""
-        if name not in self._methods:
-            self._methods[name] = self._handle.options(method_name=name, **_PICKLED)
-        return self._methods[name]
-
-    async def _attempt(self, method: Any, args: tuple[Any, ...]) -> Any:
-        async def result() -> Any:
-            return await method.remote(*args)
-
-        waiting = asyncio.ensure_future(result())
-        try:
-            done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE_S)
-            while not done:
-                if not await asyncio.to_thread(_has_replica, self._handle):
-                    raise self._unavailable()
-                # A replica runs and is slow: wait until the deadline of the request.
-                done, _ = await asyncio.wait({waiting}, timeout=_PATIENCE_S)
-            return waiting.result()
-        finally:
-            waiting.cancel()
-
-
-def _has_replica(handle: DeploymentHandle) -> bool:
-    application = serve.status().applications.get(handle.app_name)
-    deployment = application.deployments.get(handle.deployment_name) if application else None
-    return deployment is not None and deployment.replica_states.get(ReplicaState.RUNNING, 0) > 0
-
-
-class _RemoteEncoder(_Remote):
-    def __init__(self, handle: DeploymentHandle) -> None:
-        super().__init__(
-            handle,
-            lambda: Problem(
-                "encoder-unavailable",
-                "the encoder is being restarted; texts cannot be encoded until it is available.",
-                headers={"Retry-After": _RETRY_AFTER_S},
-            ),
-        )
-
-    async def encode(self, call: Texts) -> Encoded:
-        encoded: Encoded | Problem = await self._call("encode", call)
-        if isinstance(encoded, Problem):
-            raise encoded
-        return encoded
-
-    async def ping(self, release: str) -> bool:
-        return await self._call("ping", release)
-
-
-class _RemoteWriter(_Remote):
-    def __init__(self, handle: DeploymentHandle) -> None:
-        super().__init__(
-            handle,
-            lambda: Problem(
-                "writer-unavailable",
-                "the writer of the index is being restarted.",
-                headers={"Retry-After": _RETRY_AFTER_S},
-            ),
-        )
-
-    async def write(self, write: Write) -> WriteAck:
-        done: WriteAck | Problem = await self._call("write", write)
-        if isinstance(done, Problem):
-            raise done
-        return done
-
-
-class _RemoteShard(_Remote):
-    def __init__(self, handle: DeploymentHandle, number: int) -> None:
-        super().__init__(
-            handle,
-            lambda: Problem(
-                "shard-unavailable",
-                f"shard {number} of the index is being restarted; no exact answer is possible until it is available.",
-                headers={"Retry-After": _RETRY_AFTER_S},
-                shard=number,
-            ),
-        )
-
-    async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
-        return await self._call("search", release, groups)
-
-    async def keyword_statistics(self, release: str, terms: Sequence[str]) -> KeywordStatistics:
-        return await self._call("keyword_statistics", release, terms)
-
-    async def search_keywords(self, release: str, queries: Sequence[KeywordQuery]) -> list[KeywordResult]:
-        return await self._call("search_keywords", release, queries)
-
-    async def documents(
-        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
-    ) -> list[list[dict[str, Any]]]:
-        return await self._call("documents", release, wanted)
-
-    async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
-        return await self._call("codes_of", release, ids)
-
-    async def vectors_of(self, release: str, ids: Sequence[str]) -> dict[str, NDArray[np.float16]]:
-        return await self._call("vectors_of", release, ids)
-
-    async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
-        return await self._call("document", release, document_id)
-
-    async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
-        return await self._call("count", release, labels)
-
-    async def example(self, release: str) -> str | None:
-        return await self._call("example", release)
-
-    async def sample(self, release: str, count: int) -> list[str]:
-        return await self._call("sample", release, count)
-
-    async def ping(self, release: str) -> bool:
-        return await self._call("ping", release)
