@@ -51,7 +51,7 @@ def test_it_holds_everything_that_is_read_at_run_time(wheel: Path) -> None:
     configs = {f"texthash/configs/{path.relative_to(ROOT / 'configs')}" for path in (ROOT / "configs").rglob("*.*")}
     assert len(configs) > 20
     page = {f"service/page/{name}" for name in ("index.html", "style.css", "search.js", "hits.js", "markup.js")}
-    others = page | {"py.typed", "service/search.proto", "reporting/report.html"}
+    others = page | {"py.typed", "service/search.proto", "reporting/report.html.jinja", "reporting/report.md.jinja"}
     assert configs | {f"texthash/{name}" for name in others} <= names
 
 
