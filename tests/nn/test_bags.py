@@ -9,7 +9,7 @@ import torch
 
 from texthash.nn.binarizers import Binarizer, MedianBinarizer
 from texthash.nn.encoders import MLPEncoder, SparseLinear
-from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.reconstruction import word_log_likelihood, word_shares
 
 
 @pytest.fixture
@@ -64,3 +64,10 @@ def test_binarizers():
     median = MedianBinarizer(2)
     median.calibrate(activations)
     assert median(activations).tolist() == [[False, True], [False, False], [True, False]]
+
+
+def test_the_shares_of_a_document_sum_to_one(dense_and_bag):
+    dense, bag = dense_and_bag
+    totals = torch.zeros(6).index_add(0, bag.document, word_shares(bag))
+    torch.testing.assert_close(totals, (dense.sum(dim=1) > 0).float())
+    torch.testing.assert_close(word_shares(bag)[0], bag.values[0] / dense[0].sum())

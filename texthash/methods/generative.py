@@ -71,6 +71,12 @@ class GenerativeMethod(HashMethod):
         count = progress.workers.mean(labelled.sum().float())
         return {"labels": self.labels.weight_at(progress.fraction) * self.labels.loss(codes, labels, labelled, count)}
 
+    def all_labels(self, batch: Batch, progress: Progress) -> Tensor:
+        """Return the labels of the documents of all workers, [n, labels], for losses of pairs; no label is a row of
+        zeros."""
+        assert batch.labels is not None, "card.inputs_needed has to include the labels"
+        return progress.workers.gather(batch.labels)
+
 
 class Supervised(GenerativeMethod):
     """Mixin that adds the prediction of labels, ``class SupervisedNASH(Supervised, NASH)``: the loss becomes
@@ -86,7 +92,12 @@ class Supervised(GenerativeMethod):
     def make_layers(self) -> None:
         super().make_layers()
         shape = self.shape
-        self.labels = LabelHead(self.width, shape.labels, shape.multi_label, self.label_weight, self.label_ramp)
+        self.labels = LabelHead(self.label_width, shape.labels, shape.multi_label, self.label_weight, self.label_ramp)
+
+    @property
+    def label_width(self) -> int:
+        """Width of the classifier's input: that of the code, unless a method overrides it."""
+        return self.width
 
 
 class BagAutoencoder(GenerativeMethod):

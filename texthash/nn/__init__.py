@@ -16,6 +16,7 @@
                               transport           Wasserstein distances by assignment, sliced, component-wise
     MMI                       mutual_information  exact entropies of codes that are Markov chains
     SFC                       categories          labels predicted from codes
+    SFR                       pairwise            losses of pairs of documents that share labels or do not
     CB                        balance             balance and decorrelation, also over a memory of all documents
     FE                        few_bit             orthogonal topics, relevance propagation
     Quan                      quantization        a loss, tanh of a growing scale; sgn is an estimator

@@ -30,11 +30,7 @@ class LabelHead(nn.Module):
 
     def __init__(self, features: int, labels: int, multi_label: bool, weight: float = 1.0, ramp: float = 0.0) -> None:
         super().__init__()
-        if labels < 2:
-            raise TexthashError(
-                f"a method that learns from labels was given a corpus with {labels}.",
-                "choose a corpus with labels, or an unsupervised method.",
-            )
+        check_labels(labels)
         self.multi_label, self.weight, self.ramp = multi_label, weight, ramp
         self.map = xavier_linear(features, labels)
 
@@ -59,3 +55,16 @@ class LabelHead(nn.Module):
             each = F.cross_entropy(logits, labels, reduction="none")
         divisor = labelled.sum() if count is None else count
         return torch.where(labelled, each, 0.0).sum() / torch.where(divisor > 0, divisor, 1)
+
+
+def check_labels(labels: int) -> None:
+    """Check that a method can learn from the labels of a corpus, of which there are ``labels``.
+
+    Raises:
+        TexthashError: There are fewer than two.
+    """
+    if labels < 2:
+        raise TexthashError(
+            f"a method that learns from labels was given a corpus with {labels}.",
+            "choose a corpus with labels, or an unsupervised method.",
+        )

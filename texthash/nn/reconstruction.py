@@ -25,3 +25,10 @@ def word_log_likelihood(logits: Tensor, bag: Bag, weights: Tensor | None = None)
     if weights is not None:
         occurring = occurring * weights
     return occurring.new_zeros(logits.shape[0]).index_add_(0, bag.document, occurring)
+
+
+def word_shares(bag: Bag) -> Tensor:
+    """Return the share x_w / sum_w x_w of each entry in its document's weight, [nnz]: as weights a_w they make the
+    reconstruction a cross entropy of two distributions over words, whatever the length of the document."""
+    totals = bag.values.new_zeros(len(bag.offsets)).index_add_(0, bag.document, bag.values)
+    return bag.values / totals[bag.document]
