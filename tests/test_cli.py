@@ -157,7 +157,7 @@ def test_a_corpus_is_encoded_into_files_by_the_model_that_is_named(cli, home, co
     assert found["bits"] == 8 * np.load(output).shape[1] == 8
     status, out, err = cli("encode", "--from", "small/random60", "--output", str(output), "--model", "latest")
     assert (status, out.strip()) == (0, str(output))
-    assert "is there already" in err
+    assert "exists already" in err
     trained = sorted((home / "runs" / "models").glob("lsh*-16b-*"))
     status, out, err = cli("encode", "--from", "small/random60", "--output", str(output), "--model", str(trained[0]))
     assert (status, out) == (1, "")

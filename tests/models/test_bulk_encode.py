@@ -137,7 +137,7 @@ def test_codes_of_another_model_are_never_added_to(small_hasher: Path, texts: Te
 def test_what_cannot_be_written_is_said_before_it_begins(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("kept")
-    for name, says in (("mine", "not written by"), ("codes.txt", "a form that is not written")):
+    for name, says in (("mine", "not written by"), ("codes.txt", "is not a supported format")):
         with pytest.raises(UsageError, match=says):
             encode_texts(small_hasher, texts, tmp_path / name)
     with pytest.raises(UsageError, match="codes alone"):

@@ -37,7 +37,7 @@ def test_what_the_training_section_overrides_is_not_searched():
 
 
 def test_nothing_to_search_is_an_error_that_says_why():
-    with pytest.raises(UsageError, match="states no search space"):
+    with pytest.raises(UsageError, match="it has no search space"):
         free_space(_config("lsh"))
     fixed = dict.fromkeys(get_method("nash").search_space, 1)
     with pytest.raises(UsageError, match="the configuration fixes all"):

@@ -107,6 +107,8 @@ def _as_list(value: Any) -> Any:
 
 
 class CorpusConfig(Section):
+    """Choice of the corpus, its edition, and the vectors of its documents."""
+
     name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str | None = Field(
         None, description="file or folder of your own corpus: JSONL, JSON, CSV, TSV, Parquet or a folder of text"

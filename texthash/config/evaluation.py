@@ -17,6 +17,8 @@ _FORMER_METRIC = "choose_by"
 
 
 class EvaluationConfig(Section):
+    """Cutoffs, and the metric that selects on validation."""
+
     k: int = Field(100, ge=1, le=1_000_000_000, description="main cutoff: number of documents retrieved per query")
     curve: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 10, 20, 50, 100, 200, 500, 1000),

@@ -11,6 +11,8 @@ from texthash.config.section import Section
 
 
 class IndexConfig(Section):
+    """Content of an index beside the codes."""
+
     shards: int = Field(2, ge=1)
     vectors: VectorKind | None = Field(
         None,

@@ -14,6 +14,8 @@ Preset = Literal["default", "paper"]
 
 
 class MethodConfig(Section):
+    """Choice of the method, the width of its codes, and its hyper-parameters."""
+
     name: str = "nash"
     bits: Bits = 32
     preset: Preset = Field(

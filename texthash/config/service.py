@@ -63,6 +63,8 @@ class LimitsConfig(Section):
 
 
 class ServiceConfig(Section):
+    """Addresses, replicas and limits of the service."""
+
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65_535)
     route_prefix: str = Field("/", pattern=r"^/([\w.~-]+(/[\w.~-]+)*)?$", description="path prefix of the API")

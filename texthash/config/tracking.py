@@ -20,6 +20,8 @@ def _shown(uri: str | None) -> str | None:
 
 
 class TrackingConfig(Section):
+    """Tracking store, and the registration of models."""
+
     uri: Annotated[str | None, PlainSerializer(_shown, when_used="json")] = Field(
         None,
         repr=False,

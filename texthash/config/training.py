@@ -12,6 +12,8 @@ from texthash.config.section import Section, Seed
 
 
 class TrainingConfig(Section):
+    """Training loop, its workers and its data."""
+
     epochs: int | None = Field(None, ge=1, description="number of epochs; null: the method's default")
     batch_size: int | None = Field(
         None, ge=1, description="global batch size, over all workers; null: the method's default"

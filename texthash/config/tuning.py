@@ -35,6 +35,8 @@ class Range(Section):
 
 
 class TuningConfig(Section):
+    """Sweep: its trials, search space, scheduler and final models."""
+
     trials: int = Field(
         0, ge=0, description="number of trials; 0: no search, the hyper-parameters of method.params and method.preset"
     )

@@ -41,8 +41,10 @@ def is_local(path: Path) -> bool:
 
 
 def partial_name(path: Path) -> Path:
-    """Return a hidden name beside ``path`` for an unfinished file. Unlike a name with a process id, it is unique among
-    threads, and among nodes that share the directory."""
+    """Return a hidden name beside ``path`` for an unfinished file.
+
+    Unlike a name with a process id, it is unique among threads, and among nodes that share the directory.
+    """
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
@@ -143,8 +145,10 @@ def read_array(path: Path) -> NDArray:
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """Yield the results of parallel calls in order. Threads hide the latency of an object store, and read and hash
-    files on all cores."""
+    """Yield the results of parallel calls in order.
+
+    Threads hide the latency of an object store, and read and hash files on all cores.
+    """
     with ThreadPoolExecutor(_REQUESTS) as pool:
         for start in range(0, len(items), _REQUESTS):
             yield from pool.map(function, items[start : start + _REQUESTS])

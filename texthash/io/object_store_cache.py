@@ -57,8 +57,10 @@ def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
 
 
 def _forget_deleted(root: Path, objects: list[Path], home: StateDir) -> None:
-    """Remove the copies of objects below ``root`` that are neither among ``objects`` nor in the store, where newer
-    objects may have been fetched by another process."""
+    """Remove the copies of objects below ``root`` that are neither among ``objects`` nor in the store.
+
+    The store is checked as well, because another process may have fetched newer objects.
+    """
     top = _target(root, home)
     kept = {_target(path, home) for path in objects}
     copies = [] if top.is_file() else sorted(top.rglob("*"))

@@ -1,14 +1,14 @@
-"""Codes of many texts, written to files in pieces that stay when the work is interrupted.
+"""Encoding of many texts into files, in chunks that are kept if the work is interrupted.
 
-    .<output>.partial/    while it is at work
-      record.json         what is encoded, by which model: who goes on with it must mean the same
-      parts/              part-<part>-<chunk>.parquet, in order: id, code, known_words, and activations if asked for
-      ends/               <part>.json, how many chunks a part has; written after its last one was read
+    .<output>.partial/    directory of unfinished work
+      record.json         texts and model, which have to be the same when the work is resumed
+      parts/              part-<part>-<chunk>.parquet, in order: id, code, known_words, and optionally activations
+      ends/               <part>.json, number of chunks of a part; written after its last document was read
 
-The chunks of a part follow from its documents alone, and a chunk is encoded the same whoever does it, so the bytes
-do not depend on the number of workers, nor on interruptions. Pieces name what they read and write, so that Ray's
-object store holds no text. A worker holds one chunk. When all are there they become
-the output: a folder of these files, or one ``.parquet`` or ``.npy`` file.
+The chunks of a part depend on its documents alone, and every worker encodes a chunk to the same bytes, so the output
+depends neither on the number of workers nor on interruptions. Work units contain paths rather than texts, so that Ray's
+object store holds no text, and a worker holds one chunk in memory. The finished chunks become the output: a folder of
+these files, or one ``.parquet`` or ``.npy`` file.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ _UNKNOWN = b"texthash.unknown"
 
 @dataclass(frozen=True)
 class End:
-    """Record that a part was read to its end: the number of its chunks."""
+    """Record of a part that was read to its end: the number of its chunks."""
 
     chunks: int
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker has to know; it travels to them."""
+    """Settings of every worker; pickled for their processes."""
 
     hasher: Path
     staged: Path
@@ -84,7 +84,7 @@ class Job:
         return self.staged / "parts"
 
     def is_done(self, part: int) -> bool:
-        """Whether all chunks of a part are there."""
+        """Return True if all chunks of a part exist."""
         if not self.end(part).exists():
             return False
         try:
@@ -97,10 +97,10 @@ class Job:
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """The chunks of a part that one worker encodes: of every ``turns`` the one number ``turn``.
+    """Chunks of a part that one worker encodes: number ``turn`` of every ``turns``.
 
-    Where there are fewer parts than workers (a compressed file is one part), several workers read the same and each
-    encodes its share: reading costs much less than encoding.
+    If there are fewer parts than workers (a compressed file is one part), several workers read the same part and each
+    encodes its share of the chunks, since reading costs much less than encoding.
     """
 
     number: int
@@ -118,22 +118,23 @@ def encode_texts(
     activations: bool = False,
     executor: Executor = LocalExecutor(),
 ) -> Summary:
-    """Encode texts into ``output``. What an interrupted run finished is kept, and an output that is there is left.
+    """Encode texts into ``output``; resume an interrupted run, and keep an output that is complete.
 
-    Each text gets a code, in order; one of which the model knows no word has the code of an empty text.
+    Each text gets a code, in order; a text without a known word has the code of an empty text.
 
     Args:
-        hasher_dir: A model that ``Hasher.save`` wrote.
-        texts: From :func:`texthash.corpora.texts.open_texts`.
-        output: A folder, or a ``.parquet`` or ``.npy`` file (which keeps no ids); see :func:`texthash.paths.as_path`.
-        role: Which side the texts are on.
-        activations: Also write the real-valued codes, float32 [bits].
-        executor: Encodes the pieces, one model in each worker.
+        hasher_dir: Directory of a saved model.
+        texts: Texts from :func:`texthash.corpora.texts.open_texts`.
+        output: Path of a folder, or of a ``.parquet`` or ``.npy`` file (which has no ids); see
+            :func:`texthash.paths.as_path`.
+        role: Role of the texts, for methods with two encoders.
+        activations: Write the real-valued codes, float32 [bits], too.
+        executor: Executor of the work units, with one model in each worker.
 
     Raises:
-        ModelMismatchError: the output, or what is there of it, is of another model.
-        UsageError: it is of other texts, or was not made here, or its suffix is no form that is written.
-        CorpusError: naming file and line of a row that cannot be read.
+        ModelMismatchError: The output, finished or not, is of another model.
+        UsageError: The output is of other texts or was not written by this function, or its suffix is not supported.
+        CorpusError: A row cannot be read; the error names file and line.
     """
     hasher = Hasher.load(hasher_dir)
     check_form(output, activations)
@@ -152,7 +153,7 @@ def encode_texts(
     with exclusive(output.with_name(f".{output.name}.lock")):
         if not (staged / "record.json").exists() and (output.exists() or record_of(output).exists()):
             found = finished(output, record)
-            log_line(f"{output} is there already")
+            log_line(f"{output} exists already")
             return found
         _begin(staged, record, output)
         job = Job(hasher_dir, staged, role, activations)
@@ -164,10 +165,10 @@ def encode_texts(
 
 
 def encode_pieces(job: Job, pieces: Iterable[WorkUnit], executor: Executor = LocalExecutor()) -> Iterator[int]:
-    """Encode pieces, each with one thread; yields numbers of documents as they are done.
+    """Encode work units, each with one thread, and yield the number of documents of each chunk.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: A row cannot be read; the error names file and line.
     """
     tasks = [{"piece": piece} for piece in pieces]
     with one_thread():
@@ -177,7 +178,7 @@ def encode_pieces(job: Job, pieces: Iterable[WorkUnit], executor: Executor = Loc
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread of this process meanwhile."""
+    """Limit torch to one thread of this process during the block."""
     import torch
 
     threads = torch.get_num_threads()
@@ -189,7 +190,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _loaded(job: Job, remote: bool) -> Callable[[WorkUnit], Iterable[int]]:
-    """The model, loaded in the process where it encodes. A worker elsewhere has to finish a piece before it returns."""
+    """Load the model in this process, and return the function that encodes a work unit.
+
+    A worker of a cluster encodes a whole unit before it returns, others yield after each chunk.
+    """
     import torch
 
     hasher = Hasher.load(job.hasher)
@@ -204,10 +208,10 @@ def _loaded(job: Job, remote: bool) -> Callable[[WorkUnit], Iterable[int]]:
 
 
 def encode_piece(job: Job, hasher: Hasher, piece: WorkUnit) -> Iterator[int]:
-    """Write the chunks of a piece that are not there yet; yields the documents of each as it is.
+    """Write the missing chunks of a work unit, and yield the number of documents of each.
 
     Raises:
-        CorpusError: naming file and line.
+        CorpusError: A row cannot be read; the error names file and line.
     """
     read = 0
     for number, documents in enumerate(chunks(piece.part())):
@@ -282,7 +286,7 @@ def _publish(job: Job, output: Path, record: Record, before: int) -> Summary:
     unknown = sum(int(footer.metadata[_UNKNOWN]) for footer in footers)
     facts = {"record": asdict(record), "documents": documents, "unknown": unknown}
     if not footers:
-        raise CorpusError(f"there is no document in {record.source}.", "name texts that are not empty.")
+        raise CorpusError(f"{record.source} has no documents.", "name a source with texts that are not empty.")
     if output.suffix:
         join(_written(job), output, record, documents)
         write_json(record_of(output), facts)

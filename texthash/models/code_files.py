@@ -1,6 +1,6 @@
-"""What a bulk encoding leaves: Parquet parts in a folder, or one ``.parquet`` or ``.npy`` file, and a record of it.
+"""Output of a bulk encoding: Parquet files in a folder, or one ``.parquet`` or ``.npy`` file, and their record.
 
-Columns of Parquet are ``id``, ``code`` (fixed-size binary), ``known_words`` and, if asked for, ``activations`` (float32
+Columns of Parquet are ``id``, ``code`` (fixed-size binary), ``known_words`` and optionally ``activations`` (float32
 [bits]); the first two are those of :mod:`texthash.hamming.interop`, which reads these files. The record is
 ``_codes.json`` in a folder, ``<file>.json`` beside a file.
 """
@@ -22,24 +22,24 @@ from texthash.io.records import read_typed
 from texthash.methods.base import Role
 
 FILE_SUFFIXES = (".parquet", ".npy")
-RECORD = "_codes.json"  # a name that readers of Parquet folders leave out
+RECORD = "_codes.json"  # readers of Parquet folders skip names that begin with an underscore
 FORMAT_VERSION = 1
 ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Record:
-    """What was encoded, and by what.
+    """Record of the texts and the model of an encoding.
 
     Attributes:
         model: Digest of the saved model.
         method: Registry name of the method.
         bits: Width of the codes.
-        corpus: On which the model was fitted, with its edition.
+        corpus: Corpus and edition on which the model was fitted.
         source: Name of the texts.
-        version: Of the texts.
-        role: Which side they were encoded as.
-        activations: Whether the values before the cut are there.
+        version: Version of the texts.
+        role: Role as which the texts were encoded.
+        activations: Whether the output has the real-valued codes.
         format: Version of this record.
     """
 
@@ -56,7 +56,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Facts:
-    """Record of a finished output: what was encoded, the number of documents, and of those without a known word."""
+    """Record of a finished output, with its number of documents, and of those without a known word."""
 
     record: dict[str, Any]
     documents: int
@@ -65,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an output holds: documents in all, those of which the model knows no word, and those encoded by this run."""
+    """Numbers of documents of an output: all, those without a known word, and those encoded by this run."""
 
     output: str
     documents: int
@@ -76,6 +76,7 @@ class Summary:
 
 
 def schema(bits: int, activations: bool) -> pa.Schema:
+    """Return the schema of the Parquet files."""
     fields = [("id", pa.string()), ("code", pa.binary(bits // 8)), ("known_words", pa.bool_())]
     if activations:
         fields.append(("activations", pa.list_(pa.float32(), bits)))
@@ -83,21 +84,23 @@ def schema(bits: int, activations: bool) -> pa.Schema:
 
 
 def check_form(output: Path, activations: bool) -> None:
+    """Raise :class:`UsageError` if the suffix of the output is not supported, or its format has no activations."""
     if output.suffix and output.suffix not in FILE_SUFFIXES:
         raise UsageError(
-            f"{output} ends in {output.suffix!r}, a form that is not written.",
+            f"{output} ends in {output.suffix!r}, which is not a supported format.",
             f"name a folder, or a file that ends in {' or '.join(FILE_SUFFIXES)}.",
         )
     if activations and output.suffix == ".npy":
-        raise UsageError(f"{output} holds codes alone.", "name a folder or a .parquet file for activations.")
+        raise UsageError(f"{output} can only hold codes.", "name a folder or a .parquet file for activations.")
 
 
 def record_of(output: Path) -> Path:
-    """Of a folder in it, of a file beside it."""
+    """Return the path of the record: inside a folder, or beside a file."""
     return output.with_name(f"{output.name}.json") if output.suffix else output / RECORD
 
 
 def finished(output: Path, record: Record) -> Summary:
+    """Return the summary of a finished output, after checking that it is of the same texts and model."""
     place = record_of(output)
     if not place.exists():
         raise UsageError(
@@ -107,11 +110,19 @@ def finished(output: Path, record: Record) -> Summary:
     facts = read_typed(Facts, place, f"choose another --output, or delete {output} and {place}.")
     check_same(facts.record, record, str(output), str(output))
     if not output.exists():
-        raise TexthashError(f"{place} is there, but {output} is not.", f"delete {place}.")
+        raise TexthashError(f"{place} exists, but {output} does not.", f"delete {place}.")
     return Summary(str(output), facts.documents, facts.unknown, 0, record.bits, record.model)
 
 
 def check_same(then: dict[str, Any], now: Record, what: str, place: str) -> None:
+    """Raise an error unless a record on disk is of the same texts and model.
+
+    Args:
+        then: Members of the record on disk.
+        now: Record of this run.
+        what: Name of the output, for the error.
+        place: Path to delete, for the remedy.
+    """
     remedy = f"choose another --output, or delete {place}."
     if then.get("model") != now.model:
         named = [
@@ -121,11 +132,11 @@ def check_same(then: dict[str, Any], now: Record, what: str, place: str) -> None
         raise ModelMismatchError(f"{what} is of the model {named[0]}, not of {named[1]}.", remedy)
     wanted = asdict(now).items()
     if other := [f"{key} {then.get(key)!r} then, {value!r} now" for key, value in wanted if then.get(key) != value]:
-        raise UsageError(f"{what} was made otherwise: {'; '.join(other)}.", remedy)
+        raise UsageError(f"{what} was made with other settings: {'; '.join(other)}.", remedy)
 
 
 def join(parts: Sequence[Path], output: Path, record: Record, documents: int) -> None:
-    """One file of all chunks, in order."""
+    """Join all chunks, in order, into one file."""
     with whole(output) as partial:
         if output.suffix == ".npy":
             with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""From documents to packed codes with a fitted method."""
+"""Encoding of documents into packed codes by a fitted method."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ENCODING_BATCH = 1024
 
 
 def device_of(method: HashMethod) -> torch.device:
-    """Where the method's parameters and buffers are."""
+    """Return the device of the method's parameters and buffers."""
     return method.binarizer.thresholds.device
 
 
 @torch.inference_mode()
 def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = "document") -> torch.Tensor:
-    """Real-valued codes [N, bits] of all documents, computed in eval mode, without randomness."""
+    """Return real-valued codes [N, bits] of all documents, computed in eval mode, without randomness."""
     was_training = method.training
     method.eval()
     device = device_of(method)
@@ -33,35 +33,35 @@ def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = 
 
 
 def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
-    """The documents of a split in order, with what the method needs of them to encode."""
+    """Return the documents of a split in order, with the inputs that the method needs to encode them."""
     return batches(split, ENCODING_BATCH, method.inputs.only(OF_TEXT))
 
 
 def calibrate(method: HashMethod, train: Split) -> None:
-    """Choose thresholds that depend on the training documents, where the method's cut has such."""
+    """Set the thresholds of the method's binarizer from the training documents, if it has such thresholds."""
     if method.binarizer.needs_train:
         method.binarizer.calibrate(activations_of(method, split_batches(method, train)))
 
 
 @torch.inference_mode()
 def binarize(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
-    """Packed codes, uint8 [N, bits / 8], of activations [N, bits]."""
+    """Binarize activations [N, bits] into packed codes, uint8 [N, bits / 8]."""
     return pack(method.binarizer(activations.to(device_of(method))).cpu().numpy())
 
 
 def pre_threshold_margins(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
-    """Activations [N, bits] less the thresholds at which they are cut, float32: bit = margin > 0."""
+    """Return activations [N, bits] minus the thresholds of the binarizer, float32: bit = margin > 0."""
     return (activations - method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
 
 
 def encode_split(method: HashMethod, split: Split, role: Role = "document") -> np.ndarray:
-    """Packed codes, uint8 [N, bits / 8], of a split in order.
+    """Encode a split into packed codes, uint8 [N, bits / 8], in order.
 
-    The training documents get the method's own database codes where it defines such.
+    The training documents get the method's own database codes if it defines them.
     """
     if split.name == "train" and role == "document":
         own = method.database_codes()
         if own is not None:
             return own
-    # Cut batch by batch: real values of all documents would take 32 times the memory of their codes.
+    # Binarized batch by batch: real values of all documents would take 32 times the memory of their codes.
     return np.concatenate([binarize(method, activations_of(method, [b], role)) for b in split_batches(method, split)])

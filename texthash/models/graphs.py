@@ -1,7 +1,7 @@
-"""The neighbour graphs and weak codes that methods learn from, made before training.
+"""Neighbour graphs and weak codes that methods learn from, computed before training.
 
-A graph over codes needs a method that is fitted, which is why these are made here and only opened by a
-:class:`~texthash.corpora.prepared.corpus.Split`: corpora know of no methods.
+A graph over codes needs a fitted method. A :class:`~texthash.corpora.prepared.corpus.Split` only opens the files,
+because the room of corpora does not depend on methods.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from texthash.progress import log_line
 
 
 def ensure_views(method: HashMethod, train: Split, executor: Executor | None = None) -> None:
-    """Make what a method learns from beside the documents, unless it is there."""
+    """Compute the graphs and codes that a method learns from, unless they exist."""
     if "neighbours" in method.inputs.needs:
         ensure_graph(train, method.inputs.graph, method.inputs.neighbours, executor)
 
 
 def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = None) -> None:
-    """Make the graph that ``train.neighbours(k, graph)`` opens, unless it is there.
+    """Compute the graph that ``train.neighbours(k, graph)`` opens, unless it exists.
 
     Args:
-        train: The training split.
-        graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
+        train: Training split.
+        graph: Name of the graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
         k: Number of neighbours.
-        executor: Runs the search; None: threads of this process.
+        executor: Executor of the search; None: threads of this process.
 
     Raises:
-        UsageError: there is no such graph, method or number of neighbours.
+        UsageError: There is no such graph, method or number of neighbours.
     """
     name = GraphName.parse(graph)
 
@@ -53,17 +53,17 @@ def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = N
 
 
 def ensure_codes(train: Split, model: str) -> NDArray[np.uint8]:
-    """Codes of the training documents by a method in closed form, with its default hyper-parameters.
+    """Return codes of the training documents by a method in closed form, with its default hyper-parameters.
 
     Args:
-        train: The training split, on which the method is fitted.
-        model: ``<method>-<bits>``, such as ``sth-64``.
+        train: Training split, on which the method is fitted.
+        model: Name of the method and width of the codes, ``<method>-<bits>``, such as ``sth-64``.
 
     Returns:
-        Packed codes, uint8 [N, bits / 8], memory-mapped; made first unless they are there.
+        Packed codes, uint8 [N, bits / 8], memory-mapped; they are computed unless they exist.
 
     Raises:
-        UsageError: there is no such method, or it learns by gradients.
+        UsageError: There is no such method, or it learns by gradients.
     """
     path = train.code_file(model)
     if not path.is_file():
@@ -82,7 +82,7 @@ def _fitted_codes(train: Split, model: str) -> NDArray[np.uint8]:
         for stage in method.stages():
             if not isinstance(stage, ClosedForm):
                 raise UsageError(
-                    f"{name} learns by gradients, so graphs are not made of its codes.",
+                    f"{name} learns by gradients, so it cannot provide the codes of a graph.",
                     "use a method in closed form, such as hamming:sth-64.",
                 )
             log_line(f"{model}: {stage.name}")

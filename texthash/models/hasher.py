@@ -1,4 +1,4 @@
-"""A fitted method with all that turns raw text into its codes: what is saved, registered and served."""
+"""Hasher: a fitted method with its vocabulary and text rules, which is saved, registered and served."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ MODEL_FILES = (_RECORD, _VOCABULARY, _WEIGHTS)
 
 
 class TextActivations(NamedTuple):
-    """What a model makes of raw texts.
+    """Activations of raw texts.
 
     Attributes:
-        values: Real-valued codes, before the cut, float32 [N, bits].
+        values: Real-valued codes before binarization, float32 [N, bits].
         known: Whether a word of the text is in the vocabulary, bool [N]; without one, the values are those of an
             empty document.
-        vectors: What an index keeps of the texts beside their codes, float32 [N, width], if asked for.
+        vectors: Vectors that an index stores beside the codes, float32 [N, width]; None unless requested.
     """
 
     values: torch.Tensor
@@ -57,13 +57,13 @@ class HasherRecord:
     Attributes:
         format: Version of the record.
         method: Registry name of the method.
-        params: Its hyper-parameters.
+        params: Hyper-parameters of the method.
         bits: Width of the codes.
         shape: Sizes for which the method was built.
-        corpus: Name of the corpus on which it was fitted.
-        edition: How that corpus was prepared.
+        corpus: Name of the corpus on which the method was fitted.
+        edition: Preparation of that corpus.
         vocabulary_hash: Hash of the vocabulary.
-        serves: What a served text needs.
+        serves: Input that a served text needs.
     """
 
     format: int
@@ -78,13 +78,13 @@ class HasherRecord:
 
 
 class Hasher:
-    """Raw text in, packed code out.
+    """Model that encodes raw text into packed codes.
 
     Args:
-        method: A fitted method.
-        vocabulary: Of the corpus on which it was fitted.
+        method: Fitted method.
+        vocabulary: Vocabulary of the corpus on which the method was fitted.
         corpus: Name of that corpus.
-        edition: How that corpus was prepared; also how new text is tokenised.
+        edition: Preparation of that corpus, by whose rules new text is tokenised too.
     """
 
     def __init__(self, method: HashMethod, vocabulary: Vocabulary, corpus: str, edition: Edition) -> None:
@@ -96,7 +96,7 @@ class Hasher:
 
     @classmethod
     def of(cls, method: HashMethod, corpus: PreparedCorpus) -> Hasher:
-        """Join a method with the vocabulary and text rules of the corpus on which it was fitted."""
+        """Combine a method with the vocabulary and text rules of the corpus on which it was fitted."""
         return cls(method, corpus.vocabulary, corpus.manifest.name, corpus.manifest.config.edition)
 
     @property
@@ -122,19 +122,19 @@ class Hasher:
         vectors: VectorKind | None = None,
         features: Any = None,
     ) -> TextActivations:
-        """Real-valued codes of raw texts, and whether the model knows any word of each.
+        """Return the real-valued codes of raw texts, and whether the vocabulary has a word of each.
 
         Args:
             texts: Documents or queries.
-            role: Which side they are on; only methods with two encoders tell them apart.
-            batch_size: Texts encoded at a time.
-            vectors: Which vectors to give too: :mod:`texthash.models.vectors`.
-            features: Vectors of the texts, numbers [N, D], where the model learned from such; None: the source of
-                vectors that the model knows encodes the texts.
+            role: Role of the texts, for methods with two encoders.
+            batch_size: Number of texts encoded at a time.
+            vectors: Kind of vectors to return too (:mod:`texthash.models.vectors`); None: none.
+            features: Vectors of the texts, numbers [N, D], for a model that learned from vectors; None: the model's
+                own source of vectors encodes the texts.
 
         Raises:
-            ModelMismatchError: the model has no such vectors.
-            UsageError: features are given to a model that has no use for them, or are missing, of another width, not
+            ModelMismatchError: The model has no vectors of that kind.
+            UsageError: Features are given to a model that does not use them, or are missing, of another width, not
                 finite or zero.
         """
         method = self.method
@@ -142,7 +142,7 @@ class Hasher:
         if vectors is not None:
             vector_width(method, vectors)
         given = None if features is None else checked_features(method, features, texts)
-        # A text of which no word is known, or which is blank where words do not matter, has no meaningful code.
+        # A text without a known word, or a blank one where words do not matter, has no meaningful code.
         known = np.zeros(len(texts), np.bool_)
         if method.reads_features:
             known[:] = [given is not None or bool(text.strip()) for text in texts]
@@ -164,20 +164,20 @@ class Hasher:
         return TextActivations(values, known, made)
 
     def binarize(self, activations: torch.Tensor) -> np.ndarray:
-        """Packed codes, uint8 [N, bits / 8], of real-valued codes [N, bits]."""
+        """Binarize real-valued codes [N, bits] into packed codes, uint8 [N, bits / 8]."""
         return binarize(self.method, activations)
 
     def pre_threshold_margins(self, activations: torch.Tensor) -> np.ndarray:
-        """Real-valued codes less the thresholds at which they are cut, float32 [N, bits]: bit = margin > 0."""
+        """Return real-valued codes minus the thresholds of the binarizer, float32 [N, bits]: bit = margin > 0."""
         return pre_threshold_margins(self.method, activations)
 
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
-        """Packed codes of raw texts.
+        """Encode raw texts into packed codes.
 
         Args:
             texts: Documents or queries.
-            role: Which side they are on; only methods with two encoders tell them apart.
-            batch_size: Texts encoded at a time.
+            role: Role of the texts, for methods with two encoders.
+            batch_size: Number of texts encoded at a time.
 
         Returns:
             uint8 [N, bits / 8], most significant bit first. A text without a known word has the code of an empty one.
@@ -185,29 +185,29 @@ class Hasher:
         return self.binarize(self.read(texts, role, batch_size).values)
 
     def encode_vectors(self, vectors: Any, role: Role = "document") -> np.ndarray:
-        """Packed codes of vectors, of the kind that the model learned from.
+        """Encode vectors, of the kind that the model learned from, into packed codes.
 
         Args:
             vectors: Numbers [N, D].
-            role: As for :meth:`encode`.
+            role: Role of the vectors' texts, for methods with two encoders.
 
         Returns:
             uint8 [N, bits / 8], most significant bit first.
 
         Raises:
-            UsageError: the model does not learn from vectors, or they are of another width, not finite or zero.
+            UsageError: The model does not learn from vectors, or they are of another width, not finite or zero.
         """
         return self.binarize(self.read([""] * len(vectors), role, features=vectors).values)
 
     def warm_up(self) -> None:
-        """Encode something, since a first pass is slower; raises the error of a model that does not encode."""
+        """Encode a text, since the first pass is slower; raises the error of a model that does not encode."""
         shape = self.method.shape
         vectors = np.ones((1, shape.dense), np.float32) if self.method.reads_features else None
         batch = text_batch(["a text"], self.analyzer, self.vocabulary, self.method.inputs.only(OF_TEXT), vectors)
         self.binarize(activations_of(self.method, [batch], "query"))
 
     def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:
-        """Packed codes of a prepared split, in its order; train documents get the method's database codes."""
+        """Encode a prepared split, in order; training documents get the method's own database codes."""
         return encode_split(self.method, split, role)
 
     def check_corpus(self, corpus: PreparedCorpus) -> None:
@@ -224,10 +224,10 @@ class Hasher:
     # -- files ------------------------------------------------------------------------------------------------
 
     def save(self, directory: str | Path) -> Path:
-        """Write the model as safetensors and JSON; the directory appears when it is whole.
+        """Write the model as safetensors and JSON into a new directory, atomically.
 
         Raises:
-            FileExistsError: if the directory exists.
+            FileExistsError: The directory exists.
         """
         directory = Path(directory)
         if directory.exists():
@@ -261,7 +261,7 @@ class Hasher:
         """Read a model that :meth:`save` wrote.
 
         Raises:
-            ModelMismatchError: when files are missing or do not belong together; says what differs.
+            ModelMismatchError: Files are missing or do not belong together; the error names the difference.
         """
         directory = Path(directory)
         record = read_hasher_record(directory)
@@ -290,11 +290,11 @@ class Hasher:
 
 
 def _untrained(directory: Path, record: HasherRecord) -> HashMethod:
-    """The method of a record, with its hyper-parameters. One that the record lacks has the default of this version."""
+    """Build the method of a record; a hyper-parameter that the record lacks gets the default of this version."""
     try:
         missing = hyperparameters(record.method).keys() - record.params.keys()
         if missing:
-            log_line(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are taken")
+            log_line(f"{directory} does not record {', '.join(sorted(missing))}: the defaults are used")
         return build(record.method, record.shape, record.bits, record.params)
     except UsageError as error:
         raise ModelMismatchError(
@@ -303,7 +303,7 @@ def _untrained(directory: Path, record: HasherRecord) -> HashMethod:
 
 
 def digest(directory: str | Path) -> str:
-    """Return the fingerprint of a saved model: sha256 over its files. Two models with one digest give the same codes.
+    """Return the SHA-256 digest of a saved model's files. Two models with one digest give the same codes.
 
     Args:
         directory: Directory of the model, or its address in an object store.

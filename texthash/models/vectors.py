@@ -1,10 +1,10 @@
-"""Real-valued vectors of documents and queries, for an index that orders its nearest documents again by their cosine.
+"""Real-valued vectors of documents and queries, by whose cosine an index reorders its nearest documents.
 
-* ``activations``: the method's real-valued codes less the thresholds of their cut, of which the bits are the signs. For
-  ``role="query"`` those of the query encoder, where a method has two.
-* ``features``: the vectors of the source with which the model was trained: a sentence encoder's, or the user's own.
+* ``activations``: the method's real-valued codes minus the thresholds of its binarizer; their signs are the bits. For
+  ``role="query"`` they come from the query encoder, if the method has two encoders.
+* ``features``: vectors of the source with which the model was trained: a sentence encoder's, or the user's own.
 
-Each is brought to length 1, so that the product of two is their cosine, and half precision is fine enough for it.
+Each has length 1, so that the product of two is their cosine, for which half precision is fine enough.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ROWS = 8192
 
 
 def vector_width(method: HashMethod, kind: VectorKind) -> int:
-    """Width of the vectors.
+    """Return the width of the vectors.
 
     Raises:
-        ModelMismatchError: the model was not trained beside vectors of the documents.
+        ModelMismatchError: The model was not trained with vectors of the documents.
     """
     if kind == "activations":
         return method.bits
@@ -44,7 +44,7 @@ def vector_width(method: HashMethod, kind: VectorKind) -> int:
 
 
 def vector_needs(kind: VectorKind | None) -> frozenset[InputKind]:
-    """What a batch has to carry for these vectors beside what the method needs."""
+    """Return the inputs that a batch needs for these vectors, in addition to those of the method."""
     return frozenset({"dense"}) if kind == "features" else frozenset()
 
 
@@ -52,7 +52,7 @@ def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) ->
     """Return features that come with texts, float32 [N, D].
 
     Raises:
-        UsageError: The model has no use for them, or they are of another width, not finite or zero.
+        UsageError: The model does not use features, or they are of another width, not finite or zero.
     """
     source = method.shape.encoder
     if source is None:
@@ -72,26 +72,30 @@ def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) ->
 
 
 def encodes_texts(method: HashMethod) -> bool:
-    """Return whether a text alone has a code: the method does not read vectors of the user's own."""
+    """Return True if a text is enough for a code, since the method does not read vectors of the user's own."""
     source = method.shape.encoder
     return not (method.reads_features and source is not None and is_given(source))
 
 
 def reads_stored_vectors(method: HashMethod, kind: VectorKind | None) -> bool:
-    """Return whether documents can be encoded again only from the vectors of an index: their source gives none for a
-    text, or not the same ones, and codes or the vectors to keep depend on it.
+    """Return True if documents can only be re-encoded from the vectors of their index.
+
+    This is so if the source of the vectors cannot encode a text again, or not to the same vectors, and the codes or the
+    vectors of the index depend on it.
 
     Args:
-        method: A fitted method.
-        kind: Vectors that the index keeps.
+        method: Fitted method.
+        kind: Kind of the vectors in the index.
     """
     source = method.shape.encoder
     return source is not None and not encodes_alike(source) and (method.reads_features or kind == "features")
 
 
 def check_documents_bring_vectors(method: HashMethod) -> None:
-    """Raise :class:`UsageError` where the model itself encodes the texts of documents, so that the code of a stored
-    document follows from its text."""
+    """Raise :class:`UsageError` if the model encodes the texts of documents itself.
+
+    Vectors from elsewhere would break the rule that the code of a stored document follows from its text.
+    """
     if method.shape.encoder is not None and encodes_alike(method.shape.encoder):
         raise UsageError(
             f"the model encodes the texts of documents by {method.shape.encoder}.",
@@ -100,13 +104,13 @@ def check_documents_bring_vectors(method: HashMethod) -> None:
 
 
 def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, dense: Sequence[NDArray]) -> NDArray:
-    """Vectors of some texts, float32 [N, width], of length 1.
+    """Return the vectors of texts, float32 [N, width], of length 1.
 
     Args:
-        method: That made the activations.
-        kind: Which vectors.
-        activations: Of the texts, [N, bits].
-        dense: Features of the texts, in as many parts as there are batches; empty where they are not needed.
+        method: Method that computed the activations.
+        kind: Kind of the vectors.
+        activations: Activations of the texts [N, bits].
+        dense: Features of the texts, one array per batch; empty if they are not needed.
     """
     if kind == "activations":
         return unit(pre_threshold_margins(method, activations))
@@ -114,17 +118,17 @@ def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, 
 
 
 def split_vectors(method: HashMethod, split: Split, kind: VectorKind) -> Iterator[NDArray[np.float16]]:
-    """Vectors of all documents of a prepared split in order, float16 [some, width] at a time.
+    """Yield the vectors of all documents of a prepared split in order, in arrays float16 [rows, width].
 
-    Training documents have those that their text gives also where the method defines database codes of their own.
+    Those of training documents are computed from their texts, even if the method defines database codes for them.
 
     Raises:
-        ModelMismatchError: as :func:`vector_width`.
-        CorpusError: the features of the split are not there.
+        ModelMismatchError: The model was not trained with vectors of the documents.
+        CorpusError: The features of the split are missing.
     """
     vector_width(method, kind)
     if kind == "features":
-        assert method.shape.encoder is not None  # it has a width
+        assert method.shape.encoder is not None  # as vector_width has checked
         features = split.dense(method.shape.encoder)
         for start in range(0, len(split), _ROWS):
             yield unit(features[start : start + _ROWS]).astype(np.float16)
@@ -134,10 +138,10 @@ def split_vectors(method: HashMethod, split: Split, kind: VectorKind) -> Iterato
 
 
 def unit(vectors: NDArray) -> NDArray[np.float32]:
-    """Vectors [N, width] at length 1, float32; one without length stays as it is.
+    """Scale vectors [N, width] to length 1, float32; a zero vector remains zero.
 
     Raises:
-        ModelMismatchError: a value that is not finite.
+        ModelMismatchError: A value is not finite.
     """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not np.isfinite(lengths).all():

@@ -35,8 +35,7 @@ class Registry:
         return client_of(self.uri)
 
     def register(self, name: str, model_id: str, run: Run, *, score: float | None, data: str, note: str = "") -> str:
-        """Register a logged model as a version of a registered model; return the version. Registering it again changes
-        nothing.
+        """Register a logged model as a version of a registered model, unless it is registered; return the version.
 
         Args:
             name: Name of the registered model, shared only by models of one corpus, edition and width.
@@ -72,7 +71,7 @@ class Registry:
         new = self._client.get_model_version(name, candidate)
         old = self._version(name)
         if old is None:
-            return True, f"{name} had no champion"
+            return True, f"{name} has no champion yet"
         if str(old.version) == candidate:
             return False, f"version {candidate} is the champion already"
         for tag in ("validation_metric", "data_digest"):

@@ -127,8 +127,10 @@ def _client_of(uri: str, full: str) -> MlflowClient:
 
 @contextmanager
 def _schema_lock(uri: str) -> Iterator[None]:
-    """Lock a SQLite store, since one of two processes that create its schema at once would fail. A server needs no
-    lock."""
+    """Lock a SQLite store, since one of two processes that create its schema at once would fail.
+
+    A server needs no lock.
+    """
     path = Path(uri.removeprefix(_SQLITE))
     if not uri.startswith(_SQLITE) or not path.parent.is_dir():
         yield

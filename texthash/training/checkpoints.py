@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: one file, replaced whole, from which the run goes on as if never stopped."""
+"""Checkpoints of a training run: one file, replaced atomically, from which the run resumes as if uninterrupted."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ State = dict[str, Any]
 
 
 class Checkpointer(Protocol):
-    """Where the training loop leaves its state after an epoch and finds it when it starts."""
+    """Storage of the training loop's state after each epoch."""
 
     def load(self) -> State | None:
-        """The latest state, or None for a new run."""
+        """Return the latest state, or None for a new run."""
 
     def save(self, state: State, metrics: dict[str, float]) -> None:
-        """Keep the state; called by every worker after each epoch."""
+        """Store the state; called by every worker after each epoch."""
 
 
 class LocalCheckpointer:
-    """Keeps the latest state in a directory.
+    """Checkpointer that keeps the latest state in a directory.
 
     Args:
-        directory: Made when first needed.
+        directory: Path of the directory, which is created with the first state.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -43,13 +43,13 @@ class LocalCheckpointer:
 
 
 def write_state(state: State, path: Path) -> None:
-    """Write a state under a temporary name and rename it, so that a reader never sees half of one."""
+    """Write a state atomically, so that a reader never sees an incomplete one."""
     with whole(path) as partial:
         torch.save(state, partial)
 
 
 def read_state(path: Path) -> State:
-    """Read a state as tensors and plain values (no code is run by it).
+    """Read a state, which consists of tensors and plain values; reading executes no code from the file.
 
     Raises:
         TexthashError: The file is broken.
@@ -57,7 +57,7 @@ def read_state(path: Path) -> State:
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
-            raise ValueError("it is no state of a training")
+            raise ValueError("it does not contain the state of a training run")
     except (RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch seeks before the start of a short file
             raise

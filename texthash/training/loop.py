@@ -1,4 +1,4 @@
-"""The one training loop: every method is fitted here, alone or as one of several workers."""
+"""Training loop of all methods, for one worker or for each of several."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from texthash.training.memory import keep_freed_memory
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch did.
+    """Report of one epoch.
 
     Attributes:
         stage: Name of the stage.
-        epoch: 1-based number within the stage.
-        epochs: Epochs that the stage plans.
-        terms: Mean of each term of the loss over the epoch.
-        validation: The validation figure, where one was taken.
-        seconds: Time of the epoch's training, without validation.
-        documents_per_second: Over all workers.
-        number: 1-based number over all stages.
+        epoch: Number of the epoch within the stage, from 1.
+        epochs: Number of epochs planned for the stage.
+        terms: Mean of each loss term over the epoch.
+        validation: Validation score, or None if the epoch was not validated.
+        seconds: Training time of the epoch, without validation.
+        documents_per_second: Throughput of all workers together.
+        number: Number of the report over all stages, from 1.
     """
 
     stage: str
@@ -50,12 +50,13 @@ class EpochReport:
 
 @dataclass
 class TrainingResult:
-    """A fitted method and how it came about.
+    """Fitted method and the history of its training.
 
     Attributes:
-        method: With the weights of the best validated epoch of its last stage (the last epoch without validation).
-        history: One report an epoch.
-        best_validation: Of the weights that are kept; None without validation.
+        method: Method with the weights of the best validated epoch of its last stage; without validation, of the last
+            epoch.
+        history: One report per epoch.
+        best_validation: Validation score of these weights; None without validation.
     """
 
     method: HashMethod
@@ -75,31 +76,31 @@ def fit(
     """Fit a method through all of its stages.
 
     Args:
-        method: As built by the registry.
-        train: The training split; a method sees no other.
-        config: Epochs, batch size, patience, seed; None there means the method's own value.
-        validate: A figure of merit, higher is better, on the validation split; selects the epoch that is kept.
-        on_epoch: Called by the first worker after each epoch.
-        checkpointer: Where the state is left after each epoch, and taken up from.
+        method: Method as built by the registry.
+        train: Training split; the method sees no other split.
+        config: Number of epochs, batch size, patience and seed; None selects the method's own value.
+        validate: Score on the validation split, higher is better; selects the epoch whose weights are kept.
+        on_epoch: Callback of the first worker after each epoch.
+        checkpointer: Storage of the state after each epoch, from which an interrupted run resumes.
 
     Raises:
-        TexthashError: a term of the loss is not finite.
+        TexthashError: A loss term is not finite.
     """
     return _Fit(method, train, config, validate, on_epoch, checkpointer).run()
 
 
 @dataclass(frozen=True)
 class _StageRun:
-    """A gradient stage as one call of :func:`fit` goes through it.
+    """Gradient stage within one call of :func:`fit`.
 
     Attributes:
-        number: Of the stage, from 0.
-        stage: The method's.
-        epochs: How many it takes.
-        batch_size: Documents in a global batch.
-        steps: Batches in an epoch.
-        optimizers: By name.
-        rates: Learning rates of the groups of each optimiser, before the schedule.
+        number: Number of the stage, from 0.
+        stage: Stage of the method.
+        epochs: Number of epochs of the stage.
+        batch_size: Number of documents in a global batch.
+        steps: Number of batches in an epoch.
+        optimizers: Optimizers by name.
+        rates: Learning rates of each optimizer's parameter groups, before the schedule.
     """
 
     number: int
@@ -111,7 +112,7 @@ class _StageRun:
     rates: dict[str, list[float]]
 
     def follow_schedule(self, progress: Progress) -> None:
-        """Set the learning rates of the step that comes."""
+        """Set the learning rates for the next step."""
         factor = self.stage.learning_rate(progress)
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
@@ -119,7 +120,7 @@ class _StageRun:
 
 
 class _Fit:
-    """The state of one call of :func:`fit`."""
+    """State of one call of :func:`fit`."""
 
     def __init__(
         self,
@@ -214,8 +215,10 @@ class _Fit:
         )
 
     def _epoch(self, run: _StageRun, epoch: int) -> dict[str, float]:
-        """One pass over the training documents; all randomness is a function of (seed, stage, epoch, worker),
-        so a resumed run repeats an uninterrupted one."""
+        """Make one pass over the training documents, and return the mean of each loss term.
+
+        All randomness is a function of (seed, stage, epoch, worker), so a resumed run repeats an uninterrupted one.
+        """
         base = self._seed(run.number, epoch)
         torch.manual_seed(base + 1 + self.workers.rank)
         progress = Progress(
@@ -243,7 +246,7 @@ class _Fit:
                 sums[name] = sums.get(name, 0) + value.detach()
                 steps[name] += 1
             progress.step += 1
-        # A term that only some steps have is the mean over these.
+        # A term that only some steps have is averaged over those steps.
         means = {name: float(self.workers.mean(total)) / steps[name] for name, total in sums.items()}
         _check_finite(means, run.stage.name, epoch + 1)
         return means
@@ -251,7 +254,7 @@ class _Fit:
     # -- bookkeeping ------------------------------------------------------------------------------------------
 
     def _seed(self, stage: int, epoch: int) -> int:
-        """Of one epoch; the workers take those that follow it."""
+        """Return the seed of an epoch; worker i adds i to it."""
         return (self.config.seed * 1_000_003 + stage * 10_007 + epoch) * 1_009
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -260,7 +263,7 @@ class _Fit:
         return nullcontext()
 
     def _validated(self) -> float | None:
-        """The validation figure, computed by the first worker and known to all."""
+        """Return the validation score, which the first worker computes and sends to the others."""
         if self.validate is None:
             return None
         return self.workers.share_number(self.validate(self.method) if self.workers.rank == 0 else None)
@@ -275,7 +278,7 @@ class _Fit:
             self.stale += 1
 
     def _pace(self, started: float) -> tuple[float, float, int]:
-        """Seconds since ``started``, training documents a second over all workers, number of the next report."""
+        """Return seconds since ``started``, documents per second over all workers, and the next report's number."""
         seconds = time.perf_counter() - started
         return seconds, len(self.train) / max(seconds, 1e-9), len(self.history) + 1
 
@@ -316,7 +319,7 @@ def _device(config: TrainingConfig) -> torch.device:
     if not torch.cuda.is_available():
         raise TexthashError(
             "training.use_gpu=true, but torch finds no CUDA device.",
-            "set training.use_gpu=false, or install a GPU build.",
+            "set training.use_gpu=false, or install a build of torch with CUDA.",
         )
     return torch.device("cuda", torch.cuda.current_device())
 

@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step, not handed back to the system."""
+"""Setting of the C library that keeps freed memory for the next training step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LARGEST_KEPT = 1 << 30
 def keep_freed_memory() -> bool:
     """Let glibc serve large blocks from its heap and never shrink it.
 
-    By default each block above 32 MiB is mapped anew and unmapped when freed. The gradient of a V x H embedding is such
-    a block, so every training step would fault in all of its pages: at V = 10,000 and H = 1000 that is a third of the
-    time of a step. The price is that the process keeps its peak size.
+    By default each block above 32 MiB is mapped when it is allocated and unmapped when it is freed. The gradient of a
+    V x H embedding is such a block, so every training step would fault in all of its pages: at V = 10,000 and H = 1000
+    that is a third of the time of a step. In return the process keeps its peak size.
 
     Returns:
-        Whether the C library has such settings; without, nothing changes.
+        True if the C library has these settings; otherwise nothing changes.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""The training loop on Ray Train: one to many workers, a checkpoint an epoch, going on after the death of a worker."""
+"""Training loop on Ray Train: one or more workers, a checkpoint per epoch, and recovery from the death of a worker."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
 
 _STATE, _RESULT = "checkpoint.pt", "result.pt"
-# How long workers wait for one of them, which may be fitting a teacher or validating. The death of one ends the wait of
-# the others at once, so this only bounds a hang.
+# Longest time that workers wait for another one, which may be fitting a teacher or validating. The death of a worker
+# ends the wait of the others at once, so this only bounds a hang.
 _SILENCE_S = 4 * 3600
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What every worker is told."""
+    """Arguments of every worker."""
 
     method: MethodConfig
     corpus: Path
@@ -42,7 +42,7 @@ class _Job:
 
 
 class _RayCheckpointer:
-    """Hands the state to Ray Train, which keeps it where the next incarnation of the workers finds it."""
+    """Checkpointer that reports the state to Ray Train, which gives it to the workers after a restart."""
 
     def load(self) -> State | None:
         return _read_latest(_STATE)
@@ -64,37 +64,38 @@ def train_distributed(
 ) -> TrainingResult:
     """Fit a method on the Ray cluster of this process.
 
-    Each worker maps the prepared corpus from its path and takes its part of every global batch, so that N workers see
-    the documents that one would. Called again with the name of a run that was interrupted, it goes on from that
-    run's last epoch, and gives the result of one that ended. The caller removes the checkpoints, ``storage / name``,
-    once it has kept the result.
+    Each worker maps the prepared corpus from its path and reads its share of every global batch, so that N workers see
+    the same batches as one. If the name is that of an interrupted run, training resumes after its last epoch; if that
+    run was complete, its result is returned. The caller removes the checkpoints, ``storage / name``, once it has stored
+    the result.
 
     Args:
-        method: Name, width and hyper-parameters.
+        method: Name, width and hyper-parameters of the method.
         corpus: Directory of a prepared corpus, visible from every node.
-        training: ``workers``, ``cpus_per_worker``, ``max_failures`` and what the loop itself reads.
+        training: Configuration of the loop and of its workers.
         storage: Directory for checkpoints, visible from every node.
-        name: Of the run, unique within ``storage``.
-        validate: Figure of merit on validation, computed by the first worker; has to survive pickling.
-        on_epoch: Called in the first worker after each epoch; has to survive pickling. An epoch that is repeated
-            after a death is reported again.
-        encoder: The sentence encoder whose vectors the method learns from, if any.
+        name: Name of the run, unique within ``storage``.
+        validate: Score on the validation split, computed by the first worker; must be picklable.
+        on_epoch: Callback of the first worker after each epoch; must be picklable. An epoch that is repeated after the
+            death of a worker is reported again.
+        encoder: Source of the vectors that the method learns from, if any.
 
     Returns:
         The fitted method, in this process, with the history of the run.
 
     Raises:
-        TexthashError: training failed more often than ``max_failures``, or its own error (not finite, no corpus).
+        TexthashError: Training failed more often than ``max_failures``, a loss term is not finite, or the corpus is
+            missing.
     """
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    _check_room(training)
+    _check_resources(training)
     place = storage.absolute() / name
     if place.exists() and not training.resume:
         shutil.rmtree(place)
-    # What is there now was left by this run, so after a death the workers go on from it in any case.
+    # All checkpoints are of this run by now, so workers that restart after a death resume from them in any case.
     resuming = training.derive(resume=True)
     corpus = corpus.absolute()
     _make_views(method, corpus, training.seed, encoder)
@@ -126,19 +127,19 @@ def train_distributed(
 
 
 def _make_views(method: MethodConfig, corpus: Path, seed: int, encoder: str | None) -> None:
-    """What the method learns from beside the documents, made on the whole cluster before the workers ask for it."""
+    """Compute neighbour graphs and weak codes on the whole cluster, before the workers need them."""
     prepared = PreparedCorpus.open(corpus)
     probe = build(method.name, prepared.shape_with(encoder), method.bits, method.params, seed)
     ensure_views(probe, prepared.train, RayExecutor())
 
 
 def _work(config: dict[str, Any]) -> None:
-    """The life of one worker."""
+    """Train as one worker, and report the result."""
     job: _Job = config["job"]
     torch.set_num_threads(1)
-    logging.getLogger().setLevel(logging.WARNING)  # Ray Train sets INFO, and tells of every report
+    logging.getLogger().setLevel(logging.WARNING)  # Ray Train sets INFO, and logs every report
     finished = _read_latest(_RESULT)
-    if finished is not None:  # everything but the end of the run itself had been done
+    if finished is not None:  # the worker died between its result and the end of the run
         _report({"finished": 1.0}, _RESULT, finished)
         return
     try:
@@ -146,7 +147,7 @@ def _work(config: dict[str, Any]) -> None:
     except CorpusError as error:
         raise CorpusError(
             f"on node {os.uname().nodename}: {error.problem}",
-            "on several nodes TEXTHASH_HOME has to be a directory that all of them share.",
+            "set TEXTHASH_HOME to a directory that all nodes share.",
         ) from error
     shape = corpus.shape_with(job.encoder)
     method = build(job.method.name, shape, job.method.bits, job.method.params, job.training.seed)
@@ -167,7 +168,7 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def _report(metrics: dict[str, float], name: str, state: State) -> None:
-    """Called by all workers; the first one's state becomes the checkpoint."""
+    """Report to Ray Train as every worker has to; the first worker's state becomes the checkpoint."""
     from ray import train
 
     if train.get_context().get_world_rank() != 0:
@@ -199,8 +200,8 @@ def _rebuild(
     return TrainingResult(fitted.eval(), history, final["best_validation"])
 
 
-def _check_room(training: TrainingConfig) -> None:
-    """A group of workers that cannot be placed would wait for ever."""
+def _check_resources(training: TrainingConfig) -> None:
+    """Raise an error if the cluster has too few resources for all workers, which would wait for them without end."""
     import ray
 
     for resource, wanted, key in (
@@ -210,13 +211,13 @@ def _check_room(training: TrainingConfig) -> None:
         there = ray.cluster_resources().get(resource, 0.0)
         if wanted > there:
             raise TexthashError(
-                f"training.workers={training.workers} need {wanted:g} {resource}s, the cluster has {there:g}.",
+                f"training.workers={training.workers} needs {wanted:g} {resource}s, the cluster has {there:g}.",
                 f"lower training.workers or set {key}, or add nodes.",
             )
 
 
 def _reason(error: Exception, name: str) -> TexthashError:
-    """The project's own error where a worker raised one; else what the first worker that failed said."""
+    """Return texthash's own error if a worker raised one, otherwise an error with the first failure's last line."""
     failures = getattr(error, "worker_failures", {})
     for failure in failures.values():
         cause: BaseException | None = failure
@@ -227,5 +228,5 @@ def _reason(error: Exception, name: str) -> TexthashError:
     first = str(next(iter(failures.values()), error)).strip().splitlines()
     return TexthashError(
         f"training {name} failed: {first[-1] if first else error!r}",
-        "the workers' output above says more; raise training.max_failures if nodes are unreliable.",
+        "read the workers' output above; raise training.max_failures if nodes are unreliable.",
     )

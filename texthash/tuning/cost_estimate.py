@@ -1,4 +1,4 @@
-"""What a sweep would cost, before it is started: epochs by its configuration, seconds by models trained before."""
+"""Estimate of a sweep's cost: epochs from its configuration, seconds from models trained before."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from texthash.progress import log_line
 from texthash.tuning.sweep import REDUCTION
 from texthash.tuning.trial import planned_epochs
 
-# Only the stages are asked for, which no size of a corpus changes.
+# Sizes of a stand-in corpus, since only the stages are needed, which do not depend on them.
 _WORDS, _DOCUMENTS = 2_048, 10_000
 
 
-# The members of the record of a trained model that an estimate needs.
+# Members of a trained model's record that an estimate needs.
 @dataclass(frozen=True)
 class _Method:
     name: str
@@ -44,14 +44,14 @@ class _Trained:
 
 
 def cost(config: Config, home: StateDir) -> dict[str, Any]:
-    """Epochs and, where a model of the method was trained on the corpus before, seconds of a sweep.
+    """Estimate the epochs of a sweep, and its seconds if a model of the method was trained on the corpus before.
 
-    ASHA ends trials early: at the least, each runs its grace period, and a third of those that reach a rung go on to
-    the next, three times as far. At the most, all run to their end, as those of a population do. Final models come on
-    top, one a seed.
+    ASHA stops trials early: at least, each runs its grace period, and a third of those that reach a rung continue to
+    the next, after three times as many epochs. At most, all run to their end, as those of a population do. The final
+    models, one per seed, are added to both.
 
     Returns:
-        Plain values; seconds are null where no model tells how long an epoch takes.
+        Plain values; seconds are null if no trained model has measured the time of an epoch.
     """
     tuning = config.tuning
     shape = CorpusShape(max(_WORDS, 2 * config.method.bits), 10, _DOCUMENTS)
@@ -88,7 +88,7 @@ def cost(config: Config, home: StateDir) -> dict[str, Any]:
 
 
 def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, float | None]:
-    """How long an epoch of the newest model of the method took on the corpus, at the nearest width."""
+    """Return the newest model of the method on the corpus at the nearest width, and its mean seconds per epoch."""
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []
     for path in (home.runs / "models").glob(pattern):

@@ -1,7 +1,7 @@
-"""Population based training: a poor trial now and then goes on from the weights of a good one, with other values.
+"""Population based training: poor trials are replaced by copies of good ones with perturbed hyper-parameters.
 
-Jaderberg et al., "Population Based Training of Neural Networks", 2017, as Ray Tune's scheduler does it. What travels
-through Ray Tune is only the name of a state; the states lie where trials keep theirs, a few of each.
+Jaderberg et al., "Population Based Training of Neural Networks", 2017, as implemented by Ray Tune's scheduler. Ray Tune
+only passes on the name of a state; the states themselves are in the directories of the trials, a few for each.
 """
 
 from __future__ import annotations
@@ -33,23 +33,24 @@ if TYPE_CHECKING:
 
 _NAMED, _COPIED, _STATE = "state.json", "copied.json", "checkpoint.pt"
 _REMEDY = "start another sweep with tuning.resume=false."
-_KEPT = 3  # states of a trial that others may still go on from
+_KEPT = 3  # latest states of a trial that others may still copy
 
 
 @dataclass(frozen=True)
-class Named:
-    """A state of a trial after an epoch."""
+class StateName:
+    """Name of a trial's state after an epoch."""
 
     trial: FileName
     epoch: int
 
 
 def scheduler(config: Config, space: SearchSpace, shape: CorpusShape) -> PopulationBasedTraining:
-    """Ray Tune's scheduler over those parameters that can be changed in mid-training; the others go along with the
-    weights that are copied.
+    """Return Ray Tune's scheduler over the parameters that can change during training.
+
+    The other parameters are copied together with the weights.
 
     Raises:
-        UsageError: there is none.
+        UsageError: There is no such parameter.
     """
     from ray.tune.schedulers import PopulationBasedTraining
 
@@ -61,7 +62,7 @@ def scheduler(config: Config, space: SearchSpace, shape: CorpusShape) -> Populat
             "set tuning.scheduler=asha, or search other parameters (tuning.space).",
         )
     domains = to_tune(changed)
-    random.seed(config.tuning.seed)  # what Ray Tune's scheduler draws from
+    random.seed(config.tuning.seed)  # generator of Ray Tune's scheduler
     return PopulationBasedTraining(
         time_attr="epoch",
         perturbation_interval=config.tuning.perturb_epochs,
@@ -73,7 +74,7 @@ def scheduler(config: Config, space: SearchSpace, shape: CorpusShape) -> Populat
 
 
 def changeable(config: Config, space: SearchSpace, shape: CorpusShape) -> SearchSpace:
-    """The parameters whose values change neither the sizes of the weights nor the stages of the training."""
+    """Return the parameters on which neither the sizes of the weights nor the stages of training depend."""
     return {name: domain for name, domain in space.items() if len(set(_outlines(config, shape, name, domain))) == 1}
 
 
@@ -93,33 +94,33 @@ def _outlines(config: Config, shape: CorpusShape, name: str, domain: Space) -> I
 
 
 def _within(domain: Space | None, value: Any) -> Any:
-    """A value that was moved, brought back into its range."""
+    """Clip a perturbed value to its range."""
     if domain is None or isinstance(domain, Choice):
         return value
     return min(max(value, domain.low), domain.high)
 
 
 class Lineage:
-    """The states of one trial, and from where it took the weights that it goes on from.
+    """States of one trial, and the origin of its weights if they are copied from another trial.
 
     Args:
-        states: Directory of those of all trials.
-        trial: Id of this one.
+        states: Directory of the states of all trials.
+        trial: Id of the trial.
     """
 
     def __init__(self, states: Path, trial: str) -> None:
         self.states, self.trial = states, trial
 
-    def take_over(self, given: Checkpoint | None) -> Named | None:
-        """Copy the state that Ray Tune tells the trial to go on from, if it is another trial's; gives whose it was.
+    def take_over(self, given: Checkpoint | None) -> StateName | None:
+        """Copy the state from which Ray Tune lets the trial continue, if it is another trial's; return its name.
 
-        What that trial had reached does not count as this one's. None where the trial goes on from its own state, or
-        from one that was copied before.
+        The other trial's best score is not copied. Returns None if the trial continues from its own state, or has
+        copied that state before.
         """
         if given is None:
             return None
         with given.as_directory() as directory:
-            source = read_typed(Named, Path(directory) / _NAMED, _REMEDY)
+            source = read_typed(StateName, Path(directory) / _NAMED, _REMEDY)
         own, there = self.states / self.trial, self.states / source.trial
         if source.trial == self.trial or self._copied(own / _COPIED) == source:
             return None
@@ -130,17 +131,17 @@ class Lineage:
         return source
 
     @staticmethod
-    def _copied(path: Path) -> Named | None:
-        return read_typed(Named, path, _REMEDY) if path.is_file() else None
+    def _copied(path: Path) -> StateName | None:
+        return read_typed(StateName, path, _REMEDY) if path.is_file() else None
 
     @property
     def begun(self) -> bool:
-        """Whether the trial has a state."""
+        """True if the trial has a state."""
         return (self.states / self.trial / _STATE).is_file()
 
     @contextmanager
     def named(self, epoch: int) -> Iterator[Checkpoint]:
-        """Keep the state of now for others to go on from, and give it a name that Ray Tune can hand on."""
+        """Keep the current state for other trials to copy, and yield a checkpoint that contains its name."""
         from ray.tune import Checkpoint
 
         own = self.states / self.trial
@@ -150,12 +151,12 @@ class Lineage:
         for old in sorted(own.glob(_at("*")), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink()
         with tempfile.TemporaryDirectory(prefix="texthash-state-") as scratch:
-            (Path(scratch) / _NAMED).write_text(json.dumps(asdict(Named(self.trial, epoch))), encoding="utf-8")
+            (Path(scratch) / _NAMED).write_text(json.dumps(asdict(StateName(self.trial, epoch))), encoding="utf-8")
             yield Checkpoint(scratch)
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """The values that can be drawn as a curve, as figures to log."""
+    """Return the numeric hyper-parameters as metrics to log."""
     return {f"tuned/{name}": float(v) for name, v in values.items() if isinstance(v, int | float)}
 
 

@@ -1,4 +1,4 @@
-"""From a method's own search space, and what a configuration says of it, to the tuner's."""
+"""Search spaces: a method's own, changed by the configuration, and converted for Ray Tune."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def check_sweep(config: Config) -> None:
-    """Refuse a sweep that cannot be, before anything is prepared or started.
+    """Check the configuration of a sweep before any work.
 
     Raises:
-        UsageError: nothing is left to search (:func:`free_space`), there are no trials, or
-            ``evaluation.selection_metric`` is no metric.
+        UsageError: There is nothing to search (:func:`free_space`), there are no trials, or
+            ``evaluation.selection_metric`` does not name a metric.
     """
     free_space(config)
     if config.tuning.trials < 1:
@@ -31,12 +31,13 @@ def check_sweep(config: Config) -> None:
 
 
 def free_space(config: Config) -> SearchSpace:
-    """Where a sweep searches: the method's own space with the ranges of ``tuning.space`` in it, without what
+    """Return the search space of a sweep.
+
+    It consists of the method's own space, changed by the ranges of ``tuning.space``, without the parameters that
     ``method.params`` fixes or ``training`` overrides.
 
     Raises:
-        UsageError: nothing is left to search, a range is impossible, or it is of a parameter that the method does not
-            have or that is fixed.
+        UsageError: Nothing is left to search, a range is invalid, or its parameter is fixed or not one of the method.
     """
     method, training = config.method, config.training
     own, taken = get_method(method.name).search_space, hyperparameters(method.name)
@@ -59,7 +60,7 @@ def free_space(config: Config) -> SearchSpace:
     space = {**own, **{name: _space(method.name, name, given) for name, given in config.tuning.space.items()}}
     left = {name: domain for name, domain in space.items() if name not in fixed}
     if not left:
-        why = "the configuration fixes all that it could vary" if space else "it states no search space"
+        why = "the configuration fixes all parameters of its search space" if space else "it has no search space"
         raise UsageError(
             f"there is nothing to search for {method.name}: {why}.",
             "set tuning.trials=0, fix fewer parameters, or name ranges in tuning.space.",
@@ -68,19 +69,19 @@ def free_space(config: Config) -> SearchSpace:
 
 
 def to_tune(space: SearchSpace) -> dict[str, Domain]:
-    """The same space in Ray Tune's words."""
+    """Convert a search space for Ray Tune."""
     return {name: _domain(domain) for name, domain in space.items()}
 
 
 def starting_point(method: MethodConfig, space: SearchSpace) -> dict[str, Any] | None:
-    """The values of ``method.preset`` as a point of the space, or None if one of them lies outside."""
+    """Return the values of ``method.preset`` as a point of the space, or None if one of them lies outside."""
     values = resolve(method.name, {}, method.preset)
     point = {name: values[name] for name in space}
     return point if all(_contains(space[name], value) for name, value in point.items()) else None
 
 
 def describe(config: Config) -> list[dict[str, str]]:
-    """Return one row a parameter, as text: its name, range, default, and the printed value where one is known."""
+    """Return one row per parameter, as text: its name, range, default, and the published value if it is known."""
     defaults, paper = hyperparameters(config.method.name), get_method(config.method.name).card.paper
     known = paper.values if paper else {}
     return [
@@ -90,7 +91,7 @@ def describe(config: Config) -> list[dict[str, str]]:
 
 
 def _space(method: str, name: str, given: Range) -> Space:
-    """A range of the configuration, whose ends or options the method has to take."""
+    """Convert a range of the configuration; the method has to accept its ends or options."""
     try:
         space = _named(given)
         for value in space.options if isinstance(space, Choice) else (space.low, space.high):
@@ -131,5 +132,5 @@ def _contains(space: Space, value: Any) -> bool:
 
 
 def merged(method: MethodConfig, found: Mapping[str, Any]) -> MethodConfig:
-    """The method with the values that a search found."""
+    """Return the method with the values that a search found."""
     return method.derive(params={**method.params, **found})

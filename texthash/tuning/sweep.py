@@ -1,5 +1,7 @@
-"""A sweep: Optuna proposes, Ray Tune runs several trials at a time, ASHA ends the poor ones early; or, by
-configuration, a population whose poor trials go on from the good ones."""
+"""Hyper-parameter search: Optuna proposes, Ray Tune runs several trials at a time, and ASHA stops poor ones early.
+
+``tuning.scheduler=pbt`` runs population based training instead (:mod:`texthash.tuning.population`).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from texthash.tracking import Run, Tracker, data_digest
 from texthash.tuning import population
 from texthash.tuning.spaces import free_space, starting_point, to_tune
 from texthash.tuning.trial import METRIC, TrialSetting, judged_epochs, outcome_of, run_trial
-from texthash.tuning.trial_status import FateKeeper
+from texthash.tuning.trial_status import OutcomeRecorder
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
@@ -40,7 +42,7 @@ REDUCTION = 3
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: what was tried, its best validation figure, and what became of it."""
+    """Record of a trial: its hyper-parameters, best validation score, number of epochs, and outcome."""
 
     trial: str
     params: dict[str, Any]
@@ -51,13 +53,13 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep.
 
     Attributes:
-        params: Hyper-parameters of the winner.
-        validation: Its validation figure.
+        params: Hyper-parameters of the best trial.
+        validation: Validation score of the best trial.
         trials: All trials, best first, failed ones last.
-        directory: Where Ray Tune keeps them.
+        directory: Directory in which Ray Tune keeps the trials.
     """
 
     params: dict[str, Any]
@@ -68,14 +70,14 @@ class SweepResult:
 
 @dataclass
 class Sweep:
-    """A place on disk for one sweep, and the run it belongs to.
+    """Files of one sweep, and the run to which it belongs.
 
     Attributes:
         directory: Ray Tune's experiment directory.
-        identity: Digest of everything that decides what the trials compute.
-        study: Id of the tracking run that the trials are nested in; None until it is started.
-        found: What the trials found, as plain values, once all have ended.
-        finished: Whether what follows from it is done too, and there is nothing to go on with.
+        identity: Digest of everything that determines the results of the trials.
+        study: Id of the tracking run in which the trials are nested; None until it is started.
+        found: Result of the trials as plain values, once all have ended.
+        finished: True if the final models are trained too, so that there is nothing to resume.
     """
 
     directory: Path
@@ -87,15 +89,15 @@ class Sweep:
 
     @property
     def states(self) -> Path:
-        """Where trials keep what they go on from; not below ``directory``, which is Ray Tune's."""
+        """Directory of the trials' states; not below ``directory``, which belongs to Ray Tune."""
         return self.directory.with_name(f".{self.directory.name}.states")
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the sweep while its trials run.
+        """Lock the sweep while its trials run.
 
         Raises:
-            InUseError: another process runs it.
+            InUseError: Another process runs the sweep.
         """
         lock = self.directory.with_name(f".{self.directory.name}.lock")
         remedy = "wait until it ends, or start another sweep with tuning.resume=false."
@@ -108,7 +110,7 @@ class Sweep:
 
     @property
     def result(self) -> SweepResult | None:
-        """What the trials found, once all have ended."""
+        """Return the result of the trials, or None until all have ended."""
         if self.found is None:
             return None
         trials = [TrialRecord(**trial) for trial in self.found["trials"]]
@@ -119,7 +121,7 @@ class Sweep:
         """Read the record of a sweep.
 
         Raises:
-            TexthashError: It is broken.
+            TexthashError: The record is broken.
         """
         path, remedy = directory / _RECORD, "restore it, or delete the directory to give the sweep up."
         record = read_typed(_SweepRecord, path, remedy, leave_out=["directory"])
@@ -146,7 +148,7 @@ class _SweepRecord:
 
 
 def _known(root: Path, stem: str) -> Iterator[Sweep]:
-    """Yield the sweeps of a name; those with a broken record are logged."""
+    """Yield the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
     for path in root.glob(f"{stem}-*/{_RECORD}"):
         try:
             yield Sweep.read(path.parent)
@@ -155,10 +157,10 @@ def _known(root: Path, stem: str) -> Iterator[Sweep]:
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
-    """The place of a new sweep; with ``tuning.resume``, the latest unfinished one of the same configuration.
+    """Return a new sweep, or with ``tuning.resume`` the latest unfinished one of the same configuration.
 
     Raises:
-        UsageError: resumption is asked for and there is nothing to resume.
+        UsageError: With ``tuning.resume``, there is no unfinished sweep.
     """
     root = home.runs / "sweeps"
     identity = _identity(config, corpus)
@@ -175,7 +177,7 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
             )
         return unfinished[-1]
     if unfinished:
-        log_line(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true would go on with it")
+        log_line(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true continues it")
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     return Sweep(root / f"{stem}-{stamp}", identity)
 
@@ -188,27 +190,27 @@ def run_sweep(
     study: Run,
     validate: Callable[[HashMethod], float],
 ) -> SweepResult:
-    """Run the trials of a sweep, or those that are left, on the Ray cluster of this process.
+    """Run the trials of a sweep, or the remaining ones, on the Ray cluster of this process.
 
-    The hyper-parameters of ``method.preset`` are the first trial where they lie in the search space. Each trial is a
-    fit within one process and a tracking run nested in ``study``; what becomes of it stands there as the tag ``fate``.
+    The hyper-parameters of ``method.preset`` are the first trial if they lie in the search space. Each trial trains in
+    one process and has a tracking run nested in ``study``; the tag ``fate`` of that run holds the trial's outcome.
 
     Args:
-        sweep: From :func:`open_sweep`.
-        config: ``method.params`` are fixed, the rest of the method's space is searched.
-        corpus: Prepared, on storage that all nodes share.
-        tracker: Where the trials are recorded.
-        study: The run that they are nested in.
-        validate: Figure of merit on validation, higher is better; has to survive pickling.
+        sweep: Sweep from :func:`open_sweep`.
+        config: Configuration; ``method.params`` are fixed, the rest of the method's space is searched.
+        corpus: Prepared corpus, on storage that all nodes share.
+        tracker: Tracker that records the trials.
+        study: Run in which the trials are nested.
+        validate: Score on the validation split, higher is better; must be picklable.
 
     Raises:
-        TexthashError: no trial gave a figure, or a trial needs more CPUs than any node has.
+        TexthashError: No trial has a validation score, or a trial needs more CPUs than any node has.
     """
-    _check_room(config)
+    _check_resources(config)
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else an interrupted sweep looks like a finished one
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the old output is silent when told so
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # only the old output can be silenced
     setting = TrialSetting(config, corpus.path, tracker, study, sweep.directory.name, sweep.states, validate)
     tuner = _tuner(sweep, setting, corpus)
     sweep.study = study.run_id
@@ -218,7 +220,7 @@ def run_sweep(
     if not usable:
         reason = records[0].fate if records else "no trial was started"
         raise TexthashError(
-            f"none of the {len(records)} trials of {sweep.directory.name} gave a figure; the first one: {reason}",
+            f"none of the {len(records)} trials of {sweep.directory.name} has a validation score; the first: {reason}",
             "see the trials' runs in MLflow, and narrow the search space or the fixed parameters.",
         )
     best = usable[0]
@@ -234,7 +236,7 @@ def run_sweep(
 
 
 def close_sweep(found: SweepResult) -> None:
-    """What follows from a sweep is done: it is not gone on with."""
+    """Mark a sweep as finished once its final models are trained, so that it is not resumed."""
     sweep = Sweep.read(found.directory)
     sweep.finished = True
     sweep.write()
@@ -256,7 +258,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
 
     trainable = tune.with_resources(texthash_trial, resources)
     if tune.Tuner.can_restore(str(sweep.directory)):
-        log_line(f"tune: going on with {sweep.directory.name}")
+        log_line(f"tune: continuing {sweep.directory.name}")
         return tune.Tuner.restore(str(sweep.directory), trainable, resume_unfinished=True, restart_errored=True)
     space = free_space(config)
     starting = starting_point(config.method, space)
@@ -265,14 +267,14 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
     method = config.method
     probe = build(method.name, shape, method.bits, resolve(method.name, method.params, method.preset))
     planned, grace = judged_epochs(probe, setting.training()), config.tuning.grace_epochs
-    scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be ended early
+    scheduler: TrialScheduler | None = None  # a trial no longer than the grace period cannot be stopped early
     search: SearchAlgorithm | Searcher = OptunaSearch(seed=config.tuning.seed, points_to_evaluate=first)
     concurrent: int | None = config.tuning.concurrent
     stop: dict[str, Any] | None = None
     if config.tuning.scheduler == "pbt":
-        # Trials take turns where not all fit at once, which a limit of those alive would rule out.
+        # Trials take turns if the cluster cannot run all at once; a limit of concurrent trials would prevent that.
         scheduler, concurrent = population.scheduler(config, space, shape), None
-        stop = {"epoch": planned}  # else one that has come to its end could be told to go on from another
+        stop = {"epoch": planned}  # otherwise a trial that is complete could be made to continue from another
         search = BasicVariantGenerator(points_to_evaluate=first, random_state=config.tuning.seed)
     elif planned > grace:
         scheduler = ASHAScheduler(time_attr="epoch", max_t=planned, grace_period=grace, reduction_factor=REDUCTION)
@@ -293,7 +295,7 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
             storage_path=str(sweep.directory.parent),
             stop=stop,
             failure_config=tune.FailureConfig(max_failures=config.training.max_failures),
-            callbacks=[FateKeeper(setting, config.tuning.trials)],
+            callbacks=[OutcomeRecorder(setting, config.tuning.trials)],
             verbose=0,
         ),
     )
@@ -317,7 +319,7 @@ def _last_line(error: BaseException) -> str:
 
 
 def _identity(config: Config, corpus: PreparedCorpus) -> str:
-    """Digest of what decides the trials; not of how many run at a time, or where."""
+    """Return a digest of what determines the results of the trials, not of how many run at a time, or where."""
     decides = {
         "data": data_digest(corpus),
         "features": config.corpus.features,
@@ -330,8 +332,8 @@ def _identity(config: Config, corpus: PreparedCorpus) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_room(config: Config) -> None:
-    """A trial that fits on no node would wait for ever."""
+def _check_resources(config: Config) -> None:
+    """Raise an error if no node has the resources for a trial, which would wait for them without end."""
     import ray
 
     wanted = config.tuning.cpus_per_trial

@@ -1,4 +1,4 @@
-"""One trial of a sweep: a fit within the trial's own process, which reports each epoch to Ray Tune and to its run."""
+"""Trial of a sweep: trains in a process of its own, and reports each epoch to Ray Tune and to its tracking run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ METRIC = "best_validation"
 
 @dataclass(frozen=True)
 class TrialSetting:
-    """What all trials of a sweep share; travels to their processes.
+    """Settings that all trials of a sweep share; pickled for their processes.
 
     Attributes:
-        config: Of the sweep.
+        config: Configuration of the sweep.
         corpus: Directory of the prepared corpus.
-        tracker: Where the trials are recorded.
-        study: The run that they are nested in.
+        tracker: Tracker that records the trials.
+        study: Run in which the trials are nested.
         sweep: Name of the sweep.
-        states: Where each trial keeps what it goes on from after a death.
-        validate: Figure of merit on validation.
+        states: Directory in which each trial keeps the state from which it resumes after its process died.
+        validate: Score on the validation split.
     """
 
     config: Config
@@ -46,16 +46,16 @@ class TrialSetting:
     validate: Callable[[HashMethod], float]
 
     def training(self) -> TrainingConfig:
-        """As configured, with the epochs of a trial and a validation after each."""
+        """Return the training configuration of a trial: its number of epochs, each validated."""
         epochs = self.config.tuning.epochs or self.config.training.epochs
         return self.config.training.derive(epochs=epochs, validate_every=1, resume=True)
 
     def key(self, trial_id: str) -> str:
-        """By which the trial's run is found again, after a death or by the driver."""
+        """Return the key by which a restarted trial and the driver find the trial's run."""
         return f"{self.sweep}/{trial_id}"
 
     def run(self, trial_id: str, params: Mapping[str, Any]) -> Run:
-        """The trial's run, nested in the study's; taken up again if the trial is started a second time."""
+        """Start the trial's run, nested in the study's, or resume it if the trial was restarted."""
         known = self.tracker.find(self.key(trial_id), self.study.validation)
         if known:
             return known
@@ -81,13 +81,15 @@ class TrialSetting:
 
 
 def planned_epochs(method: HashMethod, training: TrainingConfig) -> int:
-    """How many epochs of minibatches a fit of the method takes; 1 for a method that has none."""
+    """Return the number of epochs in which the method is trained; 1 for a method in closed form."""
     return _epochs(method, training, judged=False)
 
 
 def judged_epochs(method: HashMethod, training: TrainingConfig) -> int:
-    """How many of them are validated, and can tell a trial from another: pretraining is not. 1 for a method whose only
-    figure comes at its end."""
+    """Return the number of epochs that are validated, by which trials can be compared; 1 for a method in closed form.
+
+    Pretraining is not validated.
+    """
     return _epochs(method, training, judged=True)
 
 
@@ -97,12 +99,12 @@ def _epochs(method: HashMethod, training: TrainingConfig, judged: bool) -> int:
 
 
 def epochs_done(history: Sequence[EpochReport]) -> int:
-    """How many of the judged epochs these reports are of; closed-form stages report no terms."""
+    """Return the number of validated epochs in a history; stages in closed form report no terms."""
     return sum(bool(report.terms) and report.validation is not None for report in history) or 1
 
 
 def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
-    """Called by Ray Tune in the trial's process."""
+    """Run a trial; called by Ray Tune in the trial's process."""
     from ray import tune
 
     torch.set_num_threads(max(1, int(setting.config.tuning.cpus_per_trial)))
@@ -134,22 +136,22 @@ def run_trial(params: dict[str, Any], setting: TrialSetting) -> None:
             checkpointer=_TuneCheckpointer(setting.states / trial_id, planned, lineage, every),
         )
     except TexthashError as error:
-        # The same happens again however often it is tried, so for Ray Tune this is an outcome, not a failure.
+        # A retry would fail in the same way, so for Ray Tune this is an outcome, not a failure.
         tune.report({METRIC: 0.0, "epoch": 0, "planned": 0, "failed": error.problem})
         return
     done = epochs_done(result.history)
     if result.best_validation is None:
-        # Taken over from a trial that had just come to its end: these values have trained nothing.
-        tune.report({METRIC: 0.0, "epoch": done, "planned": planned, "failed": "it took over a trial at its end"})
+        # The state was copied from a trial that was complete, so these values have not been trained with.
+        tune.report({METRIC: 0.0, "epoch": done, "planned": planned, "failed": "it copied a trial that was complete"})
         return
     tune.report({METRIC: result.best_validation, "epoch": done, "planned": planned, "trained": True})
 
 
 class _TuneCheckpointer(LocalCheckpointer):
-    """Keeps each epoch's state, and tells the validation figure to Ray Tune, which may end the trial there.
+    """Checkpointer that also reports the validation score to Ray Tune, which may stop the trial there.
 
-    Ray Tune gets no checkpoint: of those it deletes as it goes, a killed driver's notes can name one that is gone. In a
-    population it gets the name of one every so many epochs, for other trials to go on from.
+    Ray Tune gets no checkpoint, because it deletes old ones, and after a crash of the driver its records can name one
+    that is deleted. In a population it gets the name of a state every ``every`` epochs, for other trials to copy.
     """
 
     def __init__(self, directory: Path, planned: int, lineage: Lineage | None, every: int) -> None:
@@ -161,18 +163,18 @@ class _TuneCheckpointer(LocalCheckpointer):
 
         super().save(state, metrics)
         if state["best"] is None:
-            return  # pretraining, of which Ray Tune could judge nothing
+            return  # pretraining, which has no validation score
         done = epochs_done([EpochReport(**report) for report in state["history"]])
-        told = {METRIC: state["best"], "epoch": done, "planned": self.planned}
-        if self.lineage and done % self.every == 0 and done < self.planned:  # nobody goes on from an end
+        metrics_so_far = {METRIC: state["best"], "epoch": done, "planned": self.planned}
+        if self.lineage and done % self.every == 0 and done < self.planned:  # a complete trial is not copied
             with self.lineage.named(done) as name:
-                tune.report(told, checkpoint=name)
+                tune.report(metrics_so_far, checkpoint=name)
         else:
-            tune.report(told)
+            tune.report(metrics_so_far)
 
 
 def outcome_of(last: Mapping[str, Any], error: str | None) -> tuple[str, bool]:
-    """What became of a trial, from its last report, in words; and whether its figure counts."""
+    """Return the outcome of a trial in words, from its last report, and whether its validation score counts."""
     if error is not None:
         return f"failed: {error}", False
     if last.get("failed"):

@@ -1,4 +1,4 @@
-"""What becomes of each trial, told to the person and to the tracking store by the driver of the sweep."""
+"""Outcome of each trial, which the driver of a sweep logs and records in the tracking store."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 
-class FateKeeper(Callback):
-    """Ends the run of each trial. The driver does it, because a trial that is stopped, or dies, cannot.
+class OutcomeRecorder(Callback):
+    """Callback of Ray Tune that ends the run of each trial; a trial that is stopped, or dies, cannot do so itself.
 
     Args:
-        setting: Of the sweep.
-        trials: How many there will be.
+        setting: Settings of the trials.
+        trials: Number of trials of the sweep.
     """
 
     def __init__(self, setting: TrialSetting, trials: int) -> None:
