@@ -55,9 +55,9 @@ def examine(config: Config, home: StateDir) -> list[Finding]:
 
 def _python() -> list[Finding]:
     found = platform.python_version()
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+    if (3, 11) <= sys.version_info[:2] <= (3, 14):
         return [Finding("python", "ok", found)]
-    return [Finding("python", "wrong", found, "use Python 3.11, 3.12 or 3.13.")]
+    return [Finding("python", "wrong", found, "use Python 3.11, 3.12, 3.13 or 3.14.")]
 
 
 def _packages() -> list[Finding]:

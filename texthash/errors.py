@@ -53,8 +53,11 @@ def exit_status(error: TexthashError) -> int:
 
 
 def as_user_error(error: BaseException) -> TexthashError | None:
-    """Return the error to show to the user: a TexthashError, or a description of a disk or store that is full,
-    inaccessible or unreachable; None for an internal error."""
+    """Return the error to show to the user; None for an internal error.
+
+    A TexthashError is returned unchanged. Errors of a disk or store that is full, inaccessible or unreachable are
+    described.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TexthashError):

@@ -1,14 +1,15 @@
-"""One way to run tasks: in this process, or on the Ray cluster to which it is connected.
+"""Executors: they run tasks in this process, or on the Ray cluster to which it is connected.
 
-A task is a mapping of keyword arguments. A room says what its tasks are and which function does one of them;
-the executor decides where and when. Results never depend on that choice.
+A task is a mapping of keyword arguments. A room defines its tasks and the function that performs one of them; the
+executor decides where and when. Results never depend on that choice.
 
-On Ray there are two mechanisms, because neither serves both kinds of task well:
+On Ray there are two mechanisms, because neither suits both kinds of task:
 
-* Tasks **without a claim** are many, and name what they read and write, so arguments and results are small. Ray Data
-  runs them in blocks: the driver schedules a block as one, and a block whose worker dies is run again as one.
+* Tasks **without a claim** are numerous, and contain the paths of their input and output, so arguments and results are
+  small. Ray Data runs them in blocks: the driver schedules a block as a unit, and a block whose worker dies is run
+  again as a unit.
 * Tasks **with a** :class:`Claim` need resources or retries of their own, or pass arrays. Each is a Ray task, or a call
-  of a Ray actor. Those of an iterator are made as workers become free, so that memory stays bounded.
+  of a Ray actor. An iterator of tasks is read as workers become free, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ _CALLS_PER_ACTOR = 2  # one runs while the next one waits
 
 @dataclass(frozen=True)
 class Claim:
-    """Resources and retries of one task; only a cluster has to honour them.
+    """Resources and retries of one task on a cluster; ignored in one process.
 
     Attributes:
-        cpus: CPUs that the task reserves; at most those of the cluster.
-        gpus: GPUs that it reserves.
-        prefer_gpu: Reserve one GPU in place of the CPUs where the cluster has GPUs.
-        retries: Deaths of its process that the task survives.
+        cpus: Number of CPUs that the task reserves; at most those of the cluster.
+        gpus: Number of GPUs that the task reserves.
+        prefer_gpu: Reserve one GPU in place of the CPUs if the cluster has GPUs.
+        retries: Number of times that the task is started again after its process died.
     """
 
     cpus: float = 1
@@ -54,10 +55,10 @@ class Claim:
 
 
 class Executor(Protocol):
-    """Run a function over tasks.
+    """Protocol of objects that run a function over tasks.
 
-    Errors that a person is meant to read (:class:`TexthashError`, ``OSError``) arrive as themselves. Leaving the
-    iterator early cancels what has not begun.
+    Errors that are meant for users (:class:`TexthashError`, ``OSError``) are raised unchanged. Leaving the iterator
+    early cancels the tasks that have not begun.
     """
 
     @property
@@ -66,7 +67,7 @@ class Executor(Protocol):
 
     @property
     def remote(self) -> bool:
-        """Whether tasks run in other processes, so that each costs a message and sees no memory of this one."""
+        """True if tasks run in other processes, so that each needs a message and shares no memory with this one."""
 
     def map(
         self,
@@ -80,25 +81,29 @@ class Executor(Protocol):
         """Yield ``function(**task)`` for each task, in the order in which results are finished.
 
         Args:
-            function: Does one task; a process that runs it has to be able to import it.
+            function: Function that performs one task; other processes must be able to import it.
             tasks: Keyword arguments of each call.
-            shared: A large object that every call gets as its first argument; stored once on each node.
-            claim: What a task reserves, or a function that gives it for each task.
-            lost: Gives the result of a task whose process died more often than it may; None: that is an error.
+            shared: Large object that every call gets as its first argument; stored once on each node.
+            claim: Claim of every task, or a function that returns the claim of a task.
+            lost: Function that returns the result of a task whose process died more often than its retries allow; None:
+                that is an error.
         """
 
     def map_with(
         self, make: Callable[[], Function], tasks: Iterable[Task], *, claim: Claim | None = None
     ) -> Iterator[Any]:
-        """As :meth:`map`, with a function that ``make`` makes once in each worker, for one that takes long to load."""
+        """Run tasks as :meth:`map` does, by a function that ``make`` returns once in each worker.
+
+        This is for a function with state that takes long to load, such as a model.
+        """
 
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Runs tasks in this process; results come in the order of the tasks.
+    """Executor in this process; results are in the order of the tasks.
 
     Args:
-        threads: Tasks that run at a time; None: as many as this process has cores.
+        threads: Number of tasks that run at a time; None: the number of cores of this process.
     """
 
     threads: int | None = 1
@@ -126,7 +131,7 @@ class LocalExecutor:
             return
         waiting = iter(tasks)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="executor") as pool:
-            # No more tasks are under way than can be worked on, so memory is bounded however slowly results are taken.
+            # No more tasks are begun than there are threads, so memory is bounded however slowly results are consumed.
             pending: deque[Future[Any]] = deque(pool.submit(call, **task) for task in islice(waiting, 2 * self.workers))
             try:
                 while pending:
@@ -139,17 +144,17 @@ class LocalExecutor:
     def map_with(
         self, make: Callable[[], Function], tasks: Iterable[Task], *, claim: Claim | None = None
     ) -> Iterator[Any]:
-        """What takes long to load is loaded once, so its tasks run one after the other."""
+        """Run tasks as :meth:`map_with` of the protocol, one after the other, by one function."""
         function = make()
         yield from (function(**task) for task in tasks)
 
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """Runs tasks on the Ray cluster to which this process is connected. Paths in tasks have to be seen by all nodes.
+    """Executor on the Ray cluster to which this process is connected. All nodes must be able to access paths in tasks.
 
     Args:
-        limit: Most tasks that run at a time; None: one for each CPU of the cluster.
+        limit: Largest number of tasks that run at a time; None: one for each CPU of the cluster.
     """
 
     limit: int | None = None
@@ -198,8 +203,8 @@ class RayExecutor:
     def _task_pool(self, tasks: int) -> Any:
         import ray
 
-        # Ray Data looks for finished tasks every 0.1 s. Where the CPUs are the limit, twice as many are handed to
-        # Ray, which keeps the others waiting and starts one as soon as a worker is free.
+        # Ray Data checks for finished tasks every 0.1 s. If the CPUs are the limit, twice as many tasks are submitted
+        # to Ray, which queues the others and starts one as soon as a worker is free.
         in_flight = 2 * self.workers if self.workers >= _cluster_cpus() else self.workers
         return ray.data.TaskPoolStrategy(size=max(1, min(in_flight, blocks_of(tasks, self.workers))))
 
@@ -221,7 +226,7 @@ class RayExecutor:
             return ray.remote(**options)(_call).remote(function, dict(task), *first)
 
         waiting = iter(tasks)
-        # The tasks of a collection exist already, and Ray orders them by what they claim better than a window would.
+        # All tasks of a collection are submitted at once, because Ray orders them by their claims better than a window.
         window = len(tasks) if isinstance(tasks, Collection) else 2 * self.workers
         pending = {submit(task): task for task in islice(waiting, window)}
         try:
@@ -269,8 +274,11 @@ def executor(distributed: bool) -> Executor:
 
 
 def blocks_of(tasks: int, workers: int) -> int:
-    """Number of blocks for some tasks: enough to keep workers busy to the end, few enough for the driver, which spends
-    some 10 ms on each."""
+    """Return the number of blocks for some tasks.
+
+    There are enough to keep the workers busy to the end, and few enough for the driver, which needs about 10 ms for
+    each.
+    """
     return max(min(tasks, _BLOCKS_PER_WORKER * workers), tasks // _MAX_TASKS_PER_BLOCK)
 
 
@@ -286,10 +294,10 @@ def _on_ray_data(workers: int, call: Any, tasks: list[Task], pool: Any, **option
         compute=pool,
         **options,
     )
-    # Room is set aside for what each operator might put into the object store; on a small store that lets a second
-    # worker start only now and then. These tasks put next to nothing there.
+    # Ray Data reserves space in the object store for the results of each operator; with a small store it then seldom
+    # starts a second worker. The results of these tasks take almost no space.
     dataset.context.op_resource_reservation_enabled = False
-    # Nor may a worker wait until the driver has taken up the outcome of another: they are a few bytes.
+    # A worker need not wait until the driver has read the results of another either, since they are a few bytes.
     dataset.context.downstream_capacity_backpressure_ratio = None
     dataset.context.enable_progress_bars = False
     tables: Iterator[pa.Table] = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
@@ -302,7 +310,7 @@ def _on_ray_data(workers: int, call: Any, tasks: list[Task], pool: Any, **option
 
 
 class _BlockWorker:
-    """A function in a process of Ray Data that stays."""
+    """Function in a long-lived process of Ray Data."""
 
     def __init__(self, make: Callable[[], Function]) -> None:
         self._function = make()
@@ -312,7 +320,7 @@ class _BlockWorker:
 
 
 class _Worker:
-    """A function in a Ray actor, made at its first task so that an error of it is the error of a task."""
+    """Function in a Ray actor, made at the first task so that an error of ``make`` is the error of a task."""
 
     def __init__(self, make: Callable[[], Function]) -> None:
         self._make = make
@@ -332,7 +340,7 @@ def _outcomes(function: Function, tasks: pa.Table) -> pa.Table:
 
 
 def _outcome(function: Function, task: Task) -> bytes:
-    """What a task gave, or its error: Ray would wrap an error in a class of its own."""
+    """Return the pickled result or error of a task, because Ray would wrap an error in a class of its own."""
     try:
         return pickle.dumps(function(**task))
     except (TexthashError, OSError) as error:
@@ -344,7 +352,7 @@ def _call(function: Function, task: dict[str, Any], *shared: Any) -> Any:
 
 
 def _result(reference: Any) -> Any:
-    """The result of a Ray task. Ray raises a class of its own in place of an error, which is undone here."""
+    """Return the result of a Ray task, or raise its own error, which Ray wraps in another class."""
     import ray
 
     try:

@@ -131,7 +131,7 @@ def megabytes(count: float) -> str:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Say when a step begins, and how long it took."""
+    """Log when a step begins, and how long it took."""
     log_line(f"== {name}")
     started = time.monotonic()
     yield

@@ -191,7 +191,7 @@ def test_a_run_whose_codes_collapse_says_so(small_corpus, home, capsys):
 
 def test_training_on_several_workers_needs_a_cluster(small_corpus, home):
     study = _study(small_corpus, home, training={"workers": 2, "epochs": 1})
-    with pytest.raises(UsageError, match="need a Ray cluster"):
+    with pytest.raises(UsageError, match="needs a Ray cluster"):
         study.train(0)
 
 

@@ -62,9 +62,9 @@ def test_queries_without_a_relevant_document_are_left_out(model):
     [
         ({"7": ["0"]}, "judges 1 queries that are not given, such as '7'"),
         ({"0": ["x"]}, "names the document 'x'"),
-        ({"0": {"1": -1}}, "=-1 is no grade"),
-        ({"0": {"1": 9}}, "=9 is no grade"),
-        ({"0": {"1": 0.5}}, "=0.5 is no grade"),
+        ({"0": {"1": -1}}, "=-1 is not a grade"),
+        ({"0": {"1": 9}}, "=9 is not a grade"),
+        ({"0": {"1": 0.5}}, "=0.5 is not a grade"),
     ],
     ids=str,
 )

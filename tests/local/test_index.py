@@ -59,7 +59,7 @@ def test_a_saved_index_answers_alike(model, tmp_path):
     (tmp_path / "index" / "documents.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(TexthashError, match=r"documents\.parquet is broken"):
         texthash.Index.open(tmp_path / "index")
-    with pytest.raises(TexthashError, match="no saved index"):
+    with pytest.raises(TexthashError, match="is not a saved index"):
         texthash.Index.open(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_words_and_both_sides_find_what_a_release_finds(model, tmp_path):
     assert several[0].ids == index.search("open a file", mode="hybrid").ids
     opened = texthash.Index.open(index.save(tmp_path / "index"))
     assert opened.search("open a file", mode="hybrid").ids == index.search("open a file", mode="hybrid").ids
-    with pytest.raises(UsageError, match="weight=2 is no share"):
+    with pytest.raises(UsageError, match="weight=2 is not a share"):
         index.search("a", mode="hybrid", weight=2)
 
 

@@ -61,12 +61,12 @@ def test_documents_of_an_index_that_the_collection_lacks_take_ranks(model, folde
 
 
 def test_what_does_not_belong_together_is_named(model, folder):
-    with pytest.raises(UsageError, match="judged= comes with queries"):
+    with pytest.raises(UsageError, match="judged= has queries"):
         texthash.evaluate(model, ["sort"], judged=folder)
-    with pytest.raises(UsageError, match="nothing to judge by"):
+    with pytest.raises(UsageError, match="queries, documents or qrels are missing"):
         texthash.evaluate(model, ["sort"])
     index = texthash.Index(model, list(TEXTS.values()))
-    with pytest.raises(UsageError, match="an index is evaluated on a test collection"):
+    with pytest.raises(UsageError, match="an index can only be evaluated on a test collection"):
         texthash.evaluate(index, ["sort"], ["sort"], {"0": ["0"]})
     with pytest.raises(UsageError, match="no judgements of train"):
         texthash.evaluate(model, judged=folder, split="train")

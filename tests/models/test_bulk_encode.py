@@ -140,7 +140,7 @@ def test_what_cannot_be_written_is_said_before_it_begins(small_hasher: Path, tex
     for name, says in (("mine", "not written by"), ("codes.txt", "is not a supported format")):
         with pytest.raises(UsageError, match=says):
             encode_texts(small_hasher, texts, tmp_path / name)
-    with pytest.raises(UsageError, match="codes alone"):
+    with pytest.raises(UsageError, match="can only hold codes"):
         encode_texts(small_hasher, texts, tmp_path / "codes.npy", activations=True)
     assert (tmp_path / "mine" / "file").read_text() == "kept"
 

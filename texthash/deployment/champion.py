@@ -1,4 +1,4 @@
-"""Releases are made one at a time, and the alias ``champion`` follows them: it never names what cannot be served."""
+"""Order of releases and the alias ``champion``: the alias follows a release, so it never names an unserved model."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 
 
 class AliasNotMovedError(TexthashError):
-    """A release is served, and the alias ``champion`` does not name its model yet."""
+    """Error raised when a release is served, but the alias ``champion`` could not be moved to its model."""
 
 
 @contextmanager
 def releasing(home: StateDir) -> Iterator[None]:
-    """Wait until no other process makes a release of another model, and keep others waiting during the block.
+    """Lock the release of models during the block; wait for another process that holds the lock.
 
-    Of two that compete at once each would beat the same champion, and the worse one could be served in the end; of two
-    that promote at once, the alias could come to name the model that is not served.
+    Without it, two models that compete at once would both beat the same champion, and the worse one could be served in
+    the end; and two promotions at once could leave the alias at the model that is not served.
     """
     with exclusive(home.root / "locks" / "release.lock"):
         yield
 
 
 def move_alias(registry: Registry, release: Release) -> None:
-    """Make the model of a release, which is current, the champion of its name. Nothing is done for a model without a
-    version.
+    """Make the model of the current release the champion of its name, if it has a version.
 
     Raises:
-        AliasNotMovedError: the registry failed; the release stays current.
+        AliasNotMovedError: The registry failed; the release remains current.
     """
     if release.model_version is None:
         return
@@ -46,6 +45,6 @@ def move_alias(registry: Registry, release: Release) -> None:
         raise AliasNotMovedError(
             f"release {release.name} is served, with {release.model} version {release.model_version}, but the alias "
             f"champion was not moved to that version: {error.problem}",
-            f"when the store is well again: `texthash serve promote {release.model_version}` moves the alias alone.",
+            f"once the store works again, run `texthash serve promote {release.model_version}`, which moves the alias.",
         ) from error
     log_line(f"promote: {release.model} version {release.model_version} is the champion")

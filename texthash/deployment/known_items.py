@@ -1,4 +1,4 @@
-"""Choice of the order of search results on validation documents, where no query is judged: known-item search.
+"""Choice of the order of search results by known-item search, for corpora without judged queries.
 
 A validation document is divided into a query, its first sentence or its title, and the rest. The query should find the
 rest among all documents of the index. The mean reciprocal rank at 10 decides, in this order,
@@ -52,11 +52,11 @@ _LEAST_WORDS = 3
 
 @dataclass(frozen=True)
 class KnownItem:
-    """Query made of a document, and what is left of the document.
+    """Query made of a document, and the rest of the document.
 
     Attributes:
         id: Id of the document.
-        query: Its first sentence or its title.
+        query: First sentence or title of the document.
         title: Title of the rest; empty if the title is the query.
         text: Text of the rest.
     """
@@ -80,8 +80,9 @@ def known_items(corpus: PreparedCorpus, most: int = _QUERIES) -> list[KnownItem]
 
 
 def divided(document_id: str, title: str, text: str) -> KnownItem | None:
-    """Divide a document into its first sentence, or else its title, and the rest; None if neither has a few words and
-    leaves a text.
+    """Divide a document into a query, its first sentence or else its title, and the rest.
+
+    Returns None if neither has enough words and leaves a text.
 
     >>> divided("a", "", "Read a table from a file. The file may be compressed.").query
     'Read a table from a file.'
@@ -96,7 +97,7 @@ def divided(document_id: str, title: str, text: str) -> KnownItem | None:
 
 
 def defaults_of_promoted(home: StateDir, hasher: Hasher, index: Path) -> SearchDefaults | None:
-    """Choose the defaults for an index that was made from another; None where the model's corpus is not at hand."""
+    """Choose the defaults for an index that was made from another; None if the model's corpus is not available."""
     path = home.corpus(hasher.corpus, hasher.edition.name)
     if not (path / "manifest.json").is_file():
         return None
@@ -104,7 +105,7 @@ def defaults_of_promoted(home: StateDir, hasher: Hasher, index: Path) -> SearchD
 
 
 def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: int = _QUERIES) -> SearchDefaults | None:
-    """Choose the defaults of searches in an index that was built from a corpus, by at most so many queries.
+    """Choose the defaults of searches in an index that was built from a corpus, by at most ``most`` queries.
 
     Returns:
         None if the index has no words, the model encodes no texts, or fewer than 20 validation documents can be

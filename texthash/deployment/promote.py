@@ -1,5 +1,7 @@
-"""Promotion of another model under a running service, and rollback. The new index is built beside the live one, catches
-up with later writes, and takes over between two requests."""
+"""Promotion of another model under a running service, and rollback.
+
+The new index is built beside the live one, catches up with later writes, and takes over between two requests.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,11 @@ def promote(
     registry: Registry | None = None,
     sample: int = 1_000,
 ) -> Release:
-    """Serve another model over the live documents: inserted ones are kept, deleted ones do not return, and writes
-    during the promotion are carried over. Searches and writes continue throughout.
+    """Serve another model over the live documents, while searches and writes continue.
 
-    An interrupted promotion resumes with the shards that it has written when it is called again. One
-    that starts while another release is made waits for it.
+    Inserted documents are kept, deleted ones do not return, and writes during the promotion are carried over. An
+    interrupted promotion resumes with the shards that it has written when it is called again. One that starts while
+    another release is made waits for it.
 
     Args:
         home: State directory.
@@ -115,8 +117,9 @@ def _promote(
 
 
 def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
-    """Return to the previously served model, with the live documents: later writes are carried over into its index. A
-    second call undoes the first.
+    """Return to the previously served model, with the live documents.
+
+    Later writes are carried over into its index. A second call undoes the first.
 
     Args:
         home: State directory.
@@ -180,8 +183,10 @@ def _check(hasher: Hasher, current: Release) -> None:
 
 
 def _source_release(home: StateDir, name: str, current: Release) -> Release:
-    """Return the release that the new index is built from. A snapshot keeps it, so that an interrupted promotion can
-    resume."""
+    """Return the release that the new index is built from.
+
+    A snapshot keeps it, so that an interrupted promotion can resume.
+    """
     from texthash.index.releases.snapshots import readable_snapshots
 
     for snapshot in readable_snapshots(home):
@@ -193,7 +198,7 @@ def _source_release(home: StateDir, name: str, current: Release) -> Release:
 
 
 def _retake_snapshot(home: StateDir, name: str) -> Release:
-    """Keep the current release readable under a snapshot's name, and return it. An old snapshot of that name goes."""
+    """Take a snapshot of the current release, in place of an old one of that name, and return the release."""
     from texthash.index.releases.snapshots import take_snapshot
 
     _drop_snapshot(home, name)

@@ -1,4 +1,4 @@
-"""The steps from a corpus to a release, each one function: the command line and ``pipelines/`` call the same."""
+"""Steps from a corpus to a release, one function each, which the command line and ``pipelines/`` share."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Trained:
     """Models of one configuration, one for each seed.
 
     Attributes:
-        run: Run in which those of the models are nested.
+        run: Tracking run in which the runs of the models are nested.
         models: Models in the order of the seeds.
         figures: Evaluations of each model by split.
-        report: Page about all of them; None where nothing can be measured.
+        report: Path of the report on all models; None if the corpus allows no evaluation.
     """
 
     run: Run
@@ -41,11 +41,11 @@ class Trained:
 
     @property
     def best(self) -> dict[str, Any]:
-        """Plain values of the model with the best validation figure."""
+        """Return plain values of the model with the best validation score."""
         return self.rows()[self.models.index(best_of(self.models))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Plain values of each model."""
+        """Return plain values of each model."""
         return [
             {
                 "directory": str(model.directory),
@@ -58,7 +58,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A trained model, its evaluations by split, and the page about it, if there is one."""
+    """Trained model, its evaluations by split, and the path of its report, if there is one."""
 
     model: TrainedModel
     figures: dict[str, Evaluation]
@@ -66,7 +66,7 @@ class Evaluated:
 
 
 def prepare(config: Config, home: StateDir, executor: Executor = LocalExecutor()) -> dict[str, Any]:
-    """Prepare a corpus, or find it prepared; describe it on stderr and in plain values."""
+    """Prepare a corpus unless it is prepared; log a description of it, and return the description as plain values."""
     from texthash.corpora.catalog import records
     from texthash.corpora.preparation.report import card, render
     from texthash.progress import log_line
@@ -88,7 +88,7 @@ def prepare(config: Config, home: StateDir, executor: Executor = LocalExecutor()
 
 
 def train(config: Config, home: StateDir, executor: Executor = LocalExecutor()) -> Trained:
-    """Train one model on each of ``config.seeds`` and evaluate all on validation; test stays closed.
+    """Train one model with each of ``config.seeds`` and evaluate all on validation; the test split is not used.
 
     On a cluster the models are trained by Ray Train. An interrupted call continues from the last epoch.
     """
@@ -103,13 +103,12 @@ def train(config: Config, home: StateDir, executor: Executor = LocalExecutor()) 
 
 
 def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResult | None, dict[str, Any]]:
-    """Search hyper-parameters, then :func:`texthash.deployment.finish.finish`: train the winner on each seed, test
-    once, release the best. With ``tuning.trials=0`` there is no search.
+    """Search hyper-parameters, train the final models, test each once, and release the best.
 
-    The search and the training need a Ray cluster.
+    With ``tuning.trials=0`` there is no search. The search and the training need a Ray cluster.
 
     Returns:
-        The outcome of the search, if there was one, and a summary of plain values.
+        Result of the search, if there was one, and a summary of plain values.
     """
     study = _experiment(config, home, executor)
     found = None
@@ -129,7 +128,7 @@ def evaluate(home: StateDir, name: str, *, test: bool = False) -> Evaluated:
     Args:
         home: State directory.
         name: Directory or name of the model, or ``latest``.
-        test: Whether to open the test split.
+        test: Use the test split.
     """
     model = find_model(home, name)
     study = Experiment(model.config, home, corpus_of(model, home))
@@ -139,13 +138,13 @@ def evaluate(home: StateDir, name: str, *, test: bool = False) -> Evaluated:
 
 
 def release(home: StateDir, name: str, config: Config, executor: Executor = LocalExecutor()) -> Release:
-    """Register a trained model, build its index, and release both if it deserves it (``tracking.promote``).
+    """Register a trained model, build its index, and release both if the model qualifies (``tracking.promote``).
 
     Args:
         home: State directory.
         name: Directory or name of the model, or ``latest``.
-        config: Gives ``tracking`` and ``index``; all else is the model's.
-        executor: Builds the index.
+        config: Configuration whose sections ``tracking`` and ``index`` are used; the others are the model's.
+        executor: Executor that builds the index.
     """
     model = find_model(home, name)
     merged = model.config.derive(tracking=config.tracking, index=config.index)
@@ -155,7 +154,7 @@ def release(home: StateDir, name: str, config: Config, executor: Executor = Loca
 
 
 def _experiment(config: Config, home: StateDir, executor: Executor) -> Experiment:
-    """The experiment of a configuration, its corpus prepared; an unusable tracking store is an error before that."""
+    """Return the experiment of a configuration; check the tracking store before the corpus is prepared."""
     open_store(config.tracking, home)
     with step("prepare"):
         corpus = experiment.prepare(config, home, executor=executor)

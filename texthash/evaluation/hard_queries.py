@@ -1,4 +1,4 @@
-"""The queries with the lowest scores and their nearest documents, for error analysis."""
+"""Queries with the lowest scores and their nearest documents, for error analysis."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class HardQuery:
-    """A query with its value of the main metric and its nearest documents."""
+    """Query with its value of the main metric and its nearest documents."""
 
     query: DocumentExcerpt
     figure: float

@@ -41,7 +41,7 @@ _NEGLIGIBLE = 1e-18  # probability at which that sum stops; far below float64's 
 
 
 class Tied(NamedTuple):
-    """A metric per query (float64 [Q]) over the orders of tied documents: its mean, its best and its worst case."""
+    """Metric per query (float64 [Q]) over the orders of tied documents: its mean, its best and its worst case."""
 
     expected: Floats
     best: Floats

@@ -89,8 +89,10 @@ class EvaluationProtocol:
 
     @property
     def metric(self) -> str:
-        """Name of the metric by which models are selected: ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, without
-        labels ``halves_hit_at_10``, unless ``evaluation.selection_metric`` names another."""
+        """Name of the metric by which models are selected, ``evaluation.selection_metric`` if that is set.
+
+        The default is ``p_at_<k>``, in a pair corpus ``recall_at_<k>``, and without labels ``halves_hit_at_10``.
+        """
         return self.config.selection_metric or (self.main if self.has_relevance else HALVES)
 
     @property
@@ -110,8 +112,10 @@ class EvaluationProtocol:
         return self.has_relevance or can_be_halved(self.corpus.validation)
 
     def validator(self) -> Validator:
-        """Return the function by which training selects weights: a method's expected :attr:`metric` on validation.
-        It can be pickled."""
+        """Return the function by which training selects weights, the expected :attr:`metric` on validation.
+
+        It can be pickled.
+        """
         return Validator(self.corpus.path, self.config)
 
     def evaluate_test_once(self, model: Encoder, experiment: str, *, allow_few_codes: bool = False) -> Evaluation:

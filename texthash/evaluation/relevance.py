@@ -54,8 +54,7 @@ class JudgedQueries:
         return queries if self.query_rows is None else queries[self.query_rows], np.concatenate(database)
 
     def first_labels(self) -> NDArray[np.int32]:
-        """Return the first label of each evaluated query, for a question that of its document; int32 [Q], -1 for
-        none."""
+        """Return the first label of each query, for a question that of its document, int32 [Q]; -1 for none."""
         indptr, indices = self.queries.label_ids
         out = np.full(len(self.queries), -1, np.int32)
         labelled = np.flatnonzero(np.diff(indptr))
@@ -64,8 +63,11 @@ class JudgedQueries:
 
 
 def measure_of(corpus: PreparedCorpus) -> Measure:
-    """Return the kind of metric of a corpus: recall of the answers for a pair corpus, precision by shared labels, or,
-    without either, retrieval of the other half of a document."""
+    """Return the kind of metric of a corpus.
+
+    It is recall of the answers for a pair corpus, precision by shared labels for a corpus with labels, and otherwise
+    retrieval of the other half of a document.
+    """
     if corpus.manifest.pairs:
         return "recall"
     return "precision" if corpus.manifest.label_names else "halves"
@@ -94,8 +96,11 @@ def judged_queries(corpus: PreparedCorpus, split: str) -> JudgedQueries:
 
 
 def halves_of(corpus: PreparedCorpus, split: str) -> JudgedQueries:
-    """Return queries that need no labels: one half of the words of each document (of up to 1,000 of the split) is the
-    query, its other half the relevant document, among the training documents and all such halves."""
+    """Return queries that need no labels, made of halves of up to 1,000 documents of the split.
+
+    One half of the words of a document is the query, its other half the relevant document, among the training documents
+    and all such halves.
+    """
     whole = corpus.split(split)
     queries, others = halves(whole)
     train, count = len(corpus.train), len(queries)

@@ -1,5 +1,7 @@
-"""Results of an evaluation and their files: codes and per-query scores are saved, so that a new metric or a paired test
-needs no new training."""
+"""Results of an evaluation and their files.
+
+Codes and per-query scores are saved, so that a new metric or a paired test needs no new training.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +77,11 @@ class Evaluation:
 
     @property
     def named_metrics(self) -> dict[str, float]:
-        """Metrics by names that are unambiguous across evaluations: those that rest on no label are called
-        ``halves_...``, without precisions, which mean nothing with one relevant document a query."""
+        """Metrics by names that are unambiguous across evaluations.
+
+        Those without labels are called ``halves_...``; precisions are left out, since each query has only one relevant
+        document.
+        """
         if self.measure != "halves":
             return self.metrics
         kept = ("hit_at_", "recall_at_", "mrr", "queries", "documents")
@@ -84,7 +89,7 @@ class Evaluation:
 
     @property
     def headline(self) -> str:
-        """The main metric and the secondary one, by name, on one line."""
+        """Main metric and secondary one, by name, on one line."""
         selected_by = HALVES.removeprefix(HALVES_PREFIX)
         prefix, names = {
             "precision": ("", (self.main, "map")),
@@ -95,7 +100,7 @@ class Evaluation:
 
     @property
     def floor_line(self) -> str:
-        """The references by name, on one line; empty if there are none."""
+        """References by name, on one line; empty if there are none."""
         return ", ".join(f"{name} {value:.4f}" for name, value in self.references.items())
 
     def flat(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Every metric of the protocol from codes and relevance. Pure functions: no splits, no models, no files."""
+"""Every metric of the protocol from codes and relevance, by pure functions without splits, models or files."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ class Relevance:
 
     @classmethod
     def answers(cls, queries: kernels.LabelSets, documents: int) -> Relevance:
-        """Return relevance by explicit answers: each document has one label, its own number, shared by the queries that
-        it answers.
+        """Return relevance by explicit answers.
+
+        Each document has one label, its own number, which the queries that it answers share.
 
         Args:
             queries: CSR of the numbers of the documents that answer each query.
@@ -58,8 +59,9 @@ class Relevance:
 
     @classmethod
     def graded(cls, judged: Sequence[Mapping[int, int]], documents: int) -> Relevance:
-        """Return relevance by judgements with grades: each document has as many labels as there are grades, of which a
-        query shares as many as the grade says.
+        """Return relevance by judgements with grades.
+
+        Each document has as many labels as there are grades, and a query with grade g shares g of them.
 
         Args:
             judged: Grade of each judged document of each query, by the number of the document; 0 and less is not
@@ -125,8 +127,10 @@ def by_query(
     threads: int = 1,
     measure: Measure = "precision",
 ) -> dict[str, NDArray[Any]]:
-    """Return every metric of each query by flat name, float64 [Q], and every curve [Q, points]; NaN where nothing is
-    relevant. Arguments and errors are those of :func:`score`."""
+    """Return every metric of each query by flat name, float64 [Q], and every curve, float64 [Q, points].
+
+    A query without a relevant document has NaN. Arguments and errors are those of :func:`score`.
+    """
     cuts = _cuts(config, len(database_codes))
     return _by_query(query_codes, database_codes, relevance, config.k, cuts, threads, measure)
 
@@ -188,8 +192,9 @@ def expected(
     measure: Measure = "precision",
     metric: str | None = None,
 ) -> float:
-    """Return one expected metric alone, macro average, for selection in training. NaN when no query has a relevant
-    document.
+    """Return the macro average of one expected metric, for selection in training.
+
+    It is NaN if no query has a relevant document.
 
     Args:
         query_codes: Packed codes of the queries, uint8 [Q, bits/8].
@@ -259,8 +264,10 @@ def _per_query(graded: NDArray[np.int64], k: int, cuts: list[int], measure: Meas
 
 
 def _mean_distance(histogram: NDArray[np.int64], unknown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mean Hamming distance of the counted documents, float64 [Q]; NaN where there are none or the query is
-    not answerable."""
+    """Return the mean Hamming distance of the counted documents, float64 [Q].
+
+    It is NaN if there are none, or the query is not answerable.
+    """
     count = histogram.sum(axis=1)
     total = histogram @ np.arange(histogram.shape[1])
     return np.where(unknown | (count == 0), np.nan, total / np.maximum(count, 1))

@@ -22,8 +22,7 @@ _TESTED = ("p_at_{k}", "map", "ndcg_at_{k}", "recall_at_{k}", "mrr", "radius2_pr
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A metric of both models, and its difference with interval and p-value
-    (:mod:`texthash.evaluation.significance`)."""
+    """Metric of both models, and its difference with interval and p-value (:mod:`texthash.evaluation.significance`)."""
 
     metric: str
     a: float
@@ -36,7 +35,7 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class QueryChange:
-    """A query whose score differs between the models."""
+    """Query whose score differs between the models."""
 
     id: str
     labels: tuple[str, ...]
@@ -140,8 +139,10 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any
 
 
 def find_run(home: StateDir, name: str) -> TrainedModel:
-    """Return a trained model by a name that :func:`find_model` accepts, or by the id of its tracking run (or the first
-    eight or more characters of the id)."""
+    """Return a trained model by a name that :func:`find_model` accepts, or by the id of its tracking run.
+
+    The first eight or more characters of the id suffice.
+    """
     name = Outbox.of(home).local_id(name)
     candidates = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
     for model in readable_models(candidates):

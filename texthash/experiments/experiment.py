@@ -199,8 +199,7 @@ class Experiment:
         return model
 
     def find_trained(self, seed: int, parent: Run) -> TrainedModel | None:
-        """Return the model of this configuration and seed that :meth:`train` has saved for a parent run; None if there
-        is none."""
+        """Return the model of this configuration and seed that :meth:`train` has saved for a parent run, if any."""
         config = self.run_config(seed)
         found = (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*")
         for model in readable_models(filter(is_model, found)):
@@ -235,7 +234,7 @@ class Experiment:
 
         if training.workers > 1:
             raise UsageError(
-                f"training.workers={training.workers} need a Ray cluster, and this is one process.",
+                f"training.workers={training.workers} needs a Ray cluster, but this is one process.",
                 "use pipelines/train.py or `texthash train --address`, or set training.workers=1.",
             )
         shape = self.corpus.shape_with(config.corpus.features)
@@ -351,8 +350,10 @@ class Experiment:
 
 
 def prepare(config: Config, home: StateDir, *, executor: Executor = LocalExecutor()) -> PreparedCorpus:
-    """Return the prepared corpus, prepared now unless it exists; with the vectors of ``corpus.features`` if that names
-    a sentence encoder."""
+    """Prepare a corpus unless it is prepared, and return it.
+
+    If ``corpus.features`` names a sentence encoder, the vectors are computed too.
+    """
     from texthash.corpora.preparation.steps import prepare_corpus
 
     corpus = PreparedCorpus.open(prepare_corpus(config.corpus, home, executor))
@@ -379,7 +380,7 @@ def corpus_of(model: TrainedModel, home: StateDir) -> PreparedCorpus:
 
 
 def _encodes_halves(config: Config) -> bool:
-    """Return whether halves of documents have codes: there are no vectors of the user's own for them."""
+    """Return whether the model can encode halves of documents, which have no vectors of the user's own."""
     from texthash.corpora.prepared.embeddings.sources import is_given
 
     features = config.corpus.features

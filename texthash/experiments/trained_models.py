@@ -63,8 +63,7 @@ class TrainedModel:
 
     @property
     def edition(self) -> tuple[str, str]:
-        """Corpus and edition of the training data; with ``corpus.limit`` the edition differs from the configured
-        one."""
+        """Corpus and edition of the training data; with ``corpus.limit`` the edition is not the configured one."""
         from texthash.models.hasher import read_hasher_record
 
         record = read_hasher_record(self.hasher)

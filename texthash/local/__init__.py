@@ -1,5 +1,5 @@
-"""Everything in one process: train on texts, index them in memory, search, evaluate. No Ray, MLflow, FastAPI or Lance.
+"""Training, search in memory and evaluation in one process, without Ray, MLflow, FastAPI or Lance.
 
-What is here is what ``import texthash`` offers by name. A release, a registered model or a cluster imports what it
-needs at its first use.
+``import texthash`` offers these functions by name. A release, a registered model or a cluster imports its packages at
+its first use.
 """

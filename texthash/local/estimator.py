@@ -1,4 +1,4 @@
-"""A scikit-learn transformer from texts to bits."""
+"""Transformer of scikit-learn from texts to bits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TextHasher(TransformerMixin, BaseEstimator):
         method: Name of a hashing method.
         bits: Length of the code.
         params: Hyper-parameters of the method.
-        epochs: Passes over the texts; None: the method's own number.
-        validation: Share of the texts that is held out to choose the epoch that is kept.
-        packed: Give packed bytes, uint8 [N, bits / 8], in place of one column a bit.
-        random_state: Seed.
+        epochs: Number of passes over the texts; None: the method's own number.
+        validation: Share of the texts that is held out to select the epoch that is kept.
+        packed: Return packed bytes, uint8 [N, bits / 8], in place of one column per bit.
+        random_state: Random seed.
 
     Attributes:
-        model_: The trained model.
-        n_features_out_: Number of columns that ``transform`` gives.
+        model_: Trained model.
+        n_features_out_: Number of columns that ``transform`` returns.
 
     >>> from texthash import TextHasher
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]

@@ -1,4 +1,4 @@
-"""Retrieval figures of a model or an index on judged queries, with what ties could make of them."""
+"""Retrieval metrics of a model or an index on judged queries, with their range over ties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Judgements = Mapping[str, Iterable[str] | Mapping[str, int]]
 
 
 class Figure(NamedTuple):
-    """One figure: the mean over all orders of tied documents, and in the luckiest and the unluckiest of them."""
+    """Metric over the orders of tied documents: its mean over all of them, and its best and worst case."""
 
     expected: float
     best: float
@@ -34,13 +34,13 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Figures(Mapping[str, Figure]):
-    """Means over queries by name, such as ``figures["ndcg_at_10"].expected``.
+    """Metrics by name, averaged over queries, such as ``figures["ndcg_at_10"].expected``.
 
-    Documents at one distance are tied: ``expected`` is the mean over all their orders, ``best`` and ``worst`` are the
-    luckiest and the unluckiest order.
+    Documents at one distance are tied: ``expected`` is the mean over all their orders, ``best`` and ``worst`` are those
+    of the best and the worst order.
 
     Attributes:
-        by_name: The figures; the object itself is a mapping of them too.
+        by_name: Metrics by name; the object itself is a mapping of them too.
         queries: Number of queries with a relevant document, over which the means are taken.
     """
 
@@ -98,31 +98,32 @@ def evaluate(
     gain: Gain = "linear",
     encoder: str | None = None,
 ) -> Figures | RetrievalTable:
-    """Judge a model by known answers: those given, or those of a test collection.
+    """Evaluate a model by relevance judgements, given as arguments or those of a test collection.
 
     Args:
-        model: A trained model; with ``judged`` also an index that holds the documents of the collection, by their ids.
-        queries: Query id to text; of a list, ids are the positions ``"0"``, ``"1"``, ...
-        documents: Document id to text, likewise.
-        qrels: Query id to the ids of its relevant documents, or to a mapping of these to a grade of 0 (not relevant)
-            to 8, which is the gain of nDCG.
-        k: Cuts of the figures.
-        threads: Threads that count distances.
+        model: Trained model; with ``judged`` also an index that holds the documents of the collection, by their ids.
+        queries: Texts by query id; the ids of a list are the positions ``"0"``, ``"1"``, ...
+        documents: Texts by document id, or a list of them.
+        qrels: For each query id, the ids of its relevant documents, or a mapping of these to grades from 0 (not
+            relevant) to 8, which are the gains of nDCG.
+        k: Cutoffs of the metrics.
+        threads: Number of threads that count distances.
         judged: Folder of a test collection in BEIR's layout, in place of queries, documents and qrels.
-        split: Split of its queries: ``train``, ``validation`` (``dev.tsv``) or ``test``; None: test only where there is
-            no other.
+        split: Split of its queries: ``train``, ``validation`` (``dev.tsv``) or ``test``; None: test only if there is no
+            other.
         gain: Gain of a grade in nDCG, ``linear`` as in trec_eval and BEIR, or ``exponential``, 2^g - 1.
-        encoder: Sentence encoder whose float cosine is a row of the table too.
+        encoder: Name of a sentence encoder whose float cosine is a row of the table too.
 
     Returns:
-        ``p_at_k``, ``recall_at_k``, ``ndcg_at_k`` at each cut, ``map`` and ``mrr``. With ``judged`` a table: random,
+        ``p_at_k``, ``recall_at_k``, ``ndcg_at_k`` at each cutoff, ``map`` and ``mrr``. With ``judged`` a table: random,
         tf-idf and BM25 beside the model or index, with nDCG@10, MRR@10, recall@10, @100 and @1000, success@10,
         R-precision, P@10 and MAP, and a paired test against BM25.
 
     Raises:
-        UsageError: a judgement of a query or document that does not exist, a grade out of range, or no query with a
-            relevant document.
-        CorpusError: the folder is no test collection, or a file of it is malformed (names file and line).
+        UsageError: A judged query or document does not exist, a grade is out of range, or no query has a relevant
+            document.
+        CorpusError: The folder is not a test collection, or one of its files is malformed; the error names file and
+            line.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -133,14 +134,18 @@ def evaluate(
     """
     if judged is not None:
         if queries is not None or documents is not None or qrels is not None:
-            raise UsageError("judged= comes with queries, documents and qrels of its own.", "leave the others out.")
+            raise UsageError("judged= has queries, documents and qrels of its own.", "leave the other arguments out.")
         return _table(model, judged, split, gain, encoder)
     if queries is None or documents is None or qrels is None:
-        raise UsageError("there is nothing to judge by.", "give queries, documents and qrels, or judged=FOLDER.")
+        raise UsageError(
+            "queries, documents or qrels are missing.", "give queries, documents and qrels, or judged=FOLDER."
+        )
     from texthash.local.index import Index
 
     if isinstance(model, Index):
-        raise UsageError("an index is evaluated on a test collection.", "give judged=FOLDER, or index.model.")
+        raise UsageError(
+            "an index can only be evaluated on a test collection.", "give judged=FOLDER, or pass index.model."
+        )
     return _figures(model, queries, documents, qrels, k, threads)
 
 
@@ -205,7 +210,7 @@ def index_row(index: Index, collection: Collection) -> Row:
                 raise UsageError(
                     f"the index has no document of {collection.name}, whose first id is "
                     f"{collection.document_ids[0]!r}.",
-                    "build it of these documents: texthash.Index(model, texts, ids=ids).",
+                    "build it from these documents: texthash.Index(model, texts, ids=ids).",
                 )
             # A document that the collection lacks takes a rank of its own.
             own = [numbers.get(id_, len(numbers) + place) for place, id_ in enumerate(found.ids)]
@@ -232,7 +237,7 @@ def _relevance(qrels: Judgements, queries: list[str], documents: list[str]) -> R
     return Relevance.graded([_grades(qrels.get(id_, ()), rows, id_) for id_ in queries], len(documents))
 
 
-_REMEDY = "take them out, or give the missing texts."
+_REMEDY = "remove them from qrels, or give the missing texts."
 
 
 def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], query: str) -> dict[int, int]:
@@ -244,6 +249,8 @@ def _grades(judged: Iterable[str] | Mapping[str, int], rows: dict[str, int], que
         if str(id_) not in rows:
             raise UsageError(f"qrels[{query!r}] names the document {id_!r}, which is not given.", _REMEDY)
         if isinstance(grade, bool) or int(grade) != grade or not 0 <= grade <= _GRADES:
-            raise UsageError(f"qrels[{query!r}][{id_!r}]={grade!r} is no grade.", f"give 0 to {_GRADES}.")
+            raise UsageError(
+                f"qrels[{query!r}][{id_!r}]={grade!r} is not a grade.", f"give a whole number from 0 to {_GRADES}."
+            )
         found[rows[str(id_)]] = int(grade)
     return found

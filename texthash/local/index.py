@@ -1,4 +1,4 @@
-"""An index in the memory of this process; it answers as the service does."""
+"""Index in the memory of this process, with the same results as the service."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _MODEL, _DOCUMENTS = "model", "documents.parquet"
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """The documents found for one query, the best first; equal ones in the order in which documents were added.
+    """Documents found for one query, the best first; equal ones in the order in which they were added.
 
     Attributes:
         ids: Id of each document.
-        distances: Bits in which its code differs from the query's, int64; -1 where one of them has no code.
+        distances: Hamming distance of each document from the query, int64; -1 if one of them has no code.
         texts: Text of each document.
         labels: Labels of each document.
-        scores: BM25 score of each in a search by words, fused score in a hybrid search, float64; None in a search by
-            meaning, which is ordered by distance.
+        scores: BM25 score of each document in a search by words, fused score in a hybrid search, float64; None in a
+            search by meaning, which is ordered by distance.
     """
 
     ids: list[str]
@@ -60,19 +60,18 @@ class Index:
     """Documents and their codes, searched exactly in Hamming space.
 
     Args:
-        model: A trained model: :func:`texthash.train`, :func:`texthash.load`.
-        texts: N documents, as for :func:`texthash.train`; None where only vectors are known.
+        model: Trained model, from :func:`texthash.train` or :func:`texthash.load`.
+        texts: N documents, as for :func:`texthash.train`; None if there are only vectors.
         vectors: Vectors of the documents, numbers [N, D], for a model that learned from vectors.
-        ids: Id of each document, all different; None: its position, ``"0"`` and so on.
+        ids: Unique id of each document; None: its position, ``"0"`` and so on.
         labels: Labels of each document, by which a search can be filtered.
-
         keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
 
-    A document without a word that the model knows has no meaningful code; it is kept, and found by its words alone.
+    A document without a known word has no meaningful code; it is kept, and found by its words alone.
 
     Raises:
-        UsageError: ids that occur twice, not one id, vector and entry of labels a text, or vectors that the model
-            cannot read.
+        UsageError: An id occurs twice; ids, vectors or labels have another number than the texts; or the model cannot
+            read the vectors.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -109,17 +108,19 @@ class Index:
         """Open a directory that :meth:`save` wrote, or a release of the state directory (``TEXTHASH_HOME``).
 
         Args:
-            name: A directory; the name of a release, such as ``r000012``; or ``current``.
+            name: Path of a directory, name of a release such as ``r000012``, or ``current``.
 
         Raises:
-            TexthashError: there is no such directory or release, or it is broken.
+            TexthashError: There is no such directory or release, or it is broken.
         """
         from texthash.models.hasher import Hasher
 
         if Path(name, _DOCUMENTS).is_file():
             return cls._of(Hasher.load(Path(name, _MODEL)), [MemoryShard.read(Path(name, _DOCUMENTS))])
         if isinstance(name, Path) or "/" in name:
-            raise TexthashError(f"{name} is no saved index.", "name a directory that Index.save wrote, or a release.")
+            raise TexthashError(
+                f"{name} is not a saved index.", "name a directory that Index.save wrote, or a release."
+            )
         from texthash.index.releases.release import open_release
         from texthash.paths import resolve_home
 
@@ -187,26 +188,26 @@ class Index:
         labels: str | Sequence[str] | None = None,
         threads: int = 1,
     ) -> SearchResult | list[SearchResult]:
-        """Return the nearest documents of a query, or of each of several.
+        """Search for the nearest documents of a query, or of each of several.
 
         Args:
             query: One text, or a list of texts.
-            k: Number of documents at most.
-            vectors: Vectors of the queries, numbers [Q, D], in place of texts, or beside those of a search by both.
+            k: Largest number of documents.
+            vectors: Vectors of the queries, numbers [Q, D], in place of texts, in a hybrid search beside them.
             mode: ``semantic``: by the codes; ``keyword``: by the words that query and document share (BM25);
                 ``hybrid``: by both, fused by reciprocal rank.
             weight: Weight of the meaning in a hybrid search, 0 to 1.
-            radius: Only documents whose code differs in at most so many bits, in a search by meaning.
-            labels: Only documents with this label, or with one of these.
-            threads: Threads that share the search.
+            radius: Largest Hamming distance, for a search by meaning; None: no limit.
+            labels: Label, or labels, of which a document must have one; None: no condition.
+            threads: Number of threads that share the search.
 
         Returns:
-            One result, or a list of them for a list of queries, or for vectors. A query without a known word has no
+            One result, or a list of them for a list of queries or for vectors. A query without a known word has no
             hits.
 
         Raises:
-            TexthashError: k below 1, or a negative radius.
-            UsageError: Neither a query nor vectors, or vectors that the model cannot read.
+            TexthashError: k is below 1, or the radius is negative.
+            UsageError: There is neither a query nor vectors, or the model cannot read the vectors.
         """
         if query is None and (vectors is None or mode != "semantic"):
             needed = "texts" if vectors is not None else "a query or vectors"
@@ -243,7 +244,7 @@ class Index:
         return results
 
     def _by_words(self, texts: list[str], vectors: Any, options: SearchOptions) -> list[SearchResult]:
-        """Search by words, or by both."""
+        """Search by words, or by meaning and words."""
         from texthash.index.search import search_index
 
         codes: list[NDArray[np.uint8] | None] = [None] * len(texts)
@@ -271,17 +272,18 @@ class Index:
         )
 
     def save(self, directory: str | Path) -> Path:
-        """Write model, documents and codes to a directory, which appears when it is whole.
+        """Write model, documents and codes to a new directory, atomically.
 
         Raises:
-            FileExistsError: the directory exists.
-            TexthashError: the index is a release, which is kept already.
+            FileExistsError: The directory exists.
+            TexthashError: The index is a release, which is stored already.
         """
         directory = Path(directory)
         (shard, *more) = self._shards
         if more or not isinstance(shard, MemoryShard):
             raise TexthashError(
-                "this index is a release, which is kept in its state directory.", "copy it by a backup."
+                "this index is a release, which is stored in its state directory.",
+                "copy it by `texthash index backup`.",
             )
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved index is never overwritten")
@@ -295,5 +297,5 @@ class Index:
 
 def _share(weight: float) -> float:
     if not 0 <= weight <= 1:
-        raise UsageError(f"weight={weight} is no share.", "give 0 (words alone) to 1 (meaning alone).")
+        raise UsageError(f"weight={weight} is not a share.", "give a number from 0 (words alone) to 1 (meaning alone).")
     return weight

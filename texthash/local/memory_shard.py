@@ -24,15 +24,16 @@ _ANALYSIS = b"keywords"
 
 
 class MemoryShard:
-    """Documents as lists, their codes in a :class:`MultiIndex`, and their words in a :class:`KeywordIndex`, which is
-    made at the first search by words. Number of a document: its position.
+    """Shard in memory: documents as lists, codes in a :class:`MultiIndex`, words in a :class:`KeywordIndex`.
+
+    The keyword index is built at the first search by words. The number of a document is its position.
 
     Args:
         ids: Id of each document.
         texts: Text of each document.
         labels: Labels of each document.
         codes: Code of each document, uint8 [N, bits / 8].
-        known: True for each document with a word that the model knows, bool [N].
+        known: Whether each document has a known word, bool [N].
         analysis: Analysis of the words.
     """
 
@@ -64,7 +65,7 @@ class MemoryShard:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
-        """Return the nearest documents of each query, as :meth:`texthash.index.shard.Shard.search`."""
+        """Search as :meth:`texthash.index.shard.Shard.search` does."""
         allow = None
         if labels is not None:
             allow = np.isin(self._index.numbers, _labelled(self._labels, labels), assume_unique=True)

@@ -20,13 +20,13 @@ def load(name: str | Path) -> Hasher:
     """Load a model.
 
     Args:
-        name: A directory that ``Hasher.save`` wrote; else, in the state directory (``TEXTHASH_HOME``), a trained model
-            by name or ``latest``, ``released`` for the one that answers searches, or a registered one:
+        name: Directory that ``Hasher.save`` wrote; or, in the state directory (``TEXTHASH_HOME``), name of a trained
+            model or ``latest``, ``released`` for the one that is served, or a registered one:
             ``models:/NAME@champion`` or ``models:/NAME/VERSION``.
 
     Raises:
-        TexthashError: there is no such model.
-        ModelMismatchError: its files are missing or do not belong together.
+        TexthashError: There is no such model.
+        ModelMismatchError: Its files are missing or do not belong together.
     """
     from texthash.models.hasher import Hasher
 
@@ -41,17 +41,17 @@ def load(name: str | Path) -> Hasher:
 def prepare(
     name: str = "pydoc", path: str | Path | None = None, *, edition: Edition | None = None, **settings: Any
 ) -> PreparedCorpus:
-    """Prepare a corpus in this process; one that is prepared already is opened.
+    """Prepare a corpus in this process, or open it if it is prepared already.
 
     Args:
-        name: A corpus of ``texthash corpora``, or the name that one of your own gets.
-        path: A corpus of your own: JSONL, CSV, Parquet or a folder of text.
-        edition: How texts become words, and documents are split.
+        name: Name of a corpus of ``texthash corpora``, or a new name for your own corpus.
+        path: Path of your own corpus: JSONL, CSV, Parquet or a folder of text.
+        edition: Rules for words, vocabulary and splits.
         settings: Other keys of the section ``corpus`` of the configuration, such as ``limit=1000``.
 
     Raises:
-        UsageError: a setting that does not exist.
-        CorpusError: what is wrong with the source, the edition or the disk.
+        UsageError: A setting does not exist.
+        CorpusError: The source cannot be read, or does not fit the edition.
     """
     from texthash.config import parse_section
     from texthash.corpora.preparation.steps import prepare_corpus
@@ -68,12 +68,12 @@ def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
     """Open a prepared corpus.
 
     Args:
-        name: Its name in the state directory, or its own directory.
-        edition: Name of the edition; None: the only one there is.
+        name: Name of the corpus in the state directory, or path of its directory.
+        edition: Name of the edition; may be None if there is only one.
 
     Raises:
-        UsageError: several editions, of which none is named.
-        CorpusError: there is no such prepared corpus.
+        UsageError: There are several editions, and ``edition`` is None.
+        CorpusError: There is no such prepared corpus.
     """
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.corpora.prepared.manifest import MANIFEST

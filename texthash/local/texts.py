@@ -1,4 +1,4 @@
-"""Texts and their labels as plain lists, from whatever holds a column of them."""
+"""Conversion of texts and labels, from lists, columns or tables, into plain lists."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) ->
     """Return texts as a list of strings.
 
     Args:
-        texts: A list, a pandas or pyarrow column, a NumPy array or any iterable of strings; or a table
+        texts: List, pandas or pyarrow column, NumPy array or any iterable of strings; or a table
             (``datasets.Dataset``, ``ray.data.Dataset``, ``pyarrow.Table``, ``pandas.DataFrame``) with a column of them.
         name: Name of the argument, for errors.
         column: Column of a table.
 
     Raises:
-        UsageError: a single string, a mapping, a table without that column, or something that is not a string.
+        UsageError: ``texts`` is a single string, a mapping, or a table without that column; or a text is not a string.
     """
     values = _column(texts, name, column)
     for place, value in enumerate(values):
@@ -32,15 +32,15 @@ def as_texts(texts: Iterable[str], name: str = "texts", column: str = COLUMN) ->
 
 
 def as_labels(labels: Iterable[Any] | None, count: int, name: str = "labels") -> list[list[str]] | None:
-    """Return the labels of each text as a list of strings; None where there are none at all.
+    """Return the labels of each text as a list of strings; None if there are no labels.
 
     Args:
-        labels: One entry a text: a string, a number, a list of these, or None for a text without labels.
+        labels: One entry per text: a string, a number, a list of these, or None for a text without labels.
         count: Number of texts.
         name: Name of the argument, for errors.
 
     Raises:
-        UsageError: another number of entries than texts, or a label that is neither a string nor a whole number.
+        UsageError: The number of entries is not that of the texts, or a label is neither a string nor a whole number.
     """
     if labels is None:
         return None
@@ -94,7 +94,7 @@ def _check_column(names: Iterable[Any] | None, name: str, column: str) -> None:
 
 
 def _labels(entry: Any, name: str) -> list[str]:
-    if entry is None or entry != entry:  # NaN is how a column of pandas says that there is none
+    if entry is None or entry != entry:  # a missing value in a column of pandas is NaN
         return []
     if isinstance(entry, str) or not isinstance(entry, Iterable):
         entry = [entry]

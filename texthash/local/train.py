@@ -1,4 +1,4 @@
-"""Training on texts at hand."""
+"""Training on texts and vectors in memory."""
 
 from __future__ import annotations
 
@@ -57,26 +57,26 @@ def train(
         texts: N documents: a list, a column of a table, or a table with a column ``text``.
         vectors: Vectors of the documents by any embedder, numbers [N, D], in the order of the texts; texts may then be
             left out. ``itq``, ``pcah``, ``lsh`` and ``sign`` learn from them: with ``vectors`` their hyper-parameter
-            ``input`` is ``features`` unless params name another.
+            ``input`` is ``features`` unless ``params`` sets it.
         bits: Length of the code, a multiple of 8 up to 1024.
-        labels: Labels of each text. Methods that learn from labels need them; for all others they only choose the
+        labels: Labels of each text. Methods that learn from labels need them; for all others they only select the
             epoch that is kept.
         params: Hyper-parameters that differ from the method's defaults.
-        validation: Share of the texts that is held out to choose the epoch that is kept. Where this is fewer than 10
-            texts, all are trained on, and the last epoch is kept.
-        epochs: Passes over the texts; None: the method's own number.
-        batch_size: Texts in a step; None: the method's own number.
-        patience: Epochs without a better one after which training stops; None: the default.
-        seed: Seed of the initial weights, the order, the noise and the held-out texts.
-        edition: How texts become words (vocabulary size, stop words, ...); None: the default.
+        validation: Share of the texts that is held out to select the epoch that is kept. If these are fewer than 10
+            texts, none is held out, and the last epoch is kept.
+        epochs: Number of passes over the texts; None: the method's own number.
+        batch_size: Number of texts in a step; None: the method's own number.
+        patience: Number of epochs without improvement after which training stops; None: the default.
+        seed: Random seed of the initial weights, the order, the noise and the held-out texts.
+        edition: Rules for words and vocabulary; None: the default.
 
     Returns:
-        The fitted model: ``encode(texts)`` gives packed codes, ``save(directory)`` keeps it.
+        The fitted model: ``encode(texts)`` returns packed codes, ``save(directory)`` stores it.
 
     Raises:
-        UsageError: an unknown method or hyper-parameter, a value out of range, fewer than 3 texts, vectors that are not
-            one finite vector other than zero for each text, or a method that does not learn from vectors without texts.
-        CorpusError: the texts hold no words.
+        UsageError: A method or hyper-parameter is unknown, a value is out of range, there are fewer than 3 texts, the
+            vectors are not one finite, nonzero vector for each text, or the method cannot learn from vectors alone.
+        CorpusError: The texts have no words.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -94,7 +94,9 @@ def train(
     if len(documents) < _LEAST:
         raise UsageError(f"there are {len(documents)} texts.", f"give at least {_LEAST}.")
     if not 0 < validation < 1:
-        raise UsageError(f"validation={validation!r} is no share.", "give one above 0 and below 1, such as 0.1.")
+        raise UsageError(
+            f"validation={validation!r} is not a share.", "give a number above 0 and below 1, such as 0.1."
+        )
     chosen = parse_section(MethodConfig, {"name": method, "bits": bits, "params": dict(params or {})}, "the method")
     if features is not None:
         chosen = _reading_features(chosen, with_texts=texts is not None)
@@ -116,7 +118,7 @@ def train(
 def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None) -> list[str]:
     if texts is None and features is None:
         raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
-    # A corpus has words; where only vectors are known, each document has the same one.
+    # A corpus needs words; if there are only vectors, each document has the same word.
     documents = as_texts(texts) if texts is not None else [_ONLY_VECTORS] * (0 if features is None else len(features))
     if features is not None and len(documents) != len(features):
         raise UsageError(f"there are {len(features)} vectors for {len(documents)} texts.", "give one for each text.")
@@ -124,14 +126,14 @@ def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None
 
 
 def _reading_features(chosen: MethodConfig, with_texts: bool) -> MethodConfig:
-    """Return the method with its input, where that can be vectors."""
+    """Return the method with vectors as its input, if it can read them."""
     from texthash.methods.registry import hyperparameters, methods
 
     if "input" in hyperparameters(chosen.name):
         return chosen.derive(params={"input": "features", **chosen.params})
     if not with_texts:
         able = ", ".join(name for name in methods() if "input" in hyperparameters(name))
-        raise UsageError(f"{chosen.name} learns from texts, and there are only vectors.", f"use one of {able}.")
+        raise UsageError(f"{chosen.name} learns from texts, but there are only vectors.", f"use one of {able}.")
     return chosen
 
 
@@ -158,7 +160,7 @@ def _fit(
 
 
 def _held_out(count: int, share: float, seed: int) -> set[int]:
-    """Rows of the texts on which the epoch is chosen; none where they would be too few to choose by."""
+    """Return the rows of the held-out texts, by which the epoch is selected; none if they would be too few."""
     held = round(share * count)
     if not _LEAST_HELD <= held < count:
         return set()
@@ -166,10 +168,9 @@ def _held_out(count: int, share: float, seed: int) -> set[int]:
 
 
 def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, held: set[int]) -> list[int]:
-    """Write texts as a corpus, and return the place in ``texts`` of each row.
+    """Write texts as a corpus, and return the position in ``texts`` of each row.
 
-    A corpus has to have documents in each of its three splits: those of which nothing here is made get a copy of a text
-    that is trained on.
+    A corpus needs documents in each of its three splits; a split that is not used here gets a copy of a training text.
     """
     rows = [(row, "validation" if row in held else "train") for row in range(len(texts))]
     longest = max((row for row in range(len(texts)) if row not in held), key=lambda row: len(texts[row]))

@@ -15,7 +15,7 @@ _LONG = 12  # rows
 
 
 class Page:
-    """A page in the making: blocks in their order, as plain strings, which the HTML template escapes.
+    """Page as a sequence of blocks of plain strings, which the HTML template escapes.
 
     Attributes:
         images: PNG files of the plots by name.

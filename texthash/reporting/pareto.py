@@ -39,8 +39,10 @@ class Costs(NamedTuple):
 
 
 def non_dominated(values: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
-    """Return which rows are Pareto-optimal, bool [N]: no other row is at least as good in every column and better in
-    one; higher is better."""
+    """Return which rows are Pareto-optimal, bool [N].
+
+    No other row is at least as good in every column and better in one; higher is better.
+    """
     points = np.asarray(values, np.float64)
     as_good = np.all(points[:, None] <= points[None], axis=2)
     better = np.any(points[:, None] < points[None], axis=2)

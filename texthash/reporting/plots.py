@@ -40,8 +40,9 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
 
 
 def precision_figure(runs: Mapping[str, Evaluation], references: Mapping[str, float] | None = None) -> Figure:
-    """Plot P@k (or recall@k) against k, with the range from the worst to the best order of ties: as a band, or, for
-    more than three runs, as a whisker at the main cutoff, since many bands hide each other.
+    """Plot P@k (or recall@k) against k, with the range from the worst to the best order of ties.
+
+    The range is a band, or, for more than three runs, a whisker at the main cutoff, since many bands hide each other.
 
     Args:
         runs: Evaluations by name.
@@ -104,8 +105,9 @@ def pr_figure(runs: Mapping[str, Evaluation]) -> Figure:
 
 
 def bits_figure(runs: Mapping[str, Sequence[Evaluation]], references: Mapping[str, float] | None = None) -> Figure:
-    """Plot expected P@k (or recall@k) against the length of the code, a line per method; bars: standard deviation over
-    seeds.
+    """Plot expected P@k (or recall@k) against the length of the code, a line per method.
+
+    Bars are standard deviations over seeds.
 
     Args:
         runs: Evaluations of each method at any widths and seeds.
@@ -151,8 +153,9 @@ def balance_figure(run: Evaluation) -> Figure:
 
 
 def map_figure(run: Evaluation, label_names: Sequence[str] = (), layout: Layout = "pca") -> Figure:
-    """Plot the query codes in two dimensions; queries with the same code and label share a marker, with an area in
-    proportion to their number.
+    """Plot the query codes in two dimensions.
+
+    Queries with the same code and label share a marker, whose area is proportional to their number.
 
     Args:
         run: Evaluation with ``query_codes`` and ``query_labels``.

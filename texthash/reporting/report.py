@@ -81,14 +81,14 @@ class ReportedRun:
 
 
 class Report(NamedTuple):
-    """A page as self-contained HTML, and as Markdown that refers to ``plots/<name>.png``."""
+    """Page as self-contained HTML, and as Markdown that refers to ``plots/<name>.png``."""
 
     html: str
     markdown: str
     images: dict[str, bytes]
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``report.html``, ``report.md`` and ``plots/`` into the directory; return the path of the HTML file."""
+        """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file."""
         directory = Path(directory)
         (directory / "plots").mkdir(parents=True, exist_ok=True)
         for name, image in self.images.items():

@@ -23,10 +23,10 @@ _CELLS = 8_000_000  # similarities held at once: 32 MB of float32, plus masks of
 def float_cosine_reference(
     corpus: PreparedCorpus, k: int = 100, split: str = "validation", vectors: str = TFIDF
 ) -> float:
-    """Return P@k (in a pair corpus recall@k) of the cosine between real-valued vectors, without codes; the difference
-    to it is the cost, or gain, of hashing the same input.
+    """Return P@k (in a pair corpus recall@k) of the cosine between real-valued vectors, without codes.
 
-    Mean of :func:`float_cosine` over the queries with a relevant document in the database; NaN without any.
+    It is the mean of :func:`float_cosine` over the queries with a relevant document in the database; NaN without any.
+    The difference of a model from it is the cost, or gain, of hashing the same input.
     """
     return mean(float_cosine(corpus, k, split, vectors))
 
@@ -115,10 +115,10 @@ def _membership(relevance: Relevance) -> tuple[csr_matrix, csc_matrix]:
 
 
 def _expected_hits(similarity: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Return the expected number of relevant documents among the first k of each row over all orders of equal
-    similarities, float64 [rows]; NaN where nothing is relevant.
+    """Return the expected number of relevant documents among the first k, float64 [rows]; NaN where none is relevant.
 
-    Only the similarity at rank k can belong to documents on both sides of the cutoff.
+    The expectation is over all orders of equal similarities. Only the similarity at rank k can belong to documents on
+    both sides of the cutoff.
     """
     kept = min(k, similarity.shape[1])
     boundary = np.partition(similarity, -kept, axis=1)[:, -kept, None]

@@ -109,8 +109,10 @@ class Collection:
 
     @classmethod
     def of_titles(cls, corpus: PreparedCorpus, split: str = "validation", most: int = 1_000) -> Collection:
-        """Return known-item queries: the titles of up to ``most`` documents of a split, drawn at random, over the texts
-        of all splits. The text of a document does not contain its title unless the source repeats it there."""
+        """Return known-item queries, the titles of up to ``most`` random documents of a split, over all splits' texts.
+
+        The text of a document does not contain its title unless the source repeats it there.
+        """
         documents = [(name, *row) for name in SPLITS for row in _texts(corpus.split(name))]
         own = [number for number, (name, *_, title) in enumerate(documents) if name == split and title.strip()]
         if not own:

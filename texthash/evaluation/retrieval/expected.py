@@ -19,7 +19,7 @@ _Filled = Annotated[str, Field(min_length=1)]
 
 
 class ExpectedQuery(Section):
-    """A query, and the ids of documents of which one is expected among its first hits."""
+    """Query, and the ids of documents of which one is expected among its first hits."""
 
     text: _Filled
     expected: tuple[_Filled, ...] = Field(min_length=1)
@@ -31,12 +31,12 @@ class _File(Section):
 
 @dataclass(frozen=True)
 class Found:
-    """What became of a query.
+    """Result of a query.
 
     Attributes:
-        query: The query.
+        query: Query with its expected ids.
         hits: Ids of its first hits, the best first.
-        rank: Rank of the first expected one, from 1; None if there is none.
+        rank: Rank of the first expected hit, from 1; None if there is none.
         missing: Expected ids that the index does not have.
     """
 
@@ -68,10 +68,10 @@ def read_expected(path: str | Path) -> tuple[ExpectedQuery, ...]:
 
 
 def judge(query: ExpectedQuery, hits: Sequence[str], known: Collection[str], k: int = 5) -> Found:
-    """Return what became of a query.
+    """Find the first expected document among the hits of a query.
 
     Args:
-        query: The query.
+        query: Query with its expected ids.
         hits: Ids of the hits, the best first.
         known: Those of the expected ids that the index has.
         k: Number of first hits that count.

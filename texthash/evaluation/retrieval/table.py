@@ -64,8 +64,7 @@ class RowResult:
 
     @property
     def metrics(self) -> dict[str, tuple[float, float, float]]:
-        """Means over the queries with a relevant document by name: expected, best and worst over the orders of
-        ties."""
+        """Means over the queries with a relevant document, by name: expected, best and worst over orders of ties."""
         return {name: tied.mean() for name, tied in self.by_query.items() if not name.endswith(_CEILING)}
 
     def __getitem__(self, name: str) -> float:
@@ -149,7 +148,7 @@ class RetrievalTable:
 
     @property
     def summary(self) -> str:
-        """The protocol in one sentence."""
+        """Protocol in one sentence."""
         over = "" if self.documents is None else f" over {self.documents:,} documents"
         left = f", {self.left_out:,} without a relevant document left out" if self.left_out else ""
         most = "".join(f"; {_title(name.removesuffix(_CEILING))} at most {v:.3f}" for name, v in self.ceilings.items())

@@ -237,8 +237,10 @@ class StudyFolder:
         return all(path.is_dir() for path in self.evaluations(cell).values())
 
     def record(self, cell: Cell) -> CellRecord | None:
-        """Return the record of a finished cell; None for any other. A broken record is logged, and its cell is run
-        again from the model and evaluations that exist."""
+        """Return the record of a finished cell; None for any other.
+
+        A broken record is logged, and its cell is run again from the model and evaluations that exist.
+        """
         path = self.cell_dir(cell) / _CELL
         if not path.is_file():
             return None

@@ -1,4 +1,4 @@
-"""The file that describes a study, and the cells that it expands to."""
+"""File that describes a study, and the cells to which it expands."""
 
 from __future__ import annotations
 
@@ -207,8 +207,10 @@ def load_plan(path: str | Path) -> Plan:
 
 
 def parse_plan(values: dict[str, Any], folder: Path, what: str) -> Plan:
-    """Return the plan of plain values; names of corpora are files in ``folder`` or shipped ones. Errors are those of
-    :func:`load_plan`."""
+    """Return the plan of plain values; names of corpora are files in ``folder`` or shipped ones.
+
+    Errors are those of :func:`load_plan`.
+    """
     given = {key: value for key, value in values.items() if key != "settings"}
     settings = values.get("settings") or {}
     given["corpora"] = [_corpus(one, settings, folder) for one in values.get("corpora") or ()]

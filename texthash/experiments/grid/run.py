@@ -22,7 +22,7 @@ from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, open_store
 
-# Runs one cell; returns None if it is done, else the reason of its failure.
+# Function that runs one cell, and returns None, or the reason of its failure.
 Work = Callable[[Cell], str | None]
 
 
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def run_cells(plan: Plan, cells: Sequence[Cell], work: Work, executor: Executor) -> Iterator[tuple[Cell, str | None]]:
-    """Run cells, on a cluster as many at a time as its CPUs and GPUs allow; gives each with its problem, if any.
+    """Run cells, on a cluster as many at a time as its CPUs and GPUs allow; yield each with its problem, if any.
 
     A cell whose process dies is started again, and continues from its last epoch.
     """
@@ -76,7 +76,7 @@ def _claim(cpus: int, task: Task) -> Claim:
 
 
 def _lost(task: Task, error: Exception) -> tuple[Cell, str | None]:
-    """Return the outcome of a cell whose process died: one cell must not end the others."""
+    """Return the outcome of a cell whose process died, since one cell must not stop the others."""
     cell: Cell = task["cell"]
     return cell, f"its process died {cell.config.training.max_failures + 1} times: {error}".splitlines()[0]
 
@@ -178,8 +178,10 @@ def _main_figure(folder: StudyFolder, path: Path) -> tuple[float | None, str]:
 
 
 def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
-    """Return the number of cells, the unfinished ones, and an estimate of their training time from finished cells of
-    the same row, or else of any row."""
+    """Return the number of cells, the unfinished ones, and an estimate of their training time.
+
+    The estimate is the mean of the finished cells of the same row, or else of any row.
+    """
     folder = StudyFolder(home.runs / "studies" / plan.name, plan)
     states = [(cell, folder.record(cell) if folder.finished(cell) else None) for cell in plan.cells]
     known: dict[str, list[float]] = {}

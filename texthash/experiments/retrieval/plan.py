@@ -1,4 +1,4 @@
-"""The file that describes a study of retrieval: test collections, and the rows of their tables."""
+"""File that describes a study of retrieval: test collections, and the rows of their tables."""
 
 from __future__ import annotations
 

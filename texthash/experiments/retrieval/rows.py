@@ -84,7 +84,7 @@ class ModelRows:
         model: Trained model.
         documents: Texts of the documents.
         name: Prefix of the names of the rows; empty: method and bits.
-        features: Vectors of the documents by the sentence encoder of the model, if they are at hand.
+        features: Vectors of the documents by the sentence encoder of the model, if they are available.
     """
 
     def __init__(
@@ -96,8 +96,7 @@ class ModelRows:
         self._last: tuple[list[str], TextActivations] | None = None
 
     def rows(self) -> list[Row]:
-        """Return the rows of Hamming distances and of asymmetric scores, and of the float vectors from which the model
-        makes its codes, if it does."""
+        """Return the rows of :meth:`code_rows`, and that of the vectors from which the model computes codes, if any."""
         if self._kind is None:
             return self.code_rows()
         width = self.model.method.shape.dense
@@ -132,12 +131,12 @@ class ModelRows:
         numbers, _, vectors = self._documents
         asked = self._asked(queries)
         if vectors is None or asked.vectors is None:
-            raise ModelMismatchError(f"{self.name} makes no codes from vectors.", "leave the row of its vectors out.")
+            raise ModelMismatchError(f"{self.name} does not read vectors.", "leave the row of its vectors out.")
         for ranked, is_known in zip(cosine_lists(asked.vectors, vectors, numbers), asked.known, strict=True):
             yield ranked if is_known else _nothing()
 
     def _asked(self, queries: Sequence[str]) -> TextActivations:
-        """Return what the model makes of the queries; those of the last call are kept."""
+        """Return the activations of the queries; those of the last call are kept."""
         texts = list(queries)
         if self._last is None or self._last[0] != texts:
             self._last = texts, self.model.read(texts, role="query", vectors=self._kind)
@@ -155,8 +154,10 @@ class ModelRows:
 
 
 def encoder_row(encoder: str, documents: Sequence[str], features: Features | None = None) -> Row:
-    """Return the row of the cosine of a sentence encoder's vectors; those of the documents are computed when it is
-    searched, if they are not at hand."""
+    """Return the row of the cosine of a sentence encoder's vectors.
+
+    Vectors of the documents that are not given are computed when the row is searched.
+    """
     from texthash.corpora.prepared.embeddings.encoder import open_encoder
 
     opened = open_encoder(encoder)

@@ -1,7 +1,7 @@
-"""A study of retrieval: the table of each test collection, with models that are trained on its documents.
+"""Study of retrieval: a table for each test collection, with models that are trained on its documents.
 
 Models see no query and no judgement: they are trained on the training documents of the collection alone (its documents
-are divided at random), and search all of them. A collection that is not there is left out and named.
+are divided at random), and search all of them. A missing collection is left out and named.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def markdown(table: RetrievalTable) -> str:
 
 
 def _config(plan: RetrievalPlan, name: str, folder: Path, data: Path | None, home: StateDir) -> tuple[Config, str]:
-    """Return the configuration of the documents of a collection, and why it is not there, if so."""
+    """Return the configuration of a collection's documents, and the reason if the collection is missing, else ""."""
     source = plan.collections[name]
     if source.corpus is not None:
         config = load_config(find_config(source.corpus, folder))
