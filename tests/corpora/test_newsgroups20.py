@@ -51,6 +51,13 @@ def test_counts_are_the_canonical_ones(messages: list[Document]) -> None:
     assert len({label for message in messages for label in message.labels}) == record.labels
 
 
+def test_groups_have_the_seven_hierarchies_of_usenet_as_parents(messages: list[Document], tmp_path: Path) -> None:
+    config = CorpusConfig(name="20newsgroups", edition=Edition())
+    parents = newsgroups20.label_parents(config, StateDir(tmp_path))
+    assert parents.keys() == {label for message in messages for label in message.labels}
+    assert Counter(parents.values()) == {"comp": 5, "rec": 4, "sci": 4, "talk": 4, "alt": 1, "misc": 1, "soc": 1}
+
+
 def test_the_archive_gives_the_same_documents(messages: list[Document], tmp_path: Path) -> None:
     write(tmp_path / newsgroups20.ARCHIVE, messages[::-1])
     assert available("20newsgroups", str(tmp_path))

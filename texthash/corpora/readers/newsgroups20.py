@@ -22,6 +22,11 @@ from texthash.paths import StateDir
 
 ARCHIVE = "20news-bydate.tar.gz"
 COUNTS = {"train": 11_314, "test": 7_532}
+_GROUPS = """
+alt.atheism comp.graphics comp.os.ms-windows.misc comp.sys.ibm.pc.hardware comp.sys.mac.hardware comp.windows.x
+misc.forsale rec.autos rec.motorcycles rec.sport.baseball rec.sport.hockey sci.crypt sci.electronics sci.med sci.space
+soc.religion.christian talk.politics.guns talk.politics.mideast talk.politics.misc talk.religion.misc
+"""
 record = CorpusRecord(
     name="20newsgroups",
     title="20 Newsgroups, sorted by date",
@@ -48,6 +53,11 @@ _FOLDERS = {"20news-bydate-train": "train", "20news-bydate-test": "test"}
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """Return the archive, or the files of canonical rows; empty if neither is available."""
     return find_files("20newsgroups", (ARCHIVE,), config, home)
+
+
+def label_parents(config: CorpusConfig, home: StateDir) -> dict[str, str]:
+    """Return the hierarchy of Usenet, the first part of a group's name, of each group: 7 for 20 groups."""
+    return {group: group.partition(".")[0] for group in _GROUPS.split()}
 
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
