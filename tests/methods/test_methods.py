@@ -28,6 +28,7 @@ ITERATIVE = [
     "bmsh",
     "bvae",
     "corrsh",
+    "cth",
     "daba",
     "dgm_sph",
     "doc2hash",
@@ -46,12 +47,13 @@ ITERATIVE = [
     "ssbvae",
     "stacked_rbm",
     "vdsh",
+    "vdsh_pw",
     "vdsh_s",
     "vdsh_sp",
     "wish",
     "wish_s",
 ]
-MEDIAN_CUT = ["gmsh", "hierhash", "mash", "smash", "smash_s", "vdsh", "vdsh_s", "vdsh_sp"]
+MEDIAN_CUT = ["cth", "gmsh", "hierhash", "mash", "smash", "smash_s", "vdsh", "vdsh_pw", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
@@ -60,6 +62,7 @@ def test_no_method_escapes():
         "bmsh",
         "bvae",
         "corrsh",
+        "cth",
         "daba",
         "dgm_sph",
         "doc2hash",
@@ -84,6 +87,7 @@ def test_no_method_escapes():
         "stacked_rbm",
         "sth",
         "vdsh",
+        "vdsh_pw",
         "vdsh_s",
         "vdsh_sp",
         "wish",

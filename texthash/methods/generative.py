@@ -149,4 +149,11 @@ class VariationalMethod(BagAutoencoder):
             progress: Progress of training, which determines w_KL.
         """
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
-        return {"reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(), "kl": weight * kl.mean()}
+        return {
+            "reconstruction": -word_log_likelihood(self.word_logits(z, batch), batch).mean(),
+            "kl": weight * kl.mean(),
+        }
+
+    def word_logits(self, z: Tensor, batch: Batch) -> Tensor:
+        """Return the decoder's logits of all words, [B, V]."""
+        return self.decoder(z)

@@ -17,6 +17,7 @@
     MMI                       mutual_information  exact entropies of codes that are Markov chains
     SFC                       categories          labels predicted from codes
     SFR                       pairwise            losses of pairs of documents that share labels or do not
+                              label_groups        groups of a tree of labels
     CB                        balance             balance and decorrelation, also over a memory of all documents
     FE                        few_bit             orthogonal topics, relevance propagation
     Quan                      quantization        a loss, tanh of a growing scale; sgn is an estimator

@@ -75,6 +75,12 @@ def pair_weights(similarity: Tensor, pairs: Tensor, balanced: bool = True) -> Te
     return alike / (2 * alike.sum()).clamp(min=tiny) + others / (2 * others.sum()).clamp(min=tiny)
 
 
+def centred(codes: Tensor) -> Tensor:
+    """Return codes [n, m] minus their mean: a component that all documents share raises every inner product, and does
+    not move a bit that is cut at the median."""
+    return codes - codes.mean(dim=0)
+
+
 def pair_logistic(codes: Tensor, similarity: Tensor) -> Tensor:
     """Return - log p(s_ij | z_i, z_j) = log(1 + e^theta_ij) - s_ij theta_ij, theta_ij = z_i . z_j / 2, [n, n].
 
