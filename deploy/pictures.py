@@ -1,5 +1,6 @@
-"""Take screenshots of MLflow's pages about a finished sweep (runs, curves, report, registry), or of the search page of
-a service.
+"""Take screenshots of MLflow's pages about a finished sweep, or of the search page of a service.
+
+The pages of MLflow are those of the runs, the curves, the report and the registry.
 
     python deploy/pictures.py                       # the newest sweep under TEXTHASH_HOME
     python deploy/pictures.py --into /tmp/pictures

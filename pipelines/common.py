@@ -79,8 +79,9 @@ def finish(main: Callable[[], Any], verbose: bool) -> int:
 
 
 def state(named: str | None) -> StateDir:
-    """Return the state directory. In a submitted job the default is in the home directory, since its working directory
-    is a temporary copy.
+    """Return the state directory.
+
+    In a submitted job the default is in the home directory, since the job's working directory is a temporary copy.
 
     Raises:
         UsageError: The path is relative in a submitted job, so it would be inside of the temporary copy.
@@ -101,7 +102,7 @@ def state(named: str | None) -> StateDir:
 
 @contextmanager
 def ray_executor(home: StateDir) -> Iterator[Executor]:
-    """Connect to Ray, check that its nodes share the state directory, and yield what runs tasks there."""
+    """Connect to Ray, check that its nodes share the state directory, and yield the executor of the cluster."""
     with cluster():
         check_shared(home.root, home.store)
         yield RayExecutor()

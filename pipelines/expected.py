@@ -1,4 +1,4 @@
-"""Ask a running service queries with expected documents, and say how many find one among their first hits.
+"""Send queries with expected documents to a running service, and count those that find one among their first hits.
 
     python pipelines/expected.py http://127.0.0.1:8000
     python pipelines/expected.py http://127.0.0.1:8000 --mode semantic --least 0

@@ -1,1 +1,1 @@
-"""The commands of pipelines/benchmark.py, one module each."""
+"""Commands of pipelines/benchmark.py, one module each."""

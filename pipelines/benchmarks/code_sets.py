@@ -1,4 +1,4 @@
-"""The codes that are searched: random, learned ones from a file, or clusters about learned ones."""
+"""Codes for search benchmarks: random, learned ones from a file, or clusters around learned ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 100_000
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Codes to search, and queries of the same origin that are not among them."""
+    """Codes to search, and queries of the same distribution that are not among them."""
 
     kind: Kind
     codes: Codes
@@ -37,14 +37,14 @@ class CodeSet:
 
 
 def random_codes(documents: int, bits: int, queries: int, seed: int) -> CodeSet:
-    """Codes whose bits are fair coins: the hardest to search."""
+    """Return codes of independent, unbiased bits, which are the hardest to search."""
     random = np.random.default_rng(seed)
     codes = random.integers(0, 256, (documents, bits // 8), dtype=np.uint8)
     return CodeSet("random", codes, random.integers(0, 256, (queries, bits // 8), dtype=np.uint8))
 
 
 def learned_codes(path: Path, documents: int | None, queries: int, seed: int) -> CodeSet:
-    """Codes of a file; the queries are some of them, taken out of the others.
+    """Return the codes of a file; the queries are some of them, removed from the others.
 
     Raises:
         UsageError: The file holds no codes, or too few.
@@ -57,8 +57,10 @@ def learned_codes(path: Path, documents: int | None, queries: int, seed: int) ->
 
 
 def clustered_codes(path: Path, documents: int | None, queries: int, seed: int) -> CodeSet:
-    """Each code of a file with 13 neighbours that differ from it as its nearest neighbours in the file do, bit by bit:
-    as many bits as learned codes of a larger corpus, and as alike. Queries are further neighbours.
+    """Return each code of a file with 13 artificial neighbours; queries are further neighbours.
+
+    Each bit of a neighbour differs from the code with the frequency with which it differs between nearest neighbours in
+    the file, so that the codes have the structure of learned codes of a larger corpus.
 
     Raises:
         UsageError: The file holds no codes, or too few.
@@ -74,7 +76,7 @@ def clustered_codes(path: Path, documents: int | None, queries: int, seed: int) 
 
 
 def _flip_rates(codes: Codes, random: np.random.Generator) -> NDArray[np.float64]:
-    """How often each bit differs between a code and its 10 nearest ones, itself left out; float64 [bits]."""
+    """Return the frequency with which each bit differs between a code and its 10 nearest others, float64 [bits]."""
     sample = codes[random.integers(0, len(codes), _SAMPLE)]
     hits = MultiIndex(codes, np.arange(len(codes))).search(sample, _NEAREST, offset=1)
     differing = np.concatenate([code ^ codes[rows] for code, rows in zip(sample, hits.numbers, strict=True)])
@@ -92,8 +94,8 @@ def _load(path: Path, least: int) -> Codes:
     try:
         codes: Codes = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as codes: {error}", "make it with `benchmark.py codes`.") from error
+        raise UsageError(f"{path} cannot be read as codes: {error}", "create it by `benchmark.py codes`.") from error
     check_codes(codes, name=f"codes of {path}")
     if len(codes) < least:
-        raise UsageError(f"{path} holds {len(codes)} codes, at least {least} are needed", "give a larger file.")
+        raise UsageError(f"{path} has {len(codes)} codes, but {least} are needed.", "give a larger file.")
     return codes

@@ -1,4 +1,4 @@
-"""Codes of a whole corpus as files for ``benchmark.py search``: by a saved model, or learned for the purpose."""
+"""Codes of a whole corpus as files for ``benchmark.py search``, by a saved model or by one trained for this purpose."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ def command(
     source: Annotated[
         Path | None, typer.Option(help="Instead: a file of documents (id, text), of which a method learns codes.")
     ] = None,
-    method: Annotated[str, typer.Option(help="That learns.")] = "nash",
+    method: Annotated[str, typer.Option(help="Method that learns codes of the source.")] = "nash",
     bits: Annotated[
-        list[int] | None, typer.Option(help="May be given several times: --out has {bits} in its name then. 64.")
+        list[int] | None,
+        typer.Option(help="Length of the codes, 64 by default. If given several times, --out must contain {bits}."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of the method.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs of the method.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first documents of the source.")] = None,
 ) -> None:
     """Encode every document of a corpus, by a saved model or by one that is trained on the source.
 
-    A source is prepared under TEXTHASH_HOME, where it is found again: 10,000 words, 60 % of the documents to learn
-    from, by chance. The model is not kept.
+    A source is prepared under TEXTHASH_HOME and reused later: 10,000 words, and a random 60 % of the documents for
+    training. The model is not kept.
     """
     if source is not None and corpus is None and model is None:
         widths = [check_bits(width) for width in bits or [64]]
         if len(widths) > 1 and "{bits}" not in out.name:
-            raise UsageError(f"{len(widths)} widths would go to {out}", "put {bits} into the name of --out")
+            raise UsageError(f"{len(widths)} widths would be written to {out}.", "put {bits} into the name of --out.")
         prepared = _prepared(source, limit)
         for width in widths:
             _write(_learned(prepared, method, width, epochs), prepared, out.with_name(out.name.format(bits=width)))
@@ -53,7 +54,7 @@ def command(
         hasher.check_corpus(prepared)
         _write(hasher, prepared, out)
     else:
-        raise UsageError("codes are made of a --source, or of a --corpus by a --model", "give one or the other")
+        raise UsageError("there is neither a --source nor a --corpus with a --model.", "give one or the other.")
 
 
 def _prepared(source: Path, limit: int | None) -> PreparedCorpus:
@@ -63,15 +64,15 @@ def _prepared(source: Path, limit: int | None) -> PreparedCorpus:
 
 
 def _learned(prepared: PreparedCorpus, method: str, bits: int, epochs: int) -> Hasher:
-    def tell(report: EpochReport) -> None:
+    def log_epoch(report: EpochReport) -> None:
         log_line(f"{method}, {bits} bits: epoch {report.epoch} of {report.epochs}, {report.seconds:.0f} s")
 
     untrained = build(method, prepared.shape, bits)
-    return Hasher.of(fit(untrained, prepared.train, TrainingConfig(epochs=epochs), on_epoch=tell).method, prepared)
+    return Hasher.of(fit(untrained, prepared.train, TrainingConfig(epochs=epochs), on_epoch=log_epoch).method, prepared)
 
 
 def _write(hasher: Hasher, prepared: PreparedCorpus, out: Path) -> None:
     codes = np.concatenate([hasher.encode_split(prepared.split(name)) for name in SPLITS])
     write_array(out, codes)
     different = len(np.unique(codes, axis=0))
-    log_line(f"{len(codes):,} codes of {hasher.bits} bits in {out}, {different:,} of them different")
+    log_line(f"{len(codes):,} codes of {hasher.bits} bits in {out}, {different:,} of them distinct")

@@ -1,4 +1,4 @@
-"""Engines of one sentence encoder side by side: documents a second, time of a short query, likeness to PyTorch.
+"""Engines of one sentence encoder side by side: documents per second, time of a short query, cosine to PyTorch.
 
 Everything is computed on one thread. The engines take turns in every round, and figures are medians over the rounds.
 """
@@ -29,7 +29,7 @@ def command(
     documents: Annotated[int, typer.Option(min=1, help="Texts that are encoded in each round.")] = 200,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
-    """Documents a second, time of a short query and cosine to PyTorch, of each engine of a sentence encoder."""
+    """Measure documents per second, time of a short query and cosine to PyTorch of each engine of an encoder."""
     import torch
 
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,4 +1,4 @@
-"""The search engines that are measured, each behind the same call."""
+"""Search engines of the benchmark, behind one interface."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HALF, PERCENT = 0.5, 0.01
 
 
 class Answer(NamedTuple):
-    """What an engine answers: distances of each query, and for those that say so, the plan and the codes met."""
+    """Answer of an engine: distances of each query, and, if the engine reports them, plans and numbers of codes met."""
 
     distances: list[NDArray[Any]]
     plans: list[str]
@@ -30,13 +30,13 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine with codes in it.
+    """Engine with an index of the codes.
 
     Attributes:
-        search: From query codes, k and threads.
-        size_bytes: Memory of the codes and whatever else is held.
-        scans: Whether it is the scan that the others are held against.
-        allowed: Rows that it may answer, bool [N]; None: all of them.
+        search: Function of query codes, k and number of threads.
+        size_bytes: Memory of the index.
+        scans: Whether this is the scan with which the other engines are compared.
+        allowed: Rows that may be returned, bool [N]; None: all of them.
     """
 
     search: Callable[[Codes, int, int], Answer]
@@ -46,7 +46,7 @@ class Engine:
 
 
 def _texthash_flat(codes: Codes, share: float | None = None) -> Engine:
-    """The scan; with a share of the documents allowed at random, what a label filter costs."""
+    """Return texthash's scan; with a random share of the documents allowed, it measures the cost of a label filter."""
     index = FlatIndex(codes, np.arange(len(codes)))
     if share is None:
         return Engine(
@@ -64,7 +64,7 @@ def _texthash_flat(codes: Codes, share: float | None = None) -> Engine:
 
 def _texthash(codes: Codes, plan: Plan) -> Engine:
     index = MultiIndex(codes, np.arange(len(codes))).prepare()
-    index.search(codes[:1], 1, plan=plan)  # where there are too few documents to prepare
+    index.search(codes[:1], 1, plan=plan)  # builds the tables of a small index, which prepare does not
     return Engine(
         lambda queries, k, threads: _answer(index.search(queries, k, threads=threads, plan=plan)), index.size_bytes
     )
@@ -91,7 +91,7 @@ def _faiss_flat(faiss: Any, bits: int, documents: int) -> Any:
 
 
 def _faiss_mih(faiss: Any, bits: int, documents: int) -> Any:
-    """Multi-index hashing as faiss has it: not exact, for it looks up to so many flips and no further."""
+    """Return faiss' multi-index hashing, which is not exact, since it flips a limited number of bits."""
     width = max(4, min(bits, round(math.log2(max(2, documents)))))
     index = faiss.IndexBinaryMultiHash(bits, max(1, bits // width), width)
     index.nflip = 2
@@ -130,6 +130,6 @@ ENGINES: dict[str, Callable[[Codes], Engine]] = {
     "faiss_hnsw": lambda codes: _faiss(codes, _faiss_hnsw),
     "usearch_exact": _usearch,
 }
-# The others take minutes to build, or a hundred times as long to search, with 10 million codes: only when asked for.
+# The others are measured on request only: with 10 million codes they take minutes to build, or search 100 times slower.
 BY_DEFAULT = tuple(name for name in ENGINES if name not in ("faiss_mih", "faiss_hnsw", "usearch_exact"))
 PACKAGES = {"faiss_flat": "faiss", "faiss_mih": "faiss", "faiss_hnsw": "faiss", "usearch_exact": "usearch"}

@@ -1,4 +1,4 @@
-"""A larger index for measurements: the documents of a release again and again, with bits of their codes flipped."""
+"""Larger index for measurements: repeated copies of a release's documents, with some bits of their codes flipped."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _ROWS = 8192
 
 
 def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> StateDir:
-    """Make a state directory with a release of so many documents, by the same model and in as many shards.
+    """Create a state directory with a release of ``documents`` documents, by the same model and in as many shards.
 
-    The first ones are those of the release as they are. Each further round has them once more, under ids of its own, a
-    bit in twenty of each code flipped: as spread out as the codes of that many documents, and as clustered.
+    The first ones are the documents of the release, unchanged. Each further round repeats them under new ids, with one
+    in twenty bits of each code flipped, so that the codes are as spread out and as clustered as those of that many
+    documents.
 
     Args:
         home: State directory of the release.
-        release: What to enlarge.
-        documents: How many there are to be.
-        place: Directory for the new state.
+        release: Release to enlarge.
+        documents: Number of documents of the new release.
+        place: Path of the new state directory.
     """
     made, shards = StateDir(place), len(release.shards)
     model = Path(shutil.copytree(home.path(release.model_uri), made.root / "models" / "enlarged"))
@@ -53,7 +54,7 @@ def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> St
 
 
 def _rows(home: StateDir, release: Release) -> pa.Table:
-    """All documents of a release with their codes, without numbers."""
+    """Return all documents of a release with their codes, without numbers."""
     found = []
     for shard in open_release(home, release.name).shards:
         found += shard.documents(shard.numbers, ["title", "text", "labels", "code"])
@@ -61,7 +62,7 @@ def _rows(home: StateDir, release: Release) -> pa.Table:
 
 
 def _rounds(rows: pa.Table, bits: int, documents: int) -> Iterator[pa.RecordBatch]:
-    """The rows of the index in the order of their numbers; the same whenever it is asked for."""
+    """Yield the rows of the index in the order of their numbers; every call yields the same rows."""
     generator = np.random.default_rng(0)
     plain = np.frombuffer(b"".join(rows["code"].to_pylist()), np.uint8).reshape(rows.num_rows, bits // 8)
     for start in range(0, documents, rows.num_rows):

@@ -1,4 +1,4 @@
-"""The peer of the service: one process of FastAPI, with the same model and faiss over all codes, as simple as can be.
+"""Baseline of the service: one process of FastAPI with the same model and faiss over all codes.
 
 OMP_NUM_THREADS=1 python -m benchmarks.faiss_server HOME RELEASE PORT
 """
@@ -21,7 +21,7 @@ from texthash.paths import StateDir
 
 
 class Search(BaseModel):
-    """The members of a search that the load uses."""
+    """Members of a search request that the load uses."""
 
     queries: list[dict[str, str]]
     limit: int
@@ -29,7 +29,7 @@ class Search(BaseModel):
 
 
 def make_app(home: StateDir, release: str) -> FastAPI:
-    """All documents in memory, in the order of their numbers."""
+    """Return the application, with all documents in memory in the order of their numbers."""
     opened = open_release(home, release)
     documents: list[tuple[int, dict[str, Any]]] = []
     for shard in opened.shards:

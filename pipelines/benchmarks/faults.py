@@ -1,4 +1,4 @@
-"""What clients see when a part of the service is killed, and until when: ``kill -9`` of one process after the other."""
+"""Effect of failures on clients: processes of the service are killed (``kill -9``) one after the other under load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from texthash.index.releases.release import read_release
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
-# The part by the title of its process.
+# Name of each part in the title of its process.
 PARTS = {
     "shard": "ServeReplica:texthash:shard-0",
     "encoder": "ServeReplica:texthash:encoder",
@@ -34,7 +34,7 @@ PARTS = {
 }
 LABEL = "faults"
 _APART_S = 0.1
-_SLOW_S = 1.0  # an answer that takes longer has waited for the part
+_SLOW_S = 1.0  # an answer that takes longer has waited for the killed part
 _CALM_S = 5.0
 _BEFORE_S = 2.0
 _PATIENCE_S = 120.0
@@ -43,9 +43,11 @@ _QUERY = {"queries": [{"text": "sort the values of an array"}], "limit": 3}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, in seconds since the kill, and what was answered: a status, with the kind of a problem, or an error
-    of the connection."""
+class Reply:
+    """Begin and end of a request, in seconds since the kill, and its answer.
+
+    The answer is a status, with the type of a problem, or an error of the connection.
+    """
 
     began: float
     ended: float
@@ -53,7 +55,7 @@ class Asked:
 
     @property
     def well(self) -> bool:
-        """Whether it was answered, and at once."""
+        """True if the request succeeded without delay."""
         return self.answer == "200" and self.ended - self.began < _SLOW_S
 
 
@@ -63,7 +65,7 @@ def command(
 ) -> None:
     """Kill the parts of a service of the current release, one after the other, under ten searches and writes a second.
 
-    The documents that it writes are taken out again.
+    The documents that are written are deleted at the end.
     """
     parts = part or list(PARTS)
     unknown = [name for name in parts if name not in PARTS]
@@ -82,7 +84,7 @@ async def _measure(port: int, parts: list[str]) -> list[dict[str, Any]]:
 
 
 async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
-    """Kill one part under load, go on until all is well again, and look for the writes that were acknowledged."""
+    """Kill one part under load, continue until all requests succeed again, and check the acknowledged writes."""
     log_line(f"{part}: killed under load")
     load = _Load(client, part)
     async with asyncio.TaskGroup() as requests:
@@ -99,11 +101,11 @@ async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
 
 
 class _Load:
-    """Searches and writes at a steady pace, whatever becomes of those before."""
+    """Searches and writes at a constant rate, independent of the answers to earlier ones."""
 
     def __init__(self, client: httpx.AsyncClient, part: str) -> None:
-        self.searches: list[Asked] = []
-        self.writes: list[Asked] = []
+        self.searches: list[Reply] = []
+        self.writes: list[Reply] = []
         self._client = client
         self._ids = (f"{LABEL}/{part}/{number}" for number in count())
         self._written: list[str] = []
@@ -115,7 +117,7 @@ class _Load:
         return time.perf_counter() - self._start
 
     def calm(self, now: float) -> bool:
-        """Whether the last trouble is over for good."""
+        """Return whether the last failure was long enough ago."""
         troubles = [asked.ended for asked in (*self.searches, *self.writes) if not asked.well]
         waiting = any(began < now - _SLOW_S for began in self._open)
         return not waiting and now > max(troubles, default=0.0) + _CALM_S
@@ -130,15 +132,15 @@ class _Load:
             self._written.append(id_)
 
     async def clear(self) -> int:
-        """Take the documents out again; returns how many of those that were acknowledged are not there."""
-        # A write that waits until all parts see it: then they see those before it, too.
+        """Delete the documents; return the number of acknowledged ones that are missing."""
+        # This write waits until all parts of the service see it; then they also see all earlier writes.
         (await self._client.post("/v1/documents/delete?wait=true", json={"ids": [LABEL]})).raise_for_status()
         found = [(await self._client.get(f"/v1/documents/{id_}")).status_code for id_ in self._written]
         everything = {"filter": {"labels": [LABEL]}}
         (await self._client.post("/v1/documents/delete?wait=true", json=everything)).raise_for_status()
         return sum(status != 200 for status in found)
 
-    async def _ask(self, kept: list[Asked], method: str, path: str, body: dict[str, Any]) -> bool:
+    async def _ask(self, kept: list[Reply], method: str, path: str, body: dict[str, Any]) -> bool:
         began = self.now()
         self._open.add(began)
         try:
@@ -149,15 +151,15 @@ class _Load:
         except httpx.TransportError as error:
             answer = type(error).__name__
         self._open.remove(began)
-        kept.append(Asked(began, self.now(), answer))
+        kept.append(Reply(began, self.now(), answer))
         return answer == "200"
 
 
-def _row(name: str, asked: list[Asked]) -> dict[str, Any]:
-    """Until when some were refused or slow, how many were refused and how, and the slowest that was answered."""
-    failed = Counter(one.answer for one in asked if one.answer != "200")
-    back = max((one.ended for one in asked if not one.well), default=0.0)
-    slowest = max((one.ended - one.began for one in asked if one.answer == "200"), default=0.0)
+def _row(name: str, replies: list[Reply]) -> dict[str, Any]:
+    """Return the time of recovery, the failed requests by answer, and the time of the slowest successful request."""
+    failed = Counter(one.answer for one in replies if one.answer != "200")
+    back = max((one.ended for one in replies if not one.well), default=0.0)
+    slowest = max((one.ended - one.began for one in replies if one.answer == "200"), default=0.0)
     return {
         f"{name}_well_after_s": round(back, 1),
         f"{name}_failed": "; ".join(f"{times} x {answer}" for answer, times in failed.items()) or "none",
@@ -166,7 +168,7 @@ def _row(name: str, asked: list[Asked]) -> dict[str, Any]:
 
 
 def _process(part: str) -> int:
-    """The process of a part, among those of this program's own cluster."""
+    """Return the process id of a part, among the processes of this program's cluster."""
     for process in psutil.Process().children(recursive=True):
         try:
             if PARTS[part] in f"{' '.join(process.cmdline())} ":

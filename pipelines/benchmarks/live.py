@@ -1,4 +1,4 @@
-"""A live index: how long it takes to open it, and to write to it durably."""
+"""Times of opening a live index, and of durable writes to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is taken.")] = 9,
     release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME whose documents are taken.")] = "current",
 ) -> None:
-    """Time an index of so many documents in a directory of its own, written to as the service does."""
+    """Measure an enlarged index in a temporary directory, with the writes of the service."""
     source = resolve_home()
     with tempfile.TemporaryDirectory(prefix="texthash-live-") as place:
         home = enlarge(source, read_release(source, release), documents, Path(place))

@@ -1,8 +1,8 @@
-"""A closed loop of HTTP clients in a process of its own: each sends its next search when it has the answer to its last.
+"""Closed loop of HTTP clients in a separate process: each sends its next search after the answer to its last.
 
 python -m benchmarks.load PORT PATH CLIENTS SECONDS < bodies.jsonl
 
-SIGTERM ends it before its time, with the figures up to then.
+SIGTERM ends it early, with the figures up to then.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
 
 _WARM_UP_S = 2.0
-_AROUND_S = 3.0  # what is watched of the time before and after an event
+_AROUND_S = 3.0  # time before and after an event that is measured too
 _HOUR_S = 3600.0
 _WORDS = 8
 _BODIES = 500
 
 
 def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
-    """Searches for the first words of documents in a mode, one JSON object a line."""
+    """Return searches for the first words of documents in a mode, one JSON object per line."""
     shard = read_release(home, release).open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
     texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
@@ -41,12 +41,12 @@ def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
 
 
 def search_load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
-    """Figures of searches by so many clients over ``seconds``."""
+    """Return figures of searches by ``clients`` clients over ``seconds``."""
     return _ended(_started(port, clients, seconds, bodies))
 
 
 def search_load_during(port: int, clients: int, bodies: str, event: Callable[[], object]) -> dict[str, Any]:
-    """Figures of searches by so many clients while ``event`` is called, and seconds of it (``event_s``)."""
+    """Return figures of searches by ``clients`` clients during a call of ``event``, and its duration (``event_s``)."""
     load = _started(port, clients, _HOUR_S, bodies)
     try:
         time.sleep(_WARM_UP_S + _AROUND_S)
@@ -82,7 +82,7 @@ def _ended(load: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 class _Clients:
-    """The clients of one load, and what they were answered."""
+    """Clients of one load, and the answers to them."""
 
     def __init__(self, port: int, path: str, bodies: list[bytes], seconds: float) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: "
@@ -97,11 +97,11 @@ class _Clients:
         self._unlike = 0
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no further requests."""
         self._end = min(self._end, time.perf_counter())
 
     async def ask(self) -> None:
-        """Be one client until the end; requests begun before the start do not count."""
+        """Send requests as one client until the end; those begun before the start do not count."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         while (began := time.perf_counter()) < self._end:
             search, request = next(self._requests)
@@ -123,13 +123,15 @@ class _Clients:
         writer.close()
 
     def _compare(self, search: int, reply: dict[str, Any]) -> None:
-        """Count an answer that is unlike the first which its release gave to this search, as it is when the code of one
-        release meets the index of another."""
+        """Count an answer that differs from the first one of the same release to the same search.
+
+        It would differ if the code of one release were searched in the index of another.
+        """
         first = self._first.setdefault((search, reply.get("release")), reply["results"])
         self._unlike += first != reply["results"]
 
     def figures(self) -> dict[str, Any]:
-        """Requests per second, latencies in milliseconds, answers that were refused, and those at odds with others."""
+        """Return requests per second, latencies in milliseconds, and numbers of failed and of inconsistent answers."""
         p50, p99 = np.percentile(np.array(self._taken or [np.nan]) * 1000, [50, 99])
         return {
             "requests_per_s": round(len(self._taken) / (self._end - self._start), 1),

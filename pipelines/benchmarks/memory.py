@@ -1,9 +1,9 @@
-"""Memory of training beside the size of the corpus: one epoch, validated, in a process whose memory is limited.
+"""Memory of training by size of the corpus: one epoch with validation, in a process whose memory is limited.
 
-The corpus is made up (words by Zipf's law, no text) and written as shards, as preparation writes them. A process of
-its own makes the memory-mapped arrays, trains and validates under RLIMIT_DATA, which limits what a process may hold
-beside mapped files; that the limit binds is shown by loading the split as a matrix under it, which has to fail.
-``anonymous_mib`` is the peak of what is not backed by files, above what the process held before it opened the corpus.
+The corpus is synthetic (words by Zipf's law, no text), in shards like those of a preparation. A separate process
+creates the memory-mapped arrays, trains and validates under RLIMIT_DATA, which limits the memory of a process except
+for mapped files. Loading the split as a matrix has to fail under the limit, which shows that it is effective.
+``anonymous_mib`` is the peak of memory that is not backed by files, above that before the corpus was opened.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def command(
     words: Annotated[int, typer.Option(min=100, help="Words in the vocabulary.")] = 10_000,
     method: Annotated[str, typer.Option(help="Method that is trained.")] = "nash",
     bits: Annotated[int, typer.Option(help="Length of the code.")] = 32,
-    hidden: Annotated[int, typer.Option(help="Width of its encoder.")] = 1000,
-    limit_mib: Annotated[int, typer.Option(help="What the process may hold, above what torch takes.")] = 600,
+    hidden: Annotated[int, typer.Option(help="Width of the method's encoder.")] = 1000,
+    limit_mib: Annotated[int, typer.Option(help="Memory limit of the process, beyond the memory of torch.")] = 600,
 ) -> None:
-    """Peak memory of an epoch, with the corpus' arrays in files."""
+    """Measure the peak memory of an epoch, with the corpus' arrays in files."""
     rows = []
     for number in documents or [50_000, 200_000]:
         with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def command(
 
 
 def make(path: Path, documents: int, length: int, words: int) -> Path:
-    """Write a prepared corpus of made-up documents."""
+    """Write a prepared corpus of synthetic documents."""
     generator = np.random.default_rng(0)
     share = 1 / np.arange(1, words + 1)
     share /= share.sum()
@@ -101,7 +101,7 @@ def make(path: Path, documents: int, length: int, words: int) -> Path:
 def _table(
     generator: np.random.Generator, start: int, rows: int, length: int, share: np.ndarray, names: list[str]
 ) -> pa.Table:
-    """Documents whose words lean to those of their label."""
+    """Return documents in which the words of their label are more frequent."""
     labels = generator.integers(len(names), size=rows)
     drawn = np.searchsorted(np.cumsum(share), generator.random((rows, length))).clip(max=len(share) - 1)
     drawn[:, ::4] = (drawn[:, ::4] // len(names) * len(names) + labels[:, None]).clip(max=len(share) - 1)
@@ -122,10 +122,10 @@ def _table(
 
 
 def measured(corpus: Path, method: str, bits: int, hidden: int, limit_mib: int) -> dict[str, Any]:
-    """Train in a process of its own; what it reports.
+    """Train in a separate process, and return its report.
 
     Raises:
-        TexthashError: it failed, for instance because it needed more than the limit.
+        TexthashError: The process failed, for instance because it needed more memory than the limit.
     """
     log_line(f"training {method} under a limit of {limit_mib} MiB")
     child = [sys.executable, "-m", "benchmarks.memory", str(corpus), method, str(bits), str(hidden), str(limit_mib)]
@@ -133,7 +133,7 @@ def measured(corpus: Path, method: str, bits: int, hidden: int, limit_mib: int) 
         child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
     )
     if ended.returncode:
-        raise TexthashError(f"training under {limit_mib} MiB failed.", "its own output above says why.")
+        raise TexthashError(f"training under {limit_mib} MiB failed.", "read its output above for the reason.")
     row: dict[str, Any] = jsonlib.loads(ended.stdout)
     return row
 
@@ -172,7 +172,7 @@ def _train(path: Path, method: str, bits: int, hidden: int, limit_mib: int) -> d
         seconds = time.perf_counter() - started
     finally:
         ended.set()
-        sampling.result()  # raises what has ended the sampling, without which the peak would be too low
+        sampling.result()  # raises an error of the sampling, without which the peak would be too low
     try:
         corpus.train.matrix()
         binds = False

@@ -1,4 +1,4 @@
-"""Searches and writes at once, in a process of its own; at the end every document is asked for again.
+"""Concurrent searches and writes in a separate process; at the end every document is read and compared.
 
 python -m benchmarks.mixed URL SECONDS READERS WRITERS < bodies.jsonl > outcome.json
 """
@@ -24,15 +24,15 @@ _WORDS = ("sort", "array", "table", "merge", "figure", "matrix", "parse", "date"
 
 @dataclass
 class Outcome:
-    """What happened.
+    """Outcome of a load.
 
     Attributes:
-        searches: (seconds since the start, seconds taken) of each search that was answered.
-        writes: The same of each write that was acknowledged.
-        refused: The same of each write that was refused because the disk was full.
-        failures: What the others were answered.
-        documents: How many acknowledged documents, put in or taken out, were looked for at the end.
-        wrong: Ids of those that are not as they were acknowledged.
+        searches: (seconds since the start, seconds taken) of each successful search.
+        writes: The same for each acknowledged write.
+        refused: The same for each write that was rejected because the disk was full.
+        failures: Answers to the other requests.
+        documents: Number of acknowledged documents, written or deleted, that were checked at the end.
+        wrong: Ids of those that differ from what was acknowledged.
     """
 
     searches: list[tuple[float, float]] = field(default_factory=list)
@@ -44,12 +44,12 @@ class Outcome:
 
 
 async def load(url: str, seconds: float, readers: int, writers: int, queries: list[str]) -> Outcome:
-    """Search and write for ``seconds``, then look at every document."""
+    """Search and write for ``seconds``, then check every document."""
     outcome, start = Outcome(), time.perf_counter()
     expected: dict[str, str | None] = {}
 
     async def timed(call: Awaitable[object], taken: list[tuple[float, float]]) -> bool | None:
-        """Whether the call was answered; None if it was refused for want of space."""
+        """Return whether the call succeeded; None if it was rejected because the disk was full."""
         began = time.perf_counter()
         try:
             await call
@@ -71,7 +71,7 @@ async def load(url: str, seconds: float, readers: int, writers: int, queries: li
             await timed(client.search(chosen.choice(queries)), outcome.searches)
 
     async def write(worker: int) -> None:
-        """Puts in up to four documents, a third of them known already, or takes some out again."""
+        """Write up to four documents, a third of which exist already, or delete some."""
         chosen, mine = random.Random(1000 + worker), 0
         while time.perf_counter() - start < seconds:
             count = chosen.randint(1, 4)
@@ -89,7 +89,7 @@ async def load(url: str, seconds: float, readers: int, writers: int, queries: li
             for id_, text in change.items():
                 if done:
                     expected[id_] = text
-                elif done is False:  # it may or may not be there; one that was refused is not
+                elif done is False:  # the outcome of a failed write is unknown; a rejected one has no effect
                     expected.pop(id_, None)
 
     async def check(ids: list[str]) -> None:

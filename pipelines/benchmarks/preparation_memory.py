@@ -1,8 +1,8 @@
-"""Peak memory of one preparation, by texthash on Ray or by scikit-learn, in a process of its own.
+"""Peak memory of one preparation, by texthash on Ray or by scikit-learn, in a separate process.
 
-What is counted is the unique memory of the driver and of all processes that it started, above what they held once Ray
-had started (for scikit-learn: above what the process held with the texts). Every measurement has a process and a
-cluster of its own: memory that an earlier one left behind would be used again, and hide what a later one needs.
+It is the unique memory of the driver and of all processes that it started, above that after the start of Ray (for
+scikit-learn: above that of the process with the texts). Every measurement has its own process and cluster: memory freed
+by an earlier one would be reused, and hide the needs of a later one.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ Engine = Literal["texthash", "scikit_learn"]
 
 
 def peaks(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float]:
-    """``peak_mib`` of all processes together, and ``driver_mib``, that of the driver alone.
+    """Return ``peak_mib`` of all processes together, and ``driver_mib``, that of the driver alone.
 
     Raises:
-        TexthashError: the preparation failed.
+        TexthashError: The preparation failed.
     """
     child = [sys.executable, "-m", __name__, engine, config.model_dump_json(), str(workers)]
     ended = subprocess.run(
         child, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True, check=False, encoding="utf-8"
     )
     if ended.returncode:
-        raise TexthashError("a preparation that was watched failed.", "its own output above says why.")
+        raise TexthashError("the measured preparation failed.", "read its output above for the reason.")
     found: dict[str, float] = json.loads(ended.stdout)
     return found
 
 
 @contextmanager
 def cluster(cpus: int) -> Iterator[None]:
-    """A Ray cluster of so many CPUs, for the block."""
+    """Run a Ray cluster of ``cpus`` CPUs during the block."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as temporary:  # socket paths have to be short
         ray.init(
@@ -73,13 +73,13 @@ def cluster(cpus: int) -> Iterator[None]:
 
 
 def training_texts(config: CorpusConfig) -> list[str]:
-    """All texts but the first two, which stand for validation and test."""
+    """Return all texts but the first two, which are validation and test."""
     with open(config.path or "", encoding="utf-8") as file:
         return [json.loads(line)["text"] for line in islice(file, 2, None)]
 
 
 def fit_transform(texts: list[str], words: int | None) -> csr_matrix:
-    """scikit-learn's tf-idf vectors of some texts, with the words that texthash takes."""
+    """Return scikit-learn's tf-idf vectors of texts, with the words that texthash selects."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(stop_words="english", max_features=words).fit_transform(texts)
@@ -98,7 +98,7 @@ def _watched(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, fl
 
 @contextmanager
 def _watch() -> Iterator[dict[str, int]]:
-    """The most memory that is seen while the block runs, above that at its begin."""
+    """Yield a record of the largest memory during the block, above that at its beginning."""
     before, ended = _memory(), threading.Event()
     peak = dict.fromkeys(before, 0)
 
@@ -113,17 +113,17 @@ def _watch() -> Iterator[dict[str, int]]:
         yield peak
     finally:
         ended.set()
-        sampling.result()  # raises what has ended the sampling, without which the peak would be too low
+        sampling.result()  # raises an error of the sampling, without which the peak would be too low
 
 
 def _memory() -> dict[str, int]:
-    """Bytes that only this process, and that only it and those it started, hold."""
+    """Return the unique bytes of this process, and of this process with all that it started."""
     here = psutil.Process()
     driver = total = here.memory_full_info().uss
     for process in here.children(recursive=True):
         try:
             total += process.memory_full_info().uss
-        except psutil.NoSuchProcess:  # it ended between listing and asking
+        except psutil.NoSuchProcess:  # the process has ended meanwhile
             continue
     return {"peak_mib": total, "driver_mib": driver}
 

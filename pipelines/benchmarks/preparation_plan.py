@@ -1,10 +1,10 @@
-"""What the preparation of a corpus of another size would take, computed from rates measured on this one.
+"""Predicted time of the preparation of a corpus of another size, from rates measured on this one.
 
-Reckoned with, and not measured here: that every worker has a core of its own, that an object store gives each worker
-what a local disk gives it here, and that work grows with the documents. The driver's own work is not spread, so it
-bounds what more workers gain: checksums of the source, ids and splits, merging counts, the manifest, all as measured
-here, and handing out blocks of tasks, measured with tasks that do nothing. Counting has no more tasks than
-:data:`~texthash.corpora.preparation.steps.GROUPS`, and writing one a shard, so no more workers take part in them.
+Assumptions that are not measured here: every worker has a core of its own, an object store is as fast for each worker
+as the local disk here, and work is proportional to the number of documents. The driver's own work is not distributed,
+so it bounds the gain from more workers: checksums of the source, ids and splits, merging counts, the manifest, all as
+measured here, and scheduling blocks of tasks, measured with empty tasks. Counting has at most
+:data:`~texthash.corpora.preparation.steps.GROUPS` tasks, and writing one per shard, so they use no more workers.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from texthash.paths import resolve_home
 
 _WORKERS = (16, 64, 256, 1024)
 _NODE_CORES = 16
-_REQUEST_SECONDS = 0.03  # until an object store begins to answer; the driver has 32 requests under way
+_REQUEST_SECONDS = 0.03  # latency of an object store; the driver sends 32 requests at a time
 _REQUESTS_AT_A_TIME = 32
 _BYTES_A_DOCUMENT = 17
 _DOCUMENTS_A_SHARD = 1_000_000
 _STEPS = ("read_part", "count_words", "write_shards")
-_EMPTY_TASKS = 512  # to measure what a block costs the driver
+_EMPTY_TASKS = 512  # number of tasks by which the driver's time per block is measured
 _TB = 1e12
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured on one corpus.
+    """Rates measured on one corpus.
 
     Attributes:
         documents: Number of documents.
-        seconds: Of each step that workers do, in one process.
-        driver_seconds: Of all else, there.
-        block_seconds: Of the driver, for each block of tasks that it hands out.
+        seconds: Time of each step of the workers, in one process.
+        driver_seconds: Time of all other work, in that process.
+        block_seconds: Time of the driver for each block of tasks.
         source: Bytes read from the source.
         staged: Bytes of working data, and the number of its files.
         output: Bytes of the prepared corpus.
@@ -65,7 +65,7 @@ class Rates:
 
     @classmethod
     def measured(cls, config: CorpusConfig, folder: Path) -> Rates:
-        """Prepare a corpus in this process and look at what each step takes; a cluster is started and ended."""
+        """Prepare a corpus in this process and measure each step; a cluster is started for the time per block."""
         seconds: defaultdict[str, float] = defaultdict(float)
         sizes: dict[str, Any] = {}
 
@@ -96,12 +96,12 @@ class Rates:
 
 
 def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each number of workers.
+    """Return one row for each number of workers.
 
     Args:
-        rates: Measured by :meth:`Rates.measured`.
-        documents: How many documents are planned for.
-        rows: Measured with several workers: what part of their time is work.
+        rates: Rates from :meth:`Rates.measured`.
+        documents: Number of documents of the plan.
+        rows: Measurements with several workers, from which their efficiency follows.
     """
     scale = documents / rates.documents
     shards = math.ceil(documents / _DOCUMENTS_A_SHARD)
@@ -142,7 +142,7 @@ def plan(rates: Rates, documents: int, rows: list[dict[str, Any]]) -> list[dict[
 
 
 def _block_seconds() -> float:
-    """What Ray Data takes of the driver for a block: its processor time for tasks that do nothing."""
+    """Return the driver's processor time for a block of Ray Data, measured with empty tasks."""
     with cluster(1):
         blocks = blocks_of(_EMPTY_TASKS, 1)
         taken = []
@@ -159,7 +159,10 @@ def _nothing(number: int) -> int:
 
 
 def _efficiency(rows: list[dict[str, Any]]) -> float:
-    """Speed of the most workers over that of one, a worker; at the largest size measured with one. 1 without such."""
+    """Return the parallel efficiency of the most workers, at the largest size that is also measured with one worker.
+
+    It is the speed per worker over that of one worker; 1 if there is no such measurement.
+    """
     ours = [row for row in rows if row["engine"] == "texthash"]
     alone = [row["documents"] for row in ours if row["workers"] == 1]
     if not alone:

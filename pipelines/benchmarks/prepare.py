@@ -1,12 +1,12 @@
 """Preparation on Ray beside scikit-learn's ``TfidfVectorizer.fit_transform`` on one core: same words, same vectors.
 
 scikit-learn gets the texts as a list in memory and keeps its matrix there; texthash reads them from a JSONL file and
-writes a prepared corpus, so its time holds both. Times are medians of rounds in which each engine has its turn, on a
-cluster with a CPU for each worker. Memory is watched in runs of their own, since looking costs time
+writes a prepared corpus, so its time includes both. Times are medians of rounds in which each engine runs once, on a
+cluster with one CPU per worker. Memory is measured in separate runs, since sampling takes time
 (:mod:`benchmarks.preparation_memory`).
 
-``--curve`` adds larger and smaller multiples of the corpus, prepared once with the most workers: their memory says
-whether it grows with the corpus. The plan is computed from the largest of all (:mod:`benchmarks.preparation_plan`).
+``--curve`` adds larger and smaller multiples of the corpus, prepared once with the most workers, to show whether memory
+grows with the corpus. The plan is computed from the largest of all (:mod:`benchmarks.preparation_plan`).
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from texthash.progress import log_line
 def command(
     json: JsonOption = None,
     corpus: Annotated[str, typer.Option(help="Name of the corpus whose text is prepared.")] = "20newsgroups",
-    documents: Annotated[int | None, typer.Option(min=100, help="Only its first; default: all.")] = None,
-    times: Annotated[list[int] | None, typer.Option(min=1, help="So often the corpus, beside scikit-learn.")] = None,
-    curve: Annotated[list[int] | None, typer.Option(min=1, help="So often the corpus, once, without a peer.")] = None,
+    documents: Annotated[int | None, typer.Option(min=100, help="Number of first documents; default: all.")] = None,
+    times: Annotated[list[int] | None, typer.Option(min=1, help="Repetitions, with scikit-learn.")] = None,
+    curve: Annotated[list[int] | None, typer.Option(min=1, help="Repetitions, once, by texthash alone.")] = None,
     path: Annotated[list[Path] | None, typer.Option(help="A file of rows to measure as well.")] = None,
     workers: Annotated[list[int] | None, typer.Option(min=1, help="Workers; may be given several times.")] = None,
     words: Annotated[int, typer.Option(min=1, help="Words in the vocabulary.")] = 10_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds whose median is reported.")] = 3,
     peer: Annotated[bool, typer.Option(help="Measure scikit-learn too, and compare the vectors.")] = True,
-    plan_documents: Annotated[float | None, typer.Option(min=1, help="Compute what so many would take.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the corpus' curve into this PNG.")] = None,
+    plan_documents: Annotated[float | None, typer.Option(min=1, help="Predict the time for this number.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file of the corpus' curve.")] = None,
 ) -> None:
-    """Documents a second and peak memory of preparation."""
+    """Measure documents per second and peak memory of preparation."""
     rows: list[dict[str, Any]] = []
     planned: list[dict[str, Any]] = []
     number_of_workers = workers or [1, 2]
@@ -94,7 +94,7 @@ class _Measured:
         self.config = CorpusConfig(name="benchmark", path=str(file), edition=edition)
 
     def write(self, texts: Iterator[str]) -> None:
-        """The rows; two stand for validation and test."""
+        """Write the rows; two of them are validation and test."""
         log_line(f"writing {self.name}")
         with self.file.open("w", encoding="utf-8") as file:
             for number, text in enumerate(texts):
@@ -104,9 +104,9 @@ class _Measured:
                 self.documents = number + 1
 
     def rows(self, workers: list[int], rounds: int, peer: bool) -> list[dict[str, Any]]:
-        """One for each engine and number of workers."""
+        """Return one row for each engine and number of workers."""
         seconds = self._timed(workers, rounds, peer)
-        log_line(f"{self.name}: watching memory")
+        log_line(f"{self.name}: measuring memory")
         return [
             {
                 "engine": engine,
@@ -146,7 +146,7 @@ class _Measured:
         with tempfile.TemporaryDirectory() as home, cluster(2):
             ours = PreparedCorpus.open(prepare_corpus(self.config, resolve_home(home), RayExecutor(2))).train.matrix()
         if ours.shape != theirs.shape or abs(ours - theirs).max() > 1e-6:
-            raise TexthashError("the vectors differ from scikit-learn's.", "nothing is reported; look for the reason.")
+            raise TexthashError("the vectors differ from scikit-learn's.", "find the reason; nothing is reported.")
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -163,7 +163,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, column, label in zip(
-        axes, ("documents_per_s", "peak_mib"), ("documents a second", "peak memory, MiB"), strict=True
+        axes, ("documents_per_s", "peak_mib"), ("documents per second", "peak memory, MiB"), strict=True
     ):
         for engine, n in dict.fromkeys((row["engine"], row["workers"]) for row in rows):
             points = [row for row in rows if (row["engine"], row["workers"]) == (engine, n)]

@@ -1,4 +1,4 @@
-"""What every benchmark says: the machine, the commit, and its rows, as a table on stderr and, if wanted, as JSON."""
+"""Output of a benchmark: machine, commit and rows, as a table on stderr and optionally as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = ("numpy", "numba", "torch", "ray")
 
 
 def milliseconds(call: Callable[[], Any]) -> float:
-    """Return how long one call takes."""
+    """Return the duration of one call."""
     start = time.perf_counter()
     call()
     return 1e3 * (time.perf_counter() - start)
@@ -34,7 +34,7 @@ def milliseconds(call: Callable[[], Any]) -> float:
 def alternate(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Return the median milliseconds of each call over rounds in which each is called once.
 
-    Taking turns lets a machine that slows down or is shared slow all of them alike. A round beforehand does not count.
+    Calls alternate, so that a machine that is shared or slows down affects all of them alike. There is a warm-up round.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
@@ -51,9 +51,10 @@ def report(
     destination: str | None = None,
     further: dict[str, list[dict[str, Any]]] | None = None,
 ) -> None:
-    """Print ``rows`` as a table on stderr; write ``{"machine", "commit", "rows"}`` to a file if wanted (``-``: stdout).
+    """Print ``rows`` as a table on stderr, and optionally write ``{"machine", "commit", "rows"}`` to a file.
 
-    Rows of other columns, ``further``, become tables of their own titles, and follow in the JSON.
+    The destination ``-`` is stdout. Rows with other columns, ``further``, become tables by title, and further members
+    of the JSON.
     """
     tables = {title: rows, **(further or {})}
     for name, content in tables.items():
@@ -108,7 +109,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit the program was run from, with ``+`` after it when files differ; None outside a checkout."""
+    """Return the commit of the program, followed by ``+`` if files differ from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False, encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Search beside other libraries, and beside the time it takes to read the codes once."""
+"""Search beside other libraries, and beside the time of reading the codes once."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from texthash.hamming.codes import check_bits, to_words
 from texthash.progress import log_line
 
 _DOCUMENTS = 10_000_000
-# Queries of which an answer is compared with that of the scan; of the scan itself, with numpy's.
+# Numbers of queries whose answers are compared with those of the scan; for the scan itself, with those of numpy.
 _CHECKED, _CHECKED_BY_NUMPY = 64, 2
 
 
 def command(
     json: JsonOption = None,
     documents: Annotated[
-        int | None, typer.Option(min=1, help="Codes in the index. Default: 10 million, or all that --codes gives.")
+        int | None, typer.Option(min=1, help="Number of codes in the index; default: 10 million, or all of --codes.")
     ] = None,
     bits: Annotated[list[int] | None, typer.Option(help="Bits of random codes; may be given several times.")] = None,
     codes: Annotated[
         list[Path] | None,
-        typer.Option(help="A .npy file of codes (`benchmark.py codes`) instead of random ones; also several."),
+        typer.Option(help="A .npy file of codes (`benchmark.py codes`) instead of random ones; several times."),
     ] = None,
     clustered: Annotated[
         bool, typer.Option(help="Search 14 times the codes of the file: each with neighbours.")
@@ -54,15 +54,15 @@ def command(
     plot: Annotated[Path | None, typer.Option(help="A PNG file for the times as bars.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the codes.")] = 0,
 ) -> None:
-    """Time search (rows as DESIGN names them; ``bandwidth_share`` = time of reading the codes once / time)."""
+    """Measure the time of searches; ``bandwidth_share`` is the time of reading the codes once over the time."""
     engines = _chosen(engine)
     for option, values in (("--k", k), ("--threads", threads), ("--queries", queries)):
         if any(value < 1 for value in values or ()):
-            raise UsageError(f"{option} is {min(values or ())}", "give 1 or more")
+            raise UsageError(f"{option} is {min(values or ())}.", "give 1 or more.")
     if clustered and not codes:
-        raise UsageError("--clustered needs codes to gather neighbours about", "give --codes FILE.npy")
+        raise UsageError("--clustered needs codes.", "give --codes FILE.npy.")
     if codes and bits:
-        raise UsageError("--bits is given beside --codes, whose files have their own", "leave one of them out")
+        raise UsageError("--bits is given with --codes, whose files determine the width.", "leave one of them out.")
     batches, counts = queries or [1, 64], threads or [1]
     asked = (rounds + 1) * max(batches)
     sets: Iterator[CodeSet]
@@ -123,8 +123,8 @@ def _measure(
                     "k": k,
                 }
                 reading = times.pop("read_once")
-                # What one call of one query would need if reading were all of it. Two threads together may read no
-                # faster than one, where memory, or a core they share, is the limit.
+                # Time of one call of one query if it only read the codes. Two threads may read no faster than one if
+                # memory, or a core that they share, is the limit.
                 rows.append(
                     {"engine": "read_once", **shared, "k": 0, "queries": 1, "ms_per_query": reading}
                     | {"gb_per_s": words.nbytes / reading / 1e6}
@@ -145,7 +145,7 @@ def _measure(
 
 
 def _blocks(queries: Codes, count: int) -> Iterator[Codes]:
-    """Other queries in each round, the same ones for every engine: how long tables take depends on the query."""
+    """Yield other queries in each round, the same for every engine, since the time of tables depends on the query."""
     return cycle([queries[start : start + count] for start in range(0, len(queries) - count + 1, count)])
 
 
@@ -154,9 +154,9 @@ def _next(engine: Engine, blocks: Iterator[Codes], k: int, threads: int) -> Answ
 
 
 def _judged(engine: Engine, flat: Engine, searched: CodeSet, k: int) -> dict[str, Any]:
-    """Whether the distances are those of the k nearest codes, and how many of the answers are as near as these.
+    """Return whether the distances are those of the k nearest codes, and the share of answers that are as near.
 
-    A scan is held against numpy, on few queries, for that takes long; any other engine against our scan.
+    The scan is compared with numpy, on few queries because numpy is slow, and any other engine with the scan.
     """
     if engine.scans:
         queries = searched.queries[:_CHECKED_BY_NUMPY]
@@ -174,7 +174,7 @@ def _judged(engine: Engine, flat: Engine, searched: CodeSet, k: int) -> dict[str
 
 
 def _plan(answer: Answer) -> str | None:
-    """The plans of the queries, the most frequent first."""
+    """Return the plans of the queries, the most frequent first."""
     return "+".join(name for name, _ in Counter(answer.plans).most_common()) or None
 
 
@@ -195,7 +195,7 @@ def _read_on(words: NDArray[np.uint64], threads: int) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _read(words: NDArray[np.uint64]) -> np.uint64:
-    """Read every word once, and add them up for the compiler not to leave it out."""
+    """Read every word once, and return their sum, so that the compiler does not remove the reading."""
     total = np.uint64(0)
     for i in range(len(words)):
         total += words[i]

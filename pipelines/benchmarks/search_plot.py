@@ -1,4 +1,4 @@
-"""The search benchmark as a picture: time per query of each engine, told apart without colour."""
+"""Plot of the search benchmark: time per query of each engine, readable without colour."""
 
 from __future__ import annotations
 

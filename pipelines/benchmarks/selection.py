@@ -1,8 +1,8 @@
-"""How well the figure without labels chooses an epoch, on corpora whose labels say what each epoch is worth.
+"""Quality of the selection of epochs by the metric without labels, on corpora with labels.
 
-Each method is trained for all epochs. After each, P@100 by labels and ``halves_hit_at_10`` without them are taken on
-validation; the table has the P@100 of the best epoch, of the last, and of the one that the figure without labels
-chooses.
+Each method is trained for all epochs. After each, P@100 by labels and ``halves_hit_at_10`` without labels are measured
+on validation; the table has the P@100 of the best epoch, of the last, and of the one that the metric without labels
+selects.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def command(
     method: Annotated[list[str] | None, typer.Option(help="Name of a method; several times.")] = None,
     bits: Annotated[int, typer.Option(min=8, help="Length of the code.")] = 32,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of each training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of each training.")] = 0,
 ) -> None:
-    """P@100 of the epoch that is chosen without labels, beside the best and the last one."""
+    """Measure P@100 of the epoch that is selected without labels, beside the best and the last one."""
     settings = [load_config(file) for file in config or ()]
     settings += [Config(corpus=CorpusConfig(name=file.name.split(".")[0], path=str(file))) for file in path or ()]
     rows = []
@@ -48,7 +48,7 @@ def command(
 
 
 def summary(curve: list[tuple[float, float]]) -> dict[str, Any]:
-    """Describe what was chosen of the epochs, each of which has its figure by labels and the one without."""
+    """Describe the selected epoch, from the metrics of each epoch with labels and without."""
     labelled = [by_labels for by_labels, _ in curve]
     chosen = max(range(len(curve)), key=lambda epoch: curve[epoch][1])
     best = max(range(len(curve)), key=lambda epoch: labelled[epoch])

@@ -1,4 +1,4 @@
-"""A service of a release on a cluster of its own, as long as it is measured."""
+"""Service of a release on its own cluster, for a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from texthash.service.ports import free_port
 
 @contextmanager
 def served(home: StateDir, release: str = "current", haproxy: bool = True) -> Iterator[int]:
-    """Serve a release on 127.0.0.1 for the block; gives the port."""
+    """Serve a release on 127.0.0.1 during the block, and yield the port."""
     service = ServiceConfig(port=free_port())
     with haproxy_environment(haproxy), cluster():
         from ray import serve

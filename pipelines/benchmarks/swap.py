@@ -1,4 +1,4 @@
-"""Another model under a service that is searched all the while: what clients see of the change, and of the way back."""
+"""Promotion of another model, and rollback, under a continuous load of searches."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def command(
 ) -> None:
     """Promote a model, and roll back, under a load of searches from a separate process.
 
-    `releases` counts those that answered, `unlike` answers that differ from what their release said to the same search
-    before.
+    `releases` is the number of releases that answered, `unlike` the number of answers that differ from an earlier one
+    of the same release to the same search.
     """
     source = resolve_home()
     current, candidate = read_release(source), find_model(source, model).hasher
     if digest(candidate) == current.model_digest:
-        raise UsageError(f"{model} is the model that is released.", "name another of the same corpus and bits.")
+        raise UsageError(f"{model} is the released model already.", "name another one of the same corpus and bits.")
     with tempfile.TemporaryDirectory(prefix="texthash-swap-") as place:
         home = enlarge(source, current, documents, Path(place))
         hasher = Path(shutil.copytree(candidate, home.root / "models" / "candidate"))

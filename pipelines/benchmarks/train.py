@@ -1,7 +1,8 @@
-"""Training as texthash does it, beside the same networks as the public re-implementations feed them.
+"""Training of texthash beside the same networks with the dense input of public re-implementations.
 
-The peer makes each batch a dense [B, V] matrix, multiplies it by a dense layer, scores a dense target over all words
-and updates with torch's default Adam. Losses of both are compared before anything is timed: it is the same network.
+The baseline converts each batch to a dense [B, V] matrix, multiplies it by a dense layer, computes a dense loss over
+all words and updates with torch's default Adam. The losses of both are compared before the measurement, to ensure that
+the networks are the same.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def command(
     names = method or ["vdsh", "nash"]
     for name in names:
         if name not in DENSE_LOSSES:
-            raise TexthashError(f"there is no dense twin of {name!r}.", f"choose among {', '.join(DENSE_LOSSES)}.")
+            raise TexthashError(f"{name!r} has no dense baseline.", f"choose one of {', '.join(DENSE_LOSSES)}.")
     prepared = PreparedCorpus.open(corpus)
     documents = min(documents, len(prepared.train))
     rows: list[dict[str, Any]] = []
@@ -77,7 +78,7 @@ def command(
 
 @dataclass(frozen=True)
 class Setting:
-    """What both engines train, and how much of it."""
+    """Method, corpus and amount of work of both engines."""
 
     corpus: str
     method: str
@@ -93,9 +94,9 @@ def _params(hidden: int) -> dict[str, Any]:
 
 
 def _alternate(setting: Setting, rounds: int) -> dict[str, float]:
-    """Median seconds of an epoch of each engine; they take turns, each in a process of its own.
+    """Return the median seconds of an epoch of each engine; they alternate, each in a process of its own.
 
-    Apart, because memory settings hold for a whole process. The first round does not count.
+    Processes are separate because memory settings apply to a whole process. The first round does not count.
     """
     context = multiprocessing.get_context("spawn")
     engines = {
@@ -119,7 +120,7 @@ _ENGINE: dict[str, Callable[[], None]] = {}
 
 
 def _prepare(engine: str, setting: Setting) -> None:
-    """Make the epoch that this process will be asked for."""
+    """Prepare the epoch that this process will run."""
     torch.set_num_threads(setting.threads)
     corpus = PreparedCorpus.open(setting.corpus)
     method = build(setting.method, corpus.shape, setting.bits, _params(setting.hidden))

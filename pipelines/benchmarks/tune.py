@@ -1,9 +1,9 @@
-"""Trials of a sweep side by side, beside the same trials one after another.
+"""Throughput of a sweep with concurrent trials, beside the same trials one after another.
 
 All engines train the same method for the same epochs, validated after each; only the learning rate differs between
-trials, so every trial is the same amount of work, and none is ended early. ``plain_loop`` is a loop over the trials in
-one process without Ray, without tracking and without checkpoints; ``sweep`` is ``texthash tune`` with so many trials
-at a time. ``times_one_by_one`` is the throughput relative to the sweep with one trial at a time.
+trials, so every trial is the same amount of work, and none is stopped early. ``plain_loop`` is a loop over the trials
+in one process without Ray, tracking and checkpoints; ``sweep`` is ``texthash tune`` with a number of trials at a time.
+``times_one_by_one`` is the throughput relative to the sweep with one trial at a time.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _SEARCHED = "learning_rate"
 def command(
     json: JsonOption = None,
     config: Annotated[Path, typer.Option(help="Sweep to measure.")] = _SWEEPS / "nash.yaml",
-    trials: Annotated[int, typer.Option(min=1, help="In each sweep.")] = 20,
-    epochs: Annotated[int, typer.Option(min=1, help="Of a trial.")] = 5,
-    concurrent: Annotated[int, typer.Option(min=2, help="Trials at a time.")] = 2,
+    trials: Annotated[int, typer.Option(min=1, help="Number of trials of each sweep.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs of a trial.")] = 5,
+    concurrent: Annotated[int, typer.Option(min=2, help="Number of trials at a time.")] = 2,
     plain: Annotated[bool, typer.Option(help="Measure the loop without Ray too.")] = True,
 ) -> None:
-    """Throughput of a sweep, side by side and one after another."""
+    """Measure the throughput of a sweep with concurrent trials, and with one at a time."""
     settings = _settings(config, trials, epochs)
     home = resolve_home()
     rows: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ def command(
 
 
 def _settings(config: Path, trials: int, epochs: int) -> Config:
-    """The sweep, with everything but the learning rate at its default."""
+    """Return the configuration of a sweep of the learning rate alone; all else has its default."""
     given = load_config(config, [f"tuning.trials={trials}", f"tuning.epochs={epochs}", f"tuning.grace_epochs={epochs}"])
     defaults = hyperparameters(given.method.name)
     fixed = {name: defaults[name] for name in free_space(given) if name != _SEARCHED}
@@ -68,7 +68,7 @@ def _settings(config: Path, trials: int, epochs: int) -> Config:
 
 
 def _sweep(settings: Config, home: StateDir, corpus: PreparedCorpus, at_a_time: int) -> float:
-    """Seconds of a sweep, whose runs are kept in a directory of their own."""
+    """Return the seconds of a sweep, whose runs are stored in a separate directory."""
     log_line(f"sweep of {settings.tuning.trials} trials, {at_a_time} at a time")
     settings = settings.derive(tuning={"concurrent": at_a_time, "resume": False})
     with tempfile.TemporaryDirectory(prefix="texthash-sweep-") as scratch:
@@ -81,7 +81,7 @@ def _sweep(settings: Config, home: StateDir, corpus: PreparedCorpus, at_a_time: 
 
 
 def _loop(settings: Config, corpus: PreparedCorpus, threads: int) -> float:
-    """Seconds of the same trials in this process."""
+    """Return the seconds of the same trials in this process."""
     log_line(f"plain loop over {settings.tuning.trials} trials, {threads} threads")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -231,7 +231,7 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, wanted: Download, tmp_p
 
 def test_a_file_put_there_by_hand_is_checked_and_left(server: Server, wanted: Download, tmp_path: Path) -> None:
     (tmp_path / "corpus.bin").write_bytes(OTHER)
-    with pytest.raises(CorpusError, match="move it away"):
+    with pytest.raises(CorpusError, match="remove it, and fetch it again"):
         fetch(wanted, tmp_path)
     assert (tmp_path / "corpus.bin").read_bytes() == OTHER
     assert server.asked == []

@@ -21,7 +21,9 @@ def split_named(name: str) -> str | None:
 
 
 class Document(NamedTuple):
-    """One document of a source. (A tuple is the fastest to create, and a corpus has millions.)
+    """One document of a source.
+
+    It is a tuple, which is the fastest to create, since a corpus has millions of documents.
 
     Attributes:
         id: Identifier, unique in the corpus.
@@ -35,7 +37,7 @@ class Document(NamedTuple):
         excluded: Reason why the corpus does not count this document (``not in the ModApte split``), else the empty
             string. Such a document is left out and counted under this reason: a reader drops nothing silently.
         remark: Peculiarity of a document that is kept (``no BODY``); counted in the manifest.
-        vector: Vector of the user's own, where a column of it was asked for.
+        vector: Vector of the user's own; None unless a column of vectors is read.
     """
 
     id: str

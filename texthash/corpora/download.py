@@ -67,7 +67,7 @@ def fetch(download: Download, folder: Path, wait: Callable[[float], None] = time
     with exclusive(folder / f".{download.file}.lock"):
         if target.exists():
             if wrong := _difference(target, download):
-                raise CorpusError(f"{target} {wrong}.", f"move it away and fetch it again, from {download.url}.")
+                raise CorpusError(f"{target} {wrong}.", f"remove it, and fetch it again from {download.url}.")
             log_line(f"{target} exists already")
             return target
         part = _Part(target)
@@ -118,8 +118,10 @@ class _Part:
 
     @property
     def about(self) -> dict[str, Any]:
-        """``etag``, ``modified`` and ``total`` as the server stated them; empty if nothing has been received, or if
-        the record is broken."""
+        """Return ``etag``, ``modified`` and ``total`` as the server stated them.
+
+        The result is empty if nothing has been received, or if the record is broken.
+        """
         if not self._about.exists() or not self.path.exists():
             return {}
         try:

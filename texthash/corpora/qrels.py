@@ -58,11 +58,10 @@ def write_trec_qrels(path: Path, qrels: Qrels) -> None:
 
 
 def trec_id(value: str) -> str:
-    """Return an id that can stand in a file of TREC; raises :class:`UsageError` for one that is empty or has a
-    blank."""
+    """Return an id if it is valid in a file of TREC; raises :class:`UsageError` if it is empty or has a blank."""
     if len(value.split()) != 1 or value != value.strip():
         raise UsageError(
-            f"the id {value!r} cannot stand in a file of TREC, whose columns are separated by blanks.",
+            f"the id {value!r} is not valid in a file of TREC, whose columns are separated by blanks.",
             "use ids without blanks.",
         )
     return value

@@ -177,7 +177,7 @@ def _pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _runs_of_word_characters(texts: Sequence[str], lowercase: bool) -> tuple[NDArray[np.int64], pa.StringArray]:
-    """Find the matches of ``\\w+`` over UTF-8 bytes: ``indptr`` [texts + 1] and the words.
+    r"""Find the matches of ``\w+`` over UTF-8 bytes: ``indptr`` [texts + 1] and the words.
 
     Bytes outside of words are removed; a word begins at a word byte that follows another byte or begins a text.
     """

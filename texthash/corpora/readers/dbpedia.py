@@ -1,5 +1,6 @@
-"""``dbpedia``: the DBpedia ontology in the selection of Zhang et al., 560,000 training and 70,000 test abstracts of
-14 classes.
+"""``dbpedia``: the DBpedia ontology in the selection of Zhang et al.
+
+It consists of 560,000 training and 70,000 test abstracts of 14 classes.
 
 Its file formats, and the form of its documents, are described in :mod:`~texthash.corpora.readers.zhang`. A text is the
 title of a Wikipedia article and its abstract. The survey uses a sample of 60,000 documents that it does not specify;

@@ -1,5 +1,7 @@
-"""Reader of a user's own corpus: a file or folder of JSONL, CSV, TSV, JSON or Parquet, or a folder of text whose
-sub-folders are labels."""
+"""Reader of a user's own corpus.
+
+It is a file or folder of JSONL, CSV, TSV, JSON or Parquet, or a folder of text whose sub-folders are labels.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,11 @@ T = TypeVar("T")
 # A worker holds one part of about this many bytes, so that its memory does not depend on the size of the corpus.
 _PART_BYTES = 3_000_000
 _FILE_COST = 4096
-_BESIDE_TABLES = "tables lie beside them, which alone are read"
+_BESIDE_TABLES = "there are tables beside them, and only tables are read"
 
 
 def files(config: CorpusConfig, home: StateDir) -> list[Path]:
-    """Return the files of ``config.path``, sorted by name: its tables if it has any, else all its files that are not
-    hidden.
+    """Return the files of ``config.path``, sorted by name: its tables if it has any, else all that are not hidden.
 
     Raises:
         CorpusError: There is nothing to read, or a folder cannot be read.
@@ -41,8 +42,9 @@ def notes(config: CorpusConfig, home: StateDir) -> list[str]:
 
 
 def parts(config: CorpusConfig, home: StateDir) -> list[Callable[[], Iterator[Document]]]:
-    """Return parts of all files, in order: ranges of JSONL, row groups of Parquet, whole files of other tables, and
-    groups of text files.
+    """Return parts of all files, in order.
+
+    Parts are ranges of JSONL, row groups of Parquet, whole files of other tables, and groups of text files.
 
     In a folder of text each file is a document, its path below the folder is the id, and its sub-folder is the label.
     Top folders named train, validation and test, or a synonym, are splits.

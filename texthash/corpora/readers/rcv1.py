@@ -1,5 +1,6 @@
-"""``rcv1``: Reuters Corpus Volume I, version 2, in the split of Lewis et al.: 23,149 training and 781,265 test stories
-under 103 topics.
+"""``rcv1``: Reuters Corpus Volume I, version 2, in the split of Lewis et al.
+
+It consists of 23,149 training and 781,265 test stories under 103 topics.
 
 The text itself is under an agreement with NIST; Lewis et al. publish data derived from it, which is read from
 
@@ -52,7 +53,7 @@ record = CorpusRecord(
     label_sets=("topics103", "top4"),
     downloads=(
         *(Download(f"{_APPENDIX}/a12-token-files/{file}.gz", f"{file}.gz") for file in TOKENS),
-        # As scikit-learn keeps it, which states the checksum.
+        # The copy of scikit-learn, which publishes the checksum.
         Download(
             "https://ndownloader.figshare.com/files/5976048",
             f"{QRELS[1]}.gz",

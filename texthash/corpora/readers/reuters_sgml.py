@@ -100,4 +100,5 @@ def plain(text: str) -> str:
 
 
 def broken(origin: str, problem: str) -> CorpusError:
+    """Return the error of a file that is broken at ``origin``."""
     return CorpusError(f"{origin}: {problem}.", "fetch the file again.")

@@ -1,5 +1,6 @@
-"""``yahoo_answers``: questions of Yahoo! Answers with their best answer, in the selection of Zhang et al.: 1,400,000
-training and 60,000 test questions of 10 topics.
+"""``yahoo_answers``: questions of Yahoo! Answers with their best answer, in the selection of Zhang et al.
+
+It consists of 1,400,000 training and 60,000 test questions of 10 topics.
 
 Its file formats, and the form of its documents, are described in :mod:`~texthash.corpora.readers.zhang`. A text is the
 title of the question, its content (often empty), and the best answer.

@@ -1,5 +1,6 @@
-"""Tables of the corpora of Zhang, Zhao and LeCun (Character-level Convolutional Networks for Text Classification,
-NIPS 2015).
+"""Tables of the corpora of Zhang, Zhao and LeCun.
+
+Source: Character-level Convolutional Networks for Text Classification, NIPS 2015.
 
 Each is searched, in this order, as
 
