@@ -155,6 +155,7 @@ class Local:
         command += [
             "--config",
             str(config),
+            f"--mlflow-port={self.mlflow_port}",
             f"service.host={HOST}",
             f"service.port={self.port}",
             "service.route_prefix=/",

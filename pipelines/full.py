@@ -28,10 +28,9 @@ from texthash.progress import log_line, step
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import haproxy_environment
 from texthash.tracking import open_store
-from texthash.tracking.links import runs_page
+from texthash.tracking.links import runs_page, user_interface
 
 STDOUT = sys.stdout
-_SERVER = "http://127.0.0.1:5000"  # address of MLflow in the printed command and in deploy/quickstart.sh
 
 
 def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
@@ -49,13 +48,15 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
             with step("serve"):
                 summary["url"] = serve_release(home, config.service)
         summary["seconds"] = round(time.monotonic() - started, 1)
-        summary["runs"] = runs_page(_SERVER, summary["experiment_id"])
+        store = summary["tracking_uri"]
+        server = user_interface(store, arguments.mlflow_port)
+        summary["runs"] = runs_page(server, summary["experiment_id"])
         if not arguments.no_serve and local:
             with foreground(summary["url"]):
                 _print(summary, arguments.json)
-                log_line(
-                    f"MLflow: mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri {summary['tracking_uri']}"
-                )
+                if server != store:
+                    port = arguments.mlflow_port
+                    log_line(f"MLflow: mlflow ui --host 127.0.0.1 --port {port} --backend-store-uri {store}")
         else:
             _print(summary, arguments.json)
 
@@ -86,4 +87,5 @@ if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--no-serve", action="store_true", help="exit after the release is published")
     options.add_argument("--json", action="store_true", help="print all metrics as JSON")
+    options.add_argument("--mlflow-port", type=int, default=5000, help="port of MLflow's user interface in the output")
     sys.exit(run(options, main))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from texthash.io import atomic
 from texthash.io.atomic import InUseError, claimed, exclusive, whole, whole_directory
 
 HOLDER = """
@@ -39,6 +40,31 @@ def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
         list(pool.map(work, range(8)))
     assert most == [1] * 400
     assert list(lock.parent.iterdir()) == []
+
+
+def test_a_wait_is_logged_only_if_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / ".lock"
+    logged: list[str] = []
+    monkeypatch.setattr(atomic, "log_line", logged.append)
+
+    def wait(seconds: float) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with exclusive(lock):
+                second = pool.submit(_enter, lock)
+                time.sleep(seconds)
+            second.result()
+
+    monkeypatch.setattr(atomic, "_PATIENCE_S", 60.0)
+    wait(0.2)
+    assert logged == []
+    monkeypatch.setattr(atomic, "_PATIENCE_S", 0.05)
+    wait(0.5)
+    assert logged == [f"waiting for another process that holds {lock}"]
+
+
+def _enter(lock: Path) -> None:
+    with exclusive(lock):
+        pass
 
 
 def test_it_is_gone_after_an_error(tmp_path: Path) -> None:

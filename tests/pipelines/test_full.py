@@ -52,7 +52,7 @@ def settings(small_rows):
 @pytest.fixture(scope="module")
 def done(settings, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    result = _run("full.py", "--no-serve", "--json", *settings, home=home)
+    result = _run("full.py", "--no-serve", "--json", "--mlflow-port", "5999", *settings, home=home)
     assert result.returncode == 0, result.stderr[-4000:]
     return home, json.loads(result.stdout), result.stderr
 
@@ -67,6 +67,7 @@ def test_the_summary_names_what_was_made(done):
     model = TrainedModel.read(summary["models"][0]["directory"])
     assert model.hasher.is_dir()
     assert Path(summary["report"]).read_text().startswith("<!")
+    assert summary["runs"].startswith("http://127.0.0.1:5999/#/experiments/")
     assert summary["models"][0]["test"]["p_at_100"] > 0.13, "eight labels: chance is an eighth"
 
 

@@ -58,4 +58,4 @@ def test_the_released_model_is_nothing_to_change_to(
     home, (released, _) = trained
     done = benchmark_of(home, "swap", "--model", released.name)
     assert done.returncode == 2
-    assert f"{released.name} is the model that is released" in done.stderr
+    assert f"{released.name} is the released model already" in done.stderr

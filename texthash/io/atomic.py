@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ from texthash.errors import TexthashError
 from texthash.progress import log_line
 
 _REQUESTS = 32
+_PATIENCE_S = 5.0  # A wait for a lock is logged once it has lasted this long, since short ones are normal.
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -160,15 +163,20 @@ class InUseError(TexthashError):
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file during the block; wait for another process that holds it.
+    """Hold a lock file during the block; wait for another process that holds it, and log a wait of some seconds.
 
     The system frees the lock when its holder dies; the next process takes over the file that was left, and removes it.
     An object store has no locks: there, writers of the same object have to write the same bytes.
     """
 
     def wait(file: IO[str]) -> None:
-        log_line(f"waiting for another process that holds {path}")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        notice = threading.Timer(_PATIENCE_S, log_line, [f"waiting for another process that holds {path}"])
+        notice.daemon = True
+        notice.start()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        finally:
+            notice.cancel()
 
     with _locked(path, wait):
         yield

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 
+def user_interface(store: str, port: int) -> str:
+    """Return the URL of the user interface of a store.
+
+    Args:
+        store: Address of the store. A server is the user interface itself; any other store needs a local one.
+        port: Port of a local user interface.
+    """
+    return store if store.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
+
+
 def runs_page(server: str, experiment_id: str) -> str:
     """Return the URL of the runs of an experiment.
 
