@@ -8,6 +8,7 @@ from texthash.methods.registry import methods
 SURVEY = {
     2: ("hierhash", "Rec Prior(G) MMI Pse"),
     5: ("smash", "Rec CB FE Quan(Tanh) Robustness"),
+    12: ("snuh", "Rec Prior(GA) Quan(Sigmoid)"),
     14: ("ssbvae", "Rec Prior(B) SFC SFR CB Quan(Sgn)"),
     15: ("cth", "Rec Prior(G) SFR"),
     16: ("dwae", "Rec CB"),
@@ -21,6 +22,7 @@ SURVEY = {
     27: ("bvae", "Rec Prior(B) CB Quan(Sgn) Gradient"),
     30: ("vdsh_pw", "Rec Prior(G) SFR"),
     31: ("nash", "Rec Prior(B) CB Quan(Sgn) Robustness"),
+    32: ("nbrreg", "Rec Prior(G) Pse"),
     33: ("vdsh", "Rec Prior(G)"),
     34: ("dgm_sph", "Rec CB"),
 }

@@ -41,6 +41,7 @@ ITERATIVE = [
     "nash_dn",
     "nash_dn_s",
     "nash_n",
+    "nbrreg",
     "psh",
     "smash",
     "smash_s",
@@ -53,7 +54,7 @@ ITERATIVE = [
     "wish",
     "wish_s",
 ]
-MEDIAN_CUT = ["cth", "gmsh", "hierhash", "mash", "smash", "smash_s", "vdsh", "vdsh_pw", "vdsh_s", "vdsh_sp"]
+MEDIAN_CUT = ["cth", "gmsh", "hierhash", "mash", "nbrreg", "smash", "smash_s", "vdsh", "vdsh_pw", "vdsh_s", "vdsh_sp"]
 
 
 def test_no_method_escapes():
@@ -77,11 +78,13 @@ def test_no_method_escapes():
         "nash_dn",
         "nash_dn_s",
         "nash_n",
+        "nbrreg",
         "pcah",
         "psh",
         "sign",
         "smash",
         "smash_s",
+        "snuh",
         "spectral_hashing",
         "ssbvae",
         "stacked_rbm",

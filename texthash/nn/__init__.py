@@ -12,8 +12,12 @@
     Prior(M)                  mixtures            from mixtures of Gaussians or of Bernoulli codes
     Prior(BM)                 correlated_bits     a posterior of correlated bits, after Boltzmann machines
     Prior(G), Pse             prototypes          a hierarchy of prototypes, and the contrast of pseudo-labels
+    Pse, of neighbours        neighbours          one drawn by weight or rank, the union of the words of all
+    Prior(GA)                 trees               Gaussians correlated along spanning trees of a neighbour graph
     priors of all documents   matching            MMD, Sinkhorn divergence, moments
                               transport           Wasserstein distances by assignment, sliced, component-wise
+                              importance          of words, in encoder and decoder
+                              ranking             hinge of triples
     MMI                       mutual_information  exact entropies of codes that are Markov chains
     SFC                       categories          labels predicted from codes
     SFR                       pairwise            losses of pairs of documents that share labels or do not

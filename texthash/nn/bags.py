@@ -1,7 +1,8 @@
-"""Interface of a batch of documents as sparse bags of words."""
+"""Documents as sparse bags of words: the interface of a batch, and a record of bags that are made from others."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -28,3 +29,13 @@ class Bag(Protocol):
 
     @property
     def document(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """A :class:`Bag` by its four arrays."""
+
+    indices: Tensor
+    offsets: Tensor
+    values: Tensor
+    document: Tensor

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
 from texthash.corpora.prepared.neighbours.search import Search
@@ -58,7 +59,7 @@ def test_of_several_that_need_a_graph_one_finds_it(small_corpus: PreparedCorpus,
         )
     assert len(calls) == 1
     for rows, _ in graphs:
-        np.testing.assert_array_equal(rows, small_corpus.train.neighbours(5)[0])
+        np.testing.assert_array_equal(rows, small_corpus.train.neighbours(5, "cosine:tfidf")[0])
 
 
 def test_an_interrupted_graph_is_not_taken_for_one(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
@@ -74,7 +75,22 @@ def test_an_interrupted_graph_is_not_taken_for_one(small_corpus: PreparedCorpus,
 
     with pytest.raises(KeyboardInterrupt):
         make(Interrupted())
-    np.testing.assert_array_equal(make()[0], train.neighbours(5)[0])
+    np.testing.assert_array_equal(make()[0], train.neighbours(5, "cosine:tfidf")[0])
+
+
+def test_a_graph_is_by_bm25_unless_named(small_corpus: PreparedCorpus) -> None:
+    train = small_corpus.train
+    for found, expected in zip(train.neighbours(5), train.neighbours(5, "cosine:bm25"), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert Inputs().graph == "cosine:bm25"
+
+
+def test_neighbours_of_an_edition_that_changed_are_refused(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    matrix = small_corpus.train.matrix()
+    make_graph(tmp_path, TFIDF, 5, 300, lambda: CosineSearch.of(matrix[:300]))
+    with pytest.raises(CorpusError, match=r"are of 300 training documents, the corpus has 301") as raised:
+        make_graph(tmp_path, TFIDF, 5, 301, lambda: CosineSearch.of(matrix[:301]))
+    assert f"delete {tmp_path / 'graphs' / 'cosine-tfidf'}" in raised.value.remedy
 
 
 def test_only_train_has_graphs_and_codes(small_corpus: PreparedCorpus) -> None:

@@ -144,7 +144,7 @@ class Split:
         values = weigh(indptr, indices, counts, weighting, self.vocabulary)
         return csr_matrix((values, indices, indptr), shape=(len(self), len(self.vocabulary)))
 
-    def neighbours(self, k: int, graph: str = "cosine:tfidf") -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def neighbours(self, k: int, graph: str = "cosine:bm25") -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the k nearest other training documents of each, best first, ties by row. Computed once, then cached.
 
         Args:
@@ -156,7 +156,8 @@ class Split:
             ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
 
         Raises:
-            CorpusError: The split is not train, or the Hamming graph has not been computed.
+            CorpusError: The split is not train, the Hamming graph has not been computed, or the cached graph is of
+                another number of documents.
             UsageError: The graph is unknown, or k is not below the number of documents.
         """
         from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph, open_graph
@@ -169,7 +170,7 @@ class Split:
         if name.kind == "cosine":
             return make_graph(self.cache, name, k, len(self), lambda: CosineSearch.of(self.matrix(name.weighting)))
         check_k(k, len(self))
-        cached = open_graph(self.cache, name, k)
+        cached = open_graph(self.cache, name, k, len(self))
         if cached is None:
             raise CorpusError(
                 f"{self._corpus.path} has no graph {graph} of {k} neighbours.",

@@ -31,7 +31,7 @@ class Inputs:
     weighting: Weighting = "tfidf"
     needs: Set[str] = frozenset()
     neighbours: int = 20
-    graph: str = "cosine:tfidf"
+    graph: str = "cosine:bm25"
     max_length: int = 512
     encoder: str | None = None
 

@@ -59,13 +59,17 @@ class GraphName:
         return f"{self.kind}:{self.of}"
 
 
-def open_graph(cache: Path, name: GraphName, k: int) -> Neighbours | None:
-    """The first k neighbours of a graph that is kept, or None; memory-mapped int32 and float32 [N, k]."""
+def open_graph(cache: Path, name: GraphName, k: int, documents: int) -> Neighbours | None:
+    """Return the first k neighbours of a graph that is kept, or None; memory-mapped int32 and float32 [N, k].
+
+    Raises:
+        CorpusError: The graph is of another number of documents than N.
+    """
     kept = (int(path.name) for path in _folder(cache, name).glob("[0-9]*"))
     wide = min((number for number in kept if number >= k), default=None)
     if wide is None:
         return None
-    return _load(_folder(cache, name) / str(wide), k)
+    return _load(_folder(cache, name) / str(wide), k, documents)
 
 
 def make_graph(
@@ -88,10 +92,10 @@ def make_graph(
 
     Raises:
         UsageError: unless k is from 1 to documents - 1.
-        CorpusError: it cannot be written.
+        CorpusError: it cannot be written, or is there, of another number of documents.
     """
     check_k(k, documents)
-    found = open_graph(cache, name, k)
+    found = open_graph(cache, name, k, documents)
     if found:
         return found
     folder, wide = _folder(cache, name), min(max(k, _KEPT), documents - 1)
@@ -115,11 +119,17 @@ def make_graph(
             f"the graph {name} cannot be written to {folder}: {error}",
             f"make the directory writable, with {documents * wide * 8 / 1e6:,.0f} MB of room.",
         ) from error
-    return _load(folder / str(wide), k)
+    return _load(folder / str(wide), k, documents)
 
 
-def _load(directory: Path, k: int) -> Neighbours:
+def _load(directory: Path, k: int, documents: int) -> Neighbours:
     rows, weights = (np.load(directory / f"{array}.npy", mmap_mode="r")[:, :k] for array in ("rows", "weights"))
+    if len(rows) != documents:
+        raise CorpusError(
+            f"the neighbours in {directory} are of {len(rows)} training documents, the corpus has {documents}: they "
+            f"were found before the edition changed.",
+            f"delete {directory.parent}; training finds the neighbours again.",
+        )
     return rows, weights
 
 
