@@ -97,7 +97,7 @@ def test_isolated_documents_have_no_edge(method, small_corpus):
     method.setup(Alone())
     method.documents = small_corpus.train
     batch = next(iter(batches(small_corpus.train, 8, method.inputs)))
-    others, weights = method.tree_edges.draw(batch.rows)
+    others, _ = method.tree_edges.draw(batch.rows)
     assert torch.equal(others, batch.rows)
     terms = method.loss(replace(batch), at())
     assert float(terms["edges"].detach()) == 0

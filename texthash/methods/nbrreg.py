@@ -39,7 +39,7 @@ class NbrReg(NeighbourMethod, VDSH):
         venue="SIGIR'2018",
         survey_entry=32,
         tags=("Rec", "Prior(G)", "Pse"),
-        citation="Chaidaroon, Ebesu & Fang, 2018, doi:10.1145/3209978.3210090",
+        citation="Chaidaroon, Ebesu & Fang, 2018",
         inputs_needed=frozenset({"neighbours"}),
         fidelity="code",
         deviations=(
@@ -47,6 +47,7 @@ class NbrReg(NeighbourMethod, VDSH):
             "batches of 256 documents at learning rate 6e-3 for 24 epochs, not of 100 at 1e-3 for 30",
             "w_KL reaches its end after half of training, not after 5,000 steps",
             "dropout 0.2, not 0.1; H = 500, not 1000",
+            "sublinear tf-idf in the input, not BM25",
             "no encoder of the neighbours' words (the variant NbrReg+Doc), which would need the neighbours of queries",
         ),
         paper=Printed(
@@ -73,7 +74,7 @@ class NbrReg(NeighbourMethod, VDSH):
         "neighbour_weight": LogUniform(0.03, 3.0),
     }
 
-    weighting = "bm25"
+    weighting = "sublinear_tfidf"
     epochs = 24
     neighbour_weight: float = Field(1.0, ge=0, description="Weight w_n of the words of the neighbours.")
 

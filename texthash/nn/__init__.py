@@ -24,6 +24,7 @@
                               label_groups        groups of a tree of labels
     CB                        balance             balance and decorrelation, also over a memory of all documents
     FE                        few_bit             orthogonal topics, relevance propagation
+    Index                     index_cost          false candidates and costly neighbours of a multi-index search
     Quan                      quantization        a loss, tanh of a growing scale; sgn is an estimator
     Gradient                  estimators          reparameterised, straight-through, relaxed and unbiased samples
     Robustness                robustness          masked words, noise, adversarial steps

@@ -17,3 +17,13 @@ def exponential_decay(fraction: float, start: float, end: float, over: float = 1
     Used for temperatures, which fall by equal factors in equal times (Jang et al., 2017; Zhang & Zhu, 2019).
     """
     return start * (end / start) ** min(1.0, fraction / over) if over > 0 else end
+
+
+def by_steps(step: int, start: float, end: float, change: float) -> float:
+    """Return w(t) = start moved towards ``end`` by ``change`` >= 0 at every step t, and ``end`` from there on.
+
+    Used where a paper gives a change per step, whatever the length of training, such as noise that falls by 1e-6 a step
+    (Hansen et al., 2019).
+    """
+    moved = change * step
+    return min(end, start + moved) if end >= start else max(end, start - moved)
