@@ -3,7 +3,7 @@
 encoder    p = sigma(g(x)), g: V -> H -> H -> m with ReLU and dropout
 code       c_j = 2 1[p_j > u_j] - 1, u ~ U(0, 1), straight-through gradient;  c~ = c + sigma eps, sigma falling by steps
 decoder    p(w | c~) = softmax(c~ (i * E)^T + b)_w, i in R^V the importance of words
-loss       - R(x | c~)  -  lambda R(x | c~')  +  w_KL KL(Bern(p) || Bern(1/2))  +  a_1 L_1  +  a_2 L_2     (R as PairRec)
+loss       - R(x | c~)  -  lambda R(x | c~')  +  w_KL KL(Bern(p) || Bern(1/2))  +  a_1 L_1  +  a_2 L_2   (R of PairRec)
 memory     codes of up to 20,000 documents seen last; d the distance there of what is the 100-th nearest of all
 L_1        false candidates: of a step s ~ U{0..d} of the search, r = s div J, j = s mod J, the farthest document with
            block j at distance r and beyond d:  <c^(j), c'^(j)>, where that is still in the bucket
