@@ -129,7 +129,8 @@ class RBSH(WordImportanceMethod):
 
     def order_term(self, codes: Tensor, order: Tensor, counts: Tensor, progress: Progress) -> Tensor:
         """Return L_rank of codes [3 B, m], each kind of triples averaged over those of all workers."""
-        losses = triple_hinge(*codes.unflatten(0, (-1, 3)).unbind(dim=1), order)
+        own, one, other = codes.unflatten(0, (-1, 3)).unbind(dim=1)
+        losses = triple_hinge(own, one, other, order)
         total = losses.new_zeros(())
         for kind in (counts & (order != 0), counts & (order == 0)):
             members = progress.workers.mean(kind.sum().float()).clamp(min=0.5 / progress.workers.size)

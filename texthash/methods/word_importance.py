@@ -27,10 +27,12 @@ class WordImportanceMethod(NeighbourMethod, VariationalMethod):
     """Base class of methods with learned importance of words, noisy binary codes and neighbours.
 
     Attributes:
+        decoder: Decoder from codes to words, which holds the importance of words.
         word_vectors: Width of the decoder's word vectors; None for a vector of m numbers a word.
         weighs_input: Whether the importance also scales the encoder's input.
     """
 
+    decoder: ImportanceDecoder
     word_vectors: int | None = None
     weighs_input = True
 
