@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.index.test_unknown_words import UNKNOWN, is_apart, near, put_in
 from texthash.cli import main
-from texthash.config import TrainingConfig, parse_config
+from texthash.config import CorpusConfig, TrainingConfig, parse_config
+from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.champion import AliasNotMovedError, releasing
 from texthash.deployment.promote import promote, roll_back
@@ -111,6 +113,37 @@ def test_the_new_index_holds_exactly_the_live_documents(home: StateDir) -> None:
     assert_recoded(home, expected, "lsh")
     assert release.next_number == read_release(home, "r000003").next_number
     assert promote(home, home.root / "models" / "lsh") == release, "it is served already"
+
+
+def test_the_new_model_decides_which_documents_have_a_known_word(
+    home: StateDir, small_config: CorpusConfig, tmp_path: Path
+) -> None:
+    """A model of fewer words knows none of some texts, which are no neighbours then, and are again after it."""
+    edition = small_config.edition.model_copy(update={"vocabulary_size": 40})
+    few = PreparedCorpus.open(
+        prepare_corpus(small_config.model_copy(update={"edition": edition}), StateDir(tmp_path / "few"))
+    )
+    method = fit(build("lsh", few.shape, 32), few.train, TrainingConfig()).method
+    narrow = Hasher.of(method, few).save(home.root / "models" / "few")
+    put_in(home, odd=UNKNOWN)
+    assert is_apart(home, "odd")
+    everything = near(open_release(home))
+    promote(home, narrow)
+    put_in(home, late=UNKNOWN)
+    opened = open_release(home)
+    assert opened.release.method == "lsh"
+    texts = {id_: row[2] for id_, row in contents(opened).items()}
+    known = opened.hasher.read(list(texts.values())).known
+    apart = {id_ for id_, is_known in zip(texts, known, strict=True) if not is_known}
+    assert {"odd", "late"} < apart, "the smaller vocabulary leaves more than these out"
+    assert near(opened) == near(opened, "mih") == texts.keys() - apart
+    assert is_apart(home, "odd")
+    assert is_apart(home, "late")
+    assert [finding for finding in verify(home, sample=5_000) if not finding.ok] == []
+    roll_back(home)
+    assert near(open_release(home)) == everything
+    assert is_apart(home, "odd")
+    assert is_apart(home, "late")
 
 
 def test_codes_of_the_methods_own_are_kept_for_unchanged_train_documents(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +17,8 @@ from texthash.errors import TexthashError, UsageError
 from texthash.hamming.interop import SUFFIXES, from_faiss, read_codes, to_faiss, write_codes
 from texthash.hamming.kernels import distances
 
-_NAMES = st.text(st.one_of(st.sampled_from("\\\t\nnrt"), st.characters(exclude_categories=("Cs",))), max_size=8)
+_PIECES = "\\\t\nnrtbfvN.\b\ufeff"
+_NAMES = st.text(st.one_of(st.sampled_from(_PIECES), st.characters(exclude_categories=("Cs",))), max_size=8)
 
 
 def some_codes(rows: int, width: int, seed: int = 0) -> np.ndarray:
@@ -64,6 +68,12 @@ def test_usearch_finds_the_same_distances() -> None:
     np.testing.assert_array_equal(np.asarray(found.distances), np.sort(distances(queries, codes), axis=1))
 
 
+_NO_BLOCK = gzip.compress(b"")[:10] + b"\xff" * 20  # no kind of block of zlib
+_archive = io.BytesIO()
+np.savez(_archive, codes=np.zeros((1, 4), np.uint8))
+_ARCHIVE = _archive.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -73,6 +83,13 @@ def test_usearch_finds_the_same_distances() -> None:
         ("x.tsv", b"a\t01010101\nb\t0101\n", r"x\.tsv:2"),
         ("x.tsv", b"a\t01010101\nb\t0101010101010101\n", "codes of 8, 16 bits"),
         ("x.tsv", b"", "no codes"),
+        ("x.tsv", b"a\t01010101\n\\N\t01010101\n", r"x\.tsv:2: the id is missing"),
+        ("x.tsv", b"a\t01010101\nb\t\\N\n", r"x\.tsv:2: the line is not"),
+        ("x.tsv", b"\xff\xfea\x00\t\x000\x00", "holds no codes"),
+        ("x.tsv.gz", gzip.compress(b"a\t01010101\n" * 100)[:-20], "holds no codes"),
+        ("x.tsv.gz", _NO_BLOCK, "holds no codes"),
+        ("x.npy", b"PK\x03\x04 no archive", "holds no codes"),
+        ("x.npy", _ARCHIVE, "are a NpzFile"),
         ("x.csv", b"", "no suffix of a known format"),
     ],
 )
@@ -97,3 +114,57 @@ def test_a_faiss_index_of_another_kind_is_refused() -> None:
     faiss = pytest.importorskip("faiss")
     with pytest.raises(TexthashError, match="IndexBinaryHNSW"):
         from_faiss(faiss.IndexBinaryHNSW(64, 8))
+
+
+_CODE = pa.array([b"abcd", b"efgh"], pa.binary(4))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": ["a", None], "code": _CODE}, r"x\.parquet:2: the id is missing"),
+        ({"id": ["a", "b"], "code": pa.array([None, b"efgh"], pa.binary(4))}, r"x\.parquet:1: the code is missing"),
+        ({"id": ["a", "b"], "code": [b"abcd", None]}, r"x\.parquet:2: the code is missing"),
+        ({"id": ["a", "b"], "code": ["abcd", "efgh"]}, "the column code is of the type string"),
+        ({"id": ["a", "b"], "code": [[1, 2], [3, 4]]}, "the column code is of the type list"),
+        ({"id": [1.5, 2.0], "code": _CODE}, "the column id is of the type double"),
+        ({"id": [True, False], "code": _CODE}, "the column id is of the type bool"),
+        ({"id": [["a"], ["b"]], "code": _CODE}, "the column id is of the type list"),
+        ({"id": [b"a", b"b"], "code": _CODE}, "the column id is of the type binary"),
+        ({"id": pa.nulls(2), "code": _CODE}, "the column id is of the type null"),
+        ({"name": ["a", "b"], "code": _CODE}, "has no column 'id', only name, code"),
+        ({"id": ["a", "b"]}, "has no column 'code', only id"),
+        ({"id": ["a", "b"], "code": [b"abcd", b"ef"]}, r"x\.parquet has codes of 16, 32 bits"),
+        ({"id": pa.array([], pa.string()), "code": pa.array([], pa.binary(4))}, r"x\.parquet has no codes"),
+    ],
+)
+def test_a_table_of_other_columns_is_refused(tmp_path: Path, columns: dict, message: str) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(TexthashError, match=message):
+        read_codes(path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        ([2**62, -1], [str(2**62), "-1"]),
+        (pa.array(["a", "b"], pa.large_string()), ["a", "b"]),
+        (pa.array(["a", "a"]).dictionary_encode(), ["a", "a"]),
+    ],
+)
+def test_ids_of_other_types_keep_their_digits(tmp_path: Path, ids: object, names: list[str]) -> None:
+    pq.write_table(pa.table({"id": ids, "code": _CODE}), tmp_path / "x.parquet")
+    assert read_codes(tmp_path / "x.parquet")[1] == names
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_bytes("\ufeffa\t01010101\r\nb\t01010101\r\n".encode())
+    assert read_codes(tmp_path / "x.tsv")[1] == ["a", "b"]
+    (tmp_path / "x.tsv.gz").write_bytes(gzip.compress("\ufeffa\t01010101\n".encode()))
+    assert read_codes(tmp_path / "x.tsv.gz")[1] == ["a"]
+
+
+def test_escapes_of_postgresql_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_bytes(rb"a\b\f\v\\b\x" + b"\t01010101\n")
+    assert read_codes(tmp_path / "x.tsv")[1] == ["a\b\f\v\\bx"]

@@ -198,3 +198,67 @@ def test_checksums_follow_many_writes_and_compaction(home: StateDir) -> None:
     assert not found_wrong(home)
     shard = home.path(read_release(home).shards[0].uri)
     assert len(list((shard / "digests").iterdir())) == 1
+
+
+class Panic(BaseException):
+    """What Rust code raises that panics: its class has this name, cannot be imported, and is no Exception."""
+
+
+Panic.__module__, Panic.__name__ = "pyo3_runtime", "PanicException"
+
+
+@pytest.mark.parametrize("method", ["to_table", "take", "scanner", "to_batches"])
+def test_a_panic_while_reading_is_an_error_that_names_the_index(
+    home: StateDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable[..., Any], method: str
+) -> None:
+    import lance
+
+    def panic(*_: object, **__: object) -> None:
+        raise Panic("range end index 9 out of range for slice of length 5")
+
+    (shard,) = open_release(home).shards
+    monkeypatch.setattr(lance.LanceDataset, method, panic)
+    (tmp_path / "c.tsv").write_text("w0\t" + "01" * 16 + "\n")
+    doors: list[Callable[[], Any]] = [
+        lambda: shard.documents(shard.numbers[:2], ["title"]),
+        lambda: shard.document("w0"),
+        lambda: shard.codes_of(["w0"]),
+        lambda: shard.count(["new"]),
+        lambda: open_release(home),
+        lambda: back_up(home, str(tmp_path / "backup")),
+    ]
+    errors = [error for call in doors if (error := error_of(call)) is not None]
+    for error in errors:
+        assert "cannot be read" in error.problem
+        assert "texthash index verify" in error.remedy
+    for words in (("verify",), ("show", "w0"), ("export", str(tmp_path / "e.parquet")), ("delete", "w0")):
+        status, _, said = run_cli("--home", str(home.root), "index", *words)
+        assert "Traceback" not in said
+        assert status in (0, 1)
+
+
+def error_of(call: Callable[[], Any]) -> TexthashError | None:
+    try:
+        call()
+    except TexthashError as error:
+        return error
+    return None
+
+
+def test_damage_that_no_checksum_finds_is_an_error_of_ours(home: StateDir) -> None:
+    """An index of an earlier version has no digests, so that Lance meets the damage: with a panic, for some of it."""
+    without_digests(home)
+    rng = random.Random(0)
+    outcomes = set()
+    for folder in ("data", "_deletions", "_indices", "_versions"):
+        for path in lance_files(home, folder):
+            kept = path.read_bytes()
+            for _ in range(FLIPS):
+                flip(path, rng.randrange(len(kept)), rng.randrange(8))
+                try:
+                    answers(home)
+                    outcomes.add("answered")
+                except TexthashError:
+                    outcomes.add("refused")
+                path.write_bytes(kept)
+    assert "refused" in outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from texthash.api.requests import Mode
 from texthash.errors import TexthashError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from texthash.corpora.readers.rows import Table
     from texthash.paths import StateDir
 
+T = TypeVar("T")
 # Upper bound of the bytes of a request beside its documents.
 _OVERHEAD_BYTES = 100
 _NEARBY_TIMEOUT_S = 10.0
@@ -44,6 +45,26 @@ def write_locally_or_remotely(
         log_line(f"writing through the service at {locked.address}")
         with Client(locked.address) as client:
             return remote(client)
+
+
+def write_in_this_process(local: Callable[[], T], instead: str) -> T:
+    """Write in this process what no service takes.
+
+    Args:
+        local: Function that writes.
+        instead: What can be done while a service is the writer of the index, for the error.
+
+    Raises:
+        IndexLockedError: A service or another program is the writer.
+    """
+    try:
+        return local()
+    except IndexLockedError as locked:
+        if locked.address is None:
+            raise
+        raise IndexLockedError(
+            locked.problem, f"end the service, then run the command again; or {instead}", locked.address
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,11 @@ def index_add_keywords(
     Example: `texthash index add-keywords`"""
     from texthash.index.writing.writer import IndexWriter
 
-    with IndexWriter.open(resolve_home()) as writer:
-        print_json(_state(writer.add_keywords(analysis)))
+    def local() -> Release:
+        with IndexWriter.open(resolve_home()) as writer:
+            return writer.add_keywords(analysis)
+
+    print_json(_state(remote.write_in_this_process(local, "search by meaning meanwhile.")))
 
 
 @index_app.command("compact")
@@ -216,7 +219,8 @@ def index_import(
 ) -> None:
     """Import codes of the same model into the index, while no service is its writer.
 
-    Titles, texts and labels are kept unless the file has them too. Example: `texthash index import codes.parquet`
+    Titles, texts and labels are kept unless the file has them too. The whole file is checked before any of it is
+    written, and an interrupted import can be repeated. Example: `texthash index import codes.parquet`
     """
     from texthash.deployment.code_exchange import import_codes
 
@@ -224,7 +228,10 @@ def index_import(
         log_line(question)
         return yes or (sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm("Replace them?", err=True))
 
-    done = import_codes(resolve_home(), codes, agreed)
+    done = remote.write_in_this_process(
+        lambda: import_codes(resolve_home(), codes, agreed),
+        "upsert the documents with their texts, which goes through it: `texthash index upsert`.",
+    )
     counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
     print_json({**counts, **_state(done.release)})
 

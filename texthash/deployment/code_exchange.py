@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from texthash.config import LimitsConfig
+from texthash.corpora.document import Document
+from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
+from texthash.corpora.readers.rows import Table, document
+from texthash.corpora.readers.tables import parquet_rows
 from texthash.deployment.index_files import AT_ONCE, Upserted
-from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.deployment.row_files import ONCE, Written, check_limits
+from texthash.errors import CorpusError, ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
-from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_column, codes_of, known_of, vectors_of
+from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_column, codes_of, known_of
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, shard_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.io.atomic import whole
@@ -26,7 +32,21 @@ if TYPE_CHECKING:
 
 _MODEL = b"texthash.model"
 _IDS = ".ids.parquet"
+# Largest difference from 1 of the length of a unit vector in half precision.
+_ROUNDING = 2e-3
 _EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": []}
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def _is_flag(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or pa.types.is_null(kind)
+
+
+_TYPES = {KNOWN: (_is_flag, "true or false"), VECTOR: (_is_vector, "lists of numbers")}
 
 
 def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
@@ -57,7 +77,8 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
 def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> Upserted:
     """Upsert documents from a file of ids and codes that were made by the model of the release.
 
-    Existing documents keep their title, text and labels, unless the file contains these too.
+    Existing documents keep their title, text and labels, unless the file contains these too. The whole file is checked
+    before its first row is written, and rows have to be within the limits of an upsert.
 
     Args:
         home: State directory.
@@ -66,14 +87,13 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
             nothing is written.
 
     Raises:
-        ModelMismatchError: The codes have another width, or the file names another model.
-        UsageError: An id occurs twice, or the replacement of fields was declined.
+        ModelMismatchError: The codes or vectors have another width, or the file names another model.
+        CorpusError: An id occurs twice, or a row is one that an upsert would not accept.
+        IndexLockedError: Another process writes to the index.
+        UsageError: The replacement of fields was declined.
         TexthashError: The file has no ids.
     """
-    table = _read(path)
-    twice = [id_ for id_, count in Counter(table["id"].to_pylist()).items() if count > 1]
-    if twice:
-        raise UsageError(f"{path}: the id {twice[0]!r} occurs more than once.", "leave one of them.")
+    table, documents = _read(path)
     new = unknown = 0
     with IndexWriter.open(home) as writer:
         release = writer.release
@@ -84,28 +104,40 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
                 f"{release.model_digest[:12]}.",
                 "upsert the documents with their texts: `texthash index upsert`.",
             )
+        bits = 8 * table["code"].type.byte_width
+        if bits != release.bits:
+            raise ModelMismatchError(
+                f"{path} holds codes of {bits} bits, but the index holds those of {release.bits}.",
+                "give codes by the model of the index.",
+            )
         shards = [release.open_shard(home, number) for number in range(len(release.shards))]
         starts = range(0, len(table), AT_ONCE)
         changes: Counter[str] = Counter()
         for first in starts:
-            changes.update(_merged(table.slice(first, AT_ONCE), shards)[1])
+            rows, changed = _merged(table.slice(first, AT_ONCE), shards)
+            _vectors(rows, release, path, first)
+            changes.update(changed)
         if changes:
             what = ", ".join(f"the {name} of {count} documents" for name, count in changes.items())
             if not agreed(f"{path} replaces {what}"):
                 raise UsageError(f"{path} would replace {what}.", "confirm with --yes, or leave those columns out.")
-        for first in track(starts, "importing (thousands)"):
-            rows, _ = _merged(table.slice(first, AT_ONCE), shards)
-            documents = [
-                IndexDocument(row["id"], row["text"], row["title"], tuple(row["labels"])) for row in rows.to_pylist()
-            ]
-            known = known_of(rows)
-            vectors = _vectors(rows, release, path)
-            written = writer.upsert(documents, codes_of(rows["code"], release.bits), vectors, known=known)
-            new, unknown = new + written.new, unknown + int((~known).sum())
+        with Written(path) as done:
+            for first in track(starts, "importing (thousands)"):
+                rows, _ = _merged(table.slice(first, AT_ONCE), shards)
+                batch = [
+                    IndexDocument(row["id"], row["text"], row["title"], tuple(row["labels"]))
+                    for row in rows.to_pylist()
+                ]
+                known = known_of(rows)
+                vectors = _vectors(rows, release, path, first)
+                written = writer.upsert(batch, codes_of(rows["code"], release.bits), vectors, known=known)
+                done.add(documents[first : first + AT_ONCE])
+                new, unknown = new + written.new, unknown + int((~known).sum())
         return Upserted(writer.release, len(table), new, unknown)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> tuple[pa.Table, list[Document]]:
+    """Return the columns of a file of codes, and its rows as documents, which are checked like those of an upsert."""
     from texthash.hamming.interop import read_codes
 
     codes, ids = read_codes(path)
@@ -119,13 +151,45 @@ def _read(path: Path) -> pa.Table:
             f"{path} holds codes without ids.", f"give a .parquet or .tsv file, which has ids, or provide {beside}."
         )
     table = pa.table({"id": pa.array(ids, pa.string()), "code": codes_column(codes)})
+    documents = [Document(id_, "", origin=f"{path}:{row}") for row, id_ in enumerate(ids, 1)]
     if path.suffix == ".parquet":
-        file = pq.read_table(path)
-        for name in (*DOCUMENT_FIELDS, KNOWN, VECTOR):
-            if name in file.schema.names:
-                table = table.append_column(name, file[name])
-        table = table.replace_schema_metadata(file.schema.metadata)
-    return table
+        table, documents = _with_fields(table, path)
+    _check(documents)
+    return table, documents
+
+
+def _with_fields(table: pa.Table, path: Path) -> tuple[pa.Table, list[Document]]:
+    """Return the table with the further columns of its file, and its rows as documents."""
+    file = pq.read_table(path)
+    names = {*file.schema.names} & {*DOCUMENT_FIELDS, "label"}
+    rows = parquet_rows(path, names) if names else enumerate([{}] * len(table), 1)
+    typed = (document({"text": "", **row}, Table(path), number) for number, row in rows)
+    documents = [found._replace(id=id_) for found, id_ in zip(typed, table["id"].to_pylist(), strict=True)]
+    content: dict[str, pa.Array] = {
+        "title": pa.array([found.title for found in documents], pa.string()),
+        "text": pa.array([found.text for found in documents], pa.string()),
+        "labels": pa.array([list(found.labels) for found in documents], pa.list_(pa.string())),
+    }
+    for name in DOCUMENT_FIELDS:
+        if name in names or (name == "labels" and "label" in names):
+            table = table.append_column(name, content[name])
+    for name, (is_kind, wanted) in _TYPES.items():
+        if name in file.schema.names:
+            if not is_kind(file[name].type):
+                raise TexthashError(f"{path}: the column {name} is of the type {file[name].type}.", f"write {wanted}.")
+            table = table.append_column(name, file[name])
+    return table.replace_schema_metadata(file.schema.metadata), documents
+
+
+def _check(documents: Sequence[Document]) -> None:
+    """Raise :class:`CorpusError` for the first row that an upsert would not accept either."""
+    most = LimitsConfig().max_text_bytes
+    seen: dict[str, str] = {}
+    for found in documents:
+        check_limits(found, most)
+        if found.id in seen:
+            raise CorpusError(f"{found.origin}: the id {found.id!r} occurs twice (first: {seen[found.id]}).", ONCE)
+        seen[found.id] = found.origin
 
 
 def _merged(batch: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str]]:
@@ -157,7 +221,8 @@ def _merged(batch: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str
     return rows, changes
 
 
-def _vectors(rows: pa.Table, release: Release, path: Path) -> np.ndarray | None:
+def _vectors(rows: pa.Table, release: Release, path: Path, first: int) -> np.ndarray | None:
+    """Return the vectors of rows of a file, the first of which has the number ``first``, as the index stores them."""
     if release.vectors is None:
         return None
     if VECTOR not in rows.schema.names or rows[VECTOR].null_count:
@@ -165,5 +230,18 @@ def _vectors(rows: pa.Table, release: Release, path: Path) -> np.ndarray | None:
             f"{path} has documents without a vector, but the index stores one per document.",
             "upsert them with their texts: `texthash index upsert`.",
         )
-    kind = pa.list_(pa.float16(), release.vectors.width)
-    return vectors_of(pa.chunked_array([pa.array(rows[VECTOR].to_pylist(), kind)]))
+    given = rows[VECTOR].to_pylist()
+    for number, vector in enumerate(given, first + 1):
+        if len(vector) != release.vectors.width:
+            raise ModelMismatchError(
+                f"{path}:{number}: the vector has {len(vector)} numbers, those of the index have "
+                f"{release.vectors.width}.",
+                "give vectors of the kind that the index stores.",
+            )
+        if None in vector or (flaw := flaw_of_one(vector)):
+            flaw = "has an empty place" if None in vector else flaw
+            raise CorpusError(f"{path}:{number}: the vector {flaw}.", REMEDY)
+    vectors = np.array(given, np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # Vectors of an index come back unchanged: half precision has made their length differ from 1 a little.
+    return (vectors / np.where(np.abs(lengths - 1) < _ROUNDING, 1.0, lengths)).astype(np.float16)

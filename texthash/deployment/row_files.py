@@ -24,7 +24,7 @@ from texthash.errors import CorpusError
 from texthash.progress import log_line, track
 
 _HASH_BYTES = 8
-_ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
+ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
 
 
 def check_rows(table: Table, max_text_bytes: int) -> None:
@@ -89,6 +89,11 @@ def new_document(document: Document) -> dict[str, Any]:
 def _check(document: Document, max_text_bytes: int) -> None:
     if not document.text.strip() and document.vector is None:
         raise CorpusError(f"{document.origin}: the document {document.id!r} has no text.", "leave it out.")
+    check_limits(document, max_text_bytes)
+
+
+def check_limits(document: Document, max_text_bytes: int) -> None:
+    """Raise :class:`CorpusError` for a document that exceeds a limit of the service, which need not have a text."""
     if len(document.text) * 4 > max_text_bytes and (size := len(document.text.encode())) > max_text_bytes:
         raise CorpusError(
             f"{document.origin}: the text of {document.id!r} has {size:,} bytes in UTF-8, at most "
@@ -111,7 +116,7 @@ def _check_suspects(table: Table, suspects: set[int]) -> None:
     for document in _suspected(table, suspects):
         if document.id in seen:
             raise CorpusError(
-                f"{document.origin}: the id {document.id!r} occurs twice (first: {seen[document.id]}).", _ONCE
+                f"{document.origin}: the id {document.id!r} occurs twice (first: {seen[document.id]}).", ONCE
             )
         seen[document.id] = document.origin
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import gzip
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
@@ -30,8 +33,15 @@ Codes = NDArray[np.uint8]
 Ids = Sequence[str]
 SUFFIXES = (".npy", ".parquet", ".faiss", ".tsv", ".tsv.gz")
 _ROWS = 65_536
-# Characters with a special meaning in COPY's text format.
+# Characters with a special meaning in COPY's text format, and those that PostgreSQL also writes as escapes.
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escape[1]: character for character, escape in _ESCAPES.items()} | {"b": "\b", "f": "\f", "v": "\v"}
+_NULL = "\\N"
+_MARK = "\ufeff"
+_DAMAGES = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError),
+    *(pa.ArrowException, zlib.error, zipfile.BadZipFile),
+)
 
 
 def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
@@ -107,7 +117,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except TexthashError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
+    except _DAMAGES as error:
         raise TexthashError(f"{path} holds no codes that can be read: {error}", "write it again.") from error
 
 
@@ -121,7 +131,6 @@ def _read_npy(path: Path) -> tuple[Codes, None]:
 
 
 def _write_parquet(path: Path, codes: Codes, ids: Ids) -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema({"id": pa.string(), "code": pa.binary(codes.shape[1])})
@@ -134,9 +143,22 @@ def _write_parquet(path: Path, codes: Codes, ids: Ids) -> None:
 def _read_parquet(path: Path) -> tuple[Codes, list[str]]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["id", "code"])
-    rows = table["code"].to_pylist()
-    return _stacked(rows), [str(id_) for id_ in table["id"].to_pylist()]
+    file = pq.ParquetFile(path)
+    absent = [name for name in ("id", "code") if name not in file.schema_arrow.names]
+    if absent:
+        found = ", ".join(file.schema_arrow.names) or "nothing"
+        raise TexthashError(f"{path} has no column {absent[0]!r}, only {found}.", "name the columns id and code.")
+    table = file.read(columns=["id", "code"])
+    for name, (kinds, wanted) in _PARQUET_TYPES.items():
+        column = table[name]
+        if _types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if not any(is_kind(column.type) for is_kind in kinds):
+            raise TexthashError(f"{path}: the column {name} is of the type {column.type}.", f"write {wanted}.")
+        if column.null_count:
+            row = column.is_null().index(True).as_py()
+            raise TexthashError(f"{path}:{row + 1}: the {name} is missing.", "give every row an id and a code.")
+    return _stacked(path, table["code"].to_pylist()), [str(id_) for id_ in table["id"].to_pylist()]
 
 
 def _write_faiss(path: Path, codes: Codes, ids: Ids) -> None:
@@ -151,6 +173,8 @@ def _write_tsv(path: Path, codes: Codes, ids: Ids) -> None:
     table = str.maketrans(_ESCAPES)
     compressed = ".tsv.gz" in path.name
     with gzip.open(path, "wt", encoding="utf-8") if compressed else path.open("w", encoding="utf-8") as file:
+        if len(ids) and ids[0].startswith(_MARK):
+            file.write(_MARK)  # A reader takes one mark for that of the file, and keeps the second one.
         for first in range(0, len(codes), _ROWS):
             batch = to_bitstring(codes[first : first + _ROWS])
             file.writelines(
@@ -159,23 +183,25 @@ def _write_tsv(path: Path, codes: Codes, ids: Ids) -> None:
 
 
 def _read_tsv(path: Path) -> tuple[Codes, list[str]]:
-    unescaped = {escaped: character for character, escaped in _ESCAPES.items()}
     ids, rows = [], []
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+    compressed, encoding = path.suffix == ".gz", "utf-8-sig"
+    with gzip.open(path, "rt", encoding=encoding) if compressed else path.open(encoding=encoding) as file:
         for number, line in enumerate(file, 1):
             id_, tab, bits = line.rstrip("\n").partition("\t")
             if not tab or not bits or set(bits) - {"0", "1"} or len(bits) % 8:
                 raise TexthashError(f"{path}:{number}: the line is not id, tab and bits.", "write the file again.")
-            ids.append(re.sub(r"\\.", lambda found: unescaped.get(found[0], found[0]), id_))
+            if id_ == _NULL:
+                raise TexthashError(f"{path}:{number}: the id is missing.", "give every row an id and a code.")
+            ids.append(re.sub(r"\\(.)", lambda found: _UNESCAPES.get(found[1], found[1]), id_, flags=re.DOTALL))
             rows.append(int(bits, 2).to_bytes(len(bits) // 8, "big"))
-    return _stacked(rows), ids
+    return _stacked(path, rows), ids
 
 
-def _stacked(rows: list[bytes]) -> Codes:
+def _stacked(path: Path, rows: list[bytes]) -> Codes:
     widths = {len(row) for row in rows}
     if len(widths) != 1:
         found = "no codes" if not rows else f"codes of {', '.join(str(8 * width) for width in sorted(widths))} bits"
-        raise TexthashError(f"there are {found}.", "give codes of one width.")
+        raise TexthashError(f"{path} has {found}.", "give codes of one width.")
     check_bits(8 * widths.pop())
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1).copy()
 
@@ -188,6 +214,15 @@ def _faiss() -> Any:
     return faiss
 
 
+_types = pa.types
+# Predicates of the types that a column may have, and what to write in place of another.
+_PARQUET_TYPES: dict[str, tuple[tuple[Callable[[pa.DataType], bool], ...], str]] = {
+    "id": ((_types.is_string, _types.is_large_string, _types.is_integer), "ids as strings or integers"),
+    "code": (
+        (_types.is_fixed_size_binary, _types.is_binary, _types.is_large_binary),
+        "codes as binary values of bits / 8 bytes",
+    ),
+}
 _WRITERS: dict[str, Callable[[Path, Codes, Ids], None]] = {
     ".npy": _write_npy,
     ".parquet": _write_parquet,

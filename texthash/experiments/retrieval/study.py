@@ -33,7 +33,7 @@ from texthash.experiments.retrieval.rows import (
     random_row,
     tfidf_row,
 )
-from texthash.io.atomic import write_json, write_text
+from texthash.io.atomic import claimed, write_json, write_text
 from texthash.models.hasher import Hasher
 from texthash.paths import DATA_VARIABLE, StateDir
 from texthash.progress import log_line
@@ -64,9 +64,16 @@ def run_retrieval(plan: RetrievalPlan, home: StateDir, folder: Path, data: Path 
         data: Folder of the data, in which it names collections.
 
     Raises:
+        InUseError: Another process runs the study.
         TexthashError: A collection is malformed, or a model cannot be trained.
     """
     directory = home.runs / "retrieval" / plan.name
+    lock = directory.with_name(f".{plan.name}.lock")
+    with claimed(lock, f"the study {plan.name}", "wait until it ends; then run it again."):
+        return _run(plan, home, folder, data, directory)
+
+
+def _run(plan: RetrievalPlan, home: StateDir, folder: Path, data: Path | None, directory: Path) -> RetrievalOutcome:
     tables: dict[str, RetrievalTable] = {}
     left_out: dict[str, str] = {}
     for name, source in plan.collections.items():

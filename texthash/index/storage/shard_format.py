@@ -184,9 +184,22 @@ def write_shard(
     if identity.keywords is not None:
         columns = columns.append(words_field(identity.keywords))
     checksum = Checksum()
+    unread: list[BaseException] = []
+
+    def read() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:  # Lance keeps only the text of an error of its source.
+            unread.append(error)
+            raise
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            unread.append(TexthashError(f"what {path} is made of cannot be read: {error}", REMEDY))
+            raise unread[0] from error
 
     def counted() -> Iterator[pa.RecordBatch]:
-        for batch in batches:
+        for batch in read():
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
             if identity.keywords is None:
@@ -216,6 +229,8 @@ def write_shard(
             partial.rename(path)
             sync(path.parent)
     except BaseException as error:
+        if unread:
+            raise unread[0] from error
         if not isinstance(error, OSError) and not is_panic(error):
             raise
         raise TexthashError(

@@ -93,17 +93,28 @@ class Encode:
         """Columns of stored documents that decide their codes and vectors, or are kept."""
         return [*CONTENT.names, *([VECTOR] if self.reads_stored else [])]
 
-    def check_source(self, source: Vectors | None) -> None:
-        """Raise :class:`ModelMismatchError` where the model reads vectors that only an index of ``source`` could have
-        stored, and it has none of their width."""
+    def check_source(self, home: StateDir, release: Release) -> None:
+        """Check the stored vectors of a release, where the model reads such (:attr:`reads_stored`).
+
+        Raises:
+            ModelMismatchError: The index stores no vectors of the width and source that the model has learned from.
+        """
+        from texthash.models.hasher import read_hasher_record
+
         if not self.reads_stored:
             return
-        width = self._hasher.method.shape.dense
-        if source is None or source.kind != "features" or source.width != width:
+        shape, source = self._hasher.method.shape, release.vectors
+        if source is None or source.kind != "features" or source.width != shape.dense:
             raise ModelMismatchError(
-                f"the model reads vectors of width {width} ({self._hasher.method.shape.encoder}) from the index, "
+                f"the model reads vectors of width {shape.dense} ({shape.encoder}) from the index, "
                 "and the index stores none of that width.",
                 "build it with index.vectors=features, which keeps them: `texthash index build`.",
+            )
+        stored = read_hasher_record(home.path(release.model_uri)).shape.encoder
+        if stored != shape.encoder:
+            raise ModelMismatchError(
+                f"the model has learned from vectors of {shape.encoder}, but the index stores those of {stored}.",
+                "build an index of its own vectors: `texthash index build`.",
             )
 
     def code(self, ids: list[str], texts: list[str], features: NDArray[np.float16] | None = None) -> Coded:
@@ -157,7 +168,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
     Returns:
         Directory of the index.
     """
-    coder.check_source(release.vectors)
+    coder.check_source(home, release)
     made_of = json.dumps([model, [asdict(state) for state in release.shards], coder.vectors and asdict(coder.vectors)])
     FreeSpace(home, release.index_uri).check()
     shards = len(release.shards)
@@ -218,7 +229,7 @@ class IndexMigration:
     """
 
     def __init__(self, home: StateDir, source: Release, target: Release, coder: Encode) -> None:
-        coder.check_source(source.vectors)
+        coder.check_source(home, source)
         self._home = home
         self._source = source
         self._target = target
