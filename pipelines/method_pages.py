@@ -51,13 +51,16 @@ def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
         "## Deviations",
         "".join(f"* {deviation}\n" for deviation in card.deviations) or "None known.",
         "## Usage",
-        f"```python\nmodel = texthash.train({name!r}, texts, bits=32{_labels(card.supervision)})\n```",
+        _usage(name, card.supervision),
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _labels(supervision: str) -> str:
-    return ", labels=labels" if supervision == "labels" else ""
+def _usage(name: str, supervision: str) -> str:
+    if supervision == "pairs":
+        return f"```bash\ntexthash train {name} --corpus pycode --bits 128\n```"
+    labels = ", labels=labels" if supervision == "labels" else ""
+    return f"```python\nmodel = texthash.train({name!r}, texts, bits=32{labels})\n```"
 
 
 def _cell(value: Any) -> str:

@@ -165,3 +165,23 @@ def ray_cluster() -> Iterator[Any]:
     yield ray
     ray.shutdown()
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pair_rows(small_documents: list[Document], small_rows: Path) -> Path:
+    """The rows of the small corpus with questions: the title of a document, and of every third its last words."""
+    path = small_rows.with_name("pairs.jsonl")
+    with path.open("w", encoding="utf-8") as file:
+        for number, document in enumerate(small_documents):
+            ending = [" ".join(document.text.split()[-8:])] if number % 3 == 0 else []
+            row = {"id": document.id, "text": document.text, "labels": document.labels, "title": document.title}
+            file.write(json.dumps({**row, "queries": [document.title, *ending]}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pair_corpus(small_config: CorpusConfig, small_corpus: PreparedCorpus, pair_rows: Path) -> PreparedCorpus:
+    """The small corpus with questions: the same documents, splits, words and labels, prepared beside it."""
+    home = StateDir(small_corpus.path.parents[2])
+    config = small_config.derive(name="pairs", path=str(pair_rows))
+    return PreparedCorpus.open(prepare_corpus(config, home))

@@ -12,6 +12,7 @@ SURVEY = {
     13: ("mish", "Rec Prior(B) Pse CB Quan(Sgn) Index"),
     14: ("ssbvae", "Rec Prior(B) SFC SFR CB Quan(Sgn)"),
     15: ("cth", "Rec Prior(G) SFR"),
+    10: ("bpr", "SFR Quan(STanh)"),
     16: ("dwae", "Rec CB"),
     17: ("psh", "Rec Prior(B) SFR CB Quan(Sgn) Gradient"),
     18: ("daba", "Rec CB Quan(Sigmoid) Robustness"),

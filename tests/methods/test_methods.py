@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.methods.two_processes import corpus_for
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.inputs import OF_TEXT
@@ -26,6 +27,7 @@ NAMES = sorted(methods())
 ITERATIVE = [
     "ammi",
     "bmsh",
+    "bpr",
     "bvae",
     "corrsh",
     "cth",
@@ -65,6 +67,7 @@ def test_no_method_escapes():
     assert NAMES == [
         "ammi",
         "bmsh",
+        "bpr",
         "bvae",
         "corrsh",
         "cth",
@@ -112,13 +115,14 @@ def narrow(name, shape, seed=0):
 
 
 @pytest.fixture(scope="module")
-def fitted(small_corpus):
-    """Each method trained once, briefly."""
+def fitted(small_corpus, pair_corpus):
+    """Each method trained once, briefly: on pairs too, where it learns from them."""
     trained = {}
 
     def get(name):
         if name not in trained:
-            trained[name] = fit(narrow(name, small_corpus.shape), small_corpus.train, SHORT)
+            train = corpus_for(name, small_corpus).train
+            trained[name] = fit(narrow(name, small_corpus.shape), train, SHORT)
         return trained[name]
 
     return get

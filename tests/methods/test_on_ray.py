@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.methods.test_methods import BITS, ITERATIVE, NAMES
-from tests.methods.two_processes import in_two_processes
+from tests.methods.two_processes import corpus_for, in_two_processes
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
 from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import publish
@@ -43,25 +43,26 @@ def build_of(name: str, corpus):
 
 
 @pytest.fixture(scope="module")
-def trained(ray_cluster, small_corpus, tmp_path_factory):
+def trained(ray_cluster, small_corpus, pair_corpus, tmp_path_factory):
     """Each method fitted once by two workers."""
     storage, results = tmp_path_factory.mktemp("runs"), {}
 
     def get(name):
         if name not in results:
-            results[name] = train_distributed(setting(name), small_corpus.path, TOGETHER, storage=storage, name=name)
+            path = corpus_for(name, small_corpus).path
+            results[name] = train_distributed(setting(name), path, TOGETHER, storage=storage, name=name)
         return results[name]
 
     return get
 
 
 def _fit(name, corpus, rank=0, workers=1):
-    result = fit(build_of(name, corpus), corpus.train, ALONE)
+    result = fit(build_of(name, corpus), corpus_for(name, corpus).train, ALONE)
     return result.history, Hasher.of(result.method, corpus).encode_split(corpus.validation)
 
 
 @pytest.fixture(scope="module")
-def without_ray(small_corpus, tmp_path_factory):
+def without_ray(small_corpus, pair_corpus, tmp_path_factory):
     return in_two_processes(_fit, ITERATIVE, small_corpus, tmp_path_factory.mktemp("processes"))
 
 
@@ -78,14 +79,15 @@ def test_two_workers_train_it_as_two_processes_without_ray_do(name, small_corpus
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if get_method(name).search_space])
-def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, tmp_path):
+def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, pair_corpus, tmp_path):
+    corpus = corpus_for(name, small_corpus)
     config = Config(
-        corpus=small_corpus.manifest.config,
+        corpus=corpus.manifest.config,
         method=setting(name),
         training=TrainingConfig(batch_size=64, seed=3),
         tuning=TuningConfig(trials=2, epochs=1, grace_epochs=1, cpus_per_trial=0.8),
     )
-    study = Experiment(config, StateDir(tmp_path), small_corpus)
+    study = Experiment(config, StateDir(tmp_path), corpus)
     run, found = study.search()
     with run:
         assert [trial.fate for trial in found.trials] == ["completed", "completed"]

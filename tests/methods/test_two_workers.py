@@ -14,7 +14,7 @@ from torch.nn.functional import dropout
 from torch.overrides import TorchFunctionMode
 
 from tests.methods.test_methods import ITERATIVE
-from tests.methods.two_processes import in_two_processes
+from tests.methods.two_processes import corpus_for, in_two_processes
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import GradientStage, Progress
@@ -78,7 +78,8 @@ def _gradient(parameter):
 
 def _steps(case, corpus, rank=0, workers=1):
     """Of two global batches in each gradient stage: the terms, and the averaged gradients; no weight moves."""
-    train = corpus.train.partly_labelled(0.3, seed=0)  # how many of them have labels differs between the workers
+    whole = corpus_for(CASES[case][0], corpus).train
+    train = whole.partly_labelled(0.3, seed=0)  # how many of them have labels differs between the workers
     method, found = _build(case, corpus), {}
     method.setup(train)
     for stage in method.stages():
@@ -115,7 +116,8 @@ def _epoch(case, corpus):
         return replace(stage, step=step)
 
     method.stages = lambda: [noisy(stage) if isinstance(stage, GradientStage) else stage for stage in stages]
-    history = fit(method, corpus.train, TrainingConfig(epochs=1, batch_size=BATCH, seed=3)).history
+    train = corpus_for(CASES[case][0], corpus).train
+    history = fit(method, train, TrainingConfig(epochs=1, batch_size=BATCH, seed=3)).history
     return [(report.stage, report.terms) for report in history]
 
 
@@ -124,12 +126,12 @@ def _work(case, corpus, rank=0, workers=1):
 
 
 @pytest.fixture(scope="module")
-def together(small_corpus, tmp_path_factory):
+def together(small_corpus, pair_corpus, tmp_path_factory):
     return in_two_processes(_work, CASES, small_corpus, tmp_path_factory.mktemp("workers"))
 
 
 @pytest.fixture(scope="module")
-def alone(small_corpus):
+def alone(small_corpus, pair_corpus):
     return {case: _work(case, small_corpus) for case in CASES}
 
 

@@ -5,6 +5,14 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.methods.registry import get_method
+
+
+def corpus_for(name: str, corpus: PreparedCorpus) -> PreparedCorpus:
+    """The corpus itself, or, for a method that learns from pairs, the one with questions that is prepared beside it."""
+    if "pairs" not in get_method(name).card.inputs_needed:
+        return corpus
+    return PreparedCorpus.open(corpus.path.parents[1] / "pairs" / corpus.path.name)
 
 
 def in_two_processes(work, cases, corpus, folder):

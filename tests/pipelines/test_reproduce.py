@@ -35,9 +35,9 @@ def reproduce(monkeypatch, tmp_path):
     return module
 
 
-def test_the_table_names_every_method_with_parameters_that_it_has():
+def test_the_table_names_every_method_that_needs_no_questions_with_parameters_that_it_has():
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-    assert set(table["methods"]) == set(methods())
+    assert set(table["methods"]) == {name for name, cls in methods().items() if cls.card.supervision != "pairs"}
     for name, own in table["methods"].items():
         resolve(name, own.get("params", {}))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Role = Literal["document", "query"]
 InputKind = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
+Fidelity = Literal["paper", "code", "code, other encoder", "reconstructed"]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
 _BITS = TypeAdapter(Bits, config={"strict": True})
@@ -60,8 +61,9 @@ class Card:
         citation: Authors, year and identifier of the paper.
         inputs_needed: Inputs that a batch has to hold besides the bag of words.
         supervision: Kind of supervision: none, labels or pairs.
-        fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``reconstructed``: from
-            secondary sources.
+        fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``code, other encoder``: the same
+            on the vectors of another encoder, which is not trained, or on words; ``reconstructed``: from secondary
+            sources.
         deviations: Differences of this implementation from its source.
         serving_mode: Kind of search in the service.
         paper: Published hyper-parameters; None if none are known.
@@ -75,7 +77,7 @@ class Card:
     citation: str
     inputs_needed: frozenset[InputKind] = frozenset()
     supervision: Literal["none", "labels", "pairs"] = "none"
-    fidelity: Literal["paper", "code", "reconstructed"] = "paper"
+    fidelity: Fidelity = "paper"
     deviations: tuple[str, ...] = ()
     serving_mode: Serves = "hamming"
     paper: Printed | None = None

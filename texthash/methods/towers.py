@@ -1,0 +1,140 @@
+"""Base of the methods with two towers: a question and a document are encoded apart, and learn from pairs of them.
+
+x          words (tf-idf), the vector of corpus.features at length 1, or both: what is read of a text is not trained
+towers     e_q = l (x_q W_q + b_q),  e_d = l (x_d W_d + b_d),  l such that |e| = sqrt(width)
+start      W_q = W_d, b_q = b_d: the iterative quantization of the training documents
+stage 1    - (1/B) sum_i log [ exp s_ii / sum_j exp s_ij ],  s_ij = cos(e_qi, e_dj) / tau,
+           over the documents of the batch and a hard negative of each question (Karpukhin et al., DPR, 2020)
+
+Every document that answers question i but its own is left out of the sum over j.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from texthash.corpora.prepared.batches import Batch
+from texthash.corpora.prepared.corpus import Split
+from texthash.methods.base import ClosedForm, GradientStage, Optimizers, Progress, Role, Stage, sum_terms
+from texthash.methods.itq import itq_rotation
+from texthash.methods.projected import FeaturedMethod
+from texthash.nn.passages import in_batch_softmax
+from texthash.nn.projections import Projection
+from texthash.nn.spaces import Choice, LogUniform, Uniform
+from texthash.nn.spectral import principal_components
+
+ROLES: tuple[Role, ...] = ("query", "document")
+_ROTATED, _ITERATIONS = 20_000, 20  # rows from which the first rotation is found, and its iterations
+
+
+class TwoTowers(FeaturedMethod):
+    """Base class of methods that learn from pairs of a question and a document that answers it.
+
+    A subclass adds its stages to those of the towers, and defines ``activations``.
+
+    Attributes:
+        query_tower: Linear encoder of questions.
+        document_tower: Linear encoder of documents.
+    """
+
+    training_only = frozenset({"answers", "question_numbers"})
+    answers: Tensor
+    question_numbers: Tensor
+    search_space = {
+        "learning_rate": LogUniform(3e-4, 1e-2),
+        "temperature": LogUniform(0.02, 0.2),
+        "batch_size": Choice(64, 128, 256),
+        "dropout": Uniform(0.0, 0.8),
+    }
+
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    temperature: float = Field(0.05, gt=0, description="Temperature tau of the softmax over documents.")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="Probability of dropping a word, or a number of the vector, in training."
+    )
+    tower_epochs: int = Field(5, ge=1, description="Passes over the pairs in which the towers alone are trained.")
+    epochs: int = Field(15, ge=1, description="Passes over the pairs in which the code is trained.")
+    batch_size: int = Field(128, ge=1, description="Pairs in a batch.")
+
+    def make_layers(self) -> None:
+        self.query_tower = self.new_projection(self.width)
+        self.document_tower = self.new_projection(self.width)
+
+    def tower(self, role: Role) -> Projection:
+        """Return the encoder of questions or of documents."""
+        return self.query_tower if role == "query" else self.document_tower
+
+    @property
+    def width(self) -> int:
+        """Width of the towers: the number of bits, unless a method overrides it."""
+        return self.bits
+
+    def encoded(self, batch: Batch, role: Role) -> Tensor:
+        """Return e of questions or documents, [B, width], of length sqrt(width)."""
+        if self.training and self.dropout:
+            dense = None if batch.dense is None else F.dropout(batch.dense, self.dropout)
+            batch = replace(batch, values=F.dropout(batch.values, self.dropout), dense=dense)
+        return F.normalize(self.tower(role)(batch), dim=1) * math.sqrt(self.width)
+
+    # -- fitting ----------------------------------------------------------------------------------------------
+
+    def setup(self, train: Split) -> None:
+        """Number the questions, and keep which training documents answer each, as sorted keys: number of the question
+        times the number of documents, plus the row of the document."""
+        _, numbers = np.unique(train.queries.digests, return_inverse=True)
+        keys = np.unique(numbers.astype(np.int64) * self.shape.documents + train.queries.documents_of_rows)
+        device = self.binarizer.thresholds.device
+        self.register_buffer("question_numbers", torch.from_numpy(numbers.astype(np.int64)).to(device))
+        self.register_buffer("answers", torch.from_numpy(keys).to(device))
+
+    def stages(self) -> Sequence[Stage]:
+        train = (self.tower_optimizers, self.tower_epochs, self.batch_size, self.tower_step)
+        return (ClosedForm("start", self.start), GradientStage("towers", *train, selected=False))
+
+    def start(self, train: Split) -> None:
+        """Set both towers to the iterative quantization of the training documents."""
+        rows = self.query_tower.rows(*self.read(train))
+        directions, centre = principal_components(rows, self.width)
+        some = rows[np.linspace(0, rows.shape[0] - 1, min(_ROTATED, rows.shape[0])).astype(np.int64)]
+        rotation, _ = itq_rotation(some @ directions - centre, _ITERATIONS)
+        with torch.no_grad():
+            for role in ROLES:
+                self.tower(role).set(directions @ rotation, -centre @ rotation)
+
+    def tower_optimizers(self) -> Optimizers:
+        return {
+            "main": torch.optim.Adam(
+                [p for role in ROLES for p in self.tower(role).parameters()], lr=self.learning_rate
+            )
+        }
+
+    def tower_step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
+        """Take one step of stage 1."""
+        questions, documents, answers = self.pairs(batch, progress)
+        cosines = questions @ documents.T / self.width
+        terms = {"towers": in_batch_softmax(cosines / self.temperature, answers)}
+        progress.workers.optimizer_step(sum_terms(terms), optimizers["main"])
+        return terms
+
+    def pairs(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
+        """Return e of the questions of all workers [B, width], of their answers and then of their hard negatives
+        [2 B, width], and the mask of the documents that answer each question, bool [B, 2 B]."""
+        query, positive, negative = batch.query, batch.positive, batch.negative
+        assert query is not None, "card.inputs_needed has to include the pairs"
+        assert positive is not None
+        assert negative is not None
+        gather = progress.workers.gather
+        questions = gather(self.encoded(query, "query"))
+        documents = [gather(self.encoded(side, "document")) for side in (positive, negative)]
+        rows = torch.cat([gather(side.rows) for side in (positive, negative)])
+        keys = gather(self.question_numbers[query.rows])[:, None] * self.shape.documents + rows
+        place = torch.searchsorted(self.answers, keys).clamp(max=len(self.answers) - 1)
+        return questions, torch.cat(documents), self.answers[place] == keys
