@@ -6,8 +6,10 @@ from texthash.methods.registry import methods
 
 # "A Survey on Deep Text Hashing", table of methods: tags in its order.
 SURVEY = {
+    1: ("dhsh", "Rec Prior(B) SFC SFR CB Quan(Sgn)"),
     2: ("hierhash", "Rec Prior(G) MMI Pse"),
     5: ("smash", "Rec CB FE Quan(Tanh) Robustness"),
+    7: ("ihdh", "Rec SFR Quan(Loss) Quan(STanh)"),
     12: ("snuh", "Rec Prior(GA) Quan(Sigmoid)"),
     13: ("mish", "Rec Prior(B) Pse CB Quan(Sgn) Index"),
     14: ("ssbvae", "Rec Prior(B) SFC SFR CB Quan(Sgn)"),

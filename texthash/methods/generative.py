@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -101,7 +102,13 @@ class Supervised(GenerativeMethod):
 
 
 class BagAutoencoder(GenerativeMethod):
-    """Base class of methods whose encoder is an MLP over the bag of words, h: V -> H -> ... -> H."""
+    """Base class of methods whose encoder is an MLP over the bag of words, h: V -> H -> ... -> H.
+
+    Attributes:
+        slope: Slope of the encoder's activation below 0: 0 for ReLU, else leaky ReLU.
+    """
+
+    slope: ClassVar[float] = 0.0
 
     search_space = {
         "learning_rate": LogUniform(1e-3, 8e-3),
@@ -115,7 +122,7 @@ class BagAutoencoder(GenerativeMethod):
 
     def make_layers(self) -> None:
         super().make_layers()
-        self.encoder = MLPEncoder(self.shape.vocabulary, self.hidden, self.layers, self.dropout)
+        self.encoder = MLPEncoder(self.shape.vocabulary, self.hidden, self.layers, self.dropout, self.slope)
 
 
 class VariationalMethod(BagAutoencoder):

@@ -23,6 +23,7 @@
     SFR                       passages            the passage that answers a question before the others
     SFR                       pairwise            losses of pairs of documents that share labels or do not
                               label_groups        groups of a tree of labels
+                              class_centres       centres of classes, and the documents that are hard to tell apart
     CB                        balance             balance and decorrelation, also over a memory of all documents
     FE                        few_bit             orthogonal topics, relevance propagation
     Index                     index_cost          false candidates and costly neighbours of a multi-index search

@@ -34,27 +34,32 @@ class SparseLinear(nn.Module):
 
 
 class MLPEncoder(nn.Module):
-    """MLP V -> H -> ... -> H with ReLU after every layer and dropout after the last, as in VDSH and NASH.
+    """MLP V -> H -> ... -> H with (leaky) ReLU after every layer and dropout after the last, as in VDSH and NASH.
 
     Args:
         words: Size V of the vocabulary.
         hidden: Width H.
         layers: Number of layers, at least 1.
         dropout: Probability of dropping a feature in training.
+        slope: Slope of the activation below 0; 0 for ReLU.
     """
 
-    def __init__(self, words: int, hidden: int, layers: int = 2, dropout: float = 0.1) -> None:
+    def __init__(self, words: int, hidden: int, layers: int = 2, dropout: float = 0.1, slope: float = 0.0) -> None:
         super().__init__()
+        self.slope = slope
         self.first = SparseLinear(words, hidden)
         self.rest = nn.ModuleList(xavier_linear(hidden, hidden) for _ in range(layers - 1))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, bag: Bag) -> Tensor:
         """Map B bags of words to [B, H]."""
-        hidden = F.relu(self.first(bag))
+        hidden = self._activation(self.first(bag))
         for layer in self.rest:
-            hidden = F.relu(layer(hidden))
+            hidden = self._activation(layer(hidden))
         return self.dropout(hidden)
+
+    def _activation(self, hidden: Tensor) -> Tensor:
+        return F.leaky_relu(hidden, self.slope) if self.slope else F.relu(hidden)
 
 
 def xavier_linear(inputs: int, outputs: int) -> nn.Linear:
