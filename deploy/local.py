@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -34,6 +35,10 @@ from texthash.tracking.links import runs_page
 ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
 DEFAULT_QUERY = "read a csv file into a table"
+# Lines of Ray's client about packaging and submitting a job. They are written to the log only.
+SUBMISSION = re.compile(
+    r"[\d-]+ [\d:,]+\s+(INFO|SUCC|WARNING) (cli|dashboard_sdk|job_manager|packaging|working_dir)\.py:"
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Local:
         return started
 
     def run_job(self, running: Quickstart, config: Path) -> None:
-        """Submit pipelines/full.py and print its output.
+        """Submit pipelines/full.py and print its output, without Ray's messages about the submission.
 
         Raises:
             Failure: The port is taken, or the pipeline failed.
@@ -176,8 +181,9 @@ class Local:
         ):
             assert job.stdout is not None
             for line in job.stdout:
-                sys.stderr.write(line)
                 copy.write(line)
+                if not SUBMISSION.match(line):
+                    sys.stderr.write(line)
         if job.returncode:
             raise Failure(
                 f"the pipeline failed; its last lines are above, the log is {log}. Correct it and run this again."
