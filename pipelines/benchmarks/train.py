@@ -2,7 +2,8 @@
 
 The baseline converts each batch to a dense [B, V] matrix, multiplies it by a dense layer, computes a dense loss over
 all words and updates with torch's default Adam. The losses of both are compared before the measurement, to ensure that
-the networks are the same.
+the networks are the same. Methods that learn from neighbours have no such baseline: their epoch is measured beside one
+of NASH.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from texthash.corpora.prepared.batches import Batch, batches
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.errors import TexthashError
 from texthash.methods.base import GradientStage, HashMethod, Progress
-from texthash.methods.registry import build
+from texthash.methods.neighbouring import NeighbourMethod
+from texthash.methods.registry import build, get_method, hyperparameters
+from texthash.models.graphs import ensure_views
 from texthash.nn.estimators import gaussian_sample, straight_through_bernoulli
 from texthash.nn.priors import bernoulli_kl, gaussian_kl
 from texthash.nn.schedules import linear_ramp
@@ -38,7 +41,10 @@ Loss = Callable[[HashMethod, Tensor, Progress], Tensor]
 def command(
     corpus: Annotated[str, typer.Option(help="Directory of a prepared corpus.")],
     json: JsonOption = None,
-    method: Annotated[list[str] | None, typer.Option(help="vdsh, nash; may be given several times.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="vdsh, nash, or a method that learns from neighbours; may be given several times."),
+    ] = None,
     bits: Annotated[int, typer.Option(help="Bits of a code.")] = 32,
     documents: Annotated[int, typer.Option(min=100, help="Training documents in a measured epoch.")] = 5_000,
     hidden: Annotated[int, typer.Option(help="Width of the hidden layers.")] = 1_000,
@@ -46,19 +52,25 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is taken.")] = 3,
 ) -> None:
-    """Time an epoch of VDSH and NASH, sparse input and fused Adam against dense input and default Adam."""
+    """Time an epoch of VDSH and NASH against dense input and default Adam, of methods of neighbours against NASH."""
     names = method or ["vdsh", "nash"]
     for name in names:
-        if name not in DENSE_LOSSES:
-            raise TexthashError(f"{name!r} has no dense baseline.", f"choose one of {', '.join(DENSE_LOSSES)}.")
+        if name not in DENSE_LOSSES and not issubclass(get_method(name), NeighbourMethod):
+            raise TexthashError(
+                f"{name!r} has no dense baseline, and does not learn from neighbours.",
+                f"choose one of {', '.join(DENSE_LOSSES)}, or a method that learns from neighbours, such as snuh.",
+            )
     prepared = PreparedCorpus.open(corpus)
     documents = min(documents, len(prepared.train))
     rows: list[dict[str, Any]] = []
     for name in names:
-        _check_same_loss(name, build(name, prepared.shape, bits, _params(hidden)), prepared.train, batch_size)
+        baseline = "dense_adam" if name in DENSE_LOSSES else "nash"
+        if baseline == "dense_adam":
+            untrained = build(name, prepared.shape, bits, _params(name, hidden))
+            _check_same_loss(name, untrained, prepared.train, batch_size)
         log_line(f"{name}: timing {rounds} rounds of {documents} documents")
         setting = Setting(corpus, name, bits, documents, hidden, batch_size, threads)
-        times = _alternate(setting, rounds)
+        times = _alternate(setting, rounds, ("texthash", baseline))
         for engine, seconds in times.items():
             rows.append(
                 {
@@ -70,7 +82,8 @@ def command(
                     "batch_size": batch_size,
                     "threads": threads,
                     "seconds_per_epoch": seconds,
-                    "times_dense": times["dense_adam"] / seconds,
+                    "times_dense": times[baseline] / seconds if baseline == "dense_adam" else None,
+                    "times_nash": seconds / times[baseline] if baseline == "nash" else None,
                 }
             )
     report("training, one epoch", rows, json)
@@ -89,19 +102,19 @@ class Setting:
     threads: int
 
 
-def _params(hidden: int) -> dict[str, Any]:
-    return {"hidden": hidden, "dropout": 0.0}
+def _params(method: str, hidden: int) -> dict[str, Any]:
+    params = {"hidden": hidden, "dropout": 0.0}
+    return {name: value for name, value in params.items() if name in hyperparameters(method)}
 
 
-def _alternate(setting: Setting, rounds: int) -> dict[str, float]:
+def _alternate(setting: Setting, rounds: int, names: tuple[str, str]) -> dict[str, float]:
     """Return the median seconds of an epoch of each engine; they alternate, each in a process of its own.
 
     Processes are separate because memory settings apply to a whole process. The first round does not count.
     """
     context = multiprocessing.get_context("spawn")
     engines = {
-        engine: ProcessPoolExecutor(1, context, initializer=_prepare, initargs=(engine, setting))
-        for engine in ("texthash", "dense_adam")
+        engine: ProcessPoolExecutor(1, context, initializer=_prepare, initargs=(engine, setting)) for engine in names
     }
     times: dict[str, list[float]] = {engine: [] for engine in engines}
     try:
@@ -123,8 +136,11 @@ def _prepare(engine: str, setting: Setting) -> None:
     """Prepare the epoch that this process will run."""
     torch.set_num_threads(setting.threads)
     corpus = PreparedCorpus.open(setting.corpus)
-    method = build(setting.method, corpus.shape, setting.bits, _params(setting.hidden))
-    if engine == "texthash":
+    name = "nash" if engine == "nash" else setting.method
+    method = build(name, corpus.shape, setting.bits, _params(name, setting.hidden))
+    ensure_views(method, corpus.train)
+    method.setup(corpus.train)
+    if engine != "dense_adam":
         keep_freed_memory()  # as the training loop does
         _ENGINE["epoch"] = _sparse_epoch(method, corpus.train, setting.documents, setting.batch_size)
     else:

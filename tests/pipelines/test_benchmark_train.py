@@ -25,6 +25,18 @@ def test_rows_of_both_engines(small_corpus, tmp_path):
     assert rows["dense_adam"]["times_dense"] == 1.0
 
 
+def test_a_method_of_neighbours_is_timed_beside_nash(small_corpus, tmp_path):
+    target = tmp_path / "train.json"
+    options = ["--method", "snuh", "--documents", "200", "--hidden", "32", "--rounds", "1", "--threads", "1"]
+    command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", target, *options]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    rows = {row["engine"]: row for row in json.loads(target.read_text())["rows"]}
+    assert rows.keys() == {"texthash", "nash"}
+    assert rows["nash"]["times_nash"] == 1.0
+    seconds = {engine: row["seconds_per_epoch"] for engine, row in rows.items()}
+    assert rows["texthash"]["times_nash"] == seconds["texthash"] / seconds["nash"]
+
+
 def test_a_method_without_a_dense_twin_is_refused(small_corpus):
     command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", "-", "--method", "sth"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
