@@ -21,6 +21,7 @@ SURVEY = {
     19: ("corrsh", "Rec Prior(BM) Quan(Sgn)"),
     20: ("wish", "Rec Prior(B) CB FE Quan(Sgn)"),
     21: ("ammi", "MMI"),
+    22: ("node2hash", "Rec Prior(G) Pse Drop"),
     23: ("pairrec", "Rec Prior(B) Pse CB Quan(Sgn) Robustness"),
     25: ("bmsh", "Rec Prior(M) CB Quan(Sgn)"),
     26: ("doc2hash", "Rec Prior(C) Gradient"),

@@ -13,6 +13,7 @@
     Prior(BM)                 correlated_bits     a posterior of correlated bits, after Boltzmann machines
     Prior(G), Pse             prototypes          a hierarchy of prototypes, and the contrast of pseudo-labels
     Pse, of neighbours        neighbours          one drawn by weight or rank, the union of the words of all
+                              walks               on a neighbour graph, and a decoder of the documents they visit
     Prior(GA)                 trees               Gaussians correlated along spanning trees of a neighbour graph
     priors of all documents   matching            MMD, Sinkhorn divergence, moments
                               transport           Wasserstein distances by assignment, sliced, component-wise
