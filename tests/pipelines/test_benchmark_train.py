@@ -41,4 +41,4 @@ def test_a_method_without_a_dense_twin_is_refused(small_corpus):
     command = [sys.executable, PROGRAM, "train", "--corpus", small_corpus.path, "--json", "-", "--method", "sth"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "no dense twin of 'sth'" in done.stderr
+    assert "'sth' has no dense baseline" in done.stderr
