@@ -29,6 +29,7 @@ from texthash.evaluation.scoring import (
     no_relevant_documents,
     score,
 )
+from texthash.evaluation.severity import severity
 from texthash.methods.base import HashMethod
 from texthash.models.encoding import encode_split
 
@@ -149,6 +150,10 @@ class EvaluationProtocol:
         scores = score(
             query_codes, database_codes, judged.relevance, self.config, torch.get_num_threads(), judged.measure
         )
+        if judged.measure == "precision" and manifest.label_parents:
+            tree, threads = self.corpus.label_tree, torch.get_num_threads()
+            of_groups = severity(query_codes, database_codes, judged.relevance, tree, self.config.k, threads)
+            scores.metrics.update(of_groups)
         bits = 8 * database_codes.shape[1]
         diagnostics = diagnose(database_codes)
         # Bits that are balanced on the database but not on the queries reveal a shift between the two.
