@@ -100,11 +100,17 @@ class TwoTowers(FeaturedMethod):
         return (ClosedForm("start", self.start), GradientStage("towers", *train, selected=False))
 
     def start(self, train: Split) -> None:
-        """Set both towers to the iterative quantization of the training documents."""
+        """Set both towers to the iterative quantization of the training documents; if these have fewer components than
+        the towers have numbers, to a random rotation of all components."""
         rows = self.query_tower.rows(*self.read(train))
-        directions, centre = principal_components(rows, self.width)
-        some = rows[np.linspace(0, rows.shape[0] - 1, min(_ROTATED, rows.shape[0])).astype(np.int64)]
-        rotation, _ = itq_rotation(some @ directions - centre, _ITERATIONS)
+        components = min(self.width, rows.shape[0] - 1, rows.shape[1] - 1)
+        directions, centre = principal_components(rows, components)
+        if components == self.width:
+            some = rows[np.linspace(0, rows.shape[0] - 1, min(_ROTATED, rows.shape[0])).astype(np.int64)]
+            rotation, _ = itq_rotation(some @ directions - centre, _ITERATIONS)
+        else:
+            square = np.random.default_rng(0).standard_normal((self.width, components))
+            rotation = np.linalg.qr(square)[0].T.astype(np.float32)
         with torch.no_grad():
             for role in ROLES:
                 self.tower(role).set(directions @ rotation, -centre @ rotation)
@@ -138,3 +144,32 @@ class TwoTowers(FeaturedMethod):
         keys = gather(self.question_numbers[query.rows])[:, None] * self.shape.documents + rows
         place = torch.searchsorted(self.answers, keys).clamp(max=len(self.answers) - 1)
         return questions, torch.cat(documents), self.answers[place] == keys
+
+
+class FrozenTowers(TwoTowers):
+    """Base class of methods that hash the vectors of towers, which are not trained further, by a network a side."""
+
+    tower_width: int = Field(256, ge=1, description="Width of the towers.")
+
+    @property
+    def width(self) -> int:
+        return self.tower_width
+
+    def stages(self) -> Sequence[Stage]:
+        return (*super().stages(), GradientStage("hash", self.optimizers, self.epochs, self.batch_size, self.step))
+
+    def optimizers(self) -> Optimizers:
+        of_towers = {id(weight) for role in ROLES for weight in self.tower(role).parameters()}
+        rest = [weight for weight in self.parameters() if id(weight) not in of_towers]
+        return {"main": torch.optim.Adam(rest, lr=self.learning_rate)}
+
+    def frozen(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
+        """Return e of the questions and of their answers, of all workers, without gradients, [B, width] each, and the
+        mask of the documents that answer each question, bool [B, B]."""
+        was_training = self.training
+        self.eval()  # without dropout
+        with torch.no_grad():
+            questions, documents, answers = self.pairs(batch, progress)
+        self.train(was_training)
+        count = len(questions)
+        return questions, documents[:count], answers[:, :count]

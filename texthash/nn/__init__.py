@@ -21,8 +21,9 @@
                               ranking             hinge of triples
     MMI                       mutual_information  exact entropies of codes that are Markov chains
     SFC                       categories          labels predicted from codes
-    SFR                       passages            the passage that answers a question before the others
-    SFR                       pairwise            losses of pairs of documents that share labels or do not
+    SFR                       code_similarity     inner products of the codes of pairs
+                              passages            the passage that answers a question before the others
+                              pairwise            losses of pairs of documents that share labels or do not
                               label_groups        groups of a tree of labels
                               class_centres       centres of classes, and the documents that are hard to tell apart
     CB                        balance             balance and decorrelation, also over a memory of all documents
