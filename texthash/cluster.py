@@ -240,7 +240,7 @@ def _quiet() -> dict[str, Any]:
     import ray
     import ray.data  # The import sets a log level, which is changed below.
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
     return {"logging_level": logging.WARNING, "logging_config": ray.LoggingConfig(log_level="ERROR")}
 
 

@@ -56,7 +56,7 @@ def peaks(engine: Engine, config: CorpusConfig, workers: int) -> dict[str, float
 @contextmanager
 def cluster(cpus: int) -> Iterator[None]:
     """Run a Ray cluster of ``cpus`` CPUs during the block."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="th", dir="/tmp") as temporary:  # socket paths have to be short
         ray.init(
             address="local",

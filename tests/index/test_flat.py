@@ -34,7 +34,7 @@ def test_search_is_brute_force_whatever_the_order_of_numbers(seed, width, size, 
     numbers = random.permutation(10 * size)[:size].astype(np.int64)
     queries = random.integers(0, 4, (3, width), dtype=np.uint8)
     index = FlatIndex(codes, numbers)
-    hits = index.search(queries, limit, offset, radius)
+    hits = index.search(queries, limit, offset, radius=radius)
     assert len(hits) == 3
     for query, distances, found in zip(queries, hits.distances, hits.numbers, strict=True):
         expected = brute(codes, numbers, query, radius)

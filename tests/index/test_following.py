@@ -27,7 +27,9 @@ def assert_same(followed: Shard, opened: Shard) -> None:
     for labels in (None, ["red"], ["green", "it's"], ["no such"]):
         assert followed.count(labels) == opened.count(labels)
         for radius in (None, 9):
-            found, expected = (shard.search(queries, 50, 3, radius, labels) for shard in (followed, opened))
+            found, expected = (
+                shard.search(queries, 50, 3, radius=radius, labels=labels) for shard in (followed, opened)
+            )
             for query in range(len(queries)):
                 np.testing.assert_array_equal(found.numbers[query], expected.numbers[query])
                 np.testing.assert_array_equal(found.distances[query], expected.distances[query])

@@ -92,7 +92,7 @@ def test_every_plan_is_brute_force(seed, width, size, kind, limit, offset, share
     mask = pack_allow(allow) if packed and allow is not None else allow
     bits = None if radius is None else round(radius * 8 * width)
     for plan in PLANS:
-        hits = index.search(queries, limit, offset, bits, mask, threads, plan)
+        hits = index.search(queries, limit, offset, radius=bits, allow=mask, threads=threads, plan=plan)
         for row, query in enumerate(queries):
             distances, found = brute(codes, numbers, query, allowed, bits)
             assert np.array_equal(hits.distances[row], distances[offset : offset + limit])
@@ -217,8 +217,8 @@ def test_auto_answers_as_the_scan_once_it_is_prepared():
     index = MultiIndex(codes, np.arange(len(codes))).prepare()
     for k, radius, share in ((1, None, 1.0), (10, 3, 0.5), (10, None, 0.01), (5000, None, 1.0)):
         allow = random.random(len(codes)) < share
-        expected = index.search(codes[:9], k, 0, radius, allow, plan="flat")
-        assert same(index.search(codes[:9], k, 0, radius, allow), expected)
+        expected = index.search(codes[:9], k, radius=radius, allow=allow, plan="flat")
+        assert same(index.search(codes[:9], k, radius=radius, allow=allow), expected)
     assert index.search(codes[:9], 10_000).plans == ["flat"] * 9
 
 

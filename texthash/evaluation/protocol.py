@@ -216,9 +216,9 @@ class Validator:
             database,
             judged.relevance,
             HALVES_CUT if of_halves else self.config.k,
-            torch.get_num_threads(),
-            judged.measure,
-            HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.selection_metric,
+            threads=torch.get_num_threads(),
+            measure=judged.measure,
+            metric=HALVES.removeprefix(HALVES_PREFIX) if of_halves else self.config.selection_metric,
         )
         if math.isnan(figure):
             raise no_relevant_documents(len(queries), len(database))

@@ -132,13 +132,14 @@ def by_query(
     A query without a relevant document has NaN. Arguments and errors are those of :func:`score`.
     """
     cuts = _cuts(config, len(database_codes))
-    return _by_query(query_codes, database_codes, relevance, config.k, cuts, threads, measure)
+    return _by_query(query_codes, database_codes, relevance, k=config.k, cuts=cuts, threads=threads, measure=measure)
 
 
 def _by_query(
     query_codes: Codes,
     database_codes: Codes,
     relevance: Relevance,
+    *,
     k: int,
     cuts: list[int],
     threads: int,
@@ -188,6 +189,7 @@ def expected(
     database_codes: Codes,
     relevance: Relevance,
     k: int,
+    *,
     threads: int = 1,
     measure: Measure = "precision",
     metric: str | None = None,
@@ -206,7 +208,7 @@ def expected(
         metric: One of :func:`figures`; None for P@k, or recall@k, which are faster: they need no gains.
     """
     if metric is not None and metric != f"{SHORT[measure]}_at_{k}":
-        values = _by_query(query_codes, database_codes, relevance, k, [], threads, measure)
+        values = _by_query(query_codes, database_codes, relevance, k=k, cuts=[], threads=threads, measure=measure)
         return metrics.mean(values[metric])
     bits = _check(query_codes, database_codes, relevance)
     n, n_relevant = kernels.label_histogram(

@@ -185,7 +185,7 @@ def histogram(words: Words, query_words: Words, bits: int | None = None, threads
     """Return the number of rows at each distance from each query, int64 [Q, bits + 1]. ``bits`` is 64 w if None."""
     nothing = np.zeros(1, np.int64), np.empty(0, np.int32)
     no_labels = np.zeros(query_words.shape[1] + 1, np.int64), nothing[1]
-    return _counts(words, query_words, no_labels, nothing, 0, bits, threads)[:, :, 0]
+    return _counts(words, query_words, no_labels, nothing, top_grade=0, bits=bits, threads=threads)[:, :, 0]
 
 
 def label_histogram(
@@ -213,7 +213,7 @@ def label_histogram(
         TexthashError: The number of label sets differs from that of rows or queries.
     """
     by_label = _rows_by_label(labels, query_labels, words.shape[1])
-    counts = _counts(words, query_words, query_labels, by_label, 1, bits, threads)
+    counts = _counts(words, query_words, query_labels, by_label, top_grade=1, bits=bits, threads=threads)
     return counts.sum(axis=2), np.ascontiguousarray(counts[:, :, 1])
 
 
@@ -234,7 +234,7 @@ def graded_histogram(
     """
     grades = int(np.diff(query_labels[0]).max(initial=0))
     by_label = _rows_by_label(labels, query_labels, words.shape[1])
-    return _counts(words, query_words, query_labels, by_label, grades, bits, threads)
+    return _counts(words, query_words, query_labels, by_label, top_grade=grades, bits=bits, threads=threads)
 
 
 def warmup(bits: int = 64) -> None:
@@ -254,6 +254,7 @@ def _counts(
     query_words: Words,
     query_labels: LabelSets,
     by_label: LabelSets,
+    *,
     top_grade: int,
     bits: int | None,
     threads: int,

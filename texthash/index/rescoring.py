@@ -180,6 +180,7 @@ def search_rescored(
     values: NDArray[np.floating],
     limit: int,
     offset: int = 0,
+    *,
     kind: Rescoring = "asymmetric",
     oversample: int = 4,
     radius: int | None = None,

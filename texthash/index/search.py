@@ -131,7 +131,14 @@ def _nearest(
     limit, offset = options.window
     if options.rescoring is None or values is None:
         parts = [
-            shard.search(code[None], limit + offset, 0, options.radius, options.labels, options.threads, options.plan)
+            shard.search(
+                code[None],
+                limit + offset,
+                radius=options.radius,
+                labels=options.labels,
+                threads=options.threads,
+                plan=options.plan,
+            )
             for shard in shards
         ]
         hits, owners = merge(parts, limit, offset)

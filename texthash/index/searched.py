@@ -40,6 +40,7 @@ class SearchedShard(Protocol):
         codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         labels: Iterable[str] | None = None,
         threads: int = 1,

@@ -193,6 +193,7 @@ class Shard:
         codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         labels: Iterable[str] | None = None,
         threads: int = 1,
@@ -214,7 +215,8 @@ class Shard:
             ModelMismatchError: The query codes have another width.
             TexthashError: The plan does not exist.
         """
-        return self._index.search(codes, limit, offset, radius, self._allow(labels), threads, plan)
+        allow = self._allow(labels)
+        return self._index.search(codes, limit, offset, radius=radius, allow=allow, threads=threads, plan=plan)
 
     def total_within_radius(
         self, codes: NDArray[np.uint8], radius: int, labels: Iterable[str] | None = None, threads: int = 1

@@ -236,7 +236,8 @@ class Index:
 
         read = self.model.read(texts, role="query", features=vectors)
         codes = self.model.binarize(read.values)
-        hits, owners = merge([shard.search(codes, k, 0, radius, labels, threads) for shard in self._shards], k)
+        found = [shard.search(codes, k, radius=radius, labels=labels, threads=threads) for shard in self._shards]
+        hits, owners = merge(found, k)
         results = []
         for row, known in enumerate(read.known.tolist()):
             near = Ranked(hits.numbers[row], owners[row], hits.distances[row].tolist()) if known else Ranked.nothing()

@@ -60,6 +60,7 @@ class MemoryShard:
         codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         labels: Iterable[str] | None = None,
         threads: int = 1,
@@ -69,7 +70,7 @@ class MemoryShard:
         allow = None
         if labels is not None:
             allow = np.isin(self._index.numbers, _labelled(self._labels, labels), assume_unique=True)
-        return self._index.search(codes, limit, offset, radius, allow, threads, plan)
+        return self._index.search(codes, limit, offset, radius=radius, allow=allow, threads=threads, plan=plan)
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the codes of documents, uint8 [N, bits / 8]."""

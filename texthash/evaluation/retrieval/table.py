@@ -194,9 +194,8 @@ def measured(
         UsageError: No query has a relevant document.
     """
     results = [searched(row, collection, cuts, save_runs(row)) for row in rows]
-    return tabulated(
-        results, collection.name, collection.split, len(collection.documents), cuts, baseline, collection.notes
-    )
+    documents, notes = len(collection.documents), collection.notes
+    return tabulated(results, collection.name, collection.split, documents, cuts=cuts, baseline=baseline, notes=notes)
 
 
 def searched(row: Row, collection: Collection, cuts: Cuts = Cuts(), path: Path | None = None) -> RowResult:
@@ -222,6 +221,7 @@ def tabulated(
     collection: str,
     split: str,
     documents: int | None,
+    *,
     cuts: Cuts = Cuts(),
     baseline: str | None = BASELINE,
     notes: Sequence[str] = (),

@@ -71,7 +71,7 @@ def evaluate_runs(paths: Sequence[Path], qrels: Path, cuts: Cuts = Cuts()) -> Re
         results.append(RowResult(name, by_query(histograms, cuts), str(path)))
         notes += [f"{name}: {note}" for note in own]
     baseline = results[0].name if len(results) > 1 else None
-    return tabulated(results, qrels.name, "judged", None, cuts, baseline, notes)
+    return tabulated(results, qrels.name, "judged", None, cuts=cuts, baseline=baseline, notes=notes)
 
 
 def run_files(directory: Path | None) -> Callable[[Row], Path | None]:

@@ -119,7 +119,8 @@ def _table(plan: RetrievalPlan, name: str, source: CollectionPlan, base: Config,
     cuts = Cuts(gain=plan.gain)
     results = list(_results(plan, source, base, collection, cuts, home))
     baseline = next(iter(plan.keyword))
-    return tabulated(results, name, plan.split, len(collection.documents), cuts, baseline, collection.notes)
+    documents, notes = len(collection.documents), collection.notes
+    return tabulated(results, name, plan.split, documents, cuts=cuts, baseline=baseline, notes=notes)
 
 
 def _collection(plan: RetrievalPlan, source: CollectionPlan, base: Config, home: StateDir) -> Collection:

@@ -94,6 +94,7 @@ class DeferredIndex:
         query_codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         allow: Mask | None = None,
         threads: int = 1,
@@ -102,7 +103,7 @@ class DeferredIndex:
         """Return the nearest documents of each query. Arguments and errors as of `MultiIndex.search`."""
         codes = self._take(len(query_codes)) if allow is None and plan in ("auto", "flat") else None
         if codes is None or (radius is not None and radius < 0):  # which is an error there
-            return self.index.search(query_codes, limit, offset, radius, allow, threads, plan)
+            return self.index.search(query_codes, limit, offset, radius=radius, allow=allow, threads=threads, plan=plan)
         check_codes(query_codes, self.bits, "query codes")
         check_window(limit, offset)
         found = [plain_scan.nearest(codes, query, offset + limit, radius) for query in query_codes]

@@ -117,6 +117,7 @@ class FlatIndex:
         query_codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         allow: kernels.Mask | None = None,
         threads: int = 1,

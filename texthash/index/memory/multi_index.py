@@ -156,6 +156,7 @@ class MultiIndex:
         query_codes: NDArray[np.uint8],
         limit: int,
         offset: int = 0,
+        *,
         radius: int | None = None,
         allow: kernels.Mask | None = None,
         threads: int = 1,

@@ -113,6 +113,7 @@ def build_shard(
     index: Path,
     shard: int,
     shards: int,
+    *,
     vectors: VectorKind | None,
     keywords: KeywordAnalysis | None,
 ) -> None:
