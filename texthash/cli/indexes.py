@@ -215,7 +215,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
     from texthash.index.fusion import WEIGHT
     from texthash.index.ranked import documents_of
-    from texthash.index.releases.release import open_release, read_release
+    from texthash.index.releases.release import read_release
     from texthash.index.search import SearchOptions, search_index
 
     home = resolve_home()
@@ -236,24 +236,25 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         weight=weight if query.weight is None else query.weight,
     )
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
-    opened = open_release(home, release)
-    terms = None if mode == "semantic" else opened.shards[0].keywords.query(query.query or "")
-    if mode == "keyword":
-        found, answer = search_index(opened.shards, options, terms=terms), {"code": "", "known_words": True}
+    shards = [record.open_shard(home, number) for number in range(len(record.shards))]
+    terms = None if mode == "semantic" else shards[0].keywords.query(query.query or "")
+    if mode == "keyword":  # The model, which takes most of the time, is not needed.
+        found, answer = search_index(shards, options, terms=terms), {"code": "", "known_words": True}
     else:
+        hasher = record.open_hasher(home)
         features = None if query.vector is None else [query.vector]
-        read = opened.hasher.read([query.query or ""], role="query", vectors=kind, features=features)
-        code, known = opened.hasher.binarize(read.values), bool(read.known[0])
-        values = opened.hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
-        found = search_index(opened.shards, options, code=code[0] if known else None, values=values[0], terms=terms)
+        read = hasher.read([query.query or ""], role="query", vectors=kind, features=features)
+        code, known = hasher.binarize(read.values), bool(read.known[0])
+        values = hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
+        found = search_index(shards, options, code=code[0] if known else None, values=values[0], terms=terms)
         answer = {"code": to_hex(code)[0], "known_words": known}
-    documents = documents_of(opened.shards, found.page, ["title", "text", "labels"])
+    documents = documents_of(shards, found.page, ["title", "text", "labels"])
     hits = [
         {"id": document.pop("id"), **members, "document": document}
         for document, members in zip(documents, found.members, strict=True)
     ]
     searched = {"plan": found.plan, "candidates": found.candidates}
-    return {"index_version": opened.release.version, "mode": mode, **answer, "hits": hits, **searched}
+    return {"index_version": record.version, "mode": mode, **answer, "hits": hits, **searched}
 
 
 def _vector_in(path: Path) -> list[float]:

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from texthash.config import Edition
 from texthash.corpora.identifiers import with_parts
+from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
 from texthash.errors import CorpusError, TexthashError, UsageError
 from texthash.io.ragged import filtered, indptr_of, take_rows
@@ -155,9 +156,7 @@ class Analyzer:
     def _stem(self) -> Callable[[str], str] | None:
         if self.stemmer is None:
             return None
-        from nltk.stem.porter import PorterStemmer
-
-        stem = PorterStemmer().stem
+        stem = porter_stemmer().stem
         return lambda word: str(stem(word, to_lowercase=self.lowercase))
 
     def __getstate__(self) -> dict[str, object]:

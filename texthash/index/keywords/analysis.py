@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from texthash.config import KeywordAnalysis
 from texthash.corpora.identifiers import parts_of
+from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
 from texthash.corpora.text import Analyzer
 from texthash.io.ragged import take_rows
@@ -136,12 +137,5 @@ def _divided(word: str) -> list[tuple[str, str]]:
     return [(piece, piece.lower()) for piece in (*pieces, word[end:]) if piece]
 
 
-@cache
-def _stemmer():  # type: ignore[no-untyped-def]
-    from nltk.stem.porter import PorterStemmer  # slow to import
-
-    return PorterStemmer()
-
-
 def _stem(word: str) -> str:
-    return str(_stemmer().stem(word, to_lowercase=False))
+    return str(porter_stemmer().stem(word, to_lowercase=False))
