@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,27 @@ def test_words_are_added_by_a_command(cli, home):
     assert read_release(home).keywords == "plain"
     status, out, _ = cli("search", "eigenvalues of a matrix", "--mode", "keyword", "--json")
     assert json.loads(out)["hits"][0]["score"] > 0
+
+
+SEARCHING = """
+import sys
+from texthash.cli import main
+words = ["search", "eigenvalues of a sparse matrix", "--service", "none", "--mode"]
+try:
+    main(["--home", sys.argv[1], *words, sys.argv[2]])
+except SystemExit as ended:
+    assert ended.code == 0
+assert not {*sys.argv[3:]} & set(sys.modules), {*sys.argv[3:]} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "absent"),
+    [("keyword", ("torch", "nltk", "scipy.stats", "ray", "mlflow")), ("hybrid", ("nltk", "scipy.stats"))],
+)
+def test_a_search_imports_no_more_than_it_needs(home: StateDir, mode: str, absent: tuple[str, ...]) -> None:
+    """Imports are most of the time of a search in a process of its own."""
+    program = [sys.executable, "-c", SEARCHING, str(home.root), mode, *absent]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "sparse" in ended.stdout
