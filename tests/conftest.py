@@ -21,7 +21,7 @@ from texthash.cli import main
 from texthash.config import CorpusConfig, Edition, SplitRule, TrainingConfig
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.steps import prepare_corpus
-from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.logging import show
 from texthash.paths import StateDir
 
@@ -87,6 +87,17 @@ def small_config(small_rows: Path) -> CorpusConfig:
 def small_corpus(small_config: CorpusConfig, tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A small real corpus, prepared: about 900/300/300 documents, 8 labels, 2,000 words."""
     return PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path_factory.mktemp("home"))))
+
+
+@pytest.fixture(scope="session")
+def encoded_shape(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory) -> CorpusShape:
+    """The shape of the small corpus with vectors of a small random sentence encoder, which knows 300 of its words."""
+    from tests.corpora.embeddings.conftest import save_transformer
+    from texthash.corpora.prepared.embeddings.cache import ensure_features
+
+    known = tuple(word for word in small_corpus.vocabulary.terms if word.isalpha())[:300]
+    folder = save_transformer(tmp_path_factory.mktemp("encoders") / "random", 16, known)
+    return small_corpus.shape_with(ensure_features(small_corpus, str(folder)))
 
 
 @pytest.fixture(scope="session")

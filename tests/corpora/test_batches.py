@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import embedding_bag
 
+from tests.conftest import VECTORS
 from texthash.corpora.prepared.batches import Batch, batches, count_batches, take, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.inputs import Inputs
@@ -93,6 +94,16 @@ def test_to_moves_every_field(small_corpus: PreparedCorpus) -> None:
 def test_a_missing_feature_is_named(small_corpus: PreparedCorpus, need: str, said: str) -> None:
     with pytest.raises(CorpusError, match=said):
         next(batches(small_corpus.train, 8, Inputs(needs={need})))
+
+
+def test_rows_are_taken_with_all_that_their_text_gives(vector_corpus: PreparedCorpus) -> None:
+    train = vector_corpus.train
+    rows = np.array([5, 2, 2])
+    batch = take(train, rows, Inputs(needs={"dense", "tokens", "labels"}, encoder=VECTORS))
+    np.testing.assert_array_equal(batch.dense, train.dense(VECTORS)[rows])
+    assert torch.equal(batch.tokens[1], batch.tokens[2])
+    with pytest.raises(UsageError, match="cannot provide neighbours"):
+        take(train, rows, Inputs(needs={"neighbours"}))
 
 
 def test_wrong_use_is_an_error(small_corpus: PreparedCorpus) -> None:

@@ -9,7 +9,6 @@ import torch
 
 from texthash.corpora.prepared.batches import Batch, batches
 from texthash.corpora.prepared.corpus import Split
-from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.hamming.codes import pack
 from texthash.methods.base import HashMethod, Role
 
@@ -34,7 +33,7 @@ def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = 
 
 def split_batches(method: HashMethod, split: Split) -> Iterable[Batch]:
     """Return the documents of a split in order, with the inputs that the method needs to encode them."""
-    return batches(split, ENCODING_BATCH, method.inputs.only(OF_TEXT))
+    return batches(split, ENCODING_BATCH, method.encoding_inputs)
 
 
 def calibrate(method: HashMethod, train: Split) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+from texthash.corpora.prepared.neighbours.dense import DenseSearch
 from texthash.corpora.prepared.neighbours.hamming import HammingSearch
 from texthash.corpora.prepared.neighbours.search import Search
 from texthash.errors import UsageError
@@ -28,6 +29,8 @@ def ensure_views(method: HashMethod, train: Split, executor: Executor | None = N
     """Compute the graphs and codes that a method learns from, unless they exist."""
     if "neighbours" in method.inputs.needs:
         ensure_graph(train, method.inputs.graph, method.inputs.neighbours, executor)
+    if "token_vectors" in method.inputs.needs and method.inputs.encoder:
+        train.token_vectors(method.inputs.encoder, executor)
 
 
 def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = None) -> None:
@@ -35,7 +38,7 @@ def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = N
 
     Args:
         train: Training split.
-        graph: Name of the graph: ``cosine:<weighting>`` or ``hamming:<method>-<bits>``.
+        graph: Name of the graph: ``cosine:<weighting>``, ``dense:<source>`` or ``hamming:<method>-<bits>``.
         k: Number of neighbours.
         executor: Executor of the search; None: threads of this process.
 
@@ -47,6 +50,8 @@ def ensure_graph(train: Split, graph: str, k: int, executor: Executor | None = N
     def search() -> Search:
         if name.kind == "cosine":
             return CosineSearch.of(train.matrix(name.weighting))
+        if name.kind == "dense":
+            return DenseSearch.of(train.dense(name.of))
         return HammingSearch.of(ensure_codes(train, name.of))
 
     make_graph(train.cache, name, k, len(train), search, executor)

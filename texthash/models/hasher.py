@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from texthash.config import Bits, Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
-from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.io.records import FileName, Sha256, read_record, typed
@@ -138,7 +137,7 @@ class Hasher:
                 finite or zero.
         """
         method = self.method
-        inputs = method.inputs.only(OF_TEXT).also(vector_needs(vectors))
+        inputs = method.encoding_inputs.also(vector_needs(vectors))
         if vectors is not None:
             vector_width(method, vectors)
         given = None if features is None else checked_features(method, features, texts)
@@ -203,7 +202,7 @@ class Hasher:
         """Encode a text, since the first pass is slower; raises the error of a model that does not encode."""
         shape = self.method.shape
         vectors = np.ones((1, shape.dense), np.float32) if self.method.reads_features else None
-        batch = text_batch(["a text"], self.analyzer, self.vocabulary, self.method.inputs.only(OF_TEXT), vectors)
+        batch = text_batch(["a text"], self.analyzer, self.vocabulary, self.method.encoding_inputs, vectors)
         self.binarize(activations_of(self.method, [batch], "query"))
 
     def encode_split(self, split: Split, role: Role = "document") -> np.ndarray:

@@ -65,6 +65,11 @@ def checked_features(method: HashMethod, features: Any, texts: Sequence[str]) ->
             f"the model reads words, and a vector without a text has none ({method.card.name}).",
             "give the text too; or train a model with method.params.input=features.",
         )
+    if "token_vectors" in method.encoding_inputs.needs and not all(text.strip() for text in texts):
+        raise UsageError(
+            f"the model reads the word pieces of a text, and a vector without a text has none ({method.card.name}).",
+            "give the text alone: the model encodes it.",
+        )
     vectors = as_vectors(features, method.shape.dense)
     if len(vectors) != len(texts):
         raise UsageError(f"there are {len(vectors)} vectors for {len(texts)} texts.", "give one for each text.")

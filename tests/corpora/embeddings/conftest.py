@@ -30,18 +30,22 @@ def save_encoder(folder: Path, width: int, seed: int) -> Path:
     return folder
 
 
-def save_transformer(folder: Path, width: int = 8) -> Path:
+def save_transformer(
+    folder: Path, width: int = 8, known: tuple[str, ...] = ("the", "of", "data", "array", "frame", "index")
+) -> Path:
     """One random layer of BERT with mean pooling: an encoder that has a limit of word pieces."""
     sentence_transformers = pytest.importorskip("sentence_transformers", reason="pip install 'texthash[text]'")
     import torch
     from sentence_transformers.models import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "of", "data", "array", "frame", "index")
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *known)
     inner = folder.with_name(f"{folder.name}-inner")
     inner.mkdir(parents=True)
-    (inner / "vocab.txt").write_text("\n".join(words))
-    BertTokenizerFast(vocab_file=str(inner / "vocab.txt")).save_pretrained(inner)
+    pieces = BertWordPieceTokenizer({word: number for number, word in enumerate(words)})._tokenizer
+    special = {f"{name[1:-1].lower()}_token": name for name in words[:5]}
+    PreTrainedTokenizerFast(tokenizer_object=pieces, **special).save_pretrained(inner)
     torch.manual_seed(0)
     sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 32}
     BertModel(BertConfig(vocab_size=len(words), hidden_size=width, **sizes)).save_pretrained(inner)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import VECTORS
 from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.embeddings.cache import feature_folder
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
@@ -93,6 +95,18 @@ def test_neighbours_of_an_edition_that_changed_are_refused(small_corpus: Prepare
     assert f"delete {tmp_path / 'graphs' / 'cosine-tfidf'}" in raised.value.remedy
 
 
+def test_a_graph_of_vectors_is_deleted_with_them(vector_corpus: PreparedCorpus) -> None:
+    train = vector_corpus.train
+    rows, weights = train.neighbours(5, f"dense:{VECTORS}")
+    vectors = np.array(train.dense(VECTORS), np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(weights, np.einsum("nd,nkd->nk", unit, unit[rows]), atol=1e-5)
+    assert (feature_folder(train.cache, VECTORS) / "graph" / "100").is_dir()
+    with pytest.raises(CorpusError, match="no sentence vectors") as error:
+        train.neighbours(5, "dense:minilm")
+    assert "corpus.features=minilm" in error.value.remedy
+
+
 def test_only_train_has_graphs_and_codes(small_corpus: PreparedCorpus) -> None:
     with pytest.raises(CorpusError, match="the validation split has no neighbour graph"):
         small_corpus.validation.neighbours(5)
@@ -107,7 +121,7 @@ def test_a_graph_of_codes_is_made_elsewhere(small_corpus: PreparedCorpus) -> Non
         small_corpus.train.codes("lsh-128")
 
 
-@pytest.mark.parametrize("name", ["cosine", "cosine:tfidff", "hamming:sth", "euclid:tfidf", "hamming:../x-8"])
+@pytest.mark.parametrize("name", ["cosine", "dense:", "cosine:tfidff", "hamming:sth", "euclid:tfidf", "hamming:../x-8"])
 def test_an_unknown_graph_is_named(small_corpus: PreparedCorpus, name: str) -> None:
     with pytest.raises(UsageError, match=f"no graph '{name}'"):
         small_corpus.train.neighbours(5, name)

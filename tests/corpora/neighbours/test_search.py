@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, random_array
 
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine
+from texthash.corpora.prepared.neighbours.dense import DenseSearch
 from texthash.corpora.prepared.neighbours.hamming import nearest_by_hamming
 from texthash.corpora.prepared.neighbours.search import all_nearest
 from texthash.errors import UsageError
@@ -78,6 +79,33 @@ def test_hamming_neighbours_are_those_of_brute_force(
     expected = by_brute_force(-distances.astype(np.float32), k)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(np.round(16 * (1 - weights)), np.take_along_axis(distances, expected, axis=1))
+
+
+@given(SEEDS, st.integers(2, 600), st.data(), st.sampled_from([1, 7, 256, 1000]))
+def test_neighbours_of_vectors_are_those_of_brute_force(
+    seed: int, documents: int, data: st.DataObject, block: int
+) -> None:
+    """Of small whole numbers, so that many similarities are equal; one vector has no length."""
+    k = data.draw(st.integers(1, documents - 1))
+    vectors = np.random.default_rng(seed).integers(-1, 2, (documents, 3)).astype(np.float32)
+    vectors[0] = 0
+    search = DenseSearch.of(vectors)
+    rows, weights = all_nearest(search, k, block, threads=2)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(lengths > 0, lengths, 1)
+    cosine = unit @ unit.T
+    np.testing.assert_allclose(weights, np.take_along_axis(cosine, rows, axis=1), atol=1e-6)
+    np.testing.assert_allclose(-np.sort(-weights, axis=1), weights)
+    assert not (rows == np.arange(documents)[:, None]).any(), "a document is not its own neighbour"
+    left = np.array(
+        [np.delete(row, [i, *near]).max(initial=-1) for i, (row, near) in enumerate(zip(cosine, rows, strict=True))]
+    )
+    assert (weights[:, -1] >= left - 1e-6).all(), "none that is left out is nearer"
+    again = all_nearest(search, k, 256, threads=1)
+    np.testing.assert_array_equal(rows, again[0], err_msg="whatever the blocks are")
+    np.testing.assert_array_equal(weights, again[1])
+    ties = weights[:, 1:] == weights[:, :-1]
+    assert (rows[:, 1:] > rows[:, :-1])[ties].all(), "equal ones by row number"
 
 
 def test_equal_similarities_are_ordered_by_row() -> None:

@@ -39,6 +39,9 @@ class Batch:
         tokens: Word numbers in the order of the text, int64 [B, T], padded with 0; None unless needed.
         mask: Whether an entry of ``tokens`` is a word, bool [B, T].
         dense: Vectors of corpus.features, float32 [B, D]; None unless needed.
+        token_vectors: Vectors of the word pieces in the order of the text, padded with 0: float32 [B, T, D] of raw
+            texts, float16 [B, T, d], d <= 64, of documents of a corpus, which are stored reduced; None unless needed.
+        token_mask: Whether an entry of ``token_vectors`` is a word piece, bool [B, T].
         neighbours: Train rows of the nearest training documents, int64 [B, k]; None unless needed.
         neighbour_weights: Similarities of the neighbours, best first, float32 [B, k].
         labels: 1 where a document has the label, float32 [B, labels]; None unless needed.
@@ -56,6 +59,8 @@ class Batch:
     tokens: Tensor | None = None
     mask: Tensor | None = None
     dense: Tensor | None = None
+    token_vectors: Tensor | None = None
+    token_mask: Tensor | None = None
     neighbours: Tensor | None = None
     neighbour_weights: Tensor | None = None
     labels: Tensor | None = None
@@ -137,8 +142,9 @@ def count_batches(split: Split, batch_size: int, inputs: Inputs = BAG_OF_WORDS, 
 
 
 def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
-    """Return the documents of chosen rows as one batch; the needs may be ``tokens`` and ``labels``."""
-    inputs.check({"tokens", "labels"})
+    """Return the documents of chosen rows as one batch, such as the neighbours of others; the needs may be those of
+    :data:`OF_TEXT`, and ``labels``."""
+    inputs.check(OF_TEXT | {"labels"})
     return _take(split, np.asarray(rows, np.int64), inputs)
 
 
@@ -172,6 +178,13 @@ def text_batch(
 
             features = open_embedder(inputs.encoder).encode(texts)
         batch = replace(batch, dense=torch.from_numpy(features))
+    if "token_vectors" in inputs.needs and inputs.encoder:
+        from texthash.corpora.prepared.embeddings.token_vectors import open_token_embedder
+
+        parts = open_token_embedder(inputs.encoder).token_vectors(texts)
+        indptr = indptr_of([len(part) for part in parts])
+        vectors, mask = _padded_rows(indptr, np.concatenate(parts) if parts else np.empty((0, 1)), inputs.max_length)
+        batch = replace(batch, token_vectors=vectors, token_mask=mask)
     if "tokens" not in inputs.needs:
         return batch
     tokens, mask = _padded(indptr_of([len(s) for s in sequences]), np.concatenate([*sequences, []]), inputs.max_length)
@@ -196,6 +209,11 @@ def _take(
         batch = replace(batch, tokens=padded, mask=mask)
     if "dense" in inputs.needs and inputs.encoder:
         batch = replace(batch, dense=torch.from_numpy(split.dense(inputs.encoder)[rows]))
+    if "token_vectors" in inputs.needs and inputs.encoder:
+        stored = split.token_vectors(inputs.encoder)
+        piece_part, pieces = take_rows(stored.indptr, rows)
+        vectors, piece_mask = _padded_rows(piece_part, stored.values[pieces], inputs.max_length)
+        batch = replace(batch, token_vectors=vectors, token_mask=piece_mask)
     if "labels" in inputs.needs:
         label_indptr, label_ids = split.label_ids
         label_part, label_entries = take_rows(label_indptr, rows)
@@ -234,6 +252,16 @@ def _padded(indptr: NDArray[np.int64], ids: NDArray, max_length: int) -> tuple[T
     entries = np.where(mask, indptr[:-1, None] + np.arange(width), 0)
     tokens = np.where(mask, ids[entries], 0) if len(ids) else np.zeros(mask.shape)
     return torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(mask)
+
+
+def _padded_rows(indptr: NDArray[np.int64], rows: NDArray, max_length: int) -> tuple[Tensor, Tensor]:
+    """Pad ragged rows [words, d] with 0; return them [B, T, d] and their mask [B, T]."""
+    lengths = np.minimum(np.diff(indptr), max_length)
+    width = max(1, int(lengths.max(initial=0)))
+    mask = np.arange(width) < lengths[:, None]
+    padded = np.zeros((*mask.shape, rows.shape[1]), rows.dtype)
+    padded[mask] = rows[(indptr[:-1, None] + np.arange(width))[mask]]
+    return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
 def _bounds(documents: int, batch_size: int) -> list[int]:

@@ -27,7 +27,9 @@ from texthash.paths import as_path, node_cache
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+    from texthash.corpora.prepared.embeddings.token_vectors import TokenVectors
     from texthash.corpora.prepared.pairs import Queries
+    from texthash.executor import Executor
 
 VOCABULARY = "vocabulary.json"
 
@@ -83,6 +85,11 @@ class Split:
     def shape(self) -> CorpusShape:
         """Sizes of the corpus."""
         return self._corpus.shape
+
+    @property
+    def train(self) -> Split:
+        """Training split of the same corpus."""
+        return self._corpus.train
 
     @property
     def cache(self) -> Path:
@@ -149,19 +156,21 @@ class Split:
 
         Args:
             k: Number of neighbours.
-            graph: ``cosine:<weighting>``, computed here if it is not cached, or ``hamming:<method>-<bits>`` over codes
-                of the training documents, computed by :func:`texthash.models.graphs.ensure_graph` (before training).
+            graph: ``cosine:<weighting>``, or ``dense:<source>`` by the cosine of :meth:`dense`, computed here if it is
+                not cached; or ``hamming:<method>-<bits>`` over codes of the training documents, computed by
+                :func:`texthash.models.graphs.ensure_graph` (before training).
 
         Returns:
             ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
 
         Raises:
-            CorpusError: The split is not train, the Hamming graph has not been computed, or the cached graph is of
-                another number of documents.
+            CorpusError: The split is not train, the Hamming graph has not been computed, the vectors have not been stored,
+                or the cached graph is of another number of documents.
             UsageError: The graph is unknown, or k is not below the number of documents.
         """
         from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph, open_graph
         from texthash.corpora.prepared.neighbours.cosine import CosineSearch
+        from texthash.corpora.prepared.neighbours.dense import DenseSearch
         from texthash.corpora.prepared.neighbours.search import check_k
 
         if self.name != "train":
@@ -169,6 +178,9 @@ class Split:
         name = GraphName.parse(graph)
         if name.kind == "cosine":
             return make_graph(self.cache, name, k, len(self), lambda: CosineSearch.of(self.matrix(name.weighting)))
+        if name.kind == "dense":
+            vectors = self.dense(name.of)  # which are those of the name, or this is an error
+            return make_graph(self.cache, name, k, len(self), lambda: DenseSearch.of(vectors))
         check_k(k, len(self))
         cached = open_graph(self.cache, name, k, len(self))
         if cached is None:
@@ -220,6 +232,22 @@ class Split:
         from texthash.corpora.prepared.embeddings.cache import open_features
 
         return open_features(self.cache, encoder, self.name)[: len(self)]
+
+    def token_vectors(self, encoder: str, executor: Executor | None = None) -> TokenVectors:
+        """Return the vectors of the word pieces of the documents by a sentence encoder; encoded once, then cached.
+
+        Args:
+            encoder: Identity of the encoder, whose vectors of the documents have been stored.
+            executor: Runs the encoder; None: this process.
+
+        Raises:
+            CorpusError: The vectors of the documents have not been stored.
+            ModelMismatchError: They are of another model.
+            UsageError: The source gives no vectors of word pieces.
+        """
+        from texthash.corpora.prepared.embeddings.token_vectors import ensure_token_vectors
+
+        return ensure_token_vectors(self, encoder, *([] if executor is None else [executor]))
 
     def codes(self, model: str) -> NDArray[np.uint8]:
         """Return codes of the training documents by ``<method>-<bits>``, such as ``sth-64``, for a Hamming graph.

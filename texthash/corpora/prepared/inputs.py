@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from texthash.config import Weighting
 from texthash.errors import CorpusError, UsageError
 
-NEEDS = ("tokens", "dense", "neighbours", "labels", "pairs")
+NEEDS = ("tokens", "dense", "token_vectors", "neighbours", "labels", "pairs")
 # The only inputs on which a code may depend beside the bag of words. Labels, neighbours and pairs are for training: new
 # text has none of them, and encoding a query with its label or its answer would leak the relevance that is measured.
-OF_TEXT = frozenset({"tokens", "dense"})
+OF_TEXT = frozenset({"tokens", "dense", "token_vectors"})
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,13 @@ class Inputs:
 
     Attributes:
         weighting: Weighting of words.
-        needs: Inputs beside the bag of words: any of ``tokens``, ``dense``, ``neighbours``, ``labels``, ``pairs``.
+        needs: Inputs beside the bag of words: any of ``tokens``, ``dense``, ``token_vectors``, ``neighbours``,
+            ``labels``, ``pairs``.
         neighbours: Number of neighbours, if they are needed.
-        graph: Similarity of neighbours, such as ``cosine:bm25`` or ``hamming:sth-64``; see
+        graph: Similarity of neighbours, such as ``cosine:bm25``, ``dense:minilm`` or ``hamming:sth-64``; see
             :meth:`texthash.corpora.prepared.corpus.Split.neighbours`.
-        max_length: Number of words after which ``tokens`` are truncated.
-        encoder: Source of the ``dense`` vectors; None if the corpus has none.
+        max_length: Number of words, and of word pieces, after which ``tokens`` and ``token_vectors`` are truncated.
+        encoder: Source of the ``dense`` and ``token_vectors``; None if the corpus has none.
     """
 
     weighting: Weighting = "tfidf"
@@ -56,7 +57,7 @@ class Inputs:
         if unknown := sorted(self.needs - known):
             names = ", ".join(need for need in NEEDS if need in known)
             raise UsageError(f"a batch cannot provide {', '.join(unknown)}.", f"needs may name: {names}.")
-        if "dense" in self.needs and self.encoder is None:
+        if self.needs & {"dense", "token_vectors"} and self.encoder is None:
             raise CorpusError(
                 "the method needs dense vectors of the documents, and their source is not chosen.",
                 "set corpus.features, such as minilm or column:NAME; or choose a method that learns from words.",

@@ -85,7 +85,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
         CorpusError: the encoder cannot be found, or the user's own vectors are not fit to be used.
         ModelMismatchError: the vectors that are there are of another model of that name.
     """
-    folder = _folder(corpus.train.cache, name)
+    folder = feature_folder(corpus.train.cache, name)
     if is_given(name):
         from texthash.corpora.prepared.embeddings.given import ensure_given
 
@@ -112,7 +112,7 @@ def ensure_features(corpus: PreparedCorpus, name: str, executor: Executor = Loca
 
 def features_of(corpus: PreparedCorpus, name: str) -> tuple[str, int]:
     """Identity and width of an encoder whose vectors are kept; raises :class:`CorpusError` where they are not."""
-    return _meta(_folder(corpus.train.cache, name), name)
+    return _meta(feature_folder(corpus.train.cache, name), name)
 
 
 def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ def open_features(cache: Path, name: str, split: str) -> NDArray[np.float32]:
         CorpusError: they have not been made.
         ModelMismatchError: they are by another model than the one whose digest the name holds.
     """
-    folder = _folder(cache, name)
+    folder = feature_folder(cache, name)
     known, _ = _meta(folder, name)
     plain, digest = split_identity(name)
     if digest and digest != split_identity(known)[1]:
@@ -171,8 +171,9 @@ def _resumed(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
-def _folder(cache: Path, name: str) -> Path:
-    """Of a source by its name, made fit for a file system; what is in it says which it is of exactly."""
+def feature_folder(cache: Path, name: str) -> Path:
+    """Return the folder of the vectors of a source: its name made fit for a file system. What is in it says which it is
+    of exactly."""
     plain = identity(name) if is_given(name) else placed(split_identity(name)[0])
     return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
 

@@ -72,6 +72,32 @@ class SentenceEncoder:
         )
         return np.asarray(vectors, np.float32)
 
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Last hidden states of the word pieces of each text but those that frame every text, float32 [pieces, D].
+
+        Raises:
+            UsageError: The model has none, since it is no transformer.
+        """
+        if not hasattr(self._model[0], "auto_model"):
+            raise UsageError(
+                "the sentence encoder is no transformer, so it has no states of word pieces.",
+                "set corpus.features to a transformer, such as minilm.",
+            )
+        states = self._model.encode(
+            list(texts), batch_size=_BATCH, output_value="token_embeddings", show_progress_bar=False
+        )
+        tokenizer = self._model.tokenizer
+        special = [
+            tokenizer(text, truncation=True, max_length=self._model.max_seq_length, return_special_tokens_mask=True)
+            for text in texts
+        ]
+        return [
+            state.cpu()
+            .numpy()
+            .astype(np.float32)[: len(found["input_ids"])][np.array(found["special_tokens_mask"]) == 0]
+            for state, found in zip(states, special, strict=True)
+        ]
+
 
 @lru_cache(maxsize=2)
 def open_encoder(name: str) -> SentenceEncoder | OnnxEncoder:

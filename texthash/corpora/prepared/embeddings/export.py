@@ -27,6 +27,8 @@ from texthash.paths import node_cache
 from texthash.progress import log_line
 
 Precision = Literal["int8", "float32"]
+# What a graph gives: the vector of the text [1, D], or the states of its word pieces [1, T, D].
+Output = Literal["vector", "states"]
 # Part of the digest of an exported encoder: to be raised by every change that moves vectors.
 EXPORT_VERSION = 1
 GRAPH, PIECES, RECORD = "model.onnx", "tokenizer.json", "export.json"
@@ -72,7 +74,7 @@ def exported_digest(weights: str, precision: Precision) -> str:
     return hashlib.sha256(f"{weights} {precision} {EXPORT_VERSION}".encode()).hexdigest()[: len(weights)]
 
 
-def ensure_export(folder: Path, digest: str, precision: Precision) -> tuple[Path, Exported]:
+def ensure_export(folder: Path, digest: str, precision: Precision, output: Output = "vector") -> tuple[Path, Exported]:
     """Export the encoder in a folder unless its graph is in the node's cache and whole.
 
     Several processes may ask at once: one exports, the others wait.
@@ -81,6 +83,7 @@ def ensure_export(folder: Path, digest: str, precision: Precision) -> tuple[Path
         folder: Files of the encoder.
         digest: Of the exported encoder, :func:`exported_digest`.
         precision: Of its weights.
+        output: What the graph gives.
 
     Returns:
         Directory with graph and tokenizer, and its record.
@@ -89,13 +92,14 @@ def ensure_export(folder: Path, digest: str, precision: Precision) -> tuple[Path
         UsageError: A library that the export needs is not installed.
         CorpusError: The folder holds no encoder that can be exported.
     """
-    target = node_cache() / "encoders" / digest
+    name = digest if output == "vector" else f"{digest}-{output}"
+    target = node_cache() / "encoders" / name
     record = _whole(target)
     if record is None:
-        with exclusive(target.with_name(f".{digest}.lock")):
+        with exclusive(target.with_name(f".{name}.lock")):
             record = _whole(target)
             if record is None:
-                record = _make(folder, target, precision)
+                record = _make(folder, target, precision, output)
     return target, record
 
 
@@ -114,14 +118,15 @@ def _whole(target: Path) -> Exported | None:
     return None
 
 
-def _make(folder: Path, target: Path, precision: Precision) -> Exported:
-    log_line(f"exporting the sentence encoder in {folder} to ONNX ({precision}), once")
+def _make(folder: Path, target: Path, precision: Precision, output: Output) -> Exported:
+    states = ", states of word pieces" if output == "states" else ""
+    log_line(f"exporting the sentence encoder in {folder} to ONNX ({precision}{states}), once")
     partial = partial_name(target)
     partial.mkdir(parents=True)
     try:
         model = load_torch(folder, "cpu")
         model.tokenizer.backend_tokenizer.save(str(partial / PIECES))
-        width = _export(model, partial, precision)
+        width = _export(model, partial, precision, output)
         record = Exported(width, model.max_seq_length or None, _sha256(partial / GRAPH), _sha256(partial / PIECES))
         write_json(partial / RECORD, sealed(asdict(record)))
         shutil.rmtree(target, ignore_errors=True)
@@ -160,7 +165,7 @@ def load_torch(folder: Path, device: str | None = None) -> Any:
         ) from error
 
 
-def _export(model: Any, target: Path, precision: Precision) -> int:
+def _export(model: Any, target: Path, precision: Precision, output: Output) -> int:
     """Write the graph, and return the width of its vectors."""
     import onnx
     import torch
@@ -175,6 +180,8 @@ def _export(model: Any, target: Path, precision: Precision) -> int:
         def forward(self, pieces: torch.Tensor) -> torch.Tensor:
             first, *rest = self.model
             states = first.auto_model(input_ids=pieces).last_hidden_state
+            if output == "states":
+                return states
             features = {"input_ids": pieces, "token_embeddings": states, "attention_mask": torch.ones_like(pieces)}
             for module in rest:
                 features = module(features)
@@ -191,12 +198,12 @@ def _export(model: Any, target: Path, precision: Precision) -> int:
             (example,),
             str(path),
             input_names=["pieces"],
-            output_names=["vector"],
-            dynamic_axes={"pieces": {1: "length"}},
+            output_names=[output],
+            dynamic_axes={"pieces": {1: "length"}, **({"states": {1: "length"}} if output == "states" else {})},
             opset_version=_OPSET,
             dynamo=False,
         )
-        width = OneText()(example).shape[1]
+        width = OneText()(example).shape[-1]
     if precision == "int8":
         graph = onnx.load(str(path))
         quantize(graph, samples)

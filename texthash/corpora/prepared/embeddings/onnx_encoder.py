@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from texthash.corpora.prepared.embeddings.export import GRAPH, INSTALL, PIECES, Precision, ensure_export
 from texthash.errors import UsageError
 from texthash.executor import cores
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 # A fusion of an addition and a normalization, which takes four times what both take alone on a CPU.
 _SLOWER = ["SkipLayerNormFusion"]
@@ -37,13 +42,14 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, digest: str, precision: Precision, limit: int | None = None) -> None:
         try:
-            from onnxruntime import InferenceSession, SessionOptions
+            import onnxruntime  # noqa: F401  # before an export that takes seconds
             from tokenizers import Tokenizer
         except ImportError as error:
             raise UsageError(
                 f"the sentence encoder in {folder} cannot be computed by ONNX Runtime: {error}.",
                 f"{INSTALL}, or add [torch] to the encoder's name to compute with PyTorch.",
             ) from error
+        self._source = folder, digest, precision
         cached, record = ensure_export(folder, digest, precision)
         limits = [some for some in (limit, record.limit) if some is not None]
         self._tokenizer = Tokenizer.from_file(str(cached / PIECES))
@@ -51,11 +57,7 @@ class OnnxEncoder:
         self._tokenizer.no_truncation()
         if limits:
             self._tokenizer.enable_truncation(min(limits))
-        options = SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = InferenceSession(
-            str(cached / GRAPH), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER
-        )
+        self._session = _session(cached / GRAPH)
         self.width = record.width
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -66,10 +68,36 @@ class OnnxEncoder:
         vectors = np.empty((len(texts), self.width), np.float32)
 
         def encode(row: int) -> None:
-            text = texts[row].encode("utf-8", "replace").decode()  # a lone surrogate is no character
-            pieces = np.array([self._tokenizer.encode(text).ids], np.int64)
-            vectors[row] = self._session.run(None, {"pieces": pieces})[0][0]
+            vectors[row] = self._session.run(None, {"pieces": self._pieces(texts[row])[0]})[0][0]
 
+        self._each(texts, encode)
+        return vectors
+
+    def token_vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Last hidden states of the word pieces of each text but those that frame every text, float32 [pieces, D].
+
+        The graph that gives them is exported when they are first asked for.
+        """
+        session, vectors = self._states, [np.empty((0, 0), np.float32)] * len(texts)
+
+        def encode(row: int) -> None:
+            pieces, own = self._pieces(texts[row])
+            vectors[row] = session.run(None, {"pieces": pieces})[0][0][own]
+
+        self._each(texts, encode)
+        return vectors
+
+    @cached_property
+    def _states(self) -> InferenceSession:
+        cached, _ = ensure_export(*self._source, output="states")
+        return _session(cached / GRAPH)
+
+    def _pieces(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the word pieces of a text, [1, T], and whether each is the text's own, [T]."""
+        encoded = self._tokenizer.encode(text.encode("utf-8", "replace").decode())  # a lone surrogate is no character
+        return np.array([encoded.ids], np.int64), np.array(encoded.special_tokens_mask) == 0
+
+    def _each(self, texts: Sequence[str], encode: Callable[[int], None]) -> None:
         threads = min(_threads(), len(texts))
         if threads <= 1:
             for row in range(len(texts)):
@@ -79,7 +107,14 @@ class OnnxEncoder:
             order = sorted(range(len(texts)), key=lambda row: len(texts[row]), reverse=True)
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(encode, order))
-        return vectors
+
+
+def _session(graph: Path) -> InferenceSession:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return InferenceSession(str(graph), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER)
 
 
 def _threads() -> int:

@@ -46,6 +46,11 @@ def encodes_alike(name: str) -> bool:
     return not (is_given(name) or is_http(name))
 
 
+def gives_token_vectors(name: str) -> bool:
+    """Return whether vectors of the word pieces of a text can be had from this source: it is computed here."""
+    return not (is_given(name) or is_http(name))
+
+
 def prefers_gpu(name: str) -> bool:
     """Return whether texts are encoded on a GPU where there is one."""
     return not (is_given(name) or is_http(name)) and encoder.prefers_gpu(name)

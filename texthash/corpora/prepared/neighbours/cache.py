@@ -1,7 +1,9 @@
 """The neighbour graphs of a training split, kept on disk beside the corpus and memory-mapped.
 
-A graph is named by its similarity: ``cosine:<weighting>``, such as ``cosine:tfidf``, or ``hamming:<method>-<bits>``,
-such as ``hamming:sth-64``. Neighbours are ordered, so a graph of more neighbours is one of fewer as well.
+A graph is named by its similarity: ``cosine:<weighting>``, such as ``cosine:tfidf``, ``dense:<source>``, the cosine of
+the vectors of a source such as ``dense:minilm@<digest>``, or ``hamming:<method>-<bits>``, such as ``hamming:sth-64``.
+Neighbours are ordered, so a graph of more neighbours is one of fewer as well. A graph of vectors lies in their folder:
+who deletes them to store others deletes it too.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ class GraphName:
     """What neighbours are by.
 
     Attributes:
-        kind: ``cosine`` or ``hamming``.
-        of: The weighting, or the method and bits of the codes (``sth-64``).
+        kind: ``cosine``, ``dense`` or ``hamming``.
+        of: The weighting, the source of the vectors, or the method and bits of the codes (``sth-64``).
     """
 
     kind: str
@@ -45,7 +47,9 @@ class GraphName:
             return cls(kind, of)
         if kind == "hamming" and re.fullmatch(r"[a-z0-9_]+-\d+", of):
             return cls(kind, of)
-        known = [*(f"cosine:{weighting}" for weighting in get_args(Weighting)), "hamming:sth-64"]
+        if kind == "dense" and of:
+            return cls(kind, of)
+        known = [*(f"cosine:{weighting}" for weighting in get_args(Weighting)), "dense:minilm", "hamming:sth-64"]
         raise UsageError(
             f"there is no graph {name!r} ({nearest_name(name, known)}).", f"use one of {', '.join(known)}."
         )
@@ -134,4 +138,8 @@ def _load(directory: Path, k: int, documents: int) -> Neighbours:
 
 
 def _folder(cache: Path, name: GraphName) -> Path:
+    if name.kind == "dense":
+        from texthash.corpora.prepared.embeddings.cache import feature_folder
+
+        return feature_folder(cache, name.of) / "graph"
     return cache / "graphs" / f"{name.kind}-{name.of}"
