@@ -85,9 +85,10 @@ def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) ->
     for bits in rung["bits"]:
         for method, own in methods.items():
             chosen = base.method.model_validate({"name": method, "bits": bits, "params": own.get("params", {})})
+            corpus = base.corpus.derive(features=own.get("features", base.corpus.features))
             for seed in rung["seeds"]:
                 if seed in own.get("seeds", rung["seeds"]):
-                    yield Cell(base.derive(method=chosen), method, seed)
+                    yield Cell(base.derive(method=chosen, corpus=corpus), method, seed)
 
 
 def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> None:
@@ -117,10 +118,10 @@ def _main(arguments: argparse.Namespace) -> None:
         for cell in left:
             print(*cell.key)
         return
-    home, corpora = state(arguments.home), dict[tuple[str, str], PreparedCorpus]()
+    home, corpora = state(arguments.home), dict[tuple[str, str, str | None], PreparedCorpus]()
     for number, cell in enumerate(left, start=1):
         log_line(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
-        edition = cell.key[:2]
+        edition = (*cell.key[:2], cell.config.corpus.features)
         if edition not in corpora:
             corpora[edition] = prepare(cell.config, home)
         figures = _reference if cell.method == REFERENCE else _figures

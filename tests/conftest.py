@@ -97,7 +97,9 @@ def encoded_shape(small_corpus: PreparedCorpus, tmp_path_factory: pytest.TempPat
 
     known = tuple(word for word in small_corpus.vocabulary.terms if word.isalpha())[:300]
     folder = save_transformer(tmp_path_factory.mktemp("encoders") / "random", 16, known)
-    return small_corpus.shape_with(ensure_features(small_corpus, str(folder)))
+    encoder = ensure_features(small_corpus, str(folder))
+    small_corpus.train.token_vectors(encoder)  # so that no other process of a test loads the encoder
+    return small_corpus.shape_with(encoder)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.two_processes import corpus_for
+from tests.methods.two_processes import corpus_for, shape_for
 from texthash.config import MethodConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches, text_batch
-from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.hamming.codes import unpack
 from texthash.index.memory.flat import FlatIndex
@@ -34,6 +33,7 @@ ITERATIVE = [
     "cth",
     "daba",
     "dgm_sph",
+    "dhim",
     "dhsh",
     "doc2hash",
     "doc2hash_s",
@@ -42,6 +42,7 @@ ITERATIVE = [
     "gmsh",
     "hierhash",
     "ihdh",
+    "lash",
     "mash",
     "mish",
     "nash",
@@ -53,6 +54,8 @@ ITERATIVE = [
     "pairrec",
     "psh",
     "rbsh",
+    "sapvae",
+    "simex",
     "smash",
     "smash_s",
     "snuh",
@@ -92,6 +95,7 @@ def test_no_method_escapes():
         "cth",
         "daba",
         "dgm_sph",
+        "dhim",
         "dhsh",
         "doc2hash",
         "doc2hash_s",
@@ -101,6 +105,7 @@ def test_no_method_escapes():
         "hierhash",
         "ihdh",
         "itq",
+        "lash",
         "lsh",
         "mash",
         "mish",
@@ -114,7 +119,9 @@ def test_no_method_escapes():
         "pcah",
         "psh",
         "rbsh",
+        "sapvae",
         "sign",
+        "simex",
         "smash",
         "smash_s",
         "snuh",
@@ -138,14 +145,14 @@ def narrow(name, shape, seed=0):
 
 
 @pytest.fixture(scope="module")
-def fitted(small_corpus, pair_corpus):
-    """Each method trained once, briefly: on pairs too, where it learns from them."""
+def fitted(small_corpus, pair_corpus, encoded_shape):
+    """Each method trained once, briefly: on pairs or with vectors too, where it learns from them."""
     trained = {}
 
     def get(name):
         if name not in trained:
             train = corpus_for(name, small_corpus).train
-            trained[name] = fit(narrow(name, small_corpus.shape), train, SHORT)
+            trained[name] = fit(narrow(name, shape_for(name, small_corpus)), train, SHORT)
         return trained[name]
 
     return get
@@ -175,20 +182,20 @@ class TestEveryMethod:
         method = MethodConfig(name=name, bits=BITS)
         assert not cls.search_space or starting_point(method, cls.search_space), "a default lies outside of its range"
 
-    def test_unknown_hyperparameter_is_refused(self, name, small_corpus):
+    def test_unknown_hyperparameter_is_refused(self, name, encoded_shape):
         with pytest.raises(UsageError, match=r"^method\.params\.hiden=3: .* no hyper-parameter 'hiden'"):
-            build(name, small_corpus.shape, BITS, {"hiden": 3})
+            build(name, encoded_shape, BITS, {"hiden": 3})
 
-    def test_seed_decides_the_initial_weights(self, name, small_corpus):
+    def test_seed_decides_the_initial_weights(self, name, encoded_shape):
         state = torch.random.get_rng_state()
-        one, two = (narrow(name, small_corpus.shape, seed=3).state_dict() for _ in range(2))
+        one, two = (narrow(name, encoded_shape, seed=3).state_dict() for _ in range(2))
         assert all(torch.equal(one[key], two[key]) for key in one)
         assert torch.equal(state, torch.random.get_rng_state())
 
     def test_encoding_is_deterministic_and_ignores_the_company(self, name, small_corpus, fitted):
         method = fitted(name).method
         split = small_corpus.validation
-        inputs = method.inputs.only(OF_TEXT)
+        inputs = method.encoding_inputs
         together, apart = (activations_of(method, batches(split, size, inputs)) for size in (256, 17))
         assert together.shape == (len(split), BITS)
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
@@ -213,9 +220,12 @@ class TestEveryMethod:
         hasher = Hasher.of(fitted(name).method, small_corpus)
         word = small_corpus.vocabulary.terms[0]
         values, known, _ = hasher.read(["", "zzzzqqqq xxyyzz", f"zzzzqqqq {word}", ""], batch_size=2)
-        assert known.tolist() == [False, False, True, False]
         codes = hasher.binarize(values)
-        assert np.array_equal(codes[0], codes[1])
+        if hasher.method.reads_features:  # a vector tells texts apart of which no word is known
+            assert known.tolist() == [False, True, True, False]
+        else:
+            assert known.tolist() == [False, False, True, False]
+            assert np.array_equal(codes[0], codes[1])
         assert np.array_equal(codes[0], codes[3])
 
 
@@ -226,8 +236,8 @@ def test_median_cuts_balance_the_training_documents(name, small_corpus, fitted):
     assert (share - 0.5).abs().max() < 0.02
 
 
-def test_the_methods_with_gradient_stages_and_median_cuts_are_those_tested_apart(small_corpus):
-    built = {name: build(name, small_corpus.shape, BITS) for name in NAMES}
+def test_the_methods_with_gradient_stages_and_median_cuts_are_those_tested_apart(encoded_shape):
+    built = {name: build(name, encoded_shape, BITS) for name in NAMES}
     assert [n for n in NAMES if any(isinstance(s, GradientStage) for s in built[n].stages())] == ITERATIVE
     assert [n for n in NAMES if built[n].binarizer.needs_train] == MEDIAN_CUT
 
@@ -241,12 +251,19 @@ def test_training_lowers_the_loss(name, fitted):
 
 
 @pytest.mark.parametrize("name", ITERATIVE)
-def test_every_parameter_is_trained(name, small_corpus, fitted):
-    before = dict(narrow(name, small_corpus.shape).named_parameters())  # the seed decides them
+def test_every_parameter_is_trained(name, small_corpus, fitted, encoded_shape):
+    before = dict(narrow(name, shape_for(name, small_corpus)).named_parameters())  # the seed decides them
     method = fitted(name).method
     after = {key: value for key, value in method.named_parameters() if key.split(".")[0] not in method.training_only}
     assert set(before) == set(after)
     assert [key for key, value in after.items() if torch.equal(before[key], value)] == []
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "dense" in get_method(n).card.inputs_needed])
+def test_a_corpus_without_vectors_is_refused_where_they_are_needed(name, small_corpus):
+    with pytest.raises(UsageError, match=f"{name} learns from vectors .* the corpus has none") as error:
+        build(name, small_corpus.shape, BITS)
+    assert "corpus.features" in error.value.remedy
 
 
 def test_an_unknown_method_is_answered_with_the_nearest():

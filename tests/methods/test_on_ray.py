@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.methods.test_methods import BITS, ITERATIVE, NAMES
-from tests.methods.two_processes import corpus_for, in_two_processes
+from tests.methods.two_processes import corpus_for, encoder_for, in_two_processes, shape_for
 from texthash.config import Config, MethodConfig, ServiceConfig, TrainingConfig, TuningConfig
 from texthash.experiments.experiment import Experiment
 from texthash.index.releases.publish import publish
@@ -39,18 +39,20 @@ def setting(name: str) -> MethodConfig:
 
 def build_of(name: str, corpus):
     method = setting(name)
-    return build(name, corpus.shape, BITS, method.params, ALONE.seed)
+    return build(name, shape_for(name, corpus), BITS, method.params, ALONE.seed)
 
 
 @pytest.fixture(scope="module")
-def trained(ray_cluster, small_corpus, pair_corpus, tmp_path_factory):
+def trained(ray_cluster, small_corpus, pair_corpus, encoded_shape, tmp_path_factory):
     """Each method fitted once by two workers."""
     storage, results = tmp_path_factory.mktemp("runs"), {}
 
     def get(name):
         if name not in results:
-            path = corpus_for(name, small_corpus).path
-            results[name] = train_distributed(setting(name), path, TOGETHER, storage=storage, name=name)
+            corpus = corpus_for(name, small_corpus)
+            results[name] = train_distributed(
+                setting(name), corpus.path, TOGETHER, storage=storage, name=name, encoder=encoder_for(name, corpus)
+            )
         return results[name]
 
     return get
@@ -62,7 +64,7 @@ def _fit(name, corpus, rank=0, workers=1):
 
 
 @pytest.fixture(scope="module")
-def without_ray(small_corpus, pair_corpus, tmp_path_factory):
+def without_ray(small_corpus, pair_corpus, encoded_shape, tmp_path_factory):
     return in_two_processes(_fit, ITERATIVE, small_corpus, tmp_path_factory.mktemp("processes"))
 
 
@@ -79,10 +81,10 @@ def test_two_workers_train_it_as_two_processes_without_ray_do(name, small_corpus
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if get_method(name).search_space])
-def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, pair_corpus, tmp_path):
+def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, pair_corpus, encoded_shape, tmp_path):
     corpus = corpus_for(name, small_corpus)
     config = Config(
-        corpus=corpus.manifest.config,
+        corpus=corpus.manifest.config.derive(features=encoder_for(name, corpus)),
         method=setting(name),
         training=TrainingConfig(batch_size=64, seed=3),
         tuning=TuningConfig(trials=2, epochs=1, grace_epochs=1, cpus_per_trial=0.8),

@@ -14,7 +14,7 @@ from torch.nn.functional import dropout
 from torch.overrides import TorchFunctionMode
 
 from tests.methods.test_methods import ITERATIVE
-from tests.methods.two_processes import corpus_for, in_two_processes
+from tests.methods.two_processes import corpus_for, in_two_processes, shape_for
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.methods.base import GradientStage, Progress
@@ -69,7 +69,7 @@ class NoiseOfDocuments(TorchFunctionMode):
 def _build(case, corpus):
     name, params = CASES[case]
     narrow = {"hidden": 64} if "hidden" in hyperparameters(name) else {}
-    return build(name, corpus.shape, BITS, {**narrow, **params}, seed=3)
+    return build(name, shape_for(name, corpus), BITS, {**narrow, **params}, seed=3)
 
 
 def _gradient(parameter):
@@ -126,12 +126,12 @@ def _work(case, corpus, rank=0, workers=1):
 
 
 @pytest.fixture(scope="module")
-def together(small_corpus, pair_corpus, tmp_path_factory):
+def together(small_corpus, pair_corpus, encoded_shape, tmp_path_factory):
     return in_two_processes(_work, CASES, small_corpus, tmp_path_factory.mktemp("workers"))
 
 
 @pytest.fixture(scope="module")
-def alone(small_corpus, pair_corpus):
+def alone(small_corpus, pair_corpus, encoded_shape):
     return {case: _work(case, small_corpus) for case in CASES}
 
 

@@ -4,7 +4,8 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
+from texthash.corpora.prepared.embeddings.stored import META, read_stored
 from texthash.methods.registry import get_method
 
 
@@ -13,6 +14,18 @@ def corpus_for(name: str, corpus: PreparedCorpus) -> PreparedCorpus:
     if "pairs" not in get_method(name).card.inputs_needed:
         return corpus
     return PreparedCorpus.open(corpus.path.parents[1] / "pairs" / corpus.path.name)
+
+
+def encoder_for(name: str, corpus: PreparedCorpus) -> str | None:
+    """The source of the vectors that are stored with a corpus, for a method that needs them; else None."""
+    if "dense" not in get_method(name).card.inputs_needed:
+        return None
+    return read_stored(min(path.parent for path in corpus.cache.glob(f"features/*/{META}"))).encoder
+
+
+def shape_for(name: str, corpus: PreparedCorpus) -> CorpusShape:
+    """The shape of a corpus, with vectors for a method that needs them."""
+    return corpus.shape_with(encoder_for(name, corpus))
 
 
 def in_two_processes(work, cases, corpus, folder):

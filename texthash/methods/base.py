@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from texthash.config import Bits, Weighting
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import CorpusShape, Split
-from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.embeddings.sources import gives_token_vectors
+from texthash.corpora.prepared.inputs import OF_TEXT, Inputs
 from texthash.errors import UsageError
 from texthash.methods import hyperparameters as declared
 from texthash.nn.binarizers import Binarizer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["document", "query"]
-InputKind = Literal["tokens", "dense", "neighbours", "labels", "pairs"]
+InputKind = Literal["tokens", "dense", "token_vectors", "neighbours", "labels", "pairs"]
 Fidelity = Literal["paper", "code", "code, other encoder", "reconstructed"]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
@@ -178,7 +179,8 @@ class HashMethod(nn.Module):
         hyperparameters: All hyper-parameters, including those at their defaults; each is also an attribute.
 
     Raises:
-        UsageError: The length of the code or a hyper-parameter is out of range.
+        UsageError: The length of the code or a hyper-parameter is out of range, or the method learns from vectors and
+            the corpus has none.
     """
 
     card: ClassVar[Card]
@@ -197,6 +199,7 @@ class HashMethod(nn.Module):
 
     def __init__(self, shape: CorpusShape, bits: int, **hyperparameters: Any) -> None:
         check_bits(bits)
+        check_vectors(self.card, shape)
         super().__init__()
         self.shape = shape
         self.bits = bits
@@ -233,7 +236,13 @@ class HashMethod(nn.Module):
     @property
     def reads_features(self) -> bool:
         """Whether codes depend on the vectors of ``corpus.features``."""
-        return "dense" in self.inputs.needs
+        return bool(self.encoding_inputs.needs & {"dense", "token_vectors"})
+
+    @property
+    def encoding_inputs(self) -> Inputs:
+        """Inputs of a document that is encoded: those of :attr:`inputs` that a text has, unless a method needs some of
+        them in training only."""
+        return self.inputs.only(OF_TEXT)
 
     # -- fitting ----------------------------------------------------------------------------------------------
 
@@ -284,6 +293,22 @@ class HashMethod(nn.Module):
 
 
 declared.declare(HashMethod)
+
+
+def check_vectors(card: Card, shape: CorpusShape) -> None:
+    """Raise :class:`~texthash.errors.UsageError` if a method learns from vectors and the corpus has none."""
+    if card.inputs_needed & {"dense", "token_vectors"} and shape.encoder is None:
+        raise UsageError(
+            f"{card.name} learns from vectors of the documents, and the corpus has none.",
+            "set corpus.features, such as minilm, another sentence encoder or column:NAME of your own tables, and "
+            "prepare the corpus; or choose a method that learns from words.",
+        )
+    if "token_vectors" in card.inputs_needed and shape.encoder and not gives_token_vectors(shape.encoder):
+        raise UsageError(
+            f"{card.name} learns from vectors of word pieces, and {shape.encoder} gives one vector a document.",
+            "set corpus.features to a sentence encoder that is computed here, such as minilm; or choose a method that "
+            "reads one vector a document, such as sapvae.",
+        )
 
 
 def check_bits(bits: int) -> None:

@@ -22,7 +22,7 @@ from texthash.hamming.codes import pack, unpack
 from texthash.methods.base import Card, ClosedForm, HashMethod, Printed, Role, Stage
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.spaces import Choice, LogUniform
-from texthash.nn.spectral import laplacian_eigenmaps, symmetric_graph
+from texthash.nn.spectral import balanced_bits
 
 
 class STH(HashMethod):
@@ -61,8 +61,7 @@ class STH(HashMethod):
     def embed(self, train: Split) -> None:
         """Compute balanced codes of the training documents (stage 1)."""
         nearest, similarity = train.neighbours(self.neighbours, f"cosine:{self.inputs.weighting}")
-        embedding = laplacian_eigenmaps(symmetric_graph(nearest, similarity), self.bits)
-        self.codes.copy_(torch.from_numpy(pack(embedding > np.median(embedding, axis=0))))
+        self.codes.copy_(torch.from_numpy(pack(balanced_bits(nearest, similarity, self.bits))))
 
     def learn_classifiers(self, train: Split) -> None:
         """Fit the classifiers that predict each bit of unseen documents (stage 2)."""

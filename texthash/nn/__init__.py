@@ -5,6 +5,9 @@
                               projections         linear, over words, vectors of features, or both
                               sequences           convolutions over words in their order
                               boltzmann           machines that are stacked into an encoder
+                              dense               MLP over the vector of a sentence encoder, Gaussian decoder to it
+                              tokens              convolutions over vectors of word pieces
+    views of a document       experts             a gated product of the posteriors of two views
     Rec                       decoders            softmax over words, topic matrix
                               sequences           a distribution over words at each position of a text
                               reconstruction      likelihood of the words of a document
@@ -20,12 +23,14 @@
                               importance          of words, in encoder and decoder
                               ranking             hinge of triples
     MMI                       mutual_information  exact entropies of codes that are Markov chains
+                              jensen_shannon      an estimate by a discriminator of pairs of one document and of two
     SFC                       categories          labels predicted from codes
     SFR                       code_similarity     inner products of the codes of pairs
                               passages            the passage that answers a question before the others
                               pairwise            losses of pairs of documents that share labels or do not
                               label_groups        groups of a tree of labels
                               class_centres       centres of classes, and the documents that are hard to tell apart
+                              label_similarity    of documents that share labels
     CB                        balance             balance and decorrelation, also over a memory of all documents
     FE                        few_bit             orthogonal topics, relevance propagation
     Index                     index_cost          false candidates and costly neighbours of a multi-index search
@@ -33,6 +38,7 @@
     Gradient                  estimators          reparameterised, straight-through, relaxed and unbiased samples
     Robustness                robustness          masked words, noise, adversarial steps
     spectral relaxation       spectral            principal components, eigenmaps, eigenfunctions of a box
+    regression                ridge               from sparse rows, by conjugate gradients
     training                  schedules           weights and temperatures by the share of training done
                               workers             gathered codes and averaged gradients of several processes
     thresholds                binarizers          zero, one half, median of the training documents

@@ -29,6 +29,24 @@ def bernoulli_kl(logits: Tensor, prior: float = 0.5) -> Tensor:
     return (negative_entropy - p * math.log(prior) - (1 - p) * math.log(1 - prior)).sum(dim=1)
 
 
+def bernoulli_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """Return KL(Bern(sigma(a)) || Bern(sigma(b))) summed over bits, which pulls two posteriors of a code together.
+
+    sum_j p_j (log sigma(a_j) - log sigma(b_j)) + (1 - p_j) (log sigma(-a_j) - log sigma(-b_j)),  p = sigma(a)
+
+    Args:
+        logits: a [B, m].
+        other: b [B, m].
+
+    Returns:
+        Tensor [B].
+    """
+    p = torch.sigmoid(logits)
+    on = torch.nn.functional.logsigmoid(logits) - torch.nn.functional.logsigmoid(other)
+    off = torch.nn.functional.logsigmoid(-logits) - torch.nn.functional.logsigmoid(-other)
+    return (p * on + (1 - p) * off).sum(dim=1)
+
+
 def categorical_kl(logits: Tensor) -> Tensor:
     """Return KL(Cat(pi_j) || uniform) summed over m latents of K values each, pi_j = softmax(logits_j).
 

@@ -121,6 +121,19 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
     return scale[:, None] * vectors[:, order]
 
 
+def balanced_bits(neighbours: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """Return bits of the documents of a graph, bool [N, m]: each Laplacian eigenmap cut at its median, so that a bit is
+    on in half of the documents (Zhang et al., 2010).
+
+    Args:
+        neighbours: Row numbers of the neighbours, int [N, k].
+        weights: Similarities of the neighbours, [N, k].
+        count: Number m of bits.
+    """
+    embedding = laplacian_eigenmaps(symmetric_graph(neighbours, weights), count)
+    return embedding > np.median(embedding, axis=0)
+
+
 class SpectralModes(nn.Module):
     """Layer sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})): the m slowest one-dimensional eigenfunctions of the Laplacian of
     a uniform box (Weiss et al., 2008). Outside of the box the sine continues.

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from texthash.nn.tokens import TokenProjection
 
 from texthash.corpora.prepared.batches import batches, text_batch
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
@@ -26,6 +25,7 @@ from texthash.corpora.prepared.embeddings.token_vectors import (
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
+from texthash.nn.tokens import TokenProjection
 
 from .conftest import save_transformer
 

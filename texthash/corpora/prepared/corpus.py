@@ -164,8 +164,8 @@ class Split:
             ``rows`` int32 [N, k] and ``weights`` float32 [N, k]: cosines, or the share of equal bits.
 
         Raises:
-            CorpusError: The split is not train, the Hamming graph has not been computed, the vectors have not been stored,
-                or the cached graph is of another number of documents.
+            CorpusError: The split is not train, the Hamming graph or the vectors have not been computed, or the cached
+                graph is of another number of documents.
             UsageError: The graph is unknown, or k is not below the number of documents.
         """
         from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph, open_graph

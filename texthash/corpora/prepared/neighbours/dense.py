@@ -25,7 +25,7 @@ class DenseSearch:
         """Prepare vectors [N, D]; one without length has similarity 0 to all."""
         rows = np.array(vectors, np.float32)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return cls(rows / np.where(lengths > 0, lengths, 1))
+        return cls((rows / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False))
 
     @property
     def documents(self) -> int:
