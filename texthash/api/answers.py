@@ -122,8 +122,10 @@ class VectorsInfo(BaseModel):
 
 
 class SearchDefaultsInfo(BaseModel):
-    """Order of hybrid searches, chosen for the release by known-item search: validation documents without their first
-    sentence or title, which is the query."""
+    """Order of hybrid searches, chosen for the release by known-item search.
+
+    Queries are the first sentences or titles of validation documents, which are searched for without these.
+    """
 
     weight: float = Field(description="Weight of the meaning.")
     rescoring: Literal["none", "asymmetric"] = Field(description="Order of the hits by meaning.")

@@ -89,7 +89,8 @@ def index_add_keywords(
 ) -> None:
     """Store the words of all documents, for an index that was built without them: keyword and hybrid search need these.
 
-    Example: `texthash index add-keywords`"""
+    Example: `texthash index add-keywords`
+    """
     from texthash.index.writing.writer import IndexWriter
 
     def local() -> Release:

@@ -199,8 +199,9 @@ def _next_combination(flips: Any) -> Any:
 
 @inlined
 def _look_up(search: Any, chosen: int, flips: Any) -> Any:
-    """Look up the next values of a level of the chosen table, in ascending order of their XOR with the query's value,
-    fill ``ahead`` with them, and prefetch their rows.
+    """Look up the next values of a level of the chosen table, fill ``ahead`` with them, and prefetch their rows.
+
+    They are in ascending order of their XOR with the query's value.
 
     Args:
         search: Search of the query, a `Search`.
@@ -277,8 +278,10 @@ def _compare(search: Any, chosen: int, waiting: int, best: Any, size: int, top: 
 
 @inlined
 def _may_enter(search: Any, chosen: int, position: int, radius: Any, best: Any, size: int, top: int) -> Any:
-    """Return whether the row at a position of the chosen table can be among the best k, judged by its substring, which
-    differs in ``radius`` bits, and its fragment."""
+    """Return whether the row at a position of the chosen table can be among the best k.
+
+    The decision rests on its substring, which differs in ``radius`` bits, and its fragment.
+    """
     tables = search.tables
     near = np.int64(radius + popcount(tables.fragments[chosen, position] ^ np.uint32(search.state.pieces[chosen])))
     k = len(best)
@@ -338,8 +341,10 @@ def _search_level(search: Any, chosen: int, prices: Any, spent: float, best: Any
 
 @inlined
 def _advance_level(tables: Any, state: Any, chosen: int, met: float, rows: int) -> None:
-    """Advance the state of a table to its next level. The expected number of rows per value is the mean of the number
-    ``met`` in this level and the average of the table."""
+    """Advance the state of a table to its next level.
+
+    The expected number of rows per value is the mean of the number ``met`` in this level and the average of the table.
+    """
     width = tables.widths[chosen]
     state.reach[chosen] += 1
     state.probes[chosen] *= (width - state.reach[chosen]) / (state.reach[chosen] + 1)

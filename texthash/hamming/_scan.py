@@ -99,8 +99,10 @@ def row_distance(words: Any, queries: Any, query: int, row: int) -> Any:
 
 @inlined
 def _block_minimum(words: Any, queries: Any, query: int, start: int, stop: int, ask: bool) -> Any:
-    """Return, in each lane, the minimum distance over every 32nd row of the block. There is one loop per number of
-    words, so that the query's words stay in registers."""
+    """Return, in each lane, the minimum distance over every 32nd row of the block.
+
+    There is one loop per number of words, so that the query's words stay in registers.
+    """
     least = filled(_FAR)
     count = words.shape[0]
     q0 = queries[query, 0]

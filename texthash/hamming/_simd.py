@@ -96,8 +96,7 @@ def _rows_of_word(context: Any, builder: Any, words_type: Any, words: Any, word:
 
 @_operation
 def xor_popcount(typing: Any, words: Any, word: Any, row: Any, query_word: Any) -> Any:
-    """xor_popcount(words uint64 [w, N], word, row, query_word): number of bits in which one word of rows row..row+31
-    differs from the query's."""
+    """xor_popcount(words uint64 [w, N], word, row, query_word): differing bits of a word of rows row..row+31."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _rows_of_word(context, builder, signature.args[0], *values[:3])

@@ -80,8 +80,11 @@ def _mask(allow: Mask | None, rows: int) -> NDArray[np.uint32]:
 
 
 def as_readonly(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only contiguous view. Read-only arrays (shared memory, files) and writable ones are different types
-    to Numba, which would compile the kernels for both."""
+    """Return a read-only contiguous view.
+
+    Read-only arrays (shared memory, files) and writable ones are different types to Numba, which would compile the
+    kernels for both.
+    """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
@@ -136,7 +139,9 @@ os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def run_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Run jobs in parallel, and return their results in order. The calling thread runs the first job itself, which
-    saves waking one thread."""
+    """Run jobs in parallel, and return their results in order.
+
+    The calling thread runs the first job itself, which saves waking one thread.
+    """
     others = [_pool().submit(job) for job in jobs[1:]]
     return [jobs[0](), *(other.result() for other in others)]

@@ -145,8 +145,10 @@ def to_bitstring(codes: NDArray[np.uint8]) -> list[str]:
 
 
 def empty_words(words: int, rows: int) -> NDArray[np.uint64]:
-    """Return an uninitialised uint64 array ``[words, rows]`` that begins on a cache line. With vectors that straddle
-    lines, a batch of queries takes 1.4 times as long to scan codes in the first-level cache."""
+    """Return an uninitialised uint64 array ``[words, rows]`` that begins on a cache line.
+
+    With vectors that straddle lines, a batch of queries takes 1.4 times as long to scan codes in the first-level cache.
+    """
     size = 8 * words * rows
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT

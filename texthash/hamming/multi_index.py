@@ -167,8 +167,10 @@ class Tables:
     def count_within(
         self, query_words: Words, radius: int, allow: Mask | None = None, costs: Costs = Costs(), threads: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (counts int64 [Q], work int64 [Q, 2]). Counts are those of `texthash.hamming.kernels.count_within`,
-        and -1 for a query that was given up."""
+        """Return (counts int64 [Q], work int64 [Q, 2]).
+
+        Counts are those of `texthash.hamming.kernels.count_within`, and -1 for a query that was given up.
+        """
         nothing = np.empty((query_words.shape[1], 0), np.uint64)
         return self._probe(query_words, nothing, radius, allow, costs, threads)
 
@@ -261,8 +263,10 @@ class BitOrder:
             self._patterns[bit // 8, :, position // 64] |= ones << np.uint64(position % 64)
 
     def words(self, codes: NDArray[np.uint8]) -> Words:
-        """Return codes as words, as `to_words` does, with bit ``order[p]`` of a code at bit p, counted from the lowest
-        bit of word 0."""
+        """Return codes as words, as `to_words` does, with bit ``order[p]`` of a code at bit p.
+
+        Bits are counted from the lowest bit of word 0.
+        """
         check_codes(codes, len(self.order))
         permuted: NDArray[Any] = _mih.permute(as_readonly(codes), self._patterns)
         return to_words(permuted.view(np.uint8))

@@ -199,8 +199,9 @@ class Shard:
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
-        """Return the nearest documents of each query, by (distance, number), and the plan of each search. Documents
-        without a known word are never returned.
+        """Return the nearest documents of each query, by (distance, number), and the plan of each search.
+
+        Documents without a known word are never returned.
 
         Args:
             codes: Query codes, uint8 [Q, bits / 8].
@@ -246,8 +247,10 @@ class Shard:
         return documents
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> pa.Table:
-        """Return columns of documents by id, or of all documents, with ``known_words`` and vectors if the shard has
-        these columns."""
+        """Return columns of documents by id, or of all documents.
+
+        ``known_words`` and vectors are among them if the shard has these columns.
+        """
         dataset = self._rows.dataset
         names = [*columns, *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
         condition = None if ids is None else pc.field("id").isin(pa.array(ids, pa.string()))
@@ -259,8 +262,10 @@ class Shard:
         return self._index.codes(numbers)
 
     def distances(self, code: bytes, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the Hamming distances of a code to documents of this shard, int64 [N], in the order of ``numbers``; -1
-        for a document without a known word."""
+        """Return the Hamming distances of a code to documents of this shard, int64 [N], in the order of ``numbers``.
+
+        The distance is -1 for a document without a known word.
+        """
         found, known = np.full(len(numbers), -1, np.int64), self._index.holds(numbers)
         differing = self._index.codes(numbers[known]) ^ np.frombuffer(code, np.uint8)
         found[known] = np.bitwise_count(differing).sum(axis=1)

@@ -8,8 +8,10 @@ from texthash.service.coordinator import Answer
 
 
 def highlight(request: SearchRequest, answer: Answer) -> None:
-    """Add ``matches`` to the hits of each query: none for a query without text. An index without words is read as
-    English."""
+    """Add ``matches`` to the hits of each query, none for a query without text.
+
+    The texts of an index without words are analysed as English.
+    """
     analyzer = keyword_analyzer(answer.release.keywords or "english")
     for query, result in zip(request.queries, answer.results, strict=True):
         terms = analyzer.query(query.text or "")

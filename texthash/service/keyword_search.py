@@ -78,8 +78,10 @@ class KeywordSearch:
         return unavailable | failed
 
     async def _counts(self, release: str, terms: set[str]) -> tuple[_Counts | None, dict[int, Problem]]:
-        """Return the counts of a release, with those of some words at least; None for a single shard. Counts of all
-        shards are kept for later queries."""
+        """Return the counts of a release, with those of some words at least; None for a single shard.
+
+        Counts of all shards are kept for later queries.
+        """
         if len(self._shards) == 1:
             return None, {}
         kept = self._kept if self._kept.release == release else _Counts(release)

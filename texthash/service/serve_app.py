@@ -1,5 +1,6 @@
-"""Serve application: ingress (batches requests that arrive together) -> encoder -> a deployment per shard -> merge;
-and a writer, which changes the index.
+"""Serve application: ingress -> encoder -> a deployment per shard -> merge; and a writer, which changes the index.
+
+The ingress batches requests that arrive together.
 
 ``texthash.service.serve_app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
 starts the same application from a program. An application that was built for ``current`` follows the pointer: it

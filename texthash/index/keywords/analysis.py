@@ -101,8 +101,10 @@ def keyword_analyzer(analysis: KeywordAnalysis) -> KeywordAnalyzer:
 
 
 def document_text(title: str | None, text: str | None) -> str:
-    """Return the text of a document whose words are searched: its text, and its title several times, since a word of
-    the title says more of what the document is about."""
+    """Return the text of a document whose words are searched: its text, and its title several times.
+
+    The title is repeated because its words are more characteristic of the document.
+    """
     return f"{title or ''}\n" * _TITLE_OCCURRENCES + (text or "")
 
 

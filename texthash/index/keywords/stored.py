@@ -97,8 +97,10 @@ class StoredKeywords:
             return self._index
 
     def advanced(self, rows: StoredRows, change: Difference) -> StoredKeywords:
-        """Return the words of another version, to which ``change`` leads. Only the rows that differ are read, or none
-        before the first use."""
+        """Return the words of another version, to which ``change`` leads.
+
+        Only the rows that differ are read, or none before the first use.
+        """
         index = self._index
         if index is None or self.analysis != analysis_of(rows.dataset.schema):
             return StoredKeywords(self._uri, rows)

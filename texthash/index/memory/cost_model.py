@@ -156,8 +156,10 @@ class CostModel:
         return choice
 
     def _compared(self, call: Call) -> tuple[Costs | None, Costs]:
-        """Return the results of `choose` and `limits`: the budget of least predicted time; for `choose` only if the
-        scan takes longer and a typical query of the sample is not slower."""
+        """Return the results of `choose` and `limits`: the budget of least predicted time.
+
+        `choose` has one only if the scan takes longer and a typical query of the sample is not slower.
+        """
         threads = max(1, min(call.threads, call.queries))
         taken = self._of_queries(call)
         scan = self.flat(call)
@@ -200,8 +202,10 @@ class CostModel:
 
 
 def _work(tables: Tables, queries: kernels.Words, bits: int, costs: Costs) -> NDArray[np.float64]:
-    """Return the nanoseconds of the probes and candidates of each query up to each radius, float64 [Q, radii];
-    infinite beyond the budget."""
+    """Return the nanoseconds of the probes and candidates of each query up to each radius, float64 [Q, radii].
+
+    They are infinite beyond the budget.
+    """
     columns = []
     for radius in range(bits + 1):
         sizes, work = tables.count_within(queries, radius, costs=costs)

@@ -75,8 +75,10 @@ class MultiIndex:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
-        """Document number of each row, int64 [rows], including deleted rows: those of the base, then those of the tail,
-        each ascending."""
+        """Document number of each row, int64 [rows], including deleted rows.
+
+        Those of the base are followed by those of the tail, each ascending.
+        """
         return np.concatenate([self._base.numbers, self._tail.numbers]) if len(self._tail) else self._base.numbers
 
     def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -281,8 +283,10 @@ class MultiIndex:
 
 
 def _share(mask: NDArray[np.uint32] | None) -> float:
-    """Estimate the share of rows that a mask allows, rounded to a power of 2. It takes a sample of the mask, because
-    every search computes it."""
+    """Estimate the share of rows that a mask allows, rounded to a power of 2.
+
+    A sample of the mask suffices, and is fast enough for every search.
+    """
     if mask is None or not len(mask):
         return 1.0
     sample = mask[:: max(1, len(mask) // _SHARE_SAMPLE)]

@@ -90,8 +90,10 @@ def scan(
 
 
 def joined_hits(base: SegmentHits, tail: SegmentHits) -> SegmentHits:
-    """Merge the hits of base and tail by (distance, number). The small tail is always scanned, so the reported plan is
-    that of the base."""
+    """Merge the hits of base and tail by (distance, number).
+
+    The small tail is always scanned, so the reported plan is that of the base.
+    """
     distances, numbers = [], []
     for query in range(len(base.plans)):
         near = np.concatenate([base.distances[query], tail.distances[query]])

@@ -167,8 +167,9 @@ def advance(
 
 
 def hand_over(home: StateDir, successor: Callable[[Release], Release]) -> Release:
-    """Replace the current release by one over another index, between two writes. No write is published meanwhile, and
-    a running one raises :class:`ReleaseMovedError`.
+    """Replace the current release by one over another index, between two writes.
+
+    No write is published meanwhile, and a running one raises :class:`ReleaseMovedError`.
 
     Args:
         home: State directory.
@@ -192,8 +193,9 @@ def withdraw(home: StateDir, release: Release) -> None:
 
 
 def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s: float = KEPT_SECONDS) -> None:
-    """Delete old records of releases that were made by writes. Their Lance versions stay until the index is compacted.
-    Broken records stay too.
+    """Delete old records of releases that were made by writes.
+
+    Their Lance versions remain until the index is compacted. Broken records remain too.
 
     Args:
         home: State directory.
@@ -218,8 +220,10 @@ def _by_a_write(home: StateDir, name: str) -> bool:
 
 
 def rollback(home: StateDir) -> Release:
-    """Return to the previous release; a second call undoes the first. If the current release cannot be opened, move to
-    the newest one that can, among the releases that were current before or that a snapshot holds.
+    """Return to the previous release; a second call undoes the first.
+
+    If the current release cannot be opened, move to the newest one that can, among the releases that were current
+    before or that a snapshot holds.
 
     Only the pointer moves: no file of an index changes, and almost no disk space is needed.
 

@@ -218,8 +218,11 @@ class Release:
         return shard
 
     def try_out(self, home: StateDir) -> None:
-        """Open model and shards one after the other, then discard them. Raises the same errors as :meth:`check`, and
-        TexthashError if a document number occurs twice or is not below ``next_number``."""
+        """Open model and shards one after the other, then discard them.
+
+        Raises the same errors as :meth:`check`, and TexthashError if a document number occurs twice or is not below
+        ``next_number``.
+        """
         self.open_hasher(home)
         numbers = np.concatenate([self.open_shard(home, number).numbers for number in range(len(self.shards))])
         twice, beyond = len(numbers) - len(np.unique(numbers)), int((numbers >= self.next_number).sum())

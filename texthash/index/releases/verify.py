@@ -1,5 +1,7 @@
-"""Verification of an index: its files are intact, its rows match its release, and its model reproduces its codes and
-vectors."""
+"""Verification of an index.
+
+Its files must be intact, its rows match its release, and its model reproduce its codes and vectors.
+"""
 
 from __future__ import annotations
 

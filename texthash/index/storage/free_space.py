@@ -26,8 +26,10 @@ _REMEDY = "make room (`texthash index drop-snapshot` and `texthash index compact
 
 
 class DiskFullError(TexthashError):
-    """Error raised when a disk has too little space for a write, or became full during it. No release contains any part
-    of the write."""
+    """Error raised when a disk has too little space for a write, or became full during it.
+
+    No release contains any part of the write.
+    """
 
 
 class FreeSpace:

@@ -152,8 +152,10 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
 
 
 def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
-    """Return rows in the form of a dataset, with the words of each if it has these. An older dataset without the column
-    of known words gets it with the first document that has none."""
+    """Return rows in the form of a dataset, with the words of each if it has these.
+
+    An older dataset without the column of known words gets it with the first document that has none.
+    """
     if KNOWN not in dataset.schema.names and not known_of(added).all():
         dataset.add_columns(pa.field(KNOWN, pa.bool_()))
     if not len(added):
@@ -164,8 +166,10 @@ def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
 
 @naming_dataset
 def add_words(dataset: lance.LanceDataset, analysis: KeywordAnalysis) -> lance.LanceDataset:
-    """Add the words of all documents, for keyword search, to a shard that was built without them. Existing words by the
-    same analysis are left unchanged, others are replaced."""
+    """Add the words of all documents, for keyword search, to a shard that was built without them.
+
+    Existing words by the same analysis are left unchanged, others are replaced.
+    """
     import lance
 
     if analysis_of(dataset.schema) == analysis:
@@ -195,8 +199,11 @@ def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
 
 @naming_dataset
 def merge_tail(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Merge the small fragments of single writes. Large fragments are left unchanged, so the cost does not depend on
-    the size of the shard. The index of ids is updated when it lacks a considerable share of the rows."""
+    """Merge the small fragments of single writes.
+
+    Large fragments are left unchanged, so the cost does not depend on the size of the shard. The index of ids is
+    updated when it lacks a considerable share of the rows.
+    """
     before = files_of(dataset)
     dataset.optimize.compact_files(target_rows_per_fragment=_TAIL_ROWS, materialize_deletions=False)
     for index in dataset.list_indices():

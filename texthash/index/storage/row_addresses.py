@@ -87,8 +87,10 @@ class Postings:
         self._dataset = dataset
 
     def numbers(self, labels: Iterable[str]) -> Numbers:
-        """Return the numbers of the documents that have one of the labels, int64. A document with several of them
-        occurs several times."""
+        """Return the numbers of the documents that have one of the labels, int64.
+
+        A document with several of them occurs several times.
+        """
         names, starts, numbers = self.arrays
         known = [names[label] for label in labels if label in names]
         return np.concatenate([*(numbers[starts[n] : starts[n + 1]] for n in known), np.empty(0, np.int64)])
@@ -131,8 +133,10 @@ class StoredRows:
 
     @classmethod
     def read(cls, dataset: lance.LanceDataset) -> tuple[StoredRows, pa.Table]:
-        """Read a version. Returns its documents, and a table of ``number``, ``code`` and, if the column exists,
-        ``known_words`` in the order of its rows."""
+        """Read a version: its documents, and a table in the order of its rows.
+
+        The table has ``number``, ``code`` and, if the column exists, ``known_words``.
+        """
         columns = [name for name in _columns(dataset) if name != "labels"]
         table = dataset.scanner(columns=columns, with_row_address=True).to_table()
         numbers = table["number"].to_numpy()

@@ -57,8 +57,9 @@ def index_path(
     vectors: VectorKind | None = None,
     keywords: KeywordAnalysis | None = "english",
 ) -> Path:
-    """Return the directory of the index of a model over a corpus. Its name contains a fingerprint of both, so an index
-    found there was built from exactly these.
+    """Return the directory of the index of a model over a corpus.
+
+    Its name contains a fingerprint of both, so an index found there was built from exactly these.
 
     Raises:
         ModelMismatchError: The corpus does not have the vocabulary of the model, or the model has no such vectors.
@@ -83,8 +84,11 @@ def index_path(
 
 
 def encode_codes(hasher_dir: Path, corpus_path: Path, index: Path, split: str, vectors: VectorKind | None) -> None:
-    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8], and, if the index stores vectors,
-    ``.codes/<split>.vectors.npy``, float16 [documents, width]. Existing files are left unchanged."""
+    """Encode one split into ``.codes/<split>.npy``, uint8 [documents, bits / 8].
+
+    If the index stores vectors, they go to ``.codes/<split>.vectors.npy``, float16 [documents, width]. Existing files
+    are left unchanged.
+    """
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.models.hasher import Hasher
     from texthash.models.vectors import split_vectors, vector_width

@@ -1,4 +1,5 @@
 """Migration of a live index to another model: its documents are re-encoded into a new index, and later writes follow.
+
 If the live index stores vectors, the new one stores vectors of the same kind from its own model.
 
 Both indexes hold the same documents under the same numbers in the same number of shards, so they differ in codes only.
@@ -52,8 +53,10 @@ _ALL_ROWS = 2**63
 
 
 class Encode:
-    """Encoder of stored documents. An unchanged training document gets the code that the method defines for its
-    database; every other document gets the code of its text. Vectors are always those of the text.
+    """Encoder of stored documents.
+
+    An unchanged training document gets the code that the method defines for its database; every other document gets the
+    code of its text. Vectors are always those of the text.
 
     Args:
         hasher: Model that encodes.
@@ -261,8 +264,10 @@ class IndexMigration:
         return touched
 
     def finish(self, current: Release) -> Release:
-        """Apply the remaining writes, release the writer lock of the target, and return its release. ``hand_over``
-        calls this."""
+        """Apply the remaining writes, release the writer lock of the target, and return its release.
+
+        ``hand_over`` calls this.
+        """
         self.catch_up(current)
         self._close()
         return self._target

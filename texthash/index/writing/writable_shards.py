@@ -1,5 +1,7 @@
-"""Shards of an index, opened by its one writer in the state of a release, changed in parallel, and checked before a
-release names their new versions."""
+"""Shards of an index, opened by its one writer in the state of a release.
+
+They are changed in parallel, and checked before a release names their new versions.
+"""
 
 from __future__ import annotations
 
@@ -121,8 +123,10 @@ def _pieces(dataset: lance.LanceDataset) -> Pieces:
 
 
 def _read_back(path: Path, dataset: lance.LanceDataset, before: Pieces) -> None:
-    """Read the new parts of a shard. Lance reports no error if a full disk truncates a list of deleted rows, and the
-    shard would be unreadable once a release named it.
+    """Read the new parts of a shard.
+
+    Lance reports no error if a full disk truncates a list of deleted rows, and the shard would be unreadable once a
+    release named it.
 
     Raises:
         DiskFullError: The new parts cannot be read.

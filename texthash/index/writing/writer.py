@@ -195,8 +195,10 @@ class IndexWriter:
             return WriteResult(self.release, len(documents), new_ids)
 
     def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> WriteResult:
-        """Delete the documents with these ids, or with one of these labels. Ids that do not exist are ignored. Raises
-        the same errors as :meth:`upsert`."""
+        """Delete the documents with these ids, or with one of these labels.
+
+        Ids that do not exist are ignored. Raises the same errors as :meth:`upsert`.
+        """
         if bool(ids) == bool(labels):
             raise TexthashError("a delete needs either ids or labels.", "give one of them.")
         shards = len(self.release.shards)
@@ -218,7 +220,9 @@ class IndexWriter:
 
     def compact(self) -> Release:
         """Merge small fragments and those with deleted rows, and free versions that no release or snapshot names.
-        Raises the same errors as :meth:`upsert`; unused versions are freed even if a :class:`DiskFullError` follows."""
+
+        Raises the same errors as :meth:`upsert`; unused versions are freed even if a :class:`DiskFullError` follows.
+        """
         with self._lock:
             if not self._failed:
                 self._free_versions()
@@ -247,8 +251,10 @@ class IndexWriter:
             return self.release
 
     def add_keywords(self, analysis: KeywordAnalysis) -> Release:
-        """Store the words of all documents, for an index that was built without them or with another analysis. Raises
-        the same errors as :meth:`upsert`."""
+        """Store the words of all documents, for an index that was built without them or with another analysis.
+
+        Raises the same errors as :meth:`upsert`.
+        """
         with self._lock:
             self._begin()
             with self._whole():
@@ -286,8 +292,11 @@ class IndexWriter:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Record that a write failed. Its commits are undone at the next write, when the shards are opened again:
-        undoing takes a commit too, for which there may be no space now."""
+        """Record that a write failed.
+
+        Its commits are undone at the next write, when the shards are opened again: undoing takes a commit too, for
+        which there may be no space now.
+        """
         try:
             with explaining_full_disk(self.release.index_uri):
                 yield
@@ -355,8 +364,10 @@ class IndexWriter:
 
 
 def _next_number(home: StateDir, release: Release) -> int:
-    """Return the number of the next new document, which no release of the index has assigned, including those that a
-    rollback has left behind."""
+    """Return the number of the next new document, which no release of the index has assigned.
+
+    Releases that a rollback has left behind count too.
+    """
     alike = [found.next_number for found in readable_releases(home) if found.index_uri == release.index_uri]
     return max([release.next_number, *alike])
 

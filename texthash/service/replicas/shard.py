@@ -208,8 +208,10 @@ class ShardServer:
 
 
 def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
-    """Return the name of the release; for ``"current"`` of the newest one with this number of shards, since the current
-    index may have another number than the service was started for."""
+    """Return the name of the release; for ``"current"`` of the newest one with this number of shards.
+
+    The current index may have another number of shards than the service was started for.
+    """
     current = read_release(home, release)
     if release != CURRENT or shards is None or len(current.shards) == shards:
         return current.name

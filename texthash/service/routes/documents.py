@@ -57,14 +57,18 @@ def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> Non
 
     @app.get("/v1/documents", tags=[TAG], summary="One document, of any id", responses=_PROBLEMS)
     async def get_document_by_query(id: _QueryId) -> StoredDocument:
-        """Return the document as it was written, and its code, for an id of any characters. In a path, clients and
-        proxies resolve the segments `.` and `..`, and some reject encoded slashes."""
+        """Return the document as it was written, and its code, for an id of any characters.
+
+        In a path, clients and proxies resolve the segments `.` and `..`, and some reject encoded slashes.
+        """
         return await read(id)
 
     @app.get("/v1/documents/{id:any}", tags=[TAG], summary="One document", responses=_PROBLEMS)
     async def get_document(id: _Id) -> StoredDocument:
-        """Return the document as it was written, and its code. Percent-encode the id; for one with the segments `.` or
-        `..` use `GET /v1/documents?id=`."""
+        """Return the document as it was written, and its code.
+
+        Percent-encode the id; for one with the segments `.` or `..` use `GET /v1/documents?id=`.
+        """
         return await read(id)
 
     @app.post(

@@ -46,8 +46,10 @@ def add_encode(app: FastAPI, coordinator: Coordinator, checks: Checks) -> None:
         responses=answers(*BODY_PROBLEMS, "encoder-unavailable", "vector-mismatch"),
     )
     async def encode_texts(request: _Encode) -> Response:
-        """Codes are packed most significant bit first. A text without a known word has the code of an empty text;
-        `known_words` is false for it."""
+        """Encode texts into codes, packed most significant bit first.
+
+        A text without a known word has the code of an empty text; `known_words` is false for it.
+        """
         start = time.perf_counter()
         texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
         checks.batch(len(texts), "inputs")

@@ -77,12 +77,14 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         responses=answers(*BODY_PROBLEMS, *_PROBLEMS),
     )
     async def search_documents(request: _Search) -> Response:
-        """Each query is a text, a vector, a code or the id of a document. `mode` selects the search: by meaning
-        (`semantic`), by words (`keyword`) or by both (`hybrid`, the default for texts). A semantic search orders hits
-        by distance (number of differing bits), and equal distances by the first insertion of the documents; `rescore`
-        reorders the nearest documents by `score`. A hybrid search shows the rank of each hit in both lists. `radius`
-        and `filter` select the documents. A text without a known word has no hits by meaning and
-        `known_words: false`."""
+        """Search for the documents nearest to each query, which is a text, a vector, a code or the id of a document.
+
+        `mode` selects the search: by meaning (`semantic`), by words (`keyword`) or by both (`hybrid`, the default for
+        texts). A semantic search orders hits by distance (number of differing bits), and equal distances by the first
+        insertion of the documents; `rescore` reorders the nearest documents by `score`. A hybrid search shows the rank
+        of each hit in both lists. `radius` and `filter` select the documents. A text without a known word has no hits
+        by meaning and `known_words: false`.
+        """
         start = time.perf_counter()
         answer = await search(checks.search(request))
         if request.highlight:

@@ -64,8 +64,10 @@ def add_state(
     )
     @app.get("/health", tags=[_TAG], summary="The same as /health/ready", include_in_schema=False)
     async def ready(response: Response) -> Health:
-        """200 if the encoder and every shard answered just now, and the served release is the current one. `writes`
-        shows whether disk space suffices for writes."""
+        """Answer 200 if the encoder and every shard have just answered, and the served release is the current one.
+
+        `writes` shows whether disk space suffices for writes.
+        """
         encoder, missing = await coordinator.ready(_PING_S)
         refusal = None if index_writes is None else await index_writes.refusal()
         freshness = release_watcher.freshness() if release_watcher is not None else None

@@ -53,10 +53,12 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed", "vector-mismatch"),
     )
     async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
-        """Insert documents, and replace those whose ids exist. A model of your own vectors needs the `vector` of each
-        document, and its text only to show and to find by words. A document without a known word is stored and counted,
-        but no search finds it. The response comes when the write is on disk; searches see it at most half a second
-        later, or before the response with `?wait=true`."""
+        """Insert documents, and replace those whose ids exist.
+
+        A model of your own vectors needs the `vector` of each document, and its text only to show and to find by words.
+        A document without a known word is stored and counted, but no search finds it. The response comes when the write
+        is on disk; searches see it at most half a second later, or before the response with `?wait=true`.
+        """
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
         documents = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
@@ -95,8 +97,10 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         responses=answers(*WRITE_PROBLEMS),
     )
     async def compact_index(http: Request, _: EmptyRequest = _NOTHING) -> CompactReply:
-        """Join small fragments of the index, and free replaced and deleted documents that no snapshot holds. The
-        service does most of this by itself as it writes. Searches continue meanwhile, other writes wait."""
+        """Join small fragments of the index, and free replaced and deleted documents that no snapshot holds.
+
+        The service does most of this by itself as it writes. Searches continue meanwhile, other writes wait.
+        """
         audit(http.scope, "compact")
         release = await index_writes.compact()
         audit(http.scope, "compact", documents=release.documents, release=release.name)

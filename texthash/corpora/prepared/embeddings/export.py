@@ -212,8 +212,10 @@ def _export(model: Any, target: Path, precision: Precision, output: Output) -> i
 
 
 def _samples(model: Any) -> Iterator[NDArray[np.int64]]:
-    """Yield random word pieces between those that begin and end every text: the channels of a transformer that are
-    large are so in any text."""
+    """Yield random word pieces between those that begin and end every text.
+
+    They suffice for calibration, because the large channels of a transformer are the same in any text.
+    """
     tokenizer = model.tokenizer
     special = set(tokenizer.all_special_ids)
     words = [piece for piece in range(len(tokenizer)) if piece not in special] or sorted(special)
