@@ -142,8 +142,10 @@ def count_batches(split: Split, batch_size: int, inputs: Inputs = BAG_OF_WORDS, 
 
 
 def take(split: Split, rows: NDArray, inputs: Inputs = BAG_OF_WORDS) -> Batch:
-    """Return the documents of chosen rows as one batch, such as the neighbours of others; the needs may be those of
-    :data:`OF_TEXT`, and ``labels``."""
+    """Return the documents of chosen rows, such as the neighbours of others, as one batch.
+
+    The needs may be those of :data:`OF_TEXT`, and ``labels``.
+    """
     inputs.check(OF_TEXT | {"labels"})
     return _take(split, np.asarray(rows, np.int64), inputs)
 

@@ -172,8 +172,10 @@ def _resumed(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 
 def feature_folder(cache: Path, name: str) -> Path:
-    """Return the folder of the vectors of a source: its name made fit for a file system. What is in it says which it is
-    of exactly."""
+    """Return the folder of the vectors of a source, whose name is made valid in a file system.
+
+    Its content identifies the source exactly.
+    """
     plain = identity(name) if is_given(name) else placed(split_identity(name)[0])
     return cache / "features" / re.sub(r"[^\w.-]+", "--", plain).strip("-")
 

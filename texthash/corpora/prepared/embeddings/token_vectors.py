@@ -76,8 +76,10 @@ def token_width(width: int) -> int:
 def reduce_width(
     vectors: NDArray[np.float32], mean: NDArray[np.float32], projection: NDArray[np.float32]
 ) -> NDArray[np.float16]:
-    """Return (x - mean) W of vectors x [pieces, D]; of such that are narrow enough, x itself. In double precision, so
-    that it does not depend on the number of rows."""
+    """Return (x - mean) W of vectors x [pieces, D], or x itself if it is narrow enough.
+
+    The product is in double precision, so that it does not depend on the number of rows.
+    """
     if vectors.shape[1] > WIDTH:
         return ((vectors.astype(np.float64) - mean) @ projection.astype(np.float64)).astype(np.float16)
     return vectors.astype(np.float16)
