@@ -212,7 +212,7 @@ def test_words_are_added_by_a_command(cli, home):
 SEARCHING = """
 import sys
 from texthash.cli import main
-words = ["search", "eigenvalues of a sparse matrix", "--service", "none", "--mode"]
+words = ["search", "sparse matrix", "--json", "--service", "none", "--mode"]
 try:
     main(["--home", sys.argv[1], *words, sys.argv[2]])
 except SystemExit as ended:
@@ -230,4 +230,4 @@ def test_a_search_imports_no_more_than_it_needs(home: StateDir, mode: str, absen
     program = [sys.executable, "-c", SEARCHING, str(home.root), mode, *absent]
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "sparse" in ended.stdout
+    assert len(json.loads(ended.stdout)["hits"]) == 10
