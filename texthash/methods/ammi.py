@@ -121,8 +121,7 @@ class AMMI(HashMethod):
         return logits.view(len(batch), self.bits, -1)
 
     def windows(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Return the mean entropy H(p(. | x)) of the batch, and the windows [m, 2^r, 2] of the mixture over all
-        workers."""
+        """Return the mean entropy H(p(. | x)) of the batch, and the mixture's windows [m, 2^r, 2] over all workers."""
         logits = lift(self.logits(batch), self.prior_order)
         windows = window_marginals(logits)
         mixture = progress.workers.gather(windows.mean(dim=0, keepdim=True)).mean(dim=0)

@@ -111,8 +111,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """A stage without gradients: an eigenproblem, k-means, a teacher. It runs in one process; the others receive the
-    resulting parameters and buffers.
+    """A stage without gradients: an eigenproblem, k-means, a teacher.
+
+    It runs in one process; the others receive the resulting parameters and buffers.
 
     Attributes:
         name: Name in progress bars and metrics.
@@ -240,28 +241,37 @@ class HashMethod(nn.Module):
 
     @property
     def encoding_inputs(self) -> Inputs:
-        """Inputs of a document that is encoded: those of :attr:`inputs` that a text has, unless a method needs some of
-        them in training only."""
+        """Inputs of a document that is encoded.
+
+        They are those of :attr:`inputs` that a text has, unless a method needs some of them in training only.
+        """
         return self.inputs.only(OF_TEXT)
 
     # -- fitting ----------------------------------------------------------------------------------------------
 
     def setup(self, train: Split) -> None:
-        """Prepare training in every process before the first stage, for methods that look up training documents by row
-        (memories, walks). Buffers that it creates have to be listed in ``training_only``."""
+        """Prepare training in every process before the first stage.
+
+        Methods that look up training documents by row (memories, walks) need it. Buffers that it creates have to be
+        listed in ``training_only``.
+        """
 
     def stages(self) -> Sequence[Stage]:
         """Return the stages of fitting, in order."""
         raise NotImplementedError(f"{type(self).__name__} defines no stages")
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Return the terms of the loss by name, each a scalar mean over the documents of the batch; their sum is
-        minimised."""
+        """Return the terms of the loss by name, each a scalar mean over the documents of the batch.
+
+        Their sum is minimised.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no gradient stage")
 
     def step(self, batch: Batch, progress: Progress, optimizers: Optimizers) -> Mapping[str, Tensor]:
-        """Take one optimisation step, by default on the sum of the terms of :meth:`loss` with the optimiser ``main``;
-        return the terms."""
+        """Take one optimisation step, and return the terms of the loss.
+
+        The default minimises the sum of the terms of :meth:`loss` with the optimiser ``main``.
+        """
         terms = self.loss(batch, progress)
         progress.workers.optimizer_step(sum_terms(terms), optimizers["main"], self.clip)
         return terms
@@ -287,8 +297,10 @@ class HashMethod(nn.Module):
         }
 
     def database_codes(self) -> np.ndarray | None:
-        """Return packed codes of the training documents, uint8 [documents, bits / 8], if the method defines them
-        separately from ``activations`` (Self-Taught Hashing); else None."""
+        """Return packed codes of the training documents, uint8 [documents, bits / 8], if the method defines them.
+
+        A method such as Self-Taught Hashing defines them separately from ``activations``; others return None.
+        """
         return None
 
 

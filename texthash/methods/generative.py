@@ -73,14 +73,18 @@ class GenerativeMethod(HashMethod):
         return {"labels": self.labels.weight_at(progress.fraction) * self.labels.loss(codes, labels, labelled, count)}
 
     def all_labels(self, batch: Batch, progress: Progress) -> Tensor:
-        """Return the labels of the documents of all workers, [n, labels], for losses of pairs; no label is a row of
-        zeros."""
+        """Return the labels of the documents of all workers, [n, labels], for losses of pairs.
+
+        A document without labels has a row of zeros.
+        """
         assert batch.labels is not None, "card.inputs_needed has to include the labels"
         return progress.workers.gather(batch.labels)
 
 
 class Supervised(GenerativeMethod):
-    """Mixin that adds the prediction of labels, ``class SupervisedNASH(Supervised, NASH)``: the loss becomes
+    """Mixin that adds the prediction of labels: ``class SupervisedNASH(Supervised, NASH)``.
+
+    The loss becomes
 
         loss  +  w_y L_y(z),   L_y the cross entropy of y^ = z W + b,
 
@@ -126,9 +130,9 @@ class BagAutoencoder(GenerativeMethod):
 
 
 class VariationalMethod(BagAutoencoder):
-    """Base class of methods that minimise a negative bound on the likelihood of the words,
+    """Base class of methods that minimise a negative bound on the likelihood of the words.
 
-        - E log p(x | z)  +  w_KL KL(q(z | x) || p(z)).
+        - E log p(x | z)  +  w_KL KL(q(z | x) || p(z))
 
     A subclass defines ``sample``, or its own ``loss``.
     """

@@ -56,8 +56,7 @@ class FeaturedMethod(HashMethod):
         return Projection(self.input, shape.vocabulary, shape.dense, outputs or self.bits, self.feature_share)
 
     def read(self, split: Split) -> tuple[csr_matrix | None, NDArray[np.float32] | None]:
-        """Return the weighted words [N, V] and the features [N, D] of all documents of a split; None for what is not
-        read."""
+        """Return the weighted words [N, V] and the features [N, D] of a split; None for an input that is not read."""
         words = split.matrix(self.inputs.weighting) if self.reads_words else None
         dense = split.dense(self.shape.encoder) if self.input != "words" and self.shape.encoder else None
         return words, dense

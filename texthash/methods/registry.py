@@ -70,8 +70,11 @@ def hyperparameters(name: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> list[dict[str, Any]]:
-    """Return one row per hyper-parameter of a method, as plain values: ``name``, ``default``, ``paper`` (null if no
-    published value is known), ``range``, ``search`` (null if it is not searched) and ``meaning``."""
+    """Return one row per hyper-parameter of a method, as plain values.
+
+    Keys are ``name``, ``default``, ``paper`` (null if no published value is known), ``range``, ``search`` (null if it
+    is not searched) and ``meaning``.
+    """
     cls = get_method(name)
     paper = cls.card.paper.values if cls.card.paper else {}
     return [

@@ -87,8 +87,10 @@ class TwoTowers(FeaturedMethod):
     # -- fitting ----------------------------------------------------------------------------------------------
 
     def setup(self, train: Split) -> None:
-        """Number the questions, and keep which training documents answer each, as sorted keys: number of the question
-        times the number of documents, plus the row of the document."""
+        """Number the questions, and store which training documents answer each, as sorted keys.
+
+        A key is the number of the question times the number of documents, plus the row of the document.
+        """
         _, numbers = np.unique(train.queries.digests, return_inverse=True)
         keys = np.unique(numbers.astype(np.int64) * self.shape.documents + train.queries.documents_of_rows)
         device = self.binarizer.thresholds.device
@@ -100,8 +102,10 @@ class TwoTowers(FeaturedMethod):
         return (ClosedForm("start", self.start), GradientStage("towers", *train, selected=False))
 
     def start(self, train: Split) -> None:
-        """Set both towers to the iterative quantization of the training documents; if these have fewer components than
-        the towers have numbers, to a random rotation of all components."""
+        """Set both towers to the iterative quantization of the training documents.
+
+        If these have fewer components than the towers have numbers, set them to a random rotation of all components.
+        """
         rows = self.query_tower.rows(*self.read(train))
         components = min(self.width, rows.shape[0] - 1, rows.shape[1] - 1)
         directions, centre = principal_components(rows, components)
@@ -131,8 +135,10 @@ class TwoTowers(FeaturedMethod):
         return terms
 
     def pairs(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
-        """Return e of the questions of all workers [B, width], of their answers and then of their hard negatives
-        [2 B, width], and the mask of the documents that answer each question, bool [B, 2 B]."""
+        """Return e of questions [B, width] and of documents [2 B, width] of all workers, and which answer which.
+
+        The documents are the answers, followed by the hard negatives; the mask is bool [B, 2 B].
+        """
         query, positive, negative = batch.query, batch.positive, batch.negative
         assert query is not None, "card.inputs_needed has to include the pairs"
         assert positive is not None
@@ -164,8 +170,10 @@ class FrozenTowers(TwoTowers):
         return {"main": torch.optim.Adam(rest, lr=self.learning_rate)}
 
     def frozen(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
-        """Return e of the questions and of their answers, of all workers, without gradients, [B, width] each, and the
-        mask of the documents that answer each question, bool [B, B]."""
+        """Return e of the questions and of their answers, [B, width] each, and which answer which, bool [B, B].
+
+        They are those of all workers, without gradients.
+        """
         was_training = self.training
         self.eval()  # without dropout
         with torch.no_grad():

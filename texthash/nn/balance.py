@@ -24,8 +24,9 @@ def bit_balance(codes: Tensor) -> Tensor:
 
 
 def decorrelation(codes: Tensor) -> Tensor:
-    """Return || z^T z / B - I_m ||_F^2: 0 where bits are binary and any two agree in half of the batch (Weiss et al.,
-    2008).
+    """Return || z^T z / B - I_m ||_F^2: 0 where bits are binary and any two agree in half of the batch.
+
+    Source: Weiss et al., 2008.
 
     Args:
         codes: z [B, m].
@@ -53,8 +54,9 @@ def memory_bit_balance(codes: Tensor, memory: Tensor) -> Tensor:
 
 
 def memory_decorrelation(codes: Tensor, memory: Tensor) -> Tensor:
-    """Return the decorrelation loss, weighted towards the pairs of bits that are most correlated in the memory (He et
-    al., 2023).
+    """Return the decorrelation loss, weighted towards the pairs of bits that are most correlated in the memory.
+
+    Source: He et al., 2023.
 
     || (z^T z / B - I) * W ||_F^2 / m^2,  W = softmax, along rows, of | E^T E / N - I |
 

@@ -35,8 +35,10 @@ class Binarizer(nn.Module):
 
 
 class MedianBinarizer(Binarizer):
-    """Binarizer with each bit's median over the training documents as its threshold (the lower one, as in
-    ``torch.median``)."""
+    """Binarizer with each bit's median over the training documents as its threshold.
+
+    It is the lower median, as in ``torch.median``.
+    """
 
     needs_train = True
 

@@ -28,8 +28,9 @@ class WordDecoder(nn.Module):
 
 
 class SoftmaxDecoder(WordDecoder):
-    """Linear decoder, logits = z E + b, E in R^{m x V}: every bit has a vector over the vocabulary (Chaidaroon & Fang,
-    2017).
+    """Linear decoder, logits = z E + b, E in R^{m x V}: every bit has a vector over the vocabulary.
+
+    Source: Chaidaroon & Fang, 2017.
 
     Args:
         bits: Width m of the code.
@@ -48,9 +49,11 @@ class SoftmaxDecoder(WordDecoder):
 
 
 class TopicDecoder(WordDecoder):
-    """Decoder with topics, t = z T, logits = t W + b: a bit activates a topic T_j in R^d, and words are predicted from
-    the sum of the active ones (Ye et al., 2020). The width d is independent of the code, so a few bits can use d word
-    vectors. T starts orthonormal (in its columns if d < m): from U(0, 1) all topics start alike, and codes collapse.
+    """Decoder with topics, t = z T, logits = t W + b.
+
+    A bit activates a topic T_j in R^d, and words are predicted from the sum of the active ones (Ye et al., 2020). The
+    width d is independent of the code, so a few bits can use d word vectors. T starts orthonormal (in its columns if
+    d < m): from U(0, 1) all topics start alike, and codes collapse.
 
     Args:
         bits: Number m of topics, one per bit.

@@ -104,8 +104,9 @@ class DenseEncoder(nn.Module):
 
 
 class GaussianDecoder(nn.Module):
-    """Linear decoder of a vector, p(e | z) = N(e; z U + d, s^2 I) (Kingma & Welling, 2014; as a decoder of sentence
-    vectors Ou et al., 2021, for their baseline).
+    """Linear decoder of a vector, p(e | z) = N(e; z U + d, s^2 I).
+
+    Sources: Kingma & Welling, 2014; as a decoder of sentence vectors in the baseline of Ou et al., 2021.
 
     Args:
         bits: Width m of the code.

@@ -99,8 +99,9 @@ def gumbel_softmax(
 
 
 def arm(logits: Tensor, function: Callable[[Tensor], Tensor], generator: torch.Generator | None = None) -> Tensor:
-    """Return f(z), z ~ Bern(sigma(a)), with an unbiased gradient for any f: augment, REINFORCE, merge (Yin & Zhou,
-    2019).
+    """Return f(z), z ~ Bern(sigma(a)), with an unbiased gradient for any f: augment, REINFORCE, merge.
+
+    Source: Yin & Zhou, 2019.
 
     d E f / da_j  =  E_u [ (f(1[u > sigma(-a)]) - f(1[u < sigma(a)])) (u_j - 1/2) ],   u ~ U(0, 1)^m
 

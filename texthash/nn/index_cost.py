@@ -42,8 +42,10 @@ class CodeMemory(nn.Module):
 
     @torch.no_grad()
     def write(self, rows: Tensor, codes: Tensor) -> None:
-        """Store codes [B, m] in {-1, +1} of the documents ``rows`` [B], all different; known documents keep their
-        place."""
+        """Store codes [B, m] in {-1, +1} of the documents ``rows`` [B], all different.
+
+        Known documents keep their position.
+        """
         new = rows[self.place[rows] < 0][-len(self.rows) :]
         places = (self.written + torch.arange(len(new), device=rows.device)) % len(self.rows)
         gone = self.rows[places]

@@ -32,8 +32,10 @@ def groups_of(labels: Tensor, members: Tensor) -> Tensor:
 
 
 def any_of(logits: Tensor, members: Tensor) -> Tensor:
-    """Return q_P = 1 - prod_{c in P} (1 - q_c), q_c = sigma(logits_c): a group has the probability that any of its
-    labels does, were they independent (the noisy or of Pearl, 1988; Guo et al., 2022).
+    """Return q_P = 1 - prod_{c in P} (1 - q_c), q_c = sigma(logits_c), for each group P of labels.
+
+    It is the probability that a document has any label of the group if labels are independent (the noisy or of Pearl,
+    1988; Guo et al., 2022).
 
     Computed from the logits, so that a label that is certain leaves the gradient finite.
 

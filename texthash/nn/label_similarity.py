@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 def weighted_percentage(first: Tensor, second: Tensor, share: float = 1.0) -> Tensor:
-    """Return S_ij = (J_ij + w cos(c_i, c_j)) / (1 + w), in [0, 1]: how many labels are shared, and at which weights
-    (Guo et al., 2021).
+    """Return S_ij = (J_ij + w cos(c_i, c_j)) / (1 + w), in [0, 1], the similarity of documents by their labels.
+
+    Source: Guo et al., 2021.
 
     J is the Jaccard index of the sets of labels, c_i the weights of the labels of document i. A document without labels
     has similarity 0 to all.

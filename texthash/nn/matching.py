@@ -25,8 +25,10 @@ def fair_coins(like: Tensor, generator: torch.Generator | None = None) -> Tensor
 
 
 def hamming_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Return Hamming distances d_ab = sum_j x_aj (1 - y_bj) + (1 - x_aj) y_bj, [A, B], which are linear in each bit, so
-    that their straight-through gradient is exact."""
+    """Return Hamming distances d_ab = sum_j x_aj (1 - y_bj) + (1 - x_aj) y_bj, [A, B].
+
+    They are linear in each bit, so their straight-through gradient is exact.
+    """
     with torch.autocast(x.device.type, enabled=False):  # half precision rounds counts, and differences of their means
         return x @ (1 - y).T + (1 - x) @ y.T
 

@@ -59,8 +59,9 @@ def cross_entropy(windows: Tensor, logits: Tensor) -> Tensor:
 
 
 def max_marginals(logits: Tensor) -> Tensor:
-    """Return the log ratio of the most likely code with bit j on to that with it off: positive exactly for the bits of
-    the most likely code (that of Viterbi's algorithm, if it is unique).
+    """Return the log ratio of the most likely code with bit j on to that with it off.
+
+    It is positive exactly for the bits of the most likely code (that of Viterbi's algorithm, if it is unique).
 
     a_j = max_{z: z_j = 1} log p(z)  -  max_{z: z_j = 0} log p(z)
 

@@ -58,8 +58,9 @@ def draw_neighbours(
 
 
 def union_of_words(bag: Bag, owner: Tensor, owners: int, words: int) -> Words:
-    """Return the union of the words of the bags of each owner: U(d) = union over n in N(d) of {w : x_nw > 0}
-    (Chaidaroon, Ebesu & Fang, 2018).
+    """Return the union of the words of the bags of each owner: U(d) = union over n in N(d) of {w : x_nw > 0}.
+
+    Source: Chaidaroon, Ebesu & Fang, 2018.
 
     Args:
         bag: Bags of D documents, the neighbours.

@@ -76,8 +76,11 @@ def pair_weights(similarity: Tensor, pairs: Tensor, balanced: bool = True) -> Te
 
 
 def centred(codes: Tensor) -> Tensor:
-    """Return codes [n, m] minus their mean: a component that all documents share raises every inner product, and does
-    not move a bit that is cut at the median."""
+    """Return codes [n, m] minus their mean.
+
+    A component that all documents share raises every inner product, but does not change a bit with a threshold at the
+    median.
+    """
     return codes - codes.mean(dim=0)
 
 
@@ -169,8 +172,9 @@ def row_inner_products(codes: Tensor, similarity: Tensor, pairs: Tensor) -> Tens
 def random_triplets(
     distances: Tensor, similarity: Tensor, pairs: Tensor, draws: Tensor, margin: float
 ) -> tuple[Tensor, Tensor]:
-    """Return max(0, d(i, i+) - d(i, i-) + margin) of one random positive and negative of each anchor i, [n], and which
-    anchors have both, bool [n]; the others' loss is 0.
+    """Return max(0, d(i, i+) - d(i, i-) + margin) of a random positive and a random negative of each anchor i, [n].
+
+    It is returned with the mask of the anchors that have both, bool [n]; the others' loss is 0.
 
     Args:
         distances: d [n, n].

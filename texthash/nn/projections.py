@@ -33,7 +33,9 @@ class Featured(Bag, Protocol):
 
 
 class Projection(SparseLinear):
-    """Linear layer y = x W + b, where x is one of
+    """Linear layer y = x W + b of words, features or both.
+
+    x is one of
 
         words      the weighted bag of words, in R^V
         features   f / |f|, the vector of features at length 1, in R^D

@@ -74,8 +74,9 @@ class HierarchicalPrototypes(nn.Module):
 
 
 def info_nce(codes: Tensor, positives: Tensor, temperature: float = 0.1) -> Tensor:
-    """Return the InfoNCE loss of codes with given positives (van den Oord et al., 2018; Khosla et al., 2020, with the
-    sum inside).
+    """Return the InfoNCE loss of codes with given positives.
+
+    Sources: van den Oord et al., 2018; Khosla et al., 2020, with the sum inside.
 
     L_b = - log  sum_{p in P(b)} exp(cos(z_b, z_p) / tau)  /  sum_{a != b} exp(cos(z_b, z_a) / tau)
 

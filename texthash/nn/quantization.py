@@ -14,8 +14,9 @@ from torch import Tensor
 
 
 def quantization_loss(codes: Tensor) -> Tensor:
-    """Return || z - sgn(z) ||^2 of each document (Gong & Lazebnik, 2011); sgn(0) := -1 as in binarizers, and sgn gets
-    no gradient.
+    """Return || z - sgn(z) ||^2 of each document (Gong & Lazebnik, 2011).
+
+    sgn(0) := -1 as in binarizers, and sgn gets no gradient.
 
     Args:
         codes: z [B, m] around signs; for probabilities p pass 2 p - 1, whose error is four times that of p.

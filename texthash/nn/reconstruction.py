@@ -9,8 +9,10 @@ from texthash.nn.bags import Bag
 
 
 def word_log_likelihood(logits: Tensor, bag: Bag, weights: Tensor | None = None) -> Tensor:
-    """Return sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only: all a_w = 1 as
-    in VDSH (Chaidaroon & Fang, 2017), tf-idf weights as in Doc2hash (Zhang & Zhu, 2019), or counts.
+    """Return sum_{w in d} a_w log softmax(logits)_w for each document, over the words that occur only.
+
+    All a_w are 1 in VDSH (Chaidaroon & Fang, 2017), and tf-idf weights in Doc2hash (Zhang & Zhu, 2019); they can also
+    be counts.
 
     Args:
         logits: Scores of all words, [B, V].
@@ -28,7 +30,10 @@ def word_log_likelihood(logits: Tensor, bag: Bag, weights: Tensor | None = None)
 
 
 def word_shares(bag: Bag) -> Tensor:
-    """Return the share x_w / sum_w x_w of each entry in its document's weight, [nnz]: as weights a_w they make the
-    reconstruction a cross entropy of two distributions over words, whatever the length of the document."""
+    """Return the share x_w / sum_w x_w of each entry in its document's weight, [nnz].
+
+    With these as weights a_w, the reconstruction is a cross entropy of two distributions over words, independent of the
+    length of the document.
+    """
     totals = bag.values.new_zeros(len(bag.offsets)).index_add_(0, bag.document, bag.values)
     return bag.values / totals[bag.document]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def ridge(
     rows: csr_matrix, targets: NDArray[np.floating], penalty: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return W [V, K] and b [K] of min ||X W + b - Y||_F^2 + lambda ||W||_F^2 (Hoerl & Kennard, 1970), found by
-    conjugate gradients, so that no matrix of V x V is made.
+    """Return W [V, K] and b [K] of min ||X W + b - Y||_F^2 + lambda ||W||_F^2 (Hoerl & Kennard, 1970).
+
+    They are found by conjugate gradients, which need no matrix of V x V.
 
     Args:
         rows: X [N, V].

@@ -47,8 +47,9 @@ def gaussian_noise(values: Tensor, std: float, generator: torch.Generator | None
 def adversarial_perturbation(
     values: Tensor, document: Tensor, documents: int, loss: Callable[[Tensor], Tensor], radius: float
 ) -> Tensor:
-    """Return x~ = x + r g / ||g||_2 for each document, g = dL/dx at x: the step of length r that raises the loss most
-    (Miyato et al., 2017), over the words that occur.
+    """Return x~ = x + r g / ||g||_2 for each document, g = dL/dx at x, over the words that occur.
+
+    It is the step of length r that raises the loss most (Miyato et al., 2017).
 
     Args:
         values: Weights x [nnz].

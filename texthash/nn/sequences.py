@@ -81,7 +81,7 @@ class SequenceDecoder(WordDecoder):
     def log_likelihood(
         self, codes: Tensor, tokens: Tensor, mask: Tensor, places: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Estimate sum_t log softmax(logits_t)_{w_t} over the words of each document,
+        """Estimate sum_t log softmax(logits_t)_{w_t} over the words of each document.
 
             sum_t x_t . R_{w_t} + b_{w_t}  -  n / |S| sum_{t in S} log sum_w exp(logits_t)_w
 

@@ -122,8 +122,9 @@ def laplacian_eigenmaps(graph: sp.csr_matrix, count: int, ridge: float = 1e-4, s
 
 
 def balanced_bits(neighbours: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
-    """Return bits of the documents of a graph, bool [N, m]: each Laplacian eigenmap cut at its median, so that a bit is
-    on in half of the documents (Zhang et al., 2010).
+    """Return bits of the documents of a graph, bool [N, m]: Laplacian eigenmaps with thresholds at their medians.
+
+    A bit is on in half of the documents (Zhang et al., 2010).
 
     Args:
         neighbours: Row numbers of the neighbours, int [N, k].
@@ -135,8 +136,10 @@ def balanced_bits(neighbours: np.ndarray, weights: np.ndarray, count: int) -> np
 
 
 class SpectralModes(nn.Module):
-    """Layer sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})): the m slowest one-dimensional eigenfunctions of the Laplacian of
-    a uniform box (Weiss et al., 2008). Outside of the box the sine continues.
+    """Layer sin(pi / 2 + omega_j (u_{k_j} - a_{k_j})) of the m slowest eigenfunctions of a uniform box.
+
+    They are the one-dimensional eigenfunctions of its Laplacian (Weiss et al., 2008). Outside of the box the sine
+    continues.
 
     Args:
         components: Number K of sides of the box.
@@ -167,8 +170,10 @@ class SpectralModes(nn.Module):
 
 
 def slowest_modes(ranges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return components and frequencies, [count] each, of the slowest modes of a box with side lengths ``ranges``:
-    omega = n pi / R_k, n = 1 .. ceil((count + 1) R_k / max_k R_k) - 1."""
+    """Return components and frequencies, [count] each, of the slowest modes of a box with side lengths ``ranges``.
+
+    omega = n pi / R_k, n = 1 .. ceil((count + 1) R_k / max_k R_k) - 1
+    """
     modes = [
         (n * math.pi / side, k)
         for k, side in enumerate(ranges)

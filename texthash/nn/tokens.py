@@ -37,8 +37,9 @@ class TokenProjection(nn.Module):
 
 
 class TokenConvolution(nn.Module):
-    """h_i = [ReLU(sum_k W_k x_{i+k} + b)] for windows of several sizes, concatenated (Kim, 2014; as in Ou et al.,
-    2021). Vectors beyond a text are 0.
+    """Convolution h_i = [ReLU(sum_k W_k x_{i+k} + b)] for windows of several sizes, concatenated.
+
+    Sources: Kim, 2014; as in Ou et al., 2021. Vectors beyond a text are 0.
 
     Args:
         width: Width d of the vectors.
@@ -65,9 +66,10 @@ def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
 
 
 class KeyPieces(nn.Module):
-    """Attention to the pieces that say most, and what it leaves: key g = sum_i s_i h_i, redundant
-    r = sum_i (1 - s_i) / (T - 1) h_i, with s = softmax_i(v . tanh(A h_i)) over the T pieces of a text (additive
-    attention, Bahdanau et al., 2015).
+    """Additive attention to the pieces of a text, and the mean of the rest (Bahdanau et al., 2015).
+
+    The key is g = sum_i s_i h_i, the redundant part r = sum_i (1 - s_i) / (T - 1) h_i, with
+    s = softmax_i(v . tanh(A h_i)) over the T pieces of a text.
 
     Args:
         width: Width H of the features.

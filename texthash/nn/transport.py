@@ -20,8 +20,9 @@ from texthash.nn.matching import squared_distances
 
 
 def assigned_distance(codes: Tensor, prior: Tensor) -> Tensor:
-    """Return min_pi (1/B) sum_b ||a_b - z_pi(b)||^2, by the optimal assignment; two batches of one distribution do not
-    reach zero unless they are permutations of each other.
+    """Return min_pi (1/B) sum_b ||a_b - z_pi(b)||^2, by the optimal assignment.
+
+    Two batches of one distribution do not reach zero unless they are permutations of each other.
 
     Args:
         codes: Codes a [B, m]; the assignment takes O(B^3), so B should be at most some hundreds.
@@ -61,6 +62,5 @@ def sliced_distance(
 
 
 def componentwise_distance(codes: Tensor, prior: Tensor) -> Tensor:
-    """Return the sum over j of the squared distance of the j-th components, matched by rank: [B, m] and [B, m] to a
-    scalar."""
+    """Return the sum over j of the squared distance of the j-th components [B] and [B], matched by rank, a scalar."""
     return (codes.sort(dim=0).values - prior.sort(dim=0).values).square().sum(dim=1).mean()
