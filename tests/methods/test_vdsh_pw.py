@@ -52,7 +52,7 @@ def test_without_pairs_it_is_vdsh_bit_for_bit(small_corpus):
 
 @pytest.mark.parametrize("affinity", AFFINITIES)
 def test_the_pair_term_is_that_of_a_double_loop(affinity, small_corpus, batch):
-    method = made("vdsh_pw", small_corpus, affinity=affinity, pair_weight=2.0).eval()
+    method = made("vdsh_pw", small_corpus, affinity=affinity, pair_weight=2.0, margin=1.5).eval()
     found = float(method.loss(batch, progress())["pairs"].detach())
     with torch.no_grad():
         mean, log_variance = (x.double() for x in method.posterior(batch))
@@ -66,7 +66,7 @@ def test_the_pair_term_is_that_of_a_double_loop(affinity, small_corpus, batch):
             return (cosine - (1 if same else -1)) ** 2
         if affinity == "wasserstein":
             d = gap + float((variance[i].sqrt() - variance[j].sqrt()).square().sum())
-            return d if same else max(0.0, BITS - d)
+            return d / BITS if same else max(0.0, 1.5 - d / BITS)
         if affinity == "inner_product":
             p = 1 / (1 + math.exp(-float(v[i] @ v[j]) / 2))
         elif affinity == "gaussian":

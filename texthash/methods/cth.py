@@ -42,7 +42,7 @@ class CTH(PairwiseVDSH):
         deviations=(
             "built from the title, the survey's tags, the abstract of a companion paper (IEEE Access 2021) and VDSH's "
             "code: what is conditional, the form of the pair term and its weight are this implementation's own",
-            "pairs are of means, centred in the batch, not of samples, whose variance is above 1",
+            "pairs are of means, not of samples, whose variance is above 1, and gaussian by default: see vdsh_pw",
             *VDSH.card.deviations,
         ),
     )

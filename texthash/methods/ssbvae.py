@@ -59,6 +59,8 @@ class SSBVAE(Supervised, VariationalMethod):
             "the code chooses alpha and beta anew for each share of labels, on test; here both have one default",
             "for similarity=labels, pairs with an unlabelled document do not count; the code pushes them apart "
             "(mask_unlabelled=false), and its similarity of two documents exceeds 1 where they share several labels",
+            "learning rate 3e-3 and dropout 0.5 on sublinear tf-idf, not 1e-3 on tf-idf: with 5 % of the labels of 20 "
+            "Newsgroups (random60, 32 bits) P@100 on validation is 0.605 after 8 epochs, not 0.537, and 0.639 after 14",
             "the decoder's bias starts at the log frequencies of the words",
         ),
         paper=Printed(
@@ -86,7 +88,9 @@ class SSBVAE(Supervised, VariationalMethod):
         "pair_weight": LogUniform(0.1, 100.0),
     }
 
-    learning_rate = 1e-3
+    weighting = "sublinear_tfidf"
+    dropout = 0.5
+    learning_rate = 3e-3
     epochs = 30
     batch_size = 100
     kl_weight = 0.015625

@@ -2,14 +2,24 @@
 
 posterior  q(z | x) = N(mu, diag s^2); decoder, divergence and bits as in VDSH
 pairs      - s_ij log p_ij - (1 - s_ij) log(1 - p_ij),  s_ij = |Y_i and Y_j| / |Y_i or Y_j|
-           inner_product   p = sigma(v_i . v_j / 2)
            gaussian        p = exp(- ||mu_i - mu_j||^2 / m)
+           inner_product   p = sigma(v_i . v_j / 2)
            bhattacharyya   p = int sqrt(q(z | x_i) q(z | x_j)) dz
            or, of
            cosine          (cos(v_i, v_j) - (2 s_ij - 1))^2
-           wasserstein     s_ij d_ij + (1 - s_ij) max(0, margin m - d_ij),  d_ij = ||mu_i - mu_j||^2 + ||s_i - s_j||^2
+           wasserstein     s_ij d_ij + (1 - s_ij) max(0, margin - d_ij),
+                           d_ij = (||mu_i - mu_j||^2 + ||s_i - s_j||^2) / m
            v = mu minus its mean over the batch, as bits are cut at medians, or a sample z of the posterior
 loss       loss of VDSH  +  w_p L_pair, the mean over pairs of labelled documents, of which similar ones weigh half
+
+Vectors of C equal classes cannot all point away from each other: at best v_i . v_j = - |v|^2 / (C - 1), so that each
+unlike pair costs nearly log 2 under inner_product however large its weight. Distances have no such bound. P@100 on
+validation (20 Newsgroups random60, 32 bits) after 1 to 5 epochs:
+
+    gaussian                          .417 .657 .763 .813 .837
+    cosine                            .674 .750 .776 .797 .816
+    inner_product                     .536 .627 .689 .722 .749
+    inner_product, ten times w_p      .495 .572 .578 .586 .594
 """
 
 from __future__ import annotations
@@ -60,7 +70,7 @@ class PairwiseVDSH(VDSH):
         deviations=(
             "built from the title, the survey's tags, the abstract of a companion paper (IEEE Access 2021) and VDSH's "
             "code: the form of the pair term and its weight are this implementation's own",
-            "pairs are of means, centred in the batch, not of samples, whose variance is above 1",
+            "pairs are of means, not of samples, whose variance is above 1, and gaussian by default: see the module",
             *VDSH.card.deviations,
         ),
         paper=None,
@@ -68,13 +78,13 @@ class PairwiseVDSH(VDSH):
     search_space = {**VDSH.search_space, "pair_weight": LogUniform(1.0, 1000.0)}
 
     pair_weight: float = Field(100.0, ge=0, description="Weight w_p of the pairs; 0 is the loss without labels.")
-    affinity: Literal["inner_product", "gaussian", "bhattacharyya", "cosine", "wasserstein"] = Field(
-        "inner_product", description="Function of two codes or posteriors that has to fit the labels."
+    affinity: Literal["gaussian", "bhattacharyya", "inner_product", "cosine", "wasserstein"] = Field(
+        "gaussian", description="Function of two codes or posteriors that has to fit the labels."
     )
     pair_codes: Literal["mean", "sample"] = Field(
         "mean", description="Source of v in inner_product and cosine: means centred in the batch, or samples."
     )
-    margin: float = Field(1.0, gt=0, description="Margin of wasserstein for each bit.")
+    margin: float = Field(1.0, gt=0, description="Margin of wasserstein.")
 
     def make_layers(self) -> None:
         check_labels(self.shape.labels)
@@ -98,8 +108,8 @@ class PairwiseVDSH(VDSH):
         elif self.affinity == "bhattacharyya":
             each = pair_likelihood(bhattacharyya_affinity(mean, log_variance), similarity)
         elif self.affinity == "wasserstein":
-            margin = self.margin * mean.shape[1]
-            each = pair_contrastive(wasserstein_distances(mean, log_variance), similarity, margin)
+            distances = wasserstein_distances(mean, log_variance) / mean.shape[1]
+            each = pair_contrastive(distances, similarity, self.margin)
         else:
             v = z if self.pair_codes == "sample" else centred(mean)
             each = (pair_cosine if self.affinity == "cosine" else pair_logistic)(v, similarity)
