@@ -57,10 +57,8 @@ def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
 
 
 def _usage(name: str, supervision: str) -> str:
-    if supervision == "pairs":
-        return f"```bash\ntexthash train {name} --corpus pycode --bits 128\n```"
-    labels = ", labels=labels" if supervision == "labels" else ""
-    return f"```python\nmodel = texthash.train({name!r}, texts, bits=32{labels})\n```"
+    more = {"none": "", "labels": ", labels=labels", "pairs": ", queries=queries"}[supervision]
+    return f"```python\nmodel = texthash.train({name!r}, texts, bits=32{more})\n```"
 
 
 def _cell(value: Any) -> str:

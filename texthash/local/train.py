@@ -41,6 +41,7 @@ def train(
     vectors: Any = None,
     bits: int = 32,
     labels: Iterable[Any] | None = None,
+    queries: Iterable[Any] | None = None,
     params: Mapping[str, Any] | None = None,
     validation: float = 0.1,
     epochs: int | None = None,
@@ -61,6 +62,8 @@ def train(
         bits: Length of the code, a multiple of 8 up to 1024.
         labels: Labels of each text. Methods that learn from labels need them; for all others they only select the
             epoch that is kept.
+        queries: Questions that each text answers: one or a list of them, None for none. Methods that learn from
+            questions, such as ``bpr``, need them; all others are judged by them when the epoch is chosen.
         params: Hyper-parameters that differ from the method's defaults.
         validation: Share of the texts that is held out to select the epoch that is kept. If these are fewer than 10
             texts, none is held out, and the last epoch is kept.
@@ -101,6 +104,8 @@ def train(
     if features is not None:
         chosen = _reading_features(chosen, with_texts=texts is not None)
     resolve(chosen.name, chosen.params)  # before any text is read
+    asked = as_labels(queries, len(documents), "queries")
+    check_questions(chosen.name, asked)
     given = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "seed": seed}
     training = parse_section(TrainingConfig, {name: v for name, v in given.items() if v is not None}, "the training")
     rule = SplitRule(kind="given")
@@ -108,11 +113,22 @@ def train(
     with tempfile.TemporaryDirectory(prefix="texthash-") as folder:
         rows = Path(folder, "texts.jsonl")
         held = _held_out(len(documents), validation, seed)
-        written = _write_rows(rows, documents, as_labels(labels, len(documents)), held)
+        written = _write_rows(rows, documents, as_labels(labels, len(documents)), asked, held)
         config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
         corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(Path(folder))))
         source = None if features is None else _store(corpus, features[written], Path(folder))
         return _fit(chosen, training, corpus, source, choose=bool(held))
+
+
+def check_questions(method: str, queries: list[list[str]] | None) -> None:
+    """Raise :class:`UsageError` if a method learns from questions and there are none."""
+    from texthash.methods.registry import get_method
+
+    if get_method(method).card.supervision == "pairs" and not any(queries or []):
+        raise UsageError(
+            f"{method} learns from questions and the texts that answer them, and there is no question.",
+            "give queries=[...], the questions of each text.",
+        )
 
 
 def _documents(texts: Iterable[str] | None, features: NDArray[np.float32] | None) -> list[str]:
@@ -155,7 +171,9 @@ def _fit(
 
     method = build(chosen.name, corpus.shape_with(source), chosen.bits, chosen.params, seed=training.seed)
     protocol = EvaluationProtocol(corpus, EvaluationConfig(k=min(_K, len(corpus.train)), curve=(1,)))
-    validate = protocol.validator() if choose and protocol.has_relevance else None
+    pairs = corpus.manifest.pairs
+    judged = pairs["validation"].queries > 0 if pairs else protocol.has_relevance
+    validate = protocol.validator() if choose and judged else None
     return Hasher.of(fit(method, corpus.train, training, validate=validate).method, corpus)
 
 
@@ -167,10 +185,13 @@ def _held_out(count: int, share: float, seed: int) -> set[int]:
     return set(np.random.default_rng(seed).permutation(count)[:held].tolist())
 
 
-def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, held: set[int]) -> list[int]:
+def _write_rows(
+    path: Path, texts: list[str], labels: list[list[str]] | None, queries: list[list[str]] | None, held: set[int]
+) -> list[int]:
     """Write texts as a corpus, and return the position in ``texts`` of each row.
 
-    A corpus needs documents in each of its three splits; a split that is not used here gets a copy of a training text.
+    A corpus needs documents in each of its three splits; a split that is not used here gets a copy of a training text,
+    without its questions.
     """
     rows = [(row, "validation" if row in held else "train") for row in range(len(texts))]
     longest = max((row for row in range(len(texts)) if row not in held), key=lambda row: len(texts[row]))
@@ -180,5 +201,7 @@ def _write_rows(path: Path, texts: list[str], labels: list[list[str]] | None, he
             document: dict[str, Any] = {"id": str(number), "text": texts[row], "split": split}
             if labels is not None:
                 document["labels"] = labels[row]
+            if queries is not None:
+                document["queries"] = queries[row] if number < len(texts) else []
             file.write(json.dumps(document) + "\n")
     return [row for row, _ in rows]
