@@ -36,7 +36,8 @@ def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
     shard = read_release(home, release).open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _BODIES)][:_BODIES]
     texts = [" ".join(document["text"].split()[:_WORDS]) for document in shard.documents(numbers, ["text"])]
-    bodies = [{"queries": [{"text": text}], "mode": mode, "limit": 10, "fields": ["title"]} for text in texts]
+    same = {"mode": mode, "rescore": {"kind": "none"}, "limit": 10, "fields": ["title"]}  # ordered as the peer orders
+    bodies = [{"queries": [{"text": text}], **same} for text in texts]
     return "".join(json.dumps(body) + "\n" for body in bodies)
 
 

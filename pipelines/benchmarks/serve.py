@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import httpx
@@ -19,7 +22,6 @@ import typer
 from benchmarks.enlarged import enlarge
 from benchmarks.load import search_bodies, search_load
 from benchmarks.reporting import JsonOption, report
-from benchmarks.serving import served
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir, resolve_home
@@ -33,7 +35,10 @@ def command(
     json: JsonOption = None,
     clients: Annotated[list[int] | None, typer.Option(min=1, help="Clients; may be given several times.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 8.0,
-    engine: Annotated[list[str] | None, typer.Option(help="texthash or fastapi_faiss; both by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements of each row, by turns; medians are shown.")] = 1,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="texthash, texthash_remote or fastapi_faiss; all by default.")
+    ] = None,
     mode: Annotated[list[str] | None, typer.Option(help="Modes of the searches; semantic by default.")] = None,
     proxy: Annotated[str, typer.Option(help="haproxy or python, for a cluster that is started here.")] = "haproxy",
     release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME to serve.")] = "current",
@@ -49,7 +54,10 @@ def command(
             place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
             home = enlarge(home, read_release(home, name), documents, Path(place))
             name = read_release(home).name
-        _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, json)
+        rows = _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, rounds)
+        found = read_release(home, name)
+        title = f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards"
+        report(title, rows, json)
 
 
 def _measure(
@@ -60,27 +68,59 @@ def _measure(
     proxy: str,
     clients: list[int],
     seconds: float,
-    json: str | None,
-) -> None:
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """Measure all engines by turns, so that what else the machine does meets all of them alike."""
     bodies = {mode: search_bodies(home, name, mode) for mode in modes}
-    rows: list[dict[str, Any]] = []
-    engines = {"texthash": _texthash, "fastapi_faiss": _faiss}
-    for chosen in engine or engines:
-        if chosen not in engines:
-            raise typer.BadParameter(f"there is no engine {chosen!r}; there are {', '.join(engines)}.")
-        with engines[chosen](home, name, proxy) as port:
-            for count, mode in product(clients, modes if chosen == "texthash" else modes[:1]):
-                log_line(f"{chosen}, {mode}: {count} clients")
-                figures = search_load(port, count, seconds, bodies[mode])
-                rows.append({"engine": chosen, "mode": mode, "clients": count, **figures})
-    found = read_release(home, name)
-    report(
-        f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards", rows, json
-    )
+    engines: dict[str, Callable[[StateDir, str, str], AbstractContextManager[int]]] = {
+        "texthash": partial(_texthash, placement="auto"),
+        "texthash_remote": partial(_texthash, placement="remote"),
+        "fastapi_faiss": _faiss,
+    }
+    chosen = engine or list(engines)
+    if unknown := [one for one in chosen if one not in engines]:
+        raise typer.BadParameter(f"there is no engine {unknown[0]!r}; there are {', '.join(engines)}.")
+    with ExitStack() as running:
+        ports = {one: running.enter_context(engines[one](home, name, proxy)) for one in chosen}
+        cells = [(one, mode, count) for count in clients for one in chosen for mode in _modes(one, modes)]
+        taken: dict[tuple[str, str, int], list[dict[str, Any]]] = {cell: [] for cell in cells}
+        for turn, (one, mode, count) in product(range(rounds), cells):
+            log_line(f"{one}, {mode}: {count} clients, round {turn + 1} of {rounds}")
+            taken[one, mode, count].append(search_load(ports[one], count, seconds, bodies[mode]))
+    return [
+        {"engine": one, "mode": mode, "clients": count, **_median(figures)}
+        for (one, mode, count), figures in taken.items()
+    ]
 
 
-def _texthash(home: StateDir, release: str, proxy: str) -> AbstractContextManager[int]:
-    return served(home, release, proxy == "haproxy")
+def _modes(engine: str, modes: list[str]) -> list[str]:
+    return modes[:1] if engine == "fastapi_faiss" else modes
+
+
+def _median(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure over the rounds, and the sum of the errors."""
+    middle = {key: median(row[key] for row in figures) for key in figures[0]}
+    return {**middle, "errors": sum(row["errors"] for row in figures)}
+
+
+@contextmanager
+def _texthash(home: StateDir, release: str, proxy: str, placement: str) -> Iterator[int]:
+    """Serve a release by a program and on a cluster of its own, so that several placements run side by side."""
+    port = free_port()
+    command = [sys.executable, "-m", "texthash", "--home", str(home.root), "serve", "--release", release]
+    command += [f"service.port={port}", f"service.placement={placement}"]
+    command += ["--python-proxy"] if proxy == "python" else []
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8")
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():  # the URL, once the service is ready
+                log.seek(0)
+                raise TexthashError(f"the service did not start: {log.read()[-500:]}", "see the message above.")
+            yield port
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
 
 
 @contextmanager
