@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.document_map import DocumentMap
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
 from texthash.index.storage.lance_errors import REMEDY, reading
 from texthash.index.storage.row_addresses import StoredRows, difference
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from texthash.index.memory.cost_model import Plan
     from texthash.index.memory.multi_index import MultiIndex
 
+T = TypeVar("T")
 _MASKS_KEPT = 64
 # A new version is read incrementally if at most this number of rows, or 1 / _FEW_OF of all rows, have changed.
 _FEW_ROWS = 65_536
@@ -114,7 +116,7 @@ class Shard:
         with reading(str(path)):
             dataset = open_documents(path, version, manifest.bits)
             check_opened(path, dataset, digests)
-            rows, table = StoredRows.read(dataset)
+            rows, table = StoredRows.read(dataset, DocumentMap.of(path, dataset))
         found = _counted(Checksum(), table, manifest.bits)
         _compare(f"version {dataset.version} of {path}", found, checksum)
         return cls(str(path), manifest, rows, _index_of(table, manifest.bits), found)
@@ -138,8 +140,9 @@ class Shard:
             dataset = self._rows.dataset.checkout_version(version)
             check_opened(path, dataset, digests)
             change = difference(self._rows.dataset, dataset, most) if self._rows.changes < most else None
+            mapped = DocumentMap.of(path, dataset)
             if change is None:
-                rows, table = StoredRows.read(dataset)
+                rows, table = StoredRows.read(dataset, mapped)
         bits, what = self.manifest.bits, f"version {version} of {self.uri}"
         if change is None:
             found = _counted(Checksum(), table, bits)
@@ -151,7 +154,7 @@ class Shard:
         added = change.added.filter(pa.array(known_of(change.added)))
         if len(added):
             index = index.added(codes_of(added["code"], bits), added["number"].to_numpy())
-        rows = self._rows.advanced(dataset, change)
+        rows = self._rows.advanced(dataset, change, mapped)
         return Shard(self.uri, self.manifest, rows, index, found, self.keywords.advanced(rows, change))
 
     def _checksum_without(self, removed: NDArray[np.int64]) -> Checksum:
@@ -235,16 +238,21 @@ class Shard:
         Raises:
             TexthashError: The shard does not hold one of the numbers, or a field does not exist.
         """
-        unknown = set(fields) - {*DOCUMENT_FIELDS, "code"}
-        if unknown:
-            raise TexthashError(
-                f"documents have no field {', '.join(sorted(unknown))}.", f"use {', '.join(DOCUMENT_FIELDS)} or code."
-            )
+        _check_fields(fields)
         selected = np.asarray(numbers, np.int64)
         if not selected.size:
             return []
-        documents: list[dict[str, Any]] = self._take(selected, ["id", *fields]).to_pylist()
-        return documents
+        with self._reading():
+            documents = self._rows.documents(selected, ["id", *fields])
+        return self._existing(documents, selected)
+
+    def mapped_documents(
+        self, numbers: Sequence[int] | NDArray[np.int64], fields: Sequence[str]
+    ) -> list[dict[str, Any]] | None:
+        """Return the same as :meth:`documents` from mapped memory, in microseconds; None if that does not hold all."""
+        _check_fields(fields)
+        with self._reading():
+            return self._rows.mapped(np.asarray(numbers, np.int64), ["id", *fields])
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> pa.Table:
         """Return columns of documents by id, or of all documents.
@@ -325,12 +333,15 @@ class Shard:
     def _take(self, numbers: NDArray[np.int64], columns: list[str]) -> pa.Table:
         with self._reading():
             table = self._rows.take(numbers, columns)
-        if table is None:
+        return self._existing(table, numbers)
+
+    def _existing(self, found: T | None, numbers: NDArray[np.int64]) -> T:
+        if found is None:
             raise TexthashError(
                 f"shard {self.manifest.shard} does not hold all of the documents {numbers[:5].tolist()}.",
                 "query the shard that found them.",
             )
-        return table
+        return found
 
     def _labelled(self, labels: Iterable[str]) -> NDArray[np.int64]:
         with self._reading():
@@ -360,6 +371,14 @@ class Shard:
         if len(self._masks) > _MASKS_KEPT:
             self._masks.popitem(last=False)
         return mask
+
+
+def _check_fields(fields: Sequence[str]) -> None:
+    unknown = set(fields) - {*DOCUMENT_FIELDS, "code"}
+    if unknown:
+        raise TexthashError(
+            f"documents have no field {', '.join(sorted(unknown))}.", f"use {', '.join(DOCUMENT_FIELDS)} or code."
+        )
 
 
 def _index_of(rows: pa.Table, bits: int) -> DeferredIndex:

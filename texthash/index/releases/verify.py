@@ -20,6 +20,7 @@ from texthash.index.releases.release import Release, list_releases, read_pointer
 from texthash.index.releases.snapshots import snapshot_releases
 from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.document_map import newest_map
 from texthash.index.storage.file_digests import add_missing, check_files, check_manifest, files_of
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import kind_of, open_documents, shard_of
@@ -141,6 +142,8 @@ def _files(home: StateDir, record: Release, shard: int) -> str:
     known = check_manifest(path, version)
     dataset = _open(home, record, shard)
     files = files_of(dataset)
+    if mapped := newest_map(known, version):  # It is not among the files where it is missing.
+        files.add(mapped)
     # Files of other versions are checked too: releases, snapshots and the next writer need them.
     others = [name for name in known if name not in files and (path / name).exists()]
     unknown = check_files(path, [*files, *others], known)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from texthash.errors import TexthashError
+from texthash.index.storage.document_map import map_files
 from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import side_by_side, write_text
 from texthash.io.records import read_record, sealed, typed
@@ -52,8 +53,8 @@ class _Record:
 def files_of(dataset: lance.LanceDataset) -> set[str]:
     """Return the files of a version of a shard, relative to the directory of the shard.
 
-    They do not include Lance's transaction files, which are never read, nor the shard's ``manifest.json``, which is
-    sealed.
+    They include the map of its documents, if there is one, but not Lance's transaction files, which are never read, nor
+    the shard's ``manifest.json``, which is sealed.
     """
     with reading(f"version {dataset.version} of {dataset.uri}"):
         found = {manifest_of(dataset.version)}
@@ -66,7 +67,7 @@ def files_of(dataset: lance.LanceDataset) -> set[str]:
         for index in dataset.list_indices():
             folder = f"{DOCUMENTS}/_indices/{index['uuid']}"
             found.update(f"{folder}/{file.name}" for file in (root / folder).iterdir())
-    return found
+    return found | map_files(root, dataset)
 
 
 def manifest_of(version: int) -> str:

@@ -32,6 +32,7 @@ from texthash.index.storage.arrow_schema import (
     words_field,
 )
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.document_map import drop_maps, newest_map, write_map
 from texthash.index.storage.file_digests import files_of, record_added, tidy
 from texthash.index.storage.lance_errors import naming_dataset, reading
 from texthash.index.storage.shard_format import open_documents
@@ -190,10 +191,12 @@ def add_words(dataset: lance.LanceDataset, analysis: KeywordAnalysis) -> lance.L
 
 @naming_dataset
 def compact(dataset: lance.LanceDataset) -> lance.LanceDataset:
-    """Merge small fragments and those with deleted rows, and update the index of ids."""
-    before = files_of(dataset)
+    """Merge small fragments and those with deleted rows, update the index of ids, and map the documents anew."""
+    before, version = files_of(dataset), dataset.version
     dataset.optimize.compact_files()
     dataset.optimize.optimize_indices()
+    if dataset.version != version or newest_map(before, version) is None:
+        write_map(as_path(dataset.uri).parent, dataset)
     return _recorded(before, dataset)
 
 
@@ -221,10 +224,11 @@ def _recorded(before: set[str], dataset: lance.LanceDataset) -> lance.LanceDatas
 
 @naming_dataset
 def drop_versions(dataset: lance.LanceDataset, kept: Collection[int]) -> None:
-    """Delete all versions except those in ``kept``, and free the files that only they use."""
+    """Delete all versions except those in ``kept``, and free the files and maps that only they use."""
     dropped = {found["version"] for found in dataset.versions()} - set(kept)
     if dropped:
         dataset.cleanup_old_versions(versions=sorted(dropped), delete_unverified=True)
+    drop_maps(as_path(dataset.uri).parent, [found["version"] for found in dataset.versions()])
 
 
 def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.index.storage.arrow_schema import KNOWN
+from texthash.index.storage.document_map import DocumentMap
 
 if TYPE_CHECKING:
     import lance
@@ -121,6 +122,7 @@ class StoredRows:
         count: Number of documents in this version.
         touched: Numbers removed, replaced or added since the base version, int64, ascending.
         tail: Rows added since the base version: ``number``, ``labels`` and ``_rowaddr``, by number.
+        map: Mapped rows of this version; None reads all rows from the dataset.
     """
 
     dataset: lance.LanceDataset
@@ -130,9 +132,10 @@ class StoredRows:
     count: int
     touched: Numbers
     tail: pa.Table
+    map: DocumentMap | None = None
 
     @classmethod
-    def read(cls, dataset: lance.LanceDataset) -> tuple[StoredRows, pa.Table]:
+    def read(cls, dataset: lance.LanceDataset, mapped: DocumentMap | None = None) -> tuple[StoredRows, pa.Table]:
         """Read a version: its documents, and a table in the order of its rows.
 
         The table has ``number``, ``code`` and, if the column exists, ``known_words``.
@@ -143,10 +146,12 @@ class StoredRows:
         order = np.argsort(numbers, kind="stable")
         addresses = table["_rowaddr"].to_numpy().astype(np.uint64)
         postings, nothing = Postings(dataset), np.empty(0, np.int64)
-        rows = cls(dataset, postings, numbers[order], addresses[order], len(numbers), nothing, _TAIL.empty_table())
-        return rows, table
+        ordered = numbers[order], addresses[order]
+        return cls(dataset, postings, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped), table
 
-    def advanced(self, dataset: lance.LanceDataset, change: Difference) -> StoredRows:
+    def advanced(
+        self, dataset: lance.LanceDataset, change: Difference, mapped: DocumentMap | None = None
+    ) -> StoredRows:
         """Return the documents of the version that ``change`` leads to."""
         added = change.added["number"].to_numpy()
         touched = np.concatenate([change.removed, added])
@@ -158,6 +163,7 @@ class StoredRows:
             count=self.count - len(change.removed) + len(added),
             touched=np.union1d(self.touched, touched),
             tail=tail.combine_chunks(),
+            map=mapped,
         )
 
     @property
@@ -195,6 +201,35 @@ class StoredRows:
             return None
         distinct, inverse = np.unique(addresses, return_inverse=True)
         return rows_at(self.dataset, distinct, columns).take(pa.array(inverse))
+
+    def mapped(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
+        """Return columns of documents from the map, in their order; None if one of them is not in it."""
+        if self.map is None or not self.map.columns.issuperset(columns):
+            return None
+        addresses = self.find(numbers)
+        if addresses is None or not self.map.holds(addresses).all():
+            return None
+        return self.map.rows(addresses, columns)
+
+    def documents(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
+        """Return columns of documents in their order, from the map where it has them; None if one of them does not
+        exist."""
+        if self.map is None or not self.map.columns.issuperset(columns):
+            table = self.take(numbers, columns)
+            return None if table is None else table.to_pylist()
+        addresses = self.find(numbers)
+        if addresses is None:
+            return None
+        held = self.map.holds(addresses)
+        found: list[dict[str, Any]] = [{}] * len(numbers)
+        late = self.take(numbers[~held], columns) if not held.all() else None
+        for rows, values in (
+            (np.flatnonzero(held), self.map.rows(addresses[held], columns)),
+            (np.flatnonzero(~held), [] if late is None else late.to_pylist()),
+        ):
+            for row, value in zip(rows.tolist(), values, strict=True):
+                found[row] = value
+        return found
 
     def labelled(self, labels: Iterable[str]) -> Numbers:
         """Return the numbers of the documents that have one of the labels, int64, ascending."""

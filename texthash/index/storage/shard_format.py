@@ -6,6 +6,7 @@
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
                          known_words bool, in an index with keyword search words list<string>, and in an index that
                          stores vectors, vector fixed-size list of float16 [width]
+      maps/              the documents once more, to be mapped: see :mod:`texthash.index.storage.document_map`
 
 The shard of a document follows from a hash of its id, not from its number: a read, an upsert or a delete by id then
 goes to one shard, and an id cannot occur in two shards. Document numbers come from one sequence over the whole index,
@@ -28,6 +29,7 @@ from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.storage.arrow_schema import KNOWN, codes_of, known_of, schema, with_words, words_field
 from texthash.index.storage.checksum import Checksum
+from texthash.index.storage.document_map import write_map
 from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
 from texthash.index.storage.lance_errors import REMEDY, is_panic
 from texthash.io.atomic import is_local, is_published, remove_directory, write_text
@@ -214,6 +216,7 @@ def write_shard(
         options = storage_options(partial)
         dataset = lance.write_dataset(reader, str(partial / DOCUMENTS), schema=columns, storage_options=options)
         dataset.create_scalar_index("id", "BTREE")
+        write_map(partial, dataset)
         manifest = ShardManifest(
             **{field.name: getattr(identity, field.name) for field in fields(ShardIdentity)},
             documents=dataset.count_rows(),

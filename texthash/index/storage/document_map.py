@@ -1,0 +1,185 @@
+"""Documents of a shard in an Arrow file that is mapped into memory, beside the Lance dataset that holds the same rows.
+
+    shard-0000/maps/
+      00000000000000000002.arrow   every column but words and vectors, with the row address of each row, ascending
+
+A map is written when a shard is built or compacted, named after the version that it was made from, and never changed. A
+row is read from it in microseconds, where Lance takes a millisecond. Rows that were written later are not in it and are
+read from Lance. Nothing depends on a map: a shard without one, such as one of an earlier version or in an object store,
+has the same answers.
+
+A row address, fragment and row in it, names the same row in every version that has the fragment. A restore may use the
+number of a fragment again, so a map also names the data files of its fragments, whose names are unique.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from texthash.index.storage.arrow_schema import VECTOR, WORDS
+from texthash.index.storage.lance_errors import reading
+from texthash.io.atomic import is_local, whole
+
+if TYPE_CHECKING:
+    import lance
+
+FOLDER = "maps"
+_FRAGMENTS = b"fragments"
+_ADDRESS = "_rowaddr"
+_ROWS = 65_536
+_OFFSET_BITS = np.uint64(32)
+# Up to so many rows of a batch, values are read one by one.
+_FEW = 64
+
+
+class DocumentMap:
+    """Mapped documents of one version of a shard, opened by :meth:`of`.
+
+    Args:
+        reader: Reader of the mapped file.
+        fragments: Fragments of the file that the version has, uint64, ascending.
+        complete: True if these are all fragments of the file.
+    """
+
+    def __init__(self, reader: pa.RecordBatchFileReader, fragments: NDArray[np.uint64], complete: bool) -> None:
+        self._fragments = fragments
+        self._complete = complete
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        self._batches = sorted(batches, key=lambda batch: batch.column(_ADDRESS)[0].as_py())
+        self._addresses = [batch.column(_ADDRESS).to_numpy() for batch in self._batches]
+        self._firsts = np.array([own[0] for own in self._addresses], np.uint64)
+        self.columns = frozenset(reader.schema.names) - {_ADDRESS}
+
+    @classmethod
+    def of(cls, shard: Path, dataset: lance.LanceDataset) -> DocumentMap | None:
+        """Open the newest map of a shard that has rows of a version; None without one."""
+        for path in _maps(shard, dataset.version):
+            with reading(str(path)):
+                found = pa.ipc.open_file(pa.memory_map(str(path)))
+                own = _of_version(found, dataset)
+            if len(own):
+                return cls(found, own, len(own) == len(_fragments_of(found)))
+        return None
+
+    def holds(self, addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which row addresses of the version are in the map, bool [N]."""
+        found = np.zeros(len(addresses), np.bool_)
+        for batch, rows in self._by_batch(addresses):
+            own = self._addresses[batch]
+            at = np.minimum(np.searchsorted(own, addresses[rows]), len(own) - 1)
+            found[rows] = own[at] == addresses[rows]
+        if not self._complete:
+            found &= np.isin(addresses >> _OFFSET_BITS, self._fragments)
+        return found
+
+    def rows(self, addresses: NDArray[np.uint64], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return columns of the rows at some addresses, all of which are in the map, in their order."""
+        found: list[dict[str, Any]] = [{}] * len(addresses)
+        for number, rows in self._by_batch(addresses):
+            batch = self._batches[number].select(list(columns))
+            at = np.searchsorted(self._addresses[number], addresses[rows])
+            if len(rows) > _FEW:
+                values = batch.take(pa.array(at)).to_pylist()
+            else:
+                parts = [[column[place].as_py() for place in at.tolist()] for column in batch.columns]
+                values = [dict(zip(columns, own, strict=True)) for own in zip(*parts, strict=True)]
+            for row, value in zip(rows.tolist(), values, strict=True):
+                found[row] = value
+        return found
+
+    def _by_batch(self, addresses: NDArray[np.uint64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield batches with the positions of the addresses that can be in them."""
+        batches = np.searchsorted(self._firsts, addresses, "right") - 1
+        if len(self._firsts) == 1 and len(batches) and batches.min() == 0:
+            yield 0, np.arange(len(addresses))
+            return
+        order = np.argsort(batches, kind="stable")
+        for batch, rows in groupby(order.tolist(), key=batches.__getitem__):
+            if batch >= 0:
+                yield int(batch), np.fromiter(rows, np.int64)
+
+
+def write_map(shard: Path, dataset: lance.LanceDataset) -> None:
+    """Write the map of a version of a shard; an object store gets none, as its files cannot be mapped."""
+    if not is_local(shard) or not dataset.count_rows():
+        return
+    names = [name for name in dataset.schema.names if name not in (WORDS, VECTOR)]
+    fragments = {str(fragment.fragment_id): _files(fragment) for fragment in dataset.get_fragments()}
+    columns = pa.schema([dataset.schema.field(name) for name in names]).append(pa.field(_ADDRESS, pa.uint64()))
+    columns = columns.with_metadata({_FRAGMENTS: json.dumps(fragments).encode()})
+    scanner = dataset.scanner(columns=names, with_row_address=True, scan_in_order=True, batch_size=_ROWS)
+    with (
+        whole(shard / FOLDER / _name(dataset.version)) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, columns) as file,
+    ):
+        for batch in scanner.to_batches():
+            if batch.num_rows:
+                file.write_batch(batch.select(columns.names).cast(columns))
+
+
+def map_files(shard: Path, dataset: lance.LanceDataset) -> set[str]:
+    """Return the map that a version of a shard uses, relative to the directory of the shard, if there is one."""
+    for path in _maps(shard, dataset.version):
+        with reading(str(path)), pa.memory_map(str(path)) as file:
+            if len(_of_version(pa.ipc.open_file(file), dataset)):
+                return {f"{FOLDER}/{path.name}"}
+    return set()
+
+
+def newest_map(files: Iterable[str], version: int) -> str | None:
+    """Return which of some files of a shard is the newest map up to a version; None if there is none."""
+    maps = [name for name in files if name.startswith(f"{FOLDER}/") and _version(Path(name)) <= version]
+    return max(maps, default=None)
+
+
+def drop_maps(shard: Path, versions: Collection[int]) -> None:
+    """Delete the maps that none of the remaining versions of a shard uses."""
+    paths = {f"{FOLDER}/{path.name}": path for path in _maps(shard, max(versions))}
+    used = {newest_map(paths, version) for version in versions}
+    for name, path in paths.items():
+        if name not in used:
+            path.unlink(missing_ok=True)
+
+
+def _maps(shard: Path, version: int) -> Iterator[Path]:
+    """Yield the maps that were made from this version or an earlier one, newest first."""
+    if is_local(shard):
+        found = [path for path in (shard / FOLDER).glob("*.arrow") if path.stem.isdigit() and _version(path) <= version]
+        yield from sorted(found, reverse=True)
+
+
+def _of_version(reader: pa.RecordBatchFileReader, dataset: lance.LanceDataset) -> NDArray[np.uint64]:
+    """Return the fragments of a map that a version has, with the same files."""
+    known = _fragments_of(reader)
+    own = [
+        fragment.fragment_id
+        for fragment in dataset.get_fragments()
+        if set(known.get(str(fragment.fragment_id), [""])) <= set(_files(fragment))
+    ]
+    return np.array(sorted(own), np.uint64)
+
+
+def _fragments_of(reader: pa.RecordBatchFileReader) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads((reader.schema.metadata or {}).get(_FRAGMENTS, b"{}"))
+    return found
+
+
+def _files(fragment: lance.LanceFragment) -> list[str]:
+    return [file.path for file in fragment.metadata.files]
+
+
+def _version(path: Path) -> int:
+    return int(path.stem)
+
+
+def _name(version: int) -> str:
+    return f"{version:020d}.arrow"
