@@ -23,20 +23,12 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
-from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 
 SHARDS = 2
 _BENCHMARK = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
-
-
-class LocalEncoder(EncoderServer):
-    async def encode(self, call: Texts) -> Encoded:
-        (encoded,) = await self.encode_many([call])
-        if isinstance(encoded, Problem):
-            raise encoded
-        return encoded
 
 
 class LocalWriter(WriterServer):

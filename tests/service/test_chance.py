@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder
+from tests.service.conftest import SHARDS, Asked
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import OpenRelease
 from texthash.paths import StateDir
@@ -16,6 +16,7 @@ from texthash.service.chance import ChanceDistance, random_texts
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 Coordinators = Callable[[LimitsConfig], Coordinator]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.small_disk import SmallDisk, small_disk
 from texthash.client import AsyncClient, ServiceError
 from texthash.config import LimitsConfig
@@ -25,6 +25,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.problems import Problem
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Delete
 from texthash.service.rpc import Calls, message

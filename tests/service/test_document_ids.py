@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.service.conftest import SHARDS, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, LocalWriter
 from tests.service.live import listening
 from texthash.client import AsyncClient, Client, ServiceError
 from texthash.config import LimitsConfig
@@ -24,6 +24,7 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 AWKWARD = [

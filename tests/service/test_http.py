@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.conftest import Asked, LocalEncoder
+from tests.service.conftest import Asked
 from texthash.api.problems import KINDS
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
@@ -24,6 +24,7 @@ from texthash.index.writing.build import SPLITS
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 TEXT = "sort the values of an array"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.service.conftest import Asked, LocalEncoder
+from tests.service.conftest import Asked
 from texthash.config import LimitsConfig
 from texthash.index.fusion import CONSTANT, DEPTH, fuse
 from texthash.index.releases.release import OpenRelease, SearchDefaults
@@ -16,6 +16,7 @@ from texthash.index.search import SearchOptions, search_index
 from texthash.index.writing.build import build_index
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 QUERIES = ("sort the values of an array", "read a csv file", "data_for_sorting", "zzzz")

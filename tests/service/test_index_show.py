@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.service.conftest import SHARDS, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, LocalWriter
 from tests.service.live import listening
 from tests.service.test_document_ids import AWKWARD
 from texthash.config import LimitsConfig
@@ -22,6 +22,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.ports import free_port
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.service.test_hardening import kind
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
@@ -23,6 +23,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.auth import KEY_VARIABLE, READ_KEY_VARIABLE, Keys
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 WRITE, READ = "key-of-the-writers", "key-of-the-readers"

@@ -127,7 +127,7 @@ class Counted:
 
 
 def test_a_pass_is_full_by_requests_or_by_their_hits() -> None:
-    passes = RequestBatcher(Counted(LimitsConfig(max_hits=6_400)), MemoryBudget(1), 0.0)  # type: ignore[arg-type]
+    passes = RequestBatcher(Counted(LimitsConfig(max_hits=6_400)), MemoryBudget(1))  # type: ignore[arg-type]
     assert passes.cost([request()] * MOST_REQUESTS) == passes.most
     assert passes.cost([request(10, 100)] * 6) <= passes.most < passes.cost([request(10, 100)] * 7)
     assert passes.cost([request(64, 100)]) == passes.most
@@ -136,7 +136,7 @@ def test_a_pass_is_full_by_requests_or_by_their_hits() -> None:
 
 def test_what_waited_for_a_pass_is_refused_when_the_memory_is_full() -> None:
     budget, counted = MemoryBudget(10), Counted(LimitsConfig())
-    passes = RequestBatcher(counted, budget, 0.0)  # type: ignore[arg-type]
+    passes = RequestBatcher(counted, budget)  # type: ignore[arg-type]
 
     async def answered() -> list[str]:
         answers = await passes.run_batch([request(limit=1), request(limit=2)])

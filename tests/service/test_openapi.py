@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
@@ -24,6 +24,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.middleware.auth import KEY_VARIABLE
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 KEY = "a-key-of-the-tests"

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import open_release, releases_path
 from texthash.paths import StateDir
@@ -23,6 +23,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.release_watcher import ReleaseWatcher
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 MAX_LAG_S = 0.6

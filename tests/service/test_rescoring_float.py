@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.service.test_rescoring_http import expected, hits
 from texthash.client import Client
 from texthash.config import LimitsConfig
@@ -25,6 +25,7 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 TEXTS = ("sort the values of an array", "plot a figure")

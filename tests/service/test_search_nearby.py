@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.conftest import SHARDS, LocalEncoder
+from tests.service.conftest import SHARDS
 from tests.service.live import listening
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import read_release, record_of
@@ -21,6 +21,7 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.ports import free_port
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
 Cli = Callable[..., tuple[int, str, str]]

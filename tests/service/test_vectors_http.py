@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import VECTORS
-from tests.service.conftest import SHARDS, Asked, LocalEncoder, LocalWriter
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.service.test_rpc import call
 from texthash.client import Client
 from texthash.config import LimitsConfig, TrainingConfig
@@ -33,6 +33,7 @@ from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
+from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 from texthash.training.loop import fit
 

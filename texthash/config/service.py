@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -83,10 +83,20 @@ class ServiceConfig(Section):
         description="host names, without a port, that requests may use beside localhost, 127.0.0.1, [::1] and host. "
         "Empty: only these if the service listens on loopback without a key, otherwise any; *: any",
     )
-    batch_wait_ms: float = Field(2.0, ge=0, description="time that the ingress waits for requests to batch")
-    ingress_replicas: int = Field(1, ge=1)
-    encoder_replicas: int = Field(1, ge=1)
-    shard_replicas: int = Field(1, ge=1, description="number of copies of each shard, which share its searches")
+    placement: Literal["auto", "local", "remote"] = Field(
+        "auto",
+        description="local: each ingress opens model and shards itself; remote: they are deployments of their own; "
+        "auto: local where they fit into local_memory_bytes, otherwise only the model",
+    )
+    local_memory_bytes: int = Field(
+        4_000_000_000, ge=1, description="memory of an ingress for the model and shards of a release and its successor"
+    )
+    batch_wait_ms: float = Field(
+        0.0, ge=0, description="without effect: a pass takes the requests that waited while the one before it ran"
+    )
+    ingress_replicas: int = Field(1, ge=1, description="number of processes that answer requests")
+    encoder_replicas: int = Field(1, ge=1, description="number of copies of a remote encoder")
+    shard_replicas: int = Field(1, ge=1, description="number of copies of each remote shard, which share its searches")
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # A factory, because it reads the environment.
 
     @model_validator(mode="before")

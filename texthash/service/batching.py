@@ -1,11 +1,10 @@
-"""Batching of search requests: one pass has one call to the encoder and one to each shard."""
+"""Batching of search requests: those that wait while a pass runs are answered together by the next one."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
-
-from ray import serve
 
 from texthash.api.requests import SearchRequest
 from texthash.service.coordinator import Answer, Coordinator
@@ -13,33 +12,31 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.problems import Problem
 
 MOST_REQUESTS = 64
-# Passes in flight: while one is being searched, the texts of the next are encoded.
-_PASSES = 2
+# Passes in flight where shards are in other processes: while one is being searched, the texts of the next are encoded.
+REMOTE_PASSES = 2
+
+_Waiting = tuple[SearchRequest, "asyncio.Future[Answer]"]
 
 
 class RequestBatcher:
-    """Batcher of the requests that arrive together.
+    """Batcher of the requests that arrive together. No request waits for others to come: a pass takes what has arrived
+    since the last one began.
 
     Args:
         coordinator: Coordinator that answers a pass.
         budget: Memory budget of bodies and answers.
-        wait_s: Seconds that a pass waits for further requests. It waits only after a pass of several requests, so that
-            a single client never waits.
+        passes: Largest number of passes at a time.
     """
 
-    def __init__(self, coordinator: Coordinator, budget: MemoryBudget, wait_s: float) -> None:
+    def __init__(self, coordinator: Coordinator, budget: MemoryBudget, passes: int = 1) -> None:
         self._coordinator = coordinator
         self._budget = budget
-        self._wait_s = wait_s
+        self._passes = passes
         self.most = coordinator.limits.max_hits
         self._least = -(-self.most // MOST_REQUESTS)
-        batch = serve.batch(
-            max_batch_size=self.most,
-            batch_size_fn=self.cost,
-            batch_wait_timeout_s=0.0,
-            max_concurrent_batches=_PASSES,
-        )
-        self._batched: Any = batch(self.run_batch)  # Takes one request and returns its answer.
+        self._waiting: deque[_Waiting] = deque()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # A loop holds no strong references to its tasks.
 
     async def answer(self, request: SearchRequest) -> Answer:
         """Return the answer to one request.
@@ -47,10 +44,15 @@ class RequestBatcher:
         Raises:
             Problem: The request cannot be answered.
         """
-        answer: Answer | Problem = await self._batched(request)
-        if isinstance(answer, Problem):
-            raise answer
-        return answer
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((request, future))
+        if self._running < self._passes:
+            self._running += 1
+            task = loop.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
 
     def cost(self, requests: Sequence[SearchRequest]) -> int:
         """Return the cost of requests, of which a pass takes at most ``most``.
@@ -62,7 +64,44 @@ class RequestBatcher:
 
     async def run_batch(self, requests: list[SearchRequest]) -> list[Answer | Problem]:
         """Return the answers of one pass; all are rejected when unread answers have filled the memory meanwhile."""
-        self._batched.set_batch_wait_timeout_s(self._wait_s if len(requests) > 1 else 0.0)
         if rejection := self._budget.rejection():
             return [rejection] * len(requests)
         return await self._coordinator.search(requests)
+
+    async def _run(self) -> None:
+        """Answer what waits, one pass after the other."""
+        try:
+            while taken := self._take():
+                await self._answer(taken)
+                await asyncio.sleep(0)  # Answers are sent, and requests received, between two passes without a pause.
+        finally:
+            self._running -= 1  # Without a pause after the last look at what waits, so that no request is overlooked.
+
+    async def _answer(self, taken: list[_Waiting]) -> None:
+        answers: list[Answer | Problem] | list[Exception]
+        try:
+            answers = await self.run_batch([request for request, _ in taken])
+        except Exception as error:  # noqa: BLE001  (of all requests of the pass, which raise it)
+            answers = [error] * len(taken)
+        for (_, future), answer in zip(taken, answers, strict=True):
+            if future.done():  # Its client has gone, or its deadline is over.
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def _take(self) -> list[_Waiting]:
+        """Return the requests of the next pass, in the order of their arrival."""
+        taken: list[_Waiting] = []
+        left = self.most
+        while self._waiting:
+            request, future = self._waiting[0]
+            if future.done():
+                self._waiting.popleft()
+                continue
+            left -= self.cost([request])
+            if taken and left < 0:
+                break
+            taken.append(self._waiting.popleft())
+        return taken

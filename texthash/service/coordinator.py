@@ -30,9 +30,9 @@ from texthash.service.replicas.shard import QueryGroup, ShardResult
 from texthash.service.shard_answers import answers
 
 log = logging.getLogger("texthash.service")
-# With few hits it is cheaper that each shard sends the documents of its own nearest than to fetch them after the merge;
-# with many hits, most of these documents would be discarded.
-_INLINE_HITS = 100
+# From a remote shard it is cheaper to get the documents of few hits at once than to fetch them after the merge; with
+# many hits, most of these documents would be discarded.
+REMOTE_INLINE_HITS = 100
 T = TypeVar("T")
 Stored = Callable[[str, Sequence[str]], Awaitable[dict[str, T]]]
 
@@ -112,9 +112,17 @@ class Coordinator:
         limits: Limits of the service.
         encoder: Encoder of texts.
         shards: Client of each shard, in order.
+        inline_hits: Number of hits up to which shards send the documents with them; 0 fetches all after the merge.
     """
 
-    def __init__(self, release: Release, limits: LimitsConfig, encoder: Encoder, shards: Sequence[ShardClient]) -> None:
+    def __init__(
+        self,
+        release: Release,
+        limits: LimitsConfig,
+        encoder: Encoder,
+        shards: Sequence[ShardClient],
+        inline_hits: int = 0,
+    ) -> None:
         self.release = release
         self.limits = limits
         self._served = ReleaseMetrics()
@@ -122,6 +130,7 @@ class Coordinator:
         self._passes = PassMetrics()
         self._encoder = encoder
         self._shards = list(shards)
+        self._inline_hits = inline_hits
         self._keyword_search = KeywordSearch(self._shards)
         self._unwell: list[str] = []
 
@@ -383,7 +392,7 @@ class Coordinator:
         if not groups:
             return [], {}
         width = release.bits // 8
-        query_groups = [group(key, queries, width, _INLINE_HITS) for key, queries in groups.items()]
+        query_groups = [group(key, queries, width, self._inline_hits) for key, queries in groups.items()]
         calls = {number: shard.search(release.name, query_groups) for number, shard in enumerate(self._shards)}
         answered, unavailable = await answers(calls)
         if not answered:

@@ -28,6 +28,8 @@ COMMON = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_LOG_TO_STDERR": "0",
+    # Ray starts workers at nice 15, so that anything else on a busy machine would starve the service.
+    "RAY_worker_niceness": "0",
 }
 FAST = {
     **COMMON,

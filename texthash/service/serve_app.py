@@ -1,6 +1,7 @@
-"""Serve application: ingress -> encoder -> a deployment per shard -> merge; and a writer, which changes the index.
+"""Serve application: ingress -> encoder -> shards -> merge; and a writer, which changes the index.
 
-The ingress batches requests that arrive together.
+The ingress batches requests that arrive together. Encoder and shards are in the ingress, or deployments of their own
+(:mod:`texthash.service.placement`).
 
 ``texthash.service.serve_app:build`` is the import path for ``serve deploy``; :func:`texthash.service.run.serve_release`
 starts the same application from a program. An application that was built for ``current`` follows the pointer: it
@@ -22,17 +23,19 @@ from texthash.config import Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import resolve_home
-from texthash.service.batching import MOST_REQUESTS, RequestBatcher
-from texthash.service.coordinator import Coordinator
+from texthash.progress import log_line
+from texthash.service.batching import MOST_REQUESTS, REMOTE_PASSES, RequestBatcher
+from texthash.service.coordinator import REMOTE_INLINE_HITS, Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.auth import Keys
+from texthash.service.placement import LocalShard, placement_of
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher, wait_for_propagation
 from texthash.service.remote import RemoteEncoder, RemoteShard, RemoteWriter
-from texthash.service.replicas.encoder import Encoded, EncoderServer, Texts
+from texthash.service.replicas.encoder import Encoded, EncoderServer, LocalEncoder, Texts
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.rpc import Calls
@@ -87,14 +90,21 @@ def build(args: dict[str, Any]) -> serve.Application:
     follows = parsed.release == CURRENT
     opened = (str(home.root), CURRENT if follows else release.name)
     service = parsed.service
-    encoder = serve.deployment(name="encoder", **common, num_replicas=service.encoder_replicas)(_Encoder).bind(
-        *opened, parsed.encoder_threads
+    placement = placement_of(home, release, service)
+    log_line(f"service: {placement.reason}")
+    encoder = (
+        None
+        if placement.encoder
+        else serve.deployment(name="encoder", **common, num_replicas=service.encoder_replicas)(_Encoder).bind(
+            *opened, parsed.encoder_threads
+        )
     )
+    remote_shards = range(0 if placement.shards else len(release.shards))
     shards = [
         serve.deployment(name=f"shard-{number}", **common, num_replicas=service.shard_replicas)(_Shard).bind(
             *opened, number, len(release.shards)
         )
-        for number in range(len(release.shards))
+        for number in remote_shards
     ]
     # One replica, and no second one during a replacement: an index has one writer.
     single = {**common, "max_surge_percent": 0}
@@ -110,7 +120,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     ingress = serve.deployment(
         name="ingress", **{**common, "max_ongoing_requests": capacity}, num_replicas=service.ingress_replicas
     )(serve.ingress()(_Ingress))
-    return ingress.bind(service.model_dump(), *opened, writer, encoder, *shards)
+    return ingress.bind(service.model_dump(), *opened, parsed.encoder_threads, writer, encoder, *shards)
 
 
 class _Encoder(EncoderServer):
@@ -152,30 +162,39 @@ class _Writer(WriterServer):
 
 
 class _Ingress:
-    """Deployment of the HTTP application, which calls the encoder, the shards and the writer."""
+    """Deployment of the HTTP application, which calls the encoder, the shards and the writer. Without a handle of the
+    encoder, or of shards, it opens these itself."""
 
     def __init__(
         self,
         service: dict[str, Any],
         home: str,
         release: str,
+        encoder_threads: int,
         writer: DeploymentHandle | None,
-        encoder: DeploymentHandle,
+        encoder: DeploymentHandle | None,
         *shards: DeploymentHandle,
     ) -> None:
         log_with_serve()
         config = ServiceConfig.model_validate(service)
         state = resolve_home(home)
-        remotes = [RemoteShard(handle, number) for number, handle in enumerate(shards)]
+        served = read_release(state, release)
+        self._encoder = LocalEncoder(home, served.name, encoder_threads) if encoder is None else RemoteEncoder(encoder)
+        self._shards: list[LocalShard] | list[RemoteShard] = (
+            [RemoteShard(handle, number) for number, handle in enumerate(shards)]
+            if shards
+            else [LocalShard(home, served.name, n, config.local_memory_bytes) for n in range(len(served.shards))]
+        )
         self._config = config
-        self._coordinator = Coordinator(read_release(state, release), config.limits, RemoteEncoder(encoder), remotes)
+        inline = REMOTE_INLINE_HITS if shards else 0
+        self._coordinator = Coordinator(served, config.limits, self._encoder, self._shards, inline)
         self._watcher = ReleaseWatcher(state, self._coordinator, config.max_lag_s) if writer is not None else None
         self._writes = None
         if writer is not None:
             settle = wait_for_propagation if config.ingress_replicas > 1 else None
             self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
-        self._batcher = RequestBatcher(self._coordinator, self._budget, config.batch_wait_ms / 1000)
+        self._batcher = RequestBatcher(self._coordinator, self._budget, REMOTE_PASSES if shards else 1)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = make_app(self._coordinator, self._batcher.answer, self._writes, self._watcher, self._config, self._budget)
@@ -191,7 +210,11 @@ class _Ingress:
         return await self._calls.answer("Search", request, grpc_context)
 
     async def check_health(self) -> None:
-        """Fail if this ingress has stopped following the pointer; called by Serve every few seconds."""
+        """Fail if this ingress has stopped following the pointer, or if what it has opened does not work; called by
+        Serve every few seconds."""
+        for part in (self._encoder, *self._shards):
+            if isinstance(part, (LocalEncoder, LocalShard)):
+                await part.self_test()
         self._coordinator.record_release()
         if self._watcher is not None:
             self._watcher.report()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from texthash.models.vectors import check_documents_bring_vectors
 from texthash.paths import resolve_home
 from texthash.service.problems import Problem
 from texthash.service.replicas.release_cache import ReleaseCache
+from texthash.service.replicas.short_work import ShortWork
+
+_CHARACTERS_OF_A_TEXT = 200  # characters that take as long as what each text costs besides its length
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class EncoderServer:
         torch.set_num_threads(threads)
         self._home = resolve_home(home)
         self._hashers = ReleaseCache(self._open, read_release(self._home, release).name)
+        self._work = ShortWork()
 
     async def encode_many(self, calls: Sequence[Texts]) -> list[Encoded | Problem]:
         """Encode the texts of several calls, in one pass for those of one release, role and kind of vectors.
@@ -102,12 +106,17 @@ class EncoderServer:
         answers: dict[int, Encoded | Problem] = {}
         for rows in together.values():
             first = calls[rows[0]]
-            hasher = (await self._hashers.get(first.release)).hasher
+            model = await self._hashers.get(first.release)
+            hasher = model.hasher
             texts = [text for row in rows for text in calls[row].texts]
             given = [part for row in rows if (part := calls[row].given) is not None]
             try:
-                (values, known, vectors), codes = await asyncio.to_thread(
-                    _encode, hasher, texts, first.role, first.vectors, np.concatenate(given) if given else None
+                (values, known, vectors), codes = await self._work.run(
+                    (model.digest, first.role, first.vectors, bool(given)),
+                    1 + sum(_CHARACTERS_OF_A_TEXT + len(text) for text in texts),
+                    partial(
+                        _encode, hasher, texts, first.role, first.vectors, np.concatenate(given) if given else None
+                    ),
                 )
             except (UsageError, EmbedderError) as error:
                 kind = "vector-mismatch" if isinstance(error, UsageError) else "encoder-unavailable"
@@ -139,6 +148,21 @@ class EncoderServer:
         hasher = record.open_hasher(self._home)
         hasher.warm_up()
         return _Model(record.model_digest, hasher)
+
+
+class LocalEncoder(EncoderServer):
+    """Encoder in the process of its caller, by the interface that the coordinator calls."""
+
+    async def encode(self, call: Texts) -> Encoded:
+        """Encode the texts of one call.
+
+        Raises:
+            Problem: The model cannot read what the call has, or the embedder behind it does not answer.
+        """
+        (encoded,) = await self.encode_many([call])
+        if isinstance(encoded, Problem):
+            raise encoded
+        return encoded
 
 
 def _encode(

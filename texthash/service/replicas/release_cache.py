@@ -35,6 +35,17 @@ class ReleaseCache(Generic[T]):
         """Part that was opened last."""
         return self._newest
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the opened releases, the one that was used last at the end."""
+        return list(self._opened)
+
+    def forget_unused(self) -> None:
+        """Close all releases but the one that was used last; calls that run keep theirs until they end."""
+        last = next(reversed(self._opened))
+        self._opened = OrderedDict({last: self._opened[last]})
+        self._newest = self._opened[last]
+
     async def get(self, release: str) -> T:
         """Return the part of a release. Raises the errors of the opener."""
         part = self._opened.get(release)

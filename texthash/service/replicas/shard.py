@@ -22,6 +22,10 @@ from texthash.index.shard import Shard, StoredCode
 from texthash.paths import StateDir, resolve_home
 from texthash.service.metrics import ShardMetrics
 from texthash.service.replicas.release_cache import ReleaseCache
+from texthash.service.replicas.short_work import ShortWork
+
+_MOST_MAPPED = 1_000  # documents that are read from mapped memory on the event loop
+_HITS = 100  # hits that take about as long as what each query costs besides them
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,14 @@ class ShardServer:
         self._number = number
         self._metrics = ShardMetrics(number)
         self._shards = ReleaseCache(self._open, _matching_release(self._home, release, shards))
+        self._work = ShortWork()
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
         """Search every group. Raises as :meth:`texthash.index.shard.Shard.search`."""
         shard = await self._shards.get(release)
         start = time.perf_counter()
-        found = await asyncio.to_thread(lambda: [_search(shard, group) for group in groups])
+        kind, size = _kind_of(shard, groups)
+        found = await self._work.run(kind, size, lambda: [_search(shard, group) for group in groups])
         self._metrics.searched(time.perf_counter() - start)
         return found
 
@@ -146,13 +152,24 @@ class ShardServer:
         """Search for the words of every query."""
         shard = await self._shards.get(release)
         start = time.perf_counter()
-        found = await asyncio.to_thread(lambda: [_search_keywords(shard, query) for query in queries])
+        size = 1 + sum(len(query.terms) for query in queries)
+        kind = None if any(query.labels is not None for query in queries) else ("keywords", len(shard).bit_length())
+        found = await self._work.run(kind, size, lambda: [_search_keywords(shard, query) for query in queries])
         self._metrics.searched(time.perf_counter() - start)
         return found
 
     async def documents(self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[list[dict]]:
         """Return documents by number, for several lists of (numbers, fields) at once."""
         shard = await self._shards.get(release)
+        found: list[list[dict]] = []
+        if sum(len(numbers) for numbers, _ in wanted) <= _MOST_MAPPED:
+            for numbers, fields in wanted:
+                mapped = shard.mapped_documents(numbers, fields)
+                if mapped is None:
+                    break
+                found.append(mapped)
+            else:
+                return found
         return await asyncio.to_thread(lambda: [shard.documents(numbers, fields) for numbers, fields in wanted])
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
@@ -224,6 +241,17 @@ def _search_keywords(shard: Shard, query: KeywordQuery) -> KeywordResult:
     if query.code is None:
         return KeywordResult(hits, np.full(len(hits.numbers), -1, np.int64))
     return KeywordResult(hits, shard.distances(query.code, hits.numbers))
+
+
+def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:
+    """Return kind and size of a pass. Filters may have to be prepared, rescoring may read vectors, and the time of a
+    search within a radius depends on it: a pass with any of them has no kind."""
+    if any(group.labels is not None or group.radius is not None or group.rescoring == "float" for group in groups):
+        return None, 1
+    if any(group.fields is not None for group in groups):
+        return None, 1
+    plans = frozenset((group.plan, group.rescoring) for group in groups)
+    return (plans, len(shard).bit_length()), sum(len(group.codes) * (_HITS + group.limit) for group in groups)
 
 
 def _search(shard: Shard, group: QueryGroup) -> ShardResult:

@@ -1,0 +1,115 @@
+"""Placement of encoder and shards: in the processes of the ingress, where a call costs nothing, or in deployments of
+their own, which divide a large index over nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from texthash.config import ServiceConfig
+from texthash.errors import UsageError
+from texthash.index.releases.release import Release, read_release
+from texthash.models.hasher import MODEL_FILES
+from texthash.paths import StateDir
+from texthash.service.problems import Problem
+from texthash.service.replicas.shard import ShardServer
+
+# Bytes of a document in memory: its number, row address and tables for each 64 bits of its code, and its words.
+_FIXED_BYTES = 24
+_BYTES_OF_64_BITS = 64
+_BYTES_OF_WORDS = 400
+# A release is opened beside the one that is served.
+_RELEASES = 2
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Placement of a release.
+
+    Attributes:
+        encoder: True if each ingress opens the model itself.
+        shards: True if each ingress opens all shards itself.
+        reason: Description for the log.
+    """
+
+    encoder: bool
+    shards: bool
+    reason: str
+
+
+def placement_of(home: StateDir, release: Release, service: ServiceConfig) -> Placement:
+    """Return the placement of a release.
+
+    Raises:
+        UsageError: ``service.placement`` is local, and the release is too large for an ingress.
+    """
+    if service.placement == "remote":
+        return Placement(False, False, "encoder and shards are deployments (service.placement=remote)")
+    needed, budget = _RELEASES * memory_of(home, [release]), service.local_memory_bytes
+    what = (
+        f"release {release.name} and its successor need about {needed / 1e6:,.0f} MB, and "
+        f"service.local_memory_bytes allows an ingress {budget / 1e6:,.0f} MB"
+    )
+    if needed <= budget:
+        return Placement(True, True, "encoder and shards are in the ingress")
+    if service.placement == "local":
+        raise UsageError(
+            f"service.placement=local, but {what}.",
+            f"set service.placement=auto, or service.local_memory_bytes={needed} where the nodes have so much.",
+        )
+    return Placement(True, False, f"the encoder is in the ingress, the shards are deployments: {what}")
+
+
+def memory_of(home: StateDir, releases: Collection[Release]) -> int:
+    """Return an estimate of the memory of opened releases in bytes. What they share is counted once."""
+    models = {release.model_uri for release in releases}
+    files = [home.path(uri) / name for uri in models for name in MODEL_FILES]
+    indexes = {release.index_uri: release for release in releases}  # writes change a small part of an index
+    return sum(file.stat().st_size for file in files) + sum(
+        release.documents * _bytes_of_document(release) for release in indexes.values()
+    )
+
+
+def _bytes_of_document(release: Release) -> int:
+    words = _BYTES_OF_WORDS if release.keywords is not None else 0
+    return _FIXED_BYTES + _BYTES_OF_64_BITS * -(-release.bits // 64) + words
+
+
+class LocalShard(ShardServer):
+    """Shard in the process of the ingress.
+
+    Args:
+        home: State directory, absolute.
+        release: Name of the release to open at once.
+        number: Number of the shard.
+        budget: Memory that models and shards of all opened releases may take, in bytes.
+    """
+
+    def __init__(self, home: str, release: str, number: int, budget: int) -> None:
+        super().__init__(home, release, number)
+        self._budget = budget
+
+    async def ping(self, release: str) -> bool:
+        """Return True once the shard is open in this release.
+
+        Raises:
+            Problem: There is no memory for it beside the release that is served.
+        """
+        if release not in self._shards.names:
+            self._make_room(release)
+        return await super().ping(release)
+
+    def _make_room(self, release: str) -> None:
+        following = read_release(self._home, release)
+        opened = [read_release(self._home, name) for name in self._shards.names]
+        if memory_of(self._home, [*opened, following]) <= self._budget:
+            return
+        self._shards.forget_unused()
+        needed = memory_of(self._home, [read_release(self._home, name) for name in self._shards.names] + [following])
+        if needed > self._budget:
+            raise Problem(
+                "shard-unavailable",
+                f"release {release} beside the one that is served needs about {needed / 1e6:,.0f} MB, and "
+                f"service.local_memory_bytes allows an ingress {self._budget / 1e6:,.0f} MB: start the service again "
+                "with more, or with service.placement=remote.",
+            )
