@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from texthash.index.releases.snapshots import take_snapshot
 from texthash.index.releases.verify import verify
 from texthash.index.shard import Shard
 from texthash.index.storage.document_map import FOLDER
+from texthash.index.storage.file_digests import recorded
 from texthash.index.writing.writer import IndexWriter
+from texthash.io.records import sealed
 from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
@@ -92,17 +95,25 @@ def test_maps_stay_as_long_as_a_snapshot_needs_them(home: StateDir) -> None:
     assert [finding.found for finding in verify(home) if "files" in finding.check and not finding.ok] == []
 
 
-def test_a_shard_without_a_map_has_the_same_documents_and_gets_one(home: StateDir) -> None:
+@pytest.mark.parametrize("digests", [True, False])
+def test_a_shard_without_a_map_has_the_same_documents_and_gets_one(home: StateDir, digests: bool) -> None:
     """As one of an earlier version of texthash, whose records name no map."""
     path = home.path(read_release(home).shards[0].uri)
     shutil.rmtree(path / FOLDER)
-    shutil.rmtree(path / "digests")
+    if digests:
+        (record,) = (path / "digests").iterdir()
+        files = {name: own for name, own in recorded(path).items() if not name.startswith(FOLDER)}
+        record.write_text(json.dumps(sealed({"format": 1, "files": {n: list(d) for n, d in files.items()}})))
+    else:
+        shutil.rmtree(path / "digests")
     shard = opened(home)
     assert mapped(shard) == 0
     assert_as_stored(shard)
     with IndexWriter.open(home) as writer:
         writer.compact()
     assert mapped(opened(home)) == len(shard)
+    if digests:
+        assert recorded(path).keys() == {*files, f"{FOLDER}/{maps(home)[0].name}"}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "changed", "missing", "foreign"])

@@ -86,8 +86,10 @@ def record_added(before: set[str], after: lance.LanceDataset) -> None:
 
 
 def record(shard: Path, files: Collection[str], version: int) -> None:
-    """Record size and digest of newly written files under the name of a version."""
-    _write(shard, {name: _measured(shard / name) for name in sorted(files)}, version)
+    """Record size and digest of newly written files under the name of a version, beside those of the same name."""
+    path = shard / _FOLDER / _name(version)
+    known = _read(path) if path.exists() else {}
+    _write(shard, {**known, **{name: _measured(shard / name) for name in sorted(files)}}, version)
 
 
 def add_missing(shard: Path, dataset: lance.LanceDataset) -> int:
