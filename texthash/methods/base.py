@@ -290,6 +290,12 @@ class HashMethod(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no codes")
 
+    def serving_layers(self) -> Sequence[nn.Module]:
+        """Return the layers of :meth:`activations` in order, where these are a bag of words and dense layers alone, so
+        that :mod:`texthash.models.direct` can compute them; otherwise nothing. A class that overrides one of the two
+        methods overrides both, or has no such layers."""
+        return ()
+
     def inference_state_dict(self) -> dict[str, Tensor]:
         """Return the state dict without ``training_only`` entries: all that codes depend on."""
         return {

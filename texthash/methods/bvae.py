@@ -9,8 +9,10 @@ bits       1[p > 1/2]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Progress, Role
@@ -65,3 +67,6 @@ class BVAE(VariationalMethod):
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         # The threshold of the logit is zero, which is p = 1/2.
         return self.logits(self.encoder(batch))
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return self.encoder, self.logits

@@ -10,10 +10,12 @@ bits       1[mu > 0]: neither a sample nor a median
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress, Role
@@ -97,3 +99,6 @@ class CorrSH(VariationalMethod):
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.mean(self.encoder(batch))
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return self.encoder, self.mean

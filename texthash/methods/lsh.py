@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Role, Stage
@@ -39,3 +39,6 @@ class LSH(ProjectedMethod):
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.hyperplanes(batch)
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return (self.hyperplanes,)

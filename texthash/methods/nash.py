@@ -9,9 +9,11 @@ bits       1[p > 1/2]: no median, the point of training end to end
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress, Role
@@ -67,3 +69,6 @@ class NASH(VariationalMethod):
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         # The threshold of the logit is zero, which is p = 1/2.
         return self.logits(self.encoder(batch))
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return self.encoder, self.logits

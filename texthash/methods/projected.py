@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
@@ -81,3 +82,6 @@ class ProjectedMethod(FeaturedMethod):
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.projection(batch)
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return (self.projection,)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
@@ -75,6 +75,9 @@ class STH(HashMethod):
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.classifiers(batch)
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return (self.classifiers,)
 
     def database_codes(self) -> np.ndarray:
         return self.codes.cpu().numpy()

@@ -9,9 +9,11 @@ code       bit_j = 1[mu_j > median of mu_j over the training documents]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress, Role
@@ -100,3 +102,6 @@ class VDSH(VariationalMethod):
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.mean(self.encoder(batch))
+
+    def serving_layers(self) -> Sequence[nn.Module]:
+        return self.encoder, self.mean

@@ -24,10 +24,12 @@ def device_of(method: HashMethod) -> torch.device:
 def activations_of(method: HashMethod, documents: Iterable[Batch], role: Role = "document") -> torch.Tensor:
     """Return real-valued codes [N, bits] of all documents, computed in eval mode, without randomness."""
     was_training = method.training
-    method.eval()
+    if was_training:
+        method.eval()
     device = device_of(method)
     parts = [method.activations(batch.to(device), role).float() for batch in documents]
-    method.train(was_training)
+    if was_training:
+        method.train()
     return torch.cat(parts) if parts else torch.empty(0, method.bits)
 
 

@@ -18,11 +18,13 @@ from safetensors.torch import load_file, save_file
 from texthash.config import Bits, Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
+from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.io.records import FileName, Sha256, read_record, typed
 from texthash.methods.base import HashMethod, Role
 from texthash.methods.registry import build, hyperparameters
+from texthash.models.direct import DirectEncoder
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
 from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
 from texthash.paths import as_path
@@ -31,6 +33,7 @@ from texthash.progress import log_line
 FORMAT_VERSION = 1
 _RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
 _RESTORE = "restore the whole directory as it was saved, or train the model again."
+_FEW = 64  # texts that are read one by one, so that the values of a text do not depend on the others
 MODEL_FILES = (_RECORD, _VOCABULARY, _WEIGHTS)
 
 
@@ -92,6 +95,8 @@ class Hasher:
         self.corpus = corpus
         self.edition = edition
         self.analyzer = Analyzer.from_edition(edition)
+        # Of a saved model, whose weights do not change.
+        self._direct: DirectEncoder | None = None
 
     @classmethod
     def of(cls, method: HashMethod, corpus: PreparedCorpus) -> Hasher:
@@ -137,6 +142,8 @@ class Hasher:
                 finite or zero.
         """
         method = self.method
+        if self._direct is not None and features is None and vectors is None and len(texts) <= _FEW:
+            return self._read_directly(self._direct, texts, role)
         inputs = method.encoding_inputs.also(vector_needs(vectors))
         if vectors is not None:
             vector_width(method, vectors)
@@ -161,6 +168,22 @@ class Hasher:
         values = activations_of(method, parts(), role)
         made = None if vectors is None else vectors_of(method, vectors, values, dense)
         return TextActivations(values, known, made)
+
+    def _read_directly(self, direct: DirectEncoder, texts: Sequence[str], role: Role) -> TextActivations:
+        values = torch.empty(len(texts), self.bits)
+        known = np.zeros(len(texts), np.bool_)
+        weighting = self.method.encoding_inputs.weighting
+        for row, text in enumerate(texts):
+            ids, counts = np.unique(self.vocabulary.sequence(self.analyzer.tokens(text)), return_counts=True)
+            weights = weigh(np.array([0, len(ids)]), ids, counts, weighting, self.vocabulary)
+            found = direct.activations(ids, weights)
+            known[row] = len(ids) > 0
+            if found is None:
+                batch = text_batch([text], self.analyzer, self.vocabulary, self.method.encoding_inputs)
+                values[row] = activations_of(self.method, [batch], role)[0]
+            else:
+                values[row] = torch.from_numpy(found)
+        return TextActivations(values, known)
 
     def binarize(self, activations: torch.Tensor) -> np.ndarray:
         """Binarize real-valued codes [N, bits] into packed codes, uint8 [N, bits / 8]."""
@@ -285,7 +308,9 @@ class Hasher:
                 f"{directory}: the weights do not fit {record.method} at {record.bits} bits: {reason}",
                 "restore the whole directory as it was saved, or train the model again with this version.",
             ) from None
-        return cls(method, vocabulary, record.corpus, record.edition)
+        hasher = cls(method, vocabulary, record.corpus, record.edition)
+        hasher._direct = DirectEncoder.of(hasher.method)
+        return hasher
 
 
 def _untrained(directory: Path, record: HasherRecord) -> HashMethod:
