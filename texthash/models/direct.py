@@ -1,6 +1,7 @@
 """Activations of a few short texts by numpy, without the fixed costs of torch's modules.
 
-For encoders that are a bag of words followed by small dense layers."""
+For encoders that are a bag of words followed by small dense layers.
+"""
 
 from __future__ import annotations
 

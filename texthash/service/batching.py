@@ -19,8 +19,9 @@ _Waiting = tuple[SearchRequest, "asyncio.Future[Answer]"]
 
 
 class RequestBatcher:
-    """Batcher of the requests that arrive together. No request waits for others to come: a pass takes what has arrived
-    since the last one began.
+    """Batcher of the requests that arrive together.
+
+    No request waits for others to come: a pass takes what has arrived since the last one began.
 
     Args:
         coordinator: Coordinator that answers a pass.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, Response
 
 import texthash
@@ -20,6 +21,7 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.origin import allowed_hosts
+from texthash.service.middleware.short_search import Respond, ShortSearch
 from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher
@@ -27,7 +29,7 @@ from texthash.service.request_limits import Checks
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
 from texthash.service.routes.metrics import add_metrics
-from texthash.service.routes.search import Search, add_search
+from texthash.service.routes.search import Search, add_search, search_response
 from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
 from texthash.service.routes.writes import add_writes
@@ -41,6 +43,8 @@ def make_app(
     release_watcher: ReleaseWatcher | None = None,
     service: ServiceConfig | None = None,
     budget: MemoryBudget | None = None,
+    *,
+    short_search: bool = True,
 ) -> FastAPI:
     """Build the application.
 
@@ -51,6 +55,7 @@ def make_app(
         release_watcher: Watcher that follows the pointer while the application runs; None stays with the release.
         service: Address, allowed hosts and CORS origins; None allows any host, for callers in this process.
         budget: Memory budget of bodies and answers, if it is shared; None makes one.
+        short_search: Answer well-formed searches without the framework's work for a route.
 
     Raises:
         UsageError: TEXTHASH_API_KEY or TEXTHASH_READ_KEY is set to an invalid key.
@@ -62,6 +67,8 @@ def make_app(
             yield
 
     keys = Keys.of_environment()
+    checks = Checks(coordinator)
+    respond = search_response(checks, search or _unbatched(coordinator))
     app = FastAPI(
         title="texthash",
         version=texthash.__version__,
@@ -70,29 +77,35 @@ def make_app(
         openapi_url=None,
         lifespan=lifespan,
         dependencies=[Depends(json_stated), Depends(known_parameters)],
-        middleware=stack(
-            coordinator.limits,
-            budget or MemoryBudget(coordinator.limits.max_pending_bytes),
-            keys=keys,
-            hosts=allowed_hosts(service, bool(keys)) if service else None,
-            cors_origins=service.cors_origins if service else (),
-        ),
+        middleware=[
+            *stack(
+                coordinator.limits,
+                budget or MemoryBudget(coordinator.limits.max_pending_bytes),
+                keys=keys,
+                hosts=allowed_hosts(service, bool(keys)) if service else None,
+                cors_origins=service.cors_origins if service else (),
+            ),
+            *([_short(coordinator, respond)] if short_search else []),
+        ],
     )
     app.router.route_class = JsonRoute
-    checks = Checks(coordinator)
     problems.install(app)
     _explain_invalid(app)
     documentation.install(app, coordinator, checks, keyed=bool(keys))
     _add_pages(app)
     add_state(app, coordinator, checks, index_writes=index_writes, release_watcher=release_watcher)
     add_metrics(app)
-    add_search(app, checks, search or _unbatched(coordinator))
+    add_search(app, checks, respond)
     add_encode(app, coordinator, checks)
     add_documents(app, coordinator, checks)
     if index_writes is not None:
         add_writes(app, checks, index_writes)
         add_snapshots(app, checks, index_writes)
     return app
+
+
+def _short(coordinator: Coordinator, respond: Respond) -> Middleware:
+    return Middleware(ShortSearch, respond=respond, max_batch=coordinator.limits.max_batch)
 
 
 def _explain_invalid(app: FastAPI) -> None:

@@ -1,5 +1,8 @@
-"""Placement of encoder and shards: in the processes of the ingress, where a call costs nothing, or in deployments of
-their own, which divide a large index over nodes."""
+"""Placement of encoder and shards.
+
+They are in the processes of the ingress, where a call costs nothing, or in deployments of their own, which divide a
+large index over nodes.
+"""
 
 from __future__ import annotations
 

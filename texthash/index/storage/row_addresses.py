@@ -212,8 +212,10 @@ class StoredRows:
         return self.map.rows(addresses, columns)
 
     def documents(self, numbers: Numbers, columns: list[str]) -> list[dict[str, Any]] | None:
-        """Return columns of documents in their order, from the map where it has them; None if one of them does not
-        exist."""
+        """Return columns of documents in their order; None if one of them does not exist.
+
+        They come from the map where it has them.
+        """
         if self.map is None or not self.map.columns.issuperset(columns):
             table = self.take(numbers, columns)
             return None if table is None else table.to_pylist()

@@ -244,8 +244,11 @@ def _search_keywords(shard: Shard, query: KeywordQuery) -> KeywordResult:
 
 
 def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:
-    """Return kind and size of a pass. Filters may have to be prepared, rescoring may read vectors, and the time of a
-    search within a radius depends on it: a pass with any of them has no kind."""
+    """Return kind and size of a pass.
+
+    Filters may have to be prepared, rescoring may read vectors, and the time of a search within a radius depends on it:
+    a pass with any of them has no kind.
+    """
     if any(group.labels is not None or group.radius is not None or group.rescoring == "float" for group in groups):
         return None, 1
     if any(group.fields is not None for group in groups):

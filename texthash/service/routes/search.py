@@ -17,6 +17,7 @@ from texthash.index.memory.flat import join_plans
 from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
 from texthash.service.highlighting import highlight
+from texthash.service.middleware.short_search import SEARCH_PATH, Respond
 from texthash.service.request_limits import Checks
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 
@@ -65,11 +66,25 @@ _Search = Annotated[
 ]
 
 
-def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
-    """Add ``POST /v1/search``, whose requests the function ``search`` answers."""
+def search_response(checks: Checks, search: Search) -> Respond:
+    """Return the function that answers a validated request by ``search``."""
+
+    async def respond(request: SearchRequest) -> Response:
+        start = time.perf_counter()
+        answer = await search(checks.search(request))
+        if request.highlight:
+            await asyncio.to_thread(highlight, request, answer)
+        took = time.perf_counter() - start
+        return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
+
+    return respond
+
+
+def add_search(app: FastAPI, checks: Checks, respond: Respond) -> None:
+    """Add ``POST /v1/search``, whose requests the function ``respond`` answers."""
 
     @app.post(
-        "/v1/search",
+        SEARCH_PATH,
         tags=["search"],
         summary="Find the nearest documents",
         dependencies=[Depends(checks.body)],
@@ -85,12 +100,7 @@ def add_search(app: FastAPI, checks: Checks, search: Search) -> None:
         of each hit in both lists. `radius` and `filter` select the documents. A text without a known word has no hits
         by meaning and `known_words: false`.
         """
-        start = time.perf_counter()
-        answer = await search(checks.search(request))
-        if request.highlight:
-            await asyncio.to_thread(highlight, request, answer)
-        took = time.perf_counter() - start
-        return Response(to_json(_reply(answer, took)), media_type=JSON, headers=_timing(answer, took))
+        return await respond(request)
 
 
 def _reply(answer: Answer, took: float) -> dict[str, Any]:
