@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.methods.base import HashMethod
 from texthash.nn.encoders import MLPEncoder, SparseLinear
 from texthash.nn.projections import Projection
@@ -49,7 +50,7 @@ class DirectEncoder:
         """Return the encoder of a method with its present weights; None if it has another form or is on a GPU."""
         modules = method.serving_layers()
         thresholds = method.binarizer.thresholds
-        if not modules or thresholds.device.type != "cpu" or method.reads_features:
+        if not modules or thresholds.device.type != "cpu" or method.inputs.only(OF_TEXT).needs:
             return None
         if _owner(method, "activations") is not _owner(method, "serving_layers"):
             return None  # A subclass computes something else.
