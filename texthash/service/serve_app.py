@@ -162,8 +162,10 @@ class _Writer(WriterServer):
 
 
 class _Ingress:
-    """Deployment of the HTTP application, which calls the encoder, the shards and the writer. Without a handle of the
-    encoder, or of shards, it opens these itself."""
+    """Deployment of the HTTP application, which calls the encoder, the shards and the writer.
+
+    Without a handle of the encoder, or of shards, it opens these itself.
+    """
 
     def __init__(
         self,
@@ -210,8 +212,10 @@ class _Ingress:
         return await self._calls.answer("Search", request, grpc_context)
 
     async def check_health(self) -> None:
-        """Fail if this ingress has stopped following the pointer, or if what it has opened does not work; called by
-        Serve every few seconds."""
+        """Fail if this ingress has stopped following the pointer, or if what it has opened does not work.
+
+        Called by Serve every few seconds.
+        """
         for part in (self._encoder, *self._shards):
             if isinstance(part, (LocalEncoder, LocalShard)):
                 await part.self_test()
