@@ -291,9 +291,11 @@ class HashMethod(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no codes")
 
     def serving_layers(self) -> Sequence[nn.Module]:
-        """Return the layers of :meth:`activations` in order, where these are a bag of words and dense layers alone, so
-        that :mod:`texthash.models.direct` can compute them; otherwise nothing. A class that overrides one of the two
-        methods overrides both, or has no such layers."""
+        """Return the layers of :meth:`activations` in order, for :mod:`texthash.models.direct`; by default none.
+
+        They are a bag of words followed by dense layers alone. Layers of a class whose subclass overrides
+        ``activations`` do not count.
+        """
         return ()
 
     def inference_state_dict(self) -> dict[str, Tensor]:
