@@ -33,11 +33,14 @@ SURVEY = {
     26: ("doc2hash", "Rec Prior(C) Gradient"),
     27: ("bvae", "Rec Prior(B) CB Quan(Sgn) Gradient"),
     28: ("rbsh", "Rec Prior(B) Pse CB Quan(Sgn) Robustness"),
+    29: ("dse", "Rec SFC Quan(Sigmoid) Robustness"),
     30: ("vdsh_pw", "Rec Prior(G) SFR"),
     31: ("nash", "Rec Prior(B) CB Quan(Sgn) Robustness"),
     32: ("nbrreg", "Rec Prior(G) Pse"),
     33: ("vdsh", "Rec Prior(G)"),
     34: ("dgm_sph", "Rec CB"),
+    35: ("sse", "Rec SFC Robustness"),
+    36: ("thc", "SFC"),
 }
 # Parts of an entry that lack some of its tags.
 LESS = {"gmsh": "Rec Prior(M)", "mash": "Rec CB FE Quan(Tanh)"}

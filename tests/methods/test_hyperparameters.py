@@ -21,7 +21,16 @@ from texthash.training.loop import fit
 
 BITS = 16
 CASES = [(name, parameter.name) for name, cls in methods().items() for parameter in parameters_of(cls).values()]
-NARROW = {"hidden": 24, "words": 200, "channels": 8, "embedding": 8, "length": 12, "filters": 6}
+NARROW = {
+    "hidden": 24,
+    "words": 200,
+    "channels": 8,
+    "embedding": 8,
+    "length": 12,
+    "filters": 6,
+    "concept_count": 9,
+    "tag_count": 11,
+}
 
 
 def another(parameter):
@@ -42,7 +51,7 @@ def texts_of(corpus, count=48):
 
 
 def test_each_hyper_parameter_of_each_method_is_looked_at():
-    assert len({name for name, _ in CASES}) == 49
+    assert len({name for name, _ in CASES}) == 53
     assert len(CASES) > 250
 
 

@@ -4,6 +4,10 @@
     encoders                  encoders            linear and MLP, over sparse rows
                               projections         linear, over words, vectors of features, or both
                               sequences           convolutions over words in their order
+                              k_max               wide convolutions over words with k-max pooling
+                              word_vectors        vectors of words by their co-occurrence, in closed form
+                              enrichment          concepts and company of the words of short texts
+                              stacked             an autoencoder of dense values, learned layer by layer
                               boltzmann           machines that are stacked into an encoder
                               dense               MLP over the vector of a sentence encoder, Gaussian decoder to it
                               tokens              convolutions over vectors of word pieces
