@@ -17,7 +17,7 @@ from texthash.capacity import Rates, keep_rates, kept_rates
 from texthash.config import Config, CorpusConfig
 from texthash.corpora.preparation.staging import PartRead, Reading, Staging
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.embeddings.cache import features_of
+from texthash.corpora.prepared.embeddings.stored import features_of
 from texthash.corpora.prepared.manifest import Manifest, SourceFile
 from texthash.corpora.text import Vocabulary
 from texthash.corpora.texts import open_texts
@@ -181,7 +181,7 @@ def _sentence_vectors(place: Place) -> tuple[Path, Call]:
     folder = place.corpus.train.cache / "features" / "minilm"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "encoder.json", {"encoder": "minilm@0123", "width": 384})
-    return folder / "encoder.json", lambda: features_of(place.corpus, "minilm")
+    return folder / "encoder.json", lambda: features_of(place.corpus.cache, "minilm")
 
 
 @case("identity", "created")

@@ -103,7 +103,7 @@ def test_another_model_of_the_same_name_is_refused(corpus_of: Corpora, tmp_path:
     shutil.rmtree(kept)
     second = ensure_features(corpus, str(folder))
     assert second != first
-    with pytest.raises(ModelMismatchError, match="is asked for"):
+    with pytest.raises(ModelMismatchError, match="not by"):
         corpus.train.dense(first)
 
 

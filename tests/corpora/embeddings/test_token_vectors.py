@@ -134,5 +134,5 @@ def test_sources_without_word_pieces_are_refused(
         with pytest.raises(UsageError, match="gives one vector for each text"):
             open_token_embedder(given)
     other = f"{encoded_shape.encoder.rpartition('@')[0]}@0123456789ab"
-    with pytest.raises(ModelMismatchError, match="is asked for"):
+    with pytest.raises(ModelMismatchError, match="not by"):
         small_corpus.train.token_vectors(other)

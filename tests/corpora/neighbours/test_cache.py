@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import VECTORS
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.prepared.embeddings.cache import feature_folder
+from texthash.corpora.prepared.embeddings.stored import feature_folder
 from texthash.corpora.prepared.inputs import Inputs
 from texthash.corpora.prepared.neighbours.cache import GraphName, make_graph
 from texthash.corpora.prepared.neighbours.cosine import CosineSearch, nearest_by_cosine

@@ -229,7 +229,7 @@ class Split:
             CorpusError: The vectors have not been stored; see :func:`~.embeddings.cache.ensure_features`.
             ModelMismatchError: The vectors are of another model than the digest names.
         """
-        from texthash.corpora.prepared.embeddings.cache import open_features
+        from texthash.corpora.prepared.embeddings.stored import open_features
 
         return open_features(self.cache, encoder, self.name)[: len(self)]
 
@@ -354,11 +354,11 @@ class PreparedCorpus:
 
     def shape_with(self, encoder: str | None) -> CorpusShape:
         """Return the shape with a source of vectors and their width, which have to be stored; None for none."""
-        from texthash.corpora.prepared.embeddings.cache import features_of
+        from texthash.corpora.prepared.embeddings.stored import features_of
 
         if encoder is None:
             return self.shape
-        identity, width = features_of(self, encoder)
+        identity, width = features_of(self.cache, encoder)
         return replace(self.shape, encoder=identity, dense=width)
 
     @cached_property

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.corpora.prepared.corpus import Split
-from texthash.corpora.prepared.embeddings.cache import BLOCK_ROWS, feature_folder, open_features
+from texthash.corpora.prepared.embeddings.cache import BLOCK_ROWS
 from texthash.corpora.prepared.embeddings.sources import gives_token_vectors, open_embedder, prefers_gpu
+from texthash.corpora.prepared.embeddings.stored import feature_folder, open_features
 from texthash.errors import UsageError
 from texthash.executor import Claim, Executor, LocalExecutor
 from texthash.io.atomic import exclusive, whole

@@ -18,6 +18,7 @@ from typing import cast, get_args
 import numpy as np
 
 from texthash.config import Weighting
+from texthash.corpora.prepared.embeddings.stored import feature_folder
 from texthash.corpora.prepared.neighbours.search import Neighbours, Search, blocks_of, check_k, fill
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.executor import Executor
@@ -139,7 +140,5 @@ def _load(directory: Path, k: int, documents: int) -> Neighbours:
 
 def _folder(cache: Path, name: GraphName) -> Path:
     if name.kind == "dense":
-        from texthash.corpora.prepared.embeddings.cache import feature_folder
-
         return feature_folder(cache, name.of) / "graph"
     return cache / "graphs" / f"{name.kind}-{name.of}"
