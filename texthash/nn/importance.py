@@ -33,7 +33,7 @@ class ImportanceDecoder(WordDecoder):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Map codes [B, m] to logits [B, V]."""
-        vectors = self.weight
+        vectors: Tensor = self.weight
         if self.factors is not None:
             # [m, d] [d, V] once takes m / B of the time of [B, d] [d, V], for a batch of B codes.
             vectors = torch.addmm(self.factors.bias[:, None], self.factors.weight, vectors)
