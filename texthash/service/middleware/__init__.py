@@ -17,6 +17,7 @@ from texthash.service.middleware.failures import Failures
 from texthash.service.middleware.head import Head
 from texthash.service.middleware.headers import SecurityHeaders
 from texthash.service.middleware.origin import Origins
+from texthash.service.middleware.pace import Pace
 from texthash.service.middleware.request_log import RequestLog
 from texthash.service.middleware.response_budget import ResponseBudget
 
@@ -46,6 +47,7 @@ def stack(
         expose_headers=["server-timing", "retry-after", "x-request-id"],
     )
     return [
+        Middleware(Pace),
         Middleware(SecurityHeaders),
         *([cors] if cors_origins else []),  # outside of what rejects requests, so that a page can read the reason
         Middleware(RequestLog),

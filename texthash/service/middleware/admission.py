@@ -7,7 +7,6 @@ from typing import Any
 from texthash.config import LimitsConfig
 from texthash.service.memory_budget import RETRY_AFTER_S, MemoryBudget
 from texthash.service.middleware.scope import is_probe
-from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
 
@@ -25,14 +24,12 @@ class Admission:
         self._capacity = limits.max_ongoing_requests + limits.max_queued_requests
         self._budget = budget
         self._active = 0
-        self._turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if not is_probe(scope):
-            await self._turns.take()
             self._reject_beyond_capacity()
         self._active += 1
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from texthash.service.metrics import RequestMetrics
+from texthash.service.middleware.pace import ARRIVED
 
 requests = logging.getLogger("texthash.service.requests")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -38,7 +39,7 @@ class RequestLog:
         given = Headers(scope=scope).get("x-request-id", "")
         state = scope.setdefault("state", {})
         state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        status, start, method = 0, time.perf_counter(), scope["method"]
+        status, start, method = 0, state.get(ARRIVED, time.perf_counter()), scope["method"]
 
         async def observe(message: Any) -> None:
             nonlocal status

@@ -1,0 +1,31 @@
+"""Pace of the requests that arrive together."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from texthash.service.middleware.scope import is_probe
+from texthash.service.middleware.turns import Turns
+
+ARRIVED = "arrived"
+"""State of a scope: time of arrival on the clock of ``time.perf_counter``."""
+
+
+class Pace:
+    """Let one request in each iteration of the event loop continue, before anything is done for it; probes at once.
+
+    Args:
+        app: Next ASGI application.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._turns = Turns()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})[ARRIVED] = time.perf_counter()
+            if not is_probe(scope):
+                await self._turns.take()
+        await self._app(scope, receive, send)
