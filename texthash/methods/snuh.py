@@ -10,6 +10,11 @@ bits       1[mu > 1/2]
 
 Trees are of the graph of the k nearest neighbours, with p_ij = softmax_j(similarity_ij / alpha) on its edges.
 KL_edge is in :mod:`texthash.nn.trees`. With tau near 1 it draws the codes of neighbours together.
+
+The linear encoder has no dropout and learns the training documents by heart. On 20 Newsgroups (random60, 32 bits, 1,500
+validation queries, learning rate 1e-2) P@100 at the published beta = T = 0.1 is .508 after 4 epochs and .436 after 16,
+while the reconstruction still falls. A larger beta and a softer sigmoid put that off: .575 at beta 0.4, T 0.5 and 5e-3
+after 12 epochs, .568 after 16. At beta 0.8 the divergence of single documents from N(0, I) outweighs: .535 after 20.
 """
 
 from __future__ import annotations
