@@ -7,6 +7,15 @@ decoder    F(b) = - sum_w x_w log p(w | b),  p(w | b) = softmax(b E + c)_w
 pairs      L_pair = mean_{i != j} (2 s_ij - 1) ||p_i - p_j||^2 / 2,  s_ij = 1[a label in common], of labelled documents
 loss       E F(b)  +  w_KL KL(Bern(p) || Bern(1/2))  +  w_y L_y(b)  +  w_p L_pair
 bits       1[p > 1/2]
+
+The defaults suit a corpus with all labels. With few of them words have to carry the codes, for which w_KL 2 is too
+much. P@100 on validation (20 Newsgroups random60, 32 bits; * on sublinear tf-idf with dropout 0.5):
+
+    all labels, w_KL 2                                                   .890 after  4 epochs
+    all labels, w_KL 0.1 *                                               .844 after  4
+    5 % of the labels, w_KL 2 *                                          .283 after  4, and less until 8
+    5 % of the labels, w_KL 0.1 *                                        .531 after  7
+    5 % of the labels, w_KL 0.1, w_y 3, w_p 1, learning rate 4e-3 *      .578 after 13
 """
 
 from __future__ import annotations
@@ -46,8 +55,9 @@ class PSH(Supervised, NASH):
         deviations=(
             "each pair of a batch has its own sign and distance; the code takes the labels of the second document from "
             "another row, and multiplies the signs with one distance, summed over the batch",
-            "all pairs of a batch, not a document and its partner in a random permutation; w_p and w_KL are the code's "
-            "200-fold, as its sums over batches of 200 documents are means here",
+            "all pairs of a batch, not a document and its partner in a random permutation; w_p and w_KL as printed are "
+            "the code's 200-fold, as its sums over batches of 200 documents are means here",
+            "with 5 % of the labels of 20 Newsgroups it is no better than methods without labels: see the module",
             "similar pairs weigh as much as dissimilar ones (balanced); the code counts pairs as they come, of which "
             "nearly all repel with 20 labels",
             "a softmax over the labels of a single-label corpus, not one sigmoid a label",
@@ -75,7 +85,7 @@ class PSH(Supervised, NASH):
         **NASH.search_space,
         "batch_size": Choice(64, 128, 200),
         "learning_rate": LogUniform(5e-4, 5e-3),
-        "kl_weight": LogUniform(0.1, 5.0),
+        "kl_weight": LogUniform(0.03, 3.0),
         "label_weight": LogUniform(1.0, 100.0),
         "pair_weight": LogUniform(0.1, 30.0),
     }
