@@ -116,6 +116,35 @@ def test_several_processes_write_to_one_store(tracker, client):
         assert len(client.get_metric_history(run.run_id, f"m/{worker}")) == 20
 
 
+def _register_and_fetch(registry, name, model_id, run, found):
+    version = registry.register(name, model_id, run, score=0.5, data="d")
+    found.put((version, str(registry.fetch(name, version)), str(registry.fetch(name, "1"))))
+
+
+def test_several_processes_register_and_fetch_at_once(tracker, saved):
+    """Each model has one version, and the first is fetched by all of them at once."""
+    name = "texthash-crowd"
+    run = tracker.start("crowd", validation="val/p_at_100")
+    models = [tracker.log_model(saved, run, name, ["x"]) for _ in range(3)]
+    assert tracker.registry.register(name, models[0], run, score=0.5, data="d") == "1"
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    processes = [
+        context.Process(target=_register_and_fetch, args=(tracker.registry, name, model, run, found))
+        for model in models
+    ]
+    for process in processes:
+        process.start()
+    answers = [found.get(timeout=180) for _ in processes]
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sorted(version for version, *_ in answers) == ["1", "2", "3"]
+    assert len({first for *_, first in answers}) == 1
+    for _, own, first in answers:
+        assert Hasher.load(own).vocabulary_hash == Hasher.load(first).vocabulary_hash
+
+
 def test_a_registered_model_takes_raw_text_and_gives_the_hashers_codes(tracker, client, hasher, saved):
     import mlflow
 
