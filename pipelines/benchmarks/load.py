@@ -126,10 +126,12 @@ class _Clients:
     def _compare(self, search: int, reply: dict[str, Any]) -> None:
         """Count an answer that differs from the first one of the same release to the same search.
 
-        It would differ if the code of one release were searched in the index of another.
+        It would differ if the code of one release were searched in the index of another. The strategy of a search may
+        differ, as it depends on what shares the pass.
         """
-        first = self._first.setdefault((search, reply.get("release")), reply["results"])
-        self._unlike += first != reply["results"]
+        found = [(result.get("code"), result["hits"]) for result in reply["results"]]
+        first = self._first.setdefault((search, reply.get("release")), found)
+        self._unlike += first != found
 
     def figures(self) -> dict[str, Any]:
         """Return requests per second, latencies in milliseconds, and numbers of failed and of inconsistent answers."""

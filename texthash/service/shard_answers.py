@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 async def answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
     """Return the answers of the called shards, and the problems of the unavailable ones."""
+    if not calls:
+        return {}, {}
     done = await asyncio.gather(*calls.values(), return_exceptions=True)
     answered: dict[int, T] = {}
     unavailable: dict[int, Problem] = {}

@@ -9,9 +9,9 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 T = TypeVar("T")
-# Longest work on the event loop. A thread costs a tenth of a millisecond to reach, and several while another thread of
-# Python has the interpreter.
-LIMIT_S = 0.005
+# Longest work on the event loop, about a pass of 64 short queries. A thread costs a tenth of a millisecond to reach,
+# and several on a busy machine or while another thread of Python has the interpreter.
+LIMIT_S = 0.02
 _REMEMBERED = 8
 _MOST_KINDS = 256  # kinds come from options of requests
 
