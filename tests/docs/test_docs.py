@@ -28,7 +28,7 @@ def test_the_site_builds_and_warnings_are_errors(tmp_path):
     assert "learning_rate" in page
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/own_vectors.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/own_vectors.md", "docs/filtering.md"])
 def test_the_first_lines_run(page):
     blocks = _PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
     assert blocks

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tests.small_disk import SmallDisk
+from texthash.index.filters.language import Labels
 from texthash.index.releases.release import open_release, read_release
 from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import width_of
@@ -153,7 +154,7 @@ def _marks(home: StateDir) -> dict[str, str]:
     """The mark of every document that such a writer wrote; its code and its vector have to be of the same write."""
     found: dict[str, str] = {}
     for shard in open_release(home).shards:
-        hits = shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1 << 20, labels=["killed"])
+        hits = shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1 << 20, where=Labels(("killed",)))
         for row in shard.documents(hits.numbers[0], ["title", "text", "code"]):
             assert row["text"] == f"text {row['title']}"
             assert row["code"] == f"{int(row['title'].split('.')[1]):04d}".encode()

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from tests.index.test_writer import built, codes, documents, home
+from texthash.api.attributes import Value
+from texthash.api.filters import Filter
 from texthash.errors import TexthashError
 from texthash.index import shard as shards
+from texthash.index.filters.language import All, Between, Exists, Ids, Labels, Not, OneOf, Where
 from texthash.index.releases.release import list_releases, read_release
 from texthash.index.shard import Shard
 from texthash.index.writing.writer import IndexDocument, IndexWriter
@@ -18,31 +21,45 @@ from texthash.paths import StateDir
 
 __all__ = ["built", "home"]  # fixtures
 _LABELS = ("red", "green", "it's")
+_FILTERS: list[Where | None] = [
+    None,
+    Labels(("red",)),
+    Labels(("green", "it's")),
+    Labels(("no such",)),
+    Between("year", 2.0, None),
+    Not(OneOf("lang", ("en",))),
+    All((Exists("lang"), Labels(("red",)))),
+    Ids(("n1", "n2", "n3", "no such")),
+]
 
 
 def assert_same(followed: Shard, opened: Shard) -> None:
     queries = np.random.default_rng(0).integers(0, 256, (5, 4), dtype=np.uint8)
     assert len(followed) == len(opened)
     np.testing.assert_array_equal(followed.numbers, opened.numbers)
-    for labels in (None, ["red"], ["green", "it's"], ["no such"]):
-        assert followed.count(labels) == opened.count(labels)
+    for where in _FILTERS:
+        assert followed.count(where) == opened.count(where)
         for radius in (None, 9):
-            found, expected = (
-                shard.search(queries, 50, 3, radius=radius, labels=labels) for shard in (followed, opened)
-            )
+            found, expected = (shard.search(queries, 50, 3, radius=radius, where=where) for shard in (followed, opened))
             for query in range(len(queries)):
                 np.testing.assert_array_equal(found.numbers[query], expected.numbers[query])
                 np.testing.assert_array_equal(found.distances[query], expected.distances[query])
-        totals = [shard.total_within_radius(queries, 12, labels).tolist() for shard in (followed, opened)]
+        totals = [shard.total_within_radius(queries, 12, where).tolist() for shard in (followed, opened)]
         assert totals[0] == totals[1]
     some = opened.numbers[:: max(1, len(opened) // 40)][::-1]
-    fields = ["title", "text", "labels", "code"]
+    fields = ["title", "text", "labels", "attributes", "code"]
     assert followed.documents(some, fields) == opened.documents(some, fields)
     ids = [row["id"] for row in opened.documents(some, [])]
     assert followed.codes_of([*ids, "absent"]) == opened.codes_of(ids)
     if ids:
         assert followed.document(ids[0]) == opened.document(ids[0])
     assert followed.document("absent") is None
+
+
+def _some(rng: random.Random, step: int) -> dict[str, Value]:
+    """Attributes of a document; a later step adds one to the index."""
+    found: dict[str, Value] = {"year": float(rng.randint(0, 4))} if rng.random() < 0.7 else {}
+    return found | ({"lang": rng.choice(["de", "en"])} if step > 6 else {})
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -59,14 +76,16 @@ def test_following_is_opening(home: StateDir, seed: int, monkeypatch: pytest.Mon
             kind = rng.choice(["upsert", "upsert", "delete", "label", "compact" if step % 5 == 4 else "upsert"])
             if kind == "upsert":
                 made = [
-                    IndexDocument(id_, f"{id_} {step}", str(step), tuple(rng.sample(_LABELS, rng.randint(0, 2))))
+                    IndexDocument(
+                        id_, f"{id_} {step}", str(step), tuple(rng.sample(_LABELS, rng.randint(0, 2))), _some(rng, step)
+                    )
                     for id_ in some
                 ]
                 writer.upsert(made, np.frombuffer(rng.randbytes(4 * len(some)), np.uint8).reshape(-1, 4))
             elif kind == "delete":
                 writer.delete(ids=some)
             elif kind == "label":
-                writer.delete(labels=["red"])
+                writer.delete(given=Filter(labels=["red"]))
             else:
                 writer.compact()
             states.append(writer.release.shards[0])

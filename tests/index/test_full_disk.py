@@ -21,6 +21,7 @@ from lance.fragment import LanceFragment
 
 from tests.index.test_writer import documents, rewrite
 from tests.small_disk import PAGE, SmallDisk, small_disk
+from texthash.api.filters import Filter
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.deployment.promote import promote
@@ -289,7 +290,7 @@ def test_compaction_frees_what_it_can_on_a_full_disk(
     monkeypatch.setattr(writing, "prune", lambda home, kept: prune(home, kept, keep=1, age_s=0.0))
     for number in range(10):
         journal.upsert(*[f"n{number}.{other}" for other in range(50)])
-    journal.writer.delete(labels=["new"])
+    journal.writer.delete(given=Filter(labels=["new"]))
     journal.expected = {id_: code for id_, code in journal.expected.items() if id_.startswith("old")}
     journal.writer.close()
     journal.writer = IndexWriter.open(journal.home, least_free=4000 * PAGE)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from texthash.index.filters.selection import Selection
 from texthash.index.keywords.analysis import KeywordAnalyzer
 from texthash.index.keywords.bm25 import K1, B
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
@@ -93,7 +94,7 @@ def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
     index = KeywordIndex.read([(np.arange(10_000), column(documents))])
     found = index.search({"x": 1}, index.statistics(["x"]), 500)
     assert found.numbers.tolist() == [n for n in range(10_000) if n % 3][:500], "ties by number"
-    allowed = np.arange(5_000, 10_000)
+    allowed = Selection(5_000, np.ones(5_000, np.bool_))
     found = index.search({"x": 1, "y": 1}, index.statistics(["x", "y"]), 3, allowed)
     assert found.numbers.tolist() == [5001, 5004, 5007], "of those that are allowed"
 

@@ -18,8 +18,8 @@ class PlainShard:
     def __init__(self, codes, numbers, labels):
         self.stored, self.numbers, self.labels = codes, numbers, labels
 
-    def search(self, codes, limit, offset=0, radius=None, labels=None, threads=1, plan="auto"):
-        own = [row for row, has in enumerate(self.labels) if set(has) & set(labels)]
+    def search(self, codes, limit, offset=0, radius=None, where=None, threads=1, plan="auto"):
+        own = [row for row, has in enumerate(self.labels) if set(has) & set(where.names)]
         distances = np.unpackbits(codes[0] ^ self.stored, axis=1).sum(axis=1)
         order = sorted(own, key=lambda row: (distances[row], self.numbers[row]))[offset : offset + limit]
         return Hits([distances[order].astype(np.uint16)], [self.numbers[order]], ["flat"], np.array([len(own)]))

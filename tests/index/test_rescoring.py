@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.index.test_shard import rows, write
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.filters.language import Labels
 from texthash.index.rescoring import asymmetric, search_rescored
 
 
@@ -39,7 +40,7 @@ def test_the_answer_is_that_of_brute_force_in_any_number_of_shards(data: st.Data
     allowed = [label is None or label in own for own in labels]
     for shards in (1, 2, 5):
         opened = write(tmp_path_factory.mktemp("index"), rows(codes, labels), shards)
-        wanted = {"limit": limit, "offset": offset, "oversample": oversample, "labels": label and [label]}
+        wanted = {"limit": limit, "offset": offset, "oversample": oversample, "where": label and Labels((label,))}
         found = search_rescored(opened, queries, values, **wanted)
         for query in range(3):
             expected = brute_force(codes, queries[query], values[query], oversample * limit, allowed)

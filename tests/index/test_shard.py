@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.filters.language import Labels
 from texthash.index.shard import Shard, merge
 from texthash.index.storage.arrow_schema import schema
 from texthash.index.storage.shard_format import (
@@ -96,7 +97,8 @@ def test_any_split_into_shards_gives_the_exact_answer(data: st.DataObject, tmp_p
     shards = write(tmp_path_factory.mktemp("index"), rows(codes, labels, numbers), data.draw(st.integers(1, 4)))
     queries = rng.integers(0, 256, (3, width), dtype=np.uint8)
 
-    parts = [shard.search(queries, limit + offset, radius=radius, labels=wanted) for shard in shards]
+    where = None if wanted is None else Labels(tuple(wanted))
+    parts = [shard.search(queries, limit + offset, radius=radius, where=where) for shard in shards]
     hits, owners = merge(parts, limit, offset)
 
     allowed = np.array([wanted is None or bool(set(own) & set(wanted)) for own in labels])
@@ -107,7 +109,7 @@ def test_any_split_into_shards_gives_the_exact_answer(data: st.DataObject, tmp_p
         for number, owner in zip(hits.numbers[row], owners[row], strict=True):
             assert number in shards[owner].numbers
         if radius is not None:
-            totals = [shard.total_within_radius(queries, radius, labels=wanted)[row] for shard in shards]
+            totals = [shard.total_within_radius(queries, radius, where=where)[row] for shard in shards]
             assert sum(totals) == len(expected)
 
 
@@ -144,7 +146,7 @@ def test_a_shard_without_documents_answers(tmp_path: Path) -> None:
     empty = write(tmp_path, rows(np.empty((0, 4), np.uint8), []), 1)[0]
     empty.warmup()
     query = np.zeros((2, 4), np.uint8)
-    assert [len(numbers) for numbers in empty.search(query, 5, labels=["a"]).numbers] == [0, 0]
+    assert [len(numbers) for numbers in empty.search(query, 5, where=Labels(("a",))).numbers] == [0, 0]
     assert empty.codes_of(["a"]) == {}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.index.test_writer import built, home, rewrite
+from texthash.index.filters.language import Labels
 from texthash.index.memory.cost_model import Plan
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.release import OpenRelease, open_release, read_release
@@ -35,7 +36,10 @@ def put_in(home: StateDir, **texts: str) -> WriteResult:
 def near(opened: OpenRelease, plan: Plan = "flat", labels: list[str] | None = None, radius: int | None = None) -> set:
     """Ids of everything that a search for the code of an empty text finds."""
     code = opened.hasher.encode([""])
-    parts = [shard.search(code, 5_000, plan=plan, labels=labels, radius=radius) for shard in opened.shards]
+    parts = [
+        shard.search(code, 5_000, plan=plan, where=labels and Labels(tuple(labels)), radius=radius)
+        for shard in opened.shards
+    ]
     hits, owners = merge(parts, 5_000)
     found = [
         opened.shards[int(owner)].documents([int(number)], [])[0]["id"]

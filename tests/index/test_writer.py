@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from texthash.api.filters import Filter
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
+from texthash.index.filters.language import Labels
 from texthash.index.releases.publish import prune, publish, rollback
 from texthash.index.releases.release import list_releases, open_release, read_release
 from texthash.index.releases.snapshots import drop_snapshot, list_snapshots, read_snapshot, take_snapshot
@@ -90,8 +92,8 @@ def test_what_is_written_is_found(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("x", labels=("a", "it's")), codes(1, 255))
     opened = open_release(home)
-    for labels in (None, ["it's"]):
-        parts = [shard.search(codes(1, 255), 1, labels=labels) for shard in opened.shards]
+    for labels in (None, ("it's",)):
+        parts = [shard.search(codes(1, 255), 1, where=labels and Labels(labels)) for shard in opened.shards]
         hits, owners = merge(parts, 1)
         found = opened.shards[int(owners[0][0])].documents(hits.numbers[0], ["title", "text", "labels"])
         assert found == [{"id": "x", "title": "title of x", "text": "text of x", "labels": ["a", "it's"]}]
@@ -104,8 +106,8 @@ def test_a_delete_takes_out_by_id_or_by_label(home: StateDir) -> None:
     with IndexWriter.open(home) as writer:
         writer.upsert(documents("a", "b", labels=("x", "it's")), codes(2))
         assert writer.delete(ids=[*ids, ids[0], "unknown"]).documents == 3
-        assert writer.delete(labels=["it's", "no such label"]).documents == 2
-        assert writer.delete(labels=["it's"]).documents == 0
+        assert writer.delete(given=Filter(labels=["it's", "no such label"])).documents == 2
+        assert writer.delete(given=Filter(labels=["it's"])).documents == 0
         with pytest.raises(TexthashError, match="either ids or labels"):
             writer.delete()
         assert writer.upsert(documents(ids[0]), codes(1)).new == 1

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.small_disk import SmallDisk, small_disk
+from texthash.api.filters import Filter
 from texthash.client import AsyncClient, ServiceError
 from texthash.config import LimitsConfig
 from texthash.index.releases.release import open_release, read_release
@@ -129,7 +130,9 @@ def test_a_writer_that_fails_unexpectedly_is_opened_anew(
     known = shard.documents(shard.numbers[:1], [])[0]["id"]
     with monkeypatch.context() as patch:
         patch.setattr(writing, "advance", fail)
-        failed, nothing = asyncio.run(writer.write_many([Delete(ids=(known,)), Delete(labels=("no such",))]))
+        failed, nothing = asyncio.run(
+            writer.write_many([Delete(ids=(known,)), Delete(given=Filter(labels=["no such"]))])
+        )
     assert isinstance(failed, Problem)
     assert (failed.kind, nothing.documents) == ("internal", 0), "the other is answered"
     assert read_release(home) == before

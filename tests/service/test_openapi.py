@@ -62,10 +62,11 @@ SETTINGS = {
         }
     ],
 }
-# Bounds on several members at once, which JSON Schema has no words for.
+# Bounds on several members at once, nesting, and dates that do not exist, which JSON Schema has no words for.
 UNSAYABLE = re.compile(
     r"occurs more than once|^(offset|rescore\.oversample)=\d+, this server allows at most"
     r"|hits each .* are \d+, this server finds at most"
+    r"|is nested more than \d levels|has more than \d+ conditions|, which does not exist: |beyond \d+ \(2\*\*53\)"
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from texthash.api.filters import Filter
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
@@ -25,7 +26,7 @@ def test_an_index_that_is_not_current_any_more_is_let_go(
     server = WriterServer(str(home.root), "http://127.0.0.1:9")
 
     async def use() -> None:
-        deleted, compacted = await server.write_many([Delete(labels=("no such",)), Compact()])
+        deleted, compacted = await server.write_many([Delete(given=Filter(labels=["no such"])), Compact()])
         assert (deleted.documents, compacted.documents) == (0, before.documents)
         await server.close_outdated_writer()
         with pytest.raises(IndexLockedError, match="the service at"):

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from texthash.api.attributes import AttributeType
+
 VectorKind = Literal["activations", "features"]
 KeywordAnalysis = Literal["english", "plain"]
 
@@ -150,6 +152,9 @@ class IndexInfo(BaseModel):
     keywords: KeywordAnalysis | None = Field(
         description="Analysis of the words for keyword and hybrid search; null: the index stores no words."
     )
+    attributes: dict[str, AttributeType] = Field(
+        {}, description="Type of each attribute that a document of the index has had: string, number, boolean or date."
+    )
     search_defaults: SearchDefaultsInfo | None = Field(description="null: none were chosen for this release.")
 
 
@@ -250,6 +255,10 @@ class StoredDocument(BaseModel):
     title: str
     text: str
     labels: list[str]
+    attributes: dict[str, Any] = Field(
+        {},
+        description="Its attributes by name: strings, numbers, booleans, and dates as an object with the member date.",
+    )
     code: str = Field(description="Its code as hexadecimal digits, most significant bit first.")
     known_words: bool = Field(
         True, description="false: no word of the document is in the vocabulary, and no search finds it by its meaning."

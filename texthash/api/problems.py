@@ -87,6 +87,13 @@ KINDS: dict[str, Kind] = {
         "A model that learned from vectors reads vectors of their width, and one of words reads texts. Where the "
         "vectors are your own, no text can be encoded: give the vector of your embedder.",
     ),
+    "attribute-mismatch": Kind(
+        409,
+        "an attribute does not exist, or has another type",
+        "GET /v1/info shows index.attributes, the type of each attribute that a document of the index has had. The "
+        "first value of an attribute fixes its type: a value of another type is refused, in documents and in filters, "
+        "as is a filter on an attribute that no document has had. A date is an object with the member date.",
+    ),
     "snapshot-exists": Kind(
         409, "a snapshot of this name exists", "A snapshot never changes: choose another name, or drop that one first."
     ),

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+
+from texthash.api.attributes import Attributes
+from texthash.api.body import Body, Text, unicode_text
+from texthash.api.filters import BoundedFilter
 
 MAX_ID = 512
 """Maximum number of characters of a document id."""
 MAX_VECTOR = 16_384
 """Maximum number of components of a vector."""
-DocumentField = Literal["title", "text", "labels"]
+DocumentField = Literal["title", "text", "labels", "attributes"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-class Body(BaseModel):
-    """Object of a request; unknown members and values of another type are rejected."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    def having(self, **members: Any) -> Self:
-        """Return the object with other members, which the server has chosen and which are therefore not validated."""
-        return self.model_copy(update=members)
 
 
 def _whole(value: Any) -> Any:
@@ -34,18 +28,9 @@ def _whole(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(_whole)]
 
 
-def _unicode(value: str) -> str:
-    """Reject a lone surrogate, which JSON can express but no store and no model accepts."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"is not Unicode text: a lone surrogate at character {error.start}") from None
-    return value
-
-
 def _all_unicode(value: str | list[str]) -> str | list[str]:
     for text in [value] if isinstance(value, str) else value:
-        _unicode(text)
+        unicode_text(text)
     return value
 
 
@@ -54,15 +39,14 @@ def _without_repeats(values: list[Any]) -> list[Any]:
 
 
 # Bounds stand before the other check: behind it a string that is too long would have too many "items".
-Text = Annotated[str, AfterValidator(_unicode)]
-FilledText = Annotated[str, Field(min_length=1), AfterValidator(_unicode)]
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(_unicode)]
-Title = Annotated[str, Field(max_length=10_000), AfterValidator(_unicode)]
+FilledText = Annotated[str, Field(min_length=1), AfterValidator(unicode_text)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(unicode_text)]
+Title = Annotated[str, Field(max_length=10_000), AfterValidator(unicode_text)]
 Vector = Annotated[
     list[Annotated[float, Field(allow_inf_nan=False)]],
     Field(min_length=1, max_length=MAX_VECTOR, fail_fast=True),
 ]
-Label = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_unicode)]
+Label = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(unicode_text)]
 
 
 def exactly_one(**types: str) -> dict[str, Any]:
@@ -95,16 +79,6 @@ class Query(Body):
         if len(given) != 1:
             raise ValueError(f"give exactly one of text, code, id and vector, not {', '.join(given) or 'none'}")
         return self
-
-
-class Filter(Body):
-    """Filter of the documents."""
-
-    labels: Annotated[list[Text], FailFast()] = Field(
-        min_length=1,
-        max_length=256,
-        description="Labels, of which a document has to have at least one; unknown labels match nothing.",
-    )
 
 
 class Plan(Body):
@@ -179,7 +153,7 @@ class SearchRequest(Body):
     radius: Annotated[int, Field(ge=0), BeforeValidator(_whole)] | None = Field(
         None, description="Maximum Hamming distance of a hit; at most the number of bits."
     )
-    filter: Filter | None = None
+    filter: BoundedFilter | None = None
     params: Plan = Plan()
     rescore: Rescore = Rescore()
     fields: Annotated[list[DocumentField], FailFast(), AfterValidator(_without_repeats)] = Field(
@@ -257,6 +231,11 @@ class NewDocument(Body):
     text: FilledText = Field("", description="Raw text, encoded by the model and stored; required without a vector.")
     title: Title = ""
     labels: Annotated[list[Label], FailFast()] = Field([], max_length=256)
+    attributes: Attributes = Field(
+        {},
+        description="Strings, finite numbers, booleans and dates by name; null is the same as absent. The first "
+        "value of a name in the index fixes its type: a later value of another type is refused.",
+    )
     vector: Vector | None = Field(
         None,
         description="Vector of the document, for a model that learned from vectors of your own or of an HTTP embedder.",
@@ -284,7 +263,7 @@ class DeleteRequest(Body):
     ids: list[Text] | None = Field(
         None, min_length=1, description="Ids; at most limits.max_batch. Unknown ids are ignored."
     )
-    filter: Filter | None = None
+    filter: BoundedFilter | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> DeleteRequest:
@@ -296,7 +275,7 @@ class DeleteRequest(Body):
 class CountRequest(Body):
     """Documents to count; all without a filter."""
 
-    filter: Filter | None = None
+    filter: BoundedFilter | None = None
 
 
 class EmptyRequest(Body):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from texthash.api.attributes import write_attributes
 from texthash.api.requests import Mode
-from texthash.cli.options import Address, ConfigFile, Json, Model, Overrides, on_ray
+from texthash.cli.options import Address, ConfigFile, Filtered, Json, Model, Overrides, on_ray
 from texthash.cli.output import print_document, print_json, print_table
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
@@ -50,6 +51,7 @@ Rescore = Annotated[
 Oversample = Annotated[
     int, typer.Option(min=1, max=100, help="Number of reordered documents, as a multiple of the limit.")
 ]
+Label = Annotated[list[str] | None, typer.Option(help="Only documents with this label; may be repeated for several.")]
 Service = Annotated[
     str | None,
     typer.Option(
@@ -131,7 +133,8 @@ def _read_locally(document_id: str) -> dict[str, Any]:
         raise TexthashError(
             f"the index holds no document {document_id!r}.", "`texthash search` prints the ids of its hits."
         )
-    return {**document, "code": document["code"].hex(), "index_version": release.version}
+    attributes = write_attributes(document["attributes"])
+    return {**document, "attributes": attributes, "code": document["code"].hex(), "index_version": release.version}
 
 
 @index_app.command()
@@ -145,6 +148,8 @@ def search(
     plan: PlanName = "auto",
     rescore: Rescore = None,
     oversample: Oversample = 4,
+    label: Label = None,
+    filter: Filtered = None,
     service: Service = None,
     as_json: Json = False,
 ) -> None:
@@ -154,11 +159,14 @@ def search(
     of the service: a query without a known word has no hits by meaning.
     """
     from texthash.cli import remote
+    from texthash.index.filters.given import filter_of_options
 
     if (query is None) == (vector_file is None):
         raise UsageError("a search has either a text or a --vector-file.", "give one of them.")
     vector = None if vector_file is None else _vector_in(vector_file)
-    request = remote.SearchQuery(query, vector, limit, mode, weight, plan, rescore, oversample)
+    request = remote.SearchQuery(
+        query, vector, limit, mode, weight, plan, rescore, oversample, filter_of_options(label, filter)
+    )
     if service in (None, "none"):
         found = remote.search_nearby(resolve_home(), request) if service is None and release == "current" else None
         answer = _search_locally(request, release) if found is None else found
@@ -196,7 +204,7 @@ def _nothing_found(answer: dict[str, Any]) -> str:
         return "no word of the query is in the vocabulary of the model, and no document has one of its words"
     if not answer["known_words"]:
         return "no word of the query is in the vocabulary of the model, so it has no hits"
-    return "the index has no documents"
+    return "the index has no documents, or the filter keeps none"
 
 
 def _row(hit: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +221,8 @@ def _without_title(document: dict[str, Any]) -> dict[str, Any]:
 
 def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     from texthash.hamming.codes import to_hex
+    from texthash.index.filters.given import filter_of
+    from texthash.index.filters.language import where_of
     from texthash.index.fusion import WEIGHT
     from texthash.index.ranked import documents_of
     from texthash.index.releases.release import read_release
@@ -233,6 +243,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         plan=query.plan,
         rescoring=None if rescore == "none" else rescore,
         oversample=query.oversample,
+        where=where_of(filter_of(query.filter), record.attributes, "--filter"),
         weight=weight if query.weight is None else query.weight,
     )
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
@@ -248,7 +259,9 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         values = hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
         found = search_index(shards, options, code=code[0] if known else None, values=values[0], terms=terms)
         answer = {"code": to_hex(code)[0], "known_words": known}
-    documents = documents_of(shards, found.page, ["title", "text", "labels"])
+    documents = documents_of(shards, found.page, ["title", "text", "labels", "attributes"])
+    for document in documents:
+        document["attributes"] = write_attributes(document["attributes"])
     hits = [
         {"id": document.pop("id"), **members, "document": document}
         for document, members in zip(documents, found.members, strict=True)

@@ -16,6 +16,12 @@ from texthash.paths import StateDir, resolve_home
 if TYPE_CHECKING:
     from texthash.corpora.prepared.corpus import PreparedCorpus
 
+Filtered = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", help="""Filter as JSON, as in the HTTP API, such as '{"attributes": {"year": {"gte": 2020}}}'."""
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
 Words = Annotated[list[str] | None, typer.Argument(metavar="[METHOD] [section.key=value]...")]

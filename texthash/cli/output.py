@@ -40,6 +40,8 @@ def print_document(document: Mapping[str, Any]) -> None:
     members = {name: value for name, value in document.items() if name != "text"}
     for name, value in members.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if isinstance(value, Mapping):
+            text = json.dumps(value, ensure_ascii=False)
         print(f"{name.replace('_', ' '):<{max(map(len, members))}}  {_printable(text)}")
     if document["text"]:
         print(f"\n{_printable(document['text'], keep=_LAYOUT)}")

@@ -79,6 +79,7 @@ class SearchQuery:
     plan: Literal["auto", "flat", "mih"]
     rescore: Literal["none", "asymmetric", "float"] | None
     oversample: int
+    filter: dict[str, Any] | None = None
 
 
 def search(url: str, query: SearchQuery) -> dict[str, Any]:
@@ -160,10 +161,11 @@ def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
         mode=query.mode,
         weight=query.weight,
         limit=query.limit,
-        fields=("title", "text", "labels"),
+        fields=("title", "text", "labels", "attributes"),
         plan=query.plan,
         rescore=query.rescore,
         oversample=query.oversample,
+        filter=query.filter,
     )
     (result,) = reply.results
     return {
@@ -191,12 +193,12 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     return {"upserted": done, "new": new, "without_known_words": unknown, **state(client)}
 
 
-def delete(client: Client, ids: list[str], labels: list[str]) -> dict[str, Any]:
+def delete(client: Client, ids: list[str], filter: dict[str, Any] | None) -> dict[str, Any]:
     """Delete documents in requests of the largest accepted size."""
-    if bool(ids) == bool(labels):
-        raise TexthashError("a deletion needs either ids or labels.", "give one of them.")
-    if labels:
-        return {"deleted": client.delete(labels=labels, wait=True).deleted, **state(client)}
+    if bool(ids) == (filter is not None):
+        raise TexthashError("a deletion needs either ids, or --label or --filter.", "give one of them.")
+    if filter is not None:
+        return {"deleted": client.delete(filter=filter, wait=True).deleted, **state(client)}
     most = client.info().limits.max_batch
     parts = [ids[first : first + most] for first in range(0, len(ids), most)]
     deleted = sum(client.delete(ids=part, wait=True).deleted for part in parts)

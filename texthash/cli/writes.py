@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from texthash.api.attributes import AttributeColumn
 from texthash.cli import remote
 from texthash.cli.indexes import ReleaseName, index_app
-from texthash.cli.options import Json
+from texthash.cli.options import Filtered, Json
 from texthash.cli.output import print_json, print_table
 from texthash.config import KeywordAnalysis
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, UsageError
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -34,6 +35,14 @@ TextColumn = Annotated[
 VectorColumn = Annotated[
     str | None, typer.Option("--vector-column", help="Column of the vectors, for a model of vectors of your own.")
 ]
+AttributeColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        help="Column that documents keep as an attribute, NAME or NAME:TYPE with the type string, number, boolean or "
+        "date; may be repeated.",
+    ),
+]
 IdColumn = Annotated[str, typer.Option("--id-column", help="Column of the id.")]
 Codes = Annotated[
     Path, typer.Argument(help="File of codes; its suffix gives the format: .npy .parquet .faiss .tsv .tsv.gz")
@@ -44,7 +53,11 @@ SnapshotName = Annotated[str, typer.Argument(help="Name of a snapshot.")]
 
 @index_app.command("upsert")
 def index_upsert(
-    rows: Rows, text_column: TextColumn = None, id_column: IdColumn = "id", vector_column: VectorColumn = None
+    rows: Rows,
+    text_column: TextColumn = None,
+    id_column: IdColumn = "id",
+    vector_column: VectorColumn = None,
+    attribute: AttributeColumns = None,
 ) -> None:
     """Insert documents, and replace those whose id exists. Example: `texthash index upsert more.jsonl`
 
@@ -53,7 +66,7 @@ def index_upsert(
     from texthash.corpora.readers.rows import Columns, Table
     from texthash.deployment.index_files import upsert_file
 
-    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column, vector_column))
+    table = Table(rows, columns=Columns(tuple(text_column or ["text"]), id_column, vector_column, _columns(attribute)))
 
     def local() -> dict[str, Any]:
         done = upsert_file(resolve_home(), table)
@@ -69,16 +82,20 @@ def index_delete(
     label: Annotated[
         list[str] | None, typer.Option(help="Delete all documents with this label instead; may be repeated.")
     ] = None,
+    filter: Filtered = None,
 ) -> None:
     """Delete documents from the index. Example: `texthash index delete 17 18` or `texthash index delete --label old`"""
+    from texthash.index.filters.given import filter_of, filter_of_options
     from texthash.index.writing.writer import IndexWriter
+
+    made = filter_of_options(label, filter)
 
     def local() -> dict[str, Any]:
         with IndexWriter.open(resolve_home()) as writer:
-            written = writer.delete(ids=ids or (), labels=label or ())
+            written = writer.delete(ids or (), filter_of(made))
         return {"deleted": written.documents, **_state(written.release)}
 
-    print_json(remote.write_locally_or_remotely(local, lambda client: remote.delete(client, ids or [], label or [])))
+    print_json(remote.write_locally_or_remotely(local, lambda client: remote.delete(client, ids or [], made)))
 
 
 @index_app.command("add-keywords")
@@ -269,6 +286,13 @@ def plan(
     print_table([{"what": name, "value": value} for name, value in estimate.items() if value is not None], False)
     for text in assumptions:
         log_line(f"assumed: {text}")
+
+
+def _columns(attributes: list[str] | None) -> tuple[AttributeColumn, ...]:
+    try:
+        return tuple(AttributeColumn.parse(column) for column in attributes or ())
+    except ValueError as error:
+        raise UsageError(f"--attribute {error}.", "give NAME or NAME:TYPE, such as published:date.") from None
 
 
 def _state(release: Release) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
+from texthash.api.attributes import read_value, write_value
 from texthash.errors import UsageError
 
 _QUERY_MEMBERS = ("text", "code", "id", "vector")
@@ -139,7 +141,8 @@ def documents(value: object, name: str = "documents") -> list[dict[str, Any]]:
     """Return documents as members of an upsert request.
 
     Args:
-        value: A list of mappings with ``id``, ``text`` or ``vector`` or both, and optionally ``title`` and ``labels``.
+        value: A list of mappings with ``id``, ``text`` or ``vector`` or both, and optionally ``title``, ``labels`` and
+            ``attributes``.
         name: Name of the argument, for the error.
 
     Raises:
@@ -166,8 +169,24 @@ def _document(value: object, name: str) -> dict[str, Any]:
     return converted
 
 
+def filter_of(labels: object, given: object, name: str = "filter") -> dict[str, Any] | None:
+    """Return the filter of a request from labels and a mapping, which both have to hold; None without both.
+
+    Raises:
+        UsageError: The labels are no texts, or the filter is no mapping.
+    """
+    own = None if labels is None else {"labels": texts(labels, "labels")}
+    if given is None:
+        return own
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"{name} is {_described(given)}, not a mapping.", "give {'attributes': {'year': {'gte': 2020}}}."
+        )
+    return dict(given) if own is None else {"all": [own, dict(given)]}
+
+
 def body_of(body: Mapping[str, Any]) -> bytes:
-    """Return a request body as JSON; scalars of numpy become numbers.
+    """Return a request body as JSON; scalars of numpy become numbers, and dates values of attributes.
 
     Raises:
         UsageError: A member, which the error names, cannot be written as JSON.
@@ -187,7 +206,9 @@ def body_of(body: Mapping[str, Any]) -> bytes:
 
 
 def _number(value: Any) -> Any:
-    """Return a scalar of numpy as a Python number."""
+    """Return a scalar of numpy as a Python number, and a date as a value of an attribute."""
+    if isinstance(value, date):
+        return write_value(read_value(value))
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a {type(value).__name__} is not JSON")

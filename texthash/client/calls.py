@@ -59,6 +59,7 @@ def search(
     offset: int = 0,
     radius: int | None = None,
     labels: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
     fields: DocumentField | Iterable[DocumentField] = ("title",),
     include_code: bool = False,
     highlight: bool = False,
@@ -80,6 +81,8 @@ def search(
         offset: Number of hits to skip.
         radius: Maximum Hamming distance of a hit; None sets no maximum.
         labels: Label, or labels of which a hit has to have at least one; None allows all documents.
+        filter: Filter of the documents in the form of the API, such as ``{"attributes": {"year": {"gte": 2020}}}``;
+            ``labels`` have to hold too.
         fields: Document field, or fields, to return.
         include_code: True returns the codes of the hits.
         highlight: True returns the words of each returned title and text that are words of the query.
@@ -103,7 +106,7 @@ def search(
         "limit": limit,
         "offset": offset,
         "radius": radius,
-        "filter": _filter(labels),
+        "filter": arguments.filter_of(labels, filter),
         "fields": arguments.texts(fields, "fields"),
         "include_code": include_code,
         "highlight": highlight,
@@ -140,8 +143,9 @@ def upsert(documents: Iterable[Mapping[str, Any]], *, wait: bool = False) -> Cal
     """Insert or replace documents; the write is durable when this returns. Raises as ``search``.
 
     Args:
-        documents: Mappings ``{"id": ..., "text": ...}``, optionally with ``title`` and ``labels``, and with ``vector``
-            for a model of your own vectors; a document of the same id is replaced.
+        documents: Mappings ``{"id": ..., "text": ...}``, optionally with ``title``, ``labels``, ``attributes``
+            (dates may be those of Python), and ``vector`` for a model of your own vectors; a document of the same id is
+            replaced.
         wait: True returns only when every search sees them.
     """
     body = {"documents": arguments.documents(documents)}
@@ -149,16 +153,21 @@ def upsert(documents: Iterable[Mapping[str, Any]], *, wait: bool = False) -> Cal
 
 
 def delete(
-    *, ids: str | Iterable[str] | None = None, labels: str | Iterable[str] | None = None, wait: bool = False
+    *,
+    ids: str | Iterable[str] | None = None,
+    labels: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
+    wait: bool = False,
 ) -> Call[DeleteReply]:
-    """Delete documents by id, or by label; the deletion is durable when this returns. Raises as ``search``.
+    """Delete documents by id, or by label and filter; the deletion is durable when this returns. Raises as ``search``.
 
     Args:
-        ids: Id or ids of the documents; unknown ids are ignored. Give either ids or labels.
+        ids: Id or ids of the documents; unknown ids are ignored. Give either ids, or labels or a filter or both.
         labels: Label or labels, of which a deleted document has at least one.
+        filter: Filter that keeps the deleted documents, as of ``search``.
         wait: True returns only when no search finds them.
     """
-    body = {"ids": None if ids is None else arguments.texts(ids, "ids"), "filter": _filter(labels)}
+    body = {"ids": None if ids is None else arguments.texts(ids, "ids"), "filter": arguments.filter_of(labels, filter)}
     return Call("POST", f"v1/documents/delete?wait={_flag(wait, 'wait')}", DeleteReply, body)
 
 
@@ -168,9 +177,9 @@ def document(id: str) -> Call[StoredDocument]:
     return Call("GET", f"v1/documents?id={quote(arguments.text(id, 'id'), safe='')}", StoredDocument)
 
 
-def count(*, labels: str | Iterable[str] | None = None) -> Call[CountReply]:
-    """Return the number of documents, or of those with one of the labels. Raises as ``search``."""
-    return Call("POST", "v1/documents/count", CountReply, {"filter": _filter(labels)})
+def count(*, labels: str | Iterable[str] | None = None, filter: Mapping[str, Any] | None = None) -> Call[CountReply]:
+    """Return the number of documents, or of those with one of the labels that a filter keeps. Raises as ``search``."""
+    return Call("POST", "v1/documents/count", CountReply, {"filter": arguments.filter_of(labels, filter)})
 
 
 def snapshots() -> Call[Snapshots]:
@@ -201,10 +210,6 @@ def info() -> Call[Info]:
 def ready() -> Call[Health]:
     """Return the state of the service, also while it is not ready."""
     return Call("GET", "health/ready", Health, answers=(503,))
-
-
-def _filter(labels: str | Iterable[str] | None) -> dict[str, list[str]] | None:
-    return None if labels is None else {"labels": arguments.texts(labels, "labels")}
 
 
 def _flag(value: bool, name: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
 from texthash.config.section import VARIABLES, Section, Seed
 
 Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
@@ -102,8 +103,10 @@ class Edition(Section):
 
 
 def _as_list(value: Any) -> Any:
-    """Convert a single name into a list."""
-    return (value,) if isinstance(value, str) else value
+    """Convert a single name, or a list of names as JSON has it, into a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class CorpusConfig(Section):
@@ -118,6 +121,13 @@ class CorpusConfig(Section):
         min_length=1,
         description="columns of corpus.path that are encoded, joined by line breaks, such as [title, text]; the "
         "title alone is shown, never encoded",
+    )
+    attributes: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        (),
+        max_length=MAX_ATTRIBUTES,
+        description="columns of corpus.path that documents keep as attributes, to filter and sort by, such as "
+        "[year, published:date]: NAME or NAME:TYPE with the type string, number, boolean or date; without one the type "
+        "is that of the values in JSON and Parquet, and string in CSV and TSV",
     )
     format: Literal["rows", "dpr", "answers", "beir"] | None = Field(
         None,
@@ -135,10 +145,24 @@ class CorpusConfig(Section):
     )
     limit: int | None = Field(None, ge=1, description="number of first documents to use, for a quick trial; null: all")
 
+    @field_validator("attributes")
+    @classmethod
+    def _name_attributes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [AttributeColumn.parse(column).name for column in value]
+        if len({*names}) < len(names):
+            raise ValueError("a name occurs twice")
+        return value
+
+    @property
+    def attribute_columns(self) -> tuple[AttributeColumn, ...]:
+        """Columns of the attributes, with their types."""
+        return tuple(AttributeColumn.parse(column) for column in self.attributes)
+
     @model_serializer(mode="wrap")
-    def _without_the_usual_text(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``text`` if it has its default, so that records and digests from before this key stay valid."""
+    def _without_the_usual(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that have their default, so that records and digests from before these keys stay valid."""
         values: dict[str, Any] = serialize(self)
-        if self.text == type(self).model_fields["text"].default:
-            values.pop("text", None)
+        for name in ("text", "attributes"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                values.pop(name, None)
         return values

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from texthash.api.attributes import Value
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_NAMES = {
@@ -38,6 +41,7 @@ class Document(NamedTuple):
             string. Such a document is left out and counted under this reason: a reader drops nothing silently.
         remark: Peculiarity of a document that is kept (``no BODY``); counted in the manifest.
         vector: Vector of the user's own; None unless a column of vectors is read.
+        attributes: Attributes by name; None unless columns of attributes are read.
     """
 
     id: str
@@ -51,3 +55,4 @@ class Document(NamedTuple):
     excluded: str = ""
     remark: str = ""
     vector: list[float] | None = None
+    attributes: Mapping[str, Value] | None = None

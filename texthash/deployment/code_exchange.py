@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from texthash.api.attributes import Value
 from texthash.config import LimitsConfig
 from texthash.corpora.document import Document
 from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
@@ -21,7 +22,18 @@ from texthash.deployment.row_files import ONCE, Written, check_limits
 from texthash.errors import CorpusError, ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
-from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_column, codes_of, known_of
+from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
+    KNOWN,
+    VECTOR,
+    attribute_columns,
+    codes_column,
+    codes_of,
+    known_of,
+    read_stored,
+    take_attributes,
+    written,
+)
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, shard_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.io.atomic import whole
@@ -34,7 +46,7 @@ _MODEL = b"texthash.model"
 _IDS = ".ids.parquet"
 # Largest difference from 1 of the length of a unit vector in half precision.
 _ROUNDING = 2e-3
-_EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": []}
+_EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": [], ATTRIBUTES: None}
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -62,7 +74,8 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
     for number in track(range(len(record.shards)), "reading shards"):
         shard = record.open_shard(home, number)
         parts.append(shard.rows(["number", "id", *DOCUMENT_FIELDS, "code"]))
-    table = pa.concat_tables(parts).sort_by("number").drop_columns(["number"])
+    table = pa.concat_tables(parts, promote_options="default").sort_by("number").drop_columns(["number"])
+    table = _with_attributes(table) if record.attributes else table
     if path.suffix == ".parquet":
         with whole(path) as partial:
             pq.write_table(table.replace_schema_metadata({_MODEL: record.model_digest.encode()}), partial)
@@ -124,9 +137,10 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
         with Written(path) as done:
             for first in track(starts, "importing (thousands)"):
                 rows, _ = _merged(table.slice(first, AT_ONCE), shards)
+                attributes = _read_attributes(rows[ATTRIBUTES], path)
                 batch = [
-                    IndexDocument(row["id"], row["text"], row["title"], tuple(row["labels"]))
-                    for row in rows.to_pylist()
+                    IndexDocument(row["id"], row["text"], row["title"], tuple(row["labels"]), own)
+                    for row, own in zip(rows.to_pylist(), attributes, strict=True)
                 ]
                 known = known_of(rows)
                 vectors = _vectors(rows, release, path, first)
@@ -161,7 +175,7 @@ def _read(path: Path) -> tuple[pa.Table, list[Document]]:
 def _with_fields(table: pa.Table, path: Path) -> tuple[pa.Table, list[Document]]:
     """Return the table with the further columns of its file, and its rows as documents."""
     file = pq.read_table(path)
-    names = {*file.schema.names} & {*DOCUMENT_FIELDS, "label"}
+    names = {*file.schema.names} & ({*DOCUMENT_FIELDS, "label"} - {ATTRIBUTES})
     rows = parquet_rows(path, names) if names else enumerate([{}] * len(table), 1)
     typed = (document({"text": "", **row}, Table(path), number) for number, row in rows)
     documents = [found._replace(id=id_) for found, id_ in zip(typed, table["id"].to_pylist(), strict=True)]
@@ -170,7 +184,9 @@ def _with_fields(table: pa.Table, path: Path) -> tuple[pa.Table, list[Document]]
         "text": pa.array([found.text for found in documents], pa.string()),
         "labels": pa.array([list(found.labels) for found in documents], pa.list_(pa.string())),
     }
-    for name in DOCUMENT_FIELDS:
+    if ATTRIBUTES in file.schema.names:
+        table = table.append_column(ATTRIBUTES, written(_read_attributes(file[ATTRIBUTES], path)))
+    for name in content:
         if name in names or (name == "labels" and "label" in names):
             table = table.append_column(name, content[name])
     for name, (is_kind, wanted) in _TYPES.items():
@@ -192,6 +208,23 @@ def _check(documents: Sequence[Document]) -> None:
         seen[found.id] = found.origin
 
 
+def _with_attributes(table: pa.Table) -> pa.Table:
+    """Return rows with one column of JSON in place of the columns of their attributes."""
+    names = attribute_columns(table.schema)
+    rows = table.select(names).to_pylist() if names else [{}] * len(table)
+    return table.drop_columns(names).append_column(ATTRIBUTES, written([take_attributes(row) for row in rows]))
+
+
+def _read_attributes(column: pa.ChunkedArray, path: Path) -> list[dict[str, Value]]:
+    try:
+        return read_stored(column)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path}: the column {ATTRIBUTES} is no JSON of attributes: {error}.",
+            'write one object a row, such as {"year": 2024}, or leave the column out.',
+        ) from None
+
+
 def _merged(batch: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str]]:
     """Return rows with missing fields taken from the index, and the number of documents that would change, by field."""
     ids = batch["id"].to_pylist()
@@ -200,7 +233,8 @@ def _merged(batch: pa.Table, shards: list[Shard]) -> tuple[pa.Table, Counter[str
         mine[shard_of(id_, len(shards))].append(id_)
     stored: dict[str, dict[str, Any]] = {}
     for shard, own in zip(shards, mine, strict=True):
-        stored.update((row["id"], row) for row in shard.rows(["id", *DOCUMENT_FIELDS], own).to_pylist())
+        found = _with_attributes(shard.rows(["id", *DOCUMENT_FIELDS], own))
+        stored.update((row["id"], row) for row in found.to_pylist())
     changes: Counter[str] = Counter()
     rows = batch
     for name, empty in _EMPTY.items():

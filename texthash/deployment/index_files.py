@@ -65,7 +65,7 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
                     vectors=kind_of(release.vectors),
                     features=None if table.columns.vector is None else vectors,
                 )
-                rows = [IndexDocument(d.id, d.text, d.title, d.labels) for d in batch]
+                rows = [IndexDocument(d.id, d.text, d.title, d.labels, d.attributes or {}) for d in batch]
                 result = writer.upsert(rows, hasher.binarize(read.values), read.vectors, known=read.known)
                 written.add(batch)
                 done, new = done + result.documents, new + result.new

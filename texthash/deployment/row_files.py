@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from texthash.api.attributes import write_attributes
 from texthash.api.requests import NewDocument
 from texthash.corpora.document import Document
 from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
@@ -82,8 +83,16 @@ class Written:
 def new_document(document: Document) -> dict[str, Any]:
     """Return a document as a member of a request."""
     content = {"text": document.text} if document.text else {}
+    attributes = {"attributes": write_attributes(document.attributes)} if document.attributes else {}
     vector = {} if document.vector is None else {"vector": document.vector}
-    return {"id": document.id, **content, "title": document.title, "labels": list(document.labels), **vector}
+    return {
+        "id": document.id,
+        **content,
+        "title": document.title,
+        "labels": list(document.labels),
+        **vector,
+        **attributes,
+    }
 
 
 def _check(document: Document, max_text_bytes: int) -> None:

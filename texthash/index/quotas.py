@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import UsageError
+from texthash.index.filters.language import Labels
 from texthash.index.memory.flat import Hits
 from texthash.index.searched import SearchedShard
 
@@ -68,7 +69,7 @@ def search_quotas(
 
 
 def _of_label(shard: SearchedShard, code: NDArray[np.uint8], label: str, quota: int) -> zip[tuple[np.uint16, np.int64]]:
-    hits = shard.search(code[None], quota, labels=[label])
+    hits = shard.search(code[None], quota, where=Labels((label,)))
     return zip(hits.distances[0], hits.numbers[0], strict=True)
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from texthash.index.searched import SearchedShard
 from texthash.index.shard import merge
 
 if TYPE_CHECKING:
+    from texthash.index.filters.language import Where
     from texthash.index.memory.cost_model import Plan
 
 Rescoring = Literal["asymmetric", "float"]
@@ -184,15 +185,15 @@ def search_rescored(
     kind: Rescoring = "asymmetric",
     oversample: int = 4,
     radius: int | None = None,
-    labels: Iterable[str] | None = None,
+    where: Where | None = None,
     plan: Plan = "auto",
 ) -> Rescored:
     """Search all shards and reorder the nearest documents.
 
-    The ``oversample * limit`` nearest documents by (distance, number) over all shards, restricted by radius and labels,
-    are sorted by (score descending, distance, number); later documents follow by distance; ``offset`` and ``limit``
-    select a page of this list. Pages of one limit therefore follow each other without gaps or repetitions. The result
-    does not depend on the number of shards, nor on the other queries of the call.
+    The ``oversample * limit`` nearest documents by (distance, number) over all shards, restricted by radius and
+    condition, are sorted by (score descending, distance, number); later documents follow by distance; ``offset`` and
+    ``limit`` select a page of this list. Pages of one limit therefore follow each other without gaps or repetitions.
+    The result does not depend on the number of shards, nor on the other queries of the call.
 
     Args:
         shards: Shards of one index.
@@ -204,7 +205,7 @@ def search_rescored(
         kind: Kind of rescoring, asymmetric or float.
         oversample: Number of reordered documents per hit, 1 to 100.
         radius: Largest Hamming distance of a hit in bits; None for no limit.
-        labels: Labels of which a hit must have one; None for no restriction.
+        where: Condition that a hit must fulfil; None for no restriction.
         plan: Search strategy of each shard.
 
     Raises:
@@ -221,7 +222,6 @@ def search_rescored(
             "give the values of each query: one activation per bit, or one vector.",
         )
     candidates = max(oversample * limit, offset + limit)
-    distinct = None if labels is None else list(labels)
-    parts = [shard.search(codes, candidates, radius=radius, labels=distinct, plan=plan) for shard in shards]
+    parts = [shard.search(codes, candidates, radius=radius, where=where, plan=plan) for shard in shards]
     scores = [scores_of(shard, kind, values, part) for shard, part in zip(shards, parts, strict=True)]
     return merge_rescored(parts, scores, limit, offset, oversample)

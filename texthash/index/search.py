@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.api.requests import Mode
+from texthash.index.filters.language import Where
 from texthash.index.fusion import CONSTANT, DEPTH, WEIGHT
 from texthash.index.keywords.search import search_shards
 from texthash.index.memory.flat import check_window
@@ -31,7 +32,7 @@ class SearchOptions:
         limit: Largest number of hits.
         offset: Number of hits to skip.
         radius: Largest Hamming distance of a hit by meaning; None for no limit.
-        labels: Labels of which a hit must have one; None for no restriction.
+        where: Condition that a hit must fulfil; None for no restriction.
         plan: Search strategy of the codes.
         rescoring: Finer order of the nearest; None for the order of the distance.
         oversample: Number of rescored documents per hit.
@@ -45,7 +46,7 @@ class SearchOptions:
     limit: int = 10
     offset: int = 0
     radius: int | None = None
-    labels: Sequence[str] | None = None
+    where: Where | None = None
     plan: Plan = "auto"
     rescoring: Rescoring | None = None
     oversample: int = 4
@@ -108,7 +109,7 @@ def search_index(
         return Found(near, near.members(), plan, candidates)
     words = Ranked.nothing()
     if terms:
-        parts = search_shards(shards, terms, sum(options.window), options.labels)
+        parts = search_shards(shards, terms, sum(options.window), options.where)
         distances = [
             np.full(len(part.numbers), -1) if code is None else shard.distances(code.tobytes(), part.numbers)
             for shard, part in zip(shards, parts, strict=True)
@@ -135,7 +136,7 @@ def _nearest(
                 code[None],
                 limit + offset,
                 radius=options.radius,
-                labels=options.labels,
+                where=options.where,
                 threads=options.threads,
                 plan=options.plan,
             )
@@ -153,7 +154,7 @@ def _nearest(
             kind=options.rescoring,
             oversample=options.oversample,
             radius=options.radius,
-            labels=options.labels,
+            where=options.where,
             plan=options.plan,
         )
         hits, owners, scores = rescored.hits, rescored.shards, rescored.scores[0].tolist()

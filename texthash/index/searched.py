@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from texthash.index.filters.language import Where
+    from texthash.index.filters.selection import Selection
     from texthash.index.keywords.bm25 import KeywordStatistics
     from texthash.index.keywords.postings import KeywordHits
     from texthash.index.memory.cost_model import Plan
@@ -23,7 +25,7 @@ class SearchedKeywords(Protocol):
     def statistics(self, terms: Sequence[str]) -> KeywordStatistics: ...
 
     def search(
-        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, labels: Iterable[str] | None = None
+        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, where: Where | None = None
     ) -> KeywordHits: ...
 
 
@@ -42,10 +44,12 @@ class SearchedShard(Protocol):
         offset: int = 0,
         *,
         radius: int | None = None,
-        labels: Iterable[str] | None = None,
+        where: Where | None = None,
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits: ...
+
+    def select(self, where: Where) -> Selection: ...
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -14,11 +14,22 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.filters.language import Where
+from texthash.index.filters.selection import Selection
 from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
 from texthash.index.memory.deferred import DeferredIndex
 from texthash.index.memory.flat import Hits, join_plans
-from texthash.index.storage.arrow_schema import KNOWN, VECTOR, codes_of, known_of, vectors_of
+from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
+    KNOWN,
+    VECTOR,
+    attribute_columns,
+    codes_of,
+    known_of,
+    take_attributes,
+    vectors_of,
+)
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.document_map import DocumentMap
 from texthash.index.storage.file_digests import check_manifest, check_opened, recorded
@@ -71,7 +82,7 @@ class Shard:
         self.keywords = keywords or StoredKeywords(uri, rows)
         self._rows = rows
         self._index = index
-        self._masks: OrderedDict[frozenset[str], NDArray[np.uint32]] = OrderedDict()
+        self._masks: OrderedDict[Where, NDArray[np.uint32]] = OrderedDict()
 
     @classmethod
     def open(
@@ -176,8 +187,8 @@ class Shard:
 
     @property
     def size_bytes(self) -> int:
-        """Memory of codes, document numbers, tables and postings in bytes."""
-        return self._index.size_bytes + self.keywords.size_bytes
+        """Memory of codes, document numbers, tables, postings and attributes in bytes."""
+        return self._index.size_bytes + self.keywords.size_bytes + self._rows.base.size_bytes
 
     def warmup(self) -> None:
         """Compile or load the kernels, build the tables and read words and labels ahead of the first request."""
@@ -198,7 +209,7 @@ class Shard:
         offset: int = 0,
         *,
         radius: int | None = None,
-        labels: Iterable[str] | None = None,
+        where: Where | None = None,
         threads: int = 1,
         plan: Plan = "auto",
     ) -> Hits:
@@ -211,7 +222,7 @@ class Shard:
             limit: Largest number of hits per query.
             offset: Number of hits to skip.
             radius: Largest Hamming distance of a hit in bits; None for no limit.
-            labels: Labels of which a hit must have one; None for no restriction.
+            where: Condition that a hit must fulfil; None for no restriction.
             threads: Number of threads of the call.
             plan: Search strategy: flat, mih, or auto for the one that is expected to be faster after :meth:`warmup`.
 
@@ -219,21 +230,22 @@ class Shard:
             ModelMismatchError: The query codes have another width.
             TexthashError: The plan does not exist.
         """
-        allow = self._allow(labels)
+        allow = self._allow(where)
         return self._index.search(codes, limit, offset, radius=radius, allow=allow, threads=threads, plan=plan)
 
     def total_within_radius(
-        self, codes: NDArray[np.uint8], radius: int, labels: Iterable[str] | None = None, threads: int = 1
+        self, codes: NDArray[np.uint8], radius: int, where: Where | None = None, threads: int = 1
     ) -> NDArray[np.int64]:
         """Return the number of documents within a radius of each query, int64 [Q]. Arguments as in :meth:`search`."""
-        return self._index.total_within_radius(codes, radius, self._allow(labels), threads)
+        return self._index.total_within_radius(codes, radius, self._allow(where), threads)
 
     def documents(self, numbers: Sequence[int] | NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Return documents by number, in the given order.
 
         Args:
             numbers: Numbers of documents of this shard.
-            fields: Names of fields to return beside the id: title, text, labels and code (bytes).
+            fields: Names of fields to return beside the id: title, text, labels, attributes (a mapping of names to
+                values) and code (bytes).
 
         Raises:
             TexthashError: The shard does not hold one of the numbers, or a field does not exist.
@@ -243,8 +255,8 @@ class Shard:
         if not selected.size:
             return []
         with self._reading():
-            documents = self._rows.documents(selected, ["id", *fields])
-        return self._existing(documents, selected)
+            documents = self._rows.documents(selected, self._stored(["id", *fields]))
+        return _with_mapping(self._existing(documents, selected), ATTRIBUTES in fields)
 
     def mapped_documents(
         self, numbers: Sequence[int] | NDArray[np.int64], fields: Sequence[str]
@@ -252,15 +264,17 @@ class Shard:
         """Return the same as :meth:`documents` from mapped memory, in microseconds; None if that does not hold all."""
         _check_fields(fields)
         with self._reading():
-            return self._rows.mapped(np.asarray(numbers, np.int64), ["id", *fields])
+            documents = self._rows.mapped(np.asarray(numbers, np.int64), self._stored(["id", *fields]))
+        return None if documents is None else _with_mapping(documents, ATTRIBUTES in fields)
 
     def rows(self, columns: Sequence[str], ids: Sequence[str] | None = None) -> pa.Table:
         """Return columns of documents by id, or of all documents.
 
-        ``known_words`` and vectors are among them if the shard has these columns.
+        ``known_words`` and vectors are among them if the shard has these columns; ``attributes`` stands for those of
+        all attributes.
         """
         dataset = self._rows.dataset
-        names = [*columns, *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
+        names = [*self._stored(columns), *(name for name in (KNOWN, VECTOR) if name in dataset.schema.names)]
         condition = None if ids is None else pc.field("id").isin(pa.array(ids, pa.string()))
         with self._reading():
             return dataset.to_table(columns=names, filter=condition)
@@ -293,14 +307,24 @@ class Shard:
 
     def document(self, document_id: str) -> dict[str, Any] | None:
         """Return a document by id, with all fields, its code and ``known_words``; None if it does not exist."""
-        table = self._with_ids([document_id], [*DOCUMENT_FIELDS, "code"])
+        columns = self._stored([*DOCUMENT_FIELDS, "code"])
+        table = self._with_ids([document_id], columns)
         known = pa.array(known_of(table))
-        found = table.select(["id", *DOCUMENT_FIELDS, "code"]).append_column(KNOWN, known).to_pylist()
+        found = _with_mapping(table.select(["id", *columns]).append_column(KNOWN, known).to_pylist(), True)
         return found[0] if found else None
 
-    def count(self, labels: Iterable[str] | None = None) -> int:
-        """Return the number of documents, or of those that have one of the labels."""
-        return len(self) if labels is None else len(self._labelled(labels))
+    def count(self, where: Where | None = None) -> int:
+        """Return the number of documents, or of those that fulfil a condition."""
+        return len(self) if where is None else len(self.select(where))
+
+    def select(self, where: Where) -> Selection:
+        """Return the documents that fulfil a condition."""
+        with self._reading():
+            return self._rows.select(where)
+
+    def prepare_filter(self, where: Where | None) -> None:
+        """Make the mask of a condition, which later searches by it find ready."""
+        self._allow(where)
 
     def codes_of(self, ids: Sequence[str]) -> dict[str, StoredCode]:
         """Return the stored codes of those documents that exist in this shard, by id."""
@@ -327,6 +351,11 @@ class Shard:
         with self._reading():
             return dataset.to_table(columns=names, filter=pc.field("id").isin(list(set(ids))))
 
+    def _stored(self, fields: Sequence[str]) -> list[str]:
+        """Return the stored columns of fields; each attribute has its own."""
+        more = attribute_columns(self._rows.dataset.schema) if ATTRIBUTES in fields else []
+        return [*(name for name in fields if name != ATTRIBUTES), *more]
+
     def _reading(self) -> AbstractContextManager[None]:
         return reading(f"version {self.version} of {self.uri}")
 
@@ -343,10 +372,6 @@ class Shard:
             )
         return found
 
-    def _labelled(self, labels: Iterable[str]) -> NDArray[np.int64]:
-        with self._reading():
-            return self._rows.labelled(labels)
-
     def _vector_width(self) -> int:
         if self.manifest.vectors is None:
             raise ModelMismatchError(
@@ -355,19 +380,17 @@ class Shard:
             )
         return self.manifest.vectors.width
 
-    def _allow(self, labels: Iterable[str] | None) -> NDArray[np.uint32] | None:
-        """Return the mask of the rows that have one of the labels. Recently used masks are cached."""
-        if labels is None:
+    def _allow(self, where: Where | None) -> NDArray[np.uint32] | None:
+        """Return the mask of the rows that fulfil a condition. Recently used masks are cached."""
+        if where is None:
             return None
         from texthash.hamming.kernels import pack_allow
 
-        key = frozenset(labels)
-        mask = self._masks.pop(key, None)
+        mask = self._masks.pop(where, None)
         if mask is None:
             numbers = self._index.numbers
-            allowed = np.isin(numbers, self._labelled(key))
-            mask = pack_allow(allowed)
-        self._masks[key] = mask
+            mask = pack_allow(self.select(where).of(numbers, ascending=self._index.ascending))
+        self._masks[where] = mask
         if len(self._masks) > _MASKS_KEPT:
             self._masks.popitem(last=False)
         return mask
@@ -379,6 +402,14 @@ def _check_fields(fields: Sequence[str]) -> None:
         raise TexthashError(
             f"documents have no field {', '.join(sorted(unknown))}.", f"use {', '.join(DOCUMENT_FIELDS)} or code."
         )
+
+
+def _with_mapping(rows: list[dict[str, Any]], attributes: bool) -> list[dict[str, Any]]:
+    """Return rows, with their attributes as one mapping if these are wanted."""
+    if attributes:
+        for row in rows:
+            row[ATTRIBUTES] = take_attributes(row)
+    return rows
 
 
 def _index_of(rows: pa.Table, bits: int) -> DeferredIndex:

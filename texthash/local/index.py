@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
 from texthash.local.memory_shard import MemoryShard
-from texthash.local.texts import as_labels, as_texts, check_unique
+from texthash.local.texts import as_attributes, as_labels, as_texts, check_unique
 
 if TYPE_CHECKING:
+    from texthash.api.attributes import AttributeType, Value
     from texthash.api.requests import Mode
     from texthash.config import KeywordAnalysis
+    from texthash.index.filters.language import Where
     from texthash.index.ranked import Ranked
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
@@ -36,6 +38,7 @@ class SearchResult:
         labels: Labels of each document.
         scores: BM25 score of each document in a search by words, fused score in a hybrid search, float64; None in a
             search by meaning, which is ordered by distance.
+        attributes: Attributes of each document.
     """
 
     ids: list[str]
@@ -43,6 +46,7 @@ class SearchResult:
     texts: list[str]
     labels: list[list[str]]
     scores: NDArray[np.float64] | None = None
+    attributes: list[dict[str, Value]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,13 +69,15 @@ class Index:
         vectors: Vectors of the documents, numbers [N, D], for a model that learned from vectors.
         ids: Unique id of each document; None: its position, ``"0"`` and so on.
         labels: Labels of each document, by which a search can be filtered.
+        attributes: Attributes of each document, a mapping of names to strings, numbers, booleans and dates
+            (``datetime``) or None, by which a search can be filtered.
         keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
 
     A document without a known word has no meaningful code; it is kept, and found by its words alone.
 
     Raises:
-        UsageError: An id occurs twice; ids, vectors or labels have another number than the texts; or the model cannot
-            read the vectors.
+        UsageError: An id occurs twice; ids, vectors, labels or attributes have another number than the texts; the
+            model cannot read the vectors; or an attribute has values of two types.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -88,6 +94,7 @@ class Index:
         vectors: Any = None,
         ids: Iterable[str] | None = None,
         labels: Iterable[Any] | None = None,
+        attributes: Iterable[Mapping[str, Any] | None] | None = None,
         keywords: KeywordAnalysis = "english",
     ) -> None:
         if texts is None and vectors is None:
@@ -100,8 +107,10 @@ class Index:
         read = model.read(documents, features=vectors)
         kept = as_labels(labels, len(documents)) or [[] for _ in documents]
         self.model = model
-        shard = MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords)
+        own = as_attributes(attributes, len(documents))
+        shard = MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords, attributes=own)
         self._shards: Sequence[SearchedShard] = [shard]
+        self._types: Mapping[str, AttributeType] = shard.types
 
     @classmethod
     def open(cls, name: str | Path = "current") -> Index:
@@ -116,7 +125,8 @@ class Index:
         from texthash.models.hasher import Hasher
 
         if Path(name, _DOCUMENTS).is_file():
-            return cls._of(Hasher.load(Path(name, _MODEL)), [MemoryShard.read(Path(name, _DOCUMENTS))])
+            shard = MemoryShard.read(Path(name, _DOCUMENTS))
+            return cls._of(Hasher.load(Path(name, _MODEL)), [shard], shard.types)
         if isinstance(name, Path) or "/" in name:
             raise TexthashError(
                 f"{name} is not a saved index.", "name a directory that Index.save wrote, or a release."
@@ -125,12 +135,12 @@ class Index:
         from texthash.paths import resolve_home
 
         opened = open_release(resolve_home(), name)
-        return cls._of(opened.hasher, opened.shards)
+        return cls._of(opened.hasher, opened.shards, opened.release.attributes)
 
     @classmethod
-    def _of(cls, model: Hasher, shards: Sequence[SearchedShard]) -> Index:
+    def _of(cls, model: Hasher, shards: Sequence[SearchedShard], types: Mapping[str, AttributeType]) -> Index:
         index = object.__new__(cls)
-        index.model, index._shards = model, shards
+        index.model, index._shards, index._types = model, shards, types
         return index
 
     def __len__(self) -> int:
@@ -146,6 +156,7 @@ class Index:
         mode: Mode = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
+        filter: Mapping[str, Any] | None = ...,
         threads: int = ...,
     ) -> list[SearchResult]: ...
 
@@ -160,6 +171,7 @@ class Index:
         weight: float = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
+        filter: Mapping[str, Any] | None = ...,
         threads: int = ...,
     ) -> SearchResult: ...
 
@@ -173,6 +185,7 @@ class Index:
         weight: float = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
+        filter: Mapping[str, Any] | None = ...,
         threads: int = ...,
     ) -> list[SearchResult]: ...
 
@@ -186,6 +199,7 @@ class Index:
         weight: float = 0.5,
         radius: int | None = None,
         labels: str | Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,
         threads: int = 1,
     ) -> SearchResult | list[SearchResult]:
         """Search for the nearest documents of a query, or of each of several.
@@ -199,6 +213,8 @@ class Index:
             weight: Weight of the meaning in a hybrid search, 0 to 1.
             radius: Largest Hamming distance, for a search by meaning; None: no limit.
             labels: Label, or labels, of which a document must have one; None: no condition.
+            filter: Filter in the form of the HTTP API, such as ``{"attributes": {"year": {"gte": 2020}}}``; None: no
+                condition.
             threads: Number of threads that share the search.
 
         Returns:
@@ -207,7 +223,8 @@ class Index:
 
         Raises:
             TexthashError: k is below 1, or the radius is negative.
-            UsageError: There is neither a query nor vectors, or the model cannot read the vectors.
+            UsageError: There is neither a query nor vectors, the model cannot read the vectors, or no document has an
+                attribute of the filter.
         """
         if query is None and (vectors is None or mode != "semantic"):
             needed = "texts" if vectors is not None else "a query or vectors"
@@ -215,20 +232,36 @@ class Index:
         several = (
             [""] * len(vectors) if query is None else as_texts([query] if isinstance(query, str) else query, "query")
         )
-        wanted = [labels] if isinstance(labels, str) else labels
+        where = self._where(labels, filter)
         if mode == "semantic":
-            found = self._nearest(several, vectors, k, radius, wanted, threads)
+            found = self._nearest(several, vectors, k, radius, where, threads)
         else:
             from texthash.index.search import SearchOptions
 
             options = SearchOptions(
-                mode=mode, limit=k, radius=radius, labels=wanted, weight=_share(weight), threads=threads
+                mode=mode, limit=k, radius=radius, where=where, weight=_share(weight), threads=threads
             )
             found = self._by_words(several, vectors, options)
         return found[0] if isinstance(query, str) else found
 
+    def count(self, filter: Mapping[str, Any] | None = None) -> int:
+        """Return the number of documents, or of those that a filter keeps, as of :meth:`search`."""
+        where = self._where(None, filter)
+        return len(self) if where is None else sum(len(shard.select(where)) for shard in self._shards)
+
+    def _where(self, labels: str | Sequence[str] | None, filter: Mapping[str, Any] | None) -> Where | None:
+        """Return the condition of labels and a filter; None without both."""
+        from texthash.index.filters.given import filter_of
+        from texthash.index.filters.language import All, Labels, where_of
+
+        where = where_of(filter_of(filter), self._types)
+        if labels is None:
+            return where
+        own = Labels((labels,) if isinstance(labels, str) else tuple(labels))
+        return own if where is None else All((own, where))
+
     def _nearest(
-        self, texts: list[str], vectors: Any, k: int, radius: int | None, labels: Sequence[str] | None, threads: int
+        self, texts: list[str], vectors: Any, k: int, radius: int | None, where: Where | None, threads: int
     ) -> list[SearchResult]:
         """Search by meaning for all queries at once."""
         from texthash.index.ranked import Ranked
@@ -236,7 +269,7 @@ class Index:
 
         read = self.model.read(texts, role="query", features=vectors)
         codes = self.model.binarize(read.values)
-        found = [shard.search(codes, k, radius=radius, labels=labels, threads=threads) for shard in self._shards]
+        found = [shard.search(codes, k, radius=radius, where=where, threads=threads) for shard in self._shards]
         hits, owners = merge(found, k)
         results = []
         for row, known in enumerate(read.known.tolist()):
@@ -263,13 +296,14 @@ class Index:
     def _result(self, page: Ranked) -> SearchResult:
         from texthash.index.ranked import documents_of
 
-        rows = documents_of(self._shards, page, ["text", "labels"])
+        rows = documents_of(self._shards, page, ["text", "labels", "attributes"])
         return SearchResult(
             [row["id"] for row in rows],
             np.asarray([-1 if distance is None else distance for distance in page.distances], np.int64),
             [row["text"] or "" for row in rows],
             [row["labels"] or [] for row in rows],
             None if page.scores is None else np.asarray(page.scores, np.float64),
+            [row["attributes"] for row in rows],
         )
 
     def save(self, directory: str | Path) -> Path:

@@ -50,6 +50,46 @@ def as_labels(labels: Iterable[Any] | None, count: int, name: str = "labels") ->
     return [_labels(entry, f"{name}[{place}]") for place, entry in enumerate(entries)]
 
 
+def as_attributes(
+    attributes: Iterable[Mapping[str, Any] | None] | None, count: int, name: str = "attributes"
+) -> list[dict[str, Any]] | None:
+    """Return the attributes of each text by name; None where there are none at all.
+
+    Args:
+        attributes: One mapping a text, or None for a text without attributes; scalars of numpy count as Python's.
+        count: Number of texts.
+        name: Name of the argument, for errors.
+
+    Raises:
+        UsageError: another number of entries than texts, or a name or a value that no attribute has.
+    """
+    if attributes is None:
+        return None
+    from texthash.api.attributes import read_attributes
+
+    entries = _column(attributes, name, name)
+    if len(entries) != count:
+        raise UsageError(f"there are {len(entries)} {name} for {count} texts.", "give one mapping for each text.")
+    found = []
+    for place, entry in enumerate(entries):
+        if entry is not None and not isinstance(entry, Mapping):
+            raise UsageError(f"{name}[{place}] is {entry!r}.", "give a mapping, such as {'year': 2024}, or None.")
+        try:
+            found.append(read_attributes({key: _plain(value) for key, value in (entry or {}).items()}))
+        except ValueError as error:
+            raise UsageError(
+                f"{name}[{place}]: {error}.", "give strings, finite numbers, booleans and dates."
+            ) from None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy or Arrow as a Python value."""
+    if hasattr(value, "as_py"):
+        return value.as_py()
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
 def check_unique(ids: list[str], name: str = "ids") -> None:
     """Raise :class:`UsageError` naming the first id that occurs twice."""
     seen: set[str] = set()

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api.filters import Filter
 from texthash.api.requests import Mode, SearchRequest
 from texthash.config import LimitsConfig
+from texthash.index.filters.language import Where
 from texthash.index.fusion import WEIGHT
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.ranked import Ranked
@@ -21,6 +23,7 @@ from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
+from texthash.service.filtering import condition
 from texthash.service.keyword_search import KeywordSearch, KeywordShard
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
@@ -60,7 +63,7 @@ class ShardClient(KeywordShard, Protocol):
 
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None: ...
 
-    async def count(self, release: str, labels: tuple[str, ...] | None) -> int: ...
+    async def count(self, release: str, where: Where | None) -> int: ...
 
     async def example(self, release: str) -> str | None: ...
 
@@ -80,6 +83,7 @@ class Answer:
         encode: Seconds of encoding.
         search: Seconds of the search in the shards.
         merge: Seconds of the merge.
+        filtering: Seconds of the search in which the slowest shard has selected the documents of the filter.
         missing: Numbers of the shards that were unavailable.
     """
 
@@ -89,6 +93,7 @@ class Answer:
     encode: float
     search: float
     merge: float
+    filtering: float
     missing: list[int]
 
 
@@ -211,12 +216,13 @@ class Coordinator:
             raise Problem("unknown-document", f"the index holds no document {document_id!r}.")
         return release, found
 
-    async def count(self, labels: Sequence[str] | None) -> tuple[Release, int]:
-        """Return the release and its number of documents; with labels, of those that have one of the labels."""
+    async def count(self, given: Filter | None) -> tuple[Release, int]:
+        """Return the release and its number of documents, or of those that a filter keeps."""
         release = self.release
-        if labels is None:
+        where = condition(given, release)
+        if where is None:
             return release, release.documents
-        counts = await asyncio.gather(*(shard.count(release.name, tuple(labels)) for shard in self._shards))
+        counts = await asyncio.gather(*(shard.count(release.name, where) for shard in self._shards))
         return release, sum(counts)
 
     async def search(self, requests: Sequence[SearchRequest]) -> list[Answer | Problem]:
@@ -263,7 +269,12 @@ class Coordinator:
             problems[row]
             if row in problems
             else Answer(
-                release, request.mode or "semantic", [result(query) for query in own], *times, sorted(unavailable)
+                release,
+                request.mode or "semantic",
+                [result(query) for query in own],
+                *times,
+                max(query.filtering for query in own),
+                sorted(unavailable),
             )
             for row, (request, own) in enumerate(zip(requests, queries, strict=True))
         ]
@@ -307,6 +318,13 @@ class Coordinator:
         ids: list[tuple[int, PendingQuery, str]] = []
         problems: dict[int, Problem] = {}
         for row, request in enumerate(requests):
+            try:
+                where = condition(request.filter, release)
+            except Problem as problem:
+                problems[row] = problem
+                continue
+            for query in queries[row]:
+                query.where = where
             if request.rescore.kind == "float" and release.vectors is None:
                 problems[row] = Problem(
                     "no-vectors",
@@ -419,6 +437,7 @@ class Coordinator:
             for row, query in enumerate(queries):
                 own = [part.scores[row : row + 1] for part in parts if part.scores is not None]
                 query.take([part.hits.of(row) for part in parts], own if key.rescoring else None)
+                query.filtering = max(query.filtering, *(part.filtering for part in parts))
                 if query.request.radius is not None:
                     query.total = sum(int(part.totals[row]) for part in parts if part.totals is not None)
                 if key.hybrid:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from texthash.api.filters import Filter
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.releases.snapshots import Snapshot, read_snapshot, readable_snapshots, take_snapshot
@@ -103,9 +104,9 @@ class IndexWriteService:
             )
         return await self._coordinator.encode(texts, "document", vectors=True, given=vectors)
 
-    async def delete(self, ids: Sequence[str], labels: Sequence[str], wait: bool) -> tuple[WriteAck, Release]:
-        """Delete documents by id or by label. Returns and raises as :meth:`upsert`."""
-        done = await self._writer.write(Delete(tuple(ids), tuple(labels)))
+    async def delete(self, ids: Sequence[str], given: Filter | None, wait: bool) -> tuple[WriteAck, Release]:
+        """Delete documents by id or by filter. Returns and raises as :meth:`upsert`."""
+        done = await self._writer.write(Delete(tuple(ids), given))
         return done, await self._visible(done, wait)
 
     async def refusal(self) -> str | None:

@@ -74,6 +74,7 @@ class KeywordSearch:
         for position, query in enumerate(wanted):
             parts = [answered[number][position] if number in answered else KeywordResult.nothing() for number in asked]
             hits, distances = [part.hits for part in parts], [part.distances for part in parts]
+            query.filtering = max(query.filtering, *(part.filtering for part in parts))
             query.keyword = Ranked.by_words(hits, distances, query.request.depth)
         return unavailable | failed
 
@@ -105,6 +106,5 @@ class KeywordSearch:
 
 def _call(query: PendingQuery, counts: _Counts | None) -> KeywordQuery:
     terms = query.terms or {}
-    labels = tuple(query.request.filter.labels) if query.request.filter else None
     code = query.code if query.searched else None
-    return KeywordQuery(terms, None if counts is None else counts.of(terms), query.request.depth, labels, code)
+    return KeywordQuery(terms, None if counts is None else counts.of(terms), query.request.depth, query.where, code)

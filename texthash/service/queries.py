@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api.attributes import write_attributes
 from texthash.api.requests import SearchRequest
+from texthash.index.filters.language import Where
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.ranked import Ranked, hybrid_page
@@ -23,7 +25,7 @@ class Key(NamedTuple):
 
     window: int
     radius: int | None
-    labels: tuple[str, ...] | None
+    where: Where | None
     plan: Plan
     fields: tuple[str, ...]
     rescoring: Rescoring | None
@@ -36,6 +38,7 @@ class PendingQuery:
 
     Attributes:
         request: Request that contains the query.
+        where: Condition that its filter stands for; None without one.
         code: Packed code; None until it is known, and if the query cannot be searched for.
         values: Values for rescoring, float32: activations minus thresholds [bits], or the vector [width]; None if only
             the code is known.
@@ -48,9 +51,11 @@ class PendingQuery:
         total: Number of documents within the radius.
         plan: Search strategy that answered it.
         candidates: Number of codes compared with the query.
+        filtering: Seconds in which the slowest shard has selected the documents of its filter.
     """
 
     request: SearchRequest
+    where: Where | None = None
     code: bytes | None = None
     values: NDArray[np.float32] | None = None
     known: bool = True
@@ -62,6 +67,7 @@ class PendingQuery:
     total: int | None = None
     plan: str | None = None
     candidates: int = 0
+    filtering: float = 0.0
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -72,10 +78,9 @@ class PendingQuery:
     def key(self) -> Key:
         """Key of the group in which the query is searched."""
         request = self.request
-        labels = tuple(request.filter.labels) if request.filter else None
         rescoring = None if request.rescore.kind == "none" else request.rescore.kind
         hybrid = request.mode == "hybrid"
-        return Key(request.window, request.radius, labels, request.params.plan, self.fields, rescoring, hybrid)
+        return Key(request.window, request.radius, self.where, request.params.plan, self.fields, rescoring, hybrid)
 
     @property
     def page(self) -> tuple[int, int]:
@@ -131,7 +136,7 @@ def group(key: Key, queries: Sequence[PendingQuery], width: int, inline: int) ->
         values = np.stack([sign if query.values is None else query.values for query, sign in signs])
     # The documents of a hybrid search are known only after the fusion.
     fields = key.fields if key.window <= inline and not key.hybrid else None
-    return QueryGroup(codes, key.window, key.radius, key.labels, key.plan, fields, key.rescoring, values)
+    return QueryGroup(codes, key.window, key.radius, key.where, key.plan, fields, key.rescoring, values)
 
 
 def hit(document: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +146,8 @@ def hit(document: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
     code = fields.pop("code", None)
     if code is not None:
         row["code"] = code.hex()
+    if "attributes" in fields:
+        fields["attributes"] = write_attributes(fields["attributes"])
     row["document"] = fields
     return row
 

@@ -14,6 +14,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ReplicaState
 
+from texthash.index.filters.language import Where
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.shard import StoredCode
 from texthash.service.problems import Problem
@@ -162,8 +163,8 @@ class RemoteShard(_Remote):
     async def document(self, release: str, document_id: str) -> dict[str, Any] | None:
         return await self._call("document", release, document_id)
 
-    async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
-        return await self._call("count", release, labels)
+    async def count(self, release: str, where: Where | None) -> int:
+        return await self._call("count", release, where)
 
     async def example(self, release: str) -> str | None:
         return await self._call("example", release)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import SPLITS, Document
+from texthash.corpora.preparation.attribute_types import SeenType, attribute_column, see_types
 from texthash.corpora.preparation.splits import NONE
 from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
 from texthash.corpora.preparation.writing import Fit, fit_of
@@ -60,11 +61,15 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
     dropped: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
     labels: set[str] = set()
+    attributes: dict[str, SeenType] = {}
     fit = Fit()
     queries, sizes, checksums = 0, [], []
     for index, rows in enumerate(chunks(_without_excluded(track(part(), f"reading part {number}"), dropped))):
         chunk = chunk_name(number, index)
         table, marks = _documents(rows), _marks(rows)
+        if staging.config.attributes:
+            see_types(attributes, rows)
+            table = table.append_column("attributes", attribute_column(rows))
         write_arrow(staging.documents(chunk), table)
         write_arrow(staging.marks(chunk), marks)
         fit += fit_of((row.text for row in rows), analyzer)
@@ -76,7 +81,7 @@ def read_part(staging: Staging, number: int, part: Part) -> int:
         queries += sum(len(row.queries) for row in rows)
         labels.update(label for row in rows for label in row.labels)
         remarks.update(row.remark for row in rows if row.remark)
-    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit)
+    read = PartRead(sizes, dict(dropped), dict(remarks), sorted(labels), queries, checksums, fit, attributes)
     write_json(staging.part(number), asdict(read))
     return sum(sizes)
 

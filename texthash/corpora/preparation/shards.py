@@ -102,7 +102,12 @@ class _ShardWriter:
         reading = staging.reading()
         self.staging = staging
         self.labels = pa.array(reading.label_names, pa.string())
+        self._pairs = reading.pairs
         self.schema = PAIR_SCHEMA if reading.pairs else SCHEMA
+        self._columns = ["id", "text", "title", "labels"]
+        if reading.attributes:
+            self._columns.append("attributes")
+            self.schema = self.schema.append(pa.field("attributes", pa.string()))
         self._chunks = reading.chunks
         self._before = np.vstack([np.zeros(len(SPLITS), np.int64), np.cumsum(reading.splits, axis=0)])
         self._terms = read_arrow(staging.terms_known)["term"].combine_chunks()
@@ -132,7 +137,7 @@ class _ShardWriter:
         tokens, word_ids = numbers[tokens], numbers[word_ids]
         known, counted = tokens >= 0, word_ids >= 0
         bag_indptr = filtered(bag_indptr, counted)
-        documents = read_arrow(self.staging.documents(chunk), ["id", "text", "title", "labels"])
+        documents = read_arrow(self.staging.documents(chunk), self._columns)
         label_indptr, label_names = _lists(documents["labels"])
         columns = {
             **{name: documents[name] for name in documents.column_names},
@@ -141,7 +146,7 @@ class _ShardWriter:
             "word_ids": to_arrow(bag_indptr, word_ids[counted]),
             "counts": to_arrow(bag_indptr, from_arrow(words["counts"])[1][counted]),
         }
-        if self.schema is PAIR_SCHEMA:
+        if self._pairs:
             columns |= self._questions(chunk)
         return pa.table(columns, schema=self.schema)
 

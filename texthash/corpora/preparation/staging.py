@@ -21,8 +21,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import StringConstraints
 
+from texthash.api.attributes import AttributeType
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
+from texthash.corpora.preparation.attribute_types import SeenType, joined_types
 from texthash.corpora.preparation.splits import NONE, assign
 from texthash.corpora.preparation.writing import Fit
 from texthash.corpora.prepared.manifest import SourceFile
@@ -47,6 +49,7 @@ class PartRead:
         queries: Number of questions that its documents answer.
         checksums: SHA-256 of each chunk.
         fit: Fit of the token pattern to the beginning of each chunk.
+        attributes: Types of the attributes that occur, by name.
     """
 
     sizes: list[int]
@@ -56,6 +59,7 @@ class PartRead:
     queries: int
     checksums: list[str]
     fit: Fit = field(default_factory=Fit)
+    attributes: dict[str, SeenType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Reading:
         pairs: Whether any document answers a question.
         checksum: SHA-256 over the checksums of the chunks.
         fit: Fit of the token pattern to the texts.
+        attributes: Types of all attributes, by name.
     """
 
     chunks: list[Annotated[str, StringConstraints(pattern=r"^\d{6,}-\d{6,}$")]]
@@ -83,6 +88,7 @@ class Reading:
     pairs: bool
     checksum: str
     fit: Fit = field(default_factory=Fit)
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
 
     @property
     def seen(self) -> int:
@@ -208,6 +214,8 @@ class Staging:
         if not chunks:
             left_out = f" (left out: {dropped})" if dropped else ""
             raise CorpusError(f"the corpus {self.config.name} has no documents{left_out}.", "check the source.")
+        names = [column.name for column in self.config.attribute_columns]
+        attributes = joined_types((part.attributes for part in read), names, self.config.attributes)
         given = self._marks(chunks, starts)
         splits = assign(given, self.config.edition.split, self.config.edition.sample)
         if others := int((splits == NONE).sum()):
@@ -226,6 +234,7 @@ class Staging:
             pairs=any(part.queries for part in read),
             checksum=hashlib.sha256(checksums.encode()).hexdigest(),
             fit=sum((part.fit for part in read), Fit()),
+            attributes=attributes,
         )
         write_json(self.root / "reading.json", asdict(reading))
         return reading

@@ -161,6 +161,7 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
         source_checksum=reading.checksum,
         pairs=_pairs(shards) if reading.pairs else {},
         judged=_judged(judgements) if judgements else {},
+        attributes=reading.attributes,
         source_files=files,
         warnings=warnings,
     )

@@ -271,9 +271,13 @@ class Split:
         return self.cache / "codes" / f"{model}.npy"
 
     def documents(self, batch: int = 1024) -> Iterator[pa.Table]:
-        """Yield tables of ``id``, ``text``, ``title`` and ``labels`` (list of names), at most ``batch`` rows each."""
+        """Yield tables of ``id``, ``text``, ``title`` and ``labels`` (list of names), at most ``batch`` rows each.
+
+        A corpus with attributes has ``attributes`` (JSON) too.
+        """
+        more = ["attributes"] if self._corpus.manifest.attributes else []
         for shard in self._shards():
-            for part in read_parquet(shard, ["id", "text", "title", "labels"], batch):
+            for part in read_parquet(shard, ["id", "text", "title", "labels", *more], batch):
                 yield pa.Table.from_batches([part])
 
     def _shards(self) -> list[Path]:

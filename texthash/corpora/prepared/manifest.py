@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from texthash.api.attributes import AttributeType
 from texthash.config import CorpusConfig
 from texthash.corpora.document import SPLITS
 from texthash.errors import CorpusError
@@ -70,6 +71,7 @@ class Manifest:
         source_checksum: SHA-256 over ids, texts, labels and splits of all documents, in reading order.
         pairs: Sizes of the questions by split, in a pair corpus; empty for others.
         judged: Number of queries with a relevant document by split, in a test collection; empty for others.
+        attributes: Type of each attribute of the documents; empty where they have none.
         source_files: Files that were read; empty where the source has none (installed packages).
         warnings: Warnings to consider before trusting metrics.
     """
@@ -86,6 +88,7 @@ class Manifest:
     label_parents: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, PairCounts] = field(default_factory=dict)
     judged: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
     source_files: list[SourceFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
@@ -108,7 +111,7 @@ class Manifest:
     def to_json(self) -> str:
         config = self.config.model_dump(mode="json", exclude={"features"})
         record = {**asdict(self), "config": config, "config_hash": self.config_hash}
-        for name in ("pairs", "judged"):
+        for name in ("pairs", "judged", "attributes"):
             if not record[name]:
                 del record[name]
         return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -12,14 +12,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from texthash.api.attributes import AttributeColumn, Value
 from texthash.api.requests import MAX_ID
 from texthash.corpora.document import Document
 from texthash.corpora.readers import fields, tables
+from texthash.corpora.readers.attributes import attribute
 from texthash.corpora.readers.fields import FieldError
 from texthash.corpora.readers.tables import Row, no_column
 from texthash.corpora.readers.text_files import Span
@@ -41,11 +44,13 @@ class Columns:
         text: Columns whose texts, joined by line breaks, are the text of a document.
         id: Column of the id; if it is not named ``id``, it is required in every row.
         vector: Column of the vectors, which is required in every row; None reads none.
+        attributes: Columns of the attributes. A table with a header needs them, and a row may lack a value.
     """
 
     text: tuple[str, ...] = ("text",)
     id: str = "id"
     vector: str | None = None
+    attributes: tuple[AttributeColumn, ...] = ()
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -87,8 +92,9 @@ def texts(table: Table, span: Span | None = None) -> Iterator[Document]:
 
 def _read(table: Table, span: Span | None, convert: Callable[[Row, Table, int], Document]) -> Iterator[Document]:
     columns = table.columns
-    wanted = {*columns.required, columns.id, *(_NAMED if convert is document else ())}
-    for line, row in tables.rows(table.path, span, columns=wanted, required=columns.required):
+    attributes = [column.name for column in columns.attributes]
+    wanted = {*columns.required, columns.id, *attributes, *(_NAMED if convert is document else ())}
+    for line, row in tables.rows(table.path, span, columns=wanted, required=(*columns.required, *attributes)):
         yield convert(row, table, line)
 
 
@@ -105,6 +111,7 @@ def document(row: Row, table: Table, line: int) -> Document:
             queries=_field(row, "queries", fields.names),
             negatives=_field(row, "negatives", fields.names),
             vector=None if table.columns.vector is None else _field(row, table.columns.vector, fields.numbers),
+            attributes=_attributes(row, table.columns.attributes),
         )
     except FieldError as error:
         raise _refused(row, table, line, error) from error
@@ -155,6 +162,14 @@ def _labels(row: Row) -> tuple[str, ...]:
     if several and not {*one} <= {*several}:
         raise FieldError(f"label and labels disagree: {fields.shortened(one)} and {fields.shortened(several)}")
     return several or one
+
+
+def _attributes(row: Row, columns: Sequence[AttributeColumn]) -> dict[str, Value] | None:
+    """Return the attributes of a row by name, without missing ones; None where no column is named."""
+    if not columns:
+        return None
+    values = {name: _field(row, name, partial(attribute, kind=kind)) for name, kind in columns}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refused(row: Row, table: Table, line: int, error: FieldError) -> CorpusError:

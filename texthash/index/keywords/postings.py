@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix
 
+from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
 from texthash.index.keywords.top import top_documents
 
@@ -138,16 +139,16 @@ class Segment:
         weights: NDArray[np.float64],
         mean_length: float,
         limit: int,
-        allowed: Numbers | None,
+        allowed: Selection | None,
     ) -> KeywordHits:
-        """Return the best documents for words with weights; ``allowed`` restricts them to some numbers, ascending."""
+        """Return the best documents for words with weights; ``allowed`` restricts them to some."""
         known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
         if not known:
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
         at, factors = np.asarray([at for at, _ in known]), self._factors(mean_length)
         mask = np.empty(0, np.bool_) if self.live is None else self.live
         if allowed is not None:
-            here = np.isin(self.numbers, allowed, assume_unique=True)
+            here = allowed.of(self.numbers, ascending=True)
             mask = here if self.live is None else here & self.live
         known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
@@ -255,7 +256,7 @@ class KeywordIndex:
         )
 
     def search(
-        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, allowed: Numbers | None = None
+        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, allowed: Selection | None = None
     ) -> KeywordHits:
         """Return the best documents of a query.
 
@@ -263,7 +264,7 @@ class KeywordIndex:
             query: Words of the query with their numbers of occurrences.
             statistics: Counts over the whole index for these words.
             limit: Largest number of hits.
-            allowed: Numbers of the documents that may be hits, ascending; None allows all.
+            allowed: Documents that may be hits; None allows all.
         """
         weights = statistics.idf * np.asarray(list(query.values()), np.float64)
         parts = [seg.best(list(query), weights, statistics.mean_length, limit, allowed) for seg in self.segments]

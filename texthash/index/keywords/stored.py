@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.errors import NoKeywordsError
+from texthash.index.filters.language import Where
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
@@ -62,7 +63,7 @@ class StoredKeywords:
         return self.prepare().statistics(terms)
 
     def search(
-        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, labels: Iterable[str] | None = None
+        self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, where: Where | None = None
     ) -> KeywordHits:
         """Return the documents with the highest BM25 scores, by (score descending, number).
 
@@ -70,7 +71,7 @@ class StoredKeywords:
             query: Words of the query with their numbers of occurrences: :meth:`query`.
             statistics: Counts over all shards for these words, in their order.
             limit: Largest number of hits.
-            labels: Labels of which a hit must have one; None for no restriction.
+            where: Condition that a hit must fulfil; None for no restriction.
 
         Raises:
             NoKeywordsError: The shard has no words.
@@ -78,9 +79,9 @@ class StoredKeywords:
         """
         check_window(limit, 0)
         allowed = None
-        if labels is not None:
+        if where is not None:
             with self._reading():
-                allowed = self._rows.labelled(labels)
+                allowed = self._rows.select(where)
         return self.prepare().search(query, statistics, limit, allowed)
 
     def prepare(self) -> KeywordIndex:

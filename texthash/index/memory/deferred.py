@@ -72,6 +72,11 @@ class DeferredIndex:
         """Make the index and its tables, as :meth:`texthash.index.memory.multi_index.MultiIndex.prepare`."""
         return self.index.prepare(threads)
 
+    @property
+    def ascending(self) -> bool:
+        """True: the rows are by ascending document number."""
+        return True
+
     def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which documents the index holds, bool [N]."""
         return np.searchsorted(self.numbers, numbers, "right") > np.searchsorted(self.numbers, numbers, "left")

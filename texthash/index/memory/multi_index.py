@@ -81,6 +81,11 @@ class MultiIndex:
         """
         return np.concatenate([self._base.numbers, self._tail.numbers]) if len(self._tail) else self._base.numbers
 
+    @property
+    def ascending(self) -> bool:
+        """Whether all rows are by ascending document number."""
+        return not len(self._tail)
+
     def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which documents the index holds, bool [N]."""
         here = [segment.numbers[segment.rows_of(numbers)] for segment in (self._base, self._tail)]

@@ -23,7 +23,7 @@ import pyarrow as pa
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
-from texthash.index.storage.arrow_schema import KNOWN, analysis_of, schema
+from texthash.index.storage.arrow_schema import KNOWN, analysis_of, attribute_columns, schema
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import (
     ShardManifest,
@@ -69,7 +69,7 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
         raise TexthashError(f"{target} holds a backup already.", "choose another target.")
     for number, state in track(list(enumerate(record.shards)), "backing up shards"):
         source = home.path(state.uri)
-        _copy_shard(source, state, shard_path(root, number), record.next_number)
+        _copy_shard(source, state, shard_path(root, number), record)
     _copy_model(home.path(record.model_uri), root / _MODEL, record.model_digest)
     write_text(root / _RECORD, json.dumps(record_of(record), indent=2))
     return record
@@ -102,7 +102,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
     ]
     home.make()
     for number, state in track(list(enumerate(states)), "restoring shards"):
-        _copy_shard(shard_path(root, number), state, targets[number], record.next_number)
+        _copy_shard(shard_path(root, number), state, targets[number], record)
     _copy_model(root / _MODEL, model, record.model_digest)
     return publish(
         home,
@@ -129,13 +129,14 @@ def _checked_shards(root: Path, record: Release, file: Path) -> list[ShardManife
     return manifests
 
 
-def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int) -> None:
+def _copy_shard(source: Path, state: ShardState, target: Path, release: Release) -> None:
     """Write a copy of a version of a shard, by ascending document number. An existing copy is checked and reused."""
     manifest = read_manifest(source)
     if not is_written(target):
         dataset = check_version(source, state.version, manifest.bits)
-        identity = replace(manifest, keywords=analysis_of(dataset.schema))  # which may be added after the build
-        written = write_shard(target, _rows(dataset, manifest), identity, next_number)
+        # Words and attributes may be added after the build.
+        identity = replace(manifest, keywords=analysis_of(dataset.schema), attributes=dict(release.attributes))
+        written = write_shard(target, _rows(dataset, manifest), identity, release.next_number)
     else:
         written = read_manifest(target)
         check_version(target, written.lance_version, manifest.bits)
@@ -149,6 +150,8 @@ def _copy_shard(source: Path, state: ShardState, target: Path, next_number: int)
 
 def _rows(dataset: lance.LanceDataset, manifest: ShardManifest) -> Iterator[pa.RecordBatch]:
     columns = schema(manifest.bits, width_of(manifest.vectors))
+    for name in attribute_columns(dataset.schema):
+        columns = columns.append(dataset.schema.field(name))
     names = [name for name in columns.names if name in dataset.schema.names]
     with reading(f"version {dataset.version} of {dataset.uri}"):
         numbers = dataset.to_table(columns=["number"])["number"].to_numpy()

@@ -103,6 +103,7 @@ def publish(
         "vectors": first.vectors,
         "keywords": first.keywords,
         "defaults": defaults,
+        "attributes": dict(first.attributes),
     }
     release = _record(home, base)
     if switch:
@@ -135,9 +136,7 @@ def switch_to(home: StateDir, name: str) -> Release:
     return release
 
 
-def advance(
-    home: StateDir, parent: Release, shards: Sequence[ShardState], next_number: int, **others: str | int | None
-) -> Release:
+def advance(home: StateDir, parent: Release, shards: Sequence[ShardState], next_number: int, **others: Any) -> Release:
     """Publish the result of a write to the current release. The new release is durable and current on return.
 
     Args:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ import numpy as np
 from annotated_types import MinLen
 from pydantic import StringConstraints
 
+from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
     from texthash.paths import StateDir
 
-FORMAT_VERSION = 5
-# Format 2 has no vectors; records are sealed from format 4 on; indexes have words from format 5 on.
-READABLE = (2, 3, 4, FORMAT_VERSION)
+FORMAT_VERSION = 6
+# Format 2 has no vectors; records are sealed from format 4 on; indexes have words from 5 on, attributes from 6 on.
+READABLE = (2, 3, 4, 5, FORMAT_VERSION)
 CURRENT = "current"
 _REMEDY = "restore it from a copy, or publish again."
 _REPOINT = 'write {"release": "<name>", "previous": null} into it, with the name of a release.'
@@ -110,6 +111,7 @@ class Release:
         vectors: Kind and width of the stored vectors; None if the index stores none.
         keywords: Analysis of the words that are stored for keyword search; None if the index stores none.
         defaults: Order of search results; None if none was chosen.
+        attributes: Type of each attribute that a document of the index has had, by name.
         format: Format version of this record.
     """
 
@@ -134,6 +136,7 @@ class Release:
     vectors: Vectors | None = None
     keywords: KeywordAnalysis | None = None
     defaults: SearchDefaults | None = None
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
     format: int = FORMAT_VERSION
 
     @property

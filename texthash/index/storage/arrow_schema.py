@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.api.attributes import AttributeType, Value, from_json, to_json
 from texthash.config import KeywordAnalysis
+from texthash.index.filters.columns import ARROW, array_of, type_of_arrow
 
 VECTOR = "vector"
 # True if a word of the document is in the vocabulary; a document without one is never returned as a neighbour. Null
@@ -18,6 +21,10 @@ KNOWN = "known_words"
 # Words of title and text for keyword search; the metadata of the field names their analysis.
 WORDS = "words"
 _ANALYSIS = b"analysis"
+# Begins the name of the column of each attribute, which no other column does.
+ATTRIBUTE = "@"
+# Name of the field that stands for all attributes of a document.
+ATTRIBUTES = "attributes"
 # Columns that do not depend on the model.
 CONTENT = pa.schema(
     [
@@ -37,6 +44,58 @@ def schema(bits: int, vector_width: int = 0) -> pa.Schema:
     if vector_width:
         columns = columns.append(pa.field(VECTOR, pa.list_(pa.float16(), vector_width), nullable=False))
     return columns
+
+
+def attribute_fields(types: Mapping[str, AttributeType]) -> list[pa.Field]:
+    """Return the fields of the columns of attributes."""
+    return [pa.field(ATTRIBUTE + name, ARROW[kind]) for name, kind in types.items()]
+
+
+def attribute_columns(columns: pa.Schema) -> list[str]:
+    """Return the names of the columns of attributes that a schema has."""
+    return [name for name in columns.names if name.startswith(ATTRIBUTE)]
+
+
+def attribute_types(columns: pa.Schema) -> dict[str, AttributeType]:
+    """Return the type of each attribute that a schema has, by its name."""
+    names = attribute_columns(columns)
+    return {name.removeprefix(ATTRIBUTE): type_of_arrow(columns.field(name).type) for name in names}
+
+
+def with_attributes(
+    rows: pa.Table, attributes: Sequence[Mapping[str, Value]], types: Mapping[str, AttributeType]
+) -> pa.Table:
+    """Return rows with the columns of their attributes: of those types that one of the rows has a value of."""
+    for name, kind in types.items():
+        values = [own.get(name) for own in attributes]
+        if any(value is not None for value in values):
+            rows = rows.append_column(pa.field(ATTRIBUTE + name, ARROW[kind]), array_of(values, kind))
+    return rows
+
+
+def read_stored(column: pa.ChunkedArray) -> list[dict[str, Value]]:
+    """Return the attributes of each row of a column of JSON, as prepared corpora and exports hold them."""
+    return [from_json(own) for own in column.to_pylist()]
+
+
+def written(attributes: Sequence[Mapping[str, Value]]) -> pa.Array:
+    """Return attributes as a column of JSON; null for a row without any."""
+    return pa.array([to_json(own) for own in attributes], pa.string())
+
+
+def fitting(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Return rows in the order of the columns of a schema, with null for the attributes that none of them has."""
+    for name in attribute_columns(columns):
+        if name not in rows.schema.names:
+            rows = rows.append_column(columns.field(name), pa.nulls(len(rows), columns.field(name).type))
+    return rows.select(columns.names)
+
+
+def take_attributes(row: dict[str, Any]) -> dict[str, Value]:
+    """Remove the columns of attributes from a row, and return the attributes by name, without missing ones."""
+    names = [name for name in row if name.startswith(ATTRIBUTE)]
+    taken = ((name.removeprefix(ATTRIBUTE), row.pop(name)) for name in names)
+    return {name: value for name, value in taken if value is not None}
 
 
 def words_field(analysis: KeywordAnalysis) -> pa.Field:
@@ -85,7 +144,7 @@ def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
     """Return documents as rows of a shard, in the form of :func:`schema`.
 
     Args:
-        content: Columns of :data:`CONTENT`, N rows.
+        content: Columns of :data:`CONTENT`, and of attributes, N rows.
         coded: Codes and vectors of the same documents.
     """
     known = np.ones(len(coded.codes), np.bool_) if coded.known is None else coded.known
@@ -93,7 +152,10 @@ def with_codes(content: pa.Table, coded: Coded) -> pa.Table:
     rows = rows.append_column(KNOWN, pa.array(known, pa.bool_()))
     if coded.vectors is not None:
         rows = rows.append_column(VECTOR, vectors_column(coded.vectors))
-    return rows.cast(schema(8 * coded.codes.shape[1], 0 if coded.vectors is None else coded.vectors.shape[1]))
+    rows = rows.cast(schema(8 * coded.codes.shape[1], 0 if coded.vectors is None else coded.vectors.shape[1]))
+    for name in attribute_columns(content.schema):
+        rows = rows.append_column(content.schema.field(name), content[name])
+    return rows
 
 
 def known_of(rows: pa.Table | pa.RecordBatch) -> NDArray[np.bool_]:

@@ -6,27 +6,35 @@ commit that no release has named, because its writer died, is undone by :func:`r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis
 from texthash.errors import TexthashError
+from texthash.index.filters.language import Where
+from texthash.index.filters.masks import mask_of
 from texthash.index.releases.release import ShardState
 from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
     CONTENT,
     KNOWN,
     WORDS,
     Coded,
     analysis_of,
+    attribute_columns,
     codes_of,
+    fitting,
     known_of,
+    with_attributes,
     with_codes,
     with_words,
     words_field,
@@ -36,6 +44,7 @@ from texthash.index.storage.document_map import drop_maps, newest_map, write_map
 from texthash.index.storage.file_digests import files_of, record_added, tidy
 from texthash.index.storage.lance_errors import naming_dataset, reading
 from texthash.index.storage.shard_format import open_documents
+from texthash.index.storage.stored_filters import TailTable
 from texthash.paths import as_path
 
 if TYPE_CHECKING:
@@ -101,10 +110,14 @@ def rows_by_id(dataset: lance.LanceDataset, ids: Sequence[str]) -> Rows:
     return _rows(dataset, pc.field("id").isin(pa.array(ids, pa.string())))
 
 
-def rows_by_label(dataset: lance.LanceDataset, labels: Sequence[str]) -> Rows:
-    """Return the rows that have one of these labels."""
-    quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-    return _rows(dataset, f"array_has_any(labels, [{quoted}])")
+@naming_dataset
+def rows_where(dataset: lance.LanceDataset, where: Where) -> Rows:
+    """Return the rows that fulfil a condition."""
+    columns = ["id", "labels", *attribute_columns(dataset.schema)]
+    table = dataset.scanner(columns=["number", *columns], with_row_address=True).to_table()
+    found = table["_rowaddr"].to_numpy()[mask_of(where, TailTable(table))]
+    named = ",".join(map(str, found.tolist()))
+    return _rows(dataset, f"_rowid IN ({named})" if named else "false")
 
 
 @naming_dataset
@@ -155,14 +168,18 @@ def change(dataset: lance.LanceDataset, removed: Rows, added: pa.Table) -> lance
 def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
     """Return rows in the form of a dataset, with the words of each if it has these.
 
-    An older dataset without the column of known words gets it with the first document that has none.
+    A dataset gets the column of an attribute with the first document that has it, and an older one that of known words
+    with the first document that has none.
     """
+    new = [added.schema.field(name) for name in attribute_columns(added.schema) if name not in dataset.schema.names]
     if KNOWN not in dataset.schema.names and not known_of(added).all():
-        dataset.add_columns(pa.field(KNOWN, pa.bool_()))
+        new.append(pa.field(KNOWN, pa.bool_()))
+    if new:
+        dataset.add_columns(pa.schema(new))
     if not len(added):
         return added
     analysis = analysis_of(dataset.schema)
-    return (added if analysis is None else with_words(added, analysis)).select(dataset.schema.names)
+    return fitting(added if analysis is None else with_words(added, analysis), dataset.schema)
 
 
 @naming_dataset
@@ -246,13 +263,17 @@ def rewind(path: Path, version: int, bits: int) -> lance.LanceDataset:
 
 
 def table_of(
-    documents: Sequence[dict[str, object]],
+    documents: Sequence[dict[str, Any]],
     numbers: Sequence[int],
     coded: Coded,
+    types: Mapping[str, AttributeType] = MappingProxyType({}),
 ) -> pa.Table:
-    """Return documents with their numbers, codes and vectors as rows of a shard."""
+    """Return documents with their numbers, codes, vectors and attributes, of these types, as rows of a shard."""
     columns = {name: [document[name] for document in documents] for name in CONTENT.names if name != "number"}
-    return with_codes(pa.table({"number": numbers, **columns}, schema=CONTENT), coded)
+    content = pa.table({"number": numbers, **columns}, schema=CONTENT)
+    if types:
+        content = with_attributes(content, [document[ATTRIBUTES] for document in documents], types)
+    return with_codes(content, coded)
 
 
 @naming_dataset

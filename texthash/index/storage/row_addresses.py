@@ -6,26 +6,28 @@ it), which stays the same until the dataset is compacted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from texthash.index.storage.arrow_schema import KNOWN
+from texthash.index.filters.language import Where
+from texthash.index.filters.masks import mask_of
+from texthash.index.filters.selection import Selection
+from texthash.index.storage.arrow_schema import KNOWN, attribute_columns
 from texthash.index.storage.document_map import DocumentMap
+from texthash.index.storage.stored_filters import BaseTable, KeptSelections, TailTable
 
 if TYPE_CHECKING:
     import lance
 
 Numbers = NDArray[np.int64]
 Addresses = NDArray[np.uint64]
-_COLUMNS = ["number", "code", "labels", KNOWN]
-_TAIL = pa.schema({"number": pa.int64(), "labels": pa.list_(pa.string()), "_rowaddr": pa.uint64()})
+_COLUMNS = ["number", "id", "code", "labels", KNOWN]
+_TAIL = pa.schema({"number": pa.int64(), "id": pa.string(), "labels": pa.list_(pa.string()), "_rowaddr": pa.uint64()})
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Difference:
 
     Attributes:
         removed: Numbers of the documents that were deleted or replaced, int64.
-        added: Added rows, with ``number``, ``code``, ``labels``, ``_rowaddr`` and, if the column exists,
-            ``known_words``.
+        added: Added rows, with ``number``, ``id``, ``code``, ``labels``, ``_rowaddr``, their attributes and, if the
+            column exists, ``known_words``.
     """
 
     removed: Numbers
@@ -78,36 +80,7 @@ def _read(dataset: lance.LanceDataset, fragments: list[lance.LanceFragment]) -> 
 
 
 def _columns(dataset: lance.LanceDataset) -> list[str]:
-    return [name for name in _COLUMNS if name in dataset.schema.names]
-
-
-class Postings:
-    """Documents of each label in one version of a dataset, read on first use."""
-
-    def __init__(self, dataset: lance.LanceDataset) -> None:
-        self._dataset = dataset
-
-    def numbers(self, labels: Iterable[str]) -> Numbers:
-        """Return the numbers of the documents that have one of the labels, int64.
-
-        A document with several of them occurs several times.
-        """
-        names, starts, numbers = self.arrays
-        known = [names[label] for label in labels if label in names]
-        return np.concatenate([*(numbers[starts[n] : starts[n + 1]] for n in known), np.empty(0, np.int64)])
-
-    @cached_property
-    def arrays(self) -> tuple[dict[str, int], NDArray[np.int64], Numbers]:
-        """Label numbers by name, starts [labels + 1], and document numbers grouped by label."""
-        table = self._dataset.to_table(columns=["number", "labels"])
-        column = table["labels"].combine_chunks()
-        values = pc.list_flatten(column).dictionary_encode()
-        numbers = table["number"].to_numpy()[pc.list_parent_indices(column).to_numpy()]
-        labels = values.indices.to_numpy()
-        starts = np.zeros(len(values.dictionary) + 1, np.int64)
-        np.cumsum(np.bincount(labels, minlength=len(values.dictionary)), out=starts[1:])
-        names = {name: number for number, name in enumerate(values.dictionary.to_pylist())}
-        return names, starts, numbers[np.argsort(labels, kind="stable")]
+    return [*(name for name in _COLUMNS if name in dataset.schema.names), *attribute_columns(dataset.schema)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,23 +89,25 @@ class StoredRows:
 
     Attributes:
         dataset: Dataset in this version.
-        postings: Postings of the base version, which was read completely.
+        base: Documents of the base version, which was read completely.
         numbers: Document numbers of the base version, int64, ascending.
         addresses: Address of each, uint64.
         count: Number of documents in this version.
         touched: Numbers removed, replaced or added since the base version, int64, ascending.
-        tail: Rows added since the base version: ``number``, ``labels`` and ``_rowaddr``, by number.
+        tail: Rows added since the base version: ``number``, ``id``, ``labels``, ``_rowaddr`` and attributes, by number.
         map: Mapped rows of this version; None reads all rows from the dataset.
+        kept: Selections of this version.
     """
 
     dataset: lance.LanceDataset
-    postings: Postings
+    base: BaseTable
     numbers: Numbers
     addresses: Addresses
     count: int
     touched: Numbers
     tail: pa.Table
     map: DocumentMap | None = None
+    kept: KeptSelections = field(default_factory=KeptSelections)
 
     @classmethod
     def read(cls, dataset: lance.LanceDataset, mapped: DocumentMap | None = None) -> tuple[StoredRows, pa.Table]:
@@ -140,14 +115,14 @@ class StoredRows:
 
         The table has ``number``, ``code`` and, if the column exists, ``known_words``.
         """
-        columns = [name for name in _columns(dataset) if name != "labels"]
+        columns = [name for name in ("number", "code", KNOWN) if name in dataset.schema.names]
         table = dataset.scanner(columns=columns, with_row_address=True).to_table()
         numbers = table["number"].to_numpy()
         order = np.argsort(numbers, kind="stable")
         addresses = table["_rowaddr"].to_numpy().astype(np.uint64)
-        postings, nothing = Postings(dataset), np.empty(0, np.int64)
-        ordered = numbers[order], addresses[order]
-        return cls(dataset, postings, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped), table
+        base, nothing = BaseTable(dataset, numbers[order]), np.empty(0, np.int64)
+        ordered = base.numbers, addresses[order]
+        return cls(dataset, base, *ordered, len(numbers), nothing, _TAIL.empty_table(), mapped), table
 
     def advanced(
         self, dataset: lance.LanceDataset, change: Difference, mapped: DocumentMap | None = None
@@ -156,7 +131,8 @@ class StoredRows:
         added = change.added["number"].to_numpy()
         touched = np.concatenate([change.removed, added])
         kept = self.tail.filter(pa.array(~np.isin(self.tail["number"].to_numpy(), touched)))
-        tail = pa.concat_tables([kept, change.added.select(_TAIL.names).cast(_TAIL)]).sort_by("number")
+        columns = [*_TAIL.names, *attribute_columns(change.added.schema)]
+        tail = pa.concat_tables([kept, change.added.select(columns)], promote_options="default").sort_by("number")
         return replace(
             self,
             dataset=dataset,
@@ -164,6 +140,7 @@ class StoredRows:
             touched=np.union1d(self.touched, touched),
             tail=tail.combine_chunks(),
             map=mapped,
+            kept=KeptSelections(),
         )
 
     @property
@@ -233,16 +210,23 @@ class StoredRows:
                 found[row] = value
         return found
 
-    def labelled(self, labels: Iterable[str]) -> Numbers:
-        """Return the numbers of the documents that have one of the labels, int64, ascending."""
-        distinct = set(labels)
-        base = self.postings.numbers(distinct)
-        base = base[~np.isin(base, self.touched)] if len(self.touched) else base
-        return np.union1d(base, _with_labels(self.tail, distinct))
+    def select(self, where: Where) -> Selection:
+        """Return the documents that fulfil a condition."""
+        found = self.kept.get(where)
+        if found is None:
+            found = Selection.of_rows(self.numbers, mask_of(where, self.base.at(self.dataset)))
+            if len(self.touched):
+                found = found.with_rows(self._tail.numbers, mask_of(where, self._tail), self.touched)
+            self.kept.put(where, found)
+        return found
+
+    @cached_property
+    def _tail(self) -> TailTable:
+        return TailTable(self.tail)
 
     def prepare(self) -> None:
-        """Read the labels, so that the first filtered search does not wait for them."""
-        _ = self.postings.arrays
+        """Read labels and attributes, so that the first filtered search does not wait for them."""
+        self.base.prepare()
 
 
 def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str]) -> pa.Table:
@@ -256,8 +240,3 @@ def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str
 
 def _numbers(fragment: lance.LanceFragment) -> Numbers:
     return fragment.to_table(columns=["number"])["number"].to_numpy()
-
-
-def _with_labels(tail: pa.Table, selected: Collection[str]) -> Numbers:
-    matches = [bool(set(labels or ()) & set(selected)) for labels in tail["labels"].to_pylist()]
-    return tail["number"].to_numpy()[np.asarray(matches, np.bool_)] if matches else np.empty(0, np.int64)

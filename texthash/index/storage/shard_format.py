@@ -4,8 +4,8 @@
       manifest.json      format, shard and shards, bits, model digest, vocabulary hash, documents, checksum, version
       digests/           size and SHA-256 of each file: see :mod:`texthash.index.storage.file_digests`
       documents.lance/   number int64, id, title, text, labels list<string>, code fixed-size binary [bits / 8],
-                         known_words bool, in an index with keyword search words list<string>, and in an index that
-                         stores vectors, vector fixed-size list of float16 [width]
+                         known_words bool, in an index with keyword search words list<string>, in an index that stores
+                         vectors, vector fixed-size list of float16 [width], and @NAME for each attribute of documents
       maps/              the documents once more, to be mapped: see :mod:`texthash.index.storage.document_map`
 
 The shard of a document follows from a hash of its id, not from its number: a read, an upsert or a delete by id then
@@ -19,15 +19,26 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.index.storage.arrow_schema import KNOWN, codes_of, known_of, schema, with_words, words_field
+from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
+    KNOWN,
+    attribute_fields,
+    codes_of,
+    fitting,
+    known_of,
+    schema,
+    with_words,
+    words_field,
+)
 from texthash.index.storage.checksum import Checksum
 from texthash.index.storage.document_map import write_map
 from texthash.index.storage.file_digests import DOCUMENTS, check_files, check_manifest, files_of, record
@@ -39,11 +50,12 @@ from texthash.io.records import RowChecksum, read_record, sealed, typed
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 5
-# Format 2 has no vectors. Digests and documents without a known word exist from format 4 on, words from format 5 on.
-READABLE = (2, 3, 4, FORMAT_VERSION)
+FORMAT_VERSION = 6
+# Format 2 has no vectors. Digests and documents without a known word exist from format 4 on, words from format 5 on,
+# attributes from format 6 on.
+READABLE = (2, 3, 4, 5, FORMAT_VERSION)
 MANIFEST = "manifest.json"
-DOCUMENT_FIELDS = ("title", "text", "labels")
+DOCUMENT_FIELDS = ("title", "text", "labels", ATTRIBUTES)
 _INDEX_CACHE = 256 * 2**20
 _METADATA_CACHE = 16 * 2**20
 
@@ -81,6 +93,7 @@ class ShardIdentity:
         vocabulary_hash: Hash of that model's vocabulary.
         vectors: Kind and width of the stored vectors; None if the index stores none.
         keywords: Analysis of the words that are stored for keyword search; None if none are.
+        attributes: Type of each attribute of the documents of the whole index.
     """
 
     shard: int
@@ -90,6 +103,7 @@ class ShardIdentity:
     vocabulary_hash: str
     vectors: Vectors | None = None
     keywords: KeywordAnalysis | None = None
+    attributes: dict[str, AttributeType] = field(default_factory=dict)
 
     @property
     def content(self) -> Content:
@@ -169,7 +183,8 @@ def write_shard(
 
     Args:
         path: Directory of the new shard, which must not exist.
-        batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, by ascending number.
+        batches: Rows in the form of :func:`texthash.index.storage.arrow_schema.schema`, and attributes that they have,
+            by ascending number.
         identity: Identity of the shard; the manifest of a shard with the same identity will do.
         next_number: One more than the largest document number of the whole index.
 
@@ -183,6 +198,8 @@ def write_shard(
     partial = path.with_name(f".{path.name}.partial") if is_local(path) else path
     remove_directory(partial)
     columns = schema(identity.bits, width_of(identity.vectors))
+    for column in attribute_fields(identity.attributes):
+        columns = columns.append(column)
     if identity.keywords is not None:
         columns = columns.append(words_field(identity.keywords))
     checksum = Checksum()
@@ -204,10 +221,10 @@ def write_shard(
         for batch in read():
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
-            if identity.keywords is None:
-                yield batch
-            else:
-                yield from with_words(pa.Table.from_batches([batch]), identity.keywords).to_batches()
+            rows = pa.Table.from_batches([batch])
+            if identity.keywords is not None:
+                rows = with_words(rows, identity.keywords)
+            yield from fitting(rows, columns).to_batches()
 
     try:
         if is_local(path):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import TexthashError
 from texthash.executor import Claim, Executor, LocalExecutor
-from texthash.index.storage.arrow_schema import CONTENT, Coded, with_codes
+from texthash.index.storage.arrow_schema import ATTRIBUTES, CONTENT, Coded, read_stored, with_attributes, with_codes
 from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
@@ -141,6 +141,7 @@ def build_shard(
         vocabulary_hash=hasher.vocabulary_hash,
         vectors=kept,
         keywords=keywords,
+        attributes=dict(corpus.manifest.attributes),
     )
     documents = sum(len(corpus.split(name)) for name in SPLITS)
     rows = deal(_rows(corpus, index, hasher.bits, kept), shard, shards)
@@ -221,6 +222,8 @@ def _rows(corpus: PreparedCorpus, index: Path, bits: int, vectors: Vectors | Non
             here = slice(row, row + table.num_rows)
             numbers = pa.array(np.arange(number, number + table.num_rows))
             content = table.select(CONTENT.names[1:]).add_column(0, "number", numbers)
+            if types := corpus.manifest.attributes:
+                content = with_attributes(content, read_stored(table[ATTRIBUTES]), types)
             # Every prepared document has a known word: preparation drops the others.
             coded = Coded(codes[here], vectors=None if kept is None else kept[here])
             yield from with_codes(content, coded).combine_chunks().to_batches()

@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
-from texthash.index.storage.arrow_schema import CONTENT, VECTOR, Coded, vectors_of, with_codes
+from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
+    CONTENT,
+    VECTOR,
+    Coded,
+    attribute_columns,
+    take_attributes,
+    vectors_of,
+    with_codes,
+)
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.mutations import Change, Rows, rows_by_id, table_of
@@ -93,8 +102,12 @@ class Encode:
 
     @property
     def columns(self) -> list[str]:
-        """Columns of stored documents that decide their codes and vectors, or are kept."""
+        """Columns of stored documents that decide their codes and vectors, or are kept, beside attributes."""
         return [*CONTENT.names, *([VECTOR] if self.reads_stored else [])]
+
+    def columns_of(self, dataset: lance.LanceDataset) -> list[str]:
+        """Return these columns and those of the attributes of a dataset."""
+        return [*self.columns, *attribute_columns(dataset.schema)]
 
     def check_source(self, home: StateDir, release: Release) -> None:
         """Check the stored vectors of a release, where the model reads such (:attr:`reads_stored`).
@@ -190,6 +203,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
             vocabulary_hash=hasher.vocabulary_hash,
             vectors=coder.vectors,
             keywords=release.keywords,
+            attributes=dict(release.attributes),
         )
         write_shard(path, _recoded(dataset, coder, release.bits), identity, release.next_number)
     return index
@@ -197,7 +211,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
 
 def _recoded(dataset: lance.LanceDataset, coder: Encode, bits: int) -> Iterator[pa.RecordBatch]:
     with reading(f"version {dataset.version} of {dataset.uri}"):
-        for batch in dataset.to_batches(columns=coder.columns, batch_size=_ROWS):
+        for batch in dataset.to_batches(columns=coder.columns_of(dataset), batch_size=_ROWS):
             if batch.num_rows:
                 rows = pa.Table.from_batches([batch])
                 features = vectors_of(rows[VECTOR]) if coder.reads_stored else None
@@ -258,9 +272,12 @@ class IndexMigration:
         deltas = [self._delta(shard, current) for shard in range(len(current.shards))]
         touched = sum(len({*delta.removed, *(row["id"] for row in delta.added)}) for delta in deltas)
         if touched:
-            self._apply(deltas)
+            self._apply(deltas, current)
         following = max(self._target.next_number, current.next_number)
-        self._source, self._target = current, replace(self._target, next_number=following)
+        self._source, self._target = (
+            current,
+            replace(self._target, next_number=following, attributes=current.attributes),
+        )
         return touched
 
     def finish(self, current: Release) -> Release:
@@ -292,10 +309,11 @@ class IndexMigration:
         new = old.checkout_version(after.version)
         change = difference(old, new, _ALL_ROWS)
         assert change is not None  # The limit on rows admits all of them.
-        columns = self._coder.columns
-        added = rows_at(new, change.added["_rowaddr"].to_numpy(), columns).to_pylist()
+        columns = self._coder.columns_of(new)
+        added = _with_mapping(rows_at(new, change.added["_rowaddr"].to_numpy(), columns))
         is_removed = pc.field("number").isin(pa.array(change.removed))
-        removed = old.to_table(columns=columns, filter=is_removed).to_pylist() if len(change.removed) else []
+        columns = self._coder.columns_of(old)
+        removed = _with_mapping(old.to_table(columns=columns, filter=is_removed)) if len(change.removed) else []
         old_rows = {row["number"]: row for row in removed}
         # Compaction moves rows that no write has changed; they appear as removed and added.
         moved = {row["number"] for row in added if old_rows.get(row["number"]) == row}
@@ -304,19 +322,19 @@ class IndexMigration:
             [row for row in added if row["number"] not in moved],
         )
 
-    def _apply(self, deltas: list[_ShardDelta]) -> None:
+    def _apply(self, deltas: list[_ShardDelta], current: Release) -> None:
         self._space.check()
         try:
             with explaining_full_disk(self._target.index_uri):
                 if self._shards is None:
                     self._writer_lock.acquire()
                     self._shards = WritableShards(self._home, self._target)
-                self._change(self._shards, deltas)
+                self._change(self._shards, deltas, current)
         except BaseException:
             self._close()  # The next opening of the target undoes unfinished commits.
             raise
 
-    def _change(self, shards: WritableShards, deltas: list[_ShardDelta]) -> None:
+    def _change(self, shards: WritableShards, deltas: list[_ShardDelta], current: Release) -> None:
         existing = [
             rows_by_id(dataset, list({*delta.removed, *(row["id"] for row in delta.added)}))
             for dataset, delta in zip(shards.datasets, deltas, strict=True)
@@ -326,9 +344,9 @@ class IndexMigration:
         for delta, old in zip(deltas, existing, strict=True):
             coded = self._coder.code_rows(delta.added)
             assigned = [numbers[row["id"]] for row in delta.added]
-            changes.append(Change(old, table_of(delta.added, assigned, coded)))
+            changes.append(Change(old, table_of(delta.added, assigned, coded, current.attributes)))
         states = shards.change(changes, self._target, following)
-        self._target = replace(self._target, shards=tuple(states), next_number=following)
+        self._target = replace(self._target, shards=tuple(states), next_number=following, attributes=current.attributes)
 
 
 def _target_numbers(deltas: list[_ShardDelta], existing: list[Rows], following: int) -> tuple[dict[str, int], int]:
@@ -347,6 +365,14 @@ def _target_numbers(deltas: list[_ShardDelta], existing: list[Rows], following: 
         numbers[row["id"]] = max(following, row["number"])
         following = numbers[row["id"]] + 1
     return numbers, following
+
+
+def _with_mapping(table: pa.Table) -> list[dict[str, Any]]:
+    """Return rows, with their attributes as one mapping."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        row[ATTRIBUTES] = take_attributes(row)
+    return rows
 
 
 def _digest(text: str) -> bytes:

@@ -10,18 +10,21 @@ rows of the shards before it is published.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from texthash.api.attributes import Value
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.hamming.codes import check_codes
+from texthash.index.filters.language import where_of
+from texthash.index.filters.types import merged_types
 from texthash.index.releases.publish import ReleaseMovedError, advance, prune
 from texthash.index.releases.release import Release, ShardState, list_releases, read_release, readable_releases
 from texthash.index.releases.snapshots import snapshot_releases
@@ -34,7 +37,7 @@ from texthash.index.storage.mutations import (
     drop_versions,
     merge_tail,
     rows_by_id,
-    rows_by_label,
+    rows_where,
     table_of,
 )
 from texthash.index.storage.shard_format import shard_of, width_of
@@ -45,6 +48,8 @@ from texthash.progress import log_line
 if TYPE_CHECKING:
     import lance
 
+    from texthash.api.attributes import AttributeType
+    from texthash.api.filters import Filter
     from texthash.config import KeywordAnalysis
     from texthash.paths import StateDir
 
@@ -57,12 +62,21 @@ _BROKEN_REMEDY = "restore it from a copy, or move it elsewhere if nobody needs w
 
 @dataclass(frozen=True)
 class IndexDocument:
-    """Content of a document to be written, stored beside its code."""
+    """Content of a document to be written, stored beside its code.
+
+    Attributes:
+        id: Id of the document.
+        text: Its text.
+        title: Its title.
+        labels: Its labels.
+        attributes: Its attributes by name, in the form of :func:`texthash.api.attributes.read_attributes`.
+    """
 
     id: str
     text: str
     title: str = ""
     labels: tuple[str, ...] = ()
+    attributes: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,7 @@ class IndexWriter:
             ModelMismatchError: Codes or vectors have another width, or vectors are missing that the index stores.
             DiskFullError: Too little space is free, or the disk became full during the write.
             ReleaseMovedError: A release of another index, or of another writer, has become current.
+            AttributeTypeError: An attribute has a value of another type than in the index.
             TexthashError: An id occurs twice; or the write failed, and none of it is visible.
         """
         check_codes(codes, self.release.bits)
@@ -176,6 +191,7 @@ class IndexWriter:
             mine[shard_of(document.id, shards)].append(row)
         with self._lock:
             self._begin()
+            types = merged_types(self.release.attributes, ((one.id, one.attributes) for one in documents))
             self._tidy()
             old = self._shards.each(lambda shard, data: rows_by_id(data, [documents[row].id for row in mine[shard]]))
             numbers = {id_: int(number) for part in old for id_, number in zip(part.ids, part.numbers, strict=True)}
@@ -189,18 +205,19 @@ class IndexWriter:
             def rows_of(shard: int) -> pa.Table:
                 chosen = [documents[row] for row in mine[shard]]
                 assigned = [numbers[document.id] for document in chosen]
-                return table_of([asdict(document) for document in chosen], assigned, coded.at(mine[shard]))
+                return table_of([vars(document) for document in chosen], assigned, coded.at(mine[shard]), types)
 
-            self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following)
+            self._publish([Change(part, rows_of(shard)) for shard, part in enumerate(old)], following, types)
             return WriteResult(self.release, len(documents), new_ids)
 
-    def delete(self, ids: Sequence[str] = (), labels: Sequence[str] = ()) -> WriteResult:
-        """Delete the documents with these ids, or with one of these labels.
+    def delete(self, ids: Sequence[str] = (), given: Filter | None = None) -> WriteResult:
+        """Delete the documents with these ids, or those that a filter keeps.
 
-        Ids that do not exist are ignored. Raises the same errors as :meth:`upsert`.
+        Ids that do not exist are ignored. Raises the same errors as :meth:`upsert`, and FilterError for a filter that
+        does not fit the attributes.
         """
-        if bool(ids) == bool(labels):
-            raise TexthashError("a delete needs either ids or labels.", "give one of them.")
+        if bool(ids) == (given is not None):
+            raise TexthashError("a delete needs either ids or a filter.", "give one of them.")
         shards = len(self.release.shards)
         with self._lock:
             self._begin(LEAST_SHARE)
@@ -211,11 +228,13 @@ class IndexWriter:
                     mine[shard_of(id_, shards)].append(id_)
                 old = self._shards.each(lambda shard, data: rows_by_id(data, mine[shard]))
             else:
-                old = self._shards.each(lambda _, data: rows_by_label(data, labels))
+                where = where_of(given, self.release.attributes)
+                assert where is not None
+                old = self._shards.each(lambda _, data: rows_where(data, where))
             count = sum(len(part) for part in old)
             if count:
                 nothing = schema(self.release.bits).empty_table()
-                self._publish([Change(part, nothing) for part in old], self._next_number)
+                self._publish([Change(part, nothing) for part in old], self._next_number, self.release.attributes)
             return WriteResult(self.release, count)
 
     def compact(self) -> Release:
@@ -247,7 +266,8 @@ class IndexWriter:
             with self._whole():
                 # No number is ever assigned twice, not even that of a document which the restore removes.
                 following = max(release.next_number, self._next_number)
-                self._advance(self._shards.restore(self._home, release), following, keywords=release.keywords)
+                same = {"keywords": release.keywords, "attributes": release.attributes}
+                self._advance(self._shards.restore(self._home, release), following, **same)
             return self.release
 
     def add_keywords(self, analysis: KeywordAnalysis) -> Release:
@@ -316,10 +336,10 @@ class IndexWriter:
             )
         return None if vectors is None else vectors.astype(np.float16)
 
-    def _publish(self, changes: Sequence[Change], next_number: int) -> None:
+    def _publish(self, changes: Sequence[Change], next_number: int, types: Mapping[str, AttributeType]) -> None:
         with self._whole():
             states = self._shards.change(changes, self.release, next_number)
-            self._advance(states, next_number)
+            self._advance(states, next_number, attributes=dict(types))
         self._writes += 1
 
     def _tidy(self) -> None:
@@ -335,7 +355,7 @@ class IndexWriter:
             self._advance(self._shards.rearrange(how, self.release), self._next_number)
         self._writes = 0
 
-    def _advance(self, states: Sequence[ShardState], next_number: int, **others: str | None) -> None:
+    def _advance(self, states: Sequence[ShardState], next_number: int, **others: Any) -> None:
         self.release = advance(self._home, self.release, states, next_number, **others)
         self._next_number = next_number
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.filters.language import Where
 from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
@@ -36,7 +37,7 @@ class QueryGroup:
         codes: Packed codes, uint8 [Q, bits / 8].
         limit: Number of hits per query.
         radius: Maximum Hamming distance of a hit; None sets no maximum.
-        labels: Labels of which a hit has at least one; None allows all documents.
+        where: Condition that a hit fulfils; None allows all documents.
         plan: Search strategy flat, mih or auto; all give the same hits.
         fields: Document fields to return with each hit; None returns no documents, which are fetched after the merge.
         rescoring: Kind of the scores; None for no scores.
@@ -47,7 +48,7 @@ class QueryGroup:
     codes: NDArray[np.uint8]
     limit: int
     radius: int | None
-    labels: tuple[str, ...] | None
+    where: Where | None
     plan: Plan
     fields: tuple[str, ...] | None
     rescoring: Rescoring | None = None
@@ -63,12 +64,14 @@ class ShardResult:
         documents: ``{"id": ..., field: ...}`` for each hit of each query; None if the group has no fields.
         totals: Number of documents within the radius for each query; None without a radius.
         scores: Scores of the hits of each query, float64; None if the group is not rescored.
+        filtering: Seconds in which the mask of the condition was made.
     """
 
     hits: Hits
     documents: list[list[dict[str, Any]]] | None
     totals: NDArray[np.int64] | None
     scores: list[NDArray[np.float64]] | None = None
+    filtering: float = 0.0
 
     @classmethod
     def nothing(cls, group: QueryGroup) -> ShardResult:
@@ -88,14 +91,14 @@ class KeywordQuery:
         terms: Words of the query with their numbers of occurrences.
         statistics: Counts over all shards for these words; None takes those of the shard, which is then the only one.
         limit: Number of hits.
-        labels: Labels of which a hit has at least one; None allows all documents.
+        where: Condition that a hit fulfils; None allows all documents.
         code: Code of the query, whose distances to the hits are wanted; None wants none.
     """
 
     terms: dict[str, int]
     statistics: KeywordStatistics | None
     limit: int
-    labels: tuple[str, ...] | None
+    where: Where | None
     code: bytes | None
 
 
@@ -106,10 +109,12 @@ class KeywordResult:
     Attributes:
         hits: Hits by (score descending, number).
         distances: Distance of the code of each to the query's, int64; -1 where one of them has none.
+        filtering: Seconds in which the documents of the condition were selected.
     """
 
     hits: KeywordHits
     distances: NDArray[np.int64]
+    filtering: float = 0.0
 
     @classmethod
     def nothing(cls) -> KeywordResult:
@@ -153,7 +158,7 @@ class ShardServer:
         shard = await self._shards.get(release)
         start = time.perf_counter()
         size = 1 + sum(len(query.terms) for query in queries)
-        kind = None if any(query.labels is not None for query in queries) else ("keywords", len(shard).bit_length())
+        kind = None if any(query.where is not None for query in queries) else ("keywords", len(shard).bit_length())
         found = await self._work.run(kind, size, lambda: [_search_keywords(shard, query) for query in queries])
         self._metrics.searched(time.perf_counter() - start)
         return found
@@ -187,10 +192,10 @@ class ShardServer:
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.document, document_id)
 
-    async def count(self, release: str, labels: tuple[str, ...] | None) -> int:
-        """Return the number of documents; with labels, of those that have one of the labels."""
+    async def count(self, release: str, where: Where | None) -> int:
+        """Return the number of documents, or of those that fulfil a condition."""
         shard = await self._shards.get(release)
-        return await asyncio.to_thread(shard.count, labels)
+        return await asyncio.to_thread(shard.count, where)
 
     async def example(self, release: str) -> str | None:
         """Return the id of the first document, for the examples of the documentation; None for an empty shard."""
@@ -237,10 +242,14 @@ def _matching_release(home: StateDir, release: str, shards: int | None) -> str:
 
 def _search_keywords(shard: Shard, query: KeywordQuery) -> KeywordResult:
     statistics = query.statistics or shard.keywords.statistics(list(query.terms))
-    hits = shard.keywords.search(query.terms, statistics, query.limit, query.labels)
+    start = time.perf_counter()
+    if query.where is not None:
+        shard.select(query.where)
+    filtering = time.perf_counter() - start
+    hits = shard.keywords.search(query.terms, statistics, query.limit, query.where)
     if query.code is None:
-        return KeywordResult(hits, np.full(len(hits.numbers), -1, np.int64))
-    return KeywordResult(hits, shard.distances(query.code, hits.numbers))
+        return KeywordResult(hits, np.full(len(hits.numbers), -1, np.int64), filtering)
+    return KeywordResult(hits, shard.distances(query.code, hits.numbers), filtering)
 
 
 def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, ...] | None, int]:
@@ -249,7 +258,7 @@ def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, 
     Filters may have to be prepared, rescoring may read vectors, and the time of a search within a radius depends on it:
     a pass with any of them has no kind.
     """
-    if any(group.labels is not None or group.radius is not None or group.rescoring == "float" for group in groups):
+    if any(group.where is not None or group.radius is not None or group.rescoring == "float" for group in groups):
         return None, 1
     if any(group.fields is not None for group in groups):
         return None, 1
@@ -258,14 +267,18 @@ def _kind_of(shard: Shard, groups: Sequence[QueryGroup]) -> tuple[tuple[object, 
 
 
 def _search(shard: Shard, group: QueryGroup) -> ShardResult:
-    hits = shard.search(group.codes, group.limit, radius=group.radius, labels=group.labels, plan=group.plan)
+    start = time.perf_counter()
+    shard.prepare_filter(group.where)
+    filtering = time.perf_counter() - start
+    hits = shard.search(group.codes, group.limit, radius=group.radius, where=group.where, plan=group.plan)
     totals = None
     if group.radius is not None:
-        totals = shard.total_within_radius(group.codes, group.radius, labels=group.labels)
+        totals = shard.total_within_radius(group.codes, group.radius, where=group.where)
     scores = None
     if group.rescoring is not None and group.values is not None:
         scores = scores_of(shard, group.rescoring, group.values, hits)
     if group.fields is None:
-        return ShardResult(hits, None, totals, scores)
+        return ShardResult(hits, None, totals, scores, filtering)
     documents = iter(shard.documents(np.concatenate(hits.numbers), group.fields))
-    return ShardResult(hits, [[next(documents) for _ in numbers] for numbers in hits.numbers], totals, scores)
+    found = [[next(documents) for _ in numbers] for numbers in hits.numbers]
+    return ShardResult(hits, found, totals, scores, filtering)

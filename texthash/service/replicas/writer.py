@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.api.filters import Filter
 from texthash.errors import TexthashError
+from texthash.index.filters.language import FilterError
+from texthash.index.filters.types import AttributeTypeError, merged_types
 from texthash.index.releases.publish import ReleaseMovedError
-from texthash.index.releases.release import current_name, read_release
+from texthash.index.releases.release import Release, current_name, read_release
 from texthash.index.releases.snapshots import read_snapshot
 from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import Content
@@ -46,10 +49,10 @@ class Upsert:
 
 @dataclass(frozen=True)
 class Delete:
-    """Documents to delete, by id or by label."""
+    """Documents to delete, by id or by filter."""
 
     ids: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
+    given: Filter | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class WriterServer:
             self._writer.close()
             self._writer = None
 
-    def _write(self, group: Sequence[Write]) -> list[WriteAck]:
+    def _write(self, group: Sequence[Write]) -> Sequence[WriteAck | Problem]:
         while True:
             try:
                 return self._attempt(self._open(), group)
@@ -164,10 +167,10 @@ class WriterServer:
                 self._drop()
                 raise Problem("internal", f"the write failed: {type(error).__name__}.") from error
 
-    def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> list[WriteAck]:
+    def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> Sequence[WriteAck | Problem]:
         first = group[0]
         if isinstance(first, Delete):
-            written = writer.delete(first.ids, first.labels)
+            written = writer.delete(first.ids, first.given)
             return [WriteAck(written.release.name, written.documents)]
         if isinstance(first, Restore):
             target = read_release(self._home, read_snapshot(self._home, first.snapshot).release)
@@ -178,23 +181,46 @@ class WriterServer:
         upserts = [write for write in group if isinstance(write, Upsert)]
         if first.content != writer.release.content:
             raise Problem("model-changed", "another model was released while the documents were being encoded.")
-        documents = [document for upsert in upserts for document in upsert.documents]
-        vectors = [upsert.vectors for upsert in upserts if upsert.vectors is not None]
-        written = writer.upsert(
-            documents,
-            np.concatenate([upsert.codes for upsert in upserts]),
-            np.concatenate(vectors) if vectors else None,
-            known=np.concatenate([upsert.known for upsert in upserts]),
+        refused = _refused(upserts, writer.release)
+        accepted = [upsert for upsert, problem in zip(upserts, refused, strict=True) if problem is None]
+        done = iter(_upsert(writer, accepted) if accepted else ())
+        return [next(done) if problem is None else problem for problem in refused]
+
+
+def _upsert(writer: IndexWriter, upserts: Sequence[Upsert]) -> list[WriteAck]:
+    """Write upserts with one commit."""
+    documents = [document for upsert in upserts for document in upsert.documents]
+    vectors = [upsert.vectors for upsert in upserts if upsert.vectors is not None]
+    written = writer.upsert(
+        documents,
+        np.concatenate([upsert.codes for upsert in upserts]),
+        np.concatenate(vectors) if vectors else None,
+        known=np.concatenate([upsert.known for upsert in upserts]),
+    )
+    return [
+        WriteAck(
+            written.release.name,
+            len(upsert.documents),
+            sum(document.id in written.new_ids for document in upsert.documents),
+            int((~upsert.known).sum()),
         )
-        return [
-            WriteAck(
-                written.release.name,
-                len(upsert.documents),
-                sum(document.id in written.new_ids for document in upsert.documents),
-                int((~upsert.known).sum()),
-            )
-            for upsert in upserts
-        ]
+        for upsert in upserts
+    ]
+
+
+def _refused(upserts: Sequence[Upsert], release: Release) -> list[Problem | None]:
+    """Return the problem of each upsert that does not fit the types of the attributes; None for the others.
+
+    The types are those of the release and of the upserts before it.
+    """
+    types, problems = dict(release.attributes), list[Problem | None]()
+    for upsert in upserts:
+        try:
+            types = merged_types(types, ((document.id, document.attributes) for document in upsert.documents))
+            problems.append(None)
+        except AttributeTypeError as error:
+            problems.append(_problem(error))
+    return problems
 
 
 def _groups(writes: Sequence[Write]) -> list[list[Write]]:
@@ -221,4 +247,6 @@ def _problem(error: Problem | TexthashError) -> Problem:
         return Problem("index-held", error.problem, headers={"Retry-After": _RETRY_AFTER_S})
     if isinstance(error, DiskFullError):
         return Problem("insufficient-storage", error.problem)
+    if isinstance(error, (FilterError, AttributeTypeError)):
+        return Problem("attribute-mismatch", f"{error.problem} {error.remedy}")
     return Problem("write-failed", error.problem) if isinstance(error, TexthashError) else error

@@ -8,6 +8,7 @@ from fastapi import Body, Depends, FastAPI, Path, Query
 from starlette.convertors import Convertor, register_url_convertor
 
 from texthash.api.answers import CountReply, StoredDocument
+from texthash.api.attributes import write_attributes
 from texthash.api.requests import CountRequest
 from texthash.service.coordinator import Coordinator
 from texthash.service.documentation import EXAMPLE_ID
@@ -53,6 +54,7 @@ def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> Non
     async def read(id: str) -> StoredDocument:
         release, document = await coordinator.document(id)
         code = document.pop("code").hex()
+        document["attributes"] = write_attributes(document["attributes"])
         return StoredDocument(**document, code=code, index_version=release.version)
 
     @app.get("/v1/documents", tags=[TAG], summary="One document, of any id", responses=_PROBLEMS)
@@ -76,9 +78,9 @@ def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> Non
         tags=[TAG],
         summary="Count documents",
         dependencies=[Depends(checks.body)],
-        responses=answers(*BODY_PROBLEMS, "shard-unavailable"),
+        responses=answers(*BODY_PROBLEMS, "attribute-mismatch", "shard-unavailable"),
     )
     async def count_documents(request: _Count) -> CountReply:
-        """Count all documents, or those with one of the labels of the filter."""
-        release, count = await coordinator.count(request.filter.labels if request.filter else None)
+        """Count all documents, or those that the filter keeps."""
+        release, count = await coordinator.count(request.filter)
         return CountReply(count=count, index_version=release.version)

@@ -28,6 +28,7 @@ _PROBLEMS = (
     "wrong-code-width",
     "no-keywords",
     "no-text",
+    "attribute-mismatch",
     "no-vectors",
     "vector-mismatch",
     "limit-too-large",
@@ -118,5 +119,11 @@ def _reply(answer: Answer, took: float) -> dict[str, Any]:
 
 
 def _timing(answer: Answer, took: float) -> dict[str, str]:
-    parts = (("encode", answer.encode), ("search", answer.search), ("merge", answer.merge), ("total", took))
+    parts = (
+        ("encode", answer.encode),
+        ("filter", answer.filtering),
+        ("search", answer.search),
+        ("merge", answer.merge),
+        ("total", took),
+    )
     return {"Server-Timing": ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in parts)}

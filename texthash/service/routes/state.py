@@ -116,6 +116,7 @@ def _info(release: Release, limits: Limits, chance_distance: int | None) -> Info
                 "vectors": release.vectors and asdict(release.vectors),
                 "chance_distance": chance_distance,
                 "keywords": release.keywords,
+                "attributes": release.attributes,
                 "search_defaults": release.defaults and asdict(release.defaults),
             },
             "limits": limits,

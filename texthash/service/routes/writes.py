@@ -50,7 +50,9 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         tags=[TAG],
         summary="Upsert documents",
         dependencies=[Depends(checks.body)],
-        responses=answers(*WRITE_PROBLEMS, "encoder-unavailable", "model-changed", "vector-mismatch"),
+        responses=answers(
+            *WRITE_PROBLEMS, "encoder-unavailable", "model-changed", "vector-mismatch", "attribute-mismatch"
+        ),
     )
     async def upsert_documents(request: _Upsert, http: Request, wait: _Wait = False) -> UpsertReply:
         """Insert documents, and replace those whose ids exist.
@@ -61,7 +63,7 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         """
         checks.documents(request)
         audit(http.scope, "upsert", documents=len(request.documents))
-        documents = [IndexDocument(d.id, d.text, d.title, tuple(d.labels)) for d in request.documents]
+        documents = [IndexDocument(d.id, d.text, d.title, tuple(d.labels), d.attributes) for d in request.documents]
         done, release = await index_writes.upsert(documents, wait, [d.vector for d in request.documents])
         audit(http.scope, "upsert", documents=done.documents, new=done.new, release=release.name)
         return UpsertReply(
@@ -77,14 +79,13 @@ def add_writes(app: FastAPI, checks: Checks, index_writes: IndexWriteService) ->
         tags=[TAG],
         summary="Delete documents",
         dependencies=[Depends(checks.body)],
-        responses=answers(*WRITE_PROBLEMS),
+        responses=answers(*WRITE_PROBLEMS, "attribute-mismatch"),
     )
     async def delete_documents(request: _Delete, http: Request, wait: _Wait = False) -> DeleteReply:
-        """Delete documents by id or by label. Unknown ids are ignored."""
+        """Delete documents by id or by filter. Unknown ids are ignored."""
         checks.batch(len(request.ids or ()), "ids")
-        labels = request.filter.labels if request.filter else ()
-        audit(http.scope, "delete", ids=len(request.ids or ()), labels=len(labels))
-        done, release = await index_writes.delete(request.ids or (), labels, wait)
+        audit(http.scope, "delete", ids=len(request.ids or ()), filtered=request.filter is not None)
+        done, release = await index_writes.delete(request.ids or (), request.filter, wait)
         audit(http.scope, "delete", documents=done.documents, release=release.name)
         return DeleteReply(deleted=done.documents, release=release.name, index_version=release.version)
 

@@ -1,0 +1,56 @@
+"""Filters and attributes that a program gives, with errors that name the member."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from texthash.api.filters import BoundedFilter, Filter
+from texthash.errors import UsageError
+
+_FILTER: TypeAdapter[Filter] = TypeAdapter(BoundedFilter)
+_EXAMPLE = "give a filter such as {'attributes': {'year': {'gte': 2020}}, 'labels': ['news']}."
+
+
+def filter_of(given: Mapping[str, Any] | Filter | None, name: str = "filter") -> Filter | None:
+    """Return a filter of the API from a mapping; None without one.
+
+    Args:
+        given: Mapping in the form of the API, whose dates may be those of Python.
+        name: Name of the argument, for the error.
+
+    Raises:
+        UsageError: It is no such filter; the error names the member.
+    """
+    if given is None or isinstance(given, Filter):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{name} is {given!r}, not a mapping.", _EXAMPLE)
+    try:
+        return _FILTER.validate_python(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}.", _EXAMPLE) from None
+
+
+def filter_of_options(labels: Sequence[str] | None, text: str | None, name: str = "--filter") -> dict[str, Any] | None:
+    """Return the mapping of labels and of a filter that is written as JSON, which both have to hold; None without both.
+
+    Raises:
+        UsageError: The text is not JSON, or no filter.
+    """
+    own = {"labels": list(labels)} if labels else None
+    if text is None:
+        return own
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{name} is not JSON: {error}.", """write it as '{"attributes": {"year": {"gte": 2020}}}'."""
+        ) from None
+    filter_of(found, name)
+    return dict(found) if own is None else {"all": [own, found]}
