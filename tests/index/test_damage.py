@@ -16,6 +16,7 @@ import pytest
 from tests.index.test_writer import codes, documents
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
+from texthash.index.filters.language import Labels
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import open_release, read_release
@@ -61,7 +62,7 @@ def answers(home: StateDir) -> Any:
     hits, _ = merge([shard.search(queries, 30)], 30)
     near = [numbers.tolist() for numbers in hits.numbers]
     ids = [row["id"] for row in rows]
-    return rows, shard.codes_of(ids), near, shard.count(["new"]), asdict(opened.release), list_snapshots(home)
+    return rows, shard.codes_of(ids), near, shard.count(Labels(("new",))), asdict(opened.release), list_snapshots(home)
 
 
 def found_wrong(home: StateDir) -> bool:
@@ -223,7 +224,7 @@ def test_a_panic_while_reading_is_an_error_that_names_the_index(
         lambda: shard.documents(shard.numbers[:2], ["title"]),
         lambda: shard.document("w0"),
         lambda: shard.codes_of(["w0"]),
-        lambda: shard.count(["new"]),
+        lambda: shard.count(Labels(("new",))),
         lambda: open_release(home),
         lambda: back_up(home, str(tmp_path / "backup")),
     ]

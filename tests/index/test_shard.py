@@ -216,12 +216,12 @@ def test_a_shard_is_never_overwritten(shard: Shard, tmp_path: Path) -> None:
     assert len(Shard.open(shard_path(tmp_path, 0))) == 10
 
 
-def test_nothing_is_left_of_a_build_that_fails(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_build_whose_source_fails(tmp_path: Path) -> None:
     def broken():
         yield rows(np.zeros((3, 4), np.uint8), [[]] * 3).to_batches()[0]
-        raise OSError("no space left on device")
+        raise OSError("input/output error")
 
     identity = ShardIdentity(shard=0, shards=1, bits=32, model="m", vocabulary_hash="v")
-    with pytest.raises(TexthashError, match="make room"):
+    with pytest.raises(TexthashError, match="shard is made of cannot be read: input/output error"):
         write_shard(tmp_path / "shard", broken(), identity, 3)
     assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,7 @@ def is_apart(home: StateDir, id_: str) -> bool:
     (stored,) = [found for shard in opened.shards if (found := shard.document(id_)) is not None]
     assert stored["text"] == UNKNOWN
     assert stored["known_words"] is False
-    assert sum(shard.count(["odd"]) for shard in opened.shards) >= 1
+    assert sum(shard.count(Labels(("odd",))) for shard in opened.shards) >= 1
     assert sum(len(shard) for shard in opened.shards) == opened.release.documents
     code, radius = opened.hasher.encode([""]), opened.release.bits
     totals = sum(int(shard.total_within_radius(code, radius)[0]) for shard in opened.shards)

@@ -208,11 +208,9 @@ def write_shard(
     def read() -> Iterator[pa.RecordBatch]:
         try:
             yield from batches
-        except Exception as error:  # Lance keeps only the text of an error of its source.
-            unread.append(error)
-            raise
-        except BaseException as error:
-            if not is_panic(error):
+        except BaseException as error:  # Lance keeps only the text of an error of its source.
+            if not isinstance(error, OSError) and not is_panic(error):
+                unread.append(error)
                 raise
             unread.append(TexthashError(f"what {path} is made of cannot be read: {error}", REMEDY))
             raise unread[0] from error
