@@ -58,9 +58,7 @@ class TokenMethod(HashMethod):
 
     def set_projection(self, train: Split) -> None:
         """Set the components to which the vectors of the corpus are reduced."""
-        mean, weight = projection_of(train, self.shape.encoder or "")
-        self.projection.mean.copy_(torch.from_numpy(mean))
-        self.projection.weight.copy_(torch.from_numpy(weight))
+        fit_projection(self.projection, train, self.shape.encoder or "")
 
     def optimizers(self) -> Optimizers:
         return {"main": torch.optim.Adam(self.parameters(), lr=self.learning_rate)}
@@ -70,3 +68,10 @@ class TokenMethod(HashMethod):
         assert batch.token_vectors is not None
         assert batch.token_mask is not None
         return self.convolution(self.projection(batch.token_vectors), batch.token_mask), batch.token_mask
+
+
+def fit_projection(projection: TokenProjection, train: Split, encoder: str) -> None:
+    """Set a projection to the components to which a corpus reduces the vectors of word pieces by an encoder."""
+    mean, weight = projection_of(train, encoder)
+    projection.mean.copy_(torch.from_numpy(mean))
+    projection.weight.copy_(torch.from_numpy(weight))

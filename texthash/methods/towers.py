@@ -25,6 +25,7 @@ from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import ClosedForm, GradientStage, Optimizers, Progress, Role, Stage, sum_terms
 from texthash.methods.itq import itq_rotation
+from texthash.methods.paired import PairedMethod
 from texthash.methods.projected import FeaturedMethod
 from texthash.nn.passages import in_batch_softmax
 from texthash.nn.projections import Projection
@@ -35,7 +36,7 @@ ROLES: tuple[Role, ...] = ("query", "document")
 _ROTATED, _ITERATIONS = 20_000, 20  # rows from which the first rotation is found, and its iterations
 
 
-class TwoTowers(FeaturedMethod):
+class TwoTowers(PairedMethod, FeaturedMethod):
     """Base class of methods that learn from pairs of a question and a document that answers it.
 
     A subclass adds its stages to those of the towers, and defines ``activations``.
@@ -45,9 +46,6 @@ class TwoTowers(FeaturedMethod):
         document_tower: Linear encoder of documents.
     """
 
-    training_only = frozenset({"answers", "question_numbers"})
-    answers: Tensor
-    question_numbers: Tensor
     search_space = {
         "learning_rate": LogUniform(3e-4, 1e-2),
         "temperature": LogUniform(0.02, 0.2),
@@ -85,17 +83,6 @@ class TwoTowers(FeaturedMethod):
         return F.normalize(self.tower(role)(batch), dim=1) * math.sqrt(self.width)
 
     # -- fitting ----------------------------------------------------------------------------------------------
-
-    def setup(self, train: Split) -> None:
-        """Number the questions, and store which training documents answer each, as sorted keys.
-
-        A key is the number of the question times the number of documents, plus the row of the document.
-        """
-        _, numbers = np.unique(train.queries.digests, return_inverse=True)
-        keys = np.unique(numbers.astype(np.int64) * self.shape.documents + train.queries.documents_of_rows)
-        device = self.binarizer.thresholds.device
-        self.register_buffer("question_numbers", torch.from_numpy(numbers.astype(np.int64)).to(device))
-        self.register_buffer("answers", torch.from_numpy(keys).to(device))
 
     def stages(self) -> Sequence[Stage]:
         train = (self.tower_optimizers, self.tower_epochs, self.batch_size, self.tower_step)
@@ -139,17 +126,11 @@ class TwoTowers(FeaturedMethod):
 
         The documents are the answers, followed by the hard negatives; the mask is bool [B, 2 B].
         """
-        query, positive, negative = batch.query, batch.positive, batch.negative
-        assert query is not None, "card.inputs_needed has to include the pairs"
-        assert positive is not None
-        assert negative is not None
+        query, positive, negative = self.sides(batch)
         gather = progress.workers.gather
         questions = gather(self.encoded(query, "query"))
         documents = [gather(self.encoded(side, "document")) for side in (positive, negative)]
-        rows = torch.cat([gather(side.rows) for side in (positive, negative)])
-        keys = gather(self.question_numbers[query.rows])[:, None] * self.shape.documents + rows
-        place = torch.searchsorted(self.answers, keys).clamp(max=len(self.answers) - 1)
-        return questions, torch.cat(documents), self.answers[place] == keys
+        return questions, torch.cat(documents), self.answering(batch, progress.workers)
 
 
 class FrozenTowers(TwoTowers):
