@@ -29,6 +29,7 @@ SURVEY = {
     21: ("ammi", "MMI"),
     22: ("node2hash", "Rec Prior(G) Pse Drop"),
     23: ("pairrec", "Rec Prior(B) Pse CB Quan(Sgn) Robustness"),
+    24: ("has", "SFR Quan Quan(STanh)"),
     25: ("bmsh", "Rec Prior(M) CB Quan(Sgn)"),
     26: ("doc2hash", "Rec Prior(C) Gradient"),
     27: ("bvae", "Rec Prior(B) CB Quan(Sgn) Gradient"),
