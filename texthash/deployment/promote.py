@@ -174,6 +174,7 @@ def _roll_back(home: StateDir) -> Release:
 
 
 def _check(hasher: Hasher, current: Release) -> None:
+    hasher.check_searchable()
     served = f"texthash-{current.corpus}-{current.edition}-{current.bits}"
     if hasher.name != served:
         raise ModelMismatchError(

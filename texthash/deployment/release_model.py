@@ -9,6 +9,8 @@ from texthash.errors import ModelMismatchError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
+from texthash.methods.base import check_searchable
+from texthash.methods.registry import get_method
 from texthash.progress import log_line
 from texthash.tracking import StoreUnavailableError
 
@@ -22,7 +24,9 @@ def register(experiment: Experiment, model: TrainedModel) -> str:
     Raises:
         StoreUnavailableError: The tracking server has been unavailable since the model was trained, which is complete
             on disk.
+        UsageError: The model only re-ranks.
     """
+    check_searchable(get_method(model.config.method.name).card)  # else it could become the champion, which is indexed
     name = experiment.model_name
     experiment.tracker.outbox.flush(experiment.tracker.uri)
     model_id = model.model_id or model.run.model_id
@@ -62,7 +66,9 @@ def make_release(
     Raises:
         AliasNotMovedError: The model is served, but the registry failed.
         ModelMismatchError: The champion wins, but does not fit the corpus.
+        UsageError: The model only re-ranks.
     """
+    check_searchable(get_method(model.config.method.name).card)
     with releasing(experiment.home):
         return _make_release(experiment, model, version, executor)
 

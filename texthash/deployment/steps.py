@@ -13,6 +13,8 @@ from texthash.executor import Executor, LocalExecutor
 from texthash.experiments import experiment
 from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
+from texthash.methods.base import check_searchable
+from texthash.methods.registry import get_method
 from texthash.paths import StateDir
 from texthash.progress import step
 from texthash.tracking import Run, open_store
@@ -109,7 +111,11 @@ def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResul
 
     Returns:
         Result of the search, if there was one, and a summary of plain values.
+
+    Raises:
+        UsageError: The method only re-ranks, so that its best model could not be released.
     """
+    check_searchable(get_method(config.method.name).card)
     study = _experiment(config, home, executor)
     found = None
     if config.tuning.trials:

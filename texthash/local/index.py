@@ -77,7 +77,7 @@ class Index:
 
     Raises:
         UsageError: An id occurs twice; ids, vectors, labels or attributes have another number than the texts; the
-            model cannot read the vectors; or an attribute has values of two types.
+            model cannot read the vectors, or only re-ranks; or an attribute has values of two types.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -97,6 +97,7 @@ class Index:
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
         keywords: KeywordAnalysis = "english",
     ) -> None:
+        model.check_searchable()
         if texts is None and vectors is None:
             raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
         documents = [""] * len(vectors) if texts is None else as_texts(texts)

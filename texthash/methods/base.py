@@ -66,7 +66,8 @@ class Card:
             on the vectors of another encoder, which is not trained, or on words; ``reconstructed``: from secondary
             sources.
         deviations: Differences of this implementation from its source.
-        serving_mode: Kind of search in the service.
+        serving_mode: Kind of search: by Hamming distance, with or without a second look at the candidates of it; or
+            ``rerank_only``, the candidates of another search: such a method is neither indexed nor released.
         paper: Published hyper-parameters; None if none are known.
     """
 
@@ -328,6 +329,16 @@ def check_vectors(card: Card, shape: CorpusShape) -> None:
             f"{card.name} learns from vectors of word pieces, and {shape.encoder} gives one vector a document.",
             "set corpus.features to a sentence encoder that is computed here, such as minilm; or choose a method that "
             "reads one vector a document, such as sapvae.",
+        )
+
+
+def check_searchable(card: Card) -> None:
+    """Raise :class:`~texthash.errors.UsageError` if a method only re-ranks, so that no index can be searched by it."""
+    if card.serving_mode == "rerank_only":
+        raise UsageError(
+            f"{card.name} only re-ranks what another search has found: it has no code of a document to search by.",
+            f"index and release a method with codes, such as bpr or nash; `texthash train {card.name}` trains this one "
+            "without a release.",
         )
 
 

@@ -22,7 +22,7 @@ from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.io.records import FileName, Sha256, read_record, typed
-from texthash.methods.base import HashMethod, Role
+from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.direct import DirectEncoder
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
@@ -242,6 +242,10 @@ class Hasher:
                 f"({len(corpus.vocabulary.terms)} words).",
                 "use the corpus that the model was fitted on, or train a model on this one.",
             )
+
+    def check_searchable(self) -> None:
+        """Raise :class:`UsageError` if the method only re-ranks, so that no index can be searched by its codes."""
+        check_searchable(self.method.card)
 
     # -- files ------------------------------------------------------------------------------------------------
 

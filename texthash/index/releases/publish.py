@@ -73,10 +73,12 @@ def publish(
 
     Raises:
         ModelMismatchError: The index was built by another model; nothing is written.
+        UsageError: The model only re-ranks.
     """
     from texthash.models.hasher import Hasher, digest
 
     hasher, fingerprint = Hasher.load(hasher_dir), digest(hasher_dir)
+    hasher.check_searchable()
     manifests = read_index(index)
     first = manifests[0]
     _check_made_by(hasher, fingerprint, first, f"the model {hasher_dir} does not fit the index {index}")

@@ -63,6 +63,7 @@ def index_path(
 
     Raises:
         ModelMismatchError: The corpus does not have the vocabulary of the model, or the model has no such vectors.
+        UsageError: The model only re-ranks.
         TexthashError: ``shards`` is less than one.
     """
     import hashlib
@@ -74,6 +75,7 @@ def index_path(
     if shards < 1:
         raise TexthashError(f"an index cannot have {shards} shards.", "set index.shards to 1 or more.")
     hasher = Hasher.load(hasher_dir)
+    hasher.check_searchable()
     hasher.check_corpus(PreparedCorpus.open(corpus_path))
     if vectors is not None:
         vector_width(hasher.method, vectors)
@@ -190,6 +192,7 @@ def build_index(
 
     Raises:
         ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
+        UsageError: The model only re-ranks.
     """
     index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords)
     if not is_built(index, shards):
