@@ -105,7 +105,7 @@ def test_from_corpus_to_search_without_a_cluster(cli, corpus_settings):
     assert len(hits) == 4
     assert [hit["distance"] for hit in hits] == sorted(hit["distance"] for hit in hits)
     assert all(set(hit) == {"id", "distance", "document"} for hit in hits)
-    assert all(set(hit["document"]) == {"title", "text", "labels"} for hit in hits)
+    assert all(set(hit["document"]) == {"title", "text", "labels", "attributes"} for hit in hits)
 
     status, out, _ = cli("search", "fit a linear model to data", "--mode", "semantic", "--limit", "100000", "--json")
     assert status == 0

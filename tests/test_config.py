@@ -284,7 +284,7 @@ def test_nothing_derives_a_configuration_unchecked():
     found = [path for folder in ("texthash", "pipelines", "deploy") for path in (root / folder).rglob("*.py")]
     assert len(found) > 200
     copying = [path.name for path in found if "model_copy(" in path.read_text(encoding="utf-8")]
-    assert copying == ["requests.py"], "requests of the service are no configurations"
+    assert copying == ["body.py"], "bodies of requests are no configurations"
 
 
 @pytest.mark.parametrize(

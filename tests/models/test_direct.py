@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.methods.registry import build, hyperparameters, methods
+from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.models.direct import DirectEncoder
 from texthash.models.hasher import Hasher
 
 BITS = 16
+OF_WORDS = [name for name in sorted(methods()) if not get_method(name).card.inputs_needed & {"dense", "token_vectors"}]
 DIRECT = ["bvae", "itq", "lsh", "nash", "pcah", "sth", "vdsh"]  # some that are certainly of this form
 
 
@@ -29,7 +30,7 @@ def built(name: str, corpus: PreparedCorpus) -> Hasher:
     return Hasher.of(method, corpus)
 
 
-@pytest.mark.parametrize("name", sorted(methods()))
+@pytest.mark.parametrize("name", OF_WORDS)
 def test_codes_are_those_of_torch(name: str, small_corpus: PreparedCorpus, tmp_path: Path) -> None:
     plain = built(name, small_corpus)
     loaded = Hasher.load(plain.save(tmp_path / name))
