@@ -108,7 +108,7 @@ def test_a_delete_takes_out_by_id_or_by_label(home: StateDir) -> None:
         assert writer.delete(ids=[*ids, ids[0], "unknown"]).documents == 3
         assert writer.delete(given=Filter(labels=["it's", "no such label"])).documents == 2
         assert writer.delete(given=Filter(labels=["it's"])).documents == 0
-        with pytest.raises(TexthashError, match="either ids or labels"):
+        with pytest.raises(TexthashError, match="either ids or a filter"):
             writer.delete()
         assert writer.upsert(documents(ids[0]), codes(1)).new == 1
     after = contents(home)
@@ -155,7 +155,9 @@ def test_a_write_that_fails_half_way_is_not_seen_and_the_next_one_works(
     before = contents(home)
     with IndexWriter.open(home) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr(writing, "advance", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            patch.setattr(
+                writing, "advance", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+            )
             with pytest.raises(TexthashError, match="No space"):
                 writer.upsert(documents("a", "b", "c"), codes(3))
         assert contents(home) == before
