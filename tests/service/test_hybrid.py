@@ -122,7 +122,8 @@ def test_hits_say_which_of_their_words_are_those_of_the_query(asked: Asked, mode
     for hit in marked:
         text = "\n".join((hit["document"]["title"], hit["document"]["text"]))
         assert all(piece in text for piece in hit["matches"])
-    assert any("sorted" in hit["matches"] for hit in marked) or any("sort" in hit["matches"] for hit in marked)
+    if mode != "semantic":  # hits by meaning need not have the query's words
+        assert any({"sort", "sorted"} & set(hit["matches"]) for hit in marked)
 
 
 def test_only_returned_fields_and_texts_are_highlighted(asked: Asked) -> None:

@@ -143,7 +143,7 @@ def test_every_write_leaves_a_line_that_says_who_what_and_how_many(
         {"operation": "compact", "status": 200, "documents": count},
     ]
     assert (lines[0]["new"], lines[0]["release"]) == (1, put.json()["release"])
-    assert (lines[1]["ids"], lines[2]["labels"], lines[5]["snapshot"]) == (2, 1, "audited")
+    assert (lines[1]["ids"], lines[2]["filtered"], lines[5]["snapshot"]) == (2, True, "audited")
     everything = repr([vars(record) for record in caplog.records])
     assert WRITE not in everything
     assert READ not in everything
