@@ -17,6 +17,7 @@ from texthash.cli.app import main
 from texthash.client import Client
 from texthash.config import LimitsConfig
 from texthash.hamming.codes import from_hex
+from texthash.index.filters.language import Labels
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored, signs_of
 from texthash.paths import StateDir
@@ -53,8 +54,8 @@ def test_answers_are_those_of_the_library(
     values = opened.hasher.read(TEXTS, role="query").values
     how, members = dict(more), dict(more)
     if "labels" in more:
-        how["labels"] = [f for s in opened.shards for f in s.documents(s.numbers[:1], ["labels"])[0]["labels"]][:2]
-        members = {"filter": {"labels": how["labels"]}}
+        labels = [f for s in opened.shards for f in s.documents(s.numbers[:1], ["labels"])[0]["labels"]][:2]
+        how, members = {"where": Labels(tuple(labels))}, {"filter": {"labels": labels}}
     reply = asked.search(*({"text": t} for t in TEXTS), limit=limit, rescore=asymmetric(oversample), **members)
     assert reply.status_code == 200, reply.text
     wanted = expected(

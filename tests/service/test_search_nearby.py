@@ -123,4 +123,4 @@ def test_each_shard_is_read_once(run_cli: Cli, home: StateDir, monkeypatch: pyte
     shards = [read_release(home).open_shard(home, number) for number in range(SHARDS)]
     for hit in found["hits"][::100]:
         (stored,) = [document for shard in shards if (document := shard.document(hit["id"]))]
-        assert hit["document"] == {name: stored[name] for name in ("title", "text", "labels")}
+        assert hit["document"] == {name: stored[name] for name in ("title", "text", "labels", "attributes")}
