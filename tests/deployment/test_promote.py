@@ -395,7 +395,7 @@ def test_a_store_that_fails_at_the_end_is_named_and_the_command_again_moves_the_
         status, said = command("promote", lsh.name)
     assert (status, served()) == (1, ("lsh", "1"))
     assert "version 2, but the alias champion was not moved" in said
-    assert "`texthash serve promote 2` moves the alias alone" in said
+    assert "run `texthash serve promote 2`, which moves the alias" in said
     released = read_release(home)
     assert command("promote", lsh.name)[0] == 0
     assert (served(), read_release(home)) == (("lsh", "2"), released)
