@@ -55,7 +55,7 @@ nothing_left() {
 
 # The two parts of tests/two_parts.py. Status 5: no test of this part was asked for.
 beside() {
-    TEXTHASH_TEST_PART=beside python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
+    TEXTHASH_TEST_PART=beside OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
         [ $? = 5 ]
 }
 alone() { TEXTHASH_TEST_PART=alone python -m pytest --durations=20 "$@"; }
