@@ -51,7 +51,7 @@ def test_nothing_fails_and_everything_is_found(
     figures = json.loads(done.stdout)
     assert (figures["failures"], figures["wrong"]) == (0, 0)
     assert figures["documents_checked"] > 0
-    assert {"encoder", "ingress", "shard-0", "shard-1", "writer"} <= set(figures)
+    assert {"ingress", "writer"} <= set(figures)  # encoder and shards are in the ingress
     if minutes > 1:
         grown = {
             name: memory
