@@ -29,7 +29,8 @@ scratch=$(mktemp -d /tmp/texthash-tests.XXXXXX)
 unset TEXTHASH_HOME TEXTHASH_DATA RAY_ADDRESS
 export TEXTHASH_MARK=$mark RAY_TMPDIR=$scratch RAY_USAGE_STATS_ENABLED=0
 export COVERAGE_FILE=$scratch/coverage
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" HF_HUB_OFFLINE=1 MPLBACKEND=Agg
+# Several processes compute at once, and threads that wait for a busy core make all of them slower.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" HF_HUB_OFFLINE=1 MPLBACKEND=Agg
 
 failed=""
 # stage NAME COMMAND...: runs on after a failure, so that one run shows everything that is wrong.
@@ -55,7 +56,7 @@ nothing_left() {
 
 # The two parts of tests/two_parts.py. Status 5: no test of this part was asked for.
 beside() {
-    TEXTHASH_TEST_PART=beside OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
+    TEXTHASH_TEST_PART=beside python -m pytest -n 2 --dist loadfile --cov texthash --cov-report "" "$@" ||
         [ $? = 5 ]
 }
 alone() { TEXTHASH_TEST_PART=alone python -m pytest --durations=20 "$@"; }
