@@ -42,7 +42,7 @@ def test_the_losses_of_dshc_are_those_of_a_plain_loop(pair_corpus):
     progress = Progress(step=25, total=100)
     with torch.no_grad():
         terms = method.loss(batch, progress)
-        contexts, responses, answers = method.frozen(batch, progress)
+        (contexts, responses), answers = method.frozen(batch), method.answering(batch, progress.workers)
         h_c, h_r = method.query_encoder(contexts), method.document_encoder(responses)
         back_c, back_r = method.query_decoder(h_c), method.document_decoder(h_r)
     products = h_c @ h_r.T
@@ -66,7 +66,7 @@ def test_the_scale_of_coshc_grows_by_one_an_epoch_and_its_target_is_of_the_tower
         progress = Progress(step=0, total=100, epoch=epoch)
         with torch.no_grad():
             found = method.loss(batch, progress)
-            e_q, e_d, _ = method.frozen(batch, progress)
+            e_q, e_d = method.frozen(batch)
             b_q = torch.tanh((1 + epoch) * method.query_network(e_q))
             b_d = torch.tanh((1 + epoch) * method.document_network(e_d))
         v_q, v_d = F.normalize(e_q, dim=1), F.normalize(e_d, dim=1)

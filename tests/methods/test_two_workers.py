@@ -27,9 +27,7 @@ pytestmark = pytest.mark.alone
 BITS, BATCH = 16, 64
 _SMALLEST = 0.1  # terms and gradients below are compared as if they were of this size: they are differences of larger
 CASES = {
-    **{name: (name, {}) for name in ITERATIVE if name not in ("daba", "dshc", "dwae")},
-    # Each worker hashes the vectors of all, with a dropout of its own, and not of the documents.
-    "dshc": ("dshc", {"code_dropout": 0.0}),
+    **{name: (name, {}) for name in ITERATIVE if name not in ("daba", "dwae")},
     **{f"dwae {name}": ("dwae", {"divergence": name}) for name in get_args(Divergence)},
     **{f"daba {name}": ("daba", {"distance": name}) for name in ("assigned", "componentwise")},
 }

@@ -107,7 +107,7 @@ class CoSHC(FrozenTowers):
         return torch.softmax(self.category_head(vectors), dim=1)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        questions, documents, _ = self.frozen(batch, progress)
+        questions, documents = (progress.workers.gather(side) for side in self.frozen(batch))
         target = self.stretch * joint_similarity(documents, questions, self.share, self.second_order)
         target = target.clamp(max=1)
         scale = 1.0 + progress.epoch

@@ -78,13 +78,15 @@ class DSHC(FrozenTowers):
         self.document_decoder = self._layers(self.bits, self.width)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        contexts, responses, answers = self.frozen(batch, progress)
+        contexts, responses = self.frozen(batch)
         h_c, h_r = self.query_encoder(contexts), self.document_encoder(responses)
-        others = answers & ~torch.eye(len(answers), dtype=torch.bool, device=answers.device)
+        all_c, all_r = (progress.workers.gather(side) for side in (h_c, h_r))
+        others = self.answering(batch, progress.workers)[:, : len(all_r)]
+        others &= ~torch.eye(len(others), dtype=torch.bool, device=others.device)
         lost = [self.query_decoder(h_c) - contexts, self.document_decoder(h_r) - responses]
         weight = linear_ramp(progress.fraction, min(1e-4, self.quantization), self.quantization)
         return {
-            "hash": matched_products(h_c, h_r, others),
+            "hash": matched_products(all_c, all_r, others),
             "preserve": torch.stack([side.norm(dim=1).mean() for side in lost]).sum(),
             "quantise": weight * torch.stack([quantization_loss(side).sqrt().mean() for side in (h_c, h_r)]).sum(),
         }

@@ -150,15 +150,12 @@ class FrozenTowers(TwoTowers):
         rest = [weight for weight in self.parameters() if id(weight) not in of_towers]
         return {"main": torch.optim.Adam(rest, lr=self.learning_rate)}
 
-    def frozen(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor, Tensor]:
-        """Return e of the questions and of their answers, [B, width] each, and which answer which, bool [B, B].
-
-        They are those of all workers, without gradients.
-        """
+    @torch.no_grad()
+    def frozen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return e of the questions of this worker and of their answers, [B, width] each, without gradients."""
+        query, positive, _ = self.sides(batch)
         was_training = self.training
         self.eval()  # without dropout
-        with torch.no_grad():
-            questions, documents, answers = self.pairs(batch, progress)
+        questions, documents = self.encoded(query, "query"), self.encoded(positive, "document")
         self.train(was_training)
-        count = len(questions)
-        return questions, documents[:count], answers[:, :count]
+        return questions, documents
