@@ -21,11 +21,10 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress
-from texthash.methods.generative import VariationalMethod
 from texthash.methods.word_importance import WordImportanceMethod
 from texthash.nn.priors import bernoulli_kl
 from texthash.nn.reconstruction import word_log_likelihood
-from texthash.nn.spaces import Choice, LogUniform, Uniform
+from texthash.nn.spaces import Choice, LogUniform
 
 
 class PairRec(WordImportanceMethod):
@@ -68,21 +67,11 @@ class PairRec(WordImportanceMethod):
         ),
     )
     search_space = {
-        **VariationalMethod.search_space,
-        "learning_rate": LogUniform(1e-3, 1e-2),
+        **WordImportanceMethod.search_space,
         "neighbours": Choice(5, 10, 20, 25, 50),
         "pair_weight": LogUniform(0.1, 5.0),
-        "noise": Uniform(0.0, 1.0),
     }
 
-    weighting = "sublinear_tfidf"
-    learning_rate = 5e-3
-    epochs = 24
-    batch_size = 128
-    dropout = 0.5
-    kl_weight = 0.3
-    noise = 0.0
-    lowest_importance = 1.0
     pair_weight: float = Field(1.0, ge=0, description="Weight lambda of the words given the neighbour's code.")
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:

@@ -23,14 +23,13 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress
-from texthash.methods.generative import VariationalMethod
 from texthash.methods.neighbouring import neighbours_of
 from texthash.methods.word_importance import WordImportanceMethod
 from texthash.nn.priors import bernoulli_kl
 from texthash.nn.ranking import triple_hinge
 from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import by_steps, linear_ramp
-from texthash.nn.spaces import Choice, LogUniform, Uniform
+from texthash.nn.spaces import Choice, LogUniform
 
 RANKS = 10
 
@@ -77,23 +76,13 @@ class RBSH(WordImportanceMethod):
         ),
     )
     search_space = {
-        **VariationalMethod.search_space,
-        "learning_rate": LogUniform(1e-3, 1e-2),
+        **WordImportanceMethod.search_space,
         "neighbours": Choice(20, 50, 100, 200),
         "ranking": LogUniform(0.1, 30.0),
-        "noise": Uniform(0.0, 1.0),
     }
     word_vectors = 300
 
     neighbours = 200
-    weighting = "sublinear_tfidf"
-    learning_rate = 5e-3
-    epochs = 24
-    batch_size = 128
-    dropout = 0.5
-    kl_weight = 0.3
-    noise = 0.0
-    lowest_importance = 1.0
     ranking: float = Field(0.5, ge=0, description="Weight r of the order of neighbours at the first step.")
     ranking_rise: float = Field(1 / 300_000, ge=0, description="Amount by which r rises at every step, up to 30.")
 

@@ -21,6 +21,7 @@ from texthash.nn.encoders import xavier_linear
 from texthash.nn.estimators import straight_through_bernoulli
 from texthash.nn.importance import ImportanceDecoder
 from texthash.nn.schedules import by_steps
+from texthash.nn.spaces import LogUniform, Uniform
 
 
 class WordImportanceMethod(NeighbourMethod, VariationalMethod):
@@ -36,10 +37,23 @@ class WordImportanceMethod(NeighbourMethod, VariationalMethod):
     word_vectors: int | None = None
     weighs_input = True
 
+    search_space = {
+        **VariationalMethod.search_space,
+        "learning_rate": LogUniform(1e-3, 1e-2),
+        "noise": Uniform(0.0, 1.0),
+    }
+
+    # The settings of NASH: no noise, and all words of the same importance at the start.
+    weighting = "sublinear_tfidf"
+    learning_rate = 5e-3
+    epochs = 24
+    batch_size = 128
+    dropout = 0.5
+    kl_weight = 0.3
     lowest_importance: float = Field(
-        0.1, ge=0, le=1, description="Lower bound l of the initial importance of words, uniform in [l, 1]."
+        1.0, ge=0, le=1, description="Lower bound l of the initial importance of words, uniform in [l, 1]."
     )
-    noise: float = Field(1.0, ge=0, description="Standard deviation sigma of the decoder's noise at the first step.")
+    noise: float = Field(0.0, ge=0, description="Standard deviation sigma of the decoder's noise at the first step.")
     noise_fall: float = Field(1e-6, ge=0, description="Amount by which sigma falls at every step, down to 0.")
 
     def make_layers(self) -> None:
