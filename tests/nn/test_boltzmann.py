@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
+from texthash.nn.boltzmann import RBM, CountedWords, CountRBM, frequent_words
 
 
 def seeded(seed=0):
@@ -14,7 +14,9 @@ def words(rows):
     """Bags from dense counts [B, V]."""
     document, indices = rows.nonzero(as_tuple=True)
     per_document = (rows > 0).sum(dim=1)
-    return Words(indices, per_document.cumsum(0) - per_document, rows[document, indices], document, rows.sum(dim=1))
+    return CountedWords(
+        indices, per_document.cumsum(0) - per_document, rows[document, indices], document, rows.sum(dim=1)
+    )
 
 
 def all_bits(count):

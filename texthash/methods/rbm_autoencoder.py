@@ -20,7 +20,7 @@ from texthash.config import Weighting
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
-from texthash.nn.boltzmann import RBM, CountRBM, Words, frequent_words
+from texthash.nn.boltzmann import RBM, CountedWords, CountRBM, frequent_words
 from texthash.nn.encoders import xavier_linear
 from texthash.nn.reconstruction import word_log_likelihood
 
@@ -143,16 +143,16 @@ class PretrainedAutoencoder(HashMethod):
             self.words.weight.copy_(self.bottom.up.weight)
             self.words.bias.copy_(self.bottom.visible_bias)
 
-    def read(self, batch: Batch) -> Words:
+    def read(self, batch: Batch) -> CountedWords:
         """Return the counts of the frequent words."""
         return frequent_words(batch, self.places, batch.counts)
 
-    def probabilities(self, v: Words, layers: int) -> Tensor:
+    def probabilities(self, v: CountedWords, layers: int) -> Tensor:
         """Return the probabilities of the hidden units of the first one or two machines, [B, H]."""
         hidden = torch.sigmoid(self.bottom.hidden_input(v))
         return hidden if layers == 1 else torch.sigmoid(self.middle.hidden_input(hidden))
 
-    def encode(self, v: Words) -> Tensor:
+    def encode(self, v: CountedWords) -> Tensor:
         """Return f, the input of the top units, [B, top]."""
         return self.top.hidden_input(self.probabilities(v, 2))
 

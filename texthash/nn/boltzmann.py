@@ -16,22 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texthash.nn.bags import Bag
+from texthash.nn.bags import Bag, Words
 from texthash.nn.encoders import SparseLinear
 
 
 @dataclass(frozen=True)
-class Words:
-    """Bags of words with counts, a :class:`~texthash.nn.bags.Bag`; ``lengths`` [B] are sums of ``values``."""
+class CountedWords(Words):
+    """Bags of words with counts; ``lengths`` [B] are sums of ``values``."""
 
-    indices: Tensor
-    offsets: Tensor
-    values: Tensor
-    document: Tensor
     lengths: Tensor
 
 
-def frequent_words(bag: Bag, places: Tensor, counts: Tensor) -> Words:
+def frequent_words(bag: Bag, places: Tensor, counts: Tensor) -> CountedWords:
     """Return the bag restricted to a selection of words, with the ids of the selection.
 
     Args:
@@ -44,7 +40,7 @@ def frequent_words(bag: Bag, places: Tensor, counts: Tensor) -> Words:
     per_document = torch.bincount(document, minlength=len(bag.offsets))
     values = counts[kept]
     lengths = values.new_zeros(len(bag.offsets)).index_add_(0, document, values)
-    return Words(places[bag.indices[kept]], per_document.cumsum(0) - per_document, values, document, lengths)
+    return CountedWords(places[bag.indices[kept]], per_document.cumsum(0) - per_document, values, document, lengths)
 
 
 class CountRBM(nn.Module):
@@ -72,7 +68,7 @@ class CountRBM(nn.Module):
         self.visible_bias = nn.Parameter(torch.zeros(words))
         self.replicated = replicated
 
-    def hidden_input(self, v: Words) -> Tensor:
+    def hidden_input(self, v: CountedWords) -> Tensor:
         """Return the logits of h, [B, H]."""
         bias = self.up.bias
         return self.up(v) + (v.lengths[:, None] - 1) * bias if self.replicated else self.up(v)
@@ -81,13 +77,13 @@ class CountRBM(nn.Module):
         """Return the logits of the words [B, V] from h [B, H]."""
         return torch.addmm(self.visible_bias, h, self.up.weight.T)
 
-    def free_energy(self, v: Words) -> Tensor:
+    def free_energy(self, v: CountedWords) -> Tensor:
         """Return the free energy F, [B]."""
         visible = v.lengths.new_zeros(len(v.lengths)).index_add_(0, v.document, v.values * self.visible_bias[v.indices])
         return -visible - F.softplus(self.hidden_input(v)).sum(dim=1)
 
     @torch.no_grad()
-    def reconstruct(self, v: Words, generator: torch.Generator | None = None) -> Words:
+    def reconstruct(self, v: CountedWords, generator: torch.Generator | None = None) -> CountedWords:
         """Return v' with the lengths of v: h ~ p(h | v), then D words from p(. | h)."""
         h = _coin(torch.sigmoid(self.hidden_input(v)), generator)
         rates = torch.softmax(self.word_logits(h), dim=1)
@@ -100,9 +96,9 @@ class CountRBM(nn.Module):
         drawn = (drawn - document * rates.shape[1]).clamp(0, rates.shape[1] - 1)
         per_document = v.lengths.long()
         values = torch.ones(len(drawn), device=h.device)
-        return Words(drawn, per_document.cumsum(0) - per_document, values, document, v.lengths)
+        return CountedWords(drawn, per_document.cumsum(0) - per_document, values, document, v.lengths)
 
-    def contrastive_loss(self, v: Words, generator: torch.Generator | None = None) -> Tensor:
+    def contrastive_loss(self, v: CountedWords, generator: torch.Generator | None = None) -> Tensor:
         """Return mean F(v) - F(v'), a scalar with the gradient of CD-1."""
         return (self.free_energy(v) - self.free_energy(self.reconstruct(v, generator))).mean()
 
