@@ -61,13 +61,11 @@ class DocumentMap:
     @classmethod
     def of(cls, shard: Path, dataset: lance.LanceDataset) -> DocumentMap | None:
         """Open the newest map of a shard that has rows of a version; None without one."""
-        for path in _maps(shard, dataset.version):
-            with reading(str(path)):
-                found = pa.ipc.open_file(pa.memory_map(str(path)))
-                own = _of_version(found, dataset)
-            if len(own):
-                return cls(found, own, len(own) == len(_fragments_of(found)))
-        return None
+        newest = _newest(shard, dataset)
+        if newest is None:
+            return None
+        _, reader, own = newest
+        return cls(reader, own, len(own) == len(_fragments_of(reader)))
 
     def holds(self, addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which row addresses of the version are in the map, bool [N]."""
@@ -128,11 +126,8 @@ def write_map(shard: Path, dataset: lance.LanceDataset) -> None:
 
 def map_files(shard: Path, dataset: lance.LanceDataset) -> set[str]:
     """Return the map that a version of a shard uses, relative to the directory of the shard, if there is one."""
-    for path in _maps(shard, dataset.version):
-        with reading(str(path)), pa.memory_map(str(path)) as file:
-            if len(_of_version(pa.ipc.open_file(file), dataset)):
-                return {f"{FOLDER}/{path.name}"}
-    return set()
+    newest = _newest(shard, dataset)
+    return set() if newest is None else {f"{FOLDER}/{newest[0].name}"}
 
 
 def newest_map(files: Iterable[str], version: int) -> str | None:
@@ -155,6 +150,19 @@ def _maps(shard: Path, version: int) -> Iterator[Path]:
     if is_local(shard):
         found = [path for path in (shard / FOLDER).glob("*.arrow") if path.stem.isdigit() and _version(path) <= version]
         yield from sorted(found, reverse=True)
+
+
+def _newest(
+    shard: Path, dataset: lance.LanceDataset
+) -> tuple[Path, pa.RecordBatchFileReader, NDArray[np.uint64]] | None:
+    """Return path and reader of the newest map with rows of a version, and the fragments that the version has."""
+    for path in _maps(shard, dataset.version):
+        with reading(str(path)):
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            own = _of_version(reader, dataset)
+        if len(own):
+            return path, reader, own
+    return None
 
 
 def _of_version(reader: pa.RecordBatchFileReader, dataset: lance.LanceDataset) -> NDArray[np.uint64]:
