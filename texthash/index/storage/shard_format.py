@@ -203,20 +203,10 @@ def write_shard(
     if identity.keywords is not None:
         columns = columns.append(words_field(identity.keywords))
     checksum = Checksum()
-    unread: list[BaseException] = []
-
-    def read() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except BaseException as error:  # Lance keeps only the text of an error of its source.
-            if not isinstance(error, OSError) and not is_panic(error):
-                unread.append(error)
-                raise
-            unread.append(TexthashError(f"what {path} is made of cannot be read: {error}", REMEDY))
-            raise unread[0] from error
+    failures: list[Exception] = []
 
     def counted() -> Iterator[pa.RecordBatch]:
-        for batch in read():
+        for batch in _source(batches, path, failures):
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
             rows = pa.Table.from_batches([batch])
@@ -247,8 +237,8 @@ def write_shard(
             partial.rename(path)
             sync(path.parent)
     except BaseException as error:
-        if unread:
-            raise unread[0] from error
+        if failures:
+            raise failures[0] from error
         if not isinstance(error, OSError) and not is_panic(error):
             raise
         raise TexthashError(
@@ -258,6 +248,18 @@ def write_shard(
         if partial != path:
             remove_directory(partial)
     return manifest
+
+
+def _source(batches: Iterable[pa.RecordBatch], path: Path, failures: list[Exception]) -> Iterator[pa.RecordBatch]:
+    """Yield batches, and add the error of their source to ``failures``, as Lance keeps only the text of it."""
+    try:
+        yield from batches
+    except BaseException as error:
+        if isinstance(error, OSError) or is_panic(error):
+            failures.append(TexthashError(f"what {path} is made of cannot be read: {error}", REMEDY))
+        elif isinstance(error, Exception):  # not the end of this generator, nor an interrupt
+            failures.append(error)
+        raise
 
 
 def is_written(path: Path) -> bool:
