@@ -202,7 +202,7 @@ def test_checksums_follow_many_writes_and_compaction(home: StateDir) -> None:
 
 
 class Panic(BaseException):
-    """What Rust code raises that panics: its class has this name, cannot be imported, and is no Exception."""
+    """A panic of Rust code: its class has this name, cannot be imported, and is no Exception."""
 
 
 Panic.__module__, Panic.__name__ = "pyo3_runtime", "PanicException"

@@ -63,7 +63,7 @@ def found(opened: OpenRelease, made: dict[str, Any]) -> set[str]:
 
 
 def assert_kept(home: StateDir, own: dict[str, dict[str, Value]] = OWN) -> OpenRelease:
-    """What is current has these attributes, and every filter keeps what the definition keeps."""
+    """The current release has these attributes, and every filter keeps the documents that its definition keeps."""
     opened = open_release(home)
     assert attributes(opened) == {id_: values for id_, values in own.items() if values}
     rows = [row for shard in opened.shards for row in shard.documents(shard.numbers, ["labels", "attributes"])]

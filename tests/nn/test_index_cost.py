@@ -37,7 +37,7 @@ def test_a_batch_larger_than_the_memory_leaves_its_last_documents():
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5])
 def test_blocks_are_those_of_the_tables(blocks):
-    """Of two codes that differ in one bit, the tables agree in all blocks but one."""
+    """Two codes that differ in one bit agree in all blocks but one."""
     masks = block_masks(BITS, blocks)
     assert torch.equal(masks.sum(dim=0), torch.ones(BITS))
     codes = np.concatenate([np.zeros((1, BITS), np.uint8), np.eye(BITS, dtype=np.uint8)])

@@ -84,7 +84,7 @@ def softplus(x: float) -> float:
 
 
 def test_the_estimate_is_the_sum_over_pairs(texts: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Of 6 documents, of which the middle four have tokens here: those of another worker are negatives too."""
+    """Six documents: this worker has the tokens of the four in the middle, and those of others are negatives too."""
     _, mask = texts
     torch.manual_seed(3)
     discriminator = Bilinear(3).double()

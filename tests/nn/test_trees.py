@@ -37,7 +37,7 @@ def test_node_and_edge_terms_are_the_divergence_of_the_two_dimensional_gaussians
 
 
 def test_it_is_the_integral():
-    """Of one bit, over a grid, of what the pair adds to the single Gaussians."""
+    """The integral over a grid, for one bit, of the divergence that the pair adds to that of the single Gaussians."""
     mean, std, f, tau = (0.4, -0.3), (0.7, 1.1), 1.2, 0.8
     g = np.tanh(f / 2)
     grid = np.linspace(-8, 8, 1601)

@@ -16,7 +16,7 @@ from texthash.tracking.outbox import Outbox
 from texthash.tracking.offline import mark_unavailable
 from texthash.tracking.store import StoreUnavailableError
 outbox = Outbox(Path(sys.argv[1]))
-outbox.store_failed(sys.argv[2], StoreUnavailableError("it is away", ""))
+outbox.store_failed(sys.argv[2], StoreUnavailableError("the store does not answer", ""))
 for step in range(100):
     outbox.put(sys.argv[2], "shared", {"op": "metrics", "values": {sys.argv[3]: float(step)}, "time": 1, "step": step,
                                        "model": None})

@@ -49,7 +49,7 @@ def swapped_order(
     Args:
         codes: Sample of the database, uint8 [N, bits / 8].
         queries: Sample of queries that are not in it, uint8 [Q, bits / 8].
-        k: Number of results; of a sample, as much smaller as it is.
+        k: Number of results; for a sample, reduced in proportion to its size.
         blocks: Number J of blocks.
         order: Order to start from; None: the bits' own.
         sweeps: Largest number of swaps.

@@ -4,7 +4,7 @@ posterior  q(z | x) = N(mu, diag s^2); divergence and bits as in VDSH
 decoder    p(w | z, y) = softmax(z R^T + y C + b)_w,  y = 0 of a document without labels
 loss       - sum_{w in x} log p(w | z, y)  +  w_KL KL(N(mu, s^2) || N(0, I))  +  w_p L_pair,  L_pair as in VDSH-PW
 
-What the labels tell the decoder the code need not hold; the pairs keep it there. Codes are computed without labels.
+The code need not hold what the decoder reads from the labels; the pairs keep that in the code. Codes need no labels.
 
 The other reading of "conditional", ``condition=bits``, hashes a text for two systems of labels at once: the labels of
 the corpus and their groups in its tree. The decoder sees neither. The first half of the bits is compared for both, the

@@ -167,7 +167,7 @@ class LASH(HashMethod):
         return terms
 
     def embed(self, train: Split) -> None:
-        """Embed the graph of the training documents, and learn to tell a document's place in it from its words."""
+        """Embed the graph of the training documents, and fit a map from the words of a document to its place in it."""
         weighting = self.inputs.weighting
         nearest, weights = train.neighbours(min(self.neighbours, len(train) - 1), f"cosine:{weighting}")
         places = laplacian_eigenmaps(symmetric_graph(nearest, weights), self.width)

@@ -43,7 +43,7 @@ def wide_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_they_are_the_states_of_the_transformer(wide_encoder: Path) -> None:
-    """Of a text's own pieces: without [CLS], [SEP] and padding; its limit is 16 pieces with these two."""
+    """The text's own pieces, without [CLS], [SEP] and padding; its limit of 16 pieces includes these two."""
     expected = open_encoder(f"{wide_encoder}[torch]").token_vectors(TEXTS[:-1])
     assert [part.shape for part in expected] == [(4, 72), (0, 72), (1, 72), (14, 72)]
     exact, near = (open_encoder(f"{wide_encoder}{engine}").token_vectors(TEXTS) for engine in ("[float32]", ""))

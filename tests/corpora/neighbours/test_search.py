@@ -85,7 +85,7 @@ def test_hamming_neighbours_are_those_of_brute_force(
 def test_neighbours_of_vectors_are_those_of_brute_force(
     seed: int, documents: int, data: st.DataObject, block: int
 ) -> None:
-    """Of small whole numbers, so that many similarities are equal; one vector has no length."""
+    """Vectors of small whole numbers, so that many similarities are equal; one vector is zero."""
     k = data.draw(st.integers(1, documents - 1))
     vectors = np.random.default_rng(seed).integers(-1, 2, (documents, 3)).astype(np.float32)
     vectors[0] = 0

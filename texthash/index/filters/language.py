@@ -30,7 +30,7 @@ class FilterError(UsageError):
 
 @dataclass(frozen=True)
 class Row:
-    """What a filter sees of a document.
+    """Fields of a document that a filter reads.
 
     Attributes:
         id: Id of the document.
