@@ -18,7 +18,7 @@ from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
 from texthash.corpora.readers.rows import Table, document
 from texthash.corpora.readers.tables import parquet_rows
 from texthash.deployment.index_files import AT_ONCE, Upserted
-from texthash.deployment.row_files import ONCE, Written, check_limits
+from texthash.deployment.row_files import Written, check_limits, check_unique
 from texthash.errors import CorpusError, ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
@@ -200,12 +200,12 @@ def _with_fields(table: pa.Table, path: Path) -> tuple[pa.Table, list[Document]]
 def _check(documents: Sequence[Document]) -> None:
     """Raise :class:`CorpusError` for the first row that an upsert would not accept either."""
     most = LimitsConfig().max_text_bytes
-    seen: dict[str, str] = {}
-    for found in documents:
+
+    def within_limits(found: Document) -> Document:
         check_limits(found, most)
-        if found.id in seen:
-            raise CorpusError(f"{found.origin}: the id {found.id!r} occurs twice (first: {seen[found.id]}).", ONCE)
-        seen[found.id] = found.origin
+        return found
+
+    check_unique(map(within_limits, documents))
 
 
 def _with_attributes(table: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ service that stops), the last written row is logged. It can be repeated safely, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ from texthash.errors import CorpusError
 from texthash.progress import log_line, track
 
 _HASH_BYTES = 8
-ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
+_ONCE = "an id may occur once in a file: leave one of the rows out. Nothing was written."
 
 
 def check_rows(table: Table, max_text_bytes: int) -> None:
@@ -49,7 +49,7 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
     sorted_ = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(sorted_[1:][sorted_[1:] == sorted_[:-1]].tolist())
     if suspects:
-        _check_suspects(table, suspects)
+        check_unique(_suspected(table, suspects))
 
 
 class Written:
@@ -119,13 +119,13 @@ def check_limits(document: Document, max_text_bytes: int) -> None:
         raise CorpusError(f"{document.origin}: {where}: {first['msg']}.", "correct the row.") from error
 
 
-def _check_suspects(table: Table, suspects: set[int]) -> None:
-    """Raise an error if documents with equal hashes also have equal ids."""
+def check_unique(documents: Iterable[Document]) -> None:
+    """Raise :class:`CorpusError` for the first document with the id of an earlier one."""
     seen: dict[str, str] = {}
-    for document in _suspected(table, suspects):
+    for document in documents:
         if document.id in seen:
             raise CorpusError(
-                f"{document.origin}: the id {document.id!r} occurs twice (first: {seen[document.id]}).", ONCE
+                f"{document.origin}: the id {document.id!r} occurs twice (first: {seen[document.id]}).", _ONCE
             )
         seen[document.id] = document.origin
 
