@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -65,6 +66,28 @@ class NeighbourMethod(HashMethod):
         near, similarities = neighbours_of(batch)
         probabilities = neighbour_probabilities(similarities, temperature)
         return draw_neighbours(batch.rows, near, probabilities, progress.generator)
+
+
+class VectorNeighbourMethod(HashMethod):
+    """Mixin of the nearest training documents by the vectors of the corpus."""
+
+    neighbours: int = Field(10, ge=1, description="Number k of nearest neighbours, of which one is drawn.")
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=f"dense:{self.shape.encoder}")
+
+    def setup(self, train: Split) -> None:
+        super().setup(train)
+        self.documents = train
+
+    def drawn_neighbours(self, batch: Batch, progress: Progress) -> Batch:
+        """Return a batch of one neighbour of each document, drawn at random."""
+        assert batch.neighbours is not None
+        width = batch.neighbours.shape[1]
+        drawn = torch.randint(0, width, (len(batch),), generator=progress.generator, device=batch.rows.device)
+        rows = batch.neighbours.gather(1, drawn[:, None])[:, 0]
+        return take(self.documents, rows.cpu().numpy(), self.encoding_inputs).to(batch.rows.device)
 
 
 def neighbours_of(batch: Batch) -> tuple[Tensor, Tensor]:

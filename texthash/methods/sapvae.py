@@ -16,17 +16,16 @@ above are a reconstruction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from texthash.corpora.prepared.batches import Batch, take
+from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.methods.base import Card, ClosedForm, Progress, Role, Stage
 from texthash.methods.generative import VariationalMethod
+from texthash.methods.neighbouring import VectorNeighbourMethod
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.dense import DenseEncoder, GaussianDecoder
 from texthash.nn.encoders import xavier_linear
@@ -36,7 +35,7 @@ from texthash.nn.priors import bernoulli_divergence, bernoulli_kl
 from texthash.nn.spaces import LogUniform
 
 
-class SAPVAE(VariationalMethod):
+class SAPVAE(VectorNeighbourMethod, VariationalMethod):
     """Generative hashing of words and sentence vectors together."""
 
     card = Card(
@@ -71,9 +70,6 @@ class SAPVAE(VariationalMethod):
     feature_deviation: float = Field(1.0, gt=0, description="Standard deviation s of the vector given the code.")
     view_weight: float = Field(1.0, ge=0, description="Weight w_v of the alignment of the two views with the code.")
     neighbour_weight: float = Field(1.0, ge=0, description="Weight w_n of the alignment of neighbours.")
-    neighbours: int = Field(10, ge=1, description="Number k of nearest neighbours, of which one is drawn.")
-
-    documents: Split
 
     def make_layers(self) -> None:
         super().make_layers()
@@ -84,10 +80,6 @@ class SAPVAE(VariationalMethod):
         self.fusion = ProductOfExperts(bits)
         self.decoder = SoftmaxDecoder(bits, self.shape.vocabulary)
         self.dense_decoder = GaussianDecoder(bits, dense, self.feature_deviation)
-        self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=f"dense:{self.shape.encoder}")
-
-    def setup(self, train: Split) -> None:
-        self.documents = train
 
     def stages(self) -> Sequence[Stage]:
         return (ClosedForm("standardisation", self.standardise), *super().stages())
@@ -118,14 +110,6 @@ class SAPVAE(VariationalMethod):
             near = torch.sigmoid(self.activations(self.drawn_neighbours(batch, progress)))
             terms["neighbours"] = self.neighbour_weight * (p - near).square().sum(dim=1).mean()
         return terms
-
-    def drawn_neighbours(self, batch: Batch, progress: Progress) -> Batch:
-        """Return a batch of one neighbour of each document, drawn at random."""
-        assert batch.neighbours is not None
-        width = batch.neighbours.shape[1]
-        drawn = torch.randint(0, width, (len(batch),), generator=progress.generator, device=batch.rows.device)
-        rows = batch.neighbours.gather(1, drawn[:, None])[:, 0]
-        return take(self.documents, rows.cpu().numpy(), self.inputs.only(OF_TEXT)).to(batch.rows.device)
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.fusion(*self.views(batch))

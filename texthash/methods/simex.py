@@ -16,16 +16,15 @@ independence, and compares with DHIM. All formulas above are a reconstruction.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from texthash.corpora.prepared.batches import Batch, take
-from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Progress, Role
+from texthash.methods.neighbouring import VectorNeighbourMethod
 from texthash.methods.token_method import TokenMethod
 from texthash.nn.balance import bit_balance, decorrelation
 from texthash.nn.encoders import xavier_linear
@@ -35,7 +34,7 @@ from texthash.nn.spaces import LogUniform
 from texthash.nn.tokens import KeyPieces
 
 
-class SimEx(TokenMethod):
+class SimEx(VectorNeighbourMethod, TokenMethod):
     """Codes of key words, for texts with few of them."""
 
     card = Card(
@@ -68,19 +67,12 @@ class SimEx(TokenMethod):
     bit_balance: float = Field(0.1, ge=0, description="Weight w_b of the balance of bits.")
     decorrelation: float = Field(0.1, ge=0, description="Weight w_d of the independence of bits.")
     end_scale: float = Field(10.0, ge=1, description="Scale b of the tanh at the end of training.")
-    neighbours: int = Field(10, ge=1, description="Number k of nearest neighbours, of which one is drawn.")
-
-    documents: Split
 
     def make_layers(self) -> None:
         super().make_layers()
         self.key = KeyPieces(self.convolution.width)
         self.logits = xavier_linear(self.convolution.width, self.bits)
         self.of_pieces = Bilinear(self.bits)
-        self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=f"dense:{self.shape.encoder}")
-
-    def setup(self, train: Split) -> None:
-        self.documents = train
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         features, mask = self.pieces(batch)
@@ -101,14 +93,6 @@ class SimEx(TokenMethod):
             target = torch.eye(len(likeness), device=likeness.device)
             terms["similarity"] = self.similarity * (likeness - target).square().mean()
         return terms
-
-    def drawn_neighbours(self, batch: Batch, progress: Progress) -> Batch:
-        """Return a batch of one neighbour of each document, drawn at random."""
-        assert batch.neighbours is not None
-        width = batch.neighbours.shape[1]
-        drawn = torch.randint(0, width, (len(batch),), generator=progress.generator, device=batch.rows.device)
-        rows = batch.neighbours.gather(1, drawn[:, None])[:, 0]
-        return take(self.documents, rows.cpu().numpy(), self.encoding_inputs).to(batch.rows.device)
 
     def activations(self, batch: Batch, role: Role = "document") -> Tensor:
         return self.logits(self.key(*self.pieces(batch))[0])
