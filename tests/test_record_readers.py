@@ -178,10 +178,10 @@ def _manifest_of_a_corpus(place: Place) -> tuple[Path, Call]:
 
 @case("encoder", "width")
 def _sentence_vectors(place: Place) -> tuple[Path, Call]:
-    folder = place.corpus.train.cache / "features" / "minilm"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = place.root / "cache" / "features" / "minilm"
+    folder.mkdir(parents=True)
     write_json(folder / "encoder.json", {"encoder": "minilm@0123", "width": 384})
-    return folder / "encoder.json", lambda: features_of(place.corpus.cache, "minilm")
+    return folder / "encoder.json", lambda: features_of(place.root / "cache", "minilm")
 
 
 @case("identity", "created")

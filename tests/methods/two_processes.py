@@ -1,10 +1,13 @@
 """Runs work in two processes that train together, without a cluster."""
 
+from pathlib import Path
+
 import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
+from texthash.corpora.prepared.embeddings.encoder import split_identity
 from texthash.corpora.prepared.embeddings.stored import META, read_stored
 from texthash.methods.registry import get_method
 
@@ -20,7 +23,9 @@ def encoder_for(name: str, corpus: PreparedCorpus) -> str | None:
     """The source of the vectors that are stored with a corpus, for a method that needs them; else None."""
     if "dense" not in get_method(name).card.inputs_needed:
         return None
-    return read_stored(min(path.parent for path in corpus.cache.glob(f"features/*/{META}"))).encoder
+    stored = [read_stored(path.parent).encoder for path in corpus.cache.glob(f"features/*/{META}")]
+    (found,) = (encoder for encoder in stored if Path(split_identity(encoder)[0]).name == "random")  # of encoded_shape
+    return found
 
 
 def shape_for(name: str, corpus: PreparedCorpus) -> CorpusShape:
