@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
+from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
-from texthash.local.texts import as_attributes, as_labels, as_texts, check_unique
+from texthash.local.texts import as_texts
 
 if TYPE_CHECKING:
     from texthash.api.attributes import AttributeType, Value
@@ -98,18 +99,10 @@ class Index:
         keywords: KeywordAnalysis = "english",
     ) -> None:
         model.check_searchable()
-        if texts is None and vectors is None:
-            raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
-        documents = [""] * len(vectors) if texts is None else as_texts(texts)
-        names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
-        if len(names) != len(documents):
-            raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
-        check_unique(names)
-        read = model.read(documents, features=vectors)
-        kept = as_labels(labels, len(documents)) or [[] for _ in documents]
+        shard = encode_documents(
+            model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes, keywords=keywords
+        )
         self.model = model
-        own = as_attributes(attributes, len(documents))
-        shard = MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords, attributes=own)
         self._shards: Sequence[SearchedShard] = [shard]
         self._types: Mapping[str, AttributeType] = shard.types
 
@@ -250,6 +243,72 @@ class Index:
         where = self._where(None, filter)
         return len(self) if where is None else sum(len(shard.select(where)) for shard in self._shards)
 
+    def upsert(
+        self,
+        texts: Iterable[str] | None = None,
+        *,
+        ids: Iterable[str],
+        vectors: Any = None,
+        labels: Iterable[Any] | None = None,
+        attributes: Iterable[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Add documents, and replace those that have one of the ids; the arguments are those of the index.
+
+        A search that runs meanwhile sees all of them or none. The whole index is copied, and its tables are made again
+        at the next search: give many documents at once.
+
+        Raises:
+            UsageError: As for a new index, or an attribute has a value of another type than before.
+            TexthashError: The index is a release.
+        """
+        shard = self._memory("written")
+        shard = shard.replaced(
+            encode_documents(self.model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes)
+        )
+        self._shards, self._types = [shard], shard.types
+
+    def delete(self, ids: str | Iterable[str] | None = None, *, filter: Mapping[str, Any] | None = None) -> int:
+        """Delete documents by id, or those that a filter keeps, and return their number; unknown ids are ignored.
+
+        Raises:
+            UsageError: Neither ids nor a filter are given, or both.
+            TexthashError: The index is a release.
+        """
+        from texthash.index.filters.language import Ids
+
+        if (ids is None) == (filter is None):
+            raise UsageError("a deletion needs either ids or a filter.", "give delete(ids) or delete(filter=...).")
+        before = self._memory("written")
+        own = () if ids is None else tuple(as_texts([ids] if isinstance(ids, str) else ids, "ids", "id"))
+        after = before.without(self._where(None, filter) or Ids(own))
+        self._shards = [after]
+        return len(before) - len(after)
+
+    def get(self, ids: str | Iterable[str]) -> list[IndexedDocument]:
+        """Return documents with their codes by id, in the order of the ids; those that are not there are left out."""
+        from texthash.index.filters.language import Ids
+
+        names = as_texts([ids] if isinstance(ids, str) else ids, "ids", "id")
+        found: dict[str, IndexedDocument] = {}
+        for shard in self._shards:
+            numbers = shard.select(Ids(tuple(names))).numbers
+            rows = shard.documents(numbers, ["text", "labels", "attributes"])
+            for row, code in zip(rows, shard.codes(numbers), strict=True):
+                found[row["id"]] = IndexedDocument(
+                    row["id"], row["text"] or "", row["labels"] or [], row["attributes"], code.tobytes()
+                )
+        return [found[name] for name in names if name in found]
+
+    def _memory(self, done: str) -> MemoryShard:
+        """Return the documents of an index in memory."""
+        (shard, *more) = self._shards
+        if more or not isinstance(shard, MemoryShard):
+            raise TexthashError(
+                f"this index is a release, which is not {done} here.",
+                "write by the service or `texthash index upsert`; copy a release by `texthash index backup`.",
+            )
+        return shard
+
     def _where(self, labels: str | Sequence[str] | None, filter: Mapping[str, Any] | None) -> Where | None:
         """Return the condition of labels and a filter; None without both."""
         from texthash.index.filters.given import filter_of
@@ -315,12 +374,7 @@ class Index:
             TexthashError: The index is a release, which is stored already.
         """
         directory = Path(directory)
-        (shard, *more) = self._shards
-        if more or not isinstance(shard, MemoryShard):
-            raise TexthashError(
-                "this index is a release, which is stored in its state directory.",
-                "copy it by `texthash index backup`.",
-            )
+        shard = self._memory("saved")
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved index is never overwritten")
         partial = directory.with_name(f".{directory.name}.partial")

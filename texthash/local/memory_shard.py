@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from texthash.index.keywords.postings import KeywordHits, KeywordIndex
     from texthash.index.memory.cost_model import Plan
     from texthash.index.memory.flat import Hits
+    from texthash.index.memory.multi_index import MultiIndex
 
 _KEPT = ("id", "text", "labels", "code", "known")
 _ATTRIBUTES = "attributes"
@@ -41,6 +42,7 @@ class MemoryShard:
         known: Whether each document has a known word, bool [N].
         analysis: Analysis of the words.
         attributes: Attributes of each document; None: none has any.
+        types: Types of the attributes, where they are known already; None reads them from the values.
 
     Raises:
         UsageError: An attribute has values of two types.
@@ -56,13 +58,18 @@ class MemoryShard:
         analysis: KeywordAnalysis = "english",
         *,
         attributes: list[dict[str, Value]] | None = None,
+        types: Mapping[str, AttributeType] | None = None,
     ) -> None:
+        self._ids, self._texts, self._labels, self._codes, self._known = ids, texts, labels, codes, known
+        self._table = MemoryTable(ids, labels, attributes, types)
+        self.keywords = MemoryKeywords(texts, self._table, analysis)
+
+    @cached_property
+    def _index(self) -> MultiIndex:
+        """Codes of the documents with a known word; made at the first search, as several writes may come before it."""
         from texthash.index.memory.multi_index import MultiIndex
 
-        self._ids, self._texts, self._labels, self._codes, self._known = ids, texts, labels, codes, known
-        self._index = MultiIndex(codes[known], np.flatnonzero(known).astype(np.int64)).prepare()
-        self._table = MemoryTable(ids, labels, attributes)
-        self.keywords = MemoryKeywords(texts, self._table, analysis)
+        return MultiIndex(self._codes[self._known], np.flatnonzero(self._known).astype(np.int64)).prepare()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -118,12 +125,58 @@ class MemoryShard:
         """Return the documents that fulfil a condition."""
         return self._table.select(where)
 
+    def replaced(self, new: MemoryShard) -> MemoryShard:
+        """Return these documents with those of another shard: in place of the ones with their ids, or behind all.
+
+        Raises:
+            UsageError: An attribute has a value of another type here.
+        """
+        from texthash.index.filters.types import merged_types
+
+        types = merged_types(self.types, zip(new._ids, new._table.attributes, strict=True))
+        places = {id_: row for row, id_ in enumerate(self._ids)}
+        rows = np.asarray([places.setdefault(id_, len(places)) for id_ in new._ids], np.int64)
+        ids = list(places)
+        codes = np.zeros((len(ids), new._codes.shape[1]), np.uint8)
+        codes[: len(self)], codes[rows] = self._codes, new._codes
+        known = np.zeros(len(ids), np.bool_)
+        known[: len(self)], known[rows] = self._known, new._known
+        columns: list[list[Any]] = []
+        for own, others in (
+            (self._texts, new._texts),
+            (self._labels, new._labels),
+            (self._table.attributes, new._table.attributes),
+        ):
+            column = [*own, *[None] * (len(ids) - len(self))]
+            for row, value in zip(rows.tolist(), others, strict=True):
+                column[row] = value
+            columns.append(column)
+        texts, labels, attributes = columns
+        return MemoryShard(ids, texts, labels, codes, known, self.keywords.analysis, attributes=attributes, types=types)
+
+    def without(self, where: Where) -> MemoryShard:
+        """Return these documents without those that fulfil a condition; attributes keep their types."""
+        gone = np.zeros(len(self), np.bool_)
+        gone[self.select(where).numbers] = True
+        rows = np.flatnonzero(~gone).tolist()
+        return MemoryShard(
+            [self._ids[row] for row in rows],
+            [self._texts[row] for row in rows],
+            [self._labels[row] for row in rows],
+            self._codes[rows],
+            self._known[rows],
+            self.keywords.analysis,
+            attributes=[self._table.attributes[row] for row in rows],
+            types=self.types,
+        )
+
     def write(self, path: Path) -> None:
         """Write everything to a Parquet file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns = (self._ids, self._texts, self._labels, [code.tobytes() for code in self._codes], self._known)
+        packed = pa.array([code.tobytes() for code in self._codes], pa.binary(self._codes.shape[1]))
+        columns = (self._ids, self._texts, self._labels, packed, self._known)
         table = pa.table(dict(zip(_KEPT, map(pa.array, columns), strict=True)))
         if self.types:
             written = [to_json(own) for own in self._table.attributes]
@@ -144,7 +197,9 @@ class MemoryShard:
                 attributes = [from_json(own) for own in table[_ATTRIBUTES].to_pylist()]
         except (pa.ArrowException, KeyError, OSError, ValueError, TypeError) as error:
             raise TexthashError(f"{path} is broken: {error}", "restore the directory that Index.save wrote.") from None
-        packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
+        kind = table["code"].type  # variable in files of an earlier version, which are never empty
+        width = kind.byte_width if pa.types.is_fixed_size_binary(kind) else len(codes[0])
+        packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), width)
         plain = (table.schema.metadata or {}).get(_ANALYSIS) == b"plain"
         analysis: KeywordAnalysis = "plain" if plain else "english"
         return cls(ids, texts, labels, packed, np.asarray(known, np.bool_), analysis, attributes=attributes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ class MemoryTable:
         ids: Id of each document.
         labels: Labels of each document.
         attributes: Attributes of each document; None: none has any.
+        types: Types of the attributes, where they are known already; None reads them from the values.
 
     Raises:
         UsageError: An attribute has values of two types.
@@ -32,12 +33,16 @@ class MemoryTable:
     """
 
     def __init__(
-        self, ids: Sequence[str], labels: Sequence[Sequence[str]], attributes: Sequence[dict[str, Value]] | None
+        self,
+        ids: Sequence[str],
+        labels: Sequence[Sequence[str]],
+        attributes: Sequence[dict[str, Value]] | None,
+        types: Mapping[str, AttributeType] | None = None,
     ) -> None:
         self._ids, self._labels = ids, labels
         self.attributes: Sequence[dict[str, Value]] = attributes or [{} for _ in ids]
-        self.types: dict[str, AttributeType] = {}
-        if attributes:
+        self.types: dict[str, AttributeType] = dict(types or {})
+        if attributes and types is None:
             from texthash.index.filters.types import merged_types
 
             self.types = merged_types({}, zip(ids, attributes, strict=True))

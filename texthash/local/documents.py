@@ -1,0 +1,63 @@
+"""Encoding of documents into a shard in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from texthash.errors import UsageError
+from texthash.local.memory_shard import MemoryShard
+from texthash.local.texts import as_attributes, as_labels, as_texts, check_unique
+
+if TYPE_CHECKING:
+    from texthash.api.attributes import Value
+    from texthash.config import KeywordAnalysis
+    from texthash.models.hasher import Hasher
+
+
+@dataclass(frozen=True)
+class IndexedDocument:
+    """Document of an index.
+
+    Attributes:
+        id: Id of the document.
+        text: Its text.
+        labels: Its labels.
+        attributes: Its attributes by name.
+        code: Its packed code, bits / 8 bytes.
+    """
+
+    id: str
+    text: str
+    labels: list[str]
+    attributes: dict[str, Value]
+    code: bytes
+
+
+def encode_documents(
+    model: Hasher,
+    texts: Iterable[str] | None,
+    *,
+    vectors: Any = None,
+    ids: Iterable[str] | None = None,
+    labels: Iterable[Any] | None = None,
+    attributes: Iterable[Mapping[str, Any] | None] | None = None,
+    keywords: KeywordAnalysis = "english",
+) -> MemoryShard:
+    """Return documents and their codes; the arguments are those of :class:`texthash.local.index.Index`.
+
+    Raises:
+        UsageError: As the index.
+    """
+    if texts is None and vectors is None:
+        raise UsageError("there are neither texts nor vectors.", "give texts, vectors=..., or both.")
+    documents = [""] * len(vectors) if texts is None else as_texts(texts)
+    names = [str(number) for number in range(len(documents))] if ids is None else as_texts(ids, "ids", "id")
+    if len(names) != len(documents):
+        raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
+    check_unique(names)
+    read = model.read(documents, features=vectors)
+    kept = as_labels(labels, len(documents)) or [[] for _ in documents]
+    own = as_attributes(attributes, len(documents))
+    return MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords, attributes=own)
