@@ -70,6 +70,21 @@ def test_requests_of_one_moment_share_a_pass_and_a_pass_has_a_bound() -> None:
     assert asyncio.run(run()) == [MOST_REQUESTS, 6]
 
 
+def test_requests_that_come_one_after_the_other_without_a_pause_share_a_pass() -> None:
+    async def run() -> list[list[int]]:
+        held = Held()
+        held.go.set()
+        batch = batcher(held)
+        tasks = []
+        for limit in range(20, 28):
+            tasks.append(asyncio.create_task(batch.answer(request(limit))))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        return held.passes
+
+    assert asyncio.run(run()) == [[*range(20, 28)]]
+
+
 def test_several_passes_run_at_a_time_where_they_wait_for_others() -> None:
     async def run() -> list[list[int]]:
         held = Held()

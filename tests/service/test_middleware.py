@@ -1,6 +1,7 @@
 """The middleware of the service, when a request fails after its response has begun."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -8,6 +9,8 @@ from texthash.config import LimitsConfig
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
+from texthash.service.middleware.body import LARGE
+from texthash.service.middleware.pace import TOGETHER
 from texthash.service.problems import Problem
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/info", "headers": [], "root_path": ""}
@@ -44,7 +47,8 @@ def test_a_time_out_is_answered_unless_the_response_has_begun(begun):
     assert (problem is not None) == begun
 
 
-def test_requests_that_arrive_at_once_are_looked_at_in_different_rounds_of_the_event_loop():
+@pytest.mark.parametrize(("size", "most"), [(2, TOGETHER), (LARGE + 1, 1)])
+def test_few_of_the_requests_that_arrive_at_once_are_looked_at_in_a_round_of_the_event_loop(size, most):
     looked_at, probed = [], []
     rounds = 0
 
@@ -52,12 +56,12 @@ def test_requests_that_arrive_at_once_are_looked_at_in_different_rounds_of_the_e
         (looked_at if scope["method"] == "POST" else probed).append(rounds)
 
     app = inner
-    for middleware in reversed(stack(LimitsConfig(), MemoryBudget(1_000_000), keys=Keys())):
+    for middleware in reversed(stack(LimitsConfig(), MemoryBudget(1_000_000_000), keys=Keys())):
         app = middleware.cls(app, **middleware.kwargs)
 
     async def ask(method, path):
         scope = {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}
-        body = [{"type": "http.request", "body": b"{}", "more_body": False}]
+        body = [{"type": "http.request", "body": b" " * size, "more_body": False}]
         await app(scope, lambda: asyncio.sleep(0, body.pop()), None)
 
     async def count():
@@ -73,5 +77,6 @@ def test_requests_that_arrive_at_once_are_looked_at_in_different_rounds_of_the_e
         counting.cancel()
 
     asyncio.run(run())
-    assert len(set(looked_at)) == len(looked_at) == 500
+    assert len(looked_at) == 500
+    assert max(Counter(looked_at).values()) == most
     assert probed[0] <= looked_at[0], "health waits for nobody's turn"

@@ -146,7 +146,7 @@ class SearchRequest(Body):
         "radius is not given and /v1/info shows index.keywords; otherwise semantic. keyword needs texts; radius and "
         "rescore concern the search by meaning.",
     )
-    fusion: Fusion = Fusion()
+    fusion: Fusion = Field(default_factory=Fusion)
     limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
     offset: Integer = Field(0, ge=0, description="Hits to skip; limit + offset at most limits.max_window.")
     # The bound is on the integer: a bound on the union would not appear in the OpenAPI document.
@@ -154,8 +154,8 @@ class SearchRequest(Body):
         None, description="Maximum Hamming distance of a hit; at most the number of bits."
     )
     filter: BoundedFilter | None = None
-    params: Plan = Plan()
-    rescore: Rescore = Rescore()
+    params: Plan = Field(default_factory=Plan)
+    rescore: Rescore = Field(default_factory=Rescore)
     fields: Annotated[list[DocumentField], FailFast(), AfterValidator(_without_repeats)] = Field(
         ["title"], max_length=16, description="Fields of the document to return with each hit; repeats count once."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,20 +171,20 @@ class Hasher:
         return TextActivations(values, known, made)
 
     def _read_directly(self, direct: DirectEncoder, texts: Sequence[str], role: Role) -> TextActivations:
-        values = torch.empty(len(texts), self.bits)
-        known = np.zeros(len(texts), np.bool_)
-        weighting = self.method.encoding_inputs.weighting
+        counted = [Counter(self.vocabulary.sequence(self.analyzer.tokens(text)).tolist()) for text in texts]
+        starts = np.cumsum([0, *(len(words) for words in counted)])
+        pairs = np.array([pair for words in counted for pair in sorted(words.items())], np.int64).reshape(-1, 2)
+        ids, counts = pairs[:, 0], pairs[:, 1]
+        weights = weigh(starts, ids, counts, self.method.encoding_inputs.weighting, self.vocabulary)
+        values = np.empty((len(texts), self.bits), np.float32)
         for row, text in enumerate(texts):
-            ids, counts = np.unique(self.vocabulary.sequence(self.analyzer.tokens(text)), return_counts=True)
-            weights = weigh(np.array([0, len(ids)]), ids, counts, weighting, self.vocabulary)
-            found = direct.activations(ids, weights)
-            known[row] = len(ids) > 0
+            own = slice(starts[row], starts[row + 1])
+            found = direct.activations(ids[own], weights[own])
             if found is None:
                 batch = text_batch([text], self.analyzer, self.vocabulary, self.method.encoding_inputs)
-                values[row] = activations_of(self.method, [batch], role)[0]
-            else:
-                values[row] = torch.from_numpy(found)
-        return TextActivations(values, known)
+                found = activations_of(self.method, [batch], role)[0].numpy()
+            values[row] = found
+        return TextActivations(torch.from_numpy(values), np.diff(starts) > 0)
 
     def binarize(self, activations: torch.Tensor) -> np.ndarray:
         """Binarize real-valued codes [N, bits] into packed codes, uint8 [N, bits / 8]."""

@@ -21,7 +21,8 @@ _Waiting = tuple[SearchRequest, "asyncio.Future[Answer]"]
 class RequestBatcher:
     """Batcher of the requests that arrive together.
 
-    No request waits for others to come: a pass takes what has arrived since the last one began.
+    A pass takes what has arrived since the last one began. It begins as soon as an iteration of the event loop has
+    brought no further request, so that none waits for others that may come.
 
     Args:
         coordinator: Coordinator that answers a pass.
@@ -72,11 +73,18 @@ class RequestBatcher:
     async def _run(self) -> None:
         """Answer what waits, one pass after the other."""
         try:
-            while taken := self._take():
+            while await self._all_arrived() and (taken := self._take()):
                 await self._answer(taken)
-                await asyncio.sleep(0)  # Answers are sent, and requests received, between two passes without a pause.
         finally:
             self._running -= 1  # Without a pause after the last look at what waits, so that no request is overlooked.
+
+    async def _all_arrived(self) -> bool:
+        """Let answers be sent and requests be received, until no more come or those of a pass are there."""
+        before = -1
+        while before < len(self._waiting) < MOST_REQUESTS:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+        return True
 
     async def _answer(self, taken: list[_Waiting]) -> None:
         answers: list[Answer | Problem] | list[Exception]

@@ -156,19 +156,18 @@ class StoredRows:
 
     def find(self, numbers: Numbers) -> Addresses | None:
         """Return the addresses of documents, uint64 in the order of ``numbers``; None if one of them does not exist."""
+        if not len(self.touched):
+            return _addresses_of(numbers, self.numbers, self.addresses)
         found = np.zeros(len(numbers), np.uint64)
         recent = np.isin(numbers, self.touched)
         for which, known, addresses in (
             (~recent, self.numbers, self.addresses),
             (recent, self.tail["number"].to_numpy(), self.tail["_rowaddr"].to_numpy()),
         ):
-            selected = numbers[which]
-            if not len(selected):
-                continue
-            rows = np.searchsorted(known, selected)
-            if not len(known) or np.any(known[np.minimum(rows, len(known) - 1)] != selected):
+            own = _addresses_of(numbers[which], known, addresses)
+            if own is None:
                 return None
-            found[which] = addresses[rows]
+            found[which] = own
         return found
 
     def take(self, numbers: Numbers, columns: list[str]) -> pa.Table | None:
@@ -236,6 +235,14 @@ def rows_at(dataset: lance.LanceDataset, addresses: Addresses, columns: list[str
     """
     named = ",".join(map(str, addresses.tolist()))
     return dataset.to_table(columns=columns, filter=f"_rowid IN ({named})" if named else "false")
+
+
+def _addresses_of(wanted: Numbers, known: Numbers, addresses: Addresses) -> Addresses | None:
+    """Return the addresses of documents by their numbers, of which ``known`` are ascending; None if one is unknown."""
+    rows = np.searchsorted(known, wanted)
+    if len(wanted) and (not len(known) or rows.max() == len(known) or np.any(known[rows] != wanted)):
+        return None
+    return addresses[rows]
 
 
 def _numbers(fragment: lance.LanceFragment) -> Numbers:

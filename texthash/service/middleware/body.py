@@ -12,6 +12,7 @@ from texthash.service.middleware.turns import Turns
 from texthash.service.problems import Problem
 
 READING = "reading"  # state of a scope whose body is incomplete
+LARGE = 2**16  # bytes from which parsing and validating a body blocks the event loop for long
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -39,7 +40,8 @@ class WholeBody:
             scope["state"][READING] = True
             body = await self._read(headers, receive, reservation)
             scope["state"][READING] = False
-            await self._turns.take()  # Parsing and validating a large body blocks the event loop.
+            if len(body) > LARGE:
+                await self._turns.take()
             await self._app(scope, _replay(body), send)
 
     async def _read(self, headers: Headers, receive: Any, reservation: Reservation) -> bytes:

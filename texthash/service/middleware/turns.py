@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 
 class Turns:
-    """Let one waiting request continue in each iteration of the event loop.
+    """Let a few waiting requests continue in each iteration of the event loop.
 
     Thousands of requests that arrive at once would otherwise all run in one iteration, and everything else that is due,
     such as the response to a health probe, would wait for all of them.
+
+    Args:
+        together: Number of requests of one iteration.
     """
 
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+    def __init__(self, together: int = 1) -> None:
+        self._together = together
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._scheduled = False
 
     async def take(self) -> None:
         """Wait for the caller's turn, which lasts until its next ``await``."""
-        async with self._lock:
-            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        self._schedule(loop)
+        await turn
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._begin, loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the turns of an iteration; those of requests that have been given up do not count."""
+        self._scheduled = False
+        begun = 0
+        while self._waiting and begun < self._together:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                begun += 1
+        if self._waiting:
+            self._schedule(loop)

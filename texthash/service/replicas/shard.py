@@ -25,7 +25,7 @@ from texthash.service.metrics import ShardMetrics
 from texthash.service.replicas.release_cache import ReleaseCache
 from texthash.service.replicas.short_work import ShortWork
 
-_MOST_MAPPED = 1_000  # documents that are read from mapped memory on the event loop
+_MOST_MAPPED = 1_000  # documents that are read at once from mapped memory on the event loop
 _HITS = 100  # hits that take about as long as what each query costs besides them
 
 
@@ -166,16 +166,15 @@ class ShardServer:
     async def documents(self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]) -> list[list[dict]]:
         """Return documents by number, for several lists of (numbers, fields) at once."""
         shard = await self._shards.get(release)
-        found: list[list[dict]] = []
-        if sum(len(numbers) for numbers, _ in wanted) <= _MOST_MAPPED:
-            for numbers, fields in wanted:
-                mapped = shard.mapped_documents(numbers, fields)
-                if mapped is None:
-                    break
-                found.append(mapped)
-            else:
-                return found
-        return await asyncio.to_thread(lambda: [shard.documents(numbers, fields) for numbers, fields in wanted])
+        together: dict[tuple[str, ...], list[int]] = {}  # a lookup costs nearly the same for one number as for all
+        for numbers, fields in wanted:
+            together.setdefault(fields, []).extend(numbers)
+        found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for fields, numbers in together.items():
+            mapped = shard.mapped_documents(numbers, fields) if len(numbers) <= _MOST_MAPPED else None
+            found[fields] = await asyncio.to_thread(shard.documents, numbers, fields) if mapped is None else mapped
+        following = {fields: iter(documents) for fields, documents in found.items()}
+        return [[next(following[fields]) for _ in numbers] for numbers, fields in wanted]
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]:
         """Return the stored codes of those ids that this shard holds."""
