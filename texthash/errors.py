@@ -76,12 +76,24 @@ def as_user_error(error: BaseException) -> TexthashError | None:
                 f"a text or the name of a file is not UTF-8: {shown}.", "rename the file, or correct the text."
             )
         if type(cause).__module__.startswith("botocore."):  # botocore is optional, so it is not imported here.
-            return TexthashError(
-                f"the object store cannot be used: {cause}",
-                "set AWS_ENDPOINT_URL and the AWS_ credentials of the store.",
-            )
+            return _store_error(cause)
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None
+
+
+def _store_error(cause: BaseException) -> TexthashError:
+    """Describe an error of the client of an object store."""
+    answer: dict[str, dict[str, object]] = getattr(cause, "response", {})
+    code = str(answer.get("Error", {}).get("Code", ""))
+    # The answer to a request without content has the status alone.
+    if "expired" in f"{code} {cause}".lower() or code in ("400", "403"):
+        return TexthashError(
+            f"the object store refuses a request, as it does when credentials have expired: {cause}",
+            "renew the AWS_ credentials, or those of the nodes' role, then run the same command again: it resumes.",
+        )
+    return TexthashError(
+        f"the object store cannot be used: {cause}", "set AWS_ENDPOINT_URL and the AWS_ credentials of the store."
+    )
 
 
 def out_of_space(error: BaseException) -> bool:
