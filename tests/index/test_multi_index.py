@@ -87,6 +87,9 @@ def test_every_plan_is_brute_force(seed, width, size, kind, limit, offset, share
     assert len(index) == len(codes)
     assert set(numbers.tolist()) <= set(index.numbers.tolist())
     assert np.array_equal(index.codes(numbers), codes)
+    asked = np.append(numbers, 10**9)
+    assert np.array_equal(index.holds(asked), asked < 10**9)
+    assert index.distances(queries[1], asked).tolist() == [*np.bitwise_count(codes ^ queries[1]).sum(axis=1), -1]
     allow = None if share is None else random.random(len(index.numbers)) < share
     allowed = np.ones(len(numbers), np.bool_) if allow is None else np.isin(numbers, index.numbers[allow])
     mask = pack_allow(allow) if packed and allow is not None else allow

@@ -74,6 +74,15 @@ def test_signs_as_activations_give_the_distance() -> None:
     assert np.array_equal(scores, 32 - 2 * np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.int64))
 
 
+@pytest.mark.parametrize("bits", [8, 64, 256])
+def test_a_score_does_not_depend_on_the_number_of_codes(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    codes, activations = rng.integers(0, 256, (700, bits // 8), np.uint8), rng.standard_normal(bits)
+    scores = asymmetric(activations, codes)
+    assert np.allclose(scores, (2.0 * np.unpackbits(codes, axis=1) - 1.0) @ activations)
+    assert np.array_equal(scores, np.concatenate([asymmetric(activations, part) for part in np.split(codes, 70)]))
+
+
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     codes = np.zeros((3, 1), np.uint8)
     opened = write(tmp_path, rows(codes, [[]] * 3), 2)

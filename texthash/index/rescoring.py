@@ -50,8 +50,8 @@ class Rescored:
 def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the asymmetric scores of codes for one query, float64 [N].
 
-    Sums a table of 256 values for each byte, in the order of the bytes: bits / 8 lookups per code. Unlike a matrix
-    product, a score does not depend on the other codes of the call.
+    Adds the sums of each byte, in the order of the bytes; for many codes these come from a table of 256 values. Unlike
+    a matrix product, a score does not depend on the other codes of the call.
 
     Args:
         activations: Activations of the query minus the thresholds, [bits].
@@ -62,9 +62,13 @@ def asymmetric(activations: NDArray[np.floating], codes: NDArray[np.uint8]) -> N
         TexthashError: An activation is not finite.
     """
     check_codes(codes, len(activations))
-    values = _finite(activations)
+    values = _finite(activations).reshape(-1, 8)
     scores = np.zeros(len(codes))
-    for byte, eight in enumerate(values.reshape(-1, 8)):
+    if len(codes) < len(_SIGNS):
+        for own in (_SIGNS[codes.T] * values[:, None]).sum(axis=2):
+            scores += own
+        return scores
+    for byte, eight in enumerate(values):
         scores += (_SIGNS * eight).sum(axis=1)[codes[:, byte]]
     return scores
 

@@ -288,10 +288,7 @@ class Shard:
 
         The distance is -1 for a document without a known word.
         """
-        found, known = np.full(len(numbers), -1, np.int64), self._index.holds(numbers)
-        differing = self._index.codes(numbers[known]) ^ np.frombuffer(code, np.uint8)
-        found[known] = np.bitwise_count(differing).sum(axis=1)
-        return found
+        return self._index.distances(np.frombuffer(code, np.uint8), numbers)
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,7 @@ class StoredKeywords:
         self._uri, self._rows, self._index = uri, rows, index
         self._lock = threading.Lock()
 
-    @property
+    @cached_property
     def analysis(self) -> KeywordAnalysis | None:
         """Analysis of the stored words; None if the shard has none, and therefore no keyword search."""
         return analysis_of(self._rows.dataset.schema)

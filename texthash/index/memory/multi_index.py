@@ -88,17 +88,27 @@ class MultiIndex:
 
     def holds(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which documents the index holds, bool [N]."""
-        here = [segment.numbers[segment.rows_of(numbers)] for segment in (self._base, self._tail)]
-        return np.isin(numbers, np.concatenate(here))
+        return (self._base.places_of(numbers) >= 0) | (self._tail.places_of(numbers) >= 0)
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return codes of documents, uint8 [N, bits / 8], in the order of ``numbers``, all of which must exist."""
         codes = np.empty((len(numbers), self.bits // 8), np.uint8)
         for segment in (self._base, self._tail):
-            rows = segment.rows_of(numbers)
-            if len(rows):
-                codes[np.isin(numbers, segment.numbers[rows])] = self._layout.codes(segment.words[:, rows])
+            rows = segment.places_of(numbers)
+            here = rows >= 0
+            if here.any():
+                codes[here] = self._layout.codes(segment.words[:, rows[here]])
         return codes
+
+    def distances(self, code: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the Hamming distances of a code to documents, int64 [N]; -1 for one that the index does not hold."""
+        found, query = np.full(len(numbers), -1, np.int64), self._layout.words(code[None])
+        for segment in (self._base, self._tail):
+            rows = segment.places_of(numbers)
+            here = rows >= 0
+            if here.any():
+                found[here] = np.bitwise_count(segment.words[:, rows[here]] ^ query).sum(axis=0)
+        return found
 
     def __len__(self) -> int:
         return self._base.live_count + self._tail.live_count

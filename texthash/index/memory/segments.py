@@ -45,12 +45,16 @@ class Segment:
 
     def rows_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the live rows of those document numbers that exist in the segment."""
-        rows = np.searchsorted(self.numbers, numbers)
-        rows = (
-            rows[(rows < len(self)) & (self.numbers[np.minimum(rows, len(self) - 1)] == numbers)] if len(self) else []
-        )
-        rows = np.asarray(rows, np.int64)
-        return rows if self.live is None else rows[self.live[rows]]
+        rows = self.places_of(numbers)
+        return rows[rows >= 0]
+
+    def places_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the live row of each document number, int64 [N]; -1 for one that the segment does not hold."""
+        if not len(self):
+            return np.full(len(numbers), -1, np.int64)
+        rows = np.minimum(np.searchsorted(self.numbers, numbers), len(self) - 1)
+        held = self.numbers[rows] == numbers
+        return np.where(held if self.live is None else held & self.live[rows], rows, -1)
 
     def without(self, rows: NDArray[np.int64]) -> Segment:
         """Return the segment with some rows deleted."""
