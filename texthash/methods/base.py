@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 Role = Literal["document", "query"]
 InputKind = Literal["tokens", "dense", "token_vectors", "neighbours", "labels", "pairs"]
-Fidelity = Literal["paper", "code", "code, other encoder", "reconstructed"]
+Fidelity = Literal[
+    "paper", "code", "code, loss re-weighted", "code, other encoder", "reconstructed", "reconstruction failed"
+]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
 _BITS = TypeAdapter(Bits, config={"strict": True})
@@ -62,9 +64,10 @@ class Card:
         citation: Authors, year and identifier of the paper.
         inputs_needed: Inputs that a batch has to hold besides the bag of words.
         supervision: Kind of supervision: none, labels or pairs.
-        fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``code, other encoder``: the same
-            on the vectors of another encoder, which is not trained, or on words; ``reconstructed``: from secondary
-            sources.
+        fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``code, loss re-weighted``: the
+            same with another balance of its terms; ``code, other encoder``: on the vectors of another encoder, which
+            is not trained, or on words; ``reconstructed``: from secondary sources; ``reconstruction failed``: no
+            better than a classical baseline, so that its figures say nothing about the paper's method.
         deviations: Differences of this implementation from its source.
         serving_mode: Kind of search: by Hamming distance, with or without a second look at the candidates of it; or
             ``rerank_only``, the candidates of another search: such a method is neither indexed nor released.

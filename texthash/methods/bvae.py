@@ -39,7 +39,8 @@ class BVAE(VariationalMethod):
             "built from the abstract and the authors' later code for SSB-VAE; the paper was not available",
             "dropout in the encoder, not batch normalisation",
             "the words of a document count once each and w_KL is 1, where that code weighs words by their share of the "
-            "document's tf-idf and w_KL is 1/64: with 90 words a document nearly the same balance",
+            "document's tf-idf (word_weights: share) and w_KL is 1/64: with 90 words a document nearly the "
+            "same balance",
             "learning rate 3e-3, not 1e-3",
             "the decoder's bias starts at the log frequencies of the words",
         ),

@@ -55,7 +55,7 @@ class DABA(GenerativeMethod):
         tags=("Rec", "CB", "Quan(Sigmoid)", "Robustness"),
         citation="Doan & Reddy, 2020, doi:10.1145/3366423.3380150",
         inputs_needed=frozenset({"tokens"}),
-        fidelity="reconstructed",
+        fidelity="reconstruction failed",
         deviations=(
             "the layers for text, the corruption and all their sizes are this implementation's own: no code of the "
             "text model is public",

@@ -49,7 +49,7 @@ class DGMSpH(PretrainedAutoencoder):
         survey_entry=34,
         tags=("Rec", "CB"),
         citation="KSEM 2016, LNAI 9983, doi:10.1007/978-3-319-47650-6_32",
-        fidelity="reconstructed",
+        fidelity="reconstruction failed",
         deviations=(
             "known from the abstract only: layers, sizes, pretraining and fine-tuning are this implementation's own",
             "Adam for CD-1 and for fine-tuning",

@@ -35,7 +35,6 @@ from texthash.nn.estimators import straight_through_bernoulli
 from texthash.nn.label_groups import groups_of, membership
 from texthash.nn.pairwise import labelled_pairs, random_triplets, shared_label
 from texthash.nn.priors import bernoulli_kl
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import LogUniform
 
@@ -96,6 +95,7 @@ class DHSH(Supervised, VariationalMethod):
     }
 
     weighting = "sublinear_tfidf"
+    word_weights = "input"
     hidden = 1000
     layers = 1
     dropout = 0.1
@@ -132,7 +132,7 @@ class DHSH(Supervised, VariationalMethod):
         if progress.epoch > 0 and progress.epoch % self.refit == 0:
             self.centres.fit(progress.epoch)
         return {
-            "reconstruction": -word_log_likelihood(self.decoder(h), batch, batch.values).mean(),
+            "reconstruction": -self.word_likelihood(self.decoder(h), batch).mean(),
             "kl": weight * bernoulli_kl(logits).mean(),
             **self.label_term(h, batch, progress),
             "triplets": self.triplet_weight * self.triplets(codes, labels, progress),

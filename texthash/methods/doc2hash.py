@@ -42,6 +42,7 @@ PAPER = Printed(
         "epochs": 100,
         "batch_size": 100,
         "weighting": "tfidf",
+        "word_weights": "input",
     },
 )
 
@@ -56,11 +57,12 @@ class Doc2Hash(VariationalMethod):
         survey_entry=26,
         tags=("Rec", "Prior(C)", "Gradient"),
         citation="Zhang & Zhu, 2019, ACL Anthology N19-1232",
-        fidelity="code",
+        fidelity="code, loss re-weighted",
         deviations=(
             "the divergence is of each bit; the authors' code takes one softmax over all 2m logits, by which it can be "
             "below zero",
-            "w_KL is 1 and each distinct word counts once, where the code has 2 and weights of tf-idf",
+            "w_KL is 1 and each distinct word counts once, where the code has 2 and weights of tf-idf (word_weights: "
+            "input)",
             "learning rate 3e-3 for 40 epochs, not 5e-4 for 100",
             "tau falls over a share of training, not by 0.96 a batch",
             "the decoder's bias starts at the log frequencies of the words",

@@ -22,19 +22,18 @@ from torch import Tensor
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Progress, Role
-from texthash.methods.generative import BagAutoencoder
+from texthash.methods.generative import BagAutoencoder, WeighsWords
 from texthash.nn import matching
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.encoders import xavier_linear
 from texthash.nn.estimators import gumbel_softmax
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import exponential_decay
 from texthash.nn.spaces import Choice, LogUniform
 
 Divergence = Literal["mmd", "multiquadric", "sinkhorn", "moments"]
 
 
-class DWAE(BagAutoencoder):
+class DWAE(WeighsWords, BagAutoencoder):
     """Discrete Wasserstein autoencoder.
 
     Raises:
@@ -81,7 +80,7 @@ class DWAE(BagAutoencoder):
         q = self.pairs(batch)
         tau = exponential_decay(progress.fraction, self.temperature, self.end_temperature, over=self.annealing)
         z = gumbel_softmax(q, tau, progress.generator)
-        reconstruction = -word_log_likelihood(self.decoder(z.flatten(1)), batch).mean()
+        reconstruction = -self.word_likelihood(self.decoder(z.flatten(1)), batch).mean()
         divergence = self.mismatch(q, z[..., 1], progress)
         return {"reconstruction": reconstruction, "divergence": self.divergence_weight * divergence}
 

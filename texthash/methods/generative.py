@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,12 +12,15 @@ from torch import Tensor
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress, Stage
+from texthash.nn.bags import Bag
 from texthash.nn.categories import LabelHead
 from texthash.nn.decoders import WordDecoder
 from texthash.nn.encoders import MLPEncoder
-from texthash.nn.reconstruction import word_log_likelihood
+from texthash.nn.reconstruction import word_log_likelihood, word_shares
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import Choice, LogUniform, Uniform
+
+WordWeights = Literal["once", "input", "share"]
 
 
 class GenerativeMethod(HashMethod):
@@ -129,7 +132,27 @@ class BagAutoencoder(GenerativeMethod):
         self.encoder = MLPEncoder(self.shape.vocabulary, self.hidden, self.layers, self.dropout, self.slope)
 
 
-class VariationalMethod(BagAutoencoder):
+class WeighsWords(GenerativeMethod):
+    """Mixin that reconstructs the words of a document, each counted by a weight that is chosen.
+
+    The chosen weights set the balance of the reconstruction with the other terms of a loss: on 20 Newsgroups a document
+    has 80 distinct words, and its tf-idf weights add up to 7.
+    """
+
+    word_weights: WordWeights = Field(
+        "once",
+        description="Weight of a word of a document in the reconstruction: 1 for each distinct word (once), its weight "
+        "in the encoder's input (input), or the share of that in the document's sum (share).",
+    )
+
+    def word_likelihood(self, logits: Tensor, bag: Bag) -> Tensor:
+        """Return the weighted log-likelihood of the words of each document, [B], for logits of all words [B, V]."""
+        if self.word_weights == "share":
+            return word_log_likelihood(logits, bag, word_shares(bag))
+        return word_log_likelihood(logits, bag, bag.values if self.word_weights == "input" else None)
+
+
+class VariationalMethod(WeighsWords, BagAutoencoder):
     """Base class of methods that minimise a negative bound on the likelihood of the words.
 
         - E log p(x | z)  +  w_KL KL(q(z | x) || p(z))
@@ -151,7 +174,7 @@ class VariationalMethod(BagAutoencoder):
         return {**self.bound(z, kl, batch, progress), **self.label_term(z, batch, progress)}
 
     def bound(self, z: Tensor, kl: Tensor, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Return the terms of the bound; each distinct word of a document counts once.
+        """Return the terms of the bound.
 
         Args:
             z: Decoder's input for each document, [B, m].
@@ -161,7 +184,7 @@ class VariationalMethod(BagAutoencoder):
         """
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         return {
-            "reconstruction": -word_log_likelihood(self.word_logits(z, batch), batch).mean(),
+            "reconstruction": -self.word_likelihood(self.word_logits(z, batch), batch).mean(),
             "kl": weight * kl.mean(),
         }
 

@@ -20,13 +20,12 @@ from torch import Tensor
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, Printed, Progress, Role, sum_terms
-from texthash.methods.generative import BagAutoencoder
+from texthash.methods.generative import BagAutoencoder, WeighsWords
 from texthash.nn.balance import ExemplarMemory, memory_bit_balance, memory_decorrelation
 from texthash.nn.binarizers import MedianBinarizer
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.encoders import xavier_linear
 from texthash.nn.few_bit import relevance_propagation
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.spaces import LogUniform, Uniform
 
 PAPER = Printed(
@@ -44,11 +43,12 @@ PAPER = Printed(
         "epochs": 30,
         "batch_size": 128,
         "weighting": "tfidf",
+        "word_weights": "input",
     },
 )
 
 
-class MASH(BagAutoencoder):
+class MASH(WeighsWords, BagAutoencoder):
     """Relevance propagation and balance over the corpus, without noise."""
 
     memory: ExemplarMemory
@@ -60,14 +60,15 @@ class MASH(BagAutoencoder):
         survey_entry=5,
         tags=("Rec", "CB", "FE", "Quan(Tanh)"),
         citation="He et al., 2023, doi:10.1145/3570725",
-        fidelity="code",
+        fidelity="code, loss re-weighted",
         deviations=(
             "the learning rate is constant; the code multiplies it by 0.96 every 5,000 steps",
             "the balance terms count from a fixed share of training on; the code waits until precision on its test "
             "queries has stayed below its best for 5 epochs",
             "the memory is written with every batch; the code stops writing between epoch 10 and that moment",
             "L_max of the memory is the largest loss of a batch, not of an epoch's mean",
-            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
+            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight "
+            "(word_weights: input)",
             "the decoder's bias starts at the log frequencies of the words",
         ),
         paper=PAPER,
@@ -121,7 +122,7 @@ class MASH(BagAutoencoder):
     def meaning(self, batch: Batch, short: Tensor, long: Tensor, progress: Progress) -> dict[str, Tensor]:
         """Return the terms of reconstruction and relevance for the codes z and l."""
         return {
-            "reconstruction": -word_log_likelihood(self.decoder(short), batch).mean(),
+            "reconstruction": -self.word_likelihood(self.decoder(short), batch).mean(),
             "relevance": self.relevance * self.propagation(short, long, progress),
         }
 

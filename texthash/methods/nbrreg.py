@@ -26,7 +26,6 @@ from texthash.methods.vdsh import VDSH
 from texthash.nn.bags import Words
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.neighbours import union_of_words
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.spaces import Choice, LogUniform
 
 
@@ -88,7 +87,7 @@ class NbrReg(NeighbourMethod, VDSH):
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
-        words = word_log_likelihood(self.neighbour_decoder(z), self.neighbour_words(batch))
+        words = self.word_likelihood(self.neighbour_decoder(z), self.neighbour_words(batch))
         return {**self.bound(z, kl, batch, progress), "neighbours": -self.neighbour_weight * words.mean()}
 
     def neighbour_words(self, batch: Batch) -> Words:

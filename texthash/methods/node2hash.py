@@ -23,7 +23,6 @@ from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, Printed, Progress
 from texthash.methods.neighbouring import NeighbourMethod
 from texthash.methods.vdsh import VDSH
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import Choice, LogUniform
 from texthash.nn.walks import NodeDecoder, Walk, walks
@@ -42,10 +41,11 @@ class Node2Hash(NeighbourMethod, VDSH):
         tags=("Rec", "Prior(G)", "Pse", "Drop"),
         citation="Chaidaroon et al., 2020",
         inputs_needed=frozenset({"neighbours"}),
-        fidelity="code",
+        fidelity="code, loss re-weighted",
         deviations=(
             "links are nearest neighbours by BM25; corpora have no links of their own here",
-            "each distinct word of a document counts once, not by its weight in the input (weighted: true), and e is 1",
+            "each distinct word of a document counts once, not by its weight in the input (word_weights: input), and e "
+            "is 1",
             "five neighbours, not 20, of which a breadth-first walk over 20 documents would see no others",
             "one sample of z a document (the code's first version)",
             "the decoder of words starts at N(0, 0.1^2) with its bias at the log frequencies, that of documents at 0",
@@ -65,7 +65,7 @@ class Node2Hash(NeighbourMethod, VDSH):
                 "walk": "breadth",
                 "walk_length": 20,
                 "edge_weight": 10.0,
-                "weighted": True,
+                "word_weights": "input",
                 "learning_rate": 1e-3,
                 "epochs": 50,
                 "batch_size": 100,
@@ -85,7 +85,6 @@ class Node2Hash(NeighbourMethod, VDSH):
     edge_weight: float = Field(1.0, ge=0, description="Weight e of the documents that are visited.")
     walk: Walk = Field("breadth", description="Kind of walk from a document.")
     walk_length: int = Field(20, ge=1, description="Largest number of documents that a walk visits.")
-    weighted: bool = Field(False, description="Count a word by its weight in the input rather than once.")
 
     def setup(self, train: Split) -> None:
         super().setup(train)
@@ -95,7 +94,7 @@ class Node2Hash(NeighbourMethod, VDSH):
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         z, kl = self.sample(batch, progress)
         visited = walks(*self.links, batch.rows, self.walk_length, self.walk, progress.generator)
-        words = word_log_likelihood(self.decoder(z), batch, batch.values if self.weighted else None)
+        words = self.word_likelihood(self.decoder(z), batch)
         nodes = self.node_decoder.log_likelihood(z, visited, progress.generator)
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         return {

@@ -23,7 +23,6 @@ from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Card, Printed, Progress
 from texthash.methods.word_importance import WordImportanceMethod
 from texthash.nn.priors import bernoulli_kl
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.spaces import Choice, LogUniform
 
 
@@ -86,6 +85,6 @@ class PairRec(WordImportanceMethod):
         """Return the terms of the loss for the logits of :meth:`encode_pairs`."""
         codes = self.add_noise(self.draw_codes(logits, progress), progress)
         own, other = codes.unflatten(0, (-1, 2)).unbind(dim=1)
-        pair = word_log_likelihood(self.decoder(other), batch)
+        pair = self.word_likelihood(self.decoder(other), batch)
         kl = bernoulli_kl(logits[::2])
         return {**self.bound(own, kl, batch, progress), "pair": -self.pair_weight * pair.mean()}

@@ -34,7 +34,6 @@ from texthash.nn.estimators import arm, straight_through_bernoulli
 from texthash.nn.matching import squared_distances
 from texthash.nn.pairwise import labelled_pairs, pair_signed, pair_weights, shared_label
 from texthash.nn.priors import bernoulli_kl
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import Choice, LogUniform
 
@@ -78,6 +77,7 @@ class PSH(Supervised, NASH):
                 "batch_size": 200,
                 "balanced": False,
                 "weighting": "tfidf",
+                "word_weights": "input",
             },
         ),
     )
@@ -93,6 +93,7 @@ class PSH(Supervised, NASH):
     learning_rate = 2e-3
     epochs = 30
     batch_size = 200
+    word_weights = "input"
     kl_weight = 2.0
     label_weight = 10.0
     pair_weight: float = Field(3.0, ge=0, description="Weight w_p of the pairs.")
@@ -104,7 +105,7 @@ class PSH(Supervised, NASH):
         b = straight_through_bernoulli(probabilities, progress.generator, self.stochastic)
 
         def unlikelihood(codes: Tensor) -> Tensor:
-            return -word_log_likelihood(self.decoder(codes), batch, batch.values)
+            return -self.word_likelihood(self.decoder(codes), batch)
 
         weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         return {

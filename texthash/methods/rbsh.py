@@ -27,7 +27,6 @@ from texthash.methods.neighbouring import neighbours_of
 from texthash.methods.word_importance import WordImportanceMethod
 from texthash.nn.priors import bernoulli_kl
 from texthash.nn.ranking import triple_hinge
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.schedules import by_steps, linear_ramp
 from texthash.nn.spaces import Choice, LogUniform
 
@@ -106,7 +105,7 @@ class RBSH(WordImportanceMethod):
         bags = self.bags(torch.cat([batch.rows[:, None], rows], dim=1).flatten())
         logits = self.encode(bags)
         codes = self.draw_codes(logits, progress)
-        words = word_log_likelihood(self.decoder(self.add_noise(codes, progress)), bags).unflatten(0, (-1, 3))
+        words = self.word_likelihood(self.decoder(self.add_noise(codes, progress)), bags).unflatten(0, (-1, 3))
         kl_weight = linear_ramp(progress.fraction, 0.0, self.kl_weight, over=self.kl_ramp)
         ranking = by_steps(progress.step, self.ranking, max(30.0, self.ranking), self.ranking_rise)
         return {

@@ -25,7 +25,6 @@ from texthash.corpora.prepared.batches import Batch
 from texthash.methods.base import Printed, Progress
 from texthash.methods.generative import Supervised
 from texthash.methods.mash import MASH, PAPER
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.robustness import folded_normal_keep, mask_words
 from texthash.nn.spaces import LogUniform, Uniform
 
@@ -59,7 +58,7 @@ class SMASH(MASH):
         noisy = [self.codes(self.masked(batch, progress)) for _ in range(self.copies)]
         noisy_short, noisy_long = (torch.cat(codes) for codes in zip(*noisy, strict=True))
         likeness = (long * noisy_long.view(self.copies, *long.shape)).sum(dim=2)
-        likelihoods = torch.stack([word_log_likelihood(self.decoder(z), batch) for z, _ in noisy])
+        likelihoods = torch.stack([self.word_likelihood(self.decoder(z), batch) for z, _ in noisy])
         return {
             **clean,
             "denoising": -(torch.softmax(likeness, dim=0) * likelihoods).mean(),

@@ -29,19 +29,18 @@ from torch import Tensor
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, Printed, Progress, Role
-from texthash.methods.generative import GenerativeMethod
+from texthash.methods.generative import WeighsWords
 from texthash.methods.neighbouring import NeighbourMethod
 from texthash.nn.bags import Bag
 from texthash.nn.decoders import SoftmaxDecoder
 from texthash.nn.encoders import SparseLinear
 from texthash.nn.neighbours import neighbour_probabilities
 from texthash.nn.priors import gaussian_kl
-from texthash.nn.reconstruction import word_log_likelihood
 from texthash.nn.spaces import Choice, IntUniform, LogUniform
 from texthash.nn.trees import edge_kl, spanning_trees
 
 
-class SNUH(NeighbourMethod, GenerativeMethod):
+class SNUH(NeighbourMethod, WeighsWords):
     """Generative hashing with codes that are correlated along spanning trees of a neighbour graph."""
 
     card = Card(
@@ -131,7 +130,7 @@ class SNUH(NeighbourMethod, GenerativeMethod):
         z = mean + std * torch.randn(mean.shape, generator=progress.generator, device=mean.device, dtype=mean.dtype)
         edges = 0.5 * weights * edge_kl((mean, means[1]), (std, stds[1]), correlation, self.prior_correlation)
         return {
-            "reconstruction": -word_log_likelihood(self.decoder(z), batch).mean(),
+            "reconstruction": -self.word_likelihood(self.decoder(z), batch).mean(),
             "kl": self.kl_weight * gaussian_kl(mean, 2 * std.log()).mean(),
             "edges": self.kl_weight * edges.mean(),
         }

@@ -35,7 +35,6 @@ from texthash.nn.pairwise import (
     shared_label,
 )
 from texthash.nn.priors import bernoulli_kl
-from texthash.nn.reconstruction import word_log_likelihood, word_shares
 from texthash.nn.schedules import linear_ramp
 from texthash.nn.spaces import Choice, LogUniform
 
@@ -76,6 +75,7 @@ class SSBVAE(Supervised, VariationalMethod):
                 "similarity": "predicted",
                 "stop_similarity": False,
                 "weighting": "tfidf",
+                "word_weights": "share",
             },
         ),
     )
@@ -89,6 +89,7 @@ class SSBVAE(Supervised, VariationalMethod):
     }
 
     weighting = "sublinear_tfidf"
+    word_weights = "share"
     dropout = 0.5
     learning_rate = 3e-3
     epochs = 30
@@ -121,7 +122,7 @@ class SSBVAE(Supervised, VariationalMethod):
         hidden = self.encoder(batch)
         logits = self.logits(hidden)
         b = binary_concrete(logits, self.temperature, progress.generator)
-        words = word_log_likelihood(self.decoder(b), batch, word_shares(batch))
+        words = self.word_likelihood(self.decoder(b), batch)
         return {
             "reconstruction": -words.mean(),
             "kl": linear_ramp(progress.fraction, 0.0, self.kl_weight, self.kl_ramp) * bernoulli_kl(logits).mean(),

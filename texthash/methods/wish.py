@@ -36,9 +36,10 @@ class WISH(NASH):
         survey_entry=20,
         tags=("Rec", "Prior(B)", "CB", "FE", "Quan(Sgn)"),
         citation="Ye, Manotumruksa & Yilmaz, Findings of EMNLP 2020",
-        fidelity="code",
+        fidelity="code, loss re-weighted",
         deviations=(
-            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight",
+            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight "
+            "(word_weights: input)",
             "w_KL is 1 from the first step; the code adds 5e-6 a batch and gets to 0.04 in 50 epochs",
             "T starts orthonormal, not at U(0, 1), from which all codes collapsed into one within an epoch",
             "the decoder's bias starts at the log frequencies of the words, W Xavier-uniform",
@@ -60,6 +61,7 @@ class WISH(NASH):
                 "epochs": 1000,
                 "batch_size": 100,
                 "weighting": "tfidf",
+                "word_weights": "input",
             },
         ),
     )
