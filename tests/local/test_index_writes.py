@@ -63,13 +63,16 @@ def test_what_is_deleted_is_not_found(model):
     assert answers(index) == answers(expected)
     assert index.delete(filter={"not": {"ids": [""]}}) == len(TEXTS) - 4
     assert len(index) == 0
-    with pytest.raises(UsageError, match="either ids or a filter"):
-        index.delete()
+    for refused in (index.delete, index.get):
+        with pytest.raises(UsageError, match="either ids or a filter"):
+            refused()
 
 
 def test_documents_are_read_by_id(model):
     born = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
     index = texthash.Index(model, TEXTS[:2], ids=["a", "b"], labels=["x", None], attributes=[{"born": born}, None])
+    assert index.attributes == {"born": "date"}
+    assert [one.id for one in index.get(filter={"not": {"labels": ["x"]}})] == ["b"]
     b, a = index.get(["b", "missing", "a"])
     assert (b.id, b.text, b.labels, b.attributes) == ("b", TEXTS[1], [], {})
     assert (a.id, a.labels, a.attributes) == ("a", ["x"], {"born": born})

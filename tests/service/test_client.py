@@ -25,7 +25,7 @@ def through(asked: Asked) -> httpx.MockTransport:
 
     def answer(request: httpx.Request) -> httpx.Response:
         reply = asyncio.run(
-            asked.send(request.method, request.url.path, content=request.content, headers=request.headers)
+            asked.send(request.method, request.url.raw_path.decode(), content=request.content, headers=request.headers)
         )
         return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
 

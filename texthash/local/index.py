@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
 
+_WRITING = threading.Lock()  # of all indexes, as each can be pickled; held while documents are copied
 _MODEL, _DOCUMENTS = "model", "documents.parquet"
 
 
@@ -261,11 +263,11 @@ class Index:
             UsageError: As for a new index, or an attribute has a value of another type than before.
             TexthashError: The index is a release.
         """
-        shard = self._memory("written")
-        shard = shard.replaced(
-            encode_documents(self.model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes)
-        )
-        self._shards, self._types = [shard], shard.types
+        self._memory("written")
+        new = encode_documents(self.model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes)
+        with _WRITING:
+            shard = self._memory("written").replaced(new)
+            self._types, self._shards = shard.types, [shard]
 
     def delete(self, ids: str | Iterable[str] | None = None, *, filter: Mapping[str, Any] | None = None) -> int:
         """Delete documents by id, or those that a filter keeps, and return their number; unknown ids are ignored.
@@ -274,30 +276,52 @@ class Index:
             UsageError: Neither ids nor a filter are given, or both.
             TexthashError: The index is a release.
         """
-        from texthash.index.filters.language import Ids
-
-        if (ids is None) == (filter is None):
-            raise UsageError("a deletion needs either ids or a filter.", "give delete(ids) or delete(filter=...).")
-        before = self._memory("written")
-        own = () if ids is None else tuple(as_texts([ids] if isinstance(ids, str) else ids, "ids", "id"))
-        after = before.without(self._where(None, filter) or Ids(own))
-        self._shards = [after]
+        where, _ = self._chosen(ids, filter)
+        with _WRITING:
+            before = self._memory("written")
+            after = before.without(where)
+            self._shards = [after]
         return len(before) - len(after)
 
-    def get(self, ids: str | Iterable[str]) -> list[IndexedDocument]:
-        """Return documents with their codes by id, in the order of the ids; those that are not there are left out."""
-        from texthash.index.filters.language import Ids
+    def get(
+        self, ids: str | Iterable[str] | None = None, *, filter: Mapping[str, Any] | None = None
+    ) -> list[IndexedDocument]:
+        """Return documents with their codes: in the order of ids, or those that a filter keeps in their own order.
 
-        names = as_texts([ids] if isinstance(ids, str) else ids, "ids", "id")
+        Ids that are not there are left out.
+
+        Raises:
+            UsageError: Neither ids nor a filter are given, or both.
+        """
+        where, names = self._chosen(ids, filter)
         found: dict[str, IndexedDocument] = {}
         for shard in self._shards:
-            numbers = shard.select(Ids(tuple(names))).numbers
+            numbers = shard.select(where).numbers
             rows = shard.documents(numbers, ["text", "labels", "attributes"])
             for row, code in zip(rows, shard.codes(numbers), strict=True):
                 found[row["id"]] = IndexedDocument(
                     row["id"], row["text"] or "", row["labels"] or [], row["attributes"], code.tobytes()
                 )
-        return [found[name] for name in names if name in found]
+        return list(found.values()) if names is None else [found[name] for name in names if name in found]
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeType]:
+        """Type of each attribute that a document has had: string, number, boolean or date."""
+        return self._types
+
+    def _chosen(
+        self, ids: str | Iterable[str] | None, filter: Mapping[str, Any] | None
+    ) -> tuple[Where, list[str] | None]:
+        """Return the condition of ids or of a filter, and the ids."""
+        from texthash.index.filters.language import Ids
+
+        where = self._where(None, filter)
+        if (ids is None) == (where is None):
+            raise UsageError("either ids or a filter are needed.", "give ids, or filter={...}.")
+        if where is not None:
+            return where, None
+        names = as_texts([ids] if isinstance(ids, str) else ids or (), "ids", "id")
+        return Ids(tuple(names)), names
 
     def _memory(self, done: str) -> MemoryShard:
         """Return the documents of an index in memory."""
