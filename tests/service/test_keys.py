@@ -54,6 +54,8 @@ READS = [
     ("POST", "/v1/search", {"queries": [{"text": "sort an array"}]}),
     ("POST", "/v1/encode", {"inputs": "sort an array"}),
     ("POST", "/v1/documents/count", {}),
+    ("POST", "/v1/documents/scroll", {}),
+    ("POST", "/v1/facets", {"facets": {"labels": {}}}),
     ("GET", "/v1/info", None),
     ("GET", "/v1/snapshots", None),
     ("GET", "/openapi.json", None),

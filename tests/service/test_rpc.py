@@ -31,6 +31,12 @@ class Servicer:
     async def Search(self, request: Any, context: Any) -> Any:
         return await self._calls.answer("Search", request, context)
 
+    async def Facets(self, request: Any, context: Any) -> Any:
+        return await self._calls.answer("Facets", request, context)
+
+    async def Scroll(self, request: Any, context: Any) -> Any:
+        return await self._calls.answer("Scroll", request, context)
+
 
 def call(coordinator: Coordinator, method: str, metadata: tuple[tuple[str, str], ...] = (), **members: Any) -> Any:
     """One call to a server of its own."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from texthash.api.attributes import AttributeType
+from texthash.api.facets import FacetCounts
 
 VectorKind = Literal["activations", "features"]
 KeywordAnalysis = Literal["english", "plain"]
@@ -61,6 +62,7 @@ class Result(BaseModel):
     plan: str | None = Field(description="Search strategy: flat, mih, or both where shards differed.")
     candidates: int = Field(description="Number of codes compared with the query.")
     total_within_radius: int | None = Field(description="Number of documents within the radius, if one was given.")
+    facets: FacetCounts | None = Field(None, description="Facets, if some were requested.")
 
 
 class SearchReply(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from texthash.api.attributes import MAX_STRING, AttributeName, AttributeValue, OptionalValue
-from texthash.api.body import Body, Text
+from texthash.api.body import Body, Text, name_keys
 
 MAX_DEPTH = 8
 """Maximum depth of nested filters."""
@@ -27,9 +27,7 @@ def _exactly(schema: dict[str, Any]) -> None:
         member.pop("default", None)
         kinds = [one for one in member.pop("anyOf", []) if one != {"type": "null"}]
         member.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
-        if patterns := member.pop("patternProperties", None):
-            ((pattern, value),) = patterns.items()
-            member.update({"propertyNames": {"pattern": pattern}, "additionalProperties": value})
+    name_keys(schema)
     schema["minProperties"] = 1
 
 

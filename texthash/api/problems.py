@@ -94,6 +94,13 @@ KINDS: dict[str, Kind] = {
         "first value of an attribute fixes its type: a value of another type is refused, in documents and in filters, "
         "as is a filter on an attribute that no document has had. A date is an object with the member date.",
     ),
+    "cursor-expired": Kind(
+        409,
+        "the release of the cursor is no longer served",
+        "A cursor continues in the release of its first page, which stays for at least half a minute after a later one "
+        "took its place. Begin again without a cursor; `texthash index export` writes all documents of an index that "
+        "changes all the time.",
+    ),
     "snapshot-exists": Kind(
         409, "a snapshot of this name exists", "A snapshot never changes: choose another name, or drop that one first."
     ),

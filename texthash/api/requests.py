@@ -9,33 +9,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from texthash.api.attributes import Attributes
-from texthash.api.body import Body, Text, unicode_text
+from texthash.api.body import Body, DocumentField, Integer, Text, name_keys, unicode_text, whole, without_repeats
+from texthash.api.facets import Facets
 from texthash.api.filters import BoundedFilter
 
 MAX_ID = 512
 """Maximum number of characters of a document id."""
 MAX_VECTOR = 16_384
 """Maximum number of components of a vector."""
-DocumentField = Literal["title", "text", "labels", "attributes"]
 SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-def _whole(value: Any) -> Any:
-    """Return 4.0 as 4: JSON has one kind of number, and some programs write all of them with a fraction."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _all_unicode(value: str | list[str]) -> str | list[str]:
     for text in [value] if isinstance(value, str) else value:
         unicode_text(text)
     return value
-
-
-def _without_repeats(values: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
 
 
 # Bounds stand before the other check: behind it a string that is too long would have too many "items".
@@ -138,6 +126,8 @@ Mode = Literal["hybrid", "semantic", "keyword"]
 class SearchRequest(Body):
     """Search with one or several queries, which share all other members."""
 
+    model_config = ConfigDict(json_schema_extra=name_keys)
+
     queries: list[Query] = Field(min_length=1, description="Queries; at most limits.max_batch of /v1/info.")
     mode: Mode | None = Field(
         None,
@@ -150,14 +140,20 @@ class SearchRequest(Body):
     limit: Integer = Field(10, ge=1, description="Hits per query; at most limits.max_limit of /v1/info.")
     offset: Integer = Field(0, ge=0, description="Hits to skip; limit + offset at most limits.max_window.")
     # The bound is on the integer: a bound on the union would not appear in the OpenAPI document.
-    radius: Annotated[int, Field(ge=0), BeforeValidator(_whole)] | None = Field(
+    radius: Annotated[int, Field(ge=0), BeforeValidator(whole)] | None = Field(
         None, description="Maximum Hamming distance of a hit; at most the number of bits."
     )
     filter: BoundedFilter | None = None
     params: Plan = Field(default_factory=Plan)
     rescore: Rescore = Field(default_factory=Rescore)
-    fields: Annotated[list[DocumentField], FailFast(), AfterValidator(_without_repeats)] = Field(
+    fields: Annotated[list[DocumentField], FailFast(), AfterValidator(without_repeats)] = Field(
         ["title"], max_length=16, description="Fields of the document to return with each hit; repeats count once."
+    )
+    facets: Facets | None = Field(
+        None,
+        description="Return with each result the counts of labels and attributes over all documents that the filter "
+        "keeps, in a search by keyword over those of them that have a word of the query, and within a radius over "
+        "those in it. Keys are names of attributes, or labels.",
     )
     include_code: bool = Field(False, description="Return the code of each hit.")
     highlight: bool = Field(

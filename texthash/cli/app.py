@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from texthash import __version__
-from texthash.cli import corpora, encoding, indexes, listings, methods, models, serving, studies, writes
+from texthash.cli import browsing, corpora, encoding, indexes, listings, methods, models, serving, studies, writes
 from texthash.cli.running import run_app
 from texthash.cli.utf8 import ensure_utf8
 from texthash.paths import HOME_VARIABLE
@@ -42,7 +42,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(serving.serve_app, name="serve")
-app.add_typer(indexes.index_app, name="index")
+app.add_typer(browsing.index_app, name="index")
 app.add_typer(corpora.corpora_app, name="corpora")
 app.add_typer(methods.methods_app, name="methods")
 app.add_typer(studies.study_app, name="study")

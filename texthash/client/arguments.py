@@ -185,6 +185,17 @@ def filter_of(labels: object, given: object, name: str = "filter") -> dict[str, 
     return dict(given) if own is None else {"all": [own, dict(given)]}
 
 
+def facets(value: object, name: str = "facets") -> dict[str, Any]:
+    """Return facets as members of a request: names alone have the default options.
+
+    Raises:
+        UsageError: The value is neither names nor a mapping of names to options.
+    """
+    if isinstance(value, Mapping):
+        return {text(key, f"the key {key!r} of {name}"): dict(own or {}) for key, own in value.items()}
+    return {one: {} for one in texts(value, name)}
+
+
 def body_of(body: Mapping[str, Any]) -> bytes:
     """Return a request body as JSON; scalars of numpy become numbers, and dates values of attributes.
 

@@ -23,7 +23,10 @@ from texthash.api.answers import (
     StoredDocument,
     UpsertReply,
 )
-from texthash.api.requests import SNAPSHOT_NAME, DocumentField, Mode
+from texthash.api.body import DocumentField
+from texthash.api.facets import FacetsReply
+from texthash.api.requests import SNAPSHOT_NAME, Mode
+from texthash.api.scroll import ScrollReply
 from texthash.client import arguments
 from texthash.errors import UsageError
 
@@ -60,6 +63,7 @@ def search(
     radius: int | None = None,
     labels: str | Iterable[str] | None = None,
     filter: Mapping[str, Any] | None = None,
+    facets: str | Iterable[str] | Mapping[str, Any] | None = None,
     fields: DocumentField | Iterable[DocumentField] = ("title",),
     include_code: bool = False,
     highlight: bool = False,
@@ -83,6 +87,8 @@ def search(
         labels: Label, or labels of which a hit has to have at least one; None allows all documents.
         filter: Filter of the documents in the form of the API, such as ``{"attributes": {"year": {"gte": 2020}}}``;
             ``labels`` have to hold too.
+        facets: Facets to count, as of ``facets``, over the documents that the filter keeps; by keyword over those of
+            them that have a word of the query, within a radius over those in it.
         fields: Document field, or fields, to return.
         include_code: True returns the codes of the hits.
         highlight: True returns the words of each returned title and text that are words of the query.
@@ -117,6 +123,8 @@ def search(
         body["mode"] = mode
     if weight is not None:
         body["fusion"] = {"weight": weight}
+    if facets is not None:
+        body["facets"] = arguments.facets(facets)
     if rescore is not None:
         body["rescore"] = {"kind": rescore, "oversample": oversample}
     return Call("POST", "v1/search", SearchReply, body)
@@ -180,6 +188,59 @@ def document(id: str) -> Call[StoredDocument]:
 def count(*, labels: str | Iterable[str] | None = None, filter: Mapping[str, Any] | None = None) -> Call[CountReply]:
     """Return the number of documents, or of those with one of the labels that a filter keeps. Raises as ``search``."""
     return Call("POST", "v1/documents/count", CountReply, {"filter": arguments.filter_of(labels, filter)})
+
+
+def facets(
+    facets: str | Iterable[str] | Mapping[str, Any],
+    *,
+    labels: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
+) -> Call[FacetsReply]:
+    """Return how many documents have each label, value or range of values. Raises as ``search``.
+
+    Args:
+        facets: Name of an attribute or ``labels``, several of them, or a mapping of names to options: ``limit``, the
+            number of values; ``ranges``, the number of ranges of equal width; ``edges``, the values between ranges.
+        labels: Label or labels, of which a counted document has to have at least one.
+        filter: Filter of the documents, as of ``search``.
+    """
+    body = {"facets": arguments.facets(facets), "filter": arguments.filter_of(labels, filter)}
+    return Call("POST", "v1/facets", FacetsReply, body)
+
+
+def scroll(
+    *,
+    labels: str | Iterable[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
+    sort: str | None = None,
+    descending: bool = False,
+    limit: int = 100,
+    fields: DocumentField | Iterable[DocumentField] = ("title",),
+    include_code: bool = False,
+    cursor: str | None = None,
+) -> Call[ScrollReply]:
+    """Return a page of documents, and the cursor of the next one. Raises as ``search``.
+
+    Args:
+        labels: Label or labels, of which a document has to have at least one; None allows all documents.
+        filter: Filter of the documents, as of ``search``.
+        sort: Attribute to sort by; documents without it come last. None is the order of first insertion.
+        descending: True for the largest value first.
+        limit: Number of documents of a page.
+        fields: Document field, or fields, to return.
+        include_code: True returns the codes.
+        cursor: Cursor of the page before, which had the same filter and sort; None begins with the first document.
+    """
+    body: dict[str, Any] = {
+        "filter": arguments.filter_of(labels, filter),
+        "limit": limit,
+        "fields": arguments.texts(fields, "fields"),
+        "include_code": include_code,
+        "cursor": None if cursor is None else arguments.text(cursor, "cursor"),
+    }
+    if sort is not None:
+        body["sort"] = {"attribute": arguments.text(sort, "sort"), "order": "desc" if descending else "asc"}
+    return Call("POST", "v1/documents/scroll", ScrollReply, body)
 
 
 def snapshots() -> Call[Snapshots]:

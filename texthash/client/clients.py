@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel
 
 from texthash.api.problems import ProblemBody
+from texthash.api.scroll import ScrolledDocument
 from texthash.client import arguments, calls
 from texthash.client.calls import Call
 from texthash.errors import TexthashError, UsageError
@@ -92,12 +93,22 @@ class Client:
     delete = _blocking(calls.delete)
     document = _blocking(calls.document)
     count = _blocking(calls.count)
+    facets = _blocking(calls.facets)
+    scroll = _blocking(calls.scroll)
     snapshots = _blocking(calls.snapshots)
     take_snapshot = _blocking(calls.take_snapshot)
     restore_snapshot = _blocking(calls.restore_snapshot)
     compact = _blocking(calls.compact)
     info = _blocking(calls.info)
     ready = _blocking(calls.ready)
+
+    def scroll_all(self, **options: Any) -> Iterator[ScrolledDocument]:
+        """Yield the documents of all pages. Takes the arguments of :meth:`scroll` but ``cursor``; raises as it does."""
+        page = self.scroll(**options)
+        yield from page.documents
+        while page.cursor is not None:
+            page = self.scroll(**options, cursor=page.cursor)
+            yield from page.documents
 
     def close(self) -> None:
         """Close the connections."""
@@ -145,12 +156,24 @@ class AsyncClient:
     delete = _awaited(calls.delete)
     document = _awaited(calls.document)
     count = _awaited(calls.count)
+    facets = _awaited(calls.facets)
+    scroll = _awaited(calls.scroll)
     snapshots = _awaited(calls.snapshots)
     take_snapshot = _awaited(calls.take_snapshot)
     restore_snapshot = _awaited(calls.restore_snapshot)
     compact = _awaited(calls.compact)
     info = _awaited(calls.info)
     ready = _awaited(calls.ready)
+
+    async def scroll_all(self, **options: Any) -> AsyncIterator[ScrolledDocument]:
+        """Yield the documents of all pages, as :meth:`Client.scroll_all`."""
+        page = await self.scroll(**options)
+        while True:
+            for document in page.documents:
+                yield document
+            if page.cursor is None:
+                return
+            page = await self.scroll(**options, cursor=page.cursor)
 
     async def close(self) -> None:
         """Close the connections."""

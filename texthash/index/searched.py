@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from texthash.index.filters.language import Where
+    from texthash.index.filters.parts import Part
     from texthash.index.filters.selection import Selection
     from texthash.index.keywords.bm25 import KeywordStatistics
     from texthash.index.keywords.postings import KeywordHits
@@ -50,6 +51,8 @@ class SearchedShard(Protocol):
     ) -> Hits: ...
 
     def select(self, where: Where) -> Selection: ...
+
+    def parts(self, selected: Selection | None = None) -> list[Part]: ...
 
     def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]: ...
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.filters.language import Where
+from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.stored import StoredKeywords
 from texthash.index.keywords.top import load_kernel
@@ -318,6 +319,11 @@ class Shard:
         """Return the documents that fulfil a condition."""
         with self._reading():
             return self._rows.select(where)
+
+    def parts(self, selected: Selection | None = None) -> list[Part]:
+        """Return all documents as rows with attributes and labels, with those of a selection kept; None keeps all."""
+        with self._reading():
+            return self._rows.parts(selected)
 
     def prepare_filter(self, where: Where | None) -> None:
         """Make the mask of a condition, which later searches by it find ready."""

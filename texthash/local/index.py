@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
+from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
 from texthash.local.texts import as_texts
@@ -63,7 +64,7 @@ class SearchResult:
         return "\n".join(f"{value}  {id_}  {' '.join(text.split())[:80]}" for value, id_, text in rows)
 
 
-class Index:
+class Index(Browsing):
     """Documents and their codes, searched exactly in Hamming space.
 
     Args:

@@ -17,6 +17,7 @@ from texthash.local.memory_table import MemoryTable
 if TYPE_CHECKING:
     from texthash.config import KeywordAnalysis
     from texthash.index.filters.language import Where
+    from texthash.index.filters.parts import Part
     from texthash.index.filters.selection import Selection
     from texthash.index.keywords.bm25 import KeywordStatistics
     from texthash.index.keywords.postings import KeywordHits, KeywordIndex
@@ -124,6 +125,14 @@ class MemoryShard:
     def select(self, where: Where) -> Selection:
         """Return the documents that fulfil a condition."""
         return self._table.select(where)
+
+    def parts(self, selected: Selection | None = None) -> list[Part]:
+        """Return all documents as rows, with those of a selection kept; None keeps all."""
+        from texthash.index.filters.parts import Part
+
+        numbers = self._table.numbers
+        kept = np.ones(len(self), np.bool_) if selected is None else selected.of(numbers, ascending=True)
+        return [Part(self._table, kept)]
 
     def replaced(self, new: MemoryShard) -> MemoryShard:
         """Return these documents with those of another shard: in place of the ones with their ids, or behind all.

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from texthash.api.attributes import AttributeType, Value
 
 if TYPE_CHECKING:
     from texthash.index.filters.columns import Column, Mask
     from texthash.index.filters.language import Where
+    from texthash.index.filters.parts import ValueCounts
     from texthash.index.filters.selection import Selection
 
 
@@ -71,6 +73,17 @@ class MemoryTable:
         """Return which rows have one of the ids, bool [N]."""
         wanted = set(ids)
         return np.asarray([id_ in wanted for id_ in self._ids], np.bool_)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Document numbers, int64, ascending: the positions."""
+        return np.arange(len(self))
+
+    def label_counts(self, kept: Mask) -> ValueCounts:
+        """Return the counts of the labels of some rows."""
+        from texthash.index.filters.parts import ValueCounts
+
+        return ValueCounts.of_lists(self._labels[row] for row in np.flatnonzero(kept).tolist())
 
     def select(self, where: Where) -> Selection:
         """Return the documents that fulfil a condition."""

@@ -23,6 +23,7 @@ from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
+from texthash.service.browsing import BrowsedShard, Browsing, facet_types
 from texthash.service.filtering import condition
 from texthash.service.keyword_search import KeywordSearch, KeywordShard
 from texthash.service.metrics import PassMetrics, ReleaseMetrics
@@ -48,14 +49,10 @@ class Encoder(Protocol):
     async def ping(self, release: str) -> bool: ...
 
 
-class ShardClient(KeywordShard, Protocol):
+class ShardClient(KeywordShard, BrowsedShard, Protocol):
     """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]: ...
-
-    async def documents(
-        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
-    ) -> list[list[dict]]: ...
 
     async def codes_of(self, release: str, ids: Sequence[str]) -> dict[str, StoredCode]: ...
 
@@ -112,6 +109,9 @@ _Later = tuple[PendingQuery, Ranked, list[dict[str, Any]]]
 class Coordinator:
     """Answers each request from one release, and moves from one release to the next between requests.
 
+    Attributes:
+        browsing: Facets and pages of documents over the same shards.
+
     Args:
         release: First release to answer from.
         limits: Limits of the service.
@@ -137,6 +137,8 @@ class Coordinator:
         self._shards = list(shards)
         self._inline_hits = inline_hits
         self._keyword_search = KeywordSearch(self._shards)
+        self.browsing = Browsing(self._shards)
+        self.browsing.serve(release)
         self._unwell: list[str] = []
 
     @property
@@ -167,6 +169,7 @@ class Coordinator:
         clients: list[Encoder | ShardClient] = [self._encoder, *self._shards]
         await asyncio.gather(*(client.ping(release.name) for client in clients))
         self.release = release
+        self.browsing.serve(release)
         self.record_release()
 
     async def encode(
@@ -251,11 +254,13 @@ class Coordinator:
             unavailable |= without_words
         else:  # A task for each step would take a tenth of the time of a search.
             found, unavailable = await self._search_shards(release, groups)
+        if any(request.facets is not None for request in requests):
+            unavailable |= await self.browsing.complete(release, asked)
         for row, request in enumerate(requests):
             if (
                 unavailable
                 and not request.allow_partial
-                and any(query.searched or query.terms for query in queries[row])
+                and any(query.searched or query.terms or request.facets for query in queries[row])
             ):
                 problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
@@ -320,6 +325,7 @@ class Coordinator:
         for row, request in enumerate(requests):
             try:
                 where = condition(request.filter, release)
+                facet_types(request.facets or {}, release)
             except Problem as problem:
                 problems[row] = problem
                 continue

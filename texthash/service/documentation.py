@@ -44,7 +44,7 @@ those of a search also `Server-Timing` (encode, search, merge; in ms).
 TAGS = [
     {"name": "search", "description": "Find documents by text, by code, or by another document."},
     {"name": "encode", "description": "Turn texts into codes."},
-    {"name": "documents", "description": "Read, count, upsert and delete documents."},
+    {"name": "documents", "description": "Read, list, count, upsert and delete documents."},
     {"name": "snapshots", "description": "Named states of the index, and their restoration."},
     {"name": "service", "description": "Release, limits and health of the service."},
 ]
@@ -156,6 +156,7 @@ def _name_limits(document: dict[str, Any], checks: Checks) -> None:
     for schema, member, bound in (
         ("SearchRequest", "queries", batch),
         ("SearchRequest", "limit", {"maximum": checks.limits.max_limit}),
+        ("ScrollRequest", "limit", {"maximum": checks.limits.max_limit}),
         ("Rescore", "oversample", {"maximum": checks.limits.max_oversample}),
         ("Fusion", "depth", {"maximum": checks.window}),
         ("SearchRequest", "offset", {"maximum": checks.window - 1}),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from texthash.api.attributes import write_attributes
 from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
+from texthash.index.matches import Matches
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.ranked import Ranked, hybrid_page
@@ -52,6 +53,7 @@ class PendingQuery:
         plan: Search strategy that answered it.
         candidates: Number of codes compared with the query.
         filtering: Seconds in which the slowest shard has selected the documents of its filter.
+        facets: Facets in the form of the response; None without any.
     """
 
     request: SearchRequest
@@ -68,6 +70,19 @@ class PendingQuery:
     plan: str | None = None
     candidates: int = 0
     filtering: float = 0.0
+    facets: dict[str, Any] | None = None
+
+    @property
+    def matches(self) -> Matches:
+        """Documents that its facets count."""
+        request = self.request
+        if request.mode == "keyword":
+            return Matches(self.where, tuple(self.terms or ()))
+        if request.radius is None or request.mode != "semantic":
+            return Matches(self.where)
+        if not self.searched or self.code is None:  # no known word: nothing is within any radius
+            return Matches(self.where, ())
+        return Matches(self.where, code=self.code, radius=request.radius)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -154,6 +169,7 @@ def hit(document: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
 
 def result(query: PendingQuery) -> dict[str, Any]:
     """Return the response to one query."""
+    facets = {} if query.facets is None else {"facets": query.facets}
     return {
         "code": (query.code or b"").hex(),
         "known_words": query.known,
@@ -161,4 +177,5 @@ def result(query: PendingQuery) -> dict[str, Any]:
         "plan": query.plan,
         "candidates": query.candidates,
         "total_within_radius": query.total if query.searched else (0 if query.request.radius is not None else None),
+        **facets,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,12 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ReplicaState
 
+from texthash.index.filters.facets import FacetType
 from texthash.index.filters.language import Where
+from texthash.index.filters.order import After, Listed, Sort
+from texthash.index.filters.parts import ValueCounts
 from texthash.index.keywords.bm25 import KeywordStatistics
+from texthash.index.matches import Matches
 from texthash.index.shard import StoredCode
 from texthash.service.problems import Problem
 from texthash.service.replicas.encoder import Encoded, Texts
@@ -165,6 +169,16 @@ class RemoteShard(_Remote):
 
     async def count(self, release: str, where: Where | None) -> int:
         return await self._call("count", release, where)
+
+    async def facets(
+        self, release: str, matches: Matches, types: Mapping[str, FacetType]
+    ) -> tuple[int, dict[str, ValueCounts]]:
+        return await self._call("facets", release, matches, types)
+
+    async def page(
+        self, release: str, where: Where | None, sort: Sort | None, after: After | None, limit: int
+    ) -> tuple[int, Listed]:
+        return await self._call("page", release, where, sort, after, limit)
 
     async def example(self, release: str) -> str | None:
         return await self._call("example", release)

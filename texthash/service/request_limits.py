@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 
 from texthash.api.requests import SearchRequest, UpsertRequest
+from texthash.api.scroll import ScrollRequest
 from texthash.corpora.prepared.embeddings.checks import flaw_of_one
 from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
@@ -79,6 +80,11 @@ class Checks:
                 f"{_dotted(where)} has {4 * len(code)} bits, codes of this index have {self.bits} ({digits} digits).",
                 errors=[_error(where, f"must have {digits} digits", expected=digits)],
             )
+
+    def page(self, request: ScrollRequest) -> None:
+        """Check the size of a page of documents."""
+        if request.limit > self.limits.max_limit:
+            self._too_large(("body", "limit"), request.limit, self.limits.max_limit)
 
     def search(self, request: SearchRequest) -> SearchRequest:
         """Check a search request, and return it with its mode."""

@@ -1,4 +1,4 @@
-"""Encode and Search over gRPC, answered within the process by the HTTP routes of the same names.
+"""Encode, Search, Facets and Scroll over gRPC, answered within the process by the HTTP routes of the same names.
 
 Key, limits, admission, deadline, validation, log and metrics are therefore those of HTTP. The messages come from
 ``search.binpb``, the compiled ``search.proto``: every node needs them to start Serve's proxy, no compiler is installed
@@ -52,6 +52,8 @@ globals().update(_messages)
 METHODS = {
     "Encode": ("/v1/encode", "EncodeRequest", "EncodeReply"),
     "Search": ("/v1/search", "SearchRequest", "SearchReply"),
+    "Facets": ("/v1/facets", "FacetsRequest", "FacetsReply"),
+    "Scroll": ("/v1/documents/scroll", "ScrollRequest", "ScrollReply"),
 }
 
 

@@ -214,6 +214,14 @@ class _Ingress:
         """Answer a Search call over gRPC."""
         return await self._calls.answer("Search", request, grpc_context)
 
+    async def Facets(self, request: Any, grpc_context: Any) -> Any:
+        """Answer a Facets call over gRPC."""
+        return await self._calls.answer("Facets", request, grpc_context)
+
+    async def Scroll(self, request: Any, grpc_context: Any) -> Any:
+        """Answer a Scroll call over gRPC."""
+        return await self._calls.answer("Scroll", request, grpc_context)
+
     async def check_health(self) -> None:
         """Fail if this ingress has stopped following the pointer, or if what it has opened does not work.
 

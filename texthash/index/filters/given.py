@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from texthash.api.facets import FacetOptions, Facets
 from texthash.api.filters import BoundedFilter, Filter
 from texthash.errors import UsageError
 
 _FILTER: TypeAdapter[Filter] = TypeAdapter(BoundedFilter)
+_FACETS: TypeAdapter[dict[str, FacetOptions]] = TypeAdapter(Facets)
 _EXAMPLE = "give a filter such as {'attributes': {'year': {'gte': 2020}}, 'labels': ['news']}."
 
 
@@ -32,9 +34,31 @@ def filter_of(given: Mapping[str, Any] | Filter | None, name: str = "filter") ->
     try:
         return _FILTER.validate_python(dict(given))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in (name, *first["loc"]))
-        raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}.", _EXAMPLE) from None
+        raise _invalid(error, name, _EXAMPLE) from None
+
+
+def facets_of(given: str | Iterable[str] | Mapping[str, Any], name: str = "facets") -> dict[str, FacetOptions]:
+    """Return facets of the API.
+
+    Args:
+        given: Name of an attribute or ``labels``, several of them, or a mapping of names to options.
+        name: Name of the argument, for the error.
+
+    Raises:
+        UsageError: They are no such facets; the error names the member.
+    """
+    names = (given,) if isinstance(given, str) else given
+    own = {key: dict(value or {}) for key, value in given.items()} if isinstance(given, Mapping) else None
+    try:
+        return _FACETS.validate_python({str(one): {} for one in names} if own is None else own)
+    except ValidationError as error:
+        raise _invalid(error, name, "give names, or a mapping such as {'year': {'ranges': 5}, 'labels': {}}.") from None
+
+
+def _invalid(error: ValidationError, name: str, remedy: str) -> UsageError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (name, *first["loc"]))
+    return UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}.", remedy)
 
 
 def filter_of_options(labels: Sequence[str] | None, text: str | None, name: str = "--filter") -> dict[str, Any] | None:

@@ -212,17 +212,17 @@ def _conditions(name: str, condition: Condition, types: Types, place: str) -> li
     kind = known_type(name, types, place)
     parts: list[Where] = []
     if condition.eq is not None:
-        parts.append(OneOf(name, (_typed(condition.eq, kind, name, f"{place}.eq"),)))
+        parts.append(OneOf(name, (typed(condition.eq, kind, name, f"{place}.eq"),)))
     if condition.in_ is not None:
-        values = [_typed(value, kind, name, f"{place}.in.{number}") for number, value in enumerate(condition.in_)]
+        values = [typed(value, kind, name, f"{place}.in.{number}") for number, value in enumerate(condition.in_)]
         parts.append(OneOf(name, tuple(dict.fromkeys(values))))
     bounds = {
-        operator: _typed(value, kind, name, f"{place}.{operator}")
+        operator: typed(value, kind, name, f"{place}.{operator}")
         for operator in ("gt", "gte", "lt", "lte")
         if (value := getattr(condition, operator)) is not None
     }
     if bounds:
-        _check_kind(kind, _ORDERED, name, f"{place}.{next(iter(bounds))}", "a range")
+        check_kind(kind, _ORDERED, name, f"{place}.{next(iter(bounds))}", "filtered by a range", "a range")
         parts.append(
             Between(
                 name,
@@ -233,23 +233,35 @@ def _conditions(name: str, condition: Condition, types: Types, place: str) -> li
             )
         )
     if condition.prefix is not None:
-        _check_kind(kind, ("string",), name, f"{place}.prefix", "a prefix")
+        check_kind(kind, ("string",), name, f"{place}.prefix", "filtered by a prefix", "a prefix")
         parts.append(StartsWith(name, condition.prefix))
     if condition.exists is not None:
         parts.append(Exists(name) if condition.exists else Not(Exists(name)))
     return parts
 
 
-def _typed(value: Value, kind: AttributeType, name: str, place: str) -> Value:
+def typed(value: Value, kind: AttributeType, name: str, place: str) -> Value:
+    """Return a value for an attribute unchanged; raises :class:`FilterError` if it has another type."""
     if type_of(value) == kind:
         return value
     example = {"string": '"en"', "number": "2024", "boolean": "true", "date": '{"date": "2024-05-01"}'}[kind]
     raise FilterError(f"{place}: the attribute {name} is a {kind}, not {described(value)}.", f"give {example}.")
 
 
-def _check_kind(kind: AttributeType, allowed: Sequence[AttributeType], name: str, place: str, what: str) -> None:
+def check_kind(kind: str, allowed: Sequence[AttributeType], name: str, place: str, done: str, what: str) -> None:
+    """Raise :class:`FilterError` for an attribute of a type with which something cannot be done.
+
+    Args:
+        kind: Type of the attribute, or label.
+        allowed: Types with which it can be done.
+        name: Name of the attribute.
+        place: Place in the request.
+        done: What is done, as a participle: "filtered by a range".
+        what: What is needed for it: "a range".
+    """
     if kind not in allowed:
+        whose = f"the attribute {name} is a {kind}, which" if kind != "label" else "labels"
         raise FilterError(
-            f"{place}: the attribute {name} is a {kind}, which cannot be filtered by {what}.",
+            f"{place}: {whose} cannot be {done}.",
             f"{what} needs one of {', '.join(allowed)}." if len(allowed) > 1 else f"{what} needs a {allowed[0]}.",
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from texthash.index.filters.language import Where
 from texthash.index.filters.masks import mask_of
+from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
 from texthash.index.storage.arrow_schema import KNOWN, attribute_columns
 from texthash.index.storage.document_map import DocumentMap
@@ -218,6 +219,22 @@ class StoredRows:
                 found = found.with_rows(self._tail.numbers, mask_of(where, self._tail), self.touched)
             self.kept.put(where, found)
         return found
+
+    def parts(self, selected: Selection | None) -> list[Part]:
+        """Return the rows of this version with those of some documents kept; None keeps all."""
+        base = np.ones(len(self.numbers), np.bool_)
+        if selected is not None:
+            base = selected.of(self.numbers, ascending=True)
+        if not len(self.touched):
+            return [Part(self.base, base)]
+        rows = np.searchsorted(self.numbers, self.touched)
+        rows = rows[rows < len(self.numbers)]
+        rows = rows[np.isin(self.numbers[rows], self.touched)]
+        base = base.copy()
+        base[rows] = False
+        tail = self._tail
+        kept = np.ones(len(tail), np.bool_) if selected is None else selected.of(tail.numbers, ascending=True)
+        return [Part(self.base, base), Part(tail, kept)]
 
     @cached_property
     def _tail(self) -> TailTable:

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from texthash.index.filters.columns import Column, Mask
 from texthash.index.filters.language import Where
 from texthash.index.filters.masks import equal_ids, labelled_lists
+from texthash.index.filters.parts import ValueCounts
 from texthash.index.filters.selection import Selection
 from texthash.index.storage.arrow_schema import ATTRIBUTE, attribute_types
+from texthash.index.storage.lance_errors import reading
 
 if TYPE_CHECKING:
     import lance
@@ -49,7 +51,8 @@ class Postings:
     @cached_property
     def arrays(self) -> tuple[dict[str, int], NDArray[np.int64], Numbers]:
         """Label numbers by name, starts [labels + 1], and document numbers grouped by label."""
-        table = self._dataset.to_table(columns=["number", "labels"])
+        with reading(self._dataset.uri):
+            table = self._dataset.to_table(columns=["number", "labels"])
         column = table["labels"].combine_chunks()
         values = pc.list_flatten(column).dictionary_encode()
         numbers = table["number"].to_numpy()[pc.list_parent_indices(column).to_numpy()]
@@ -58,6 +61,38 @@ class Postings:
         np.cumsum(np.bincount(labels, minlength=len(values.dictionary)), out=starts[1:])
         names = {name: number for number, name in enumerate(values.dictionary.to_pylist())}
         return names, starts, numbers[np.argsort(labels, kind="stable")]
+
+    def counts(self, ascending: Numbers, kept: Mask) -> ValueCounts:
+        """Return how many of some documents have each label.
+
+        Args:
+            ascending: Document numbers of the version, int64 [N], ascending.
+            kept: True for each that is counted, bool [N].
+        """
+        names, starts, _ = self.arrays
+        rows = self._rows_among(ascending)
+        labelled = np.zeros(len(ascending), np.bool_)
+        labelled[rows] = True
+        before = np.concatenate([[0], np.cumsum(kept[rows] & self._first)])
+        values = pa.array(list(names), pa.string())
+        return ValueCounts.of(values, before[starts[1:]] - before[starts[:-1]], int(np.sum(labelled & kept)))
+
+    def _rows_among(self, ascending: Numbers) -> NDArray[np.int32]:
+        """Return the row of each posting, kept after the first use."""
+        known: NDArray[np.int32] | None = self.__dict__.get("_rows")
+        if known is None:
+            known = np.searchsorted(ascending, self.arrays[2]).astype(np.int32)
+            self.__dict__["_rows"] = known
+        return known
+
+    @cached_property
+    def _first(self) -> NDArray[np.bool_] | np.bool_:
+        """Postings that do not repeat a label of the same document; those of a document are neighbours."""
+        _, starts, numbers = self.arrays
+        first = np.ones(len(numbers), np.bool_)
+        first[1:] = numbers[1:] != numbers[:-1]
+        first[starts[:-1][starts[:-1] < len(numbers)]] = True
+        return np.True_ if first.all() else first
 
 
 class BaseTable:
@@ -107,6 +142,10 @@ class BaseTable:
         numbers = self._current.to_table(columns=["number"], filter=named)["number"].to_numpy()
         return Selection.of_rows(np.sort(numbers), np.ones(len(numbers), np.bool_)).of(self.numbers)
 
+    def label_counts(self, kept: Mask) -> ValueCounts:
+        """Return the counts of the labels of some rows."""
+        return self.postings.counts(self.numbers, kept)
+
     def prepare(self) -> None:
         """Read labels and attributes ahead of the first filtered search.
 
@@ -119,7 +158,8 @@ class BaseTable:
     def _read(self, name: str) -> Column | None:
         if name not in self._dataset.schema.names:
             return None
-        table = self._dataset.to_table(columns=["number", name])
+        with reading(self._dataset.uri):
+            table = self._dataset.to_table(columns=["number", name])
         numbers, values = table["number"].to_numpy(), table[name]
         if np.any(numbers[1:] < numbers[:-1]):
             values = values.take(pa.array(np.argsort(numbers, kind="stable")))
@@ -159,6 +199,10 @@ class TailTable:
     def with_ids(self, ids: Iterable[str]) -> Mask:
         """Return which rows have one of the ids, bool [N]."""
         return equal_ids(self._rows["id"], ids)
+
+    def label_counts(self, kept: Mask) -> ValueCounts:
+        """Return the counts of the labels of some rows."""
+        return ValueCounts.of_lists(self._rows["labels"].filter(pa.array(kept)).to_pylist())
 
 
 class KeptSelections:

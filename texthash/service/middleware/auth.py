@@ -26,7 +26,7 @@ _OPEN = ("/health", "/docs/assets/", "/problems/")
 # A browser cannot send a bearer key for a page, so these paths also accept the password of HTTP Basic.
 _DOCUMENTATION = frozenset({"/docs", "/redoc", "/openapi.json"})
 # Paths that a read-only key may call with an unsafe method; every other one is a write.
-_READS = frozenset({"/v1/search", "/v1/encode", "/v1/documents/count"})
+_READS = frozenset({"/v1/search", "/v1/encode", "/v1/facets", "/v1/documents/count", "/v1/documents/scroll"})
 
 
 @dataclass(frozen=True)

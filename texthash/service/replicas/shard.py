@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texthash.index.filters.facets import FacetType
 from texthash.index.filters.language import Where
+from texthash.index.filters.order import After, Listed, Sort
+from texthash.index.filters.parts import ValueCounts
 from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
+from texthash.index.matches import Matches, count_in, list_in
 from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
@@ -195,6 +199,20 @@ class ShardServer:
         """Return the number of documents, or of those that fulfil a condition."""
         shard = await self._shards.get(release)
         return await asyncio.to_thread(shard.count, where)
+
+    async def facets(
+        self, release: str, matches: Matches, types: Mapping[str, FacetType]
+    ) -> tuple[int, dict[str, ValueCounts]]:
+        """Return the number of matching documents, and the counts of each facet among them."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(count_in, shard, matches, types)
+
+    async def page(
+        self, release: str, where: Where | None, sort: Sort | None, after: After | None, limit: int
+    ) -> tuple[int, Listed]:
+        """Return the number of documents that fulfil a condition, and the first of them after a document."""
+        shard = await self._shards.get(release)
+        return await asyncio.to_thread(list_in, shard, where, sort, after, limit)
 
     async def example(self, release: str) -> str | None:
         """Return the id of the first document, for the examples of the documentation; None for an empty shard."""

@@ -1,19 +1,23 @@
-"""Routes that read and count documents."""
+"""Routes that read, count and list documents."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI, Path, Query
+from pydantic_core import to_json
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import Response
 
 from texthash.api.answers import CountReply, StoredDocument
 from texthash.api.attributes import write_attributes
+from texthash.api.facets import FacetsReply, FacetsRequest
 from texthash.api.requests import CountRequest
+from texthash.api.scroll import ScrollReply, ScrollRequest
 from texthash.service.coordinator import Coordinator
 from texthash.service.documentation import EXAMPLE_ID
 from texthash.service.request_limits import Checks
-from texthash.service.routes.answers import BODY_PROBLEMS, READ_PROBLEMS, answers
+from texthash.service.routes.answers import BODY_PROBLEMS, JSON, READ_PROBLEMS, answers
 
 TAG = "documents"
 _EXAMPLE = {"id": {"value": EXAMPLE_ID}}
@@ -28,6 +32,30 @@ _Count = Annotated[
         openapi_examples={
             "all": {"summary": "All", "value": {}},
             "some": {"summary": "With a label", "value": {"filter": {"labels": ["pandas.core"]}}},
+        }
+    ),
+]
+_Facets = Annotated[
+    FacetsRequest,
+    Body(
+        openapi_examples={
+            "all": {"summary": "Labels of all documents", "value": {"facets": {"labels": {"limit": 20}}}},
+            "some": {
+                "summary": "Labels among documents of an id",
+                "value": {"facets": {"labels": {}}, "filter": {"ids": [EXAMPLE_ID]}},
+            },
+        }
+    ),
+]
+_Scroll = Annotated[
+    ScrollRequest,
+    Body(
+        openapi_examples={
+            "all": {"summary": "The first page of all documents", "value": {}},
+            "some": {
+                "summary": "Texts of the documents with a label",
+                "value": {"filter": {"labels": ["pandas.core"]}, "limit": 20, "fields": ["title", "text"]},
+            },
         }
     ),
 ]
@@ -84,3 +112,56 @@ def add_documents(app: FastAPI, coordinator: Coordinator, checks: Checks) -> Non
         """Count all documents, or those that the filter keeps."""
         release, count = await coordinator.count(request.filter)
         return CountReply(count=count, index_version=release.version)
+
+    @app.post(
+        "/v1/facets",
+        tags=[TAG],
+        summary="Count documents by value",
+        dependencies=[Depends(checks.body)],
+        response_model=FacetsReply,
+        responses=answers(*BODY_PROBLEMS, "attribute-mismatch", "shard-unavailable"),
+    )
+    async def count_facets(request: _Facets) -> Response:
+        """Count the documents that the filter keeps by label, and by value or range of attributes.
+
+        Counts are exact, over all shards and all matching documents.
+        """
+        release = coordinator.release
+        found = await coordinator.browsing.facets(release, request)
+        return _json({**found, "release": release.name, "index_version": release.version})
+
+    @app.post(
+        "/v1/documents/scroll",
+        tags=[TAG],
+        summary="List documents page by page",
+        dependencies=[Depends(checks.body)],
+        response_model=ScrollReply,
+        responses=answers(
+            *BODY_PROBLEMS, "attribute-mismatch", "limit-too-large", "cursor-expired", "shard-unavailable"
+        ),
+    )
+    async def scroll_documents(request: _Scroll) -> Response:
+        """Return a page of all documents, or of those that the filter keeps, and the cursor of the next page.
+
+        They come in the order of first insertion, or of an attribute: documents without it last, equal ones in the
+        order of insertion. All pages are from the release of the first, whatever is written meanwhile; repeat filter
+        and sort with every cursor.
+        """
+        checks.page(request)
+        page = await coordinator.browsing.page(coordinator.release, request)
+        reply = {"documents": [_listed(row) for row in page.documents], "total": page.total, "cursor": page.cursor}
+        return _json({**reply, "release": page.release.name, "index_version": page.release.version})
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    fields = dict(row)
+    found: dict[str, Any] = {"id": fields.pop("id")}
+    if "code" in fields:
+        found["code"] = fields.pop("code").hex()
+    if "attributes" in fields:
+        fields["attributes"] = write_attributes(fields["attributes"])
+    return {**found, "document": fields}
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(to_json(body), media_type=JSON)
