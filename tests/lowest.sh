@@ -11,7 +11,8 @@ case ${1:-} in
 '' | --install) ;;
 *) die 2 "unknown option $1; there is --install." ;;
 esac
-extras=(--extra text --extra umap --extra s3 --extra bench --extra test) # those of docs build the site alone
+extras=(--extra text --extra umap --extra s3 --extra bench --extra test
+    --extra langchain --extra llamaindex --extra haystack) # those of docs build the site alone
 scratch=$(mktemp -d /tmp/texthash-lowest.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"langchain": "langchain_core"}
+PAGES = {"langchain": "langchain_core", "llamaindex": "llama_index.core", "haystack": "haystack"}
 """Extra and page of each library, and the module that its example imports."""
 
 
@@ -30,7 +30,7 @@ def test_the_example_runs(page: str, module: str, tmp_path: Path) -> None:
     pytest.importorskip(module, reason=f"the extra {page} is not installed")
     text = (ROOT / "docs" / "integrations" / f"{page}.md").read_text(encoding="utf-8")
     (example, *_) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HAYSTACK_TELEMETRY_ENABLED": "False"}
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
