@@ -30,7 +30,8 @@ from texthash.experiments.trained_models import TrainedModel, find_model
 from texthash.index.writing.writer_lock import IndexLockedError, WriterLock, service_of
 from texthash.io.atomic import write_json
 from texthash.models.bulk_encode import encode_texts
-from texthash.models.hasher import Hasher, read_hasher_record
+from texthash.models.files import read_hasher_record
+from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.tracking import Run
 from texthash.tracking.outbox import Outbox, RunStart

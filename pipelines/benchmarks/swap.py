@@ -17,7 +17,7 @@ from texthash.deployment.promote import promote, roll_back
 from texthash.errors import UsageError
 from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
-from texthash.models.hasher import digest
+from texthash.models.files import digest
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 

@@ -39,7 +39,8 @@ from texthash.index.writing import writer as writing
 from texthash.index.writing.writer import IndexWriter
 from texthash.io.fsync import FsyncTracker
 from texthash.methods.registry import build
-from texthash.models.hasher import Hasher, digest
+from texthash.models.files import digest
+from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.training.loop import fit
 

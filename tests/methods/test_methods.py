@@ -15,7 +15,8 @@ from texthash.index.memory.flat import FlatIndex
 from texthash.methods.base import Card, GradientStage
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.models.encoding import activations_of, calibrate
-from texthash.models.hasher import Hasher, digest
+from texthash.models.files import digest
+from texthash.models.hasher import Hasher
 from texthash.training.loop import fit
 from texthash.tuning.spaces import starting_point
 

@@ -75,7 +75,8 @@ def _promote(
     from texthash.index.releases.publish import publish, withdraw
     from texthash.index.releases.verify import verify_release
     from texthash.index.writing.reencode import Encode, IndexMigration, recode_index
-    from texthash.models.hasher import Hasher, digest
+    from texthash.models.files import digest
+    from texthash.models.hasher import Hasher
 
     current, hasher, fingerprint = read_release(home), Hasher.load(hasher_dir), digest(hasher_dir)
     _check(hasher, current)

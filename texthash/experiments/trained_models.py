@@ -64,7 +64,7 @@ class TrainedModel:
     @property
     def edition(self) -> tuple[str, str]:
         """Corpus and edition of the training data; with ``corpus.limit`` the edition is not the configured one."""
-        from texthash.models.hasher import read_hasher_record
+        from texthash.models.files import read_hasher_record
 
         record = read_hasher_record(self.hasher)
         return record.corpus, record.edition.name
@@ -110,7 +110,7 @@ def readable_models(directories: Iterable[Path]) -> Iterator[TrainedModel]:
 
 def _completed(config: Config, saved: Path) -> Config:
     """Return the configuration with missing hyper-parameters filled in from the saved model."""
-    from texthash.models.hasher import read_hasher_record
+    from texthash.models.files import read_hasher_record
 
     params = read_hasher_record(saved).params if saved.is_dir() else {}
     return config.derive(method={"params": {**params, **config.method.params}})

@@ -51,7 +51,8 @@ from texthash.models.code_files import (
     record_of,
     schema,
 )
-from texthash.models.hasher import Hasher, digest
+from texthash.models.files import digest
+from texthash.models.hasher import Hasher
 from texthash.progress import log_line, track
 
 _UNKNOWN = b"texthash.unknown"

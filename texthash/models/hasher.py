@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,26 +14,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from texthash.config import Bits, Edition, VectorKind
+from texthash.config import Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
-from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
-from texthash.io.records import FileName, Sha256, read_record, typed
 from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.direct import DirectEncoder
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
+from texthash.models.files import FORMAT_VERSION, RECORD, RESTORE, VOCABULARY, WEIGHTS, HasherRecord, read_hasher_record
 from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
-from texthash.paths import as_path
 from texthash.progress import log_line
 
-FORMAT_VERSION = 1
-_RECORD, _WEIGHTS, _VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
-_RESTORE = "restore the whole directory as it was saved, or train the model again."
 _FEW = 64  # texts that are read one by one, so that the values of a text do not depend on the others
-MODEL_FILES = (_RECORD, _VOCABULARY, _WEIGHTS)
 
 
 class TextActivations(NamedTuple):
@@ -51,33 +44,6 @@ class TextActivations(NamedTuple):
     values: torch.Tensor
     known: np.ndarray
     vectors: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class HasherRecord:
-    """Content of ``hasher.json``.
-
-    Attributes:
-        format: Version of the record.
-        method: Registry name of the method.
-        params: Hyper-parameters of the method.
-        bits: Width of the codes.
-        shape: Sizes for which the method was built.
-        corpus: Name of the corpus on which the method was fitted.
-        edition: Preparation of that corpus.
-        vocabulary_hash: Hash of the vocabulary.
-        serves: Input that a served text needs.
-    """
-
-    format: int
-    method: str
-    params: dict[str, Any]
-    bits: Bits
-    shape: CorpusShape
-    corpus: FileName
-    edition: Edition
-    vocabulary_hash: Sha256
-    serves: str = ""
 
 
 class Hasher:
@@ -266,8 +232,8 @@ class Hasher:
         weights = {
             name: tensor.cpu().contiguous().clone() for name, tensor in self.method.inference_state_dict().items()
         }
-        save_file(weights, partial / _WEIGHTS)
-        (partial / _VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
+        save_file(weights, partial / WEIGHTS)
+        (partial / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
         record = {
             "format": FORMAT_VERSION,
             "method": self.method.card.name,
@@ -279,7 +245,7 @@ class Hasher:
             "vocabulary_hash": self.vocabulary_hash,
             "serves": self.method.card.serving_mode,
         }
-        (partial / _RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        (partial / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
         partial.rename(directory)
         return directory
 
@@ -292,21 +258,21 @@ class Hasher:
         """
         directory = Path(directory)
         record = read_hasher_record(directory)
-        vocabulary = Vocabulary.read(directory / _VOCABULARY, _RESTORE, ModelMismatchError)
+        vocabulary = Vocabulary.read(directory / VOCABULARY, RESTORE, ModelMismatchError)
         if vocabulary.hash != record.vocabulary_hash:
             raise ModelMismatchError(
                 f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record.vocabulary_hash[:12]}.",
-                _RESTORE,
+                RESTORE,
             )
         if record.shape.vocabulary != len(vocabulary):
             raise ModelMismatchError(
                 f"{directory}: the model was built for {record.shape.vocabulary} words, its vocabulary has "
                 f"{len(vocabulary)}.",
-                _RESTORE,
+                RESTORE,
             )
         method = _untrained(directory, record)
         try:
-            method.load_state_dict(load_file(directory / _WEIGHTS))
+            method.load_state_dict(load_file(directory / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise ModelMismatchError(
@@ -329,36 +295,3 @@ def _untrained(directory: Path, record: HasherRecord) -> HashMethod:
         raise ModelMismatchError(
             f"{directory} cannot be built: {error.problem}", "use the version of texthash that wrote it."
         ) from error
-
-
-def digest(directory: str | Path) -> str:
-    """Return the SHA-256 digest of a saved model's files. Two models with one digest give the same codes.
-
-    Args:
-        directory: Directory of the model, or its address in an object store.
-    """
-    root, total = as_path(directory), hashlib.sha256()
-    for name in MODEL_FILES:
-        total.update(hashlib.sha256((root / name).read_bytes()).digest())
-    return total.hexdigest()
-
-
-def read_hasher_record(directory: Path) -> HasherRecord:
-    """Read the record of a saved model, without the model.
-
-    Raises:
-        ModelMismatchError: Files are missing, or the record is broken or of another format.
-    """
-    missing = [name for name in (_RECORD, _WEIGHTS, _VOCABULARY) if not (directory / name).is_file()]
-    if missing:
-        raise ModelMismatchError(
-            f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
-        )
-    path = directory / _RECORD
-    members = read_record(path, _RESTORE, ModelMismatchError)
-    if members.get("format", FORMAT_VERSION) != FORMAT_VERSION:
-        raise ModelMismatchError(
-            f"{directory} has format {members['format']!r}, this version reads {FORMAT_VERSION}.",
-            "use the version of texthash that wrote it, or train the model again.",
-        )
-    return typed(HasherRecord, members, path, _RESTORE, error=ModelMismatchError)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from texthash.config import ServiceConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import Release, read_release
-from texthash.models.hasher import MODEL_FILES
+from texthash.models.files import MODEL_FILES
 from texthash.paths import StateDir
 from texthash.service.problems import Problem
 from texthash.service.replicas.shard import ShardServer

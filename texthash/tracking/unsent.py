@@ -140,7 +140,7 @@ def _check_artifact(path: Path, files: Path) -> None:
 
 def _check_model(directory: Path) -> None:
     """Check that a directory holds a saved model and nothing else."""
-    from texthash.models.hasher import MODEL_FILES
+    from texthash.models.files import MODEL_FILES
 
     found = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     if found != set(MODEL_FILES):

@@ -37,7 +37,7 @@ from texthash.index.storage.shard_format import (
 )
 from texthash.io.atomic import is_local, whole, write_text
 from texthash.io.records import read_record
-from texthash.models.hasher import MODEL_FILES, digest
+from texthash.models.files import MODEL_FILES, digest
 from texthash.paths import as_path
 from texthash.progress import track
 

@@ -75,7 +75,8 @@ def publish(
         ModelMismatchError: The index was built by another model; nothing is written.
         UsageError: The model only re-ranks.
     """
-    from texthash.models.hasher import Hasher, digest
+    from texthash.models.files import digest
+    from texthash.models.hasher import Hasher
 
     hasher, fingerprint = Hasher.load(hasher_dir), digest(hasher_dir)
     hasher.check_searchable()

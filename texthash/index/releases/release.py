@@ -169,7 +169,7 @@ class Release:
 
     def check_model(self, home: StateDir) -> None:
         """Check that the saved model exists and is the released one. Raises the same errors as :meth:`check`."""
-        from texthash.models.hasher import digest
+        from texthash.models.files import digest
 
         directory = home.path(self.model_uri)
         try:

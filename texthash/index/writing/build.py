@@ -69,7 +69,8 @@ def index_path(
     import hashlib
 
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.models.hasher import Hasher, digest
+    from texthash.models.files import digest
+    from texthash.models.hasher import Hasher
     from texthash.models.vectors import vector_width
 
     if shards < 1:
@@ -125,7 +126,8 @@ def build_shard(
 ) -> None:
     """Write one shard from the codes and vectors that :func:`encode_codes` has written, unless the shard exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
-    from texthash.models.hasher import Hasher, digest
+    from texthash.models.files import digest
+    from texthash.models.hasher import Hasher
     from texthash.models.vectors import vector_width
 
     path = shard_path(index, shard)

@@ -115,7 +115,7 @@ class Encode:
         Raises:
             ModelMismatchError: The index stores no vectors of the width and source that the model has learned from.
         """
-        from texthash.models.hasher import read_hasher_record
+        from texthash.models.files import read_hasher_record
 
         if not self.reads_stored:
             return

@@ -1,0 +1,79 @@
+"""Files of a saved model, and what they say of it, read without the model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from texthash.config import Bits, Edition
+from texthash.corpora.prepared.corpus import CorpusShape
+from texthash.errors import ModelMismatchError
+from texthash.io.records import FileName, Sha256, read_record, typed
+from texthash.paths import as_path
+
+FORMAT_VERSION = 1
+RECORD, WEIGHTS, VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
+RESTORE = "restore the whole directory as it was saved, or train the model again."
+MODEL_FILES = (RECORD, VOCABULARY, WEIGHTS)
+
+
+@dataclass(frozen=True)
+class HasherRecord:
+    """Content of ``hasher.json``.
+
+    Attributes:
+        format: Version of the record.
+        method: Registry name of the method.
+        params: Hyper-parameters of the method.
+        bits: Width of the codes.
+        shape: Sizes for which the method was built.
+        corpus: Name of the corpus on which the method was fitted.
+        edition: Preparation of that corpus.
+        vocabulary_hash: Hash of the vocabulary.
+        serves: Input that a served text needs.
+    """
+
+    format: int
+    method: str
+    params: dict[str, Any]
+    bits: Bits
+    shape: CorpusShape
+    corpus: FileName
+    edition: Edition
+    vocabulary_hash: Sha256
+    serves: str = ""
+
+
+def digest(directory: str | Path) -> str:
+    """Return the SHA-256 digest of a saved model's files. Two models with one digest give the same codes.
+
+    Args:
+        directory: Directory of the model, or its address in an object store.
+    """
+    root, total = as_path(directory), hashlib.sha256()
+    for name in MODEL_FILES:
+        total.update(hashlib.sha256((root / name).read_bytes()).digest())
+    return total.hexdigest()
+
+
+def read_hasher_record(directory: Path) -> HasherRecord:
+    """Read the record of a saved model, without the model.
+
+    Raises:
+        ModelMismatchError: Files are missing, or the record is broken or of another format.
+    """
+    missing = [name for name in (RECORD, WEIGHTS, VOCABULARY) if not (directory / name).is_file()]
+    if missing:
+        raise ModelMismatchError(
+            f"{directory} is no saved model: {', '.join(missing)} missing.", "name a directory that Hasher.save wrote."
+        )
+    path = directory / RECORD
+    members = read_record(path, RESTORE, ModelMismatchError)
+    if members.get("format", FORMAT_VERSION) != FORMAT_VERSION:
+        raise ModelMismatchError(
+            f"{directory} has format {members['format']!r}, this version reads {FORMAT_VERSION}.",
+            "use the version of texthash that wrote it, or train the model again.",
+        )
+    return typed(HasherRecord, members, path, RESTORE, error=ModelMismatchError)
