@@ -3,6 +3,7 @@
 <target>/
   shard-0000/ ...   the shards, rewritten without deleted rows and older versions
   model/            files of the model
+  started.json      the same record while the backup is incomplete
   backup.json       sealed record of the release; written last, so it marks a complete backup
 
 Copies are compared with their digests and checksums, both when the backup is taken and when it is restored. The content
@@ -11,6 +12,7 @@ of a backup cannot choose where files are written: names have a form that is no 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -24,8 +26,10 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
 from texthash.index.storage.arrow_schema import KNOWN, analysis_of, attribute_columns, schema
+from texthash.index.storage.file_digests import recorded
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import (
+    MANIFEST,
     ShardManifest,
     check_version,
     is_written,
@@ -46,13 +50,13 @@ if TYPE_CHECKING:
 
     from texthash.paths import StateDir
 
-_RECORD, _MODEL = "backup.json", "model"
+_RECORD, _STARTED, _MODEL = "backup.json", "started.json", "model"
 _ROWS = 8_192
 _REMEDY = "take another backup; this one cannot be used."
 
 
 def back_up(home: StateDir, target: str, release: str = "current") -> Release:
-    """Copy a release to an empty directory or prefix. An interrupted backup continues with the next shard.
+    """Copy a release to an empty directory or prefix. An interrupted backup of it continues with the next shard.
 
     Args:
         home: State directory.
@@ -60,19 +64,41 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
         release: Name of a release, or ``"current"``.
 
     Raises:
-        TexthashError: The target holds another backup, or a part of the release is missing or damaged.
+        TexthashError: The target holds another backup, or a part of one; or a part of the release is missing or
+            damaged.
     """
     record = read_release(home, release)
     record.check(home)
     root = as_path(target)
     if (root / _RECORD).exists():
         raise TexthashError(f"{target} holds a backup already.", "choose another target.")
+    content = json.dumps(record_of(record), indent=2)
+    _begin(root, content)
     for number, state in track(list(enumerate(record.shards)), "backing up shards"):
         source = home.path(state.uri)
         _copy_shard(source, state, shard_path(root, number), record)
     _copy_model(home.path(record.model_uri), root / _MODEL, record.model_digest)
-    write_text(root / _RECORD, json.dumps(record_of(record), indent=2))
+    write_text(root / _RECORD, content)
+    (root / _STARTED).unlink(missing_ok=True)
     return record
+
+
+def _begin(root: Path, content: str) -> None:
+    """Record which release is copied, since shards of equal codes may differ in everything else.
+
+    Raises:
+        TexthashError: The target holds a part of a backup of another release.
+    """
+    started = root / _STARTED
+    if started.exists():
+        same = started.read_text(encoding="utf-8") == content
+    else:
+        same = not is_written(shard_path(root, 0))
+    if not same:
+        raise TexthashError(
+            f"{root} holds a part of a backup of another release.", "choose another target, or delete what is there."
+        )
+    write_text(started, content)
 
 
 def restore_backup(home: StateDir, source: str) -> Release:
@@ -91,7 +117,7 @@ def restore_backup(home: StateDir, source: str) -> Release:
     _check_no_links(root)
     manifests = _checked_shards(root, record, file)
     _check_model(root / _MODEL, record.model_digest)
-    fingerprint = "".join(state.checksum[:4] for state in record.shards)[:12]
+    fingerprint = _fingerprint(root, file, len(manifests))
     index = home.index / f"{record.model}-restored-{fingerprint}-{len(manifests)}"
     model = home.root / "models" / f"{record.model}-{record.model_digest[:12]}"
     targets = [shard_path(index, number) for number in range(len(manifests))]
@@ -114,6 +140,16 @@ def restore_backup(home: StateDir, source: str) -> Release:
         commit=record.commit,
         defaults=record.defaults,
     )
+
+
+def _fingerprint(root: Path, file: Path, shards: int) -> str:
+    """Return a digest of everything in a backup, which names the index that is restored from it."""
+    total = hashlib.sha256(file.read_bytes())
+    for number in range(shards):
+        path = shard_path(root, number)
+        total.update((path / MANIFEST).read_bytes())
+        total.update(json.dumps(sorted(recorded(path).items())).encode())
+    return total.hexdigest()[:12]
 
 
 def _checked_shards(root: Path, record: Release, file: Path) -> list[ShardManifest]:
