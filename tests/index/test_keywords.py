@@ -89,6 +89,18 @@ def test_the_number_of_shards_changes_neither_scores_nor_order(documents, query,
     assert owners.tolist() == [number % shards for number in merged.numbers.tolist()]
 
 
+@settings(deadline=None)
+@given(documents=st.lists(st.none() | WORDS, max_size=30), query=QUERY, cut=st.integers(0, 30))
+def test_postings_of_the_words_of_a_query_alone_give_the_same_hits(documents, query, cut):
+    order = np.random.default_rng(0).permutation(len(documents))
+    parts = [(rows.astype(np.int64), column(documents[n] for n in rows)) for rows in (order[:cut], order[cut:])]
+    whole, few = KeywordIndex.read(parts), KeywordIndex.read(parts, sorted(query))
+    found = [index.search(query, index.statistics(list(query)), 7) for index in (whole, few)]
+    assert found[0].numbers.tolist() == found[1].numbers.tolist()
+    assert found[0].scores.tolist() == found[1].scores.tolist()
+    assert few.statistics(["a"]).words == whole.statistics(["a"]).words
+
+
 def test_more_documents_than_a_window_of_the_kernel_and_many_ties():
     documents = [["x"] if n % 3 else ["x", "y"] for n in range(10_000)]
     index = KeywordIndex.read([(np.arange(10_000), column(documents))])

@@ -81,6 +81,17 @@ def test_a_write_is_found_by_words_at_once_and_as_if_it_had_always_been_there(ho
     assert found(advanced(home, shards), "sort array", 20) == found(opened(home), "sort array", 20)
 
 
+def test_other_words_are_read_where_only_some_were(home, small_hasher):
+    shards, expected = opened(home), found(opened(home), "sort array", 20)
+    for shard in shards:
+        shard.keywords.prepare_only(shards[0].keywords.query("sort"))
+    assert found(shards, "sort") == found(opened(home), "sort")
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", TEXT))
+    assert found(advanced(home, shards), "quixotic")[0][0] == "new/1"
+    assert found(shards, "sort array", 20) == expected
+
+
 def test_a_snapshot_brings_its_words_back(home, small_hasher):
     take_snapshot(home, "before")
     kept = read_release(home)

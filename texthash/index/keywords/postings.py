@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csc_matrix
 
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
@@ -91,6 +91,37 @@ class Segment:
         rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         return _segment(
             terms, np.concatenate(ids), rows, None, sizes, np.concatenate([np.empty(0, np.int64), *numbers])
+        )
+
+    @classmethod
+    def read_only(cls, batches: Iterable[tuple[Numbers, pa.ListArray]], terms: Sequence[str]) -> Segment:
+        """Return the postings of these words alone; everything else is as of :meth:`read`."""
+        wanted = pa.array(terms, pa.string())
+        numbers, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        ids, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        first = 0
+        for some, words in batches:
+            own = words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+            found = pc.index_in(words.flatten(), value_set=wanted)
+            places = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+            ids.append(found.drop_null().to_numpy().astype(np.int64))
+            rows.append(first + np.searchsorted(np.cumsum(own), places, side="right"))
+            numbers.append(some)
+            lengths.append(own)
+            first += len(some)
+        every = np.concatenate(numbers)
+        order = np.argsort(every, kind="stable")
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        many = max(1, len(every))
+        keys, counts = np.unique(np.concatenate(ids) * many + place[np.concatenate(rows)], return_counts=True)
+        return cls(
+            {term: at for at, term in enumerate(terms)},
+            np.searchsorted(keys, np.arange(len(terms) + 1) * many),
+            (keys % many).astype(np.int32),
+            np.minimum(counts, _MOST).astype(np.uint16),
+            np.concatenate(lengths)[order].astype(np.int32),
+            every[order],
         )
 
     def __len__(self) -> int:
@@ -195,7 +226,9 @@ def _segment(
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     values = np.ones(len(ids), np.int32) if counts is None else counts.astype(np.int32)
-    table: csc_matrix = coo_matrix((values, (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
+    from scipy.sparse import coo_matrix  # The import takes a fifth of a second, which a single search does not need.
+
+    table = coo_matrix((values, (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
     table.sum_duplicates()
     return Segment(
         terms,
@@ -218,9 +251,14 @@ class KeywordIndex:
     segments: tuple[Segment, ...]
 
     @classmethod
-    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]]) -> KeywordIndex:
-        """Return the postings of documents that come in batches of numbers and words."""
-        return cls((Segment.read(batches),))
+    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]], only: Sequence[str] | None = None) -> KeywordIndex:
+        """Return the postings of documents that come in batches of numbers and words.
+
+        Args:
+            batches: Numbers of documents, and the words of each.
+            only: Distinct words whose postings are read; None reads those of all words.
+        """
+        return cls((Segment.read(batches) if only is None else Segment.read_only(batches, only),))
 
     @property
     def size_bytes(self) -> int:

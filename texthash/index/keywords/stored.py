@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ class StoredKeywords:
 
     def __init__(self, uri: str, rows: StoredRows, index: KeywordIndex | None = None) -> None:
         self._uri, self._rows, self._index = uri, rows, index
+        self._only: Sequence[str] | None = None  # words whose postings were read; None: all
         self._lock = threading.Lock()
 
     @cached_property
@@ -61,7 +62,7 @@ class StoredKeywords:
 
     def statistics(self, terms: Sequence[str]) -> KeywordStatistics:
         """Return the counts of this shard for some words; add those of all shards for :meth:`search`."""
-        return self.prepare().statistics(terms)
+        return self._with(terms).statistics(terms)
 
     def search(
         self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, where: Where | None = None
@@ -83,7 +84,7 @@ class StoredKeywords:
         if where is not None:
             with self._reading():
                 allowed = self._rows.select(where)
-        return self.prepare().search(query, statistics, limit, allowed)
+        return self._with(query).search(query, statistics, limit, allowed)
 
     def prepare(self) -> KeywordIndex:
         """Read the words, unless that is done, and return their postings.
@@ -93,17 +94,40 @@ class StoredKeywords:
         """
         self._checked()
         with self._lock:
-            if self._index is None:
-                with self._reading():
-                    self._index = KeywordIndex.read(_words(self._rows.dataset))
+            if self._index is None or self._only is not None:
+                self._index, self._only = self._read(None), None
             return self._index
+
+    def prepare_only(self, terms: Collection[str]) -> None:
+        """Read the postings of a few words, for a process with a single query; others are read when they are needed.
+
+        Raises:
+            NoKeywordsError: The shard has no words.
+        """
+        self._checked()
+        with self._lock:
+            if self._index is None:
+                only = sorted(terms)
+                self._index, self._only = self._read(only), only
+
+    def _with(self, terms: Collection[str]) -> KeywordIndex:
+        """Return postings among which are those of some words."""
+        with self._lock:
+            if self._index is not None and self._only is not None and set(terms) <= set(self._only):
+                return self._index
+        return self.prepare()
+
+    def _read(self, only: Sequence[str] | None) -> KeywordIndex:
+        with self._reading():
+            return KeywordIndex.read(_words(self._rows.dataset), only)
 
     def advanced(self, rows: StoredRows, change: Difference) -> StoredKeywords:
         """Return the words of another version, to which ``change`` leads.
 
         Only the rows that differ are read, or none before the first use.
         """
-        index = self._index
+        with self._lock:
+            index = None if self._only is not None else self._index
         if index is None or self.analysis != analysis_of(rows.dataset.schema):
             return StoredKeywords(self._uri, rows)
         removed: list[list[str] | None] = []
