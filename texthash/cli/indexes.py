@@ -249,14 +249,15 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
     shards = [record.open_shard(home, number) for number in range(len(record.shards))]
     terms = None if mode == "semantic" else shards[0].keywords.query(query.query or "")
+    for shard in shards if terms else []:
+        shard.keywords.prepare_only(terms or ())
     if mode == "keyword":  # The model, which takes most of the time, is not needed.
         found, answer = search_index(shards, options, terms=terms), {"code": "", "known_words": True}
     else:
-        hasher = record.open_hasher(home)
         features = None if query.vector is None else [query.vector]
-        read = hasher.read([query.query or ""], role="query", vectors=kind, features=features)
-        code, known = hasher.binarize(read.values), bool(read.known[0])
-        values = hasher.pre_threshold_margins(read.values) if read.vectors is None else read.vectors
+        read = record.open_encoder(home).read([query.query or ""], kind, features)
+        code, known = read.codes, bool(read.known[0])
+        values = read.margins if read.vectors is None else read.vectors
         found = search_index(shards, options, code=code[0] if known else None, values=values[0], terms=terms)
         answer = {"code": to_hex(code)[0], "known_words": known}
     documents = documents_of(shards, found.page, ["title", "text", "labels", "attributes"])

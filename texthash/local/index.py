@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from texthash.index.ranked import Ranked
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
+    from texthash.models.query_encoder import QueryEncoder
 
 _WRITING = threading.Lock()  # of all indexes, as each can be pickled; held while documents are copied
 _MODEL, _DOCUMENTS = "model", "documents.parquet"
@@ -101,11 +102,13 @@ class Index(Browsing):
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
         keywords: KeywordAnalysis = "english",
     ) -> None:
+        from texthash.models.query_encoder import QueryEncoder
+
         model.check_searchable()
         shard = encode_documents(
             model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes, keywords=keywords
         )
-        self.model = model
+        self._encoder = QueryEncoder.of(model)
         self._shards: Sequence[SearchedShard] = [shard]
         self._types: Mapping[str, AttributeType] = shard.types
 
@@ -119,26 +122,33 @@ class Index(Browsing):
         Raises:
             TexthashError: There is no such directory or release, or it is broken.
         """
-        from texthash.models.hasher import Hasher
+        from texthash.models.query_encoder import QueryEncoder
 
         if Path(name, _DOCUMENTS).is_file():
             shard = MemoryShard.read(Path(name, _DOCUMENTS))
-            return cls._of(Hasher.load(Path(name, _MODEL)), [shard], shard.types)
+            return cls._of(QueryEncoder.open(Path(name, _MODEL)), [shard], shard.types)
         if isinstance(name, Path) or "/" in name:
             raise TexthashError(
                 f"{name} is not a saved index.", "name a directory that Index.save wrote, or a release."
             )
-        from texthash.index.releases.release import open_release
+        from texthash.index.releases.release import read_release
         from texthash.paths import resolve_home
 
-        opened = open_release(resolve_home(), name)
-        return cls._of(opened.hasher, opened.shards, opened.release.attributes)
+        home = resolve_home()
+        release = read_release(home, str(name))
+        shards = [release.open_shard(home, number) for number in range(len(release.shards))]
+        return cls._of(release.open_encoder(home), shards, release.attributes)
 
     @classmethod
-    def _of(cls, model: Hasher, shards: Sequence[SearchedShard], types: Mapping[str, AttributeType]) -> Index:
+    def _of(cls, encoder: QueryEncoder, shards: Sequence[SearchedShard], types: Mapping[str, AttributeType]) -> Index:
         index = object.__new__(cls)
-        index.model, index._shards, index._types = model, shards, types
+        index._encoder, index._shards, index._types = encoder, shards, types
         return index
+
+    @property
+    def model(self) -> Hasher:
+        """Model of the index; of an opened index, it is loaded when it is first used."""
+        return self._encoder.hasher
 
     def __len__(self) -> int:
         return sum(len(shard) for shard in self._shards)
@@ -352,9 +362,8 @@ class Index(Browsing):
         from texthash.index.ranked import Ranked
         from texthash.index.shard import merge
 
-        read = self.model.read(texts, role="query", features=vectors)
-        codes = self.model.binarize(read.values)
-        found = [shard.search(codes, k, radius=radius, where=where, threads=threads) for shard in self._shards]
+        read = self._encoder.read(texts, features=vectors)
+        found = [shard.search(read.codes, k, radius=radius, where=where, threads=threads) for shard in self._shards]
         hits, owners = merge(found, k)
         results = []
         for row, known in enumerate(read.known.tolist()):
@@ -368,9 +377,8 @@ class Index(Browsing):
 
         codes: list[NDArray[np.uint8] | None] = [None] * len(texts)
         if options.mode == "hybrid":
-            read = self.model.read(texts, role="query", features=vectors)
-            packed = self.model.binarize(read.values)
-            codes = [packed[row] if known else None for row, known in enumerate(read.known.tolist())]
+            read = self._encoder.read(texts, features=vectors)
+            codes = [read.codes[row] if known else None for row, known in enumerate(read.known.tolist())]
         return [
             self._result(
                 search_index(self._shards, options, code=code, terms=self._shards[0].keywords.query(text)).page

@@ -9,6 +9,7 @@ from typing import Any
 
 from texthash.config import Bits, Edition
 from texthash.corpora.prepared.corpus import CorpusShape
+from texthash.corpora.text import Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.io.records import FileName, Sha256, read_record, typed
 from texthash.paths import as_path
@@ -16,6 +17,7 @@ from texthash.paths import as_path
 FORMAT_VERSION = 1
 RECORD, WEIGHTS, VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
 RESTORE = "restore the whole directory as it was saved, or train the model again."
+DIRECT = "direct"  # member of the weights' metadata: the form in which numpy encodes a few texts, as JSON
 MODEL_FILES = (RECORD, VOCABULARY, WEIGHTS)
 
 
@@ -77,3 +79,24 @@ def read_hasher_record(directory: Path) -> HasherRecord:
             "use the version of texthash that wrote it, or train the model again.",
         )
     return typed(HasherRecord, members, path, RESTORE, error=ModelMismatchError)
+
+
+def read_vocabulary(directory: Path, record: HasherRecord) -> Vocabulary:
+    """Read the vocabulary of a saved model.
+
+    Raises:
+        ModelMismatchError: It is missing or broken, or not that of the record.
+    """
+    vocabulary = Vocabulary.read(directory / VOCABULARY, RESTORE, ModelMismatchError)
+    if vocabulary.hash != record.vocabulary_hash:
+        raise ModelMismatchError(
+            f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record.vocabulary_hash[:12]}.",
+            RESTORE,
+        )
+    if record.shape.vocabulary != len(vocabulary):
+        raise ModelMismatchError(
+            f"{directory}: the model was built for {record.shape.vocabulary} words, its vocabulary has "
+            f"{len(vocabulary)}.",
+            RESTORE,
+        )
+    return vocabulary

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,18 +17,25 @@ from safetensors.torch import load_file, save_file
 from texthash.config import Edition, VectorKind
 from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
-from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.registry import build, hyperparameters
-from texthash.models.direct import DirectEncoder
+from texthash.models.direct import FEW, DirectEncoder
+from texthash.models.direct_form import direct_encoder, form_of
 from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
-from texthash.models.files import FORMAT_VERSION, RECORD, RESTORE, VOCABULARY, WEIGHTS, HasherRecord, read_hasher_record
+from texthash.models.files import (
+    DIRECT,
+    FORMAT_VERSION,
+    RECORD,
+    VOCABULARY,
+    WEIGHTS,
+    HasherRecord,
+    read_hasher_record,
+    read_vocabulary,
+)
 from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
 from texthash.progress import log_line
-
-_FEW = 64  # texts that are read one by one, so that the values of a text do not depend on the others
 
 
 class TextActivations(NamedTuple):
@@ -109,7 +116,7 @@ class Hasher:
                 finite or zero.
         """
         method = self.method
-        if self._direct is not None and features is None and vectors is None and len(texts) <= _FEW:
+        if self._direct is not None and features is None and vectors is None and len(texts) <= FEW:
             return self._read_directly(self._direct, texts, role)
         inputs = method.encoding_inputs.also(vector_needs(vectors))
         if vectors is not None:
@@ -137,20 +144,14 @@ class Hasher:
         return TextActivations(values, known, made)
 
     def _read_directly(self, direct: DirectEncoder, texts: Sequence[str], role: Role) -> TextActivations:
-        counted = [Counter(self.vocabulary.sequence(self.analyzer.tokens(text)).tolist()) for text in texts]
-        starts = np.cumsum([0, *(len(words) for words in counted)])
-        pairs = np.array([pair for words in counted for pair in sorted(words.items())], np.int64).reshape(-1, 2)
-        ids, counts = pairs[:, 0], pairs[:, 1]
-        weights = weigh(starts, ids, counts, self.method.encoding_inputs.weighting, self.vocabulary)
         values = np.empty((len(texts), self.bits), np.float32)
-        for row, text in enumerate(texts):
-            own = slice(starts[row], starts[row + 1])
-            found = direct.activations(ids[own], weights[own])
+        activations, known = direct.read(texts, self.analyzer, self.vocabulary)
+        for row, (text, found) in enumerate(zip(texts, activations, strict=True)):
             if found is None:
                 batch = text_batch([text], self.analyzer, self.vocabulary, self.method.encoding_inputs)
                 found = activations_of(self.method, [batch], role)[0].numpy()
             values[row] = found
-        return TextActivations(torch.from_numpy(values), np.diff(starts) > 0)
+        return TextActivations(torch.from_numpy(values), known)
 
     def binarize(self, activations: torch.Tensor) -> np.ndarray:
         """Binarize real-valued codes [N, bits] into packed codes, uint8 [N, bits / 8]."""
@@ -232,7 +233,9 @@ class Hasher:
         weights = {
             name: tensor.cpu().contiguous().clone() for name, tensor in self.method.inference_state_dict().items()
         }
-        save_file(weights, partial / WEIGHTS)
+        form = form_of(self.method)
+        described = None if form is None else {DIRECT: json.dumps(asdict(form))}
+        save_file(weights, partial / WEIGHTS, described)
         (partial / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
         record = {
             "format": FORMAT_VERSION,
@@ -258,18 +261,7 @@ class Hasher:
         """
         directory = Path(directory)
         record = read_hasher_record(directory)
-        vocabulary = Vocabulary.read(directory / VOCABULARY, RESTORE, ModelMismatchError)
-        if vocabulary.hash != record.vocabulary_hash:
-            raise ModelMismatchError(
-                f"{directory}: vocabulary {vocabulary.hash[:12]} is not the model's {record.vocabulary_hash[:12]}.",
-                RESTORE,
-            )
-        if record.shape.vocabulary != len(vocabulary):
-            raise ModelMismatchError(
-                f"{directory}: the model was built for {record.shape.vocabulary} words, its vocabulary has "
-                f"{len(vocabulary)}.",
-                RESTORE,
-            )
+        vocabulary = read_vocabulary(directory, record)
         method = _untrained(directory, record)
         try:
             method.load_state_dict(load_file(directory / WEIGHTS))
@@ -280,7 +272,7 @@ class Hasher:
                 "restore the whole directory as it was saved, or train the model again with this version.",
             ) from None
         hasher = cls(method, vocabulary, record.corpus, record.edition)
-        hasher._direct = DirectEncoder.of(hasher.method)
+        hasher._direct = direct_encoder(hasher.method)
         return hasher
 
 

@@ -36,6 +36,7 @@ from texthash.progress import log_line
 if TYPE_CHECKING:
     from texthash.index.shard import Shard
     from texthash.models.hasher import Hasher
+    from texthash.models.query_encoder import QueryEncoder
     from texthash.paths import StateDir
 
 FORMAT_VERSION = 6
@@ -166,6 +167,13 @@ class Release:
 
         self.check_model(home)
         return Hasher.load(home.path(self.model_uri))
+
+    def open_encoder(self, home: StateDir) -> QueryEncoder:
+        """Open the encoder of queries of this release. Raises the same errors as :meth:`check`."""
+        from texthash.models.query_encoder import QueryEncoder
+
+        self.check_model(home)
+        return QueryEncoder.open(home.path(self.model_uri))
 
     def check_model(self, home: StateDir) -> None:
         """Check that the saved model exists and is the released one. Raises the same errors as :meth:`check`."""

@@ -1,0 +1,132 @@
+"""Encoder of queries, which opens a saved model without torch where the method allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from texthash.config import VectorKind
+from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.hamming.codes import pack
+from texthash.models.direct import FEW, DirectEncoder, DirectForm
+from texthash.models.files import DIRECT, WEIGHTS, HasherRecord, read_hasher_record, read_vocabulary
+
+if TYPE_CHECKING:
+    from texthash.models.hasher import Hasher
+
+
+class EncodedQueries(NamedTuple):
+    """Codes of queries.
+
+    Attributes:
+        codes: uint8 [N, bits / 8].
+        known: Whether a word of the query is in the vocabulary, bool [N].
+        margins: Activations minus thresholds, float32 [N, bits].
+        vectors: Vectors by which an index rescores, float32 [N, width]; None unless requested.
+    """
+
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    margins: NDArray[np.float32]
+    vectors: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Encoder by numpy, with the words that it reads."""
+
+    direct: DirectEncoder
+    analyzer: Analyzer
+    vocabulary: Vocabulary
+
+
+class QueryEncoder:
+    """Encoder of queries with the codes of :meth:`texthash.models.hasher.Hasher.read`.
+
+    A few texts are encoded by numpy, where the saved model describes its layers for it
+    (:class:`~texthash.models.direct.DirectForm`); all else by the model itself, loaded when it is first needed.
+
+    Args:
+        model: Model, or its directory.
+        words: Encoder by numpy; None if the model has another form.
+    """
+
+    def __init__(self, model: Hasher | Path, words: _Words | None = None) -> None:
+        self._model = model
+        self._words = words
+
+    @classmethod
+    def of(cls, hasher: Hasher) -> QueryEncoder:
+        """Return the encoder of a model in memory."""
+        return cls(hasher)
+
+    @classmethod
+    def open(cls, directory: str | Path) -> QueryEncoder:
+        """Open a model that :meth:`texthash.models.hasher.Hasher.save` wrote.
+
+        Raises:
+            ModelMismatchError: Files are missing or do not belong together; the error names the difference.
+        """
+        directory = Path(directory).absolute()
+        record = read_hasher_record(directory)
+        direct = _direct_encoder(directory, record)
+        words = None
+        if direct is not None:
+            words = _Words(direct, Analyzer.from_edition(record.edition), read_vocabulary(directory, record))
+        encoder = cls(directory, words)
+        if words is None:
+            _ = encoder.hasher  # with its errors, before it is needed
+        return encoder
+
+    @cached_property
+    def hasher(self) -> Hasher:
+        """The model itself."""
+        if not isinstance(self._model, Path):
+            return self._model
+        from texthash.models.hasher import Hasher
+
+        return Hasher.load(self._model)
+
+    def read(self, texts: Sequence[str], vectors: VectorKind | None = None, features: Any = None) -> EncodedQueries:
+        """Encode queries; arguments and errors as of :meth:`texthash.models.hasher.Hasher.read`."""
+        if self._words is not None and vectors is None and features is None and 0 < len(texts) <= FEW:
+            encoded = _read_directly(self._words, texts)
+            if encoded is not None:
+                return encoded
+        read = self.hasher.read(texts, "query", vectors=vectors, features=features)
+        margins = self.hasher.pre_threshold_margins(read.values)
+        return EncodedQueries(self.hasher.binarize(read.values), read.known, margins, read.vectors)
+
+
+def _read_directly(words: _Words, texts: Sequence[str]) -> EncodedQueries | None:
+    """Encode queries by numpy; None if a bit is too close to its threshold to be decided so."""
+    activations, known = words.direct.read(texts, words.analyzer, words.vocabulary)
+    decided = [found for found in activations if found is not None]
+    if len(decided) < len(texts):
+        return None
+    values, thresholds = np.stack(decided), words.direct.thresholds
+    return EncodedQueries(pack(values > thresholds), known, values - thresholds)
+
+
+def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | None:
+    """Return the encoder that the weights of a saved model describe; None if they do not, or cannot be read.
+
+    The error of damaged weights is that of loading the model.
+    """
+    try:
+        with safe_open(directory / WEIGHTS, framework="np") as weights:
+            described = (weights.metadata() or {}).get(DIRECT)
+            if described is None:
+                return None
+            direct = DirectEncoder(TypeAdapter(DirectForm).validate_json(described), weights.get_tensor)
+    except (SafetensorError, ValidationError, ValueError):
+        return None
+    return direct if direct.shape == (record.shape.vocabulary, record.bits) else None
