@@ -42,7 +42,7 @@ def start(tmp_path: Path, small_rows: Path) -> Iterator[Start]:
         program.communicate()
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_two_trainings_in_a_fresh_state_directory(start: Start, tmp_path: Path, attempt: int) -> None:
     """Each prepares the corpus, makes the schema of the tracking store and its experiment: once, together."""
     programs = [start(*TRAIN, f"training.seed={seed}") for seed in (1, 2)]

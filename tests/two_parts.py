@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-# Rooms whose tests start services, tracking servers, programs or environments.
-ALONE_ROOMS = ("deploy", "deployment", "docs", "pipelines", "service", "tracking")
+# Rooms whose tests start tracking servers, programs or environments; elsewhere such files have a mark.
+ALONE_ROOMS = ("deploy", "docs", "pipelines", "tracking")
 ALONE_MARKS = ("alone", "ray", "browser", "gpu")
 _TESTS = Path(__file__).parent
 

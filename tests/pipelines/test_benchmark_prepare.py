@@ -34,6 +34,7 @@ def facts(rows: list[Row]) -> list[tuple[str, str, int, int]]:
     return [(row["corpus"], row["engine"], row["workers"], row["documents"]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_curve_and_a_plan_come_from_one_run(tmp_path: Path) -> None:
     options = ["--documents", "150", "--times", "2", "--curve", "5", "--workers", "2"]

@@ -65,6 +65,7 @@ def test_nothing_fails_and_everything_is_found(
     assert [finding for finding in verify(home) if not finding.ok] == []
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_nothing_is_lost_while_the_disk_fills_up_and_empties(
     small_corpus: PreparedCorpus, small_hasher: Path, tmp_path: Path

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from tests.service.live import listening
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem
+
+pytestmark = pytest.mark.alone
 
 SEARCHES = 2_000
 PASS = 64

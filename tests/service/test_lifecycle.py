@@ -118,7 +118,7 @@ def test_what_listens_beyond_loopback_takes_no_call_without_the_token(start: Sta
     assert_nothing_left(tree_before_the_end, service)
 
 
-@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
 def test_the_death_of_a_vital_part_ends_all_of_it(start: Start, victim: str) -> None:
     service = start()
     tree = service.tree

@@ -26,6 +26,8 @@ from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
+pytestmark = pytest.mark.alone
+
 MAX_LAG_S = 0.6
 _PATIENCE_S = 60.0
 
