@@ -89,7 +89,8 @@ def test_a_copy_weighs_by_its_likeness_to_its_own_document(small_corpus, batch, 
             weights = torch.softmax(likeness, dim=0)
             for weight, (short, _) in zip(weights, of_copies, strict=True):
                 log_p = torch.log_softmax(method.decoder(short)[b], dim=0)
-                expected -= weight * log_p[batch.indices[batch.document == b]].sum() / 3 / len(batch)
+                own = batch.document == b
+                expected -= weight * (batch.values[own] * log_p[batch.indices[own]]).sum() / 3 / len(batch)
     assert float((weights - 1 / 3).abs().max()) > 0.01, "alike copies would show nothing"
     torch.testing.assert_close(found.detach(), expected)
 

@@ -2,11 +2,15 @@
 
 encoder    l = tanh(h(x) A + a) in (-1, 1)^128, h: V -> H -> H with ReLU and dropout;  z = tanh(l C + c) in (-1, 1)^m
 decoder    p(w | z) = softmax(z W + b)_w
-loss       - sum_{w in x} log p(w | z)  +  w_rp L_rp(z, l)  +  [ w_bb L_bb(z, E) + w_bd L_bd(z, E) ]
+loss       - sum_{w in x} x_w log p(w | z)  +  w_rp L_rp(z, l)  +  [ w_bb L_bb(z, E) + w_bd L_bd(z, E) ]
 balance    E holds the signs of each document's last z; the bracket counts from ``balance_from`` of training on
 bits       1[z_j > median of z_j over the training documents]
 
 L_rp is in :mod:`texthash.nn.few_bit`; L_bb, L_bd and E are in :mod:`texthash.nn.balance`.
+
+Words count by their tf-idf weight x_w, as in the authors' code (``word_weights=input``). If each distinct word counts
+once, the reconstruction is 13 times as large beside the other terms: P@100 on validation (20 Newsgroups, random60, 32
+bits, best of 30 epochs, one seed) is .500 then, and .515 with the weights.
 """
 
 from __future__ import annotations
@@ -60,15 +64,13 @@ class MASH(WeighsWords, BagAutoencoder):
         survey_entry=5,
         tags=("Rec", "CB", "FE", "Quan(Tanh)"),
         citation="He et al., 2023, doi:10.1145/3570725",
-        fidelity="code, loss re-weighted",
+        fidelity="code",
         deviations=(
             "the learning rate is constant; the code multiplies it by 0.96 every 5,000 steps",
             "the balance terms count from a fixed share of training on; the code waits until precision on its test "
             "queries has stayed below its best for 5 epochs",
             "the memory is written with every batch; the code stops writing between epoch 10 and that moment",
             "L_max of the memory is the largest loss of a batch, not of an epoch's mean",
-            "each distinct word of a document counts once in the reconstruction, not by its tf-idf weight "
-            "(word_weights: input)",
             "the decoder's bias starts at the log frequencies of the words",
         ),
         paper=PAPER,
@@ -85,6 +87,7 @@ class MASH(WeighsWords, BagAutoencoder):
     hidden = 1000
     dropout = 0.1
     learning_rate = 1e-3
+    word_weights = "input"
     epochs = 30
     batch_size = 128
     long_bits: int = Field(128, ge=1, description="Width of the longer code l.")

@@ -1,7 +1,7 @@
 """SMASH: MASH that also tells the words of a document from copies of it in which words are masked; SMASH-S: labels too.
 
 noise      x~_s = x * M_s, M_s ~ Bern(k), k = min(1, |n|), n ~ N(0, (1 - sigma)^2) of each word, s = 1..S
-loss       loss of MASH  -  (1/S) sum_s e_s sum_{w in x} log p(w | z~_s)  +  w_rp L_rp(z~, l~),  e = softmax_s(l . l~_s)
+loss       loss of MASH - (1/S) sum_s e_s sum_{w in x} x_w log p(w | z~_s) + w_rp L_rp(z~, l~),  e = softmax_s(l . l~_s)
 SMASH-S    loss of SMASH  +  w_y L_y(z),  L_y the (binary) cross entropy of y^ = z W + b
 
 On Reuters, where nearly all of a document's 90 labels say no, these press all codes of SMASH-S into one. P@100 on
