@@ -10,6 +10,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.registry import build
 from texthash.training.loop import fit
 
@@ -20,19 +21,19 @@ def labels_of(split):
 
 
 def test_a_share_keeps_its_labels_and_the_others_have_none(small_corpus):
-    split = small_corpus.train.partly_labelled(0.3, seed=1)
+    split = partly_labelled(small_corpus.train, 0.3, seed=1)
     whole, part = labels_of(small_corpus.train), labels_of(split)
     kept = np.array([bool(labels) for labels in part])
     assert 0.24 < kept.mean() < 0.36
     assert all(labels == (whole[row] if kept[row] else ()) for row, labels in enumerate(part))
     assert labels_of(pickle.loads(pickle.dumps(split))) == part
-    assert labels_of(small_corpus.train.partly_labelled(0.3, seed=1)) == part
-    assert labels_of(small_corpus.train.partly_labelled(0.3, seed=2)) != part
-    assert small_corpus.train.partly_labelled(1.0, seed=1) is small_corpus.train
+    assert labels_of(partly_labelled(small_corpus.train, 0.3, seed=1)) == part
+    assert labels_of(partly_labelled(small_corpus.train, 0.3, seed=2)) != part
+    assert partly_labelled(small_corpus.train, 1.0, seed=1) is small_corpus.train
 
 
 def test_batches_mark_who_is_labelled(small_corpus):
-    split = small_corpus.train.partly_labelled(0.5, seed=1)
+    split = partly_labelled(small_corpus.train, 0.5, seed=1)
     known = torch.tensor([bool(labels) for labels in labels_of(split)])
     for batch in batches(split, 64, Inputs(needs={"labels"}), shuffle_seed=0):
         assert torch.equal(batch.labelled, known[batch.rows])
@@ -50,6 +51,6 @@ def test_training_shows_a_method_the_labels_of_that_share(small_corpus, share):
 
     method.label_term = note
     result = fit(method, small_corpus.train, TrainingConfig(epochs=2, batch_size=64, labelled=share, seed=4))
-    expected = [bool(labels) for labels in labels_of(small_corpus.train.partly_labelled(share, seed=4))]
+    expected = [bool(labels) for labels in labels_of(partly_labelled(small_corpus.train, share, seed=4))]
     assert [seen[row] for row in range(len(small_corpus.train))] == expected
     assert result.history[-1].terms["labels"] > 0

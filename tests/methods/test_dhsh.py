@@ -10,6 +10,7 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.errors import TexthashError
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
@@ -93,7 +94,7 @@ def test_centres_are_computed_every_few_epochs_from_the_codes_seen(small_corpus,
 
 
 def test_a_document_without_labels_is_in_no_triplet_and_never_hard(small_corpus):
-    train = small_corpus.train.partly_labelled(0.5, seed=0)
+    train = partly_labelled(small_corpus.train, 0.5, seed=0)
     half = next(iter(batches(train, 64, Inputs(needs={"labels"}), shuffle_seed=1)))
     method = made(small_corpus)
     method.setup(train)

@@ -9,6 +9,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import Batch, batches
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.base import HashMethod, Progress
 from texthash.methods.registry import build
 from texthash.nn.label_similarity import weighted_percentage
@@ -70,7 +71,7 @@ def test_a_text_outside_of_the_graph_gets_its_place_from_its_words(
 
 def test_hidden_labels_do_not_count(encoded_shape: CorpusShape, small_corpus: PreparedCorpus) -> None:
     method = made(encoded_shape, small_corpus)
-    train = small_corpus.train.partly_labelled(0.5, seed=0)
+    train = partly_labelled(small_corpus.train, 0.5, seed=0)
     batch = next(iter(batches(train, 32, method.inputs)))
     known = batch.labelled
     assert 0 < known.sum() < 32

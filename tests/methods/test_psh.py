@@ -9,6 +9,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.nn.estimators import straight_through_bernoulli
@@ -74,7 +75,7 @@ def test_a_pair_has_its_own_sign_and_distance(small_corpus, batch):
 
 
 def test_a_document_without_labels_is_in_no_pair(small_corpus):
-    train = small_corpus.train.partly_labelled(0.5, seed=0)
+    train = partly_labelled(small_corpus.train, 0.5, seed=0)
     half = next(iter(batches(train, 64, Inputs(needs={"labels"}))))
     method = made(small_corpus)
     p = torch.rand(64, BITS, generator=torch.Generator().manual_seed(0)).requires_grad_()

@@ -8,6 +8,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.base import Progress
 from texthash.methods.registry import build
 from texthash.training.loop import fit
@@ -26,7 +27,7 @@ def labelled(small_corpus):
 
 @pytest.fixture(scope="module")
 def unlabelled(small_corpus):
-    train = small_corpus.train.partly_labelled(1e-9, seed=0)
+    train = partly_labelled(small_corpus.train, 1e-9, seed=0)
     batch = next(iter(batches(train, DOCUMENTS, Inputs(needs={"labels"}))))
     assert not bool(batch.labelled.any())
     return batch
@@ -91,7 +92,7 @@ def test_without_labels_psh_gs_repels_as_in_the_code_or_has_no_pairs(small_corpu
 
 
 def test_unlabelled_documents_change_no_pair_of_the_labelled(small_corpus):
-    train = small_corpus.train.partly_labelled(0.5, seed=0)
+    train = partly_labelled(small_corpus.train, 0.5, seed=0)
     batch = next(iter(batches(train, 64, Inputs(needs={"labels"}))))
     method = made(small_corpus, similarity="labels")
     b = torch.rand(64, BITS, generator=torch.Generator().manual_seed(0))

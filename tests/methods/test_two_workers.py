@@ -17,6 +17,7 @@ from tests.methods.test_methods import ITERATIVE
 from tests.methods.two_processes import corpus_for, in_two_processes, shape_for
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.methods.base import GradientStage, Progress
 from texthash.methods.dwae import Divergence
 from texthash.methods.registry import build, hyperparameters
@@ -79,7 +80,7 @@ def _gradient(parameter):
 def _steps(case, corpus, rank=0, workers=1):
     """Of two global batches in each gradient stage: the terms, and the averaged gradients; no weight moves."""
     whole = corpus_for(CASES[case][0], corpus).train
-    train = whole.partly_labelled(0.3, seed=0)  # how many of them have labels differs between the workers
+    train = partly_labelled(whole, 0.3, seed=0)  # how many of them have labels differs between the workers
     method, found = _build(case, corpus), {}
     method.setup(train)
     for stage in method.stages():

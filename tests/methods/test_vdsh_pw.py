@@ -12,6 +12,7 @@ from texthash.config import EvaluationConfig, TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus, Split
 from texthash.corpora.prepared.inputs import Inputs
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.errors import TexthashError
 from texthash.evaluation.protocol import Validator
 from texthash.methods.base import Progress
@@ -114,7 +115,7 @@ def test_it_trains_with_any_share_of_labels(affinity, share, small_corpus):
 
 @pytest.mark.parametrize("name", ["vdsh_pw", "cth"])
 def test_a_document_without_labels_is_in_no_pair(name, small_corpus):
-    train = small_corpus.train.partly_labelled(0.5, seed=0)
+    train = partly_labelled(small_corpus.train, 0.5, seed=0)
     half = next(iter(batches(train, 64, Inputs(needs={"labels"}))))
     method = made(name, small_corpus, affinity="cosine", pair_codes="sample")
     z = torch.randn(64, BITS, generator=torch.Generator().manual_seed(0)).requires_grad_()

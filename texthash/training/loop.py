@@ -14,6 +14,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches, count_batches
 from texthash.corpora.prepared.corpus import Split
+from texthash.corpora.prepared.labelled import partly_labelled
 from texthash.errors import TexthashError
 from texthash.methods.base import ClosedForm, GradientStage, HashMethod, Optimizers, Progress
 from texthash.models.encoding import calibrate
@@ -134,7 +135,7 @@ class _Fit:
         self.workers = Workers()
         self.device = _device(config)
         self.method = method.to(self.device)
-        self.train, self.config = train.partly_labelled(config.labelled, config.seed), config
+        self.train, self.config = partly_labelled(train, config.labelled, config.seed), config
         self.validate, self.on_epoch, self.checkpointer = validate, on_epoch, checkpointer
         self.history: list[EpochReport] = []
         self.best: float | None = None

@@ -128,12 +128,6 @@ class Split:
         """``indptr`` [N + 1] and label numbers, sorted within a document."""
         return self._arrays["labels_indptr"], self._arrays["labels"]
 
-    def partly_labelled(self, share: float, seed: int) -> Split:
-        """Return the split with each document's labels kept with the probability ``share`` and else hidden."""
-        from texthash.corpora.prepared.labelled import PartlyLabelled
-
-        return self if share == 1 else PartlyLabelled(self.name, self._corpus, share, seed)
-
     @cached_property
     def labels(self) -> csr_matrix:
         """Label membership, uint8 [N, labels]."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from texthash.corpora.prepared.corpus import PreparedCorpus, Split
+from texthash.corpora.prepared.corpus import Split
 from texthash.io.ragged import indptr_of, take_rows
 
 
@@ -18,14 +18,13 @@ class PartlyLabelled(Split):
     full labels of the corpus.
 
     Args:
-        name: Name of the split.
-        corpus: Corpus of the split.
+        whole: Split of the documents.
         share: Probability that a document keeps its labels, 0 to 1.
         seed: Seed of the choice.
     """
 
-    def __init__(self, name: str, corpus: PreparedCorpus, share: float, seed: int) -> None:
-        super().__init__(name, corpus)
+    def __init__(self, whole: Split, share: float, seed: int) -> None:
+        super().__init__(whole.name, whole._corpus)
         self._share, self._seed = share, seed
 
     @cached_property
@@ -38,3 +37,8 @@ class PartlyLabelled(Split):
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_share": self._share, "_seed": self._seed}
+
+
+def partly_labelled(split: Split, share: float, seed: int) -> Split:
+    """Return a split whose documents keep their labels with a probability; the split itself if all keep them."""
+    return split if share == 1 else PartlyLabelled(split, share, seed)
