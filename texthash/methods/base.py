@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Role = Literal["document", "query"]
 InputKind = Literal["tokens", "dense", "token_vectors", "neighbours", "labels", "pairs"]
 Fidelity = Literal[
-    "paper", "code", "code, loss re-weighted", "code, other encoder", "reconstructed", "reconstruction failed"
+    "paper", "code", "code, loss re-weighted", "code, other encoder", "reconstructed", "reconstruction failed", "own"
 ]
 Serves = Literal["hamming", "hamming+rerank", "rerank_only"]
 Optimizers = dict[str, torch.optim.Optimizer]
@@ -67,7 +67,8 @@ class Card:
         fidelity: ``paper``: built from the paper; ``code``: from the authors' code; ``code, loss re-weighted``: the
             same with another balance of its terms; ``code, other encoder``: on the vectors of another encoder, which
             is not trained, or on words; ``reconstructed``: from secondary sources; ``reconstruction failed``: no
-            better than a classical baseline, so that its figures say nothing about the paper's method.
+            better than a classical baseline, so that its figures say nothing about the paper's method; ``own``: of
+            this project, without a paper.
         deviations: Differences of this implementation from its source.
         serving_mode: Kind of search: by Hamming distance, with or without a second look at the candidates of it; or
             ``rerank_only``, the candidates of another search: such a method is neither indexed nor released.
@@ -181,6 +182,7 @@ class HashMethod(nn.Module):
         clip: Norm to which the default :meth:`step` clips gradients; None for no clipping.
         training_only: Names of buffers and modules, created in :meth:`setup`, that training needs and encoding does
             not: memories of the training documents. A checkpoint holds them, a saved model does not.
+        nested: Whether the first bits of a code are a code of their own, so that :meth:`cut` needs no training.
         hyperparameters: All hyper-parameters, including those at their defaults; each is also an attribute.
 
     Raises:
@@ -191,6 +193,7 @@ class HashMethod(nn.Module):
     card: ClassVar[Card]
     search_space: ClassVar[Mapping[str, Any]] = {}
     training_only: ClassVar[frozenset[str]] = frozenset()
+    nested: ClassVar[bool] = False
     inputs: Inputs
     clip: float | None = None
     binarizer: Binarizer
@@ -307,6 +310,31 @@ class HashMethod(nn.Module):
         return {
             name: tensor for name, tensor in self.state_dict().items() if name.split(".")[0] not in self.training_only
         }
+
+    def cut(self, bits: int) -> HashMethod:
+        """Return the method whose codes are the first bits of this one's, for use and not for further training.
+
+        Args:
+            bits: Length of the shorter code.
+
+        Raises:
+            UsageError: The first bits are no code of their own (:attr:`nested`), or there are not as many.
+        """
+        name = self.card.name
+        if not self.nested:
+            raise UsageError(
+                f"bits={bits}: the first {bits} bits of a code of {name} are no code of their own.",
+                f"train {name} with method.bits={bits}, or a method with nested codes, such as texthash.",
+            )
+        check_bits(bits)
+        if bits > self.bits:
+            raise UsageError(f"bits={bits}: the codes of this {name} have {self.bits}.", f"choose at most {self.bits}.")
+        with torch.random.fork_rng(devices=[]):
+            shorter = type(self)(self.shape, bits, **self.hyperparameters)
+        # Every tensor with a place a bit has it in its last dimension, first bits first.
+        whole, parts = self.inference_state_dict(), shorter.state_dict()
+        shorter.load_state_dict({name: whole[name][tuple(map(slice, part.shape))] for name, part in parts.items()})
+        return shorter.to(self.binarizer.thresholds.device).eval()
 
     def database_codes(self) -> np.ndarray | None:
         """Return packed codes of the training documents, uint8 [documents, bits / 8], if the method defines them.

@@ -19,6 +19,7 @@ from texthash.methods.projected import ProjectedMethod
 class LSH(ProjectedMethod):
     """Random hyperplanes."""
 
+    nested = True
     card = Card(
         name="lsh",
         title="Similarity Estimation Techniques from Rounding Algorithms",

@@ -16,6 +16,7 @@ from texthash.nn.spectral import principal_components
 class PCAH(ProjectedMethod):
     """Signs of principal components."""
 
+    nested = True
     card = Card(
         name="pcah",
         title="Semi-Supervised Hashing for Large-Scale Search (its unsupervised baseline)",

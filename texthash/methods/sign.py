@@ -23,6 +23,7 @@ from texthash.methods.projected import ProjectedMethod
 class Sign(ProjectedMethod):
     """Signs of coordinates."""
 
+    nested = True
     card = Card(
         name="sign",
         title="Small Codes and Large Image Databases for Recognition (its thresholded coordinates)",

@@ -189,6 +189,20 @@ class Hasher:
         """
         return self.binarize(self.read([""] * len(vectors), role, features=vectors).values)
 
+    def cut(self, bits: int) -> Hasher:
+        """Return the model whose codes are the first bits of this one's, without training.
+
+        Args:
+            bits: Length of the shorter code, a multiple of 8.
+
+        Raises:
+            UsageError: The codes of the method are not nested, or have fewer bits.
+        """
+        shorter = Hasher(self.method.cut(bits), self.vocabulary, self.corpus, self.edition)
+        if self._direct is not None:
+            shorter._direct = DirectEncoder.of(shorter.method)
+        return shorter
+
     def warm_up(self) -> None:
         """Encode a text, since the first pass is slower; raises the error of a model that does not encode."""
         shape = self.method.shape
