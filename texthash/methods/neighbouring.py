@@ -27,6 +27,7 @@ Graph = Literal[
     "cosine:binary",
     "cosine:counts",
     "hamming:sth-64",
+    "features",
 ]
 
 
@@ -34,11 +35,15 @@ class NeighbourMethod(HashMethod):
     """Mixin of the nearest training documents of each document, ``class NbrReg(NeighbourMethod, VDSH)``.
 
     Raises:
-        UsageError: There are not more training documents than neighbours.
+        UsageError: There are not more training documents than neighbours, or no vectors for neighbours by them.
     """
 
     neighbours: int = Field(20, ge=1, description="Number k of nearest neighbours of a document.")
-    graph: Graph = Field("cosine:bm25", description="Similarity by which neighbours are nearest.")
+    graph: Graph = Field(
+        "cosine:bm25",
+        description="Similarity by which neighbours are nearest; features: cosine of the vectors of corpus.features, "
+        "which only training needs.",
+    )
 
     def make_layers(self) -> None:
         documents = self.shape.documents
@@ -50,16 +55,24 @@ class NeighbourMethod(HashMethod):
                 if documents > 1
                 else "learn from more documents.",
             )
+        encoder = self.shape.encoder
+        if self.graph == "features" and encoder is None:
+            raise UsageError(
+                f"method.params.graph=features: {self.card.name} takes neighbours by vectors, and the corpus has none.",
+                "set corpus.features: column:NAME or npy:FILE for your own, minilm or another sentence encoder; or "
+                "graph=cosine:bm25.",
+            )
         super().make_layers()
-        self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=self.graph)
+        graph = f"dense:{encoder}" if self.graph == "features" else self.graph
+        self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=graph)
 
     def setup(self, train: Split) -> None:
         super().setup(train)
         self.documents = train
 
     def bags(self, rows: Tensor) -> Batch:
-        """Return the words of training documents, int64 [D], on the device of ``rows``."""
-        return take(self.documents, rows.cpu().numpy(), replace(self.inputs, needs=frozenset())).to(rows.device)
+        """Return what is encoded of training documents, int64 [D], on the device of ``rows``."""
+        return take(self.documents, rows.cpu().numpy(), self.encoding_inputs).to(rows.device)
 
     def draw(self, batch: Batch, progress: Progress, temperature: float | None = None) -> Tensor:
         """Return the train row of one neighbour of each document, by rank or, with a temperature, by weight; [B]."""

@@ -88,7 +88,7 @@ class Node2Hash(NeighbourMethod, VDSH):
 
     def setup(self, train: Split) -> None:
         super().setup(train)
-        self.links = train.neighbours(self.neighbours, self.graph)
+        self.links = train.neighbours(self.inputs.neighbours, self.inputs.graph)
         self.node_decoder = NodeDecoder(len(train), self.bits).to(self.binarizer.thresholds.device)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:

@@ -111,7 +111,7 @@ class SNUH(NeighbourMethod, WeighsWords):
     def setup(self, train: Split) -> None:
         """Grow the trees, which are the same in every process."""
         super().setup(train)
-        near, similarities = train.neighbours(self.neighbours, self.graph)
+        near, similarities = train.neighbours(self.inputs.neighbours, self.inputs.graph)
         probabilities = neighbour_probabilities(torch.from_numpy(similarities.copy()), self.edge_temperature)
         self.tree_edges = spanning_trees(near, probabilities.numpy(), self.trees)
 
