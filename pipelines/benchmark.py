@@ -14,6 +14,7 @@ import typer
 from texthash.cli.running import run_app
 
 COMMANDS = (
+    "ablation",
     "codes",
     "encoders",
     "faults",

@@ -35,7 +35,8 @@ def write_pages(folder: Path, results: Path) -> None:
 
 def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
     card = cls.card
-    entry = f"entry {card.survey_entry} of the survey" if card.survey_entry else "a classical baseline"
+    baseline = "of this project" if card.fidelity == "own" else "a classical baseline"
+    entry = f"entry {card.survey_entry} of the survey" if card.survey_entry else baseline
     lines = [
         f"# {name}",
         f"**{card.title}**, {card.venue}; {entry}. Tags: {', '.join(card.tags) or 'none'}. "

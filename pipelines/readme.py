@@ -81,7 +81,7 @@ def _methods() -> str:
                 f"[`{name}`]({name}.md)",
                 cls.card.title,
                 cls.card.venue,
-                str(cls.card.survey_entry or "baseline"),
+                str(cls.card.survey_entry or ("own" if cls.card.fidelity == "own" else "baseline")),
                 {"none": "text", "labels": "labels", "pairs": "pairs"}[cls.card.supervision],
                 cls.card.fidelity,
             )

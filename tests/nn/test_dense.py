@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from texthash.nn.dense import DenseEncoder, GaussianDecoder, Standardization
 from texthash.nn.experts import ProductOfExperts
-from texthash.nn.priors import bernoulli_divergence
+from texthash.nn.priors import bernoulli_cross_entropy, bernoulli_divergence
 
 
 def test_vectors_are_standardised_by_those_of_the_training_documents() -> None:
@@ -71,7 +71,10 @@ def test_the_divergence_of_two_posteriors_is_the_sum_over_all_codes() -> None:
 
     p, q = log_probabilities(a), log_probabilities(b)
     torch.testing.assert_close(bernoulli_divergence(a, b), (p.exp() * (p - q)).sum(dim=1))
+    torch.testing.assert_close(bernoulli_cross_entropy(a, b), -(p.exp() * q).sum(dim=1))
+    torch.testing.assert_close(bernoulli_cross_entropy(a, a), -(p.exp() * p).sum(dim=1))
     assert gradcheck(bernoulli_divergence, (a, b))
+    assert gradcheck(bernoulli_cross_entropy, (a, b))
     assert bernoulli_divergence(a, a).abs().max() == 0
     assert torch.isfinite(bernoulli_divergence(torch.tensor([[80.0, -80.0]]), torch.tensor([[-80.0, 80.0]]))).all()
 

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from texthash.nn.bags import Words
-from texthash.nn.neighbours import draw_neighbours, neighbour_probabilities, union_of_words
+from texthash.nn.neighbours import (
+    agreeing_probabilities,
+    draw_neighbours,
+    neighbour_probabilities,
+    union_of_words,
+)
 
 SIMILARITIES = torch.tensor([[0.9, 0.5, 0.1], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]])
 NEAR = torch.tensor([[4, 5, 6], [7, 8, 9], [1, 2, 3]])
@@ -27,6 +32,18 @@ def test_by_rank_all_neighbours_are_alike_and_by_weight_the_nearer_is_likelier()
     plain = torch.tensor([4.5, 2.5, 0.5]).exp()
     torch.testing.assert_close(weighed[0], plain / plain.sum())
     torch.testing.assert_close(weighed[1:], expected[1:])
+
+
+def test_neighbours_whose_codes_agree_are_likelier_and_without_preference_all_are_alike():
+    own = torch.tensor([[1.0, 1.0, -1.0, 1.0]]).expand(3, 4)
+    near = torch.stack([own, -own, torch.zeros(3, 4)], dim=1)
+    found = agreeing_probabilities(SIMILARITIES, own, near, sharpness=2.0)
+    plain = torch.tensor([2.0, -2.0, 0.0]).exp()
+    torch.testing.assert_close(found[0], plain / plain.sum())
+    torch.testing.assert_close(found[1:], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(
+        agreeing_probabilities(SIMILARITIES, own, near, sharpness=0.0), neighbour_probabilities(SIMILARITIES)
+    )
 
 
 @pytest.mark.parametrize("temperature", [None, 0.3])

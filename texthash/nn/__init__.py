@@ -19,7 +19,7 @@
     Prior(M)                  mixtures            from mixtures of Gaussians or of Bernoulli codes
     Prior(BM)                 correlated_bits     a posterior of correlated bits, after Boltzmann machines
     Prior(G), Pse             prototypes          a hierarchy of prototypes, and the contrast of pseudo-labels
-    Pse, of neighbours        neighbours          one drawn by weight or rank, the union of the words of all
+    Pse, of neighbours        neighbours          one drawn by rank, weight or agreement, the union of the words
                               walks               on a neighbour graph, and a decoder of the documents they visit
     Prior(GA)                 trees               Gaussians correlated along spanning trees of a neighbour graph
     priors of all documents   matching            MMD, Sinkhorn divergence, moments
@@ -27,6 +27,7 @@
                               importance          of words, in encoder and decoder
                               ranking             hinge of triples
     MMI                       mutual_information  exact entropies of codes that are Markov chains
+                              code_entropy      a bound on the entropy of all codes by few earlier bits for each bit
                               jensen_shannon      an estimate by a discriminator of pairs of one document and of two
     SFC                       categories          labels predicted from codes
     SFR                       code_similarity     inner products of the codes of pairs

@@ -1,4 +1,4 @@
-"""Neighbours of the documents of a batch: drawing one of each by weight or by rank, and the union of their words.
+"""Neighbours of the documents of a batch: drawing one by rank, weight or agreement, and the union of their words.
 
 Two rules hold for every function. A neighbour of similarity 0 shares nothing with its document and counts as none. An
 isolated document, which has no neighbour then, is its own: a pair term becomes the document's own term, and the union
@@ -32,6 +32,25 @@ def neighbour_probabilities(similarities: Tensor, temperature: float | None = No
     if temperature is None:
         return there / there.sum(dim=1, keepdim=True).clamp(min=1)
     scores = (similarities / temperature).masked_fill(~there, -math.inf)
+    return torch.softmax(scores, dim=1).nan_to_num(nan=0.0)
+
+
+def agreeing_probabilities(similarities: Tensor, own: Tensor, near: Tensor, sharpness: float) -> Tensor:
+    """Return the probability of each neighbour to be drawn, the higher the more its code agrees with the document's.
+
+    p_r = exp(beta c . c_r / m) / sum_r' exp(beta c . c_r' / m), over the neighbours of the list.
+
+    Args:
+        similarities: s [B, k], at least 0; 0 where there is no neighbour.
+        own: Codes c of the documents [B, m], -1 and 1, or 0 where they are not known yet.
+        near: Codes c_r of their neighbours [B, k, m], likewise.
+        sharpness: beta; at 0 all neighbours are alike, as by rank.
+
+    Returns:
+        Tensor [B, k]; each row sums to 1, that of an isolated document to 0.
+    """
+    agreement = torch.einsum("bm,bkm->bk", own, near) / own.shape[1]
+    scores = (sharpness * agreement).masked_fill(similarities <= 0, -math.inf)
     return torch.softmax(scores, dim=1).nan_to_num(nan=0.0)
 
 

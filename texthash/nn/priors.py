@@ -47,6 +47,22 @@ def bernoulli_divergence(logits: Tensor, other: Tensor) -> Tensor:
     return (p * on + (1 - p) * off).sum(dim=1)
 
 
+def bernoulli_cross_entropy(logits: Tensor, other: Tensor) -> Tensor:
+    """Return H(Bern(sigma(a)), Bern(sigma(b))) = - sum_j p_j log sigma(b_j) + (1 - p_j) log sigma(-b_j), p = sigma(a).
+
+    It is the entropy of the first plus :func:`bernoulli_divergence` of the two, and least where both are certain of the
+    same code.
+
+    Args:
+        logits: a [B, m].
+        other: b [B, m].
+
+    Returns:
+        Tensor [B].
+    """
+    return (torch.nn.functional.softplus(other) - torch.sigmoid(logits) * other).sum(dim=1)
+
+
 def categorical_kl(logits: Tensor) -> Tensor:
     """Return KL(Cat(pi_j) || uniform) summed over m latents of K values each, pi_j = softmax(logits_j).
 
