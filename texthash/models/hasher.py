@@ -200,7 +200,7 @@ class Hasher:
         """
         shorter = Hasher(self.method.cut(bits), self.vocabulary, self.corpus, self.edition)
         if self._direct is not None:
-            shorter._direct = DirectEncoder.of(shorter.method)
+            shorter._direct = direct_encoder(shorter.method)
         return shorter
 
     def warm_up(self) -> None:
