@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote_plus
 
 import httpx
 import pytest
 
 from tests.service.browser import Page, browse, chromium_path
-from tests.service.conftest import Asked
+from tests.service.conftest import SHARDS, Asked, LocalWriter
 from tests.service.live import listening
+from tests.service.test_attributes_http import DOCUMENTS
 from texthash.config import LimitsConfig
+from texthash.index.releases.release import read_release
+from texthash.paths import StateDir
 from texthash.service.chance import random_texts
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
+from texthash.service.index_writes import IndexWriteService
+from texthash.service.replicas.encoder import LocalEncoder
+from texthash.service.replicas.shard import ShardServer
 
 pytestmark = pytest.mark.browser
 QUERY = "sorting the values of arrays"
@@ -146,12 +154,98 @@ def test_an_index_without_words_has_no_switch_and_says_why(
         assert set(texts(page, ".why")) == {"Found by meaning"}
 
 
-def test_labels_are_counted_among_the_hits(page: Page, url: str) -> None:
+def chips(page: Page, selector: str) -> dict[str, int]:
+    """Text and count of each chip."""
+    parts = f"[...document.querySelectorAll({selector!r})].map(chip => [...chip.children].map(n => n.textContent))"
+    return {text: int(count.replace(",", "")) for text, count in json.loads(page.run(f"JSON.stringify({parts})"))}
+
+
+def test_labels_of_all_documents_narrow_the_search_down_and_a_chip_takes_it_back(page: Page, url: str) -> None:
+    body = {"facets": {"labels": {"limit": 200}}}
+    labels = httpx.post(f"{url}/v1/facets", json=body).json()["counts"]["labels"]["values"]
+    counts = {one["value"]: one["count"] for one in labels}
     page.open(f"{url}/?q={quote_plus(QUERY)}")
     page.wait(HITS)
-    labels = [label for hit in answer(url, QUERY)["hits"] for label in hit["document"]["labels"]]
-    assert page.run("document.querySelector('#facets').innerText").startswith("Labels among these hits")
-    assert set(texts(page, "#filters .chip")) == {f"{label} {labels.count(label)}" for label in labels}
+    shown = chips(page, "#facet-groups .chip")
+    assert shown.items() <= counts.items()
+    found = {label for hit in answer(url, QUERY)["hits"] for label in hit["document"]["labels"]}
+    assert next(iter(shown)) in found  # those of the hits are first
+    assert page.run("document.querySelector('#active').hidden")
+    label = next(iter(shown))
+    page.run("document.querySelector('#facet-groups .chip').click()")
+    page.wait("!document.querySelector('#active').hidden && document.querySelectorAll('.hit').length")
+    page.wait(f"document.querySelector('#facets-count').textContent.startsWith('{counts[label]:,} doc')")
+    every = "[...document.querySelectorAll('.hit')].every(hit => [...hit.querySelectorAll('.label')]"
+    page.wait(f"{every}.some(chip => chip.textContent === {json.dumps(label)}))")
+    assert page.run("new URLSearchParams(location.search).getAll('label').join()") == label
+    assert label not in chips(page, "#facet-groups .chip")
+    page.run("document.querySelector('#active .chip').click()")
+    page.wait(f"document.querySelector('#active').hidden && {HITS}")
+    assert page.run("new URLSearchParams(location.search).get('label')") is None
+    page.run("history.back()")
+    page.wait("!document.querySelector('#active').hidden")
+
+
+@pytest.fixture(scope="module")
+def with_attributes(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service over documents that have attributes, beside those that have none."""
+    home = StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("attributes") / "home")))
+    root, release = str(home.root), read_release(home)
+    shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
+    coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
+    app = make_app(coordinator, index_writes=IndexWriteService(home, coordinator, LocalWriter(root, "http://test")))
+    with listening(app) as url:
+        assert httpx.put(f"{url}/v1/documents?wait=true", json={"documents": DOCUMENTS}).status_code == 200
+        yield url
+
+
+def active(page: Page) -> list[str]:
+    return [text.removesuffix("×") for text in texts(page, "#active .chip")]
+
+
+def test_attributes_are_filters_in_ranges_and_by_value(page: Page, with_attributes: str) -> None:
+    own = "document.querySelectorAll('.hit').length === 5"
+    page.open(f"{with_attributes}/?q={quote_plus('sort the values of an array')}&mode=keyword&label=own")
+    page.wait(own)
+    assert texts(page, ".facet .name") == ["year", "lang", "free", "day"]
+    years = chips(page, "#facet-groups .chip[data-facet^='year ']")
+    assert years == {"2001 – 2004": 2, "2004 – 2007": 1, "2007 – 2009": 2}
+    page.run("document.querySelectorAll('#facet-groups .chip[data-facet^=\"year \"]')[2].click()")
+    page.wait("document.querySelectorAll('.hit').length === 2")
+    assert active(page) == ["own", "year: 2007 – 2009"]
+    page.run("document.querySelectorAll('#active .chip')[1].click()")
+    page.wait(own)
+    page.run("[...document.querySelectorAll('.hit .attribute')].find(chip => chip.textContent === 'lang de').click()")
+    page.wait("document.querySelectorAll('.hit').length === 3")
+    page.run("document.querySelector('#facet-groups .chip[data-facet^=\"year \"]').click()")
+    page.wait("document.querySelectorAll('.hit').length === 1")
+    assert active(page) == ["own", "lang: de", "year: 2005 – 2007"]
+    page.run("location.reload()")
+    page.wait("document.readyState === 'complete' && document.querySelectorAll('.hit').length === 1")
+    assert active(page) == ["own", "lang: de", "year: 2005 – 2007"]
+    page.run("document.querySelector('#active .plain').click()")
+    page.wait(f"document.querySelector('#active').hidden && {HITS}")
+
+
+@pytest.mark.parametrize("where", [{"nobody": {"eq": 1}}, {"year": {"gte": 3000}}])
+def test_a_filter_that_finds_nothing_or_is_unknown_can_be_left_out(
+    page: Page, with_attributes: str, where: dict
+) -> None:
+    page.open(f"{with_attributes}/?q={quote_plus(QUERY)}&where={quote_plus(json.dumps(where))}")
+    page.wait("[...document.querySelectorAll('main button')].some(one => one.textContent === 'Search without filters')")
+    page.run("[...document.querySelectorAll('main button')].find(one => one.textContent.includes('without')).click()")
+    page.wait(HITS)
+    assert page.run("document.querySelector('#active').hidden && !document.querySelector('.error')")
+
+
+def test_facets_and_filters_fit_a_phone(page: Page, with_attributes: str) -> None:
+    where = quote_plus(json.dumps({"year": {"gte": 2000}}))
+    page.open(f"{with_attributes}/?q=sort&where={where}&label=own", width=360, height=740)
+    page.wait("document.querySelectorAll('.hit').length")
+    assert not page.run("document.querySelector('#facets').open")
+    page.run("document.querySelector('#facets summary').click()")
+    assert page.run("document.documentElement.scrollWidth") <= 360
+    assert active(page) == ["own", "year: from 2000"]
 
 
 def test_what_is_no_nearer_than_chance_is_said_so(

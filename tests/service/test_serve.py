@@ -325,7 +325,7 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         assert page.run("[...document.querySelectorAll('.key')].map(key => key.textContent.split(' ')[0]).join()") == (
             "encode,search,merge,round"
         )
-        assert page.run("[...document.querySelectorAll('details')].every(part => !part.open)")
+        assert page.run("[...document.querySelectorAll('details:not(#facets)')].every(part => !part.open)")
         page.screenshot(tmp_path / "light.png")
 
         page.press("ArrowDown")
@@ -335,9 +335,9 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         page.press("ArrowUp")
         assert page.run("document.activeElement.id") == "q"
 
-        label = page.run("document.querySelector('#filters .chip').dataset.label")
-        page.run("document.querySelector('#filters .chip').click()")
-        page.wait("document.querySelector('#filters .chip[aria-pressed=true]')")
+        label = page.run("document.querySelector('#facet-groups .chip span').textContent")
+        page.run("document.querySelector('#facet-groups .chip').click()")
+        page.wait("!document.querySelector('#active').hidden")
         page.wait(
             "[...document.querySelectorAll('.hit')].every(hit => [...hit.querySelectorAll('.label')]"
             f".some(chip => chip.textContent === {label!r}))"

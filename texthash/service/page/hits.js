@@ -67,10 +67,10 @@ function how(hit, { mode, code, bits }, place) {
  * @param hit Hit of the answer.
  * @param answer Its mode, the query's code and the number of bits.
  * @param place Place in the list, from 0.
- * @param act What its buttons do: like(hit), toggle(label).
+ * @param act What its buttons do: like(hit), label(label), attribute(name, condition).
  */
 function card(hit, answer, place, act) {
-  const { title, text, labels } = hit.document, words = new Set(hit.matches || []);
+  const { title, text, labels, attributes } = hit.document, words = new Set(hit.matches || []);
   const rest = text && title && text.startsWith(title + "\n") ? text.slice(title.length + 1) : text;
   const name = title || (text || "").split("\n")[0].slice(0, 120) || hit.id;
   const blocks = rest && rest !== title ? blocksOf(rest.length > READ ? `${rest.slice(0, READ)} …` : rest) : [];
@@ -80,7 +80,9 @@ function card(hit, answer, place, act) {
     body,
     why(hit, answer.mode),
     make("div", { class: "under" },
-      labels?.length ? make("span", { class: "labels" }, ...labels.map(label => make("button", { class: "label", type: "button", title: `Show only ${label}`, on: { click: () => act.toggle(label) } }, label))) : null,
+      labels?.length || Object.keys(attributes || {}).length ? make("span", { class: "labels" },
+        ...(labels || []).map(label => make("button", { class: "label", type: "button", title: `Show only ${label}`, on: { click: () => act.label(label) } }, label)),
+        ...attributeChips(attributes, act.attribute)) : null,
       body ? make("button", { type: "button", "aria-expanded": "false", class: "unfold", "aria-label": `Read ${name}`, on: { click: () => unfold(node) } }, "Read") : null,
       make("button", { type: "button", class: "like", "aria-label": `More like ${name}`, on: { click: () => act.like(hit) } }, "More like this"),
       how(hit, answer, place)));

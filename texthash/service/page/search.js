@@ -1,10 +1,10 @@
 "use strict";
 // The search: what is asked, kept in the address, sent, shown; the keyboard; what the service says of itself.
 
-const DEBOUNCE_MS = 140, PAGE = 10, DEPTH = 100, MOST_CHIPS = 14, BUSY_MS = 250, PATIENCE = 3, AGAIN_MS = 3000;
+const DEBOUNCE_MS = 140, PAGE = 10, DEPTH = 100, BUSY_MS = 250, PATIENCE = 3, AGAIN_MS = 3000;
 const PLACEHOLDER = "Describe what you are looking for";
 const $ = id => document.getElementById(id);
-const state = { query: null, labels: new Set(), hits: [], answer: null, waiting: null, timer: 0, info: null };
+const state = { query: null, facets: null, hits: [], answer: null, waiting: null, timer: 0, info: null };
 const modes = [...document.querySelectorAll("[name=mode]")];
 const chosenMode = () => modes.find(mode => mode.checked).value;
 const choose = name => modes.forEach(mode => { mode.checked = mode.value === name; });
@@ -39,9 +39,10 @@ function oversample() {
 const finer = () => $("finer").checked && state.info && chosenMode() !== "keyword" && !state.query.id;
 
 function bodyOf(offset) {
-  const body = { queries: [state.query], limit: PAGE, offset, fields: ["title", "text", "labels"], include_code: true, highlight: true };
+  const fields = ["title", "text", "labels", ...(Object.keys(state.info?.index.attributes || {}).length ? ["attributes"] : [])];
+  const body = { queries: [state.query], limit: PAGE, offset, fields, include_code: true, highlight: true };
   if (modeOf()) body.mode = modeOf();
-  if (state.labels.size) body.filter = { labels: [...state.labels] };
+  if (filtered()) body.filter = filterOf();
   if (finer()) body.rescore = { kind: "asymmetric", oversample: oversample() };
   return body;
 }
@@ -61,12 +62,14 @@ const pause = (ms, signal) => new Promise((done, stop) => {
 
 async function ask(offset) {
   state.waiting?.abort();
+  showFilters(refine);
   const { signal } = state.waiting = new AbortController();
   const slow = setTimeout(() => document.querySelector("main").setAttribute("aria-busy", "true"), BUSY_MS);
   try {
-    if (chosenMode() !== "hybrid" || $("finer").checked) await informed;  // what the index has no words for is not asked
+    await informed;  // what the index has no words for is not asked, and its attributes are counted
     if (signal.aborted) return;
     const body = bodyOf(offset);
+    if (!offset) body.facets = facetsOf(state.info?.index.attributes);
     for (let attempt = 1; ; attempt++) {
       try {
         const { found, times } = await search(body, signal);
@@ -113,7 +116,7 @@ function remember(step) {
   if (state.query?.text) parameters.set("q", state.query.text);
   if (state.query?.id) parameters.set("like", state.query.id);
   if (chosenMode() !== "hybrid") parameters.set("mode", chosenMode());
-  for (const label of state.labels) parameters.append("label", label);
+  rememberFilters(parameters);
   if ($("finer").checked && state.query) parameters.set("order", "finer");
   history[step ? "pushState" : "replaceState"](null, "", parameters.size ? `?${parameters}` : location.pathname);
 }
@@ -125,7 +128,7 @@ function recall() {
   $("q").value = text;
   choose(modes.some(mode => mode.value === given.get("mode")) ? given.get("mode") : "hybrid");
   $("finer").checked = given.get("order") === "finer";
-  given.getAll("label").forEach(label => state.labels.add(label));
+  recallFilters(given);
   if (id) likeId(id, id);
   $("clear").hidden = !text && !id;
   if (text || id) now(); else rest();
@@ -136,20 +139,20 @@ function show(found, offset, times) {
   const [result] = found.results;
   state.answer = { mode: found.mode, code: result.code, bits: found.bits };
   $("problem").replaceChildren();
-  if (offset === 0) { $("hits").replaceChildren(); state.hits = []; }
+  if (offset === 0) { $("hits").replaceChildren(); state.hits = []; state.facets = result.facets; }
   state.hits.push(...result.hits);
   $("hits").append(...result.hits.map((hit, place) => card(hit, state.answer, offset + place, acts)));
   const limits = state.info?.limits, window = !limits ? Infinity : finer() ? PAGE * oversample() : limits.max_window;
   $("more").hidden = result.hits.length < PAGE || offset + 2 * PAGE > window;
   $("detail").hidden = !state.hits.length;
   $("curl").textContent = asCommand(bodyOf(0));
-  const count = state.hits.length, filtered = state.labels.size ? " with these labels" : "";
+  const count = state.hits.length, kept = filtered() ? " with these filters" : "";
   const missing = found.partial ? " of the shards that answer" : "";
-  $("said").textContent = count ? `The ${count} ${found.mode === "semantic" ? "nearest" : "best"} documents${filtered}${missing}` : "No hits";
+  $("said").textContent = count ? `The ${count} ${found.mode === "semantic" ? "nearest" : "best"} documents${kept}${missing}` : "No hits";
   showTimes(times);
   showQueryCode();
   showSettings();
-  showFacets();
+  showFacets(state.facets, state.hits, refine);
   showFarOff();
   $("note").replaceChildren(...(count ? [] : nothing(result, found.mode)));
 }
@@ -163,7 +166,7 @@ function button(text, act) {
 }
 
 function nothing(result, mode) {
-  if (state.labels.size) return [make("strong", {}, "No document with these labels was found."), button("Search without the filter", () => { state.labels.clear(); now(); })];
+  if (filtered()) return [make("strong", {}, "No document with these filters was found."), withoutFilters()];
   if (mode === "keyword") return [make("strong", {}, "No document contains these words."), button("Search by meaning", () => { choose("semantic"); now(); })];
   if (!result.known_words) return [make("strong", {}, "The model knows none of these words."), mode === "hybrid" ? "No document contains them either: try others, or more of them." : "It has learned the words of its own corpus only: try others, or more of them."];
   return [make("strong", {}, "No document was found.")];
@@ -211,22 +214,13 @@ function showSettings() {
   $("finer-label").hidden = !state.hits.length || like || done || state.answer?.mode === "keyword";
 }
 
-function showFacets() {
-  const counts = new Map([...state.labels].map(label => [label, 0]));
-  for (const hit of state.hits) for (const label of hit.document.labels || []) counts.set(label, (counts.get(label) || 0) + 1);
-  const ordered = [...counts].sort((a, b) => state.labels.has(b[0]) - state.labels.has(a[0]) || b[1] - a[1] || a[0].localeCompare(b[0]));
-  const had = document.activeElement && document.activeElement.dataset.label;
-  $("facets").hidden = !ordered.length;
-  $("filters").replaceChildren(...ordered.slice(0, Math.max(MOST_CHIPS, state.labels.size)).map(([label, count]) => make(
-    "button", { type: "button", class: "chip", "data-label": label, title: label, "aria-pressed": String(state.labels.has(label)), on: { click: () => toggle(label) } },
-    label, make("small", {}, ` ${count}`))));
-  if (had) [...$("filters").children].find(chip => chip.dataset.label === had)?.focus();
+/** Searches again after the filters have changed; a step to come back from. */
+function refine() {
+  remember(true);
+  if (state.query) ask(0);
 }
 
-function toggle(label) {
-  state.labels.has(label) ? state.labels.delete(label) : state.labels.add(label);
-  now();
-}
+const withoutFilters = () => button("Search without filters", () => { dropFilters(); refine(); });
 
 function like(hit) {
   likeId(hit.id, hit.document.title || hit.id);
@@ -236,7 +230,11 @@ function like(hit) {
   $("q").focus({ preventScroll: true });
 }
 
-const acts = { like, toggle };
+const acts = {
+  like,
+  label: label => { chosen.labels.add(label); refine(); },
+  attribute: (name, condition) => { chosen.attributes.set(name, condition); refine(); },
+};
 
 function likeId(id, name) {
   state.query = { id };
@@ -254,7 +252,7 @@ function fail(error) {
   const { problem } = error, parts = [make("strong", {}, problem ? problem.title[0].toUpperCase() + problem.title.slice(1) : "The service does not answer"), `: ${error.message} `];
   if (problem) parts.push(make("a", { href: problem.type }, "What this means"));
   if (problem?.status === 401) parts.push(askForKey());
-  else if (state.query) parts.push(make("div", { class: "again" }, button("Try again", () => ask(0))));
+  else if (state.query) parts.push(make("div", { class: "again" }, button("Try again", () => ask(0)), filtered() ? withoutFilters() : null));
   $("problem").replaceChildren(make("div", { class: "error" }, ...parts));
   $("said").textContent = "";
 }
@@ -262,9 +260,9 @@ function fail(error) {
 function clear() {
   state.waiting?.abort();
   document.querySelector("main").removeAttribute("aria-busy");
-  state.query = null; state.hits = []; state.answer = null; state.labels.clear();
-  for (const id of ["hits", "filters", "problem", "split", "query-code", "note", "far-off"]) $(id).replaceChildren();
-  for (const id of ["more", "clear", "detail", "facets", "far-off"]) $(id).hidden = true;
+  state.query = null; state.hits = []; state.answer = null; state.facets = null; dropFilters();
+  for (const id of ["hits", "active-chips", "facet-groups", "problem", "split", "query-code", "note", "far-off"]) $(id).replaceChildren();
+  for (const id of ["more", "clear", "detail", "active", "facets", "far-off"]) $(id).hidden = true;
   $("said").textContent = "";
   $("q").placeholder = PLACEHOLDER;
   showSettings();
@@ -313,17 +311,15 @@ narrow.addEventListener("change", () => { if (state.hits.length) { showHits(); s
 $("about-button").addEventListener("click", () => $("about").showModal());
 
 // ---- what the service says of itself ---------------------------------------------------------------------------
-const number = new Intl.NumberFormat("en");
-
 function factsOf({ index, model, release, limits, version }) {
   return {
-    Documents: `${number.format(index.documents)} of ${model.corpus}, in ${index.shards} ${index.shards === 1 ? "shard" : "shards"}`,
+    Documents: `${counted.format(index.documents)} of ${model.corpus}, in ${index.shards} ${index.shards === 1 ? "shard" : "shards"}`,
     Meaning: `codes of ${model.bits} bits by ${model.method}, model ${model.name}${model.version ? ` version ${model.version}` : ""}`,
     Words: index.keywords ? { english: "BM25; English words in any form", plain: "BM25; words as they are written" }[index.keywords] : "not stored",
     Vectors: index.vectors ? `${index.vectors.kind}, ${index.vectors.width} numbers each` : null,
     "By chance": index.chance_distance == null ? null : `a text of random words is ${index.chance_distance} bits from its nearest document`,
     Release: `${release.name} of ${new Date(release.created).toLocaleString()}`,
-    Limits: `${number.format(limits.max_window)} hits deep, ${number.format(limits.max_text_bytes)} bytes of text`,
+    Limits: `${counted.format(limits.max_window)} hits deep, ${counted.format(limits.max_text_bytes)} bytes of text`,
     texthash: `version ${version}`,
   };
 }
@@ -334,7 +330,7 @@ async function about(again = 3) {
     if (!reply.ok) throw Object.assign(new Error(info.detail), { problem: info });
     const first = !state.info;
     state.info = info;
-    $("facts").textContent = `${number.format(info.index.documents)} documents of ${info.model.corpus}`;
+    $("facts").textContent = `${counted.format(info.index.documents)} documents of ${info.model.corpus}`;
     $("about-facts").replaceChildren(...Object.entries(factsOf(info)).filter(([, text]) => text).flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
     showSettings();
     if (state.query) showFarOff(); else if (first) suggest();
@@ -343,6 +339,7 @@ async function about(again = 3) {
     fail(error);
   }
 }
+$("facets").open = !narrow.matches;
 const informed = about();
 recall();
 addEventListener("popstate", recall);
