@@ -12,12 +12,13 @@ from typing import Any
 from texthash.cli.output import print_auto
 from texthash.cli.running import report_error
 from texthash.cli.utf8 import ensure_utf8
-from texthash.cluster import check_shared, cluster
+from texthash.cluster import cluster
 from texthash.config import Config, load_config
 from texthash.errors import UsageError
 from texthash.executor import Executor, RayExecutor
 from texthash.logging import show
 from texthash.methods.registry import resolved
+from texthash.nodes import check_shared
 from texthash.paths import HOME_VARIABLE, STORE_VARIABLE, StateDir, is_address, resolve_home
 from texthash.progress import log_line
 
@@ -104,5 +105,5 @@ def state(named: str | None) -> StateDir:
 def ray_executor(home: StateDir) -> Iterator[Executor]:
     """Connect to Ray, check that its nodes share the state directory, and yield the executor of the cluster."""
     with cluster():
-        check_shared(home.root, home.store)
+        check_shared(home.state, home.store)
         yield RayExecutor()

@@ -19,10 +19,11 @@ from typing import Any
 
 from common import parser, run
 
-from texthash.cluster import check_shared, cluster
+from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.deployment import steps
 from texthash.executor import RayExecutor
+from texthash.nodes import check_shared
 from texthash.paths import StateDir
 from texthash.progress import log_line, step
 from texthash.service.foreground import foreground
@@ -37,7 +38,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
     started = time.monotonic()
     open_store(config.tracking, home)
     with haproxy_environment(), cluster() as local:
-        check_shared(home.root, home.store)
+        check_shared(home.state, home.store)
         if not arguments.no_serve:
             # Serve reads its settings on import, so the import has to follow the environment above.
             from texthash.service.run import check_address, serve_release

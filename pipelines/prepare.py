@@ -13,10 +13,11 @@ from typing import Any
 
 from common import parser, run
 
-from texthash.cluster import check_shared, cluster
+from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.deployment import steps
 from texthash.executor import RayExecutor
+from texthash.nodes import check_shared
 from texthash.paths import StateDir
 
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -242,57 +241,3 @@ def _quiet() -> dict[str, Any]:
 
     logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
     return {"logging_level": logging.WARNING, "logging_config": ray.LoggingConfig(log_level="ERROR")}
-
-
-def check_shared(*paths: Path) -> None:
-    """Check that every node of a cluster of several nodes can access some directories or object-store prefixes.
-
-    Raises:
-        TexthashError: Some nodes cannot access a path; the error names them.
-    """
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) > 1:
-        for path in dict.fromkeys(paths):
-            _check_accessible(path, nodes)
-
-
-def _check_accessible(path: Path, nodes: list[dict[str, Any]]) -> None:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    is_directory = isinstance(path, Path)
-    if is_directory:
-        path.mkdir(parents=True, exist_ok=True)
-    marker = path / f".seen-{uuid.uuid4().hex}"
-    marker.write_bytes(b"")
-    check = ray.remote(num_cpus=0)(_access_problem)
-    try:
-        answers = {
-            node["NodeManagerHostname"]: check.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(marker))
-            for node in nodes
-        }
-        blind = {name: reason for name, answer in answers.items() if (reason := ray.get(answer))}
-    finally:
-        marker.unlink()
-    if blind:
-        names = ", ".join(f"{name} ({reason})" for name, reason in sorted(blind.items()))
-        remedy = "set TEXTHASH_HOME to a directory on storage that all nodes share."
-        if not is_directory:
-            remedy = "install texthash[s3] on each node, and give its workers AWS_ENDPOINT_URL and credentials (AWS_*)."
-        raise TexthashError(f"{path} is not accessible from {len(blind)} of {len(nodes)} nodes: {names}.", remedy)
-
-
-def _access_problem(name: str) -> str:
-    """Return the reason why this node cannot access a file or object; empty if it can."""
-    try:
-        if "://" not in name:
-            return "" if Path(name).exists() else "it does not exist there"
-        from upath import UPath
-
-        return "" if UPath(name).exists() else "it does not exist there"
-    except Exception as error:  # noqa: BLE001  (each store's client raises its own errors, which are shown to the user)
-        return f"{type(error).__name__}: {error}"

@@ -24,17 +24,20 @@ CACHE_VARIABLE = "TEXTHASH_CACHE"
 class StateDir:
     """Paths in the state directory.
 
-    Both attributes are always absolute, so that a job on another node, whose working directory is a temporary copy,
+    All attributes are always absolute, so that a job on another node, whose working directory is a temporary copy,
     finds the same files.
 
     Attributes:
-        root: Path of the state directory.
+        root: Path of the state directory; the scratch directory of this node if the state is in an object store.
         store_name: Separate store of prepared corpora and indexes, a directory or a URI such as
             ``s3://bucket/prefix``; None keeps them in the state directory.
+        state_name: URI of the state in an object store: models, checkpoints and releases. Nodes then share no
+            directory. None keeps the state in ``root``.
     """
 
     root: Path
     store_name: str | None = None
+    state_name: str | None = None
 
     def make(self) -> None:
         """Create the state directory, accessible by its user only. An existing one keeps its mode."""
@@ -42,19 +45,35 @@ class StateDir:
         self.root.mkdir(mode=0o700, exist_ok=True)
 
     @property
+    def name(self) -> str:
+        """Path or URI by which :func:`resolve_home` finds this state on every node."""
+        return self.state_name or str(self.root)
+
+    @property
+    def state(self) -> Path:
+        """Directory or object-store path of what nodes share: models, checkpoints, releases, snapshots, leases."""
+        return as_path(self.state_name) if self.state_name else self.root
+
+    def shared(self, path: Path) -> Path:
+        """Return the path below :attr:`state` that corresponds to one below ``root``."""
+        return self.state / path.relative_to(self.root).as_posix() if self.state_name else path
+
+    @property
     def store(self) -> Path:
         """Directory or object-store path of prepared corpora and indexes, see :func:`as_path`."""
         return as_path(self.store_name) if self.store_name else self.root
 
     def path(self, name: str) -> Path:
-        """Return the path for a name in a record: a URI, an absolute path, or one relative to the state directory.
+        """Return the path for a name in a record: a URI, an absolute path, or one relative to the state.
 
         Raises:
             UsageError: The name contains ``..``.
         """
         if ".." in Path(name).parts:
             raise UsageError(f"{name} leads out of the directory in which it has to be.", "name a path inside it.")
-        return as_path(name) if is_address(name) else self.root / name
+        if is_address(name):
+            return as_path(name)
+        return Path(name) if Path(name).is_absolute() else self.state / name
 
     @property
     def downloads(self) -> Path:
@@ -85,9 +104,8 @@ class StateDir:
 def resolve_home(root: str | Path | None = None) -> StateDir:
     """Find the state directory: the argument, TEXTHASH_HOME, or ``.texthash`` in the working directory, in this order.
 
-    TEXTHASH_STORE names a separate store. An object-store URI as state directory is taken as the store; everything that
-    needs a file system (the tracking database, checkpoints, models) then goes to a directory under
-    ``~/.texthash/stores``.
+    TEXTHASH_STORE names a separate store. With an object-store URI as state directory, state and store are both there;
+    copies of this node, and a tracking database, are in a scratch directory under ``~/.texthash/stores``.
 
     Raises:
         UsageError: A path exists but is not a directory, or a URI cannot be used.
@@ -101,7 +119,7 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
                 f"{HOME_VARIABLE}={chosen} and {STORE_VARIABLE}={store} are two stores.",
                 f"name the store in {STORE_VARIABLE} alone, and a directory in {HOME_VARIABLE}.",
             )
-        return StateDir(Path.home() / ".texthash" / "stores" / _as_name(address), address)
+        return StateDir(Path.home() / ".texthash" / "stores" / _as_name(address), address, address)
     return StateDir(_directory(chosen, HOME_VARIABLE), str(_directory(store, STORE_VARIABLE)) if store else None)
 
 

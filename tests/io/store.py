@@ -68,12 +68,12 @@ class Store:
 
 
 @contextmanager
-def running() -> Iterator[Store]:
-    """Run a store for the block, and set the variables that lead to it."""
+def running(address: str = "127.0.0.1") -> Iterator[Store]:
+    """Run a store for the block at an address of this machine, and set the variables that lead to it."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     store = Store(f"http://{host}:{port}")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from tests.io.store import Store, child_environment, running
+from tests.io.store import Store, child_environment
 from texthash.errors import TexthashError, UsageError, as_user_error
 from texthash.io import conditional, folders
 from texthash.io.conditional import CredentialsError, StoreBusyError, UnknownOutcomeError
@@ -36,20 +35,6 @@ for move in range(moves):
         if swap(path, {"at": f"{name}-{move}", "history": [*record["history"], f"{name}-{move}"]}, version):
             break
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Store]:
-    with running() as store:
-        yield store
-
-
-@pytest.fixture
-def store(server: Store) -> Iterator[Store]:
-    server.reset()
-    conditional._checked.clear()
-    yield server
-    server.reset()
 
 
 @pytest.fixture(params=["files", "objects"])

@@ -114,7 +114,7 @@ def _encode_corpus(
     hasher = saved_hasher(home, model)
     texts = open_texts(source, home, Columns(**columns))
     if executor.remote:
-        from texthash.cluster import check_shared
+        from texthash.nodes import check_shared
 
         check_shared(target.parent)
     return asdict(encode_texts(hasher, texts, target, role=role, activations=activations, executor=executor))

@@ -61,11 +61,12 @@ def on_ray(address: str | None, *, store_only: bool = False, workers: int | None
     if address is None:
         yield LocalExecutor()
         return
-    from texthash.cluster import check_shared, cluster
+    from texthash.cluster import cluster
+    from texthash.nodes import check_shared
 
     with cluster(None if address == "local" else address):
         home = resolve_home()
-        check_shared(*(() if store_only else (home.root,)), home.store)
+        check_shared(*(() if store_only else (home.state,)), home.store)
         yield RayExecutor(workers)
 
 

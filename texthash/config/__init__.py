@@ -12,20 +12,23 @@ range is an error before any work; those of hyper-parameters are defined on the 
 """
 
 from texthash.api.answers import KeywordAnalysis, VectorKind
+from texthash.config.cluster import ClusterConfig
 from texthash.config.corpus import CorpusConfig, Edition, SplitRule, Weighting
 from texthash.config.evaluation import EvaluationConfig
 from texthash.config.index import IndexConfig
 from texthash.config.method import MethodConfig, Preset
 from texthash.config.root import Config, load_config, parse_config
 from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
-from texthash.config.service import LimitsConfig, ServiceConfig, limit_variable
+from texthash.config.service import AutoscalingConfig, LimitsConfig, ServiceConfig, limit_variable
 from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
 from texthash.config.training import TrainingConfig
 from texthash.config.tuning import Range, TuningConfig
 
 __all__ = [
+    "AutoscalingConfig",
     "Bits",
+    "ClusterConfig",
     "Config",
     "CorpusConfig",
     "Edition",

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 from pydantic import (
     Field,
+    model_validator,
 )
 
+from texthash.config.cluster import ClusterConfig
 from texthash.config.corpus import CorpusConfig
 from texthash.config.evaluation import EvaluationConfig
 from texthash.config.index import IndexConfig
@@ -34,7 +36,14 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     index: IndexConfig = IndexConfig()
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
     service: ServiceConfig = Field(default_factory=ServiceConfig)
+
+    @model_validator(mode="after")
+    def _accelerators_are_gpus(self) -> Config:
+        if self.cluster.accelerator_type is not None and not self.training.use_gpu:
+            raise ValueError(f"cluster.accelerator_type={self.cluster.accelerator_type} needs training.use_gpu=true")
+        return self
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -62,6 +62,22 @@ class LimitsConfig(Section):
         return self
 
 
+class AutoscalingConfig(Section):
+    """Bounds between which Ray Serve changes the number of replicas of a deployment by its load."""
+
+    min_replicas: int = Field(1, ge=1, description="least number of replicas")
+    max_replicas: int = Field(1, ge=1, description="largest number of replicas")
+    target_ongoing_requests: float = Field(2.0, gt=0, description="requests at a time that a replica should have")
+    upscale_delay_s: float = Field(30.0, ge=0, description="seconds of more load before replicas are added")
+    downscale_delay_s: float = Field(600.0, ge=0, description="seconds of less load before replicas are removed")
+
+    @model_validator(mode="after")
+    def _most_is_not_below_least(self) -> AutoscalingConfig:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(f"max_replicas={self.max_replicas} is below min_replicas={self.min_replicas}")
+        return self
+
+
 class ServiceConfig(Section):
     """Addresses, replicas and limits of the service."""
 
@@ -97,6 +113,19 @@ class ServiceConfig(Section):
     ingress_replicas: int = Field(1, ge=1, description="number of processes that answer requests")
     encoder_replicas: int = Field(1, ge=1, description="number of copies of a remote encoder")
     shard_replicas: int = Field(1, ge=1, description="number of copies of each remote shard, which share its searches")
+    ingress_autoscaling: AutoscalingConfig | None = Field(
+        None, description="bounds of the number of ingresses, in place of ingress_replicas; null: a fixed number"
+    )
+    encoder_autoscaling: AutoscalingConfig | None = Field(
+        None, description="bounds of the number of remote encoders, in place of encoder_replicas; null: a fixed number"
+    )
+    max_replicas_per_node: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="largest number of replicas of one deployment on a node, so that the loss of a node leaves others; "
+        "replicas without room wait for a node. null: any number",
+    )
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # A factory, because it reads the environment.
 
     @model_validator(mode="before")
@@ -104,6 +133,11 @@ class ServiceConfig(Section):
     def _environment_before_defaults(cls, values: Any) -> Any:
         found = os.environ.get(_GRPC_PORT)
         return {"grpc_port": found, **values} if found is not None and isinstance(values, Mapping) else values
+
+    @property
+    def most_ingresses(self) -> int:
+        """Largest number of ingresses at a time."""
+        return self.ingress_replicas if self.ingress_autoscaling is None else self.ingress_autoscaling.max_replicas
 
     @property
     def url(self) -> str:

@@ -56,6 +56,9 @@ class TuningConfig(Section):
     cpus_per_trial: float = Field(
         0.8, gt=0, description="CPUs that a trial reserves; a trial has the same number of threads, at least one"
     )
+    gpus_per_trial: float = Field(
+        1.0, gt=0, description="GPUs that a trial reserves with training.use_gpu; below 1, trials share one"
+    )
     epochs: int | None = Field(None, ge=1, description="number of epochs of a trial; null: the method's default")
     grace_epochs: int = Field(2, ge=1, description="number of epochs before ASHA may stop a trial")
     seeds: Seeds | None = Field(None, description="seeds of the final models, one each; null: training.seed alone")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive
+from texthash.io.atomic import exclusive, is_local
+from texthash.io.leases import describe_process, lease
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def releasing(home: StateDir) -> Iterator[None]:
     Without it, two models that compete at once would both beat the same champion, and the worse one could be served in
     the end; and two promotions at once could leave the alias at the model that is not served.
     """
-    with exclusive(home.root / "locks" / "release.lock"):
+    path = home.state / "locks" / "release.lock"
+    with exclusive(path) if is_local(path) else lease(path, describe_process(), wait_s=math.inf):
         yield
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from texthash.config import TrackingConfig
 from texthash.experiments.trained_models import find_model
 from texthash.index.releases.release import read_release
+from texthash.io.copies import at_hand
 from texthash.paths import StateDir
 from texthash.tracking.registry import CHAMPION
 
@@ -29,7 +30,7 @@ def saved_hasher(home: StateDir, name: str, tracking: TrackingConfig | None = No
     if name == RELEASED:
         release = read_release(home)
         release.check_model(home)
-        return home.path(release.model_uri)
+        return at_hand(home.path(release.model_uri))
     registered, _, version = name.replace("@", "/").rpartition("/")
     if version == CHAMPION or (version.isdigit() and not Path(name).is_dir()):
         return _registered(home, registered or read_release(home).model, version, tracking or TrackingConfig())

@@ -15,6 +15,7 @@ from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
 from texthash.methods.base import check_searchable
 from texthash.methods.registry import get_method
+from texthash.nodes import check_one_node, check_tracking
 from texthash.paths import StateDir
 from texthash.progress import step
 from texthash.tracking import Run, open_store
@@ -116,6 +117,8 @@ def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResul
         UsageError: The method only re-ranks, so that its best model could not be released.
     """
     check_searchable(get_method(config.method.name).card)
+    if config.tuning.trials and executor.remote:
+        check_one_node(home, "a search", "set tuning.trials=0, which trains without a search")
     study = _experiment(config, home, executor)
     found = None
     if config.tuning.trials:
@@ -161,7 +164,9 @@ def release(home: StateDir, name: str, config: Config, executor: Executor = Loca
 
 def _experiment(config: Config, home: StateDir, executor: Executor) -> Experiment:
     """Return the experiment of a configuration; check the tracking store before the corpus is prepared."""
-    open_store(config.tracking, home)
+    uri = open_store(config.tracking, home)
+    if executor.remote:
+        check_tracking(uri)
     with step("prepare"):
         corpus = experiment.prepare(config, home, executor=executor)
     return Experiment(config, home, corpus)

@@ -9,7 +9,7 @@ import numpy as np
 
 from texthash.errors import TexthashError, UsageError
 from texthash.experiments.experiment import corpus_of
-from texthash.experiments.trained_models import TrainedModel, find_model, readable_models
+from texthash.experiments.trained_models import TrainedModel, find_model, model_directories, readable_models
 from texthash.paths import StateDir
 from texthash.tracking import Outbox
 
@@ -144,7 +144,7 @@ def find_run(home: StateDir, name: str) -> TrainedModel:
     The first eight or more characters of the id suffice.
     """
     name = Outbox.of(home).local_id(name)
-    candidates = sorted((home.runs / "models").glob(f"*-{name[:8]}")) if len(name) >= 8 else []
+    candidates = sorted(model_directories(home, f"*-{name[:8]}")) if len(name) >= 8 else []
     for model in readable_models(candidates):
         if model.run.run_id.startswith(name):
             return model

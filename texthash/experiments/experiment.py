@@ -16,8 +16,16 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
-from texthash.experiments.trained_models import EpochLogger, TrainedModel, is_model, make_report, readable_models
-from texthash.io.atomic import claimed
+from texthash.experiments.trained_models import (
+    EpochLogger,
+    TrainedModel,
+    make_report,
+    model_directories,
+    readable_models,
+)
+from texthash.io.atomic import is_local, remove_directory
+from texthash.io.copies import send
+from texthash.io.leases import claim
 from texthash.methods.registry import as_printed, decisive, resolved
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -146,9 +154,9 @@ class Experiment:
         name = f"{config.method.name}-{self.label}-s{seed}"
         if config.method.preset == "paper":
             log_line(f"train {name}: {as_printed(config.method)}")
-        checkpoints = self.home.runs / "checkpoints" / f"{name}-{self._identity(config)}"
+        checkpoints = self.home.shared(self.home.runs / "checkpoints" / f"{name}-{self._identity(config)}")
         lock = checkpoints.with_name(f".{checkpoints.name}.lock")
-        with claimed(lock, f"the training {name}", "wait until it ends, or train with another seed or configuration."):
+        with claim(lock, f"the training {name}", "wait until it ends, or train with another seed or configuration."):
             return self._train(config, name, checkpoints, parent, distributed)
 
     def _train(
@@ -159,7 +167,9 @@ class Experiment:
         training, key, seed = config.training, checkpoints.name, config.training.seed
         run = self.tracker.find(key, self.metric) if checkpoints.exists() and training.resume else None
         if run is None:
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            # Another node may keep its runs elsewhere, but its checkpoints are of the same configuration and data.
+            if is_local(checkpoints) or not training.resume:
+                remove_directory(checkpoints)
             tags = {"kind": "model", "seed": seed, **self._tags(config)}
             note = f"{config.method.name} on {self.label}, seed {seed}."
             run = self.tracker.start(
@@ -193,16 +203,17 @@ class Experiment:
             commit=commit(),
         )
         model.write()
+        send(self.home, directory)
         run.end()
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_directory(checkpoints)
         log_line(f"train {name}: {self.describe_score(model)} in {seconds:.1f} s; saved in {directory}")
         return model
 
     def find_trained(self, seed: int, parent: Run) -> TrainedModel | None:
         """Return the model of this configuration and seed that :meth:`train` has saved for a parent run, if any."""
         config = self.run_config(seed)
-        found = (self.home.runs / "models").glob(f"{config.method.name}-{self.label}-s{seed}-*")
-        for model in readable_models(filter(is_model, found)):
+        found = model_directories(self.home, f"{config.method.name}-{self.label}-s{seed}-*")
+        for model in readable_models(found):
             same = self._identity(model.config) == self._identity(config) and model.data == data_digest(self.corpus)
             if same and model.run.read_tags().get("mlflow.parentRunId") == parent.server_id:
                 return model
@@ -227,6 +238,7 @@ class Experiment:
                 validate=validate,
                 on_epoch=notes,
                 encoder=config.corpus.features,
+                cluster=config.cluster,
             )
         from texthash.methods.registry import build
         from texthash.training.checkpoints import LocalCheckpointer
@@ -318,6 +330,7 @@ class Experiment:
                 model.run.metrics(floor_metrics(evaluation), step=last + 1)
             found[split] = evaluation
             evaluation.save(directory)
+            self._send(model)
             prefix = "val" if split == "validation" else split
             # The step follows the last epoch, so that the latest point of val/... belongs to the saved weights.
             figures = {f"{prefix}/{k}": v for k, v in evaluation.named_metrics.items()}
@@ -345,8 +358,14 @@ class Experiment:
         directory = models[0].directory / "report"
         shutil.rmtree(directory, ignore_errors=True)
         page = make_report(models, label_names=self.corpus.label_names).save(directory)
+        self._send(models[0])
         run.artifact(directory)
         return page
+
+    def _send(self, model: TrainedModel) -> None:
+        """Publish what was added to a model, unless it is one of the user's in another directory."""
+        if model.directory.is_relative_to(self.home.root):
+            send(self.home, model.directory)
 
 
 def prepare(config: Config, home: StateDir, *, executor: Executor = LocalExecutor()) -> PreparedCorpus:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from texthash.config import Config, parse_section
 from texthash.errors import TexthashError, UsageError
-from texthash.io.atomic import write_text
+from texthash.io.atomic import is_local, write_text
+from texthash.io.copies import bring, by_age
 from texthash.io.records import read_typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -134,6 +135,16 @@ def is_model(directory: Path) -> bool:
     return (directory / _RECORD).is_file()
 
 
+def model_directories(home: StateDir, pattern: str) -> Iterator[Path]:
+    """Yield the directories of the complete trained models whose names match a pattern, as copies of this node."""
+    root = home.runs / "models"
+    if is_local(home.state):
+        yield from filter(is_model, root.glob(pattern))
+        return
+    for name in by_age(home, root, pattern):
+        yield bring(home, root / name)
+
+
 @dataclass(frozen=True)
 class EpochLogger:
     """Callback that reports each epoch to the tracking run and to the log, from any process.
@@ -204,13 +215,27 @@ def find_model(home: StateDir, name: str) -> TrainedModel:
     root = home.runs / "models"
     if Path(name).is_dir():
         return TrainedModel.read(name)
+    if not is_local(home.state):
+        return _find_published(home, root, name)
     found = sorted(root.glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
     if name == "latest" and found:
         return TrainedModel.read(found[-1].parent)
     if (root / name).is_dir():
         return TrainedModel.read(root / name)
-    names = ", ".join(path.parent.name for path in found[-5:]) or "none"
-    raise TexthashError(
-        f"there is no trained model {name!r} in {root} (newest: {names}).",
+    raise _no_model(name, root, [path.parent.name for path in found])
+
+
+def _find_published(home: StateDir, root: Path, name: str) -> TrainedModel:
+    """Find a model that any node has published, and read the copy of this node, brought up to date."""
+    names = by_age(home, root)
+    wanted = names[-1] if name == "latest" and names else name
+    if wanted not in names:
+        raise _no_model(name, home.shared(root), names)
+    return TrainedModel.read(bring(home, root / wanted))
+
+
+def _no_model(name: str, root: Path, names: Sequence[str]) -> TexthashError:
+    return TexthashError(
+        f"there is no trained model {name!r} in {root} (newest: {', '.join(names[-5:]) or 'none'}).",
         "train a model, or give the name of an existing one.",
     )

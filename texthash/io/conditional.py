@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from texthash.errors import TexthashError, UsageError
 from texthash.progress import log_line
 
+_PROTOCOLS = ("s3", "s3a")
 _ATTEMPT = "attempt"
 _EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "RequestExpired", "ExpiredTokenException", "InvalidToken")
 _REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403")
@@ -48,6 +49,20 @@ def get(path: Path) -> tuple[bytes, str] | None:
     except _NotThereError:
         return None
     return answer["content"], str(answer["ETag"])
+
+
+def read_object(path: Path) -> bytes:
+    """Return the content of an object. In S3 it is read in one request, so that it is of one version.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if getattr(path, "protocol", "") not in _PROTOCOLS:
+        return path.read_bytes()
+    found = get(path)
+    if found is None:
+        raise FileNotFoundError(f"{path} does not exist")
+    return found[0]
 
 
 def put(path: Path, content: bytes, etag: str | None) -> str | None:
@@ -224,7 +239,7 @@ def _code(error: Any) -> str:
 
 def _bucket_and_key(path: Path) -> tuple[str, str]:
     protocol = getattr(path, "protocol", "file")
-    if protocol not in ("s3", "s3a"):
+    if protocol not in _PROTOCOLS:
         raise UsageError(
             f"{path} is in a store of the kind {protocol}, whose conditional writes are not known here.",
             "use an address s3://bucket/prefix; or name a directory in TEXTHASH_HOME, and this store in "

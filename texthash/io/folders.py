@@ -75,7 +75,7 @@ def publish(folder: Path, target: Path) -> None:
         pass
     listed = {"files": {name: asdict(facts) for name, facts in own.items()}, "published": time.time()}
     written = create(target / LIST, listed) if before is None else swap(target / LIST, listed, version)
-    if not written:
+    if not written and getattr(_published(target)[0], "files", None) != own:
         raise TexthashError(f"{target} was published by another process meanwhile.", "run the command again.")
     for name in known.keys() - own.keys():
         (target / name).unlink(missing_ok=True)
@@ -84,7 +84,8 @@ def publish(folder: Path, target: Path) -> None:
 def fetch(source: Path, target: Path) -> Path:
     """Bring the local copy of a published folder up to date, and return it. Each received file is verified.
 
-    Only files that are missing or different are received. Files of the copy that are not in the list are removed.
+    Only files that are missing or different are received. Files of the copy that are not in the list are removed if
+    they are older than it; younger ones may be about to be published.
 
     Args:
         source: Place of the folder in an object store.
@@ -100,7 +101,7 @@ def fetch(source: Path, target: Path) -> Path:
             if listed is None:
                 raise FileNotFoundError(f"{source} has not been published")
             try:
-                _update(source, target, listed.files)
+                _update(source, target, listed)
                 return target
             except (_DamagedError, FileNotFoundError) as error:
                 if _published(source)[1] == version:
@@ -108,8 +109,9 @@ def fetch(source: Path, target: Path) -> Path:
     raise TexthashError(f"{source} is published again and again while it is fetched.", "wait until it is complete.")
 
 
-def _update(source: Path, target: Path, listed: dict[str, FileFacts]) -> None:
-    """Receive the files that a copy lacks or has otherwise, and remove those that are not listed."""
+def _update(source: Path, target: Path, folder: FolderList) -> None:
+    """Receive the files that a copy lacks or has otherwise, and remove older ones that are not listed."""
+    listed = folder.files
     present = set(_names(target)) if target.is_dir() else set()
     wanted = [name for name in listed if name not in present or not _same(target / name, listed[name])]
     if wanted:
@@ -118,7 +120,8 @@ def _update(source: Path, target: Path, listed: dict[str, FileFacts]) -> None:
     for _ in side_by_side(lambda name: _receive(source / name, target / name, listed[name]), wanted):
         pass
     for name in present - listed.keys():
-        (target / name).unlink()
+        if (target / name).stat().st_mtime < folder.published:
+            (target / name).unlink()
 
 
 def is_published(place: Path) -> bool:

@@ -59,18 +59,10 @@ def read(path: Path) -> tuple[dict[str, Any] | None, Version]:
     return record, version
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file or object. An object is read in one request, so that it is of one version.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    if is_local(path) or getattr(path, "protocol", "") not in ("s3", "s3a"):
-        return path.read_bytes()
-    found = conditional.get(path)
-    if found is None:
-        raise FileNotFoundError(f"{path} does not exist")
-    return found[0]
+def version_of(path: Path) -> Version:
+    """Return the version of a record, whatever its content is; :data:`ABSENT` if there is none."""
+    found = _content(path)
+    return ABSENT if found is None else found[1]
 
 
 def create(path: Path, record: dict[str, Any]) -> bool:
@@ -91,8 +83,7 @@ def swap(path: Path, record: dict[str, Any], version: Version) -> bool:
     if not is_local(path):
         return conditional.put(path, _encoded(record), version.tag) is not None
     with locked(path.parent):
-        found = _content(path)
-        if (ABSENT if found is None else found[1]) != version:
+        if version_of(path) != version:
             return False
         replace_durably(path, record)
     return True

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
 
 from texthash.errors import TexthashError
+from texthash.io.conditional import read_object
 
 DIGEST = "digest"
 _LONGEST = 100  # characters of a value in an error
@@ -54,7 +55,7 @@ def read_record(path: Path, remedy: str, error: type[TexthashError] = TexthashEr
         TexthashError: The file is not a JSON object.
     """
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if isinstance(path, Path) else read_object(path)
         if not content.strip():
             raise ValueError("it is empty")
         record = json.loads(content.decode())

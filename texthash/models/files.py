@@ -11,8 +11,9 @@ from texthash.config import Bits, Edition
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.corpora.text import Vocabulary
 from texthash.errors import ModelMismatchError
+from texthash.io.copies import at_hand
 from texthash.io.records import FileName, Sha256, read_record, typed
-from texthash.paths import as_path
+from texthash.paths import as_path, is_address
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS, VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.json"
@@ -58,6 +59,20 @@ def digest(directory: str | Path) -> str:
     for name in MODEL_FILES:
         total.update(hashlib.sha256((root / name).read_bytes()).digest())
     return total.hexdigest()
+
+
+def local_files(directory: str | Path) -> Path:
+    """Return the directory of a saved model on this node: itself, or the copy of a published one.
+
+    Raises:
+        ModelMismatchError: No model has been published at the address.
+    """
+    try:
+        return at_hand(as_path(directory) if is_address(directory) else Path(directory))
+    except FileNotFoundError:
+        raise ModelMismatchError(
+            f"{directory} is no published model.", "name one that a release or a training has published there."
+        ) from None
 
 
 def read_hasher_record(directory: Path) -> HasherRecord:

@@ -31,6 +31,7 @@ from texthash.models.files import (
     VOCABULARY,
     WEIGHTS,
     HasherRecord,
+    local_files,
     read_hasher_record,
     read_vocabulary,
 )
@@ -268,12 +269,12 @@ class Hasher:
 
     @classmethod
     def load(cls, directory: str | Path) -> Hasher:
-        """Read a model that :meth:`save` wrote.
+        """Read a model that :meth:`save` wrote, from its directory or from where it was published.
 
         Raises:
             ModelMismatchError: Files are missing or do not belong together; the error names the difference.
         """
-        directory = Path(directory)
+        directory = local_files(directory)
         record = read_hasher_record(directory)
         vocabulary = read_vocabulary(directory, record)
         method = _untrained(directory, record)

@@ -17,7 +17,7 @@ from texthash.config import VectorKind
 from texthash.corpora.text import Analyzer, Vocabulary
 from texthash.hamming.codes import pack
 from texthash.models.direct import FEW, DirectEncoder, DirectForm
-from texthash.models.files import DIRECT, WEIGHTS, HasherRecord, read_hasher_record, read_vocabulary
+from texthash.models.files import DIRECT, WEIGHTS, HasherRecord, local_files, read_hasher_record, read_vocabulary
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -75,7 +75,7 @@ class QueryEncoder:
         Raises:
             ModelMismatchError: Files are missing or do not belong together; the error names the difference.
         """
-        directory = Path(directory).absolute()
+        directory = local_files(directory).absolute()
         record = read_hasher_record(directory)
         direct = _direct_encoder(directory, record)
         words = None

@@ -109,7 +109,7 @@ class ReleaseWatcher:
         began = time.monotonic()
         name = await asyncio.to_thread(current_name, self._home)
         if name is None:
-            raise TexthashError(f"the pointer to the current release is missing in {self._home.root}.")
+            raise TexthashError(f"the pointer to the current release is missing in {self._home.name}.")
         self._read = began
         if name != self._served:
             await self._coordinator.follow(await asyncio.to_thread(read_release, self._home, name))

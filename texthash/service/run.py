@@ -63,7 +63,7 @@ def serve_release(
     name_of_release = read_release(home, release).name
     url = service.url
     settings = service.model_dump()
-    application = build({"home": str(home.root), "release": release, "service": settings})
+    application = build({"home": home.name, "release": release, "service": settings})
     logging.getLogger(SERVE_LOGGER).setLevel(logging.WARNING)
     _check_token()
     with _start_errors(name, name_of_release):

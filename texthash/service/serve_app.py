@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from texthash.config import Section, ServiceConfig
+from texthash.config import AutoscalingConfig, Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import resolve_home
@@ -89,20 +89,20 @@ def build(args: dict[str, Any]) -> serve.Application:
         **_LIFE,
     }
     follows = parsed.release == CURRENT
-    opened = (str(home.root), CURRENT if follows else release.name)
+    opened = (home.name, CURRENT if follows else release.name)
     service = parsed.service
     placement = placement_of(home, release, service)
     log_line(f"service: {placement.reason}")
     encoder = (
         None
         if placement.encoder
-        else serve.deployment(name="encoder", **common, num_replicas=service.encoder_replicas)(_Encoder).bind(
-            *opened, parsed.encoder_threads
-        )
+        else serve.deployment(
+            name="encoder", **common, **_scale(service, service.encoder_replicas, service.encoder_autoscaling)
+        )(_Encoder).bind(*opened, parsed.encoder_threads)
     )
     remote_shards = range(0 if placement.shards else len(release.shards))
     shards = [
-        serve.deployment(name=f"shard-{number}", **common, num_replicas=service.shard_replicas)(_Shard).bind(
+        serve.deployment(name=f"shard-{number}", **common, **_scale(service, service.shard_replicas))(_Shard).bind(
             *opened, number, len(release.shards)
         )
         for number in remote_shards
@@ -111,7 +111,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     single = {**common, "max_surge_percent": 0}
     writer = (
         serve.deployment(name="writer", **single)(_Writer).bind(
-            str(home.root), parsed.address or service.url, limits.min_free_bytes
+            home.name, parsed.address or service.url, limits.min_free_bytes
         )
         if follows
         else None
@@ -119,9 +119,18 @@ def build(args: dict[str, Any]) -> serve.Application:
     # The ingress itself answers 429 when it is full; Serve's bound is a little higher, so that requests reach it.
     capacity = limits.max_ongoing_requests + limits.max_queued_requests + MOST_REQUESTS
     ingress = serve.deployment(
-        name="ingress", **{**common, "max_ongoing_requests": capacity}, num_replicas=service.ingress_replicas
+        name="ingress",
+        **{**common, "max_ongoing_requests": capacity},
+        **_scale(service, service.ingress_replicas, service.ingress_autoscaling),
     )(serve.ingress()(_Ingress))
     return ingress.bind(service.model_dump(), *opened, parsed.encoder_threads, writer, encoder, *shards)
+
+
+def _scale(service: ServiceConfig, replicas: int, bounds: AutoscalingConfig | None = None) -> dict[str, Any]:
+    """Return the options of a deployment that say how many replicas it has, and how many of them on a node."""
+    number = {"num_replicas": replicas} if bounds is None else {"autoscaling_config": bounds.model_dump()}
+    most = service.max_replicas_per_node
+    return number if most is None else {**number, "max_replicas_per_node": most}
 
 
 class _Encoder(EncoderServer):
@@ -194,7 +203,7 @@ class _Ingress:
         self._watcher = ReleaseWatcher(state, self._coordinator, config.max_lag_s) if writer is not None else None
         self._writes = None
         if writer is not None:
-            settle = wait_for_propagation if config.ingress_replicas > 1 else None
+            settle = wait_for_propagation if config.most_ingresses > 1 else None
             self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
         self._batcher = RequestBatcher(self._coordinator, self._budget, REMOTE_PASSES if shards else 1)

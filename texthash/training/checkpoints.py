@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import torch
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import whole
+from texthash.io.atomic import local_copy, whole
+from texthash.paths import as_path
 
 State = dict[str, Any]
 
@@ -26,14 +27,14 @@ class Checkpointer(Protocol):
 
 
 class LocalCheckpointer:
-    """Checkpointer that keeps the latest state in a directory.
+    """Checkpointer that keeps the latest state in a directory, or below a prefix of an object store.
 
     Args:
-        directory: Path of the directory, which is created with the first state.
+        directory: Path of the directory or prefix, which is created with the first state.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self.path = Path(directory) / "checkpoint.pt"
+        self.path = as_path(directory) / "checkpoint.pt"
 
     def load(self) -> State | None:
         return read_state(self.path) if self.path.is_file() else None
@@ -55,7 +56,8 @@ def read_state(path: Path) -> State:
         TexthashError: The file is broken.
     """
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        with local_copy(path) as copy:
+            state: State = torch.load(copy, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError("it does not contain the state of a training run")
     except (RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, OSError) as error:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from texthash.config import MethodConfig, TrainingConfig
+from texthash.config import ClusterConfig, MethodConfig, TrainingConfig
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import CorpusError, TexthashError
 from texthash.executor import RayExecutor
+from texthash.io.atomic import remove_directory
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.models.graphs import ensure_views
+from texthash.nodes import wait_for
 from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
 
@@ -61,6 +63,7 @@ def train_distributed(
     validate: Callable[[HashMethod], float] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     encoder: str | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> TrainingResult:
     """Fit a method on the Ray cluster of this process.
 
@@ -73,12 +76,13 @@ def train_distributed(
         method: Name, width and hyper-parameters of the method.
         corpus: Directory of a prepared corpus, visible from every node.
         training: Configuration of the loop and of its workers.
-        storage: Directory for checkpoints, visible from every node.
+        storage: Directory or object-store path for checkpoints, visible from every node.
         name: Name of the run, unique within ``storage``.
         validate: Score on the validation split, computed by the first worker; must be picklable.
         on_epoch: Callback of the first worker after each epoch; must be picklable. An epoch that is repeated after the
             death of a worker is reported again.
         encoder: Source of the vectors that the method learns from, if any.
+        cluster: Waiting for nodes, and placement of the workers on them; None takes the defaults.
 
     Returns:
         The fitted method, in this process, with the history of the run.
@@ -91,10 +95,12 @@ def train_distributed(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    _check_resources(training)
+    cluster = cluster or ClusterConfig()
+    resources = {"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {})
+    wait_for(partial(_missing_resources, training), cluster.wait_s, [resources] * training.workers)
     place = storage.absolute() / name
     if place.exists() and not training.resume:
-        shutil.rmtree(place)
+        remove_directory(place)
     # All checkpoints are of this run by now, so workers that restart after a death resume from them in any case.
     resuming = training.derive(resume=True)
     corpus = corpus.absolute()
@@ -102,10 +108,13 @@ def train_distributed(
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch, encoder)},
-        scaling_config=ScalingConfig(
+        scaling_config=ScalingConfig(  # type: ignore[call-arg]  # typed as Train V1
             num_workers=training.workers,
             use_gpu=training.use_gpu,
-            resources_per_worker={"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {}),
+            resources_per_worker=resources,
+            placement_strategy=cluster.placement_strategy,
+            label_selector=cluster.label_selector or None,
+            accelerator_type=cluster.accelerator_type,
         ),
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo", timeout_s=_SILENCE_S),
         run_config=RunConfig(
@@ -119,7 +128,7 @@ def train_distributed(
     try:
         outcome = trainer.fit()
     except TrainingFailedError as error:
-        raise _reason(error, name) from error
+        raise _reason(error, name, training.max_failures) from error
     if outcome.checkpoint is None:
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
@@ -200,8 +209,8 @@ def _rebuild(
     return TrainingResult(fitted.eval(), history, final["best_validation"])
 
 
-def _check_resources(training: TrainingConfig) -> None:
-    """Raise an error if the cluster has too few resources for all workers, which would wait for them without end."""
+def _missing_resources(training: TrainingConfig) -> TexthashError | None:
+    """Return what the cluster has too little of for all workers, which would wait for it without end."""
     import ray
 
     for resource, wanted, key in (
@@ -210,13 +219,14 @@ def _check_resources(training: TrainingConfig) -> None:
     ):
         there = ray.cluster_resources().get(resource, 0.0)
         if wanted > there:
-            raise TexthashError(
+            return TexthashError(
                 f"training.workers={training.workers} needs {wanted:g} {resource}s, the cluster has {there:g}.",
                 f"lower training.workers or set {key}, or add nodes.",
             )
+    return None
 
 
-def _reason(error: Exception, name: str) -> TexthashError:
+def _reason(error: Exception, name: str, max_failures: int) -> TexthashError:
     """Return texthash's own error if a worker raised one, otherwise an error with the first failure's last line."""
     failures = getattr(error, "worker_failures", {})
     for failure in failures.values():
@@ -225,8 +235,36 @@ def _reason(error: Exception, name: str) -> TexthashError:
             if isinstance(cause, TexthashError):
                 return type(cause)(cause.problem, cause.remedy)
             cause = getattr(cause, "cause", None) or cause.__cause__
+    lost = next((failure for failure in failures.values() if _is_loss(failure)), None)
+    if lost is not None:
+        return TexthashError(
+            f"training {name} failed: workers were lost, with their nodes or processes, more often than "
+            f"training.max_failures={max_failures} allows; the last loss: {_line(lost)}",
+            "its checkpoints are kept: run the same command again, which resumes after the last epoch; raise "
+            "training.max_failures if nodes are unreliable.",
+        )
     first = str(next(iter(failures.values()), error)).strip().splitlines()
     return TexthashError(
         f"training {name} failed: {first[-1] if first else error!r}",
         "read the workers' output above; raise training.max_failures if nodes are unreliable.",
     )
+
+
+def _is_loss(failure: BaseException) -> bool:
+    """Return whether a worker failed because its process or node has died, or stopped to answer."""
+    from ray.exceptions import NodeDiedError, RayActorError, WorkerCrashedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+
+    kinds = (
+        NodeDiedError,
+        RayActorError,
+        WorkerCrashedError,
+        WorkerHealthCheckFailedError,
+        WorkerHealthCheckTimeoutError,
+    )
+    return isinstance(failure, kinds)
+
+
+def _line(failure: BaseException) -> str:
+    """Return the first line of an error that says something."""
+    return next((line.strip() for line in str(failure).splitlines() if line.strip()), type(failure).__name__)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from texthash.io.atomic import claimed, write_text
 from texthash.io.records import read_typed
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build, decisive, resolve
+from texthash.nodes import wait_for
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, data_digest
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import SearchAlgorithm, Searcher
 
+# What decides where trials run, not what they result in.
+_PLACEMENT = {"concurrent", "cpus_per_trial", "gpus_per_trial", "seeds", "resume"}
 _RECORD = "sweep.json"
 REDUCTION = 3
 
@@ -206,7 +210,8 @@ def run_sweep(
     Raises:
         TexthashError: No trial has a validation score, or a trial needs more CPUs than any node has.
     """
-    _check_resources(config)
+    bundle = {"CPU": config.tuning.cpus_per_trial, "GPU": config.tuning.gpus_per_trial * config.training.use_gpu}
+    wait_for(partial(_missing_resources, config), config.cluster.wait_s, [bundle] * config.tuning.concurrent)
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # else an interrupted sweep looks like a finished one
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
@@ -251,7 +256,9 @@ def _tuner(sweep: Sweep, setting: TrialSetting, corpus: PreparedCorpus) -> Tuner
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = setting.config
-    resources = {"cpu": config.tuning.cpus_per_trial} | ({"gpu": 1} if config.training.use_gpu else {})
+    resources = {"cpu": config.tuning.cpus_per_trial} | (
+        {"gpu": config.tuning.gpus_per_trial} if config.training.use_gpu else {}
+    )
 
     def texthash_trial(params: dict[str, Any]) -> None:
         run_trial(params, setting)
@@ -326,21 +333,31 @@ def _identity(config: Config, corpus: PreparedCorpus) -> str:
         "method": decisive(config.method),
         "fixed": sorted(config.method.params),
         "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
-        "tuning": config.tuning.model_dump(mode="json", exclude={"concurrent", "cpus_per_trial", "seeds", "resume"}),
+        "tuning": config.tuning.model_dump(mode="json", exclude=_PLACEMENT),
         "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_resources(config: Config) -> None:
-    """Raise an error if no node has the resources for a trial, which would wait for them without end."""
+def _missing_resources(config: Config) -> TexthashError | None:
+    """Return what no node has for a trial, which would wait for it without end; None if a node has all."""
     import ray
 
     wanted = config.tuning.cpus_per_trial
-    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    largest = max((resources.get("CPU", 0.0) for resources in nodes), default=0.0)
     if wanted > largest:
-        raise TexthashError(
+        return TexthashError(
             f"a trial needs {wanted:g} CPUs, the largest node has {largest:g}.", "lower tuning.cpus_per_trial."
         )
-    if config.training.use_gpu and not ray.cluster_resources().get("GPU"):
-        raise TexthashError("training.use_gpu=true, but the cluster has no GPU.", "set training.use_gpu=false.")
+    if not config.training.use_gpu:
+        return None
+    gpus = max((resources.get("GPU", 0.0) for resources in nodes), default=0.0)
+    if not gpus:
+        return TexthashError("training.use_gpu=true, but the cluster has no GPU.", "set training.use_gpu=false.")
+    if config.tuning.gpus_per_trial > gpus:
+        return TexthashError(
+            f"a trial needs {config.tuning.gpus_per_trial:g} GPUs, the node with most has {gpus:g}.",
+            "lower tuning.gpus_per_trial.",
+        )
+    return None

@@ -315,7 +315,7 @@ class StudyFolder:
     def _write(self, before: _Study | None) -> None:
         """Write the record with the plan of this folder, and the run and data of an earlier record."""
         self.path.mkdir(parents=True, exist_ok=True)
-        plan = self.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service"}}})
+        plan = self.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service", "cluster"}}})
         record = replace(before, plan=plan) if before else _Study(FORMAT_VERSION, plan)
         write_json(self.path / STUDY, asdict(record))
 

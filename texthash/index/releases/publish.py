@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,9 @@ from texthash.index.releases.release import (
 )
 from texthash.index.storage.shard_format import ShardManifest, read_index, shard_path
 from texthash.io.atomic import is_local
+from texthash.io.conditional import UnknownOutcomeError
 from texthash.io.fsync import replace_durably, write_once
+from texthash.io.places import ABSENT, Version, create, locked, swap, version_of
 from texthash.io.records import sealed
 from texthash.progress import log_line
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 KEPT_WRITES = 20
+# Attempts to move the pointer of an object store, where each is of one read version.
+_ATTEMPTS = 20
 # Longer than the longest request.
 KEPT_SECONDS = 35.0
 
@@ -77,6 +80,7 @@ def publish(
     """
     from texthash.models.files import digest
     from texthash.models.hasher import Hasher
+    from texthash.models.shared import shared_model
 
     hasher, fingerprint = Hasher.load(hasher_dir), digest(hasher_dir)
     hasher.check_searchable()
@@ -87,7 +91,7 @@ def publish(
         "created": _now(),
         "model": model or hasher.name,
         "model_version": model_version,
-        "model_uri": _uri(home, hasher_dir),
+        "model_uri": _uri(home, shared_model(home, hasher_dir)),
         "model_digest": fingerprint,
         "run": run,
         "method": hasher.method.card.name,
@@ -132,10 +136,16 @@ def _check_made_by(hasher: Hasher, fingerprint: str, first: ShardManifest, probl
 def switch_to(home: StateDir, name: str) -> Release:
     """Make a release the current one, atomically and durably."""
     release = read_release(home, name)
-    with _pointer_locked(home):
-        now = read_pointer(home)
-        if now["release"] != release.name:
-            _point_to(home, release.name, now["release"])
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _pointer_locked(home) as version:
+                now = read_pointer(home)
+                if now["release"] != release.name:
+                    _point_to(home, version, release.name, now["release"])
+            break
+        except ReleaseMovedError:
+            if attempt + 1 == _ATTEMPTS:
+                raise
     return release
 
 
@@ -155,7 +165,7 @@ def advance(home: StateDir, parent: Release, shards: Sequence[ShardState], next_
     same = {field.name: getattr(parent, field.name) for field in fields(Release)}
     same.update(shards=tuple(shards), next_number=next_number, parent=parent.name, created=_now(), **others)
     del same["name"], same["version"]
-    with _pointer_locked(home):
+    with _pointer_locked(home) as version:
         now = read_pointer(home)
         if now["release"] != parent.name:
             raise ReleaseMovedError(
@@ -164,28 +174,29 @@ def advance(home: StateDir, parent: Release, shards: Sequence[ShardState], next_
             )
         release = _record(home, same)
         with _withdrawn_unless_current(home, release):
-            _point_to(home, release.name, now["previous"])
+            _point_to(home, version, release.name, now["previous"])
     return release
 
 
 def hand_over(home: StateDir, successor: Callable[[Release], Release]) -> Release:
     """Replace the current release by one over another index, between two writes.
 
-    No write is published meanwhile, and a running one raises :class:`ReleaseMovedError`.
+    No write is published meanwhile, and a running one raises :class:`ReleaseMovedError`. In an object store, where
+    nothing can be locked, a write that is published meanwhile has this call raise it instead.
 
     Args:
         home: State directory.
         successor: Function that returns the replacement of the current release, which it is called with. The
             replacement gets a new name, version, time and parent. Writers wait until the function returns.
     """
-    with _pointer_locked(home):
+    with _pointer_locked(home) as version:
         now = read_release(home)
         made = successor(now)
         same = {field.name: getattr(made, field.name) for field in fields(Release)}
         del same["name"], same["version"]
         release = _record(home, {**same, "parent": None, "created": _now()})
         with _withdrawn_unless_current(home, release):
-            _point_to(home, release.name, now.name)
+            _point_to(home, version, release.name, now.name)
     return release
 
 
@@ -266,14 +277,14 @@ def _newest_that_opens(home: StateDir, current: str | None, previous: str | None
     for name in sorted(names - {current}, key=_version, reverse=True):
         fault = _fault(home, name)
         if fault is None:
-            with _pointer_locked(home):
+            with _pointer_locked(home) as version:
                 for other in recorded:
                     _set_aside_unreadable(home, other)
-                _point_to(home, name, None if previous == name else previous)
+                _point_to(home, version, name, None if previous == name else previous)
             return read_release(home, name)
         log_line(f"rollback: {name} cannot be opened either: {fault}")
     raise TexthashError(
-        f"no release in {home.root} can be opened.", "`texthash index restore-backup` brings back a backup."
+        f"no release in {home.name} can be opened.", "`texthash index restore-backup` brings back a backup."
     )
 
 
@@ -326,18 +337,17 @@ def _now() -> str:
 
 
 @contextmanager
-def _pointer_locked(home: StateDir) -> Iterator[None]:
-    """Hold the lock of the pointer."""
+def _pointer_locked(home: StateDir) -> Iterator[Version]:
+    """Hold the lock of the pointer, and yield its version, over which it is replaced in an object store."""
     directory = releases_path(home)
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with locked(directory):
+        yield ABSENT if is_local(directory) else version_of(directory / CURRENT)
 
 
 def _uri(home: StateDir, path: Path) -> str:
     if not is_local(path):
-        return str(path)
+        inside = not is_local(home.state) and path.is_relative_to(home.state)
+        return path.relative_to(home.state).as_posix() if inside else str(path)
     absolute = path.absolute()
     return str(absolute.relative_to(home.root) if absolute.is_relative_to(home.root) else absolute)
 
@@ -345,14 +355,15 @@ def _uri(home: StateDir, path: Path) -> str:
 def _record(home: StateDir, base: dict[str, Any]) -> Release:
     """Write the record under the next free version. Concurrent publishers get different versions."""
     directory = releases_path(home)
-    directory.mkdir(parents=True, exist_ok=True)
+    if is_local(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     taken = [RELEASE_NAME.match(path.name) for path in directory.glob("r*.json")]
     version = max((int(name[0][1:]) for name in taken if name), default=0)
     while True:
         version += 1
         release = Release(**{**base, "name": f"r{version:06d}", "version": version, "format": FORMAT_VERSION})
         target = directory / f"{release.name}.json"
-        if write_once(target, record_of(release)):
+        if (write_once if is_local(target) else create)(target, record_of(release)):
             return release
 
 
@@ -361,11 +372,21 @@ def _withdrawn_unless_current(home: StateDir, release: Release) -> Iterator[None
     """Delete the record of a release if the block fails before it has made that release current."""
     try:
         yield
+    except UnknownOutcomeError:  # The release may have been current.
+        raise
     except BaseException:
         if read_pointer(home)["release"] != release.name:
             withdraw(home, release)
         raise
 
 
-def _point_to(home: StateDir, name: str, previous: str | None) -> None:
-    replace_durably(releases_path(home) / CURRENT, sealed({"release": name, "previous": previous}))
+def _point_to(home: StateDir, version: Version, name: str, previous: str | None) -> None:
+    """Move the pointer, within the block of :func:`_pointer_locked` that yielded the version."""
+    path, record = releases_path(home) / CURRENT, sealed({"release": name, "previous": previous})
+    if is_local(path):
+        replace_durably(path, record)
+    elif not swap(path, record, version):
+        raise ReleaseMovedError(
+            f"{name} was to become the current release, but another process has moved the pointer meanwhile.",
+            "nothing was published; run the command again.",
+        )

@@ -310,14 +310,14 @@ def read_release(home: StateDir, name: str = CURRENT) -> Release:
     resolved = current_name(home) if name == CURRENT else name
     if resolved is None:
         raise TexthashError(
-            f"nothing has been released in {home.root}.",
+            f"nothing has been released in {home.name}.",
             "train a model and run `texthash index build`, or run pipelines/full.py.",
         )
     path = releases_path(home) / f"{resolved}.json"
     if not RELEASE_NAME.fullmatch(resolved) or not path.is_file():
         known = [found.stem for found in releases_path(home).glob("r*.json")]
         hint = nearest_name(resolved, known) if known else "there is none"
-        raise TexthashError(f"there is no release {resolved!r} in {home.root} ({hint}).", "name one that exists.")
+        raise TexthashError(f"there is no release {resolved!r} in {home.name} ({hint}).", "name one that exists.")
     release = release_of(read_record(path, _REMEDY), path)
     if release.name != resolved:
         raise TexthashError(f"{path} is broken: it is the record of release {release.name}.", _REMEDY)
@@ -356,7 +356,7 @@ def _check_locations(home: StateDir, release: Release, path: Path) -> None:
             for root in (*roots, home.root.absolute())
         ):
             raise TexthashError(
-                f"{path} names {name}, which is neither in {home.root} nor in {home.store}.",
+                f"{path} names {name}, which is neither in {home.name} nor in {home.store}.",
                 f"move the index there, or set {STORE_VARIABLE} to the directory above it.",
             )
 
@@ -375,7 +375,7 @@ def open_release(home: StateDir, name: str = CURRENT) -> OpenRelease:
 
 def releases_path(home: StateDir) -> Path:
     """Return the directory of the records and of the pointer."""
-    return home.root / "releases"
+    return home.state / "releases"
 
 
 def read_pointer(home: StateDir) -> dict[str, str | None]:

@@ -17,7 +17,9 @@ from texthash.api.requests import SNAPSHOT_NAME
 from texthash.errors import TexthashError, UsageError, nearest_name
 from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.free_space import explaining_full_disk
+from texthash.io.atomic import is_local
 from texthash.io.fsync import write_once
+from texthash.io.places import create
 from texthash.io.records import read_typed, sealed
 from texthash.progress import log_line
 
@@ -55,8 +57,9 @@ def take_snapshot(home: StateDir, name: str) -> Snapshot:
     snapshot = Snapshot(name, read_release(home).name, datetime.now(UTC).isoformat(timespec="seconds"))
     path = _path(home, name)
     with explaining_full_disk(str(path.parent)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = write_once(path, sealed(asdict(snapshot)))
+        if is_local(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        written = (write_once if is_local(path) else create)(path, sealed(asdict(snapshot)))
     if not written:
         raise TexthashError(f"there is a snapshot {name!r} already.", "choose another name, or drop that one.")
     return snapshot
@@ -126,4 +129,4 @@ def snapshot_releases(home: StateDir) -> dict[str, Release]:
 
 
 def _path(home: StateDir, name: str) -> Path:
-    return home.root / "snapshots" / f"{name}.json"
+    return home.state / "snapshots" / f"{name}.json"

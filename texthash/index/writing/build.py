@@ -181,7 +181,7 @@ def build_index(
     On a cluster all nodes need access to every path, and a task whose process dies is started again.
 
     Args:
-        hasher_dir: Directory of a model written by ``Hasher.save``.
+        hasher_dir: Directory of a model written by ``Hasher.save``, which is published if nodes share no directory.
         corpus_path: Directory of a prepared corpus with the vocabulary of the model.
         home: State directory; the index is created under ``index/``.
         shards: Number of shards.
@@ -196,7 +196,10 @@ def build_index(
         ModelMismatchError: Model and corpus do not belong together, or the model has no such vectors.
         UsageError: The model only re-ranks.
     """
+    from texthash.models.shared import shared_model
+
     index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords)
+    hasher_dir = shared_model(home, hasher_dir)
     if not is_built(index, shards):
         encode = partial(encode_codes, hasher_dir, corpus_path, index, vectors=vectors)
         for _ in track(executor.map(encode, [{"split": split} for split in SPLITS], claim=_CLAIM), "encoding splits"):

@@ -132,6 +132,7 @@ class IndexWriter:
         """
         release = read_release(home)
         writer_lock = WriterLock(home, release.index_uri)
+        home.make()
         with explaining_full_disk(str(home.root)):
             writer_lock.acquire(address)
         try:
@@ -297,6 +298,7 @@ class IndexWriter:
             DiskFullError: Too little space is free.
             ReleaseMovedError: A write failed, and a release of another index has become current since.
         """
+        self._writer_lock.check()
         self._space.check(share)
         if not self._failed:
             return
@@ -356,6 +358,7 @@ class IndexWriter:
         self._writes = 0
 
     def _advance(self, states: Sequence[ShardState], next_number: int, **others: Any) -> None:
+        self._writer_lock.check()
         self.release = advance(self._home, self.release, states, next_number, **others)
         self._next_number = next_number
 

@@ -1,11 +1,10 @@
-"""Lock that admits one writer per index. The system frees it when its holder dies; the lock file names the holder."""
+"""Lock that admits one writer per index, and names it.
+
+In a state directory the system frees the lock when its holder dies; in an object store it is a lease that ends then.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import StringConstraints
 
 from texthash.errors import TexthashError
-from texthash.io.records import read_typed
+from texthash.io.atomic import is_local
+from texthash.io.leases import Lease, LeaseHeldError, acquire, describe_process, holder_of
+from texthash.io.records import read_typed, typed
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -55,13 +56,13 @@ class _Holder:
 def _holder(path: Path) -> _Holder:
     """Return the last writer; an unknown one if there was none, or if it has not written its record yet."""
     try:
-        return read_typed(_Holder, path, "")
+        return read_typed(_Holder, path, "") if is_local(path) else typed(_Holder, holder_of(path), path, "")
     except (OSError, TexthashError):
         return _Holder()
 
 
 def _lock_file(home: StateDir, index: str) -> Path:
-    return home.root / "locks" / f"{Path(index).name}.writer"
+    return home.state / "locks" / f"{Path(index).name}.writer"
 
 
 class WriterLock:
@@ -74,7 +75,7 @@ class WriterLock:
 
     def __init__(self, home: StateDir, index: str) -> None:
         self._path = _lock_file(home, index)
-        self._descriptor: int | None = None
+        self._lease: Lease | None = None
 
     def acquire(self, address: str | None = None) -> None:
         """Become the writer.
@@ -85,24 +86,22 @@ class WriterLock:
         Raises:
             IndexLockedError: Another process is the writer; the error names it.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_holder(descriptor, address)
-        except BlockingIOError:
-            os.close(descriptor)
+            self._lease = acquire(self._path, {**describe_process(), "since": since, "address": address})
+        except LeaseHeldError:
             raise self._locked_error() from None
-        except BaseException:
-            os.close(descriptor)  # An open descriptor would hold the lock without an owner.
-            raise
-        self._descriptor = descriptor
+
+    def check(self) -> None:
+        """Raise :class:`texthash.io.leases.LeaseLostError` if the lock was acquired, and another process has it now."""
+        if self._lease is not None:
+            self._lease.check()
 
     def release(self) -> None:
         """Release the lock. Does nothing if it is not held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
 
     def _locked_error(self) -> IndexLockedError:
         holder = _holder(self._path)
@@ -112,14 +111,3 @@ class WriterLock:
             f"write through {holder.address}." if holder.address else "wait until it ends.",
             holder.address,
         )
-
-
-def _write_holder(descriptor: int, address: str | None) -> None:
-    holder = {
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "address": address,
-    }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
