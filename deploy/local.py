@@ -34,6 +34,7 @@ from texthash.tracking.links import runs_page
 
 ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
+_OF_ANOTHER_CLUSTER = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_TMPDIR"}
 DEFAULT_QUERY = "read a csv file into a table"
 # Lines of Ray's client about packaging and submitting a job. They are written to the log only.
 SUBMISSION = re.compile(
@@ -99,7 +100,7 @@ class Local:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of Ray, its command line and the job: token authentication, no usage statistics."""
-        inherited = {key: value for key, value in os.environ.items() if key not in {"RAY_ADDRESS", "RAY_TMPDIR"}}
+        inherited = {key: value for key, value in os.environ.items() if key not in _OF_ANOTHER_CLUSTER}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
@@ -125,11 +126,10 @@ class Local:
         self._prepare_scratch()
         mark = f"quickstart-{uuid.uuid4().hex}"
         dashboard_port = free_port()
+        dashboard = f"http://{HOST}:{dashboard_port}"
         log = fresh(self.logs / "ray.log")
-        leader = processes.spawn(
-            self._ray_command(dashboard_port), log, mark, self.environment() | self._serve_environment()
-        )
-        started = Quickstart(mark, self.port, self.mlflow_port, self.proxy, f"http://{HOST}:{dashboard_port}", leader)
+        leader = processes.spawn(self._ray_command(dashboard_port), log, mark, self._cluster_environment(dashboard))
+        started = Quickstart(mark, self.port, self.mlflow_port, self.proxy, dashboard, leader)
         started.write(self.record)
         wait(
             lambda: answers(f"{started.dashboard}/api/version"),
@@ -266,6 +266,14 @@ class Local:
                 f"--temp-dir={self.sessions}",
             ),
         ]
+
+    def _cluster_environment(self, dashboard: str) -> dict[str, str]:
+        """Return the environment of the Ray head, which its workers inherit.
+
+        Actors of Ray Train ask the dashboard which actors are alive. Without its address they search the machine for a
+        cluster, and fail with a traceback if another user or program runs one too.
+        """
+        return self.environment() | self._serve_environment() | {"RAY_API_SERVER_ADDRESS": dashboard}
 
     def _serve_environment(self) -> dict[str, str]:
         """Return the settings that Serve reads when the cluster starts."""

@@ -18,6 +18,16 @@ def local(monkeypatch: pytest.MonkeyPatch):
     return local
 
 
+def test_actors_of_the_cluster_know_its_dashboard_and_no_other_cluster(local, monkeypatch, tmp_path):
+    for variable in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    one = local.Local(tmp_path, 8000, 5000, "python")
+    assert not {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"} & one.environment().keys()
+    cluster = one._cluster_environment("http://127.0.0.1:2")
+    assert cluster["RAY_API_SERVER_ADDRESS"] == "http://127.0.0.1:2"
+    assert "RAY_ADDRESS" not in cluster
+
+
 @pytest.mark.parametrize(
     "line",
     [
