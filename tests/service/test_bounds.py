@@ -253,6 +253,8 @@ def test_pages_and_probes_take_any_parameter(asked: Asked) -> None:
         ("/v1/search", {"queries": [{"text": "a"}], "oversample": 2}, "belongs into 'rescore'"),
         ("/v1/search", {"queries": [{"text": "a"}], "limti": 2}, "did you mean 'limit'?"),
         ("/v1/search", {"queries": [{"txt": "a"}]}, "did you mean 'text'?"),
+        ("/v1/search", {"queries": ["a"]}, "must be an object; its members: text, "),
+        ("/v1/search", {"queries": [{"text": "a"}], "filter": 3}, "must be an object; its members: "),
         ("/v1/search", {"queries": [{"text": "a"}], "filter": {"label": ["a"]}}, "did you mean 'labels'?"),
         ("/v1/encode", {"inputs": ["a"], "return_logit": True}, "did you mean 'return_logits'?"),
         ("/v1/snapshots/none/restore", {"name": "a"}, "takes no members"),

@@ -70,6 +70,7 @@ def test_a_busy_service_is_asked_again(asked: Asked) -> None:
         with pytest.raises(ServiceError, match="too many requests") as caught:
             client.search("sort an array")
         assert caught.value.status == 429
+        assert "Wait for the seconds of the Retry-After header" in caught.value.remedy
 
 
 def test_a_broken_connection_is_tried_again(asked: Asked) -> None:

@@ -26,7 +26,7 @@ KINDS: dict[str, Kind] = {
     "unknown-document": Kind(
         404,
         "no document has this id",
-        "A query by id searches with the stored code of a document, which must be in the index.",
+        "The hits of a search have the ids of the index. A query by id searches with the stored code of its document.",
     ),
     "unknown-snapshot": Kind(404, "no snapshot has this name", "GET /v1/snapshots lists those that exist."),
     "unauthorized": Kind(

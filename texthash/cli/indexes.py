@@ -108,7 +108,7 @@ def index_show(
     service: Service = None,
     as_json: Json = False,
 ) -> None:
-    """Show a document of the index by its id, with its code. Example: `texthash index show sklearn.svm/SVC`"""
+    """Show a document of the index by its id, with its code. Example: `texthash index show sklearn.svm.SVC`"""
     from texthash.cli import remote
 
     if service in (None, "none"):

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from texthash.api.problems import ProblemBody
+from texthash.api.problems import KINDS, ProblemBody
 from texthash.api.scroll import ScrolledDocument
 from texthash.client import arguments, calls
 from texthash.client.calls import Call
@@ -39,7 +39,9 @@ class ServiceError(TexthashError):
     """
 
     def __init__(self, body: ProblemBody) -> None:
-        super().__init__(f"{body.title}: {body.detail}", f"see {body.type} of the server (request {body.request_id}).")
+        kind = KINDS.get(body.type.rpartition("/")[2])
+        remedy = kind.explanation if kind else f"see {body.type} of the server."
+        super().__init__(f"{body.title}: {body.detail}", f"{remedy} (request {body.request_id})")
         self.problem_body = body
         self.status = body.status
 

@@ -126,6 +126,10 @@ def _message(item: Any, model: type[BaseModel] | None) -> str:
         name, owner = str(item["loc"][-1]), _model_at(model, item["loc"][1:-1])
         if owner is not None:
             return f"is not a member of this object; {_hint(shortened(name), owner)}"
+    if item["type"] == "model_attributes_type" and model is not None:
+        owner = _model_at(model, item["loc"][1:])
+        members = f"; its members: {', '.join(owner.model_fields)}" if owner is not None else ""
+        return f"must be an object{members}"
     return str(item["msg"]).removeprefix("Value error, ")
 
 
