@@ -143,8 +143,9 @@ def test_a_tab_file_of_rows_is_no_file_of_questions(tmp_path: Path) -> None:
     path.write_text("id\ttext\tlabel\n1\tx\ta\n")
     assert [(d.id, d.text, d.labels) for d in read(path).values()] == [("1", "x", ("a",))]
     path.write_text("id\tbody\tlabel\n1\tx\ta\n")
-    with pytest.raises(CorpusError, match=r"rows\.tsv:1: there is no column 'text', only id, body, label"):
+    with pytest.raises(CorpusError, match=r"rows\.tsv:1: there is no column 'text', only id, body, label") as raised:
         read(path)
+    assert "corpus.text=body" in raised.value.remedy
 
 
 def test_files_beside_questions_are_named(tmp_path: Path) -> None:

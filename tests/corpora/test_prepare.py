@@ -296,6 +296,14 @@ def test_too_few_labels_are_a_warning(
     assert corpus.train.labels.shape == (4, len(labels))
 
 
+def test_where_no_labels_are_expected_their_absence_is_no_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny(tmp_path / "rows.jsonl", [row | {"labels": []} for row in ROWS])
+    prepare_corpus(config, StateDir(tmp_path / "home"), labels_expected=False)
+    assert "label" not in capsys.readouterr().err
+
+
 def test_unknown_corpus_and_split_name_the_known_ones(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean '20newsgroups'"):
         prepare_corpus(CorpusConfig(name="20newsgroup"), StateDir(tmp_path))

@@ -33,6 +33,11 @@ def test_hyper_parameters_labels_and_the_edition_reach_the_method():
     assert model.edition.name == "mine"
 
 
+def test_texts_without_labels_need_no_warning(capsys):
+    texthash.train("itq", TEXTS, bits=8)
+    assert "label" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

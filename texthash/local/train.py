@@ -115,7 +115,7 @@ def train(
         held = _held_out(len(documents), validation, seed)
         written = _write_rows(rows, documents, as_labels(labels, len(documents)), asked, held)
         config = CorpusConfig(name=_NAME, path=str(rows), edition=form, shards=1)
-        corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(Path(folder))))
+        corpus = PreparedCorpus.open(prepare_corpus(config, StateDir(Path(folder)), labels_expected=labels is not None))
         source = None if features is None else _store(corpus, features[written], Path(folder))
         return _fit(chosen, training, corpus, source, choose=bool(held))
 

@@ -58,7 +58,9 @@ _GROUP, GROUPS = 8, 512
 _NAMED = 5
 
 
-def prepare_corpus(config: CorpusConfig, home: StateDir, executor: Executor = LocalExecutor()) -> Path:
+def prepare_corpus(
+    config: CorpusConfig, home: StateDir, executor: Executor = LocalExecutor(), *, labels_expected: bool = True
+) -> Path:
     """Prepare a corpus and return its directory; one that is prepared already is reused.
 
     What an interrupted run finished is not done again.
@@ -67,6 +69,7 @@ def prepare_corpus(config: CorpusConfig, home: StateDir, executor: Executor = Lo
         config: Corpus and edition.
         home: State directory; on a cluster its store has to be seen by all nodes.
         executor: Runs the tasks.
+        labels_expected: Whether it is a warning that no document has a label.
 
     Raises:
         CorpusError: naming what is wrong with the source, the edition or the disk.
@@ -89,7 +92,7 @@ def prepare_corpus(config: CorpusConfig, home: StateDir, executor: Executor = Lo
         tasks = [{"number": number} for number in todo]
         for _ in track(executor.map(partial(write_shards, staging), tasks), "writing shards", len(todo)):
             pass
-        return publish(staging, reading, source, files, target)
+        return publish(staging, reading, source, files, target, labels_expected=labels_expected)
 
 
 def _read(staging: Staging, source: Source, files: list[SourceFile], executor: Executor) -> Reading:
@@ -127,7 +130,15 @@ def resolve(config: CorpusConfig) -> CorpusConfig:
     return config.derive(**changes)
 
 
-def publish(staging: Staging, reading: Reading, source: Source, files: list[SourceFile], target: Path) -> Path:
+def publish(
+    staging: Staging,
+    reading: Reading,
+    source: Source,
+    files: list[SourceFile],
+    target: Path,
+    *,
+    labels_expected: bool = True,
+) -> Path:
     """Write vocabulary and manifest and rename the directory, which is not visible before (step 5)."""
     config = staging.config
     vocabulary = Vocabulary.read(staging.vocabulary, staging.remedy)
@@ -147,7 +158,8 @@ def publish(staging: Staging, reading: Reading, source: Source, files: list[Sour
             )
     judgements = source.judgements()
     warnings = [*source.shortfall(reading.seen), *source.notes(), *reading.fit.hints(config.edition)]
-    warnings += [] if judgements else _warnings(staging, reading, shards)
+    if not judgements and (labels_expected or reading.label_names):
+        warnings += _warnings(staging, reading, shards)
     manifest = Manifest(
         name=config.name,
         config=config,
@@ -184,7 +196,10 @@ def _warnings(staging: Staging, reading: Reading, shards: list[dict[str, ShardSi
     if reading.pairs:  # relevance is given by the answers to a question, not by labels
         return []
     if not names:
-        return ["no document has a label: relevance cannot be measured."]
+        return [
+            "no document has a label, in a column labels or label or as the sub-folder of a text: relevance by labels "
+            "cannot be measured."
+        ]
     if len(names) == 1:
         return [f"all labels are {names[0]!r}: every document is relevant to every other."]
     trained = np.sum([shard["train"].label_documents for shard in shards], axis=0) > 0

@@ -27,6 +27,7 @@ ROW_SUFFIXES = (*JSONL_SUFFIXES, *CELL_SUFFIXES, ".parquet")
 READ_SUFFIXES = (*ROW_SUFFIXES, *JSON_SUFFIXES)
 """Suffixes of files that can be read as tables. In a folder, JSON counts only if all files are JSON."""
 _HEAD_CHARACTERS = 4096
+_NEVER_TEXT = ("id", "label", "labels", "split", "title")
 _SEPARATORS = ",;\t"
 _LINED_JSON = 'write [{"text": "..."}, ...], or one object a line (pandas: to_json(orient="records")).'
 
@@ -234,8 +235,10 @@ def _check_header(names: list[str], found: list[str], required: Collection[str],
 
 def no_column(name: str, found: Iterable[str], origin: str) -> CorpusError:
     """Return the error of a table or row without a required column."""
+    others = [str(column) for column in found]
+    text = next((column for column in others if column not in _NEVER_TEXT), "COLUMN")
     return CorpusError(
-        f"{origin}: there is no column {name!r}, only {', '.join(map(str, found)) or 'nothing'}.",
-        "name the columns of the text and the id: corpus.text=..., in `texthash encode` and `index upsert` "
-        "--text-column and --id-column.",
+        f"{origin}: there is no column {name!r}, only {', '.join(others) or 'nothing'}.",
+        f"name the column of the text, such as corpus.text={text}, and those of corpus.attributes as they are in the "
+        "file; `texthash encode` and `index upsert` take --text-column and --id-column.",
     )

@@ -41,7 +41,7 @@ RANDOM, QUANTIZED = "random", "itq"
 WEIGHTINGS: tuple[Weighting, ...] = ("tfidf", "sublinear_tfidf", "bm25")
 _SEED = 0
 _PREFIX = "floor/"
-_SAMPLED, _BELOW = "The floor is measured", "The model is below the floor"
+_SAMPLED, _BELOW = "The floor", "The model is below the floor"
 
 
 class _Sample(Split):
@@ -78,8 +78,8 @@ def with_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -
     queries = len(evaluation.per_query)
     if len(rows) < queries:
         warnings.append(
-            f"{_SAMPLED} on {len(rows)} of {queries} queries, drawn at random; on these the model has "
-            f"{evaluation.main} {own:.4f}."
+            f"{_SAMPLED}, the scores without learning, is of {len(rows)} of {queries} queries, drawn at random; "
+            f"on these the model has {evaluation.main} {own:.4f}."
         )
     below = [name for name in _standards(scores, hasher) if own < scores[name]]
     if below:
