@@ -12,7 +12,8 @@ case ${1:-} in
 *) die 2 "unknown option $1; there is --install." ;;
 esac
 extras=(--extra text --extra umap --extra s3 --extra bench --extra test
-    --extra langchain --extra llamaindex --extra haystack) # those of docs build the site alone
+    --extra langchain --extra llamaindex --extra haystack --extra faiss --extra usearch
+    --extra duckdb --extra qdrant) # those of docs build the site alone
 scratch=$(mktemp -d /tmp/texthash-lowest.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -224,9 +224,18 @@ def index_rollback() -> None:
 
 @index_app.command("export")
 def index_export(codes: Codes, release: ReleaseName = "current") -> None:
-    """Export ids and codes for another system. Example: `texthash index export codes.parquet`"""
-    from texthash.deployment.code_exchange import export_codes
+    """Export ids and codes for another system. Example: `texthash index export codes.parquet`
 
+    Suffixes .duckdb .usearch .multihash.faiss .qdrant write what that engine opens and searches.
+    """
+    from texthash.deployment.code_exchange import export_codes, searchable_codes
+    from texthash.integrations.engines import engine_suffix, write_engine
+
+    if engine_suffix(codes) is not None:
+        found, ids = searchable_codes(resolve_home(), release)
+        write_engine(codes, found, ids)
+        print_json({"exported": len(ids), "file": str(codes)})
+        return
     print_json({"exported": export_codes(resolve_home(), codes, release), "file": str(codes)})
 
 

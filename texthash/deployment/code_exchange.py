@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from texthash.api.attributes import Value
 from texthash.config import LimitsConfig
@@ -85,6 +86,18 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
         write_codes(path.with_name(path.name + _IDS), codes, ids)
     write_codes(path, codes, ids)
     return len(ids)
+
+
+def searchable_codes(home: StateDir, release: str = "current") -> tuple[NDArray[np.uint8], list[str]]:
+    """Return codes and ids of the documents of a release that a search can find, by document number.
+
+    A document without a known word has no meaningful code, and is left out.
+    """
+    record = read_release(home, release)
+    parts = [record.open_shard(home, number).rows(["number", "id", "code"]) for number in range(len(record.shards))]
+    table = pa.concat_tables(parts, promote_options="default").sort_by("number")
+    table = table.filter(pa.array(known_of(table)))
+    return codes_of(table["code"], record.bits), table["id"].to_pylist()
 
 
 def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> Upserted:
