@@ -8,9 +8,10 @@ loss       H(p, p_n) / 2 + H(p_n, p) / 2  -  w sum_j H(z_j | z_S(j))
 bits       1[p > 1/2], the first of which are a code of their own
 
 The first term is least where a document and its neighbour are certain of one code, the second where documents use
-all codes alike: together a bound on the mutual information of a code and its neighbourhood (AMMI, with a neighbour
-as the second view), in closed form, without decoder, samples of codes and adversary. Of the nearest 20 by BM25 on
-20 Newsgroups 59 % share the document's group; beta makes those the likelier ones whose codes say so too.
+all codes alike. At w = 1 they are upper bounds on H(Z | neighbourhood) and H(Z), whose difference is the mutual
+information of a code and its neighbourhood (AMMI, with a neighbour as the second view); both are in closed form,
+without decoder, samples of codes and adversary. Of the nearest 20 by BM25 on 20 Newsgroups 59 % share the document's
+group; beta makes those the likelier ones whose codes say so too.
 
 A bit is conditioned on those before it, and moves none of those of a shorter code of 16, 32, 64, ... bits: one model
 serves at each width up to its own, by :meth:`~texthash.methods.base.HashMethod.cut`. For documents without
@@ -65,7 +66,7 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
 
     weighting = "sublinear_tfidf"
     neighbours: int = Field(
-        50, ge=1, description="Number k of nearest neighbours, of which one is drawn; fewer in a smaller corpus."
+        100, ge=1, description="Number k of nearest neighbours, of which one is drawn; fewer in a smaller corpus."
     )
     agreement: float = Field(20.0, ge=0, description="Preference beta for neighbours whose codes agree; 0: none.")
     entropy_weight: float = Field(1.5, ge=0, description="Weight w of the entropy of the codes.")
