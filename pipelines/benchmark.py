@@ -18,6 +18,7 @@ COMMANDS = (
     "codes",
     "encoders",
     "faults",
+    "filters",
     "live",
     "memory",
     "neighbours",

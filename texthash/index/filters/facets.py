@@ -70,9 +70,9 @@ def count_values(parts: Sequence[Part], types: Mapping[str, FacetType]) -> dict[
 def _of_attribute(part: Part, name: str, kind: AttributeType) -> ValueCounts:
     column = part.table.column(name)
     if column is None:
-        return ValueCounts(pa.array([], ARROW[kind]), np.empty(0, np.int64), 0)
+        return ValueCounts(pa.array([], ARROW[kind]), np.empty(0, np.int64), 0, ascending=True)
     counts = column.counts(part.kept)
-    return ValueCounts.of(column.distinct, counts, int(counts.sum()))
+    return ValueCounts.of(column.distinct, counts, int(counts.sum()), ascending=True)
 
 
 def facet_counts(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.index.filters.columns import Column, Mask
@@ -21,20 +22,24 @@ class ValueCounts:
     """Numbers of documents with each value of a label or attribute; those of several parts can be added.
 
     Attributes:
-        values: Different values; of an attribute, ascending.
+        values: Different values.
         counts: Number of documents with each, int64, above 0.
         documents: Number of documents with a value.
+        ascending: True if the values ascend.
     """
 
     values: pa.Array
     counts: NDArray[np.int64]
     documents: int
+    ascending: bool = False
 
     @classmethod
-    def of(cls, values: pa.Array, counts: NDArray[np.int64], documents: int) -> ValueCounts:
+    def of(cls, values: pa.Array, counts: NDArray[np.int64], documents: int, *, ascending: bool = False) -> ValueCounts:
         """Return the counts without the values that no document has."""
         found = counts > 0
-        return cls(values if found.all() else values.filter(pa.array(found)), counts[found], documents)
+        if found.all():
+            return cls(values, counts, documents, ascending)
+        return cls(values.filter(pa.array(found)), counts[found], documents, ascending)
 
     @classmethod
     def of_lists(cls, lists: Iterable[Iterable[str]]) -> ValueCounts:
@@ -48,10 +53,28 @@ class ValueCounts:
     def added(cls, parts: Iterable[ValueCounts]) -> ValueCounts:
         """Return the counts over several parts, with ascending values."""
         every = list(parts)
-        column = Column.of(pa.concat_arrays([part.values for part in every]))
-        counts = np.zeros(len(column.distinct), np.int64)
-        np.add.at(counts, column.positions, np.concatenate([part.counts for part in every]))
-        return cls(column.distinct, counts, sum(part.documents for part in every))
+        if len(every) == 1 and every[0].ascending:
+            return every[0]
+        values = pa.concat_arrays([part.values for part in every])
+        counts, documents = np.concatenate([part.counts for part in every]), sum(part.documents for part in every)
+        if not len(values):
+            return cls(values, counts, documents, ascending=True)
+        # A stable sort merges runs that ascend already.
+        order = np.argsort(_comparable(values), kind="stable")
+        values = values.take(pa.array(order))
+        first = np.ones(len(values), np.bool_)
+        first[1:] = pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+        summed = np.add.reduceat(counts[order], np.flatnonzero(first))
+        return cls(values.filter(pa.array(first)), summed, documents, ascending=True)
+
+
+def _comparable(values: pa.Array) -> NDArray[np.generic]:
+    """Return values as numbers in their order: themselves, dates in microseconds, or the ranks of strings."""
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    if pa.types.is_string(values.type):
+        return Column.of(values).positions
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 class ListedTable(Table, Protocol):
