@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -92,6 +93,7 @@ def test_a_trial_that_fits_on_no_node_is_refused(ray_cluster, small_corpus, tmp_
 
 
 _DRIVER = """
+import json
 import sys
 import ray
 from texthash.config import parse_config, load_config
@@ -102,8 +104,50 @@ from texthash.experiments.experiment import Experiment
 
 address, home, corpus, config = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
-Experiment(load_config(config), StateDir(__import__("pathlib").Path(home)), PreparedCorpus.open(corpus)).search()
+study = Experiment(load_config(config), StateDir(__import__("pathlib").Path(home)), PreparedCorpus.open(corpus))
+run, found = study.search()
+with run:
+    trials = [{"params": trial.params, "fate": trial.fate, "validation": trial.validation} for trial in found.trials]
+    print(json.dumps({"run": run.run_id, "params": found.params, "trials": trials}))
 """
+
+
+def _start(address, home, corpus, config):
+    command = [sys.executable, "-c", _DRIVER, address, str(home.root), str(corpus.path), str(config)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_sweeps_at_once_in_a_fresh_state_directory_keep_their_records_apart(ray_cluster, small_corpus, tmp_path):
+    """Each makes the schema of the tracking store, its experiment, and the directories of its trials."""
+    home, address = StateDir(tmp_path / "home"), ray_cluster.get_runtime_context().gcs_address
+    widths = (8, 24)
+    drivers = []
+    try:
+        for bits in widths:
+            config = _config(small_corpus, trials=2, epochs=2).derive(method={"bits": bits})
+            path = tmp_path / f"{bits}.yaml"
+            path.write_text(config.to_yaml())
+            drivers.append(_start(address, home, small_corpus, path))
+        ends = [driver.communicate() for driver in drivers]
+    finally:
+        for driver in drivers:
+            driver.kill()
+            driver.communicate()
+    assert [driver.returncode for driver in drivers] == [0, 0], [said[-3000:] for _, said in ends]
+    found = [json.loads(printed.splitlines()[-1]) for printed, _ in ends]
+    assert found[0]["run"] != found[1]["run"]
+    for bits, sweep in zip(widths, found, strict=True):
+        config = _config(small_corpus, trials=2, epochs=2).derive(method={"bits": bits})
+        client = MlflowClient(Experiment(config, home, small_corpus).tracker.uri)
+        parent = client.get_run(sweep["run"])
+        assert (parent.info.status, parent.data.params["method.bits"]) == ("FINISHED", str(bits))
+        runs = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{sweep['run']}'")
+        assert [run.data.params["method.bits"] for run in runs] == [str(bits)] * 2
+        rates = {f"{trial['params']['learning_rate']:.6g}" for trial in sweep["trials"]}
+        assert {f"{float(run.data.params['method.params.learning_rate']):.6g}" for run in runs} == rates
+        best = max(trial["validation"] for trial in sweep["trials"])
+        recorded = [client.get_metric_history(run.info.run_id, "val/p_at_100") for run in runs]
+        assert any(abs(metric.value - best) < 1e-9 for history in recorded for metric in history)
 
 
 def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_path):
@@ -111,11 +155,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on(ray_cluster, small_corpus, tmp_
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     home = StateDir(tmp_path / "home")
     address = ray_cluster.get_runtime_context().gcs_address
-    driver = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, address, str(home.root), str(small_corpus.path), str(tmp_path / "config.yaml")],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    driver = _start(address, home, small_corpus, tmp_path / "config.yaml")
     try:
         deadline = time.monotonic() + 120
         while not list(home.runs.glob("sweeps/.*.states/*/checkpoint.pt")):
