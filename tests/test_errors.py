@@ -28,6 +28,13 @@ def test_a_place_that_cannot_be_written_is_explained(number):
     assert "TEXTHASH_HOME" in known.remedy
 
 
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT])
+def test_a_path_that_cannot_be_used_is_named(number):
+    known = as_user_error(OSError(number, "no", "/data/x"))
+    assert known is not None
+    assert "/data/x" in known.problem
+
+
 def test_the_projects_own_error_is_itself_and_a_fault_of_ours_is_not_explained():
     own = CorpusError("a", "b")
     assert as_user_error(own) is own

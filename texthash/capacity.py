@@ -57,6 +57,9 @@ class Rates:
     measured: str
 
 
+_MOST = 1e30  # of anything that is counted here: more overflows where it is multiplied
+
+
 @dataclass(frozen=True)
 class Demand:
     """Required capacity, and properties of a node.
@@ -216,13 +219,17 @@ def _check(demand: Demand, rates: Rates) -> None:
             f"the rates are for {rates.bits} bits, not for {demand.bits}.", "measure again with --calibrate."
         )
     for name in ("documents", "qps", "replicas", "node_memory_gib", "node_cores"):
-        if getattr(demand, name) <= 0:
-            raise UsageError(f"{name}={getattr(demand, name)} is not above 0.", "give a positive number.")
-    if demand.latency_ms <= SERVICE_LATENCY_MS:
+        if not 0 < getattr(demand, name) < _MOST:
+            raise UsageError(
+                f"{name}={getattr(demand, name)} is not a number from 0 to {_MOST:g}.", "give a positive one."
+            )
+    if not 0 <= demand.node_price < _MOST:
+        raise UsageError(f"node_price={demand.node_price} is no price.", "give a number from 0, which is unknown.")
+    if not SERVICE_LATENCY_MS < demand.latency_ms < _MOST:
         raise UsageError(
             f"latency_ms={demand.latency_ms:g} leaves nothing for the scan: the service alone takes "
             f"{SERVICE_LATENCY_MS:g} ms.",
-            "allow more.",
+            "allow more, a finite number.",
         )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # Python decodes bytes that are not UTF-8 to these.
 _AROUND = 40  # Number of characters shown on both sides of a surrogate.
+# Errors of a path that somebody has named: a file in place of a directory, a name that is too long, and the like.
+_OF_PATHS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
@@ -70,6 +72,8 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return TexthashError(
                 f"access is denied: {cause}.", "grant access, or set TEXTHASH_HOME to a directory that you can write."
             )
+        if isinstance(cause, OSError) and _is_of_a_path(cause):
+            return TexthashError(f"a path cannot be used: {cause}.", "name another path, or make its directory.")
         if isinstance(cause, UnicodeEncodeError) and _SURROGATES.search(cause.object):
             shown = ascii(cause.object[max(0, cause.start - _AROUND) : cause.end + _AROUND])
             return TexthashError(
@@ -79,6 +83,10 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return _store_error(cause)
         cause = cause.__cause__ or getattr(cause, "cause", None)
     return None
+
+
+def _is_of_a_path(error: OSError) -> bool:
+    return error.errno in _OF_PATHS or (error.errno == errno.ENOENT and error.filename is not None)
 
 
 def _store_error(cause: BaseException) -> TexthashError:

@@ -139,8 +139,10 @@ def as_path(name: str | Path) -> Path:
     and endpoint come from the standard variables and files of the store's client (``AWS_*``).
 
     Raises:
-        UsageError: The client of the object store is not installed, or the URI is invalid.
+        UsageError: The name is empty, the client of the object store is not installed, or the URI is invalid.
     """
+    if not str(name):
+        raise UsageError("a path is empty.", "name a file or a directory; . is the present one.")
     if not is_address(name):
         return Path(name).expanduser().absolute()
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from texthash.config import Config, load_config
+from texthash.errors import UsageError
 from texthash.executor import Executor, LocalExecutor, RayExecutor
 from texthash.paths import StateDir, resolve_home
 
@@ -40,6 +41,9 @@ def settings_of(config: Path | None, words: Sequence[str] | None, **named: Any) 
     """Return the configuration from a file, named options, and words: a method's name and dotted overrides."""
     keys = {"corpus": "corpus.name", "bits": "method.bits", "seed": "training.seed", "trials": "tuning.trials"}
     overrides = [f"{keys[name]}={value}" for name, value in named.items() if value is not None]
+    names = [word for word in words or [] if "=" not in word]
+    if len(names) > 1:
+        raise UsageError(f"there are two methods: {' and '.join(names)}.", "name one; other words are key=value.")
     for word in words or []:
         overrides.append(word if "=" in word else f"method.name={word}")
     loaded = load_config(config, overrides)

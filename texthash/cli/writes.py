@@ -279,7 +279,7 @@ def plan(
     from texthash import capacity
 
     home = resolve_home()
-    if documents != int(documents):
+    if not documents.is_integer():  # nor is infinity one
         raise TexthashError(f"documents={documents:g} is not a whole number.", "give one, such as 1e9.")
     rates = None if calibrate else capacity.kept_rates(home, bits)
     if rates is None:

@@ -13,7 +13,7 @@ from texthash.config.section import Section
 class IndexConfig(Section):
     """Content of an index beside the codes."""
 
-    shards: int = Field(2, ge=1)
+    shards: int = Field(2, ge=1, le=10_000)
     vectors: VectorKind | None = Field(
         None,
         description="vectors stored beside the codes, float16, for `--rescore float`. activations: the method's real "

@@ -82,7 +82,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for an example.")
         merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:  # also of a number beyond digits
         reason = " ".join(str(error).split())
         raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error
     except OSError as error:

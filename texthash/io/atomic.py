@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, UsageError
 from texthash.progress import log_line
 
 _REQUESTS = 32
@@ -48,6 +48,8 @@ def partial_name(path: Path) -> Path:
 
     Unlike a name with a process id, it is unique among threads, and among nodes that share the directory.
     """
+    if not path.name:
+        raise UsageError(f"{path} is a directory, not the name of a file.", "name a file.")
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 

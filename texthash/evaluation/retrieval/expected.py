@@ -60,7 +60,7 @@ def read_expected(path: str | Path) -> tuple[ExpectedQuery, ...]:
     found = find_config(path, what="query")
     try:
         values = yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{found} is not YAML: {error}", "correct the file.") from error
     if not isinstance(values, dict):
         raise UsageError(f"{found} has no list of queries.", "write queries: [{text: …, expected: [id, …]}].")

@@ -199,7 +199,7 @@ def load_plan(path: str | Path) -> Plan:
     try:
         path = find_config(path, what="study")
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no mapping.", "see configs/studies/ for the form.")

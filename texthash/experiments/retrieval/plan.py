@@ -113,5 +113,5 @@ def _values(path: str | Path) -> Any:
     try:
         found = find_config(path, what="study")
         return yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -71,10 +72,21 @@ def filter_of_options(labels: Sequence[str] | None, text: str | None, name: str 
     if text is None:
         return own
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{name} is not JSON: {error}.", """write it as '{"attributes": {"year": {"gte": 2020}}}'."""
         ) from None
+    if found is None:
+        raise UsageError(f"{name} is null, not a mapping.", _EXAMPLE)
     filter_of(found, name)
     return dict(found) if own is None else {"all": [own, found]}
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; a member that occurs twice is refused, since only one of both would count."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the member {repeated!r} occurs twice in one object")
+    return found

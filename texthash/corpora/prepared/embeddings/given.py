@@ -151,7 +151,7 @@ def open_npy(path: Path, least_dimensions: int = 2) -> NDArray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise CorpusError(f"{path} cannot be read as an array: {error}", "write it by numpy.save.") from None
     if not least_dimensions <= array.ndim <= 2 or array.dtype.kind not in "fiu" or not array.size:
         raise CorpusError(
