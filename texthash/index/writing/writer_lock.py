@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import StringConstraints
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import is_local
-from texthash.io.leases import Lease, LeaseHeldError, acquire, describe_process, holder_of
 from texthash.io.records import read_typed, typed
 
 if TYPE_CHECKING:
+    from texthash.io.leases import Lease
     from texthash.paths import StateDir
 
 
@@ -56,7 +55,11 @@ class _Holder:
 def _holder(path: Path) -> _Holder:
     """Return the last writer; an unknown one if there was none, or if it has not written its record yet."""
     try:
-        return read_typed(_Holder, path, "") if is_local(path) else typed(_Holder, holder_of(path), path, "")
+        if isinstance(path, Path):
+            return read_typed(_Holder, path, "")
+        from texthash.io.leases import holder_of
+
+        return typed(_Holder, holder_of(path), path, "")
     except (OSError, TexthashError):
         return _Holder()
 
@@ -86,6 +89,9 @@ class WriterLock:
         Raises:
             IndexLockedError: Another process is the writer; the error names it.
         """
+        # Imports arrays and tables, which a program that only asks for the writer does without.
+        from texthash.io.leases import LeaseHeldError, acquire, describe_process
+
         since = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             self._lease = acquire(self._path, {**describe_process(), "since": since, "address": address})
