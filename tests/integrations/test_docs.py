@@ -12,9 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"langchain": "langchain_core", "llamaindex": "llama_index.core", "haystack": "haystack", "engines": "duckdb"}
+PAGES = {
+    "langchain": "langchain_core",
+    "llamaindex": "llama_index.core",
+    "haystack": "haystack",
+    "sentence_transformers": "torch",
+    "engines": "duckdb",
+}
 """Page of each library, and the module that its example imports."""
-EXTRAS = {"langchain", "llamaindex", "haystack", "faiss", "usearch", "duckdb", "qdrant"}
+EXTRAS = {"langchain", "llamaindex", "haystack", "sentencetransformers", "faiss", "usearch", "duckdb", "qdrant"}
 
 
 def test_every_library_has_a_page_and_an_extra() -> None:
