@@ -46,6 +46,14 @@ def test_neighbours_whose_codes_agree_are_likelier_and_without_preference_all_ar
     )
 
 
+def test_the_nearer_neighbours_are_likelier_by_a_power_of_their_rank():
+    codes = torch.zeros(3, 4)
+    found = agreeing_probabilities(SIMILARITIES, codes, codes[:, None].expand(3, 3, 4), sharpness=2.0, rank_power=1.5)
+    plain = torch.tensor([1.0, 2.0**-1.5, 3.0**-1.5])
+    torch.testing.assert_close(found[0], plain / plain.sum())
+    torch.testing.assert_close(found[1:], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+
+
 @pytest.mark.parametrize("temperature", [None, 0.3])
 def test_neighbours_are_drawn_as_often_as_their_probability(temperature):
     p = neighbour_probabilities(SIMILARITIES, temperature)

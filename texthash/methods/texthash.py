@@ -1,7 +1,8 @@
 """The method of this project: nested codes that a document shares with the neighbours that agree with it.
 
 encoder    p = sigma(x W + b), x the weighted words, the vector of features, or both: one linear map
-neighbour  n of the k nearest training documents, drawn anew at every step by exp(beta <c, c_n> / m) / Z,
+neighbour  n of the k nearest training documents, drawn anew at every step by
+           r_n^-gamma exp(beta <c, c_n> / m) / Z, r_n the rank of n by similarity,
            c in {-1, 1}^m the latest codes of all training documents
 loss       H(p, p_n) / 2 + H(p_n, p) / 2  -  w sum_j H(z_j | z_S(j))
            S(j) the r bits before j that correlate most with it, z the code of a random document of the batch
@@ -60,6 +61,7 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
         "batch_size": Choice(64, 128, 256),
         "neighbours": Choice(20, 50, 100, 200),
         "agreement": Uniform(0.0, 40.0),
+        "rank_power": Uniform(0.0, 2.0),
         "entropy_weight": Uniform(1.0, 3.0),
         "earlier_bits": IntUniform(1, 5),
     }
@@ -69,6 +71,7 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
         100, ge=1, description="Number k of nearest neighbours, of which one is drawn; fewer in a smaller corpus."
     )
     agreement: float = Field(20.0, ge=0, description="Preference beta for neighbours whose codes agree; 0: none.")
+    rank_power: float = Field(1.0, ge=0, description="Preference gamma for the nearer of the neighbours; 0: none.")
     entropy_weight: float = Field(1.5, ge=0, description="Weight w of the entropy of the codes.")
     earlier_bits: int = Field(3, ge=0, le=8, description="Number r of earlier bits on which a bit is conditioned.")
     independent_prefixes: bool = Field(
@@ -103,7 +106,7 @@ class NestedCodes(NeighbourMethod, ProjectedMethod):
         """Return the train row of one neighbour of each document, [B]; its own for one without neighbours."""
         near, similarities = neighbours_of(batch)
         own, others = (self.memory.signs[rows].float() for rows in (batch.rows, near))
-        probabilities = agreeing_probabilities(similarities, own, others, self.agreement)
+        probabilities = agreeing_probabilities(similarities, own, others, self.agreement, self.rank_power)
         return draw_neighbours(batch.rows, near, probabilities, progress.generator)
 
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:

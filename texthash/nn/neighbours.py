@@ -35,22 +35,26 @@ def neighbour_probabilities(similarities: Tensor, temperature: float | None = No
     return torch.softmax(scores, dim=1).nan_to_num(nan=0.0)
 
 
-def agreeing_probabilities(similarities: Tensor, own: Tensor, near: Tensor, sharpness: float) -> Tensor:
+def agreeing_probabilities(
+    similarities: Tensor, own: Tensor, near: Tensor, sharpness: float, rank_power: float = 0.0
+) -> Tensor:
     """Return the probability of each neighbour to be drawn, the higher the more its code agrees with the document's.
 
-    p_r = exp(beta c . c_r / m) / sum_r' exp(beta c . c_r' / m), over the neighbours of the list.
+    p_r = r^-gamma exp(beta c . c_r / m) / Z, r = 1, 2, ... the rank of the neighbour in the list.
 
     Args:
         similarities: s [B, k], at least 0; 0 where there is no neighbour.
         own: Codes c of the documents [B, m], -1 and 1, or 0 where they are not known yet.
         near: Codes c_r of their neighbours [B, k, m], likewise.
-        sharpness: beta; at 0 all neighbours are alike, as by rank.
+        sharpness: beta; with 0 codes do not matter.
+        rank_power: gamma; with 0 ranks do not matter.
 
     Returns:
         Tensor [B, k]; each row sums to 1, that of an isolated document to 0.
     """
     agreement = torch.einsum("bm,bkm->bk", own, near) / own.shape[1]
-    scores = (sharpness * agreement).masked_fill(similarities <= 0, -math.inf)
+    ranks = torch.arange(1, near.shape[1] + 1, device=near.device)
+    scores = (sharpness * agreement - rank_power * ranks.log()).masked_fill(similarities <= 0, -math.inf)
     return torch.softmax(scores, dim=1).nan_to_num(nan=0.0)
 
 
