@@ -75,7 +75,8 @@ def short(summary: dict[str, Any]) -> Iterator[str]:
         rows += [(split, headline) for headline in found]
     rows += [("beside it", line) for line in dict.fromkeys(model["floor"] for model in summary["models"]) if line]
     if summary["trials"]:
-        chosen = ", ".join(f"{name} {value}" for name, value in summary["params"].items())
+        searched = summary["trials"][0]["params"]
+        chosen = ", ".join(f"{name} {value}" for name, value in summary["params"].items() if name in searched)
         rows.append(("search", f"{len(summary['trials'])} trials; chosen: {chosen}"))
     release = summary["release"]
     rows.append(("release", f"{release['name']}, {release['documents']:,} documents"))

@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from texthash import __version__
 from texthash.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,12 @@ def test_notebooks_run(path):
     assert kinds.count("code") >= 3
 
 
+def test_images_have_the_version_in_the_docs_that_they_have_in_the_manifests():
+    places = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.yaml"), ROOT / "deploy" / "Dockerfile"]
+    named = re.findall(r"texthash:(\d[\w.]*\d)|newTag: (\S+)", "\n".join(path.read_text("utf-8") for path in places))
+    assert {one or other for one, other in named} == {__version__}
+
+
 def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 200
@@ -60,12 +68,17 @@ def test_the_method_of_the_tutorial_trains(small_corpus, tmp_path, monkeypatch):
     from texthash.config import TrainingConfig
     from texthash.training.loop import fit
 
-    (code,) = _PYTHON.findall((ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8"))
+    code, its_test = _PYTHON.findall((ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8"))
     (tmp_path / "linear_of_the_tutorial.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     method = importlib.import_module("linear_of_the_tutorial").Linear(small_corpus.shape, 16)
     result = fit(method, small_corpus.train, TrainingConfig(epochs=3))
     first, *_, last = [report.terms["reconstruction"] for report in result.history]
     assert last < first
+    made = {"linear": type(method)}
+    monkeypatch.setattr("texthash.methods.registry.build", lambda name, shape, bits: made[name](shape, bits))
+    shown: dict[str, Any] = {}
+    exec(its_test, shown)
+    shown["test_without_weights_all_words_are_equally_likely"](small_corpus)
     with pytest.raises(UsageError, match="learning_rate"):
         type(method)(small_corpus.shape, 16, learning_rate=-1.0)

@@ -78,6 +78,8 @@ def test_the_summary_for_people_is_some_lines_with_the_figures_and_where_things_
     assert lines["test"].startswith(f"p_at_100 {summary['models'][0]['test']['p_at_100']:.4f}")
     assert "itq 16" in lines["beside"]
     assert lines["search"].startswith("2 trials; chosen: ")
+    named = [part.split()[0] for part in lines["search"].removeprefix("2 trials; chosen: ").split(", ")]
+    assert set(named) == summary["trials"][0]["params"].keys(), "only what was searched was chosen"
     assert lines["runs"].endswith("/runs?workflowType=machine_learning")
     assert lines["report"] == summary["report"]
 

@@ -6,6 +6,9 @@ with the ranks of a document in both lists, from 1; a list that does not contain
 Büttcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning Methods", 2009, with a weight).
 Distances and BM25 scores have no common scale, ranks have. The order is deterministic: equal scores are ordered by
 document number.
+
+``WEIGHT`` holds where neither the request nor the release has a weight: a release brings its own, which
+:mod:`texthash.deployment.known_items` chose.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Tracking of one MLflow experiment: starting, finding and resuming runs, and logging models."""
+"""Tracking of one MLflow experiment: starting, finding and resuming runs, and logging models.
+
+Metrics, parameters and artifacts of a run are logged by :mod:`texthash.tracking.run`.
+"""
 
 from __future__ import annotations
 
