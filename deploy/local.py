@@ -36,9 +36,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OBJECT_STORE_BYTES = 1_000_000_000
 _OF_ANOTHER_CLUSTER = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_TMPDIR"}
 DEFAULT_QUERY = "read a csv file into a table"
-# Lines of Ray's client about packaging and submitting a job. They are written to the log only.
+# Lines of Ray about packaging, submitting and following a job, and about arguments of an actor of Ray Train. They are
+# written to the log only.
 SUBMISSION = re.compile(
-    r"[\d-]+ [\d:,]+\s+(INFO|SUCC|WARNING) (cli|dashboard_sdk|job_manager|packaging|working_dir)\.py:"
+    r"[\d-]+ [\d:,]+\s+(INFO|SUCC|WARNING) (cli|dashboard_sdk|job_manager|packaging|sdk|working_dir)\.py:"
+    r"|\[[\d-]+ [\d:,]+ E \d+ \d+\] core_worker\.cc:\d+: Actor with class name: 'PreemptionWatcher' "
 )
 
 

@@ -36,6 +36,8 @@ def test_actors_of_the_cluster_know_its_dashboard_and_no_other_cluster(local, mo
         "2026-11-29 09:02:47,320\tINFO packaging.py:385 -- Ignoring upload to cluster for these files: ['.gitignore']",
         "2026-11-29 09:02:55,966\tSUCC cli.py:67 -- \x1b[32mJob 'raysubmit_vFLAmkBngcYR2rb1' submitted successfully",
         "2026-11-29 09:02:55,447\tINFO job_manager.py:581 -- Runtime env is setting up.",
+        "2026-11-29 12:45:03,770\tINFO sdk.py:520 -- WebSocket closed for job raysubmit_gu4iVBTi with close code 1000",
+        "[2026-11-29 12:41:07,710 E 3186 3196] core_worker.cc:2465: Actor with class name: 'PreemptionWatcher' and",
     ],
 )
 def test_messages_about_the_submission_are_not_shown(local, line):
@@ -49,6 +51,7 @@ def test_messages_about_the_submission_are_not_shown(local, line):
         "prepared pydoc/random60: train 2,400, validation 800, test 800; 2,000 words",
         "2026-11-29 09:02:55,966\tERR cli.py:67 -- Job 'raysubmit_vFLAmkBngcYR2rb1' failed",
         "2026-11-29 09:02:46,279\tWARNING worker.py:101 -- the object store is full",
+        "[2026-11-29 12:41:07,710 E 31869 31960] core_worker.cc:2465: The node with node id is dead",
         "error: port 8000 is taken by another program",
     ],
 )
