@@ -25,6 +25,7 @@ from probes import HOST, Failure, answers, answers_port, fresh, require_free, sa
 
 from texthash.cluster import LOOPBACK
 from texthash.errors import TexthashError
+from texthash.index.fusion import WEIGHT
 from texthash.paths import StateDir
 from texthash.private import use_token
 from texthash.service import haproxy
@@ -291,14 +292,32 @@ def ask(port: int, query: str) -> str:
     reply = httpx.post(f"http://{HOST}:{port}/v1/search", json=body, headers=headers, timeout=60, trust_env=False)
     if reply.status_code != 200:
         raise Failure(f"the search service answered {reply.status_code} to a query: {reply.text[:200]}")
-    lines = [f'query: "{query}"', "found by         document"]
-    for hit in reply.json()["results"][0]["hits"]:
+    info = httpx.get(f"http://{HOST}:{port}/v1/info", headers=headers, timeout=60, trust_env=False).json()
+    defaults = info["index"].get("search_defaults") or {}
+    found = reply.json()
+    lines = [f'query: "{query}"']
+    if found["mode"] == "hybrid":
+        lines.append(f"order: {order(defaults.get('weight', WEIGHT))}")
+    lines.append("found by         document")
+    for hit in found["results"][0]["hits"]:
         document = hit.get("document") or {}
         text = " ".join((document.get("text") or "").split())
         title = document.get("title") or hit["id"]
         sides = [name for side, name in (("semantic", "meaning"), ("keyword", "words")) if hit.get(side)]
         lines.append(f"{' + '.join(sides) or 'meaning':17}{title}: {text[:90]}")
     return "\n".join(lines)
+
+
+def order(weight: float) -> str:
+    """Return what the hits of a hybrid search are ordered by, in words.
+
+    Args:
+        weight: Weight of the meaning, 0 to 1, as the release has it.
+    """
+    if weight in (0.0, 1.0):
+        side = "meaning" if weight else "words"
+        return f"by {side} alone, which was best on validation; `texthash search --weight` changes it"
+    return f"{weight:.0%} by meaning, {1 - weight:.0%} by words"
 
 
 def newest_runs(server: str) -> str:

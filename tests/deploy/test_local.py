@@ -57,3 +57,11 @@ def test_messages_about_the_submission_are_not_shown(local, line):
 )
 def test_progress_and_errors_are_shown(local, line):
     assert not local.SUBMISSION.match(line)
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [(0.0, "by words alone"), (1.0, "by meaning alone"), (0.3, "30% by meaning, 70% by words")],
+)
+def test_the_order_of_the_hits_is_said(local, weight, says):
+    assert local.order(weight).startswith(says)
