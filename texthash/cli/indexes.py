@@ -75,7 +75,8 @@ def index_build(
 
     settings = load_config(config, overrides or [])
     with on_ray(address) as executor:
-        print_json(asdict(steps.release(resolve_home(), model, settings, executor)))
+        release = steps.release(resolve_home(), model, settings, executor)
+    print_json(asdict(release))
 
 
 @index_app.command("info")

@@ -37,7 +37,8 @@ def prepare(
 
     settings = settings_of(config, overrides, corpus=corpus)
     with on_ray(address, store_only=True) as executor:
-        print_json(steps.prepare(settings, resolve_home(), executor))
+        prepared = steps.prepare(settings, resolve_home(), executor)
+    print_json(prepared)
 
 
 def train(
