@@ -17,10 +17,11 @@ PAGES = {
     "llamaindex": "llama_index.core",
     "haystack": "haystack",
     "sentence_transformers": "torch",
+    "mteb": "mteb",
     "engines": "duckdb",
 }
 """Page of each library, and the module that its example imports."""
-EXTRAS = {"langchain", "llamaindex", "haystack", "sentencetransformers", "faiss", "usearch", "duckdb", "qdrant"}
+EXTRAS = {"langchain", "llamaindex", "haystack", "sentencetransformers", "mteb", "faiss", "usearch", "duckdb", "qdrant"}
 
 
 def test_every_library_has_a_page_and_an_extra() -> None:
