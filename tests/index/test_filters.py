@@ -129,6 +129,12 @@ def test_a_filter_that_does_not_fit_the_index_names_place_and_type(made: dict[st
         where_of(filter_of(made), TYPES)
 
 
+def test_an_index_without_attributes_says_how_it_gets_some() -> None:
+    with pytest.raises(FilterError, match="has had an attribute 'year'") as raised:
+        where_of(filter_of({"attributes": {"year": {"eq": 1}}}), {})
+    assert "corpus.attributes" in raised.value.remedy
+
+
 def nested(depth: int) -> dict[str, Any]:
     made: dict[str, Any] = {"labels": ["a"]}
     for _ in range(depth):

@@ -200,7 +200,8 @@ def known_type(name: str, types: Types, place: str) -> AttributeType:
     """Return the type of an attribute of the index; raises :class:`FilterError` if there is no such attribute."""
     if name in types:
         return types[name]
-    hint = nearest_name(name, sorted(types)) if types else "no document of the index has any attribute."
+    none = "the index has no attributes: name columns in corpus.attributes, or write documents that have some."
+    hint = nearest_name(name, sorted(types)) if types else none
     raise FilterError(f"{place}: no document of the index has had an attribute {name!r}.", hint)
 
 
