@@ -70,6 +70,7 @@ def test_scores_are_those_of_the_equation_after_any_writes(documents, query, lim
     if live:
         check(found, live, query, limit)
     assert index.statistics(["a"]).words == sum(map(len, live.values()))
+    assert index.containing(list(query)).tolist() == sorted(brute_force(live, query))
 
 
 @settings(deadline=None)

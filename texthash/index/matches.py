@@ -37,18 +37,22 @@ class Matches:
     def select(self, shard: SearchedShard) -> Selection | None:
         """Return the documents of a shard; None for all of them."""
         if self.terms is not None:
-            words = dict.fromkeys(self.terms, 1)
-            statistics = shard.keywords.statistics(self.terms)
-            return _selection(shard.keywords.search(words, statistics, max(1, len(shard)), self.where).numbers)
+            return self._kept(shard, shard.keywords.containing(self.terms))
         if self.code is not None:
             codes = np.frombuffer(self.code, np.uint8)[None]
             hits = shard.search(codes, max(1, len(shard)), radius=self.radius, where=self.where)
-            return _selection(hits.numbers[0])
+            return _selection(np.sort(hits.numbers[0]))
         return None if self.where is None else shard.select(self.where)
+
+    def _kept(self, shard: SearchedShard, numbers: Numbers) -> Selection:
+        """Return those of some documents that the filter keeps."""
+        if self.where is None:
+            return _selection(numbers)
+        return _selection(numbers[shard.select(self.where).of(numbers, ascending=True)])
 
 
 def _selection(numbers: Numbers) -> Selection:
-    return Selection.of_rows(np.sort(numbers), np.ones(len(numbers), np.bool_))
+    return Selection.of_rows(numbers, np.ones(len(numbers), np.bool_))
 
 
 def count_in(

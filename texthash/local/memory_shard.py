@@ -237,6 +237,10 @@ class MemoryKeywords:
         allowed = None if where is None else self._table.select(where)
         return self._index.search(query, statistics, limit, allowed)
 
+    def containing(self, terms: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of the documents that contain one of some words, int64, ascending."""
+        return self._index.containing(terms)
+
     @cached_property
     def _index(self) -> KeywordIndex:
         from texthash.index.keywords.analysis import keyword_analyzer

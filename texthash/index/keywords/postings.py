@@ -147,6 +147,13 @@ class Segment:
         at = self.terms.get(term)
         return 0 if at is None else int(self.starts[at + 1] - self.starts[at]) - self.gone.get(term, 0)
 
+    def containing(self, terms: Iterable[str]) -> Numbers:
+        """Return the numbers of the documents that contain one of some words, int64, ascending."""
+        found = np.zeros(len(self), np.bool_)
+        for at in (self.terms[term] for term in terms if term in self.terms):
+            found[self.rows[self.starts[at] : self.starts[at + 1]]] = True
+        return self.numbers[found if self.live is None else found & self.live]
+
     def without(self, numbers: Numbers, words: Sequence[Sequence[str]]) -> Segment:
         """Return the segment without those of some documents that it holds; ``words`` are the words of each."""
         if not len(self) or not len(numbers):
@@ -292,6 +299,10 @@ class KeywordIndex:
             sum(segment.words for segment in self.segments),
             np.asarray(counts, np.int64),
         )
+
+    def containing(self, terms: Sequence[str]) -> Numbers:
+        """Return the numbers of the documents that contain one of some words, int64, ascending."""
+        return np.sort(np.concatenate([segment.containing(terms) for segment in self.segments]))
 
     def search(
         self, query: Mapping[str, int], statistics: KeywordStatistics, limit: int, allowed: Selection | None = None

@@ -86,6 +86,10 @@ class StoredKeywords:
                 allowed = self._rows.select(where)
         return self._with(query).search(query, statistics, limit, allowed)
 
+    def containing(self, terms: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of the documents that contain one of some words, int64, ascending."""
+        return self._with(terms).containing(terms)
+
     def prepare(self) -> KeywordIndex:
         """Read the words, unless that is done, and return their postings.
 
