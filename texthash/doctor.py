@@ -113,16 +113,21 @@ def _disk(home: StateDir) -> list[Finding]:
 
 
 def _store(home: StateDir) -> list[Finding]:
-    """Check that a separate store can be written."""
+    """Check that a separate store can be written, and has conditional writes if the state is there."""
     if home.store_name is None:
         return []
     from texthash.io.atomic import write_text
+    from texthash.io.conditional import check_conditional
 
     try:
         write_text(home.store / ".doctor", "")
         (home.store / ".doctor").unlink()
+        if home.state_name:
+            check_conditional(home.state / ".doctor")
     except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
         return [_wrong("store", error)]
+    if home.state_name:
+        return [Finding("store", "ok", f"{home.state_name} has conditional writes; copies of this node: {home.root}")]
     return [Finding("store", "ok", f"{home.store_name} can be written; other files are in {home.root}")]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,18 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from tests.io.store import Store, child_environment
+from texthash import doctor
 from texthash.errors import TexthashError, UsageError, as_user_error
 from texthash.io import conditional, folders
 from texthash.io.conditional import CredentialsError, StoreBusyError, UnknownOutcomeError
 from texthash.io.leases import LeaseHeldError, LeaseLostError, acquire, holder_of, lease
 from texthash.io.places import ABSENT, create, read, swap
-from texthash.paths import as_path
+from texthash.paths import StateDir, as_path
 
 _MOVER = """
 import sys
 from texthash.io.places import read, swap
-from texthash.paths import as_path
+from texthash.paths import StateDir, as_path
 path, name, moves = as_path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for move in range(moves):
     while True:
@@ -162,7 +164,7 @@ def test_the_lease_of_a_dead_holder_is_taken_over_and_its_epoch_grows(store: Sto
         [
             sys.executable,
             "-c",
-            "import os, sys; from texthash.io.leases import acquire; from texthash.paths import as_path\n"
+            "import os, sys; from texthash.io.leases import acquire; from texthash.paths import StateDir, as_path\n"
             "acquire(as_path(sys.argv[1]), {'host': 'dead'}, seconds=600); os._exit(0)",
             str(path),
         ],
@@ -344,3 +346,13 @@ def test_a_missing_bucket_is_named(store: Store) -> None:
 def test_a_store_of_another_kind_is_refused_by_name(store: Store) -> None:
     with pytest.raises(UsageError, match="kind memory"):
         create(UPath("memory://bucket/r1"), {})
+
+
+def test_doctor_says_whether_the_bucket_can_hold_the_state(store: Store, node: Callable[[str], StateDir]) -> None:
+    home = node("one")
+    assert [(finding.check, finding.state) for finding in doctor._store(home)] == [("store", "ok")]
+    conditional._checked.clear()
+    store.ignores = ("HTTP_IF_MATCH",)
+    (finding,) = doctor._store(home)
+    assert finding.state == "wrong"
+    assert "ignores If-Match" in str(finding)
