@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 from collections.abc import Callable
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.service.conftest import Asked
+from tests.service.live import listening
 from texthash.config import LimitsConfig, ServiceConfig
 from texthash.errors import UsageError
 from texthash.service.coordinator import Coordinator
@@ -160,6 +162,18 @@ def test_head_says_what_get_says_without_a_body(asked: Asked) -> None:
         assert head.content == b""
         assert head.headers["content-type"] == got.headers["content-type"]
     assert asyncio.run(asked.send("HEAD", "/v1/search")).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/info", "/health/live", "/", "/docs", "/v1/documents/none", "/v1/search"])
+def test_a_connection_stays_open_after_head(asked: Asked, path: str) -> None:
+    """As the checks of a load balancer need it, which ask again on the same one."""
+    with listening(asked.app) as url, socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0), 30) as open_one:
+        file = open_one.makefile("rb")
+        for method in (b"HEAD", b"HEAD", b"GET"):
+            open_one.sendall(b"%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % (method, path.encode()))
+            assert file.readline().startswith(b"HTTP/1.1 "), "the server ended the connection, or sent a body"
+            while file.readline().strip():
+                pass
 
 
 def test_a_file_that_the_documentation_does_not_have_names_the_page_of_its_problem(asked: Asked) -> None:

@@ -22,6 +22,8 @@ class Head:
         scope["method"] = "GET"  # in place: the request log reads the route from this scope
 
         async def without_body(message: Any) -> None:
+            # The server reads it too: after a GET it would wait for the body, and close the connection without a word.
+            scope["method"] = "HEAD"
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         await self._app(scope, receive, without_body)
