@@ -238,6 +238,14 @@ def test_a_filter_that_finds_nothing_or_is_unknown_can_be_left_out(
     assert page.run("document.querySelector('#active').hidden && !document.querySelector('.error')")
 
 
+def test_any_filter_of_an_address_is_shown_and_what_is_none_is_left_out(page: Page, with_attributes: str) -> None:
+    given = ['{"lang": {"prefix": "e"}}', '{"year": 5}', "null", "[1", '{"day": {"lt": {"date": "2024-05-03"}}}']
+    where = "&".join(f"where={quote_plus(one)}" for one in given)
+    page.open(f"{with_attributes}/?q=sort&{where}")
+    page.wait("document.querySelectorAll('.hit').length === 2")
+    assert active(page) == ['lang: {"prefix":"e"}', "day: below 2024-05-03"]
+
+
 def test_facets_and_filters_fit_a_phone(page: Page, with_attributes: str) -> None:
     where = quote_plus(json.dumps({"year": {"gte": 2000}}))
     page.open(f"{with_attributes}/?q=sort&where={where}&label=own", width=360, height=740)

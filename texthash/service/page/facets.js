@@ -40,7 +40,7 @@ function recallFilters(parameters) {
   parameters.getAll("label").forEach(label => chosen.labels.add(label));
   for (const text of parameters.getAll("where")) {
     try {
-      for (const [name, condition] of Object.entries(JSON.parse(text))) chosen.attributes.set(name, condition);
+      for (const [name, condition] of Object.entries(JSON.parse(text))) if (condition && typeof condition === "object") chosen.attributes.set(name, condition);
     } catch {
       continue;  // an address that was cut off has no such filter
     }
@@ -64,7 +64,11 @@ function rangeText({ gte, lt, lte }) {
   return low === high ? low : `${low} – ${year && high.startsWith(year) ? high.slice(year.length) : high}`;
 }
 
-const conditionText = condition => ("eq" in condition ? valueText(condition.eq) : rangeText(condition));
+/** A condition; the page makes values and ranges, an address may name any other. */
+function conditionText(condition) {
+  if ("eq" in condition) return valueText(condition.eq);
+  return ["gte", "lt", "lte"].some(bound => bound in condition) ? rangeText(condition) : JSON.stringify(condition);
+}
 const plainName = name => name.replaceAll("_", " ");
 
 // ---- showing ----------------------------------------------------------------------------------------------------
