@@ -13,7 +13,7 @@ case ${1:-} in
 esac
 extras=(--extra text --extra umap --extra s3 --extra bench --extra test
     --extra langchain --extra llamaindex --extra haystack --extra faiss --extra usearch
-    --extra duckdb --extra qdrant --extra sentencetransformers --extra mteb) # those of docs build the site alone
+    --extra duckdb --extra qdrant --extra sentencetransformers --extra mteb --extra hub) # those of docs build the site alone
 scratch=$(mktemp -d /tmp/texthash-lowest.XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -18,10 +18,22 @@ PAGES = {
     "haystack": "haystack",
     "sentence_transformers": "torch",
     "mteb": "mteb",
+    "hub": "huggingface_hub",
     "engines": "duckdb",
 }
 """Page of each library, and the module that its example imports."""
-EXTRAS = {"langchain", "llamaindex", "haystack", "sentencetransformers", "mteb", "faiss", "usearch", "duckdb", "qdrant"}
+EXTRAS = {
+    "langchain",
+    "llamaindex",
+    "haystack",
+    "sentencetransformers",
+    "mteb",
+    "hub",
+    "faiss",
+    "usearch",
+    "duckdb",
+    "qdrant",
+}
 
 
 def test_every_library_has_a_page_and_an_extra() -> None:
