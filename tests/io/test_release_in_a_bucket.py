@@ -25,6 +25,7 @@ from texthash.index.releases.release import (
 )
 from texthash.index.releases.snapshots import drop_snapshot, list_snapshots, take_snapshot
 from texthash.index.releases.verify import verify
+from texthash.index.storage.free_space import FreeSpace
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexWriter
 from texthash.index.writing.writer_lock import IndexLockedError, service_of
@@ -92,6 +93,11 @@ def test_a_writer_whose_lease_was_taken_over_writes_nothing(released: StateDir) 
         with pytest.raises(LeaseLostError, match="taken over by"):
             writer.upsert(documents("b"), codes(1, 7))
         assert read_pointer(released) == before
+
+
+def test_the_free_space_of_a_node_that_has_written_nothing_is_known(released: StateDir, node: Node) -> None:
+    home = node("two")
+    assert FreeSpace(home, read_release(home).index_uri, 1).left()[1] == home.root
 
 
 def test_of_writes_to_one_release_exactly_one_is_published(released: StateDir) -> None:

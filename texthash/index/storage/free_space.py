@@ -42,6 +42,8 @@ class FreeSpace:
     """
 
     def __init__(self, home: StateDir, index: str, least: int | None = None) -> None:
+        if home.state_name:
+            home.make()  # The scratch directory of a node that has only read so far.
         paths = (home.root, home.path(index))
         self._paths: list[Path] = [path for path in paths if is_local(path)]
         self.least = _configured() if least is None else least
