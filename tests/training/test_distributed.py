@@ -101,6 +101,13 @@ def test_an_error_of_a_worker_arrives_as_itself(ray_cluster, small_corpus, tmp_p
         train_distributed(PLAIN, small_corpus.path, training, storage=tmp_path, name="run", validate=refuse)
 
 
+def test_workers_that_are_lost_too_often_are_named(ray_cluster, small_corpus, tmp_path):
+    training = TRAINING.model_copy(update={"workers": 1, "max_failures": 0})
+    with pytest.raises(TexthashError, match=r"workers were lost.* more often than training\.max_failures=0") as raised:
+        _train(small_corpus, tmp_path, training=training, on_epoch=_die_once(tmp_path / "died", 1))
+    assert "resumes after the last epoch" in raised.value.remedy
+
+
 def test_a_corpus_that_is_not_there_is_refused_at_once(ray_cluster, tmp_path):
     with pytest.raises(TexthashError, match="not a prepared corpus"):
         train_distributed(PLAIN, tmp_path / "nowhere", TRAINING, storage=tmp_path, name="run")
