@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("deploy/common.sh", "deploy/setup.sh", "deploy/quickstart.sh", "tests/run.sh", ".ci/run")
+SCRIPTS = ("deploy/common.sh", "deploy/setup.sh", "deploy/quickstart.sh", "deploy/nodes.sh", "tests/run.sh", ".ci/run")
 TOOLS = ("bash", "awk", "basename", "cat", "cut", "date", "df", "dirname", "grep", "mkdir", "mv", "paste", "rm", "sed")
 TOOLS += ("sort", "tail", "tr", "uname")
 
