@@ -122,6 +122,52 @@ def test_an_answer_of_something_else_is_named() -> None:
         client.info()
 
 
+FOREIGN = {
+    "a page": httpx.Response(200, html="<html>sign in</html>"),
+    "nothing": httpx.Response(204),
+    "a list": httpx.Response(200, json=[]),
+    "deep": httpx.Response(200, content=b"[" * 100_000),
+    "a problem of others": httpx.Response(422, json=[1], headers={"content-type": "application/problem+json"}),
+}
+
+
+@pytest.mark.parametrize("answer", FOREIGN)
+def test_an_answer_that_no_service_gives_is_named_by_its_url(answer: str) -> None:
+    transport = httpx.MockTransport(lambda request: FOREIGN[answer])
+    with (
+        Client("http://me:secret@test", transport=transport) as client,
+        pytest.raises(TexthashError, match=r"http://test/v1/info answered \d{3} with another body") as raised,
+    ):
+        client.info()
+    assert "secret" not in str(raised.value)
+
+
+def test_an_answer_that_cannot_be_decoded_is_named() -> None:
+    broken = httpx.MockTransport(
+        lambda request: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"junk"))
+    )
+    with Client("http://test", transport=broken) as client, pytest.raises(TexthashError, match="cannot be decoded"):
+        client.info()
+
+
+def test_a_password_in_the_url_is_in_no_error() -> None:
+    with Client("http://me:secret@127.0.0.1:1", retries=0) as client, pytest.raises(TexthashError) as raised:
+        client.info()
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in ("timeout_s", "retries") for value in (-1, float("nan"), "1", None, True)]
+    + [("retries", 1.5), ("timeout_s", 0), ("timeout_s", float("inf"))],
+)
+def test_a_limit_that_is_none_is_refused(name: str, value: Any) -> None:
+    """Attempts that count down from 1.5 would never end."""
+    for kind in (Client, AsyncClient):
+        with pytest.raises(UsageError, match=f"{name}="):
+            kind("http://test", **{name: value})
+
+
 class Heard(httpx.MockTransport):
     """Keeps the bodies that it was sent, and answers with a problem."""
 

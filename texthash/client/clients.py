@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from texthash.api.problems import KINDS, ProblemBody
 from texthash.api.scroll import ScrolledDocument
@@ -24,6 +24,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _RETRIED = (429, 503)
 _LONGEST_WAIT_S = 10.0
 _FIRST_WAIT_S = 0.1
+_LONGEST_S = 1_000_000  # of an attempt; a socket takes no time that is much longer
 _ROUTES = "/-/routes"  # named by Serve's proxies in their answer to an unknown path
 
 P = ParamSpec("P")
@@ -87,7 +88,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._retries = retries
-        self._http = httpx.Client(transport=transport, **_options(url, timeout_s, key))
+        self._http = httpx.Client(transport=transport, **_options(url, timeout_s, retries, key))
 
     search = _blocking(calls.search)
     encode = _blocking(calls.encode)
@@ -123,7 +124,7 @@ class Client:
         self.close()
 
     def _send(self, call: Call[Reply]) -> Reply:
-        retries, content = _Retries(self._retries, str(self._http.base_url)), _content(call)
+        retries, content = _Retries(self._retries, _shown(self._http.base_url)), _content(call)
         while True:
             try:
                 reply = self._http.request(call.method, call.path, **content)
@@ -131,9 +132,11 @@ class Client:
                 raise _too_long(call, error) from None
             except httpx.TransportError as error:
                 wait = retries.after_failure(error)
+            except httpx.DecodingError as error:
+                raise _foreign(error.request.url, f"an answer that cannot be decoded: {error}") from None
             else:
                 if _answered(reply, call):
-                    return call.reply.model_validate_json(reply.content)
+                    return _read(call.reply, reply)
                 wait = retries.after(reply)
             time.sleep(wait)
 
@@ -150,7 +153,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._retries = retries
-        self._http = httpx.AsyncClient(transport=transport, **_options(url, timeout_s, key))
+        self._http = httpx.AsyncClient(transport=transport, **_options(url, timeout_s, retries, key))
 
     search = _awaited(calls.search)
     encode = _awaited(calls.encode)
@@ -188,7 +191,7 @@ class AsyncClient:
         await self.close()
 
     async def _send(self, call: Call[Reply]) -> Reply:
-        retries, content = _Retries(self._retries, str(self._http.base_url)), _content(call)
+        retries, content = _Retries(self._retries, _shown(self._http.base_url)), _content(call)
         while True:
             try:
                 reply = await self._http.request(call.method, call.path, **content)
@@ -196,9 +199,11 @@ class AsyncClient:
                 raise _too_long(call, error) from None
             except httpx.TransportError as error:
                 wait = retries.after_failure(error)
+            except httpx.DecodingError as error:
+                raise _foreign(error.request.url, f"an answer that cannot be decoded: {error}") from None
             else:
                 if _answered(reply, call):
-                    return call.reply.model_validate_json(reply.content)
+                    return _read(call.reply, reply)
                 wait = retries.after(reply)
             await asyncio.sleep(wait)
 
@@ -235,7 +240,11 @@ class _Retries:
         return min(wait, _LONGEST_WAIT_S)
 
 
-def _options(url: str, timeout_s: float, key: str | None) -> dict[str, Any]:
+def _options(url: str, timeout_s: float, retries: int, key: str | None) -> dict[str, Any]:
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < _LONGEST_S:
+        raise UsageError(f"timeout_s={timeout_s!r} is no time.", f"give seconds above 0 and below {_LONGEST_S:,}.")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise UsageError(f"retries={retries!r} is no number of attempts.", "give a whole number from 0.")
     secret = key if key is not None else os.environ.get(KEY_VARIABLE)
     if secret and not _KEY.fullmatch(secret):
         raise UsageError(
@@ -280,8 +289,25 @@ def _is_problem(reply: httpx.Response) -> bool:
 
 def _error(reply: httpx.Response) -> TexthashError:
     if _is_problem(reply):
-        return ServiceError(ProblemBody.model_validate_json(reply.content))
-    return TexthashError(
-        f"{reply.request.url} answered {reply.status_code}: {reply.text[:200]}",
-        "check that this is a texthash service.",
-    )
+        return ServiceError(_read(ProblemBody, reply))
+    return _foreign(reply.request.url, f"{reply.status_code}: {reply.text[:200]}")
+
+
+def _read(kind: type[Reply], reply: httpx.Response) -> Reply:
+    """Return the body of an answer; raises TexthashError if something else than a service of texthash wrote it."""
+    try:
+        return kind.model_validate_json(reply.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
+        raise _foreign(reply.request.url, f"{reply.status_code} with another body than expected: {problem}") from None
+
+
+def _foreign(url: httpx.URL, answer: str) -> TexthashError:
+    return TexthashError(f"{_shown(url)} answered {answer}", "check that this is a texthash service.")
+
+
+def _shown(url: httpx.URL) -> str:
+    """Return a URL without user and password."""
+    return str(url.copy_with(userinfo=b""))
