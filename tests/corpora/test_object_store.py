@@ -22,7 +22,7 @@ from texthash.corpora.catalog import available, open_source
 from texthash.corpora.find_files import find_files
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.errors import CorpusError, as_user_error
+from texthash.errors import CorpusError, TexthashError, as_user_error
 from texthash.executor import LocalExecutor
 from texthash.io.atomic import publish_directory, read_array, whole, write_array, write_text
 from texthash.io.object_store_cache import here
@@ -245,10 +245,16 @@ def test_a_directory_is_published_by_its_last_file_and_without_what_another_left
     assert {str(path) for path in target.rglob("*") if path.is_file()} == {f"{target}/x/a", f"{target}/last"}
 
 
-@pytest.mark.parametrize("address", ["s3://no-such-bucket-here/raw", "{bucket}/none"])
-def test_what_is_not_there_is_named(bucket: str, address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("s3://no-such-bucket-here/raw", "there is no bucket no-such-bucket"),
+        ("{bucket}/none", "is not a prepared corpus"),
+    ],
+)
+def test_what_is_not_there_is_named(bucket: str, address: str, message: str, tmp_path: Path) -> None:
     address = address.format(bucket=bucket)
-    with pytest.raises(CorpusError, match="is not a prepared corpus"):
+    with pytest.raises(TexthashError, match=message):
         PreparedCorpus.open(f"{address}/corpora/x/y")
     with pytest.raises(CorpusError, match="does not exist, or is empty"):
         prepare_corpus(CorpusConfig(name="own", path=address), StateDir(tmp_path))

@@ -68,7 +68,7 @@ UNSAYABLE = re.compile(
     r"occurs more than once|^(offset|rescore\.oversample)=\d+, this server allows at most"
     r"|hits each .* are \d+, this server finds at most"
     r"|is nested more than \d levels|has more than \d+ conditions|, which does not exist: |beyond \d+ \(2\*\*53\)"
-    r"|^cursor is damaged|edges does not ascend|edges has values of two types"
+    r"|^cursor (is damaged|belongs to another)|edges does not ascend|edges has values of two types"
 )
 
 

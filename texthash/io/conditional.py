@@ -209,7 +209,7 @@ def _explained(error: Any, path: Path) -> bool:
         raise _ConflictError from error
     if code == "NoSuchBucket":
         bucket = _bucket_and_key(path)[0]
-        raise UsageError(f"there is no bucket {bucket} at {_endpoint(path)}.", "create it, or correct TEXTHASH_HOME.")
+        raise UsageError(f"there is no bucket {bucket} at {_endpoint(path)}.", "create it, or correct the address.")
     if status == _MISSING:
         raise _NotThereError from error
     if code in ("NotImplemented", "501"):
