@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.build import build_index
 from texthash.paths import StateDir
+from texthash.service.ports import free_port
 
 PROGRAM = Path(__file__).parents[2] / "pipelines" / "soak.py"
 
@@ -36,9 +36,7 @@ def test_nothing_fails_and_everything_is_found(
     home = StateDir(tmp_path / "home")
     model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
     before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     plot = tmp_path / "soak.png"
     done = subprocess.run(
         [sys.executable, PROGRAM, "--minutes", str(minutes), "--plot", plot, f"service.port={port}"],
@@ -74,9 +72,7 @@ def test_nothing_is_lost_while_the_disk_fills_up_and_empties(
         home = StateDir(disk.path / "home")
         model = Path(shutil.copytree(small_hasher, home.root / "models" / "itq"))
         before = publish(home, model, build_index(model, small_corpus.path, home, shards=2))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         done = subprocess.run(
             [sys.executable, PROGRAM, "--minutes", "0.2", "--fill-disk", f"service.port={port}"],
             env={

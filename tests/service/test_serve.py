@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from texthash.index.rescoring import search_rescored
 from texthash.index.shard import merge
 from texthash.paths import StateDir
 from texthash.service.middleware.auth import KEY_VARIABLE
+from texthash.service.ports import free_port
 from texthash.service.rpc import PROBLEM, message
 
 pytestmark = pytest.mark.ray
@@ -41,16 +41,10 @@ TEXTS = ["sort the values of an array", "plot a figure", "read a file", "fit a l
 
 @pytest.fixture(scope="module", params=["remote", "local"])
 def service(request: pytest.FixtureRequest) -> ServiceConfig:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        grpc_port = probe.getsockname()[1]
     return ServiceConfig(
-        port=port,
+        port=free_port(),
         route_prefix=PREFIX,
-        grpc_port=grpc_port,
+        grpc_port=free_port(),
         placement=request.param,
         limits=LimitsConfig(request_timeout_s=15.0),
     )

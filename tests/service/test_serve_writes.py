@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
+from texthash.service.ports import free_port
 from texthash.training.loop import fit
 
 pytestmark = pytest.mark.ray
@@ -52,11 +52,8 @@ def url(ray_cluster, home: StateDir, placement: str) -> Iterator[str]:
 
     from texthash.service.run import serve_release
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     service = ServiceConfig(
-        port=port,
+        port=free_port(),
         route_prefix="/live",
         placement=placement,
         shard_replicas=2,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from itertools import pairwise
 
 import httpx
@@ -20,6 +18,7 @@ from texthash.experiments.experiment import EpochLogger, Experiment
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
+from texthash.service.ports import free_port
 from texthash.tracking import StoreUnavailableError, Tracker, offline
 from texthash.training.loop import EpochReport
 
@@ -28,9 +27,7 @@ class Server:
     """A real ``mlflow server`` that can be killed and started again over the same database."""
 
     def __init__(self, directory):
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.uri, self.directory, self.process = f"http://127.0.0.1:{self.port}", directory, None
 
     def start(self):
