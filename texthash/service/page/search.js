@@ -172,16 +172,16 @@ function nothing(result, mode) {
   return [make("strong", {}, "No document was found.")];
 }
 
-/** Says so where the nearest hit is farther than chance brings a document to a text of random words. */
+/** Says so where the nearest hit is farther than chance brings a document to a text of random words, and none has its words. */
 function showFarOff() {
   const chance = state.info?.index.chance_distance, { mode, bits } = state.answer || {};
   const nearest = Math.min(...state.hits.filter(hit => hit.distance != null).map(hit => hit.distance));
-  const far = chance != null && mode && mode !== "keyword" && state.query?.text && Number.isFinite(nearest) && nearest > chance;
+  const byWords = state.hits.some(hit => hit.keyword);
+  const far = chance != null && mode && mode !== "keyword" && !byWords && state.query?.text && Number.isFinite(nearest) && nearest > chance;
   $("far-off").hidden = !far;
   if (!far) return $("far-off").replaceChildren();
-  const byWords = state.hits.some(hit => hit.keyword);
   $("far-off").replaceChildren(make("strong", {}, "Nothing close in meaning."),
-    byWords ? " Documents that share its words are among these, but none is about what your text is about, as far as the model can tell." : " These are the nearest documents, but they may have nothing to do with your text.",
+    " These are the nearest documents, but they may have nothing to do with your text.",
     make("details", {}, make("summary", {}, "How that is known"), make("p", {}, `The nearest differs from your text in ${nearest} of ${bits} bits. Most texts of random words have a document that differs in at most ${chance}.`)));
 }
 
