@@ -12,7 +12,6 @@ stays with it, and has no writer.
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 from fastapi import FastAPI
@@ -207,8 +206,6 @@ class _Ingress:
             self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
         self._batcher = RequestBatcher(self._coordinator, self._budget, REMOTE_PASSES if shards else 1)
-        gc.collect()
-        gc.freeze()  # Modules live as long as the process; each full collection would look at all of theirs.
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         app = make_app(self._coordinator, self._batcher.answer, self._writes, self._watcher, self._config, self._budget)
