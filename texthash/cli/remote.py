@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -177,12 +177,16 @@ def _answer(client: Client, query: SearchQuery) -> dict[str, Any]:
 
 def upsert_file(client: Client, table: Table) -> dict[str, Any]:
     """Upsert the documents of a file in requests of the largest accepted size, after a check of the whole file."""
+    from texthash.client.batches import in_requests
     from texthash.corpora.readers.rows import documents
     from texthash.deployment.row_files import Written, check_rows, new_document
 
+    def bytes_of(document: Document) -> int:
+        return len(json.dumps(new_document(document)).encode()) + 2
+
     limits = client.info().limits
     check_rows(table, limits.max_text_bytes)
-    requests = _requests(documents(table), limits.max_batch, limits.max_body_bytes)
+    requests = in_requests(documents(table), bytes_of, limits.max_batch, limits.max_body_bytes - _OVERHEAD_BYTES)
     done = new = unknown = 0
     with Written(table.path) as written:
         for batch in track(requests, "upserting (requests)"):
@@ -203,22 +207,6 @@ def delete(client: Client, ids: list[str], filter: dict[str, Any] | None) -> dic
     parts = [ids[first : first + most] for first in range(0, len(ids), most)]
     deleted = sum(client.delete(ids=part, wait=True).deleted for part in parts)
     return {"deleted": deleted, **state(client)}
-
-
-def _requests(documents: Iterable[Document], most: int, most_bytes: int) -> Iterator[list[Document]]:
-    from texthash.deployment.row_files import new_document
-
-    batch: list[Document] = []
-    size = _OVERHEAD_BYTES
-    for document in documents:
-        more = len(json.dumps(new_document(document)).encode()) + 2
-        if batch and (len(batch) == most or size + more > most_bytes):
-            yield batch
-            batch, size = [], _OVERHEAD_BYTES
-        batch.append(document)
-        size += more
-    if batch:
-        yield batch
 
 
 def state(client: Client) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from texthash.api.attributes import AttributeType, read_attributes, write_attributes
 from texthash.api.requests import DocumentField, Mode
 from texthash.client import Client, ServiceError
+from texthash.client.batches import in_requests
 from texthash.errors import TexthashError, UsageError
 from texthash.index.fusion import WEIGHT
 from texthash.integrations.filters import EVERYTHING, Filter
@@ -227,7 +228,9 @@ class ClientStore(Store):
         return self._client.info().index.attributes
 
     def add(self, entries: Sequence[Entry]) -> None:
-        for batch in self._batches(entries):
+        limits = self._info.limits
+        documents = map(_sent, entries)
+        for batch in in_requests(documents, _bytes_of, limits.max_batch, limits.max_body_bytes - _ENVELOPE):
             self._client.upsert(batch, wait=True)
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -297,27 +300,6 @@ class ClientStore(Store):
             for hit in result.hits
         ]
 
-    def _batches(self, entries: Sequence[Entry]) -> Iterator[list[dict[str, Any]]]:
-        """Return documents in requests within the limits of the service."""
-        limits, batch, size = self._info.limits, list[dict[str, Any]](), _ENVELOPE
-        for entry in entries:
-            attributes, labels = split_metadata(entry.metadata, entry.kept)
-            one: dict[str, Any] = {
-                "id": entry.id,
-                "text": entry.text,
-                "labels": labels,
-                "attributes": _written(attributes),
-            }
-            one |= {} if entry.vector is None else {"vector": list(entry.vector)}
-            bytes_ = len(json.dumps(one, ensure_ascii=False).encode()) + 1
-            if batch and (len(batch) == limits.max_batch or size + bytes_ > limits.max_body_bytes):
-                yield batch
-                batch, size = [], _ENVELOPE
-            batch.append(one)
-            size += bytes_
-        if batch:
-            yield batch
-
 
 def _vectors(entries: Sequence[Entry]) -> list[Sequence[float]] | None:
     vectors = [entry.vector for entry in entries if entry.vector is not None]
@@ -325,6 +307,17 @@ def _vectors(entries: Sequence[Entry]) -> list[Sequence[float]] | None:
         missing = next(entry.id for entry in entries if entry.vector is None)
         raise UsageError(f"the document {missing!r} has no vector, others have one.", "give all of them a vector.")
     return vectors or None
+
+
+def _sent(entry: Entry) -> dict[str, Any]:
+    """Return a document as a service takes it."""
+    attributes, labels = split_metadata(entry.metadata, entry.kept)
+    vector = {} if entry.vector is None else {"vector": list(entry.vector)}
+    return {"id": entry.id, "text": entry.text, "labels": labels, "attributes": _written(attributes), **vector}
+
+
+def _bytes_of(document: Mapping[str, Any]) -> int:
+    return len(json.dumps(document, ensure_ascii=False).encode()) + 1
 
 
 def _written(attributes: Mapping[str, Any]) -> dict[str, Any]:
