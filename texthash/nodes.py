@@ -25,9 +25,7 @@ def check_shared(*paths: Path) -> None:
     Raises:
         TexthashError: Some nodes cannot access a path; the error names them.
     """
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _living()
     for path in dict.fromkeys(paths):
         if len(nodes) > 1 or not isinstance(path, Path):
             _check_accessible(path, nodes)
@@ -39,9 +37,7 @@ def check_tracking(uri: str) -> None:
     Raises:
         TexthashError: There are several nodes, and some cannot access it.
     """
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _living()
     if uri.startswith(_SQLITE) and len(nodes) > 1:
         _check_accessible(
             Path(uri.removeprefix(_SQLITE)).parent,
@@ -62,9 +58,7 @@ def check_one_node(home: StateDir, what: str, remedy: str) -> None:
     Raises:
         UsageError: The state is in an object store, and the cluster has several nodes.
     """
-    import ray
-
-    count = sum(node["Alive"] for node in ray.nodes()) if home.state_name else 1
+    count = len(_living()) if home.state_name else 1
     if count > 1:
         raise UsageError(
             f"{what} keeps its files in a directory, which the {count} nodes do not share: the state is in "
@@ -107,6 +101,12 @@ def wait_for(
     finally:
         if asked:
             _ask_autoscaler(())
+
+
+def _living() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _ask_autoscaler(bundles: Sequence[Mapping[str, float]]) -> None:

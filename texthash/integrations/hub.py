@@ -10,9 +10,8 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 
 from texthash.errors import UsageError
+from texthash.models.files import MODEL_FILES
 from texthash.models.hasher import Hasher
-
-_FILES = ("hasher.json", "model.safetensors", "vocabulary.json")
 
 
 def push_to_hub(
@@ -66,7 +65,7 @@ def from_pretrained(repo_id: str, *, revision: str | None = None, token: str | N
         huggingface_hub.errors.HfHubHTTPError: There is no such repository, or the Hub refused it.
     """
     _check_repository(repo_id)
-    return Hasher.load(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=list(_FILES)))
+    return Hasher.load(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=list(MODEL_FILES)))
 
 
 def model_card(

@@ -108,9 +108,8 @@ def claim(path: Path, what: str, remedy: str) -> Iterator[None]:
         with claimed(path, what, remedy):
             yield
         return
-    since = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        held = acquire(path, {**describe_process(), "since": since})
+        held = acquire(path, describe_process())
     except LeaseHeldError as error:
         holder = error.holder
         raise InUseError(
@@ -268,8 +267,9 @@ class _StoreLease:
 
 
 def describe_process() -> dict[str, Any]:
-    """Return host and number of this process, for the record of a lease."""
-    return {"host": socket.gethostname(), "process": os.getpid()}
+    """Return host and number of this process, and the present time, for the record of a lease."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"host": socket.gethostname(), "process": os.getpid(), "since": since}
 
 
 def _node() -> str:

@@ -6,7 +6,6 @@ In a state directory the system frees the lock when its holder dies; in an objec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,9 +91,8 @@ class WriterLock:
         # Imports arrays and tables, which a program that only asks for the writer does without.
         from texthash.io.leases import LeaseHeldError, acquire, describe_process
 
-        since = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            self._lease = acquire(self._path, {**describe_process(), "since": since, "address": address})
+            self._lease = acquire(self._path, {**describe_process(), "address": address})
         except LeaseHeldError:
             raise self._locked_error() from None
 
