@@ -7,7 +7,6 @@ reader has either the old list or the new one. A reader that is overtaken finds 
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, is_local, remove_directory, side_by_side, whole
+from texthash.io.digests import size_and_sha256
 from texthash.io.fsync import FsyncTracker, sync
 from texthash.io.places import ABSENT, Version, create, read, swap
 from texthash.io.records import typed
@@ -163,11 +163,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _facts(path: Path) -> FileFacts:
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            total.update(block)
-    return FileFacts(path.stat().st_size, total.hexdigest())
+    return FileFacts(*size_and_sha256(path))
 
 
 def _same(path: Path, facts: FileFacts) -> bool:

@@ -10,7 +10,6 @@ earlier version of texthash has no records, or only those of its newer files.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from texthash.errors import TexthashError
 from texthash.index.storage.document_map import map_files
 from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import side_by_side, write_text
+from texthash.io.digests import size_and_sha256
 from texthash.io.records import read_record, sealed, typed
 from texthash.paths import as_path
 
@@ -31,7 +31,6 @@ DOCUMENTS = "documents.lance"
 _FOLDER = "digests"
 _FORMAT = 1
 _REMEDY = "restore a backup, or `texthash index rollback` to an intact release."
-_BLOCK = 2**20
 
 
 class FileDigest(NamedTuple):
@@ -209,12 +208,7 @@ def _size(path: Path) -> int | None:
 
 
 def _measured(path: Path) -> FileDigest:
-    size, total = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            size += len(block)
-            total.update(block)
-    return FileDigest(size, total.hexdigest())
+    return FileDigest(*size_and_sha256(path))
 
 
 def _shard_of(dataset: lance.LanceDataset) -> Path:
