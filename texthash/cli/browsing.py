@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -15,6 +15,10 @@ from texthash.cli.options import Filtered, Json
 from texthash.cli.output import print_json, print_table
 from texthash.errors import UsageError, nearest_name
 from texthash.paths import resolve_home
+
+if TYPE_CHECKING:
+    from texthash.index.filters.language import Where
+    from texthash.index.releases.release import Release
 
 _FIELDS = get_args(DocumentField)
 Server = Annotated[
@@ -125,16 +129,10 @@ def _check_current(release: str) -> None:
 
 def _count_locally(options: Mapping[str, Any], given: Mapping[str, Any] | None, release: str) -> dict[str, Any]:
     from texthash.index.filters.given import facets_of as facets_given
-    from texthash.index.filters.given import filter_of
-    from texthash.index.filters.language import where_of
     from texthash.index.matches import Matches, facets_of
-    from texthash.index.releases.release import read_release
 
-    home = resolve_home()
-    record = read_release(home, release)
-    where = where_of(filter_of(given), record.attributes, "--filter")
-    shards = [record.open_shard(home, number) for number in range(len(record.shards))]
-    counted = facets_of(shards, facets_given(options), Matches(where), record.attributes)
+    record, where = _release_and_condition(release, given)
+    counted = facets_of(record.open_shards(resolve_home()), facets_given(options), Matches(where), record.attributes)
     return {**counted, "release": record.name, "index_version": record.version}
 
 
@@ -178,18 +176,21 @@ def _from_release(
     order: tuple[str, bool] | None,
     fields: tuple[DocumentField, ...],
 ) -> Iterator[dict[str, Any]]:
-    from texthash.index.filters.given import filter_of
-    from texthash.index.filters.language import where_of
     from texthash.index.filters.order import checked_sort
     from texthash.index.matches import scroll
-    from texthash.index.releases.release import read_release
 
-    home = resolve_home()
-    record = read_release(home, release)
-    where = where_of(filter_of(given), record.attributes, "--filter")
+    record, where = _release_and_condition(release, given)
     sort = None if order is None else checked_sort(*order, record.attributes, "--sort")
-    shards = [record.open_shard(home, number) for number in range(len(record.shards))]
-    for document in scroll(shards, where, sort, fields, 1000):
+    for document in scroll(record.open_shards(resolve_home()), where, sort, fields, 1000):
         if "attributes" in document:
             document["attributes"] = write_attributes(document["attributes"])
         yield document
+
+
+def _release_and_condition(name: str, given: Mapping[str, Any] | None) -> tuple[Release, Where | None]:
+    from texthash.index.filters.given import filter_of
+    from texthash.index.filters.language import where_of
+    from texthash.index.releases.release import read_release
+
+    release = read_release(resolve_home(), name)
+    return release, where_of(filter_of(given), release.attributes, "--filter")

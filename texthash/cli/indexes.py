@@ -248,7 +248,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         weight=weight if query.weight is None else query.weight,
     )
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
-    shards = [record.open_shard(home, number) for number in range(len(record.shards))]
+    shards = record.open_shards(home)
     terms = None if mode == "semantic" else shards[0].keywords.query(query.query or "")
     for shard in shards if terms else []:
         shard.keywords.prepare_only(terms or ())

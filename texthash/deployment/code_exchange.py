@@ -136,7 +136,7 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
                 f"{path} holds codes of {bits} bits, but the index holds those of {release.bits}.",
                 "give codes by the model of the index.",
             )
-        shards = [release.open_shard(home, number) for number in range(len(release.shards))]
+        shards = release.open_shards(home)
         starts = range(0, len(table), AT_ONCE)
         changes: Counter[str] = Counter()
         for first in starts:

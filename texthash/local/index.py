@@ -136,7 +136,7 @@ class Index(Browsing):
 
         home = resolve_home()
         release = read_release(home, str(name))
-        shards = [release.open_shard(home, number) for number in range(len(release.shards))]
+        shards = release.open_shards(home)
         return cls._of(release.open_encoder(home), shards, release.attributes)
 
     @classmethod

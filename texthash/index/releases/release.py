@@ -228,6 +228,10 @@ class Release:
             )
         return shard
 
+    def open_shards(self, home: StateDir) -> list[Shard]:
+        """Open all shards in the versions of this release. Raises the same errors as :meth:`check`."""
+        return [self.open_shard(home, number) for number in range(len(self.shards))]
+
     def try_out(self, home: StateDir) -> None:
         """Open model and shards one after the other, then discard them.
 
@@ -369,7 +373,7 @@ def open_release(home: StateDir, name: str = CURRENT) -> OpenRelease:
         ModelMismatchError: Model and shards do not belong together.
     """
     release = read_release(home, name)
-    shards = [release.open_shard(home, number) for number in range(len(release.shards))]
+    shards = release.open_shards(home)
     return OpenRelease(release, release.open_hasher(home), shards)
 
 
