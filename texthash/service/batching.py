@@ -73,18 +73,21 @@ class RequestBatcher:
     async def _run(self) -> None:
         """Answer what waits, one pass after the other."""
         try:
-            while await self._all_arrived() and (taken := self._take()):
+            while taken := await self._next():
                 await self._answer(taken)
         finally:
             self._running -= 1  # Without a pause after the last look at what waits, so that no request is overlooked.
 
-    async def _all_arrived(self) -> bool:
-        """Let answers be sent and requests be received, until no more come or those of a pass are there."""
+    async def _next(self) -> list[_Waiting]:
+        """Return the requests of the next pass, once no more come or enough are there.
+
+        Meanwhile answers are sent and requests are received. There is no pause after the last look at what waits.
+        """
         before = -1
         while before < len(self._waiting) < MOST_REQUESTS:
             before = len(self._waiting)
             await asyncio.sleep(0)
-        return True
+        return self._take()
 
     async def _answer(self, taken: list[_Waiting]) -> None:
         answers: list[Answer | Problem] | list[Exception]
