@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from texthash.api.facets import FacetOptions, FacetsRequest
 from texthash.api.scroll import Cursor, CursorError, ScrollRequest, SortBy, digest_of
 from texthash.errors import TexthashError
@@ -18,18 +15,17 @@ from texthash.index.filters.facets import FacetType, check_facets, facet_counts
 from texthash.index.filters.language import FilterError, Types, Where
 from texthash.index.filters.order import After, Listed, Sort, checked_sort, first_of
 from texthash.index.filters.parts import ValueCounts
-from texthash.index.filters.selection import Numbers
 from texthash.index.matches import Matches
 from texthash.index.releases.release import Release
 from texthash.service.filtering import attribute_problem, condition
 from texthash.service.problems import Problem
 from texthash.service.queries import PendingQuery
-from texthash.service.shard_answers import answers
+from texthash.service.shard_answers import DocumentShard, Wanted, answers, documents_of
 
 _RELEASES = 1_000
 
 
-class BrowsedShard(Protocol):
+class BrowsedShard(DocumentShard, Protocol):
     """Interface of a shard; the methods are those of :class:`~.replicas.shard.ShardServer`."""
 
     async def facets(
@@ -39,10 +35,6 @@ class BrowsedShard(Protocol):
     async def page(
         self, release: str, where: Where | None, sort: Sort | None, after: After | None, limit: int
     ) -> tuple[int, Listed]: ...
-
-    async def documents(
-        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
-    ) -> list[list[dict[str, Any]]]: ...
 
 
 @dataclass(frozen=True)
@@ -134,19 +126,9 @@ class Browsing:
             last = int(listed.numbers[count - 1]), listed.values[count - 1]
             following = Cursor(release.name, digest_of(request.filter, request.sort), *last).write()
         fields = (*request.fields, *(("code",) if request.include_code else ()))
-        documents = await self._documents(release.name, listed.numbers[:count], owners[:count], fields)
+        wanted = Wanted(listed.numbers[:count], owners[:count], fields)
+        (documents,) = await documents_of(self._shards, release.name, [wanted])
         return Page(release, sum(total for total, _ in found), documents, following)
-
-    async def _documents(
-        self, release: str, numbers: Numbers, owners: NDArray[np.int64], fields: tuple[str, ...]
-    ) -> list[dict[str, Any]]:
-        """Return documents in their order, with one call to each shard that holds any."""
-        owning = np.unique(owners).tolist()
-        calls = [
-            self._shards[shard].documents(release, [(numbers[owners == shard].tolist(), fields)]) for shard in owning
-        ]
-        parts = {shard: iter(rows) for shard, (rows,) in zip(owning, await asyncio.gather(*calls), strict=True)}
-        return [next(parts[owner]) for owner in owners.tolist()]
 
     async def complete(self, release: Release, queries: Sequence[PendingQuery]) -> dict[int, Problem]:
         """Set the facets of queries that ask for some, and return the problems of unavailable shards.

@@ -31,7 +31,7 @@ from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import QueryGroup, ShardResult
-from texthash.service.shard_answers import answers
+from texthash.service.shard_answers import Wanted, answers, documents_of
 
 log = logging.getLogger("texthash.service")
 # From a remote shard it is cheaper to get the documents of few hits at once than to fetch them after the merge; with
@@ -468,17 +468,11 @@ class Coordinator:
             await self._fetch(release, [(query, *query.ranked(self.weight)) for query in queries])
 
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
-        """Fetch the documents of merged hits, with one call to each shard that holds any."""
-
-        async def fetch(shard: int) -> list[list[dict[str, Any]]]:
-            wanted = [(page.numbers[page.owners == shard].tolist(), query.fields) for query, page, _ in later]
-            return await self._shards[shard].documents(release.name, wanted)
-
-        owning = sorted({int(shard) for _, page, _ in later for shard in np.unique(page.owners)})
-        parts = dict(zip(owning, await asyncio.gather(*(fetch(shard) for shard in owning)), strict=True))
-        for position, (query, page, members) in enumerate(later):
-            documents = {shard: iter(parts[shard][position]) for shard in owning}
-            query.answer([next(documents[owner]) for owner in page.owners.tolist()], members)
+        """Fetch the documents of merged hits."""
+        lists = [Wanted(page.numbers, page.owners, query.fields) for query, page, _ in later]
+        found = await documents_of(self._shards, release.name, lists)
+        for (query, _, members), documents in zip(later, found, strict=True):
+            query.answer(documents, members)
 
 
 def _unexpected(answer: object) -> bool:

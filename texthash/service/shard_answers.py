@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from texthash.service.problems import Problem
 
 T = TypeVar("T")
+
+
+class DocumentShard(Protocol):
+    """Interface of a shard; the method is that of :class:`~.replicas.shard.ShardServer`."""
+
+    async def documents(
+        self, release: str, wanted: Sequence[tuple[list[int], tuple[str, ...]]]
+    ) -> list[list[dict[str, Any]]]: ...
+
+
+class Wanted(NamedTuple):
+    """Documents of one list: their numbers, the position of the shard of each, and their fields."""
+
+    numbers: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    fields: tuple[str, ...]
 
 
 async def answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict[int, Problem]]:
@@ -26,3 +45,21 @@ async def answers(calls: Mapping[int, Awaitable[T]]) -> tuple[dict[int, T], dict
         else:
             answered[number] = answer
     return answered, unavailable
+
+
+async def documents_of(
+    shards: Sequence[DocumentShard], release: str, lists: Sequence[Wanted]
+) -> list[list[dict[str, Any]]]:
+    """Return the documents of several lists in their order, with one call to each shard that holds any."""
+
+    async def fetch(shard: int) -> list[list[dict[str, Any]]]:
+        wanted = [(own.numbers[own.owners == shard].tolist(), own.fields) for own in lists]
+        return await shards[shard].documents(release, wanted)
+
+    owning = sorted({int(shard) for own in lists for shard in np.unique(own.owners)})
+    parts = dict(zip(owning, await asyncio.gather(*(fetch(shard) for shard in owning)), strict=True))
+    found = []
+    for position, own in enumerate(lists):
+        documents = {shard: iter(parts[shard][position]) for shard in owning}
+        found.append([next(documents[owner]) for owner in own.owners.tolist()])
+    return found
