@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.index.releases.publish import publish
 from texthash.index.writing.build import build_index
 from texthash.paths import StateDir
+from texthash.service.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -47,12 +47,6 @@ def command(program: str) -> list[str]:
     texts = [text.partition("CMD ")[2] if name == "HEALTHCHECK" else text for name, text in steps()]
     (found,) = [json.loads(text) for text in texts if text.startswith(f'["{program}"')]
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from texthash.config import Config
 from texthash.deployment import steps
 from texthash.index.releases.release import open_release, read_release
 from texthash.paths import StateDir, resolve_home
+from texthash.service.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "nodes.sh"
@@ -45,12 +45,6 @@ def _nodes(*arguments: str, check: bool = True, timeout: float = 60, **named: An
     return done
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 class Cluster:
     """Two nodes with Ray, and commands on them."""
 
@@ -73,7 +67,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     _nodes("start", "2")
     try:
         with running(HOST) as store:
-            port = _free_port()
+            port = free_port()
             tracking = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from texthash.service.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("deploy/common.sh", "deploy/setup.sh", "deploy/quickstart.sh", "deploy/nodes.sh", "tests/run.sh", ".ci/run")
 TOOLS = ("bash", "awk", "basename", "cat", "cut", "date", "df", "dirname", "grep", "mkdir", "mv", "paste", "rm", "sed")
@@ -69,12 +71,6 @@ def executable(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     path.write_text(f"#!{shutil.which('bash')}\n{text}\n")
     path.chmod(0o755)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -59,7 +59,7 @@ def test_a_model_trained_on_one_node_is_found_on_another(node: Node, config: Con
 def test_commands_train_index_and_search(
     node: Node, small_rows: Path, run_cli: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """What the first node leaves on its disk is not needed: the second one searches from the bucket."""
+    """A node that shares no directory with the one that made the release searches it from the bucket."""
     first = node("one")
     words = ["itq", "--bits", "32", f"corpus.path={small_rows}", "corpus.name=small", "evaluation.k=10"]
     status, out, err = run_cli("train", *words, "corpus.edition.vocabulary_size=2000")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import httpx
@@ -20,6 +19,7 @@ from texthash.index.writing.build import build_index
 from texthash.methods.registry import build, get_method, hyperparameters
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
+from texthash.service.ports import free_port
 from texthash.service.run import serve_release
 from texthash.training.loop import fit
 from texthash.training.on_ray import train_distributed
@@ -100,9 +100,7 @@ def test_it_is_tuned_over_its_own_search_space(name, ray_cluster, small_corpus, 
 
 @pytest.fixture(scope="module")
 def service() -> ServiceConfig:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return ServiceConfig(port=probe.getsockname()[1], route_prefix="/every")
+    return ServiceConfig(port=free_port(), route_prefix="/every")
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-PROGRAM = Path(__file__).parents[2] / "pipelines" / "benchmark.py"
+from tests.pipelines.benchmark import rows_of
 
 
 @pytest.mark.slow
@@ -20,16 +16,8 @@ def test_rows_side_by_side_and_one_by_one(small_rows: Path, tmp_path: Path) -> N
     corpus = {"name": "small", "path": str(small_rows), "limit": 400, "edition": {"vocabulary_size": 300}}
     method = {"name": "nash", "bits": 16, "params": {"hidden": 16}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"corpus": corpus, "method": method}))
-    arguments = ["--config", str(tmp_path / "sweep.yaml"), "--trials", "2", "--epochs", "1", "--json", "-"]
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "tune", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TEXTHASH_HOME": str(tmp_path / "home")},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    rows = json.loads(done.stdout)["rows"]
+    arguments = ["--config", str(tmp_path / "sweep.yaml"), "--trials", "2", "--epochs", "1"]
+    rows = rows_of("tune", *arguments, TEXTHASH_HOME=tmp_path / "home")
     assert [(row["engine"], row["concurrent"]) for row in rows[:2]] == [("sweep", 1), ("sweep", 2)]
     assert {row["engine"] for row in rows[2:]} == {"plain_loop"}
     assert all(row["trials"] == 2 and row["seconds"] > 0 for row in rows)
