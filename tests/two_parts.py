@@ -25,6 +25,14 @@ def needs_the_machine(item: pytest.Item) -> bool:
     return room in ALONE_ROOMS or any(item.get_closest_marker(mark) for mark in ALONE_MARKS)
 
 
+def _read_report(config: pytest.Config, line: str) -> pytest.TestReport:
+    data = json.loads(line)
+    if isinstance(data.get("longrepr"), list):  # where and why a test was skipped: pytest wants the tuple that it was
+        data["longrepr"] = tuple(data["longrepr"])
+    report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
+    return report
+
+
 def _keep(items: list[pytest.Item], part: str) -> None:
     items[:] = [item for item in items if needs_the_machine(item) == (part == "alone")]
 
@@ -57,8 +65,7 @@ class _Alone:
     def __init__(self, config: pytest.Config, path: Path) -> None:
         self.config, self.selected, self.alone = config, 0, 0
         lines = path.read_text(encoding="utf-8").splitlines()
-        read = config.hook.pytest_report_from_serializable
-        self.reports: list[pytest.TestReport] = [read(config=config, data=json.loads(line)) for line in lines]
+        self.reports = [_read_report(config, line) for line in lines]
         self.beside = len({report.nodeid for report in self.reports})
 
     @pytest.hookimpl(trylast=True)
