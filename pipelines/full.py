@@ -23,6 +23,8 @@ from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.deployment import steps
 from texthash.executor import RayExecutor
+from texthash.methods.base import check_searchable
+from texthash.methods.registry import get_method
 from texthash.nodes import check_shared
 from texthash.paths import StateDir
 from texthash.progress import log_line, step
@@ -44,6 +46,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
             from texthash.service.run import check_address, serve_release
 
             check_address(config.service)
+            check_searchable(get_method(config.method.name).card)
         _, summary = steps.tune(config, home, RayExecutor())
         if not arguments.no_serve:
             with step("serve"):

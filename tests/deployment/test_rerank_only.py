@@ -10,11 +10,9 @@ import pytest
 import texthash
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.deployment import steps
 from texthash.deployment.promote import promote
 from texthash.deployment.release_model import make_release, register
 from texthash.errors import UsageError
-from texthash.executor import LocalExecutor
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import current_name
 from texthash.index.writing.build import build_index
@@ -59,16 +57,13 @@ def test_no_documents_are_indexed_in_memory(model: Path) -> None:
     assert "bpr" in error.value.remedy
 
 
-def test_no_model_is_registered_to_become_the_champion(tmp_path: Path) -> None:
+def test_no_model_is_registered_to_become_the_champion() -> None:
     config = Config.model_validate({"corpus": {"name": "none"}, "method": {"name": "has", "bits": 32}})
     trained = SimpleNamespace(config=config)  # refused by its configuration, before anything else is read
     with REFUSED:
         register(None, trained)
     with REFUSED:
         make_release(None, trained, None)
-    with REFUSED:
-        steps.tune(config, StateDir(tmp_path), LocalExecutor())
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_method_whose_index_is_rescored_is_indexed(small_corpus: PreparedCorpus) -> None:

@@ -9,6 +9,7 @@ from texthash.deployment.release_model import make_release, register
 from texthash.executor import RayExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import best_of
+from texthash.methods.registry import get_method
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
     """Train the final models on Ray Train, one per seed, test each once, and release the best by validation.
 
-    Models that an interrupted call has trained for the same run are reused.
+    Models that an interrupted call has trained for the same run are reused. A method that only re-ranks is not
+    released, since it has no code of a document to search by.
 
     Args:
         experiment: Experiment with the final hyper-parameters.
@@ -38,8 +40,10 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
         evaluations = [experiment.evaluate(model, test=True) for model in models]
         page = experiment.report(models, parent)
         best = best_of(models)
-        version = register(experiment, best) if experiment.config.tracking.register_model else None
-        release = make_release(experiment, best, version, executor=RayExecutor())
+        version = release = None
+        if get_method(best.config.method.name).card.serving_mode != "rerank_only":
+            version = register(experiment, best) if experiment.config.tracking.register_model else None
+            release = make_release(experiment, best, version, executor=RayExecutor())
     if found:
         close_sweep(found)
     return {
@@ -59,5 +63,7 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
         ],
         "report": str(page) if page else None,
         "registered": {"name": experiment.model_name, "version": version} if version else None,
-        "release": {"name": release.name, "documents": release.documents, "model_version": release.model_version},
+        "release": {"name": release.name, "documents": release.documents, "model_version": release.model_version}
+        if release
+        else None,
     }

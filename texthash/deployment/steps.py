@@ -13,8 +13,6 @@ from texthash.executor import Executor, LocalExecutor
 from texthash.experiments import experiment
 from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
-from texthash.methods.base import check_searchable
-from texthash.methods.registry import get_method
 from texthash.nodes import check_one_node, check_tracking
 from texthash.paths import StateDir
 from texthash.progress import step
@@ -108,15 +106,12 @@ def train(config: Config, home: StateDir, executor: Executor = LocalExecutor()) 
 def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResult | None, dict[str, Any]]:
     """Search hyper-parameters, train the final models, test each once, and release the best.
 
-    With ``tuning.trials=0`` there is no search. The search and the training need a Ray cluster.
+    With ``tuning.trials=0`` there is no search. The search and the training need a Ray cluster. A method that only
+    re-ranks is neither registered nor released.
 
     Returns:
         Result of the search, if there was one, and a summary of plain values.
-
-    Raises:
-        UsageError: The method only re-ranks, so that its best model could not be released.
     """
-    check_searchable(get_method(config.method.name).card)
     if config.tuning.trials and executor.remote:
         check_one_node(home, "a search", "set tuning.trials=0, which trains without a search")
     study = _experiment(config, home, executor)

@@ -17,12 +17,22 @@ from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.prepared.halves import can_be_halved
 from texthash.errors import UsageError
 from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of_ones
+from texthash.evaluation.pools import (
+    Pools,
+    bm25_scores,
+    candidate_scores,
+    judged_pools,
+    only_reranks,
+    pool_figures,
+    pools_of,
+)
 from texthash.evaluation.relevance import JudgedQueries, halves_of, judged_queries, measure_of
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import (
     HALVES,
     HALVES_CUT,
     HALVES_PREFIX,
+    POOL_FIGURES,
     SHORT,
     check_selection_metric,
     expected,
@@ -144,12 +154,28 @@ class EvaluationProtocol:
         self._tested.add(experiment)
         return evaluation
 
+    def _pools(self, judged: JudgedQueries, model: Encoder) -> Pools | None:
+        """Return the pools that the corpus judged; for a method that only re-ranks, or if one is asked for, any."""
+        if judged.measure != "recall":
+            return None
+        wanted = only_reranks(getattr(model, "method", None)) or self.config.selection_metric in POOL_FIGURES
+        pools = pools_of(judged) if wanted else judged_pools(judged)
+        return pools if pools is not None and len(pools) else None
+
     def _evaluate(self, model: Encoder, split: str, allow_few_codes: bool) -> Evaluation:
         judged, manifest = judged_queries(self.corpus, split), self.corpus.manifest
         query_codes, database_codes = judged.codes(model.encode_split)
         scores = score(
             query_codes, database_codes, judged.relevance, self.config, torch.get_num_threads(), judged.measure
         )
+        pools = self._pools(judged, model)
+        if pools is not None:
+            method = getattr(model, "method", None)
+            of_candidates = candidate_scores(pools, judged, method, query_codes, database_codes)
+            scores.metrics.update(pool_figures(pools, of_candidates))
+            if only_reranks(method):  # it has to improve on the order in which it gets the candidates
+                by_words = pool_figures(pools, bm25_scores(pools, judged))
+                scores.metrics.update({f"{name}_bm25": by_words[name] for name in POOL_FIGURES})
         if judged.measure == "precision" and manifest.label_parents:
             tree, threads = self.corpus.label_tree, torch.get_num_threads()
             of_groups = severity(query_codes, database_codes, judged.relevance, tree, self.config.k, threads)
@@ -161,6 +187,8 @@ class EvaluationProtocol:
         of_queries = diagnose(unseen)
         diagnostics["query_bit_balance"] = of_queries["bit_balance"]
         warnings = [*manifest.warnings, *judged.left_out]
+        if pools is not None:
+            warnings.append(pools.note)
         if self.config.k > judged.documents:
             warnings.append(
                 f"k={self.config.k} exceeds the {judged.documents} documents: missing ones count as irrelevant."
@@ -210,6 +238,9 @@ class Validator:
         """
         judged = self._judged
         queries, database = judged.codes(partial(encode_split, method))
+        if self.config.selection_metric in POOL_FIGURES:
+            of_candidates = candidate_scores(self._pools, judged, method, queries, database)
+            return pool_figures(self._pools, of_candidates)[self.config.selection_metric]
         of_halves = judged.measure == "halves"
         figure = expected(
             queries,
@@ -228,6 +259,10 @@ class Validator:
     def _judged(self) -> JudgedQueries:
         corpus = PreparedCorpus.open(self.corpus_path)
         return (halves_of if self.config.selection_metric == HALVES else judged_queries)(corpus, "validation")
+
+    @cached_property
+    def _pools(self) -> Pools:
+        return pools_of(self._judged)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"corpus_path": self.corpus_path, "config": self.config}

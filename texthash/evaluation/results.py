@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
-from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, SHORT, Measure
+from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, POOL_FIGURES, SHORT, Measure
 from texthash.io.atomic import whole_directory
 from texthash.io.records import read_record, typed
 
@@ -89,11 +89,11 @@ class Evaluation:
 
     @property
     def headline(self) -> str:
-        """Main metric and secondary one, by name, on one line."""
+        """Main metric and secondary one, by name, on one line; of a method that only re-ranks those of its pools."""
         selected_by = HALVES.removeprefix(HALVES_PREFIX)
         prefix, names = {
             "precision": ("", (self.main, "map")),
-            "recall": ("", (self.main, "mrr")),
+            "recall": ("", (*POOL_FIGURES, "pool_mrr_bm25") if "pool_mrr_bm25" in self.metrics else (self.main, "mrr")),
             "halves": (HALVES_PREFIX, (selected_by, self.main, "mrr")),
         }[self.measure]
         return ", ".join(f"{prefix}{name} {self.metrics[name]:.4f}" for name in dict.fromkeys(names))

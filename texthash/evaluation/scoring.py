@@ -31,6 +31,8 @@ HALVES_PREFIX = "halves_"
 HALVES_CUT = 10
 HALVES = f"{HALVES_PREFIX}hit_at_{HALVES_CUT}"
 """Name of the selection metric where there are no labels."""
+POOL_FIGURES = ("pool_p_at_1", "pool_mrr", "pool_map")
+"""Names of the metrics of candidate pools, :mod:`texthash.evaluation.pools`."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ def figures(k: int, measure: Measure) -> list[str]:
         return [HALVES]
     cuts = sorted({k, *FIRST_CUTS}) if measure == "recall" else [k]
     shared = [f"p_at_{k}", "map", f"map_at_{k}", f"ndcg_at_{k}", "mrr", f"radius{RADIUS}_precision"]
-    return [*shared, *(f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts), HALVES]
+    pools = POOL_FIGURES if measure == "recall" else ()
+    return [*shared, *(f"{name}_at_{cut}" for name in ("recall", "hit") for cut in cuts), *pools, HALVES]
 
 
 def check_selection_metric(name: str, k: int, *measures: Measure) -> None:

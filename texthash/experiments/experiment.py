@@ -26,7 +26,7 @@ from texthash.experiments.trained_models import (
 from texthash.io.atomic import is_local, remove_directory
 from texthash.io.copies import send
 from texthash.io.leases import claim
-from texthash.methods.registry import as_printed, decisive, resolved
+from texthash.methods.registry import as_printed, decisive, get_method, resolved
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit, data_digest
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
     from texthash.training.loop import TrainingResult
     from texthash.tuning.sweep import Sweep, SweepResult
+
+
+def _selected_as_used(config: Config, corpus: PreparedCorpus) -> Config:
+    """Return the configuration in which a method that only re-ranks is selected by how it re-ranks."""
+    only_reranks = get_method(config.method.name).card.serving_mode == "rerank_only"
+    if not (only_reranks and corpus.manifest.pairs) or config.evaluation.selection_metric is not None:
+        return config
+    return config.derive(evaluation={"selection_metric": "pool_mrr"})
 
 
 class Experiment:
@@ -52,6 +60,7 @@ class Experiment:
     def __init__(self, config: Config, home: StateDir, corpus: PreparedCorpus) -> None:
         from texthash.evaluation.protocol import EvaluationProtocol
 
+        config = _selected_as_used(config, corpus)
         self.config, self.home, self.corpus = config, home, corpus
         manifest = corpus.manifest
         self.label = f"{manifest.name}-{manifest.edition}-{config.method.bits}b"

@@ -65,7 +65,6 @@ class HAS(PairedMethod):
             "trained",
             "a wrong answer is the best scored of a negative by BM25 and of answers of other questions in the batch; "
             "another known answer is none",
-            "the epoch is chosen by a Hamming search of the signs of the mean row of each text, not by its re-ranking",
         ),
         serving_mode="rerank_only",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -75,6 +75,24 @@ class Queries(Split):
         Ids that name no training document are left out. Only the questions of train have negatives.
         """
         return self._arrays["negatives_indptr"], self._arrays["negatives"]
+
+    def negatives_among(self, splits: Sequence[Split]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the given negatives of each document's questions, by their numbers in the documents of ``splits``.
+
+        Ids that name none of these documents are left out.
+
+        Returns:
+            ``indptr`` int64 [documents + 1], and numbers in the concatenated splits, int32 [negatives].
+        """
+        shards = [shard for split in splits for shard in split._shards()]
+        found, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        for part in self._parts(["negatives"]):
+            indptr, names = from_arrow(part["negatives"])
+            rows = _rows_of(names, shards) if len(names) else np.empty(0, np.int32)
+            known = rows >= 0
+            lengths.append(np.diff(np.concatenate([[0], np.cumsum(known)])[indptr]))
+            found.append(rows[known])
+        return indptr_of(np.concatenate(lengths)), np.concatenate(found)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -178,7 +196,8 @@ def _fill(queries: Queries, partial: Path) -> None:
         (np.ones(len(flat), np.int32), flat, tokens_indptr), (len(queries), len(queries.vocabulary)), copy=True
     )
     bags.sum_duplicates()  # sorts in place; the copy above preserves the order of tokens
-    negatives_indptr, negatives = _negatives(queries)
+    train = [queries.answers] if queries.answers.name == "train" else []
+    negatives_indptr, negatives = queries.negatives_among(train)
     arrays = {
         "answers_indptr": answers_indptr,
         "tokens_indptr": tokens_indptr,
@@ -194,21 +213,12 @@ def _fill(queries: Queries, partial: Path) -> None:
         np.save(partial / f"{name}.npy", array)
 
 
-def _negatives(queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Resolve ids of negatives to train rows shard by shard, so that no table of all ids is held in memory."""
-    found, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-    for part in queries._parts(["negatives"]) if queries.answers.name == "train" else ():
-        indptr, names = from_arrow(part["negatives"])
-        rows, first = np.full(len(names), -1, np.int32), 0
-        if len(names):
-            for shard in queries._shards():
-                ids = pq.read_table(readable(shard), columns=["id"])["id"].combine_chunks()
-                positions = pc.index_in(pa.array(names, pa.string()), ids).fill_null(-1).to_numpy()
-                rows = np.where(positions >= 0, first + positions, rows).astype(np.int32)
-                first += len(ids)
-        known = rows >= 0
-        lengths.append(np.diff(np.concatenate([[0], np.cumsum(known)])[indptr]))
-        found.append(rows[known])
-    if queries.answers.name != "train":
-        lengths.append(np.zeros(len(queries.answers), np.int64))
-    return indptr_of(np.concatenate(lengths)), np.concatenate(found)
+def _rows_of(ids: NDArray, shards: list[Path]) -> NDArray[np.int32]:
+    """Return the rows of documents in the shards, -1 for an unknown id; no table of all ids is held in memory."""
+    rows, first = np.full(len(ids), -1, np.int32), 0
+    for shard in shards:
+        present = pq.read_table(readable(shard), columns=["id"])["id"].combine_chunks()
+        positions = pc.index_in(pa.array(ids, pa.string()), present).fill_null(-1).to_numpy()
+        rows = np.where(positions >= 0, first + positions, rows).astype(np.int32)
+        first += len(present)
+    return rows

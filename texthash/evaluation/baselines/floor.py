@@ -70,6 +70,8 @@ def with_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -
         corpus: Corpus of the evaluation.
         hasher: Model that defines the width, and the input of ITQ.
     """
+    if "pool_mrr_bm25" in evaluation.metrics:
+        return _beside_bm25(evaluation)
     judged = judged_queries(corpus, "validation")
     rows = _drawn(len(evaluation.per_query), QUERIES)
     scores = floor(corpus, judged, rows, evaluation.k, hasher)
@@ -89,6 +91,15 @@ def with_floor(evaluation: Evaluation, corpus: PreparedCorpus, hasher: Hasher) -
             "longer, lower the learning rate, or use method.name=itq."
         )
     return replace(evaluation, references=scores, warnings=warnings)
+
+
+def _beside_bm25(evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation of a method that only re-ranks, with a warning if BM25 orders its candidates better."""
+    own, words = evaluation.metrics["pool_mrr"], evaluation.metrics["pool_mrr_bm25"]
+    if own >= words:
+        return evaluation
+    warning = f"{_BELOW}: pool_mrr {own:.4f}, where BM25 ({words:.4f}) needs no learning. Train longer."
+    return replace(evaluation, warnings=[*evaluation.warnings, warning])
 
 
 def without_floor(evaluation: Evaluation) -> Evaluation:
