@@ -17,6 +17,8 @@ from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
 from texthash.index.writing.writer import IndexWriter
+from texthash.methods.registry import build
+from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 
 
@@ -211,6 +213,25 @@ def test_words_are_added_by_a_command(cli, home):
     assert read_release(home).keywords == "plain"
     status, out, _ = cli("search", "eigenvalues of a matrix", "--mode", "keyword", "--json")
     assert json.loads(out)["hits"][0]["score"] > 0
+
+
+def test_hits_are_ordered_again_by_a_model(cli, pair_corpus, tmp_path):
+    method = build("has", pair_corpus.shape, 16, {"embedding": 8, "filters": 4, "length": 16}).eval()
+    folder = str(Hasher.of(method, pair_corpus).save(tmp_path / "has"))
+    search = ("search", "eigenvalues of a matrix", "--mode", "keyword", "--limit", "5", "--json")
+    plain = json.loads(cli(*search[:4], "--limit", "50", "--json")[1])["hits"]
+    status, out, _ = cli(*search, "--rerank", folder)
+    hits = json.loads(out)["hits"]
+    assert status == 0
+    assert len(hits) == 5
+    scores = [hit["rerank_score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert {hit["id"] for hit in hits} <= {hit["id"] for hit in plain}
+    assert "rerank_score" in cli(*search[:-1], "--rerank", folder)[1]
+    for wrong, expected in (("", 2), (str(tmp_path / "nothing"), 1)):
+        status, _, said = cli(*search, "--rerank", wrong)
+        assert status == expected
+        assert "error: " in said
 
 
 SEARCHING = """

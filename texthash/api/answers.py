@@ -44,6 +44,11 @@ class Hit(BaseModel):
         "text that are words of the query, as they are written there, in order. Inflected forms are the same word "
         "where /v1/info shows index.keywords english.",
     )
+    rerank_score: float | None = Field(
+        None,
+        description="When rerank was set: score by which the hit is ordered, larger is better; null where the hit is "
+        "behind those that the re-ranker reads, or has no text.",
+    )
     document: dict[str, Any] = Field(description="The requested fields.")
 
 
@@ -186,6 +191,13 @@ class Limits(BaseModel):
     min_free_bytes: int = Field(description="Writes are refused while less disk space is free.")
 
 
+class RerankerInfo(BaseModel):
+    """Model that re-ranks hits on request."""
+
+    name: str = Field(description="Method and bits of the model, or cross-encoder: and its name.")
+    candidates: int = Field(description="Number of first hits of a query that it orders again.")
+
+
 class Info(BaseModel):
     """Release, model, index and limits of a service."""
 
@@ -194,6 +206,7 @@ class Info(BaseModel):
     release: ReleaseInfo
     model: ModelInfo
     index: IndexInfo
+    reranker: RerankerInfo | None = Field(None, description="null: this server does not re-rank.")
     limits: Limits
 
 

@@ -69,6 +69,11 @@ KINDS: dict[str, Kind] = {
         "The words of a query come from its text; a query by code or id has none. Give texts, or search with mode "
         "semantic.",
     ),
+    "no-reranker": Kind(
+        409,
+        "this server does not re-rank",
+        "GET /v1/info shows reranker. The operator names a model in service.rerank; search without rerank.",
+    ),
     "no-keywords": Kind(
         409,
         "the index stores no words",

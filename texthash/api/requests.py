@@ -159,6 +159,11 @@ class SearchRequest(Body):
     highlight: bool = Field(
         False, description="Return with each hit the words of its returned title and text that are words of the query."
     )
+    rerank: bool = Field(
+        False,
+        description="Order the first hits of each query, which are texts, again by the re-ranker of the service; "
+        "/v1/info shows reranker, and how many hits it reads.",
+    )
     allow_partial: bool = Field(
         False,
         description="Where a shard is unavailable, answer from the others and list it in missing_shards.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from texthash.api.attributes import write_attributes
 from texthash.api.requests import Mode
 from texthash.cli.options import Address, ConfigFile, Filtered, Json, Model, Overrides, on_ray
 from texthash.cli.output import print_document, print_json, print_table
+from texthash.cli.reranking import CANDIDATES, RerankModel, hits_in_order, open_reranker_for
 from texthash.config import VectorKind, load_config
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.paths import resolve_home
@@ -151,6 +152,7 @@ def search(
     oversample: Oversample = 4,
     label: Label = None,
     filter: Filtered = None,
+    rerank: RerankModel = None,
     service: Service = None,
     as_json: Json = False,
 ) -> None:
@@ -168,6 +170,9 @@ def search(
     request = remote.SearchQuery(
         query, vector, limit, mode, weight, plan, rescore, oversample, filter_of_options(label, filter)
     )
+    reranker = None if rerank is None else open_reranker_for(query, rerank)
+    if reranker is not None:
+        request = replace(request, limit=max(limit, CANDIDATES))
     if service in (None, "none"):
         found = remote.search_nearby(resolve_home(), request) if service is None and release == "current" else None
         answer = _search_locally(request, release) if found is None else found
@@ -178,13 +183,16 @@ def search(
         )
     else:
         answer = remote.search(service, request)
+    if reranker is not None:
+        answer = {**answer, "hits": hits_in_order(reranker, query or "", answer["hits"], limit)}
     if as_json:
         print_json(answer)
         return
     if not answer["hits"]:
         log_line(_nothing_found(answer))
         return
-    print_table([_row(hit) for hit in answer["hits"]], False, _COLUMNS[answer["mode"]](rescore))
+    columns = [*([] if reranker is None else ["rerank_score"]), *_COLUMNS[answer["mode"]](rescore)]
+    print_table([_row(hit) for hit in answer["hits"]], False, columns)
 
 
 _COLUMNS: dict[str, Callable[[str | None], list[str]]] = {

@@ -67,6 +67,7 @@ def search(
     fields: DocumentField | Iterable[DocumentField] = ("title",),
     include_code: bool = False,
     highlight: bool = False,
+    rerank: bool = False,
     plan: Literal["auto", "flat", "mih"] = "auto",
     rescore: Literal["none", "asymmetric", "float"] | None = None,
     oversample: int = 4,
@@ -92,6 +93,7 @@ def search(
         fields: Document field, or fields, to return.
         include_code: True returns the codes of the hits.
         highlight: True returns the words of each returned title and text that are words of the query.
+        rerank: True orders the first hits again by the re-ranker of the service, which ``info().reranker`` names.
         plan: Search strategy; all give the same hits.
         rescore: Finer order of the nearest documents, by scores: asymmetric by the query's activations, float by the
             cosine with the vectors of the index, if it stores any; none by distance. None is what
@@ -121,6 +123,8 @@ def search(
     }
     if mode is not None:
         body["mode"] = mode
+    if rerank:
+        body["rerank"] = True
     if weight is not None:
         body["fusion"] = {"weight": weight}
     if facets is not None:

@@ -19,7 +19,7 @@ from texthash.config.index import IndexConfig
 from texthash.config.method import MethodConfig, Preset
 from texthash.config.root import Config, load_config, parse_config
 from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environment_variables, parse_section
-from texthash.config.service import AutoscalingConfig, LimitsConfig, ServiceConfig, limit_variable
+from texthash.config.service import AutoscalingConfig, LimitsConfig, RerankConfig, ServiceConfig, limit_variable
 from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
 from texthash.config.training import TrainingConfig
@@ -39,6 +39,7 @@ __all__ = [
     "MethodConfig",
     "Preset",
     "Range",
+    "RerankConfig",
     "Section",
     "Seed",
     "Seeds",

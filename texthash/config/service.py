@@ -78,6 +78,17 @@ class AutoscalingConfig(Section):
         return self
 
 
+class RerankConfig(Section):
+    """Model that orders the first hits of a search again where a request has ``rerank``."""
+
+    model: str = Field(
+        min_length=1,
+        description="folder of a saved model of a method that re-ranks, such as has, from the state directory on; or "
+        "cross-encoder: and the folder or hub name of one",
+    )
+    candidates: int = Field(50, ge=1, le=1000, description="number of hits of a query that are ordered again")
+
+
 class ServiceConfig(Section):
     """Addresses, replicas and limits of the service."""
 
@@ -126,6 +137,7 @@ class ServiceConfig(Section):
         description="largest number of replicas of one deployment on a node, so that the loss of a node leaves others; "
         "replicas without room wait for a node. null: any number",
     )
+    rerank: RerankConfig | None = Field(None, description="model that re-ranks hits on request; null: none")
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # A factory, because it reads the environment.
 
     @model_validator(mode="before")

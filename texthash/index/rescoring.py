@@ -95,6 +95,11 @@ def cosines(query: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArr
     return scores
 
 
+def order_again(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the places of hits by descending score, int64 [N]; equal scores keep their order, NaN comes last."""
+    return np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
+
+
 def _finite(values: NDArray[np.floating]) -> NDArray[np.float64]:
     found = np.asarray(values, np.float64)
     if not np.isfinite(found).all():

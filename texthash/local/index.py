@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
+    from texthash.models.text_reranker import TextReranker
 
 _WRITING = threading.Lock()  # of all indexes, as each can be pickled; held while documents are copied
 _MODEL, _DOCUMENTS = "model", "documents.parquet"
@@ -41,8 +42,8 @@ class SearchResult:
         distances: Hamming distance of each document from the query, int64; -1 if one of them has no code.
         texts: Text of each document.
         labels: Labels of each document.
-        scores: BM25 score of each document in a search by words, fused score in a hybrid search, float64; None in a
-            search by meaning, which is ordered by distance.
+        scores: BM25 score of each document in a search by words, fused score in a hybrid search, score of the
+            re-ranker where there is one, float64; None in a search by meaning, which is ordered by distance.
         attributes: Attributes of each document.
     """
 
@@ -55,6 +56,22 @@ class SearchResult:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def reranked(self, query: str, reranker: TextReranker, k: int) -> SearchResult:
+        """Return the first k documents in the order of a re-ranker, with its scores; equal ones keep their order."""
+        from texthash.index.rescoring import order_again
+
+        scores = reranker.scores(query, self.texts)
+        order = order_again(scores)[:k]
+        places = order.tolist()
+        return SearchResult(
+            [self.ids[place] for place in places],
+            self.distances[order],
+            [self.texts[place] for place in places],
+            [self.labels[place] for place in places],
+            scores[order].astype(np.float64),
+            [self.attributes[place] for place in places],
+        )
 
     def __repr__(self) -> str:
         if self.scores is None:
@@ -179,6 +196,8 @@ class Index(Browsing):
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
         filter: Mapping[str, Any] | None = ...,
+        rerank: Hasher | TextReranker | str | None = ...,
+        candidates: int = ...,
         threads: int = ...,
     ) -> SearchResult: ...
 
@@ -193,6 +212,8 @@ class Index(Browsing):
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
         filter: Mapping[str, Any] | None = ...,
+        rerank: Hasher | TextReranker | str | None = ...,
+        candidates: int = ...,
         threads: int = ...,
     ) -> list[SearchResult]: ...
 
@@ -207,6 +228,8 @@ class Index(Browsing):
         radius: int | None = None,
         labels: str | Sequence[str] | None = None,
         filter: Mapping[str, Any] | None = None,
+        rerank: Hasher | TextReranker | str | None = None,
+        candidates: int = 50,
         threads: int = 1,
     ) -> SearchResult | list[SearchResult]:
         """Search for the nearest documents of a query, or of each of several.
@@ -222,6 +245,9 @@ class Index(Browsing):
             labels: Label, or labels, of which a document must have one; None: no condition.
             filter: Filter in the form of the HTTP API, such as ``{"attributes": {"year": {"gte": 2020}}}``; None: no
                 condition.
+            rerank: Re-ranker by which the first hits of a text are ordered again: a model of a method that re-ranks,
+                its folder, or ``cross-encoder:`` and the folder or hub name of one; None: the order of the search.
+            candidates: Number of hits, at least k, that are found for the re-ranker.
             threads: Number of threads that share the search.
 
         Returns:
@@ -240,6 +266,7 @@ class Index(Browsing):
             [""] * len(vectors) if query is None else as_texts([query] if isinstance(query, str) else query, "query")
         )
         where = self._where(labels, filter)
+        wanted, k = k, k if rerank is None else max(k, candidates)
         if mode == "semantic":
             found = self._nearest(several, vectors, k, radius, where, threads)
         else:
@@ -249,6 +276,13 @@ class Index(Browsing):
                 mode=mode, limit=k, radius=radius, where=where, weight=_share(weight), threads=threads
             )
             found = self._by_words(several, vectors, options)
+        if rerank is not None:
+            if query is None:
+                raise UsageError("re-ranking needs texts.", "give query=... beside the vectors, or leave out rerank.")
+            from texthash.models.text_reranker import as_reranker
+
+            reranker = as_reranker(rerank)
+            found = [one.reranked(text, reranker, wanted) for one, text in zip(found, several, strict=True)]
         return found[0] if isinstance(query, str) else found
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:

@@ -82,6 +82,7 @@ class Answer:
         merge: Seconds of the merge.
         filtering: Seconds of the search in which the slowest shard has selected the documents of the filter.
         missing: Numbers of the shards that were unavailable.
+        rerank: Seconds of the re-ranking; None without one.
     """
 
     release: Release
@@ -92,6 +93,7 @@ class Answer:
     merge: float
     filtering: float
     missing: list[int]
+    rerank: float | None = None
 
 
 class _ToEncode(NamedTuple):

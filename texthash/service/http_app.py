@@ -26,6 +26,7 @@ from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
+from texthash.service.reranking import Reranking
 from texthash.service.routes.documents import add_documents
 from texthash.service.routes.encode import add_encode
 from texthash.service.routes.metrics import add_metrics
@@ -44,6 +45,7 @@ def make_app(
     service: ServiceConfig | None = None,
     budget: MemoryBudget | None = None,
     *,
+    reranking: Reranking | None = None,
     short_search: bool = True,
 ) -> FastAPI:
     """Build the application.
@@ -55,6 +57,7 @@ def make_app(
         release_watcher: Watcher that follows the pointer while the application runs; None stays with the release.
         service: Address, allowed hosts and CORS origins; None allows any host, for callers in this process.
         budget: Memory budget of bodies and answers, if it is shared; None makes one.
+        reranking: Re-ranking of hits; None refuses requests for it.
         short_search: Answer well-formed searches without the framework's work for a route.
 
     Raises:
@@ -68,7 +71,7 @@ def make_app(
 
     keys = Keys.of_environment()
     checks = Checks(coordinator)
-    respond = search_response(checks, search or _unbatched(coordinator))
+    respond = search_response(checks, search or _unbatched(coordinator), reranking)
     app = FastAPI(
         title="texthash",
         version=texthash.__version__,
@@ -93,7 +96,7 @@ def make_app(
     _explain_invalid(app)
     documentation.install(app, coordinator, checks, keyed=bool(keys))
     _add_pages(app)
-    add_state(app, coordinator, checks, index_writes=index_writes, release_watcher=release_watcher)
+    add_state(app, coordinator, checks, reranking=reranking, index_writes=index_writes, release_watcher=release_watcher)
     add_metrics(app)
     add_search(app, checks, respond)
     add_encode(app, coordinator, checks)

@@ -22,7 +22,7 @@ from ray.serve.handle import DeploymentHandle
 from texthash.config import AutoscalingConfig, Section, ServiceConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
-from texthash.paths import resolve_home
+from texthash.paths import StateDir, resolve_home
 from texthash.progress import log_line
 from texthash.service.batching import MOST_REQUESTS, REMOTE_PASSES, RequestBatcher
 from texthash.service.coordinator import REMOTE_INLINE_HITS, Coordinator
@@ -38,6 +38,7 @@ from texthash.service.remote import RemoteEncoder, RemoteShard, RemoteWriter
 from texthash.service.replicas.encoder import Encoded, EncoderServer, LocalEncoder, Texts
 from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
+from texthash.service.reranking import Reranking
 from texthash.service.rpc import Calls
 
 # Maximum size of gRPC messages between deployments; Serve's default of 4 MB is less than a page of long documents. The
@@ -79,6 +80,7 @@ def build(args: dict[str, Any]) -> serve.Application:
     home = resolve_home(parsed.home)
     release = read_release(home, parsed.release)
     release.check(home)
+    _reranking(parsed.service, home)  # A wrong model is an error here, instead of one in the log of a replica.
     limits = parsed.service.limits
     common: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": parsed.cpus, "runtime_env": {"env_vars": _MESSAGES}},
@@ -123,6 +125,12 @@ def build(args: dict[str, Any]) -> serve.Application:
         **_scale(service, service.ingress_replicas, service.ingress_autoscaling),
     )(serve.ingress()(_Ingress))
     return ingress.bind(service.model_dump(), *opened, parsed.encoder_threads, writer, encoder, *shards)
+
+
+def _reranking(service: ServiceConfig, home: StateDir) -> Reranking | None:
+    if service.rerank is None:
+        return None
+    return Reranking.open(service.rerank, home)
 
 
 def _scale(service: ServiceConfig, replicas: int, bounds: AutoscalingConfig | None = None) -> dict[str, Any]:
@@ -204,11 +212,20 @@ class _Ingress:
         if writer is not None:
             settle = wait_for_propagation if config.most_ingresses > 1 else None
             self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
+        self._reranking = _reranking(config, state)
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
         self._batcher = RequestBatcher(self._coordinator, self._budget, REMOTE_PASSES if shards else 1)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        app = make_app(self._coordinator, self._batcher.answer, self._writes, self._watcher, self._config, self._budget)
+        app = make_app(
+            self._coordinator,
+            self._batcher.answer,
+            self._writes,
+            self._watcher,
+            self._config,
+            self._budget,
+            reranking=self._reranking,
+        )
         self._calls = Calls(app)
         return app
 

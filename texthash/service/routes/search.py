@@ -18,7 +18,9 @@ from texthash.service.coordinator import Answer
 from texthash.service.documentation import EXAMPLE_CODE, EXAMPLE_ID, EXAMPLE_RADIUS
 from texthash.service.highlighting import highlight
 from texthash.service.middleware.short_search import SEARCH_PATH, Respond
+from texthash.service.problems import Problem
 from texthash.service.request_limits import Checks
+from texthash.service.reranking import Reranking
 from texthash.service.routes.answers import BODY_PROBLEMS, JSON, answers
 
 Search = Callable[[SearchRequest], Awaitable[Answer]]
@@ -28,6 +30,7 @@ _PROBLEMS = (
     "wrong-code-width",
     "no-keywords",
     "no-text",
+    "no-reranker",
     "attribute-mismatch",
     "no-vectors",
     "vector-mismatch",
@@ -67,12 +70,18 @@ _Search = Annotated[
 ]
 
 
-def search_response(checks: Checks, search: Search) -> Respond:
-    """Return the function that answers a validated request by ``search``."""
+def search_response(checks: Checks, search: Search, reranking: Reranking | None) -> Respond:
+    """Return the function that answers a validated request by ``search``, and by ``reranking`` where it asks for it."""
 
     async def respond(request: SearchRequest) -> Response:
         start = time.perf_counter()
-        answer = await search(checks.search(request))
+        checked = checks.search(request)
+        if not checked.rerank:
+            answer = await search(checked)
+        elif reranking is None:
+            raise Problem("no-reranker", "rerank: this server has no model that re-ranks.")
+        else:
+            answer = await reranking.search(checked, checks, search)
         if request.highlight:
             await asyncio.to_thread(highlight, request, answer)
         took = time.perf_counter() - start
@@ -124,6 +133,7 @@ def _timing(answer: Answer, took: float) -> dict[str, str]:
         ("filter", answer.filtering),
         ("search", answer.search),
         ("merge", answer.merge),
+        *([] if answer.rerank is None else [("rerank", answer.rerank)]),
         ("total", took),
     )
     return {"Server-Timing": ", ".join(f"{name};dur={1e3 * seconds:.3f}" for name, seconds in parts)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -15,6 +16,7 @@ from texthash.service.coordinator import Coordinator
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.release_watcher import ReleaseWatcher
 from texthash.service.request_limits import Checks
+from texthash.service.reranking import Reranking
 from texthash.service.routes.answers import READ_PROBLEMS, answers
 
 _PING_S = 2.0
@@ -27,6 +29,7 @@ def add_state(
     coordinator: Coordinator,
     checks: Checks,
     *,
+    reranking: Reranking | None = None,
     index_writes: IndexWriteService | None = None,
     release_watcher: ReleaseWatcher | None = None,
 ) -> None:
@@ -43,7 +46,10 @@ def add_state(
         """Return the model, the index, the release that holds both, and the limits of this server."""
         distance = await chance.within(_CHANCE_S)
         limits = Limits(**coordinator.limits.model_dump(), max_window=checks.window)
-        return _info(coordinator.release, limits, distance)
+        reranker = None
+        if reranking is not None:
+            reranker = {"name": reranking.reranker.name, "candidates": reranking.candidates}
+        return _info(coordinator.release, limits, distance, reranker)
 
     @app.get("/health/live", tags=[_TAG], summary="Liveness probe")
     async def live() -> Health:
@@ -89,7 +95,7 @@ def add_state(
         )
 
 
-def _info(release: Release, limits: Limits, chance_distance: int | None) -> Info:
+def _info(release: Release, limits: Limits, chance_distance: int | None, reranker: dict[str, Any] | None) -> Info:
     return Info.model_validate(
         {
             "version": texthash.__version__,
@@ -119,6 +125,7 @@ def _info(release: Release, limits: Limits, chance_distance: int | None) -> Info
                 "attributes": release.attributes,
                 "search_defaults": release.defaults and asdict(release.defaults),
             },
+            "reranker": reranker,
             "limits": limits,
         }
     )
