@@ -18,6 +18,8 @@ HOME_VARIABLE = "TEXTHASH_HOME"
 STORE_VARIABLE = "TEXTHASH_STORE"
 DATA_VARIABLE = "TEXTHASH_DATA"
 CACHE_VARIABLE = "TEXTHASH_CACHE"
+HUB_SCHEME = "hf://"
+COLLECTION_SCHEME = "ir_datasets:"
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,11 @@ def as_path(name: str | Path) -> Path:
     """
     if not str(name):
         raise UsageError("a path is empty.", "name a file or a directory; . is the present one.")
+    if is_dataset(name):
+        raise UsageError(
+            f"{name} is a dataset, and only a corpus can be one.",
+            f"prepare it: texthash prepare corpus.name=mine corpus.path={name}; then name mine/random60.",
+        )
     if not is_address(name):
         return Path(name).expanduser().absolute()
     try:
@@ -167,6 +174,11 @@ def as_path(name: str | Path) -> Path:
 def is_address(name: str | Path) -> bool:
     """Return whether a name is a URI such as ``s3://bucket/prefix`` rather than a path."""
     return not isinstance(name, Path) and "://" in str(name)
+
+
+def is_dataset(name: str | Path | None) -> bool:
+    """Return whether a library reads a corpus by this name: ``hf://owner/name``, ``ir_datasets:beir/scifact``."""
+    return isinstance(name, str) and name.startswith((HUB_SCHEME, COLLECTION_SCHEME))
 
 
 def _directory(chosen: str | Path, variable: str) -> Path:

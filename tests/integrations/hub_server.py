@@ -15,12 +15,16 @@ from urllib.parse import unquote, urlsplit
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories by name: the files of their only branch."""
+    """Repositories by name, ``owner/name`` or ``datasets/owner/name``: the files of their only branch.
+
+    With a ``token`` it answers only those who send it.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.commits: list[str] = []
+        self.token: str | None = None
 
     @property
     def url(self) -> str:
@@ -33,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        path = urlsplit(self.path).path
+        path = unquote(urlsplit(self.path).path)
         if path == "/api/repos/create":
             name = "/".join(filter(None, (json.loads(body).get("organization"), json.loads(body)["name"])))
             self.server.repositories.setdefault(name, {})
@@ -51,31 +55,48 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.repositories[found[1]][one["value"]["path"]] = base64.b64decode(one["value"]["content"])
             oid = commit(self.server, found[1])
             self.answer({"commitOid": oid, "commitUrl": f"{self.server.url}/{found[1]}/commit/{oid}"})
+        elif (found := re.fullmatch(r"/api/(datasets/[^/]+/[^/]+)/paths-info/[^/]+", path)) and self.allowed():
+            asked = json.loads(body)["paths"]
+            self.answer([one for one in self.listing(found[1]) if one["path"] in asked])
         else:
             self.answer({"error": f"no POST {path}"}, 404)
 
     def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
+        path = unquote(urlsplit(self.path).path).replace("/api/models/", "/api/")
         known = "|".join(map(re.escape, self.server.repositories)) or "-"
-        if found := re.fullmatch(rf"/api/models/({known})(/revision/.+)?", path):
+        if not self.allowed():
+            self.answer({"error": "Invalid username or password."}, 401, {"X-Error-Code": "RepoNotFound"})
+        elif found := re.fullmatch(rf"/api/({known})(/revision/.+)?", path):
             files = [{"rfilename": name} for name in self.server.repositories[found[1]]]
             sha = commit(self.server, found[1])
             self.answer(
                 {"id": found[1], "modelId": found[1], "sha": sha, "siblings": files, "tags": [], "private": False}
             )
-        elif found := re.fullmatch(rf"/api/models/({known})/tree/[^/]+/?", path):
-            files = self.server.repositories[found[1]].items()
-            self.answer([{"type": "file", "path": n, "size": len(c), "oid": digest(c)} for n, c in files])
+        elif found := re.fullmatch(rf"/api/({known})/tree/[^/]+/?(.*)", path):
+            self.answer([one for one in self.listing(found[1]) if one["path"].startswith(found[2])])
         elif (found := re.fullmatch(rf"/({known})/resolve/[^/]+/(.+)", path)) and (
             found[2] in self.server.repositories[found[1]]
         ):
             content = self.server.repositories[found[1]][found[2]]
             headers = {"ETag": f'"{digest(content)}"', "X-Repo-Commit": commit(self.server, found[1])}
-            self.send(content, 200, {**headers, "Accept-Ranges": "bytes"})
+            if part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+                first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
+                headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+                self.send(content[first : last + 1], 206, {**headers, "Accept-Ranges": "bytes"})
+            else:
+                self.send(content, 200, {**headers, "Accept-Ranges": "bytes"})
         else:
-            self.answer({"error": f"no {self.command} {path}"}, 404, {"X-Error-Code": "RepoNotFound"})
+            missing = "EntryNotFound" if re.match(rf"/({known})/resolve/", path) else "RepoNotFound"
+            self.answer({"error": f"no {self.command} {path}"}, 404, {"X-Error-Code": missing})
 
     do_HEAD = do_GET
+
+    def allowed(self) -> bool:
+        return self.server.token is None or self.headers.get("authorization") == f"Bearer {self.server.token}"
+
+    def listing(self, name: str) -> list[dict[str, Any]]:
+        files = self.server.repositories[name].items()
+        return [{"type": "file", "path": n, "size": len(c), "oid": digest(c)} for n, c in files]
 
     def answer(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         self.send(json.dumps(body).encode(), status, {"Content-Type": "application/json", **(headers or {})})

@@ -114,7 +114,10 @@ class CorpusConfig(Section):
 
     name: str = Field("pydoc", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     path: str | None = Field(
-        None, description="file or folder of your own corpus: JSONL, JSON, CSV, TSV, Parquet or a folder of text"
+        None,
+        description="file or folder of your own corpus: JSONL, JSON, CSV, TSV, Parquet or a folder of text; a dataset "
+        "of the Hugging Face Hub, hf://owner/name@revision?config=NAME&split=train,test; or a test collection by its "
+        "name in ir_datasets, ir_datasets:beir/scifact",
     )
     text: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
         ("text",),

@@ -23,7 +23,7 @@ from texthash.corpora.readers.beir import Judgements
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import side_by_side
-from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address, resolve_home
+from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address, is_dataset, resolve_home
 from texthash.progress import log_line
 
 Part = Callable[[], Iterator[Document]]
@@ -141,6 +141,9 @@ class Source:
 
         A corpus without available files is downloaded first, unless its download requires agreement to terms.
         """
+        if hasattr(self.reader, "source_files"):
+            described: list[SourceFile] = self.reader.source_files(self._here, self.home)
+            return described
         found = self.reader.files(self._here, self.home)
         record = find(self.config.name) if self.config.path is None else None
         if not found and record is not None and not record.terms:
@@ -184,8 +187,8 @@ class Source:
             except (CorpusError, OSError):  # a prepared corpus does not need its source files
                 return []
             return sorted({name for name, _ in here ^ prepared}) if here else []
-        if not as_path(self.config.path).exists():
-            return []
+        if is_dataset(self.config.path) or not as_path(self.config.path).exists():
+            return []  # a commit does not change
         if is_address(self.config.path):
             return sorted(name for name, _ in prepared - object_store_cache.sizes(self.config.path))
         return sorted({file.name for file in {*self.files()} ^ {*manifest.source_files}})

@@ -14,7 +14,7 @@ from texthash.config import CorpusConfig
 from texthash.errors import CorpusError, TexthashError
 from texthash.io.atomic import exclusive, is_local, whole, write_json
 from texthash.io.records import read_typed
-from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address
+from texthash.paths import DATA_VARIABLE, StateDir, as_path, is_address, is_dataset
 from texthash.progress import log_line, megabytes, transfer
 
 _BLOCK = 1 << 24
@@ -32,7 +32,7 @@ class _Version:
 def is_remote(config: CorpusConfig) -> bool:
     """Return whether the files of a corpus are in an object store."""
     names = (config.path, config.data_dir or os.environ.get(DATA_VARIABLE))
-    return any(is_address(name) for name in names if name)
+    return any(is_address(name) and not is_dataset(name) for name in names if name)
 
 
 def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
@@ -43,7 +43,7 @@ def here(config: CorpusConfig, home: StateDir) -> CorpusConfig:
     Raises:
         CorpusError: There is no such object, and none below the prefix.
     """
-    if config.path is None or not is_address(config.path):
+    if config.path is None or not is_address(config.path) or is_dataset(config.path):
         return config
     root = as_path(config.path)
     objects, hidden = _objects(root)

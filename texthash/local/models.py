@@ -45,7 +45,8 @@ def prepare(
 
     Args:
         name: Name of a corpus of ``texthash corpora``, or a new name for your own corpus.
-        path: Path of your own corpus: JSONL, CSV, Parquet or a folder of text.
+        path: Path of your own corpus: JSONL, CSV, Parquet or a folder of text; or ``hf://owner/name``,
+            ``ir_datasets:beir/scifact``.
         edition: Rules for words, vocabulary and splits.
         settings: Other keys of the section ``corpus`` of the configuration, such as ``limit=1000``.
 

@@ -36,6 +36,7 @@ from texthash.corpora.prepared.corpus import VOCABULARY
 from texthash.corpora.prepared.judged import write_judged
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
 from texthash.corpora.readers.beir import Judgements
+from texthash.corpora.readers.hugging_face import pinned
 from texthash.corpora.text import Vocabulary
 from texthash.errors import CorpusError
 from texthash.executor import Executor, LocalExecutor
@@ -50,7 +51,7 @@ from texthash.io.atomic import (
     write_text,
 )
 from texthash.io.ragged import from_arrow, indptr_of
-from texthash.paths import StateDir, as_path
+from texthash.paths import StateDir, as_path, is_dataset
 from texthash.progress import log_line, track, warn
 
 # Number of chunks that are counted together: many share most words, and few enough keep all workers busy.
@@ -117,13 +118,13 @@ def _count(staging: Staging, reading: Reading, executor: Executor) -> None:
 
 
 def resolve(config: CorpusConfig) -> CorpusConfig:
-    """Return the configuration with absolute paths and the edition name of a limited corpus.
+    """Return the configuration with absolute paths, the commit of a dataset, and the edition name of a limited corpus.
 
     That name differs from the edition's own, so that a quick trial is never mistaken for the whole corpus.
     """
     changes: dict[str, object] = {}
     if config.path is not None:
-        changes["path"] = str(as_path(config.path))
+        changes["path"] = pinned(config.path) if is_dataset(config.path) else str(as_path(config.path))
     if config.limit is not None and not config.edition.name.endswith(f"-first{config.limit}"):
         name = f"{config.edition.name}-first{config.limit}"
         changes["edition"] = {"name": name}

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 from texthash.config import CorpusConfig
-from texthash.corpora.readers import answer_selection, beir, dpr, own
+from texthash.corpora.readers import answer_selection, beir, dpr, hugging_face, ir_collections, own
 from texthash.corpora.readers.tables import is_table
+from texthash.paths import HUB_SCHEME, is_dataset
 
 _READERS: dict[str, ModuleType] = {"rows": own, "dpr": dpr, "answers": answer_selection, "beir": beir}
 
@@ -16,8 +17,11 @@ def reader_of(config: CorpusConfig) -> ModuleType:
     """Return the reader of ``corpus.format``; without a format, the one that matches the files.
 
     A file is matched by its suffix and first row. A folder matches BEIR's layout by the names of its files, and a
-    format of pairs if all its files do; otherwise it is read as rows or text.
+    format of pairs if all its files do; otherwise it is read as rows or text. Datasets of libraries have readers
+    of their own.
     """
+    if is_dataset(config.path):
+        return hugging_face if (config.path or "").startswith(HUB_SCHEME) else ir_collections
     return _READERS[config.format] if config.format else _detect(Path(config.path or ""))
 
 
