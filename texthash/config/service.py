@@ -14,7 +14,7 @@ from pydantic import (
 from texthash.config.section import VARIABLES, Section
 
 _HOST_NAME = r"^(\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)$"
-_GRPC_PORT = "TEXTHASH_GRPC_PORT"
+_GRPC_PORT, _TRACING = "TEXTHASH_GRPC_PORT", "TEXTHASH_TRACING"
 
 
 def limit_variable(limit: str) -> str:
@@ -138,13 +138,17 @@ class ServiceConfig(Section):
         "replicas without room wait for a node. null: any number",
     )
     rerank: RerankConfig | None = Field(None, description="model that re-ranks hits on request; null: none")
+    tracing: bool = Field(
+        False, description="spans of requests by OpenTelemetry, exported as its variables OTEL_* on each node say"
+    )
     limits: LimitsConfig = Field(default_factory=LimitsConfig)  # A factory, because it reads the environment.
 
     @model_validator(mode="before")
     @classmethod
     def _environment_before_defaults(cls, values: Any) -> Any:
-        found = os.environ.get(_GRPC_PORT)
-        return {"grpc_port": found, **values} if found is not None and isinstance(values, Mapping) else values
+        given = {"grpc_port": os.environ.get(_GRPC_PORT), "tracing": os.environ.get(_TRACING)}
+        found = {name: value for name, value in given.items() if value is not None}
+        return {**found, **values} if isinstance(values, Mapping) else values
 
     @property
     def most_ingresses(self) -> int:
@@ -158,5 +162,5 @@ class ServiceConfig(Section):
         return f"http://{host}:{self.port}{self.route_prefix.rstrip('/')}"
 
 
-VARIABLES["service.grpc_port"] = _GRPC_PORT
+VARIABLES.update({"service.grpc_port": _GRPC_PORT, "service.tracing": _TRACING})
 VARIABLES.update({f"service.limits.{name}": limit_variable(name) for name in LimitsConfig.model_fields})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from texthash.api.requests import SearchRequest
+from texthash.service import tracing
 from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.problems import Problem
@@ -15,7 +17,13 @@ MOST_REQUESTS = 64
 # Passes in flight where shards are in other processes: while one is being searched, the texts of the next are encoded.
 REMOTE_PASSES = 2
 
-_Waiting = tuple[SearchRequest, "asyncio.Future[Answer]"]
+
+class _Waiting(NamedTuple):
+    """Request that waits for its pass, the future of its answer, and its span where spans are recorded."""
+
+    request: SearchRequest
+    future: asyncio.Future[Answer]
+    span: tracing.Queued | None
 
 
 class RequestBatcher:
@@ -48,7 +56,7 @@ class RequestBatcher:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((request, future))
+        self._waiting.append(_Waiting(request, future, tracing.queued()))
         if self._running < self._passes:
             self._running += 1
             task = loop.create_task(self._run())
@@ -92,10 +100,11 @@ class RequestBatcher:
     async def _answer(self, taken: list[_Waiting]) -> None:
         answers: list[Answer | Problem] | list[Exception]
         try:
-            answers = await self.run_batch([request for request, _ in taken])
+            with tracing.batch([waiting.span for waiting in taken]):
+                answers = await self.run_batch([waiting.request for waiting in taken])
         except Exception as error:  # noqa: BLE001  (of all requests of the pass, which raise it)
             answers = [error] * len(taken)
-        for (_, future), answer in zip(taken, answers, strict=True):
+        for (_, future, _), answer in zip(taken, answers, strict=True):
             if future.done():  # Its client has gone, or its deadline is over.
                 continue
             if isinstance(answer, Exception):
@@ -108,9 +117,10 @@ class RequestBatcher:
         taken: list[_Waiting] = []
         left = self.most
         while self._waiting:
-            request, future = self._waiting[0]
+            request, future, span = self._waiting[0]
             if future.done():
                 self._waiting.popleft()
+                tracing.drop(span)
                 continue
             left -= self.cost([request])
             if taken and left < 0:

@@ -23,6 +23,7 @@ from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
 from texthash.methods.base import Role
+from texthash.service import tracing
 from texthash.service.browsing import BrowsedShard, Browsing, facet_types
 from texthash.service.filtering import condition
 from texthash.service.keyword_search import KeywordSearch, KeywordShard
@@ -204,7 +205,8 @@ class Coordinator:
         kind = kind_of(chosen.vectors) if vectors else None
         own = None if given is None else np.asarray(given, np.float32)
         call = Texts(chosen.name, tuple(texts), role, logits, margins, kind, own)
-        encoded = await self._encoder.encode(call)
+        with tracing.span("encode", texts=len(texts)):
+            encoded = await self._encoder.encode(call)
         self._passes.encoded(time.perf_counter() - start)
         return chosen, encoded
 
@@ -270,7 +272,7 @@ class Coordinator:
         await self._complete(release, [query for query in asked if query.request.mode != "semantic"])
         merged = time.perf_counter()
         counts = ((query.plan, query.candidates) for own in queries for query in own)
-        self._passes.searched(len(requests), counts, searched - encoded)
+        self._passes.searched([request.mode or "semantic" for request in requests], counts, searched - encoded)
         times = (encoded - start, searched - encoded, merged - searched)
         return [
             problems[row]
@@ -430,7 +432,8 @@ class Coordinator:
         width = release.bits // 8
         query_groups = [group(key, queries, width, self._inline_hits) for key, queries in groups.items()]
         calls = {number: shard.search(release.name, query_groups) for number, shard in enumerate(self._shards)}
-        answered, unavailable = await answers(calls)
+        with tracing.span("search", queries=sum(map(len, groups.values()))):
+            answered, unavailable = await answers(calls)
         if not answered:
             raise next(iter(unavailable.values()))
         nothing = [ShardResult.nothing(group) for group in query_groups] if unavailable else []
@@ -472,7 +475,8 @@ class Coordinator:
     async def _fetch(self, release: Release, later: list[_Later]) -> None:
         """Fetch the documents of merged hits."""
         lists = [Wanted(page.numbers, page.owners, query.fields) for query, page, _ in later]
-        found = await documents_of(self._shards, release.name, lists)
+        with tracing.span("documents", hits=sum(len(wanted.numbers) for wanted in lists)):
+            found = await documents_of(self._shards, release.name, lists)
         for (query, _, members), documents in zip(later, found, strict=True):
             query.answer(documents, members)
 

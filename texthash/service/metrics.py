@@ -10,7 +10,7 @@ record has no effect.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -49,6 +49,7 @@ class PassMetrics:
         self._search = Histogram(
             "texthash_search_duration_seconds", "One pass over all shards, measured by the caller.", _SECONDS, ("plan",)
         )
+        self._searches = Counter("texthash_searches_total", "Search requests, by their mode.", ("mode",))
         self._queries = Counter("texthash_queries_total", "Queries, by the plan that answered them.", ("plan",))
         self._candidates = Counter("texthash_candidates_total", "Codes compared with queries.", ("plan",))
 
@@ -56,11 +57,11 @@ class PassMetrics:
         """Count one call to the encoder."""
         self._encode.observe(seconds)
 
-    def searched(self, requests: int, queries: Iterable[tuple[str | None, int]], seconds: float) -> None:
+    def searched(self, modes: Sequence[str], queries: Iterable[tuple[str | None, int]], seconds: float) -> None:
         """Count one pass.
 
         Args:
-            requests: Number of answered requests.
+            modes: Mode of each answered request.
             queries: Plan (None without a known word) and number of candidates of each query.
             seconds: Time from the codes of the queries to the results of the shards.
         """
@@ -69,7 +70,9 @@ class PassMetrics:
         for plan, compared in queries:
             counts[plan or NO_PLAN] += 1
             candidates[plan or NO_PLAN] += compared
-        self._batch.observe(requests)
+        self._batch.observe(len(modes))
+        for mode, count in Tally(modes).items():
+            self._searches.inc(count, {"mode": mode})
         for plan, count in counts.items():
             self._queries.inc(count, {"plan": plan})
             if candidates[plan]:
@@ -94,6 +97,26 @@ class ReleaseMetrics:
             self._documents.set(shard.documents, {"shard": str(number)})
         tags = {"version": texthash.__version__, "model": release.model, "method": release.method}
         self._build.set(1, tags={**tags, "bits": str(release.bits)})
+
+
+class PlacementMetrics:
+    """Metrics of the placement of encoder and shards, set by each ingress."""
+
+    def __init__(self) -> None:
+        self._placement = Gauge("texthash_placement_info", "Always 1.", ("encoder", "shards"))
+
+    def record(self, *, encoder: bool, shards: bool) -> None:
+        """Set the gauge; call it every few seconds.
+
+        Args:
+            encoder: Whether the encoder is in the ingress.
+            shards: Whether the shards are.
+        """
+        self._placement.set(1, tags={"encoder": _place(encoder), "shards": _place(shards)})
+
+
+def _place(local: bool) -> str:
+    return "ingress" if local else "deployment"
 
 
 class FollowerMetrics:

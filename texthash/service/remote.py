@@ -21,6 +21,7 @@ from texthash.index.filters.parts import ValueCounts
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.matches import Matches
 from texthash.index.shard import StoredCode
+from texthash.service import tracing
 from texthash.service.problems import Problem
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import KeywordQuery, KeywordResult, QueryGroup, ShardResult
@@ -47,6 +48,8 @@ class _Remote:
         self._methods: dict[str, Any] = {}
 
     async def _call(self, method: str, *args: Any) -> Any:
+        if tracing.is_on():
+            method, args = "traced", (tracing.carrier(), method, *args)
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _PATIENCE_S
         while True:

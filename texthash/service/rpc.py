@@ -40,7 +40,7 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
     507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-_PASSED_ON = ("authorization", "x-request-id")
+_PASSED_ON = ("authorization", "x-request-id", "traceparent", "tracestate")
 
 _file = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / COMPILED).read_bytes()).file[0]
 _messages: dict[str, Any] = {}

@@ -24,12 +24,14 @@ from texthash.errors import UsageError
 from texthash.index.releases.release import CURRENT, read_release
 from texthash.paths import StateDir, resolve_home
 from texthash.progress import log_line
+from texthash.service import tracing
 from texthash.service.batching import MOST_REQUESTS, REMOTE_PASSES, RequestBatcher
 from texthash.service.coordinator import REMOTE_INLINE_HITS, Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.logs import LOGGING, flush_log, log_with_serve
 from texthash.service.memory_budget import MemoryBudget
+from texthash.service.metrics import PlacementMetrics
 from texthash.service.middleware.auth import Keys
 from texthash.service.placement import LocalShard, placement_of
 from texthash.service.problems import Problem
@@ -82,8 +84,9 @@ def build(args: dict[str, Any]) -> serve.Application:
     release.check(home)
     _reranking(parsed.service, home)  # A wrong model is an error here, instead of one in the log of a replica.
     limits = parsed.service.limits
+    variables = {**_MESSAGES, **({tracing.VARIABLE: "1"} if parsed.service.tracing else {})}
     common: dict[str, Any] = {
-        "ray_actor_options": {"num_cpus": parsed.cpus, "runtime_env": {"env_vars": _MESSAGES}},
+        "ray_actor_options": {"num_cpus": parsed.cpus, "runtime_env": {"env_vars": variables}},
         "max_ongoing_requests": limits.max_ongoing_requests,
         "max_queued_requests": limits.max_queued_requests,
         "logging_config": LOGGING,
@@ -140,8 +143,12 @@ def _scale(service: ServiceConfig, replicas: int, bounds: AutoscalingConfig | No
     return number if most is None else {**number, "max_replicas_per_node": most}
 
 
-class _Encoder(EncoderServer):
+class _Encoder(tracing.Traced, EncoderServer):
     """Deployment of the encoder; waiting calls are encoded together."""
+
+    def __init__(self, home: str, release: str, threads: int) -> None:
+        tracing.start()
+        super().__init__(home, release, threads)
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
     async def encode(self, calls: list[Texts]) -> list[Encoded | Problem]:
@@ -153,19 +160,24 @@ class _Encoder(EncoderServer):
         await self.self_test()
 
 
-class _Shard(ShardServer):
+class _Shard(tracing.Traced, ShardServer):
     """Deployment of one shard."""
+
+    def __init__(self, home: str, release: str, number: int, shards: int) -> None:
+        tracing.start()
+        super().__init__(home, release, number, shards)
 
     async def check_health(self) -> None:
         """Fail if the shard does not search; called by Serve."""
         await self.self_test()
 
 
-class _Writer(WriterServer):
+class _Writer(tracing.Traced, WriterServer):
     """Deployment of the writer; waiting writes are made durable together."""
 
     def __init__(self, home: str, address: str, least_free: int) -> None:
         log_with_serve()
+        tracing.start()
         super().__init__(home, address, least_free)
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.0)
@@ -195,6 +207,7 @@ class _Ingress:
         *shards: DeploymentHandle,
     ) -> None:
         log_with_serve()
+        tracing.start()
         config = ServiceConfig.model_validate(service)
         state = resolve_home(home)
         served = read_release(state, release)
@@ -213,6 +226,7 @@ class _Ingress:
             settle = wait_for_propagation if config.most_ingresses > 1 else None
             self._writes = IndexWriteService(state, self._coordinator, RemoteWriter(writer), settle)
         self._reranking = _reranking(config, state)
+        self._placement = PlacementMetrics()
         self._budget = MemoryBudget(config.limits.max_pending_bytes)
         self._batcher = RequestBatcher(self._coordinator, self._budget, REMOTE_PASSES if shards else 1)
 
@@ -254,6 +268,8 @@ class _Ingress:
             if isinstance(part, (LocalEncoder, LocalShard)):
                 await part.self_test()
         self._coordinator.record_release()
+        local = isinstance(self._encoder, LocalEncoder), isinstance(self._shards[0], LocalShard)
+        self._placement.record(encoder=local[0], shards=local[1])
         if self._watcher is not None:
             self._watcher.report()
         if self._writes is not None:

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from texthash.config import LimitsConfig
+from texthash.service import tracing
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.admission import Admission
 from texthash.service.middleware.auth import Auth, Keys
@@ -20,6 +21,7 @@ from texthash.service.middleware.origin import Origins
 from texthash.service.middleware.pace import Pace
 from texthash.service.middleware.request_log import RequestLog
 from texthash.service.middleware.response_budget import ResponseBudget
+from texthash.service.middleware.trace import Trace
 
 
 def stack(
@@ -51,6 +53,7 @@ def stack(
         Middleware(SecurityHeaders),
         *([cors] if cors_origins else []),  # outside of what rejects requests, so that a page can read the reason
         Middleware(RequestLog),
+        *([Middleware(Trace)] if tracing.is_on() else []),
         Middleware(ResponseBudget, budget=budget),
         Middleware(Head),
         Middleware(Failures),

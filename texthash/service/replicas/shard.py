@@ -25,6 +25,7 @@ from texthash.index.releases.release import CURRENT, read_release, readable_rele
 from texthash.index.rescoring import Rescoring, scores_of
 from texthash.index.shard import Shard, StoredCode
 from texthash.paths import StateDir, resolve_home
+from texthash.service import tracing
 from texthash.service.metrics import ShardMetrics
 from texthash.service.replicas.release_cache import ReleaseCache
 from texthash.service.replicas.short_work import ShortWork
@@ -148,7 +149,8 @@ class ShardServer:
         shard = await self._shards.get(release)
         start = time.perf_counter()
         kind, size = _kind_of(shard, groups)
-        found = await self._work.run(kind, size, lambda: [_search(shard, group) for group in groups])
+        with tracing.span("shard.search", shard=self._number):
+            found = await self._work.run(kind, size, lambda: [_search(shard, group) for group in groups])
         self._metrics.searched(time.perf_counter() - start)
         return found
 
@@ -163,7 +165,8 @@ class ShardServer:
         start = time.perf_counter()
         size = 1 + sum(len(query.terms) for query in queries)
         kind = None if any(query.where is not None for query in queries) else ("keywords", len(shard).bit_length())
-        found = await self._work.run(kind, size, lambda: [_search_keywords(shard, query) for query in queries])
+        with tracing.span("shard.keywords", shard=self._number):
+            found = await self._work.run(kind, size, lambda: [_search_keywords(shard, query) for query in queries])
         self._metrics.searched(time.perf_counter() - start)
         return found
 
@@ -174,9 +177,10 @@ class ShardServer:
         for numbers, fields in wanted:
             together.setdefault(fields, []).extend(numbers)
         found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for fields, numbers in together.items():
-            mapped = shard.mapped_documents(numbers, fields) if len(numbers) <= _MOST_MAPPED else None
-            found[fields] = await asyncio.to_thread(shard.documents, numbers, fields) if mapped is None else mapped
+        with tracing.span("shard.documents", shard=self._number):
+            for fields, numbers in together.items():
+                mapped = shard.mapped_documents(numbers, fields) if len(numbers) <= _MOST_MAPPED else None
+                found[fields] = await asyncio.to_thread(shard.documents, numbers, fields) if mapped is None else mapped
         following = {fields: iter(documents) for fields, documents in found.items()}
         return [[next(following[fields]) for _ in numbers] for numbers, fields in wanted]
 
