@@ -16,6 +16,7 @@ from texthash.cli.running import run_app
 COMMANDS = (
     "ablation",
     "codes",
+    "compare",
     "encoders",
     "faults",
     "filters",

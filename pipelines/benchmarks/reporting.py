@@ -24,14 +24,16 @@ JsonOption = Annotated[str | None, typer.Option("--json", help="Also write JSON 
 _PACKAGES = ("numpy", "numba", "torch", "ray")
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
-    """Return the duration of one call."""
-    start = time.perf_counter()
+def milliseconds(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the duration of one call by a clock of seconds."""
+    start = clock()
     call()
-    return 1e3 * (time.perf_counter() - start)
+    return 1e3 * (clock() - start)
 
 
-def alternate(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def alternate(
+    calls: Mapping[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Return the median milliseconds of each call over rounds in which each is called once.
 
     Calls alternate, so that a machine that is shared or slows down affects all of them alike. There is a warm-up round.
@@ -39,7 +41,7 @@ def alternate(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            taken = milliseconds(call)
+            taken = milliseconds(call, clock)
             if turn:
                 times[name].append(taken)
     return {name: statistics.median(taken) for name, taken in times.items()}
