@@ -16,6 +16,7 @@ from texthash.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+_SLOW = ("compare_methods",)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -38,7 +39,9 @@ def test_the_first_lines_run(page):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in _SLOW), id=path.stem) for path in NOTEBOOKS]
+)
 def test_notebooks_run(path):
     import nbformat
     from nbclient import NotebookClient
