@@ -15,8 +15,6 @@ import pytest
 
 from texthash.paths import StateDir
 
-pytestmark = pytest.mark.alone
-
 Start = Callable[..., subprocess.Popen[str]]
 TRAIN = ("train", "itq", "--bits", "16")
 LONG = ("train", "nash", "--bits", "16", "training.epochs=400", "training.validate_every=400")

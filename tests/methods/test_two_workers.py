@@ -23,8 +23,6 @@ from texthash.methods.dwae import Divergence
 from texthash.methods.registry import build, hyperparameters
 from texthash.training.loop import fit
 
-pytestmark = pytest.mark.alone
-
 BITS, BATCH = 16, 64
 _SMALLEST = 0.1  # terms and gradients below are compared as if they were of this size: they are differences of larger
 CASES = {

@@ -13,8 +13,6 @@ from texthash.index.releases.release import read_release
 from texthash.index.releases.verify import verify
 from texthash.paths import StateDir
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.slow
 @pytest.mark.ray

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.service.conftest import Program
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
-
-pytestmark = pytest.mark.alone
 
 
 def test_rows_of_each_step(released: StateDir, benchmark_of: Program) -> None:

@@ -10,8 +10,6 @@ import pytest
 from tests.service.conftest import Program
 from texthash.paths import StateDir
 
-pytestmark = pytest.mark.alone
-
 
 def test_rows_of_the_peer(released: StateDir, benchmark_of: Program, tmp_path: Path) -> None:
     pytest.importorskip("faiss")

@@ -18,8 +18,6 @@ from texthash.index.releases.release import read_release
 from texthash.index.writing.build import build_index
 from texthash.paths import StateDir
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(scope="module")
 def trained(

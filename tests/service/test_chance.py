@@ -19,8 +19,6 @@ from texthash.service.problems import Problem
 from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
-pytestmark = pytest.mark.alone
-
 Coordinators = Callable[[LimitsConfig], Coordinator]
 
 

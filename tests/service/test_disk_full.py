@@ -31,8 +31,6 @@ from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Delete
 from texthash.service.rpc import Calls, message
 
-pytestmark = pytest.mark.alone
-
 MIB = 2**20
 
 

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 
-pytestmark = pytest.mark.alone
-
 URL = "http://127.0.0.1:1"
 PROGRAM = f"""
 from texthash.logging import show

@@ -14,8 +14,6 @@ import yaml
 
 from texthash.service.haproxy import FAST, SWITCH, haproxy_environment, of_one_machine
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 SOCKET_BYTES = 97 - 69
 

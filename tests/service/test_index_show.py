@@ -25,8 +25,6 @@ from texthash.service.ports import free_port
 from texthash.service.replicas.encoder import LocalEncoder
 from texthash.service.replicas.shard import ShardServer
 
-pytestmark = pytest.mark.alone
-
 Cli = Callable[..., tuple[int, str, str]]
 
 

@@ -19,8 +19,6 @@ from texthash.service.http_app import make_app
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.problems import Problem
 
-pytestmark = pytest.mark.alone
-
 JSON = (b"content-type", b"application/json")
 TEXT = "sort the values of an array"
 

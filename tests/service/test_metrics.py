@@ -11,8 +11,6 @@ import ray
 
 from tests.service.conftest import Asked
 
-pytestmark = pytest.mark.alone
-
 PAGES = [
     "# HELP ray_node_cpu Load.\n# TYPE ray_node_cpu gauge\nray_node_cpu 3.0\n"
     "# HELP ray_texthash_requests_total Answered requests.\n# TYPE ray_texthash_requests_total counter\n"

@@ -9,8 +9,6 @@ import pytest
 from texthash.cli.app import main
 from texthash.paths import StateDir
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize(
     ("words", "setting", "host"),

@@ -20,8 +20,6 @@ from texthash.service.http_app import make_app
 from texthash.service.middleware.auth import KEY_VARIABLE
 from texthash.service.rpc import COMPILED, METHODS, PROBLEM, Calls, add_texthash_to_server, message
 
-pytestmark = pytest.mark.alone
-
 
 class Servicer:
     def __init__(self, calls: Calls) -> None:

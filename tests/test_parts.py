@@ -1,4 +1,4 @@
-"""Both parts of the suite together say of its tests what one run without parts would say."""
+"""All parts of the suite together say of its tests what one run without parts would say."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def test_skips(): pytest.skip("no such thing here")
 @pytest.mark.xfail
 def test_is_expected_to_fail(): assert False
 
+@pytest.mark.ray
+def test_on_a_cluster(): pass
+
 @pytest.mark.alone
+@pytest.mark.browser
 def test_alone(): pass
 """
 
@@ -35,17 +39,20 @@ def run_part(folder: Path, part: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("fails", "status"), [("nothing", 0), ("one", 1)])
-def test_the_second_part_counts_the_tests_of_both(tmp_path: Path, fails: str, status: int) -> None:
-    shutil.copy(Path(__file__).with_name("two_parts.py"), tmp_path)
-    (tmp_path / "conftest.py").write_text("from two_parts import pytest_configure\n", encoding="utf-8")
+def test_the_last_part_counts_the_tests_of_all(tmp_path: Path, fails: str, status: int) -> None:
+    shutil.copy(Path(__file__).with_name("parts.py"), tmp_path)
+    (tmp_path / "conftest.py").write_text("from parts import pytest_configure\n", encoding="utf-8")
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\nmarkers =\n    alone\n    ray\n    browser\n    gpu\n", encoding="utf-8"
     )
     (tmp_path / "test_suite.py").write_text(SUITE.format(fails=fails), encoding="utf-8")
     assert run_part(tmp_path, "beside").returncode == status
+    assert run_part(tmp_path, "clusters").returncode == 0
     alone = run_part(tmp_path, "alone")
-    assert "4 tests beside each other, 1 alone; a run without parts: 5" in alone.stdout, alone.stdout + alone.stderr
+    assert "4 tests beside each other, 1 on clusters, 1 alone; a run without parts: 6" in alone.stdout, (
+        alone.stdout + alone.stderr
+    )
     assert "no such thing here" in alone.stdout
     counts = alone.stdout.splitlines()[-1]
     assert ("1 failed" in counts) == (status == 1)
-    assert all(part in counts for part in (f"{3 - status} passed", "1 skipped", "1 xfailed"))
+    assert all(part in counts for part in (f"{4 - status} passed", "1 skipped", "1 xfailed"))
