@@ -118,9 +118,7 @@ def test_what_listens_beyond_loopback_takes_no_call_without_the_token(start: Sta
     assert_nothing_left(tree_before_the_end, service)
 
 
-@pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
-def test_the_death_of_a_vital_part_ends_all_of_it(start: Start, victim: str) -> None:
-    service = start()
+def assert_the_death_of_a_vital_part_ends_all_of_it(service: Running, victim: str) -> None:
     tree = service.tree
     chosen = service.named(victim)
     chosen.send_signal(signal.SIGKILL)
@@ -132,7 +130,10 @@ def test_the_death_of_a_vital_part_ends_all_of_it(start: Start, victim: str) -> 
     assert_nothing_left(tree, service)
 
 
-def test_a_service_that_was_killed_is_not_in_the_way_of_the_next(start: Start) -> None:
+@pytest.mark.parametrize("victim", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
+def test_a_service_that_was_killed_is_not_in_the_way_of_the_next_which_ends_with_a_vital_part(
+    start: Start, victim: str
+) -> None:
     killed = start()
     tree = killed.tree
     proxies = [process for process in tree if process.name() == "haproxy"]
@@ -144,8 +145,7 @@ def test_a_service_that_was_killed_is_not_in_the_way_of_the_next(start: Start) -
     following = start()
     assert following.answers()
     assert not [process for process in tree if process.is_running()]
-    following.program.send_signal(signal.SIGTERM)
-    assert following.ended() == 0
+    assert_the_death_of_a_vital_part_ends_all_of_it(following, victim)
 
 
 def assert_nothing_left(tree: list[psutil.Process], service: Running) -> None:

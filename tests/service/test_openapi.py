@@ -50,7 +50,6 @@ SETTINGS = {
     "seed": 1,
     "headers": RIGHT,
     "request-timeout": 60,
-    "generation": {"mode": "all", "max-examples": 25, "deterministic": True},
     "continue-on-failure": True,
     "suppress-health-check": ["all"],  # they are about speed, and other work shares the machine
     # What is wrong may also be answered with 413, which Schemathesis does not expect.
@@ -83,10 +82,11 @@ def before_load_schema(context, raw_schema) -> None:
     schemas["Filter"] = json.loads(whole.replace('#/components/schemas/Filter"', '#/components/schemas/FilterWithout"'))
 
 
-def test_the_service_keeps_to_its_document(app: FastAPI) -> None:
-    schema = schemathesis.openapi.from_asgi(
-        "/openapi.json", app, headers=RIGHT, config=SchemathesisConfig.from_dict(SETTINGS)
-    )
+@pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_the_service_keeps_to_its_document(app: FastAPI, examples: int) -> None:
+    generation = {"mode": "all", "deterministic": True, "max-examples": examples}
+    config = SchemathesisConfig.from_dict({**SETTINGS, "generation": generation})
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=RIGHT, config=config)
 
     @schema.hook
     def filter_failure(context, failure, case, response) -> bool:

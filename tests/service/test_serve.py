@@ -413,6 +413,7 @@ def replica_pid(deployment: str) -> int:
     return found
 
 
+@pytest.mark.parametrize("service", [pytest.param("remote", marks=pytest.mark.slow), "local"], indirect=True)
 def test_a_new_release_takes_over_without_a_failed_or_mixed_answer(
     http: httpx.Client, released: StateDir, service: ServiceConfig, opened: OpenRelease
 ) -> None:

@@ -151,6 +151,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_the_workers_may_be_on_two_nodes(small_corpus, tmp_path):
     """0.6 CPUs a worker on two nodes of one CPU: the workers cannot be on the same node."""
     done = subprocess.run(
