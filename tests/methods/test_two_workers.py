@@ -24,6 +24,7 @@ from texthash.methods.registry import build, hyperparameters
 from texthash.training.loop import fit
 
 BITS, BATCH = 16, 64
+EPOCH_BATCH = 256  # few steps: what is compared is the same in each
 _SMALLEST = 0.1  # terms and gradients below are compared as if they were of this size: they are differences of larger
 CASES = {
     **{name: (name, {}) for name in ITERATIVE if name not in ("daba", "dwae")},
@@ -116,7 +117,7 @@ def _epoch(case, corpus):
 
     method.stages = lambda: [noisy(stage) if isinstance(stage, GradientStage) else stage for stage in stages]
     train = corpus_for(CASES[case][0], corpus).train
-    history = fit(method, train, TrainingConfig(epochs=1, batch_size=BATCH, seed=3)).history
+    history = fit(method, train, TrainingConfig(epochs=1, batch_size=EPOCH_BATCH, seed=3)).history
     return [(report.stage, report.terms) for report in history]
 
 
@@ -134,13 +135,13 @@ def alone(small_corpus, pair_corpus, encoded_shape):
     return {case: _work(case, small_corpus) for case in CASES}
 
 
-def rounding(corpus):
+def rounding(corpus, batch=BATCH):
     """Bound of the relative difference of two orders of a sum over the words of a batch, in float32.
 
     n terms that are rounded independently differ by about sqrt(n) units in the last place, relative to the sum of their
     magnitudes; four times that is far out for any processor, and far below what a part of the batch would make.
     """
-    terms = BATCH * corpus.shape.vocabulary
+    terms = batch * corpus.shape.vocabulary
     return 4 * math.sqrt(terms) * torch.finfo(torch.float32).eps / 2
 
 
@@ -161,7 +162,7 @@ def test_two_workers_have_the_terms_and_gradients_of_one(case, alone, together, 
 def test_two_workers_train_as_one(case, alone, together, small_corpus):
     """With the noise of the documents the same, every term of an epoch is, to the rounding of sums: each step adds its
     own to the weights of the next."""
-    bound = rounding(small_corpus) * -(-len(small_corpus.train) // BATCH)
+    bound = rounding(small_corpus, EPOCH_BATCH) * -(-len(small_corpus.train) // EPOCH_BATCH)
     theirs, ours = together[case][1], alone[case][1]
     assert [stage for stage, _ in theirs] == [stage for stage, _ in ours]
     for (stage, terms), (_, expected) in zip(theirs, ours, strict=True):
