@@ -42,6 +42,25 @@ def nearest(
     return near[rows], rows
 
 
+def distances_where(held: NDArray[np.bool_], codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the Hamming distances of a query to documents, some of which have no code.
+
+    Args:
+        held: Which documents have a code, bool [N].
+        codes: Codes of these in their order, uint8 [H, bits / 8].
+        query: Code of the query, uint8 [bits / 8].
+
+    Returns:
+        int64 [N], -1 for a document without a code.
+
+    >>> distances_where(np.array([True, False]), np.array([[3]], np.uint8), np.array([1], np.uint8)).tolist()
+    [1, -1]
+    """
+    found = np.full(len(held), -1, np.int64)
+    found[held] = _distances(codes, query)
+    return found
+
+
 def _distances(codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.uint16]:
     unit = next(unit for unit in _UNITS if codes.shape[1] % np.dtype(unit).itemsize == 0)
     words: NDArray[Any] = np.ascontiguousarray(codes).view(unit)

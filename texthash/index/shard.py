@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.hamming.plain_scan import distances_where
 from texthash.index.filters.language import Where
 from texthash.index.filters.parts import Part
 from texthash.index.filters.selection import Selection
@@ -289,7 +290,8 @@ class Shard:
 
         The distance is -1 for a document without a known word.
         """
-        return self._index.distances(np.frombuffer(code, np.uint8), numbers)
+        held = self._index.holds(numbers)
+        return distances_where(held, self._index.codes(numbers[held]), np.frombuffer(code, np.uint8))
 
     def vectors(self, numbers: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return vectors of documents of this shard from disk, float16 [N, width], in the order of ``numbers``.

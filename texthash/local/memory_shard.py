@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from texthash.api.attributes import AttributeType, Value, from_json, to_json
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.hamming.plain_scan import distances_where
 from texthash.local.memory_table import MemoryTable
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ class MemoryShard:
 
     def distances(self, code: bytes, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distances of a code to documents, int64 [N]; -1 for a document without a known word."""
-        differing = self._codes[numbers] ^ np.frombuffer(code, np.uint8)
-        return np.where(self._known[numbers], np.bitwise_count(differing).sum(axis=1, dtype=np.int64), -1)
+        known = self._known[numbers]
+        return distances_where(known, self._codes[numbers[known]], np.frombuffer(code, np.uint8))
 
     def documents(self, numbers: NDArray[np.int64], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Return id, text, labels and attributes of documents by number."""

@@ -86,16 +86,6 @@ class DeferredIndex:
         codes = self._codes
         return self.index.codes(numbers) if codes is None else codes[np.searchsorted(self.numbers, numbers)]
 
-    def distances(self, code: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the Hamming distances of a code to documents, int64 [N]; -1 for one that the index does not hold."""
-        codes = self._codes
-        if codes is None:
-            return self.index.distances(code, numbers)
-        found, held = np.full(len(numbers), -1, np.int64), self.holds(numbers)
-        differing = codes[np.searchsorted(self.numbers, numbers[held])] ^ code
-        found[held] = np.bitwise_count(differing).sum(axis=1)
-        return found
-
     def added(self, codes: NDArray[np.uint8], numbers: NDArray[np.int64]) -> MultiIndex:
         """Return the index with these documents too. Arguments and errors as of `MultiIndex.added`."""
         return self.index.added(codes, numbers)

@@ -100,16 +100,6 @@ class MultiIndex:
                 codes[here] = self._layout.codes(segment.words[:, rows[here]])
         return codes
 
-    def distances(self, code: NDArray[np.uint8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the Hamming distances of a code to documents, int64 [N]; -1 for one that the index does not hold."""
-        found, query = np.full(len(numbers), -1, np.int64), self._layout.words(code[None])
-        for segment in (self._base, self._tail):
-            rows = segment.places_of(numbers)
-            here = rows >= 0
-            if here.any():
-                found[here] = np.bitwise_count(segment.words[:, rows[here]] ^ query).sum(axis=0)
-        return found
-
     def __len__(self) -> int:
         return self._base.live_count + self._tail.live_count
 
