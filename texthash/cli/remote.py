@@ -199,14 +199,13 @@ def upsert_file(client: Client, table: Table) -> dict[str, Any]:
 
 def delete(client: Client, ids: list[str], filter: dict[str, Any] | None) -> dict[str, Any]:
     """Delete documents in requests of the largest accepted size."""
+    from texthash.client.batches import delete_in_requests
+
     if bool(ids) == (filter is not None):
         raise TexthashError("a deletion needs either ids, or --label or --filter.", "give one of them.")
     if filter is not None:
         return {"deleted": client.delete(filter=filter, wait=True).deleted, **state(client)}
-    most = client.info().limits.max_batch
-    parts = [ids[first : first + most] for first in range(0, len(ids), most)]
-    deleted = sum(client.delete(ids=part, wait=True).deleted for part in parts)
-    return {"deleted": deleted, **state(client)}
+    return {"deleted": delete_in_requests(client, ids), **state(client)}
 
 
 def state(client: Client) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from texthash.client.clients import Client
 
 T = TypeVar("T")
 
@@ -31,3 +34,11 @@ def in_requests(documents: Iterable[T], bytes_of: Callable[[T], int], most: int,
         size += more
     if batch:
         yield batch
+
+
+def delete_in_requests(client: Client, ids: Sequence[str]) -> int:
+    """Delete documents by id, as many at a time as a request takes, and return how many existed."""
+    most = client.info().limits.max_batch
+    return sum(
+        client.delete(ids=list(ids[first : first + most]), wait=True).deleted for first in range(0, len(ids), most)
+    )

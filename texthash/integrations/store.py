@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from texthash.api.attributes import AttributeType, read_attributes, write_attributes
 from texthash.api.requests import DocumentField, Mode
 from texthash.client import Client, ServiceError
-from texthash.client.batches import in_requests
+from texthash.client.batches import delete_in_requests, in_requests
 from texthash.errors import TexthashError, UsageError
 from texthash.index.fusion import WEIGHT
 from texthash.integrations.filters import EVERYTHING, Filter
@@ -234,10 +234,7 @@ class ClientStore(Store):
             self._client.upsert(batch, wait=True)
 
     def delete(self, ids: Sequence[str]) -> int:
-        most = self._info.limits.max_batch
-        return sum(
-            self._client.delete(ids=ids[first : first + most], wait=True).deleted for first in range(0, len(ids), most)
-        )
+        return delete_in_requests(self._client, ids)
 
     def delete_where(self, filter: Filter | None) -> int:
         return self._client.delete(filter=EVERYTHING if filter is None else filter, wait=True).deleted
