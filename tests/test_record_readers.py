@@ -19,8 +19,8 @@ from texthash.corpora.preparation.staging import PartRead, Reading, Staging
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.embeddings.stored import features_of
 from texthash.corpora.prepared.manifest import Manifest, SourceFile
-from texthash.corpora.text import Vocabulary
-from texthash.corpora.texts import open_texts
+from texthash.corpora.text_sources import open_texts
+from texthash.corpora.words import Vocabulary
 from texthash.errors import TexthashError
 from texthash.evaluation.results import Evaluation
 from texthash.experiments.compare import find_run

@@ -29,7 +29,7 @@ from texthash.config import CorpusConfig, EvaluationConfig, TrainingConfig
 from texthash.corpora.preparation.shards import SCHEMA
 from texthash.corpora.prepared.corpus import VOCABULARY, PreparedCorpus
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, SplitCounts
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.words import Vocabulary
 from texthash.errors import TexthashError
 from texthash.io.ragged import from_arrow, indptr_of, to_arrow
 from texthash.progress import log_line, track

@@ -228,7 +228,7 @@ def test_marks_separators_and_blanks_around_the_header(tmp_path: Path, content: 
 
 
 def test_a_mark_is_no_text_in_lines_and_questions(tmp_path: Path) -> None:
-    from texthash.corpora.texts import open_texts
+    from texthash.corpora.text_sources import open_texts
 
     for encoding in ("utf-8-sig", "utf-16"):
         write(tmp_path / "a.txt", "one\ntwo\n".encode(encoding))

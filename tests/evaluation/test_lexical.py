@@ -9,7 +9,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from texthash.config import Edition
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.lexical import Lexical
 

@@ -139,7 +139,7 @@ def test_a_model_of_another_vocabulary_cannot_build(
     record = json.loads((model / "hasher.json").read_text())
     vocabulary["documents"] += 1
     (model / "vocabulary.json").write_text(json.dumps(vocabulary))
-    from texthash.corpora.text import Vocabulary
+    from texthash.corpora.words import Vocabulary
 
     record["vocabulary_hash"] = Vocabulary.read(model / "vocabulary.json", "").hash
     (model / "hasher.json").write_text(json.dumps(record))

@@ -14,7 +14,7 @@ import pytest
 
 from texthash.corpora.document import Document
 from texthash.corpora.preparation import reading
-from texthash.corpora.texts import Texts, open_texts
+from texthash.corpora.text_sources import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
 from texthash.hamming.interop import read_codes

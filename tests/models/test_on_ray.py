@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from texthash.corpora.document import Document
-from texthash.corpora.texts import open_texts
+from texthash.corpora.text_sources import open_texts
 from texthash.errors import CorpusError
 from texthash.executor import LocalExecutor, RayExecutor
 from texthash.models.bulk_encode import encode_texts

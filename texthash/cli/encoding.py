@@ -106,7 +106,7 @@ def _encode_corpus(
     activations: bool,
     executor: Executor,
 ) -> dict[str, Any]:
-    from texthash.corpora.texts import Columns, open_texts
+    from texthash.corpora.text_sources import Columns, open_texts
     from texthash.deployment.model_refs import saved_hasher
     from texthash.models.bulk_encode import encode_texts
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from texthash.corpora.catalog import Part
 from texthash.corpora.document import Document
 from texthash.corpora.preparation.reading import check_unicode, chunks
-from texthash.corpora.texts import Texts
+from texthash.corpora.text_sources import Texts
 from texthash.errors import CorpusError, TexthashError
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
@@ -125,7 +125,7 @@ def encode_texts(
 
     Args:
         hasher_dir: Directory of a saved model.
-        texts: Texts from :func:`texthash.corpora.texts.open_texts`.
+        texts: Texts from :func:`texthash.corpora.text_sources.open_texts`.
         output: Path of a folder, or of a ``.parquet`` or ``.npy`` file (which has no ids); see
             :func:`texthash.paths.as_path`.
         role: Role of the texts, for methods with two encoders.

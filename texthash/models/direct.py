@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texthash.config import Weighting
 from texthash.corpora.prepared.weighting import weigh
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.words import Analyzer, Vocabulary
 
 Floats = NDArray[np.float32]
 FEW = 64  # texts that are read one by one, so that the values of a text do not depend on the others

@@ -9,7 +9,7 @@ from typing import Any
 
 from texthash.config import Bits, Edition
 from texthash.corpora.prepared.corpus import CorpusShape
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.words import Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.io.copies import at_hand
 from texthash.io.records import FileName, Sha256, read_record, typed

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from texthash.config import VectorKind
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.hamming.codes import pack
 from texthash.models.direct import FEW, DirectEncoder, DirectForm
 from texthash.models.files import DIRECT, WEIGHTS, HasherRecord, local_files, read_hasher_record, read_vocabulary

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 
 from texthash.api.requests import Query, SearchRequest
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.service.coordinator import Coordinator
 from texthash.service.problems import Problem
 

@@ -20,7 +20,7 @@ from texthash.corpora.preparation.attribute_types import SeenType, attribute_col
 from texthash.corpora.preparation.splits import NONE
 from texthash.corpora.preparation.staging import PartRead, Staging, chunk_name
 from texthash.corpora.preparation.writing import Fit, fit_of
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.errors import CorpusError
 from texthash.io.atomic import write_arrow, write_json
 from texthash.io.ragged import indptr_of, to_arrow

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.staging import Staging
 from texthash.corpora.prepared.manifest import PairCounts
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.io.atomic import read_arrow, whole, write_json
 from texthash.io.ragged import filtered, from_arrow, to_arrow
 from texthash.io.records import read_typed

@@ -37,7 +37,7 @@ from texthash.corpora.prepared.judged import write_judged
 from texthash.corpora.prepared.manifest import MANIFEST, Manifest, PairCounts, SourceFile, SplitCounts, config_hash
 from texthash.corpora.readers.beir import Judgements
 from texthash.corpora.readers.hugging_face import pinned
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.words import Vocabulary
 from texthash.errors import CorpusError
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (

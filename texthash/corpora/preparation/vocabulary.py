@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from texthash.config import Edition
 from texthash.corpora.preparation.splits import TRAIN
 from texthash.corpora.preparation.staging import Staging
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.words import Vocabulary
 from texthash.errors import CorpusError
 from texthash.io.atomic import read_arrow, write_arrow
 from texthash.io.ragged import from_arrow

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from itertools import islice
 
 from texthash.config import Edition
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 
 _TEXTS, _CHARACTERS = 100, 2_000
 # A word of a script without spaces is rarely longer; a longer run of such letters is a phrase.

@@ -16,7 +16,7 @@ from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.inputs import BAG_OF_WORDS, NEEDS, OF_TEXT, Inputs
 from texthash.corpora.prepared.pairs import Sides
 from texthash.corpora.prepared.weighting import weigh
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 from texthash.io.ragged import indptr_of, take_rows
 

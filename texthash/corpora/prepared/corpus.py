@@ -19,7 +19,7 @@ from texthash.corpora.label_tree import LabelTree
 from texthash.corpora.prepared.csr_cache import CACHE, open_cache
 from texthash.corpora.prepared.manifest import Manifest
 from texthash.corpora.prepared.weighting import weigh
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 from texthash.io.atomic import is_local, read_parquet
 from texthash.paths import as_path, node_cache

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import Weighting
-from texthash.corpora.text import Vocabulary
+from texthash.corpora.words import Vocabulary
 from texthash.errors import CorpusError, UsageError
 
 BM25_K1 = 1.2

@@ -18,7 +18,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from texthash.config import Edition
 from texthash.corpora.prepared.weighting import BM25_B, BM25_K1
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.errors import UsageError
 from texthash.evaluation.retrieval.ranked import Ranked
 

@@ -17,7 +17,7 @@ from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.manifest import MANIFEST
 from texthash.corpora.readers.beir import is_beir
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.ranked import Cuts

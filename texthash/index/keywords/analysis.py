@@ -20,7 +20,7 @@ from texthash.config import KeywordAnalysis
 from texthash.corpora.identifiers import parts_of
 from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
-from texthash.corpora.text import Analyzer
+from texthash.corpora.words import Analyzer
 from texthash.io.ragged import take_rows
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")

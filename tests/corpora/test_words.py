@@ -16,7 +16,7 @@ from texthash.config import Edition, Weighting
 from texthash.corpora.document import Document
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.weighting import weigh
-from texthash.corpora.text import Analyzer, Vocabulary
+from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)

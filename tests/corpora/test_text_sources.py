@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.corpora.texts import Columns, Texts, open_texts
+from texthash.corpora.text_sources import Columns, Texts, open_texts
 from texthash.errors import CorpusError
 from texthash.paths import StateDir
 
