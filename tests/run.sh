@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The one test command: set-up, quality gates, pytest. Arguments go to pytest: bash tests/run.sh -m slow tests/training
+# TEXTHASH_TEST_CLUSTERS is the number of clusters beside each other, 2 by default; each takes about 2 GB.
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$ROOT"
 
@@ -62,7 +63,8 @@ beside() {
 clusters() {
     # Ray's own processes make a token where there is none, and two clusters that begin at once would make two.
     python -c 'from texthash.private import use_token; use_token()'
-    TEXTHASH_TEST_PART=clusters python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || [ $? = 5 ]
+    TEXTHASH_TEST_PART=clusters python -m pytest -n "${TEXTHASH_TEST_CLUSTERS:-2}" --dist loadfile \
+        --no-loadscope-reorder "$@" || [ $? = 5 ]
 }
 alone() { TEXTHASH_TEST_PART=alone python -m pytest --durations=20 "$@"; }
 export TEXTHASH_TEST_REPORTS="$scratch/reports"
