@@ -3,14 +3,20 @@
     python pipelines/reproduce.py configs/reproductions/methods.yaml
     python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
     python pipelines/reproduce.py configs/reproductions/methods.yaml --validation
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned
 
-A cell is a corpus, an edition, a method, a width and a seed. The epoch is selected on validation, and test is evaluated
-at the end of the cell. A cell with a row in the results is skipped, so an interrupted run can be resumed. The cosine of
-tf-idf vectors is included as the method ``tfidf_cosine``. Each cell is a run in MLflow; ``collapsed`` is ``yes`` if the
-codes of the validation documents have collapsed. Published values are read from configs/reproductions/published.csv.
+A cell is a corpus, an edition, a method, a width, a seed, and the origin of its settings: ``default``, ``hand`` (the
+table's), ``paper``, or ``tuned``. The epoch is selected on validation, and test is evaluated at the end of the cell. A
+cell with a row in the results is skipped, so an interrupted run can be resumed. The cosine of tf-idf vectors is
+included as the method ``tfidf_cosine``. Each cell is a run in MLflow; ``collapsed`` is ``yes`` if the codes of the
+validation documents have collapsed. Published values are read from configs/reproductions/published.csv.
 
 ``val_p_at_100`` is the score on validation, by which pipelines/orders.py compares methods. With ``--validation``, cells
 whose rows lack it are trained again to add it; test is not used.
+
+With ``--tuned``, the cells are those of the table's ``budget``: settings of each method are searched on validation by
+the same number of trials (pipelines/equal_budget.py), and only the best are trained with all seeds and evaluated on
+test.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from typing import Any
 
 import yaml
 from common import bare_parser, finish, state
+from equal_budget import search
 
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -39,14 +46,14 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 PUBLISHED = RESULTS.with_name("published.csv")
 FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map")
-KEYS = ("corpus", "edition", "method", "bits", "seed")
+KEYS = ("corpus", "edition", "method", "bits", "seed", "settings")
 VALIDATION = "val_p_at_100"
 COLUMNS = (
     *(*KEYS, *FIGURES, "seconds_per_epoch", "epochs", "published", "published_source", "commit", "collapsed"),
     VALIDATION,
 )
 REFERENCE = "tfidf_cosine"
-Key = tuple[str, str, str, str, str]
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,21 +63,22 @@ class Cell:
     config: Config
     method: str
     seed: int
+    settings: str = "default"
 
     @property
     def key(self) -> Key:
         corpus, bits = self.config.corpus, "" if self.method == REFERENCE else str(self.config.method.bits)
-        seed = "" if self.method == REFERENCE else str(self.seed)
-        return corpus.name, corpus.edition.name, self.method, bits, seed
+        seed, settings = ("", "") if self.method == REFERENCE else (str(self.seed), self.settings)
+        return corpus.name, corpus.edition.name, self.method, bits, seed, settings
 
 
-_TRAINING = ("training.patience=null",)  # the published results use all epochs
+_TRAINING = ("training.patience=null",)  # the published results use all epochs; tuned ones are stopped by patience
 
 
 def cells(path: Path) -> Iterator[Cell]:
     """Yield all cells of a table, round by round, each once."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    _check_keys(path, table, {"rounds", "methods", *({"orders"} & set(table))})
+    _check_keys(path, table, {"rounds", "methods", *({"orders", "budget"} & set(table))})
     seen: set[Key] = set()
     for number, rung in enumerate(table["rounds"], start=1):
         _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
@@ -84,11 +92,46 @@ def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) ->
     yield Cell(base, REFERENCE, 0)
     for bits in rung["bits"]:
         for method, own in methods.items():
-            chosen = base.method.model_validate({"name": method, "bits": bits, "params": own.get("params", {})})
+            params, preset = own.get("params", {}), own.get("preset", "default")
+            chosen = base.method.model_validate({"name": method, "bits": bits, "params": params, "preset": preset})
+            settings = "hand" if params else preset
             corpus = base.corpus.derive(features=own.get("features", base.corpus.features))
             for seed in rung["seeds"]:
                 if seed in own.get("seeds", rung["seeds"]):
-                    yield Cell(base.derive(method=chosen, corpus=corpus), method, seed)
+                    yield Cell(base.derive(method=chosen, corpus=corpus), method, seed, settings)
+
+
+def tuned_cells(path: Path, home: StateDir, corpora: Corpora) -> Iterator[Cell]:
+    """Yield the cells of the table's ``budget``, a method at a time, after the search of its settings."""
+    table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "budget" not in table:
+        raise UsageError(f"{path} has no budget, so nothing is searched.", "see configs/reproductions/methods.yaml.")
+    budget = table["budget"]
+    _check_keys(f"{path}, budget", budget, {"corpus", "bits", "seeds", "trials", "seed", "space", "methods"})
+    base = load_config(ROOT / budget["corpus"])
+    for method, own in budget["methods"].items():
+        named = table["methods"].get(method, {})
+        corpus = base.corpus.derive(features=named.get("features", base.corpus.features))
+        for bits in budget["bits"]:
+            config = base.derive(method={"name": method, "bits": bits, "params": {}}, corpus=corpus)
+            hand = named.get("params", {})
+            params = search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)
+            for seed in own.get("seeds", budget["seeds"]):
+                yield Cell(config.derive(method={"params": params}), method, seed, "tuned")
+
+
+class Corpora:
+    """Prepared corpora, each prepared once."""
+
+    def __init__(self, home: StateDir) -> None:
+        self.home = home
+        self.known: dict[tuple[str, str, str | None], PreparedCorpus] = {}
+
+    def prepared(self, config: Config) -> PreparedCorpus:
+        edition = (config.corpus.name, config.corpus.edition.name, config.corpus.features)
+        if edition not in self.known:
+            self.known[edition] = prepare(config, self.home)
+        return self.known[edition]
 
 
 def _check_keys(where: object, mapping: Mapping[str, Any], keys: set[str]) -> None:
@@ -103,11 +146,15 @@ def main() -> int:
     )
     options.add_argument("--dry-run", action="store_true", help="print the remaining cells")
     options.add_argument("--validation", action="store_true", help=f"add missing values of {VALIDATION}")
+    options.add_argument("--tuned", action="store_true", help="run the cells of the table's budget")
     arguments = options.parse_args()
     return finish(lambda: _main(arguments), arguments.verbose)
 
 
 def _main(arguments: argparse.Namespace) -> None:
+    if arguments.tuned:
+        _tuned(arguments)
+        return
     rows = {_key(row): row for row in _rows()}
     if arguments.validation:
         left = [cell for cell in cells(arguments.table) if cell.key in rows and not rows[cell.key][VALIDATION]]
@@ -118,14 +165,25 @@ def _main(arguments: argparse.Namespace) -> None:
         for cell in left:
             print(*cell.key)
         return
-    home, corpora = state(arguments.home), dict[tuple[str, str, str | None], PreparedCorpus]()
+    home = state(arguments.home)
+    corpora = Corpora(home)
     for number, cell in enumerate(left, start=1):
         log_line(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
-        edition = (*cell.key[:2], cell.config.corpus.features)
-        if edition not in corpora:
-            corpora[edition] = prepare(cell.config, home)
-        figures = _reference if cell.method == REFERENCE else _figures
-        _write(cell.key, figures(cell, home, corpora[edition], test=not arguments.validation))
+        _run(cell, home, corpora, test=not arguments.validation)
+
+
+def _tuned(arguments: argparse.Namespace) -> None:
+    home = state(arguments.home)
+    corpora = Corpora(home)
+    for cell in tuned_cells(arguments.table, home, corpora):
+        if cell.key not in {_key(row) for row in _rows()}:
+            log_line(f"== cell {' '.join(cell.key)}")
+            _run(cell, home, corpora, test=True)
+
+
+def _run(cell: Cell, home: StateDir, corpora: Corpora, *, test: bool) -> None:
+    figures = _reference if cell.method == REFERENCE else _figures
+    _write(cell.key, figures(cell, home, corpora.prepared(cell.config), test=test))
 
 
 def _figures(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool) -> dict[str, str]:
@@ -164,7 +222,7 @@ def _rows() -> list[dict[str, str]]:
 
 
 def _key(row: Mapping[str, str]) -> Key:
-    return row["corpus"], row["edition"], row["method"], row["bits"], row["seed"]
+    return tuple(row[name] for name in KEYS)
 
 
 def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
