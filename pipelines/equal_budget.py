@@ -3,8 +3,9 @@
 ``budget`` of a table names the corpus, widths and seeds, the number of trials, and ranges that widen the search space
 of every method that trains by gradients; closed forms are searched in their own, and in the weighting of words. The
 first trials are the method's defaults and the settings that the table names for it (``hand``); the others are drawn.
-All are written to trials.csv as they train, so that an interrupted search goes on with the next trial, and the best one
-to tuned.yaml.
+All but the settings that are used without a search (``hand``, or else the defaults) may be stopped early. Trials are
+written to trials.csv as they train, so that an interrupted search goes on with the next one, and the best to
+tuned.yaml.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def search(
         validate=EvaluationProtocol(corpus, config.evaluation).validator(),
         states=home.runs / "halving" / name,
     )
-    done = halve(_resumed(planned, place, name, folder), setting.advance, partial(_record, place, name, folder))
+    trials = _resumed(planned, place, name, folder)
+    done = halve(
+        trials, setting.advance, partial(_record, place, name, folder), frozenset({"hand" if hand else "default"})
+    )
     best = done[0]
     log_line(f"search {' '.join(place)}: {best.validation:.4f} by trial {best.number} ({best.origin})")
     tuned["/".join(place)] = _summary(done, config)

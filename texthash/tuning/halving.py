@@ -2,7 +2,7 @@
 
 For searches whose trials are shorter than the start of a cluster, and have to be alike for many methods: settings are
 drawn by a seed, all of them train for a ninth of their epochs, the best third for a third, and the best third of those
-to the end. :mod:`texthash.tuning.sweep` searches on a cluster.
+to the end; settings that are known already can be kept to the end. :mod:`texthash.tuning.sweep` searches on a cluster.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def halve(
     trials: Sequence[HalvingTrial],
     advance: Callable[[HalvingTrial, int], HalvingTrial],
     record: Callable[[Sequence[HalvingTrial]], None],
+    keep: frozenset[str] = frozenset(),
 ) -> list[HalvingTrial]:
     """Train the trials rung by rung, and return them as they ended, best first.
 
@@ -93,6 +94,7 @@ def halve(
         trials: Trials as they are, some of which may have reached a rung before an interruption.
         advance: Function of a trial and a rung (1 to ``RUNGS``), which trains the trial to that rung.
         record: Function of all trials, called after each one that was trained.
+        keep: Origins of trials that train to the end whatever their rank, so that none of them is lost to a slow start.
     """
     current = {trial.number: trial for trial in trials}
     going = list(current)
@@ -102,7 +104,8 @@ def halve(
                 current[number] = advance(current[number], rung)
                 record(list(current.values()))
         going = sorted(going, key=lambda number: _rank(current[number]))
-        going = going[: math.ceil(len(going) / REDUCTION)]
+        best = math.ceil(len(going) / REDUCTION)
+        going = going[:best] + [number for number in going[best:] if current[number].origin in keep]
     # The end of training decides; a trial that was stopped cannot win by the score it was stopped at.
     return sorted(current.values(), key=lambda trial: (-trial.rung, *_rank(trial)))
 

@@ -14,6 +14,8 @@ from texthash.errors import UsageError
 from texthash.evaluation.metrics import mean
 from texthash.evaluation.relevance import JudgedQueries, judged_queries
 from texthash.evaluation.scoring import Relevance
+from texthash.methods.base import HashMethod, Role
+from texthash.models.encoding import activations_of, pre_threshold_margins, split_batches
 from texthash.progress import track
 
 TFIDF = "tfidf"
@@ -60,15 +62,42 @@ def cosine_figures(
     judged: JudgedQueries, k: int, vectors: str = TFIDF, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
     """Return the scores of :func:`float_cosine` for the judged queries ``rows`` (None for all)."""
+    queries, columns = _vectors(judged, vectors)
+    return _figures(judged, k, queries, columns, vectors, rows)
+
+
+def activation_cosine(method: HashMethod, corpus: PreparedCorpus, k: int = 100, split: str = "validation") -> float:
+    """Return P@k of the cosine between a method's activations, each less its threshold: what its bits approximate.
+
+    The difference of the method's codes from it is the cost of one bit in place of a real number.
+
+    Raises:
+        UsageError: k is below 1.
+    """
+    judged = judged_queries(corpus, split)
+
+    def margins(documents: Split, role: Role) -> NDArray[np.float32]:
+        activations = activations_of(method, split_batches(method, documents), role)
+        return _unit(pre_threshold_margins(method, activations).astype(np.float32))
+
+    queries = margins(judged.queries, "query")
+    columns = np.concatenate([margins(part, "document") for part in judged.database]).T
+    queries = queries if judged.query_rows is None else queries[judged.query_rows]
+    return mean(_figures(judged, k, queries, columns, method.card.name))
+
+
+def _figures(
+    judged: JudgedQueries, k: int, queries: Any, columns: Any, name: str, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Return the score of each query, for unit vectors of queries [Q, V] and of the database, transposed [V, N]."""
     if k < 1:
         raise UsageError(f"k={k} retrieves nothing.", "give a k of 1 or more.")
-    queries, columns = _vectors(judged, vectors)
     labels, label_columns = _membership(judged.relevance)
     if rows is not None:
         queries, labels = queries[rows], labels[rows]
     block = max(1, _CELLS // max(1, judged.documents))
     values = [np.zeros(0)]
-    for start in track(range(0, queries.shape[0], block), f"{vectors} cosine reference"):
+    for start in track(range(0, queries.shape[0], block), f"{name} cosine reference"):
         part = slice(start, start + block)
         similarity = queries[part] @ columns
         similarity = similarity if isinstance(similarity, np.ndarray) else similarity.toarray()
