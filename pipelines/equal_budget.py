@@ -80,7 +80,12 @@ def search(
     space = search_space(config, budget["space"])
     given = {"default": {}, **({"hand": hand} if hand else {})}
     planned = first_trials(space, given, budget["trials"], budget["seed"])
-    what = {"params": [dict(trial.params) for trial in planned], "data": data_digest(corpus), "place": place}
+    what: dict[str, Any] = {
+        "params": [dict(trial.params) for trial in planned],
+        "data": data_digest(corpus),
+        "place": place,
+    }
+    what["epochs"] = config.training.epochs
     name = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
     setting = HalvingSetting(
         method=config.method.name,
@@ -104,7 +109,7 @@ def search(
 
 _HEADER = """# Settings found by equal numbers of trials on validation (python pipelines/reproduce.py TABLE --tuned).
 # `validation` is P@100 of seed 0 at the best epoch; `sampled`, `default` and `hand` are those of the best of the random
-# trials, of the defaults, and of the settings of methods.yaml, as far as they were trained. `epochs` were spent in all.
+# trials, of the defaults, and of the settings of methods.yaml, as far as they were trained.
 """
 
 
@@ -125,7 +130,8 @@ def _summary(done: Sequence[HalvingTrial], config: Config) -> dict[str, Any]:
         "validation": round(best.validation, 4),
         "origin": best.origin,
         "trials": len(done),
-        "epochs": sum(trial.epochs for trial in done),
+        "epochs": config.training.epochs,
+        "epochs_of_all": sum(trial.epochs for trial in done),
         **{origin: scores[origin] for origin in ("sampled", "default", "hand") if origin in scores},
         **({"features": config.corpus.features} if config.corpus.features else {}),
         "commit": commit(),

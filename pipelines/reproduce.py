@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.experiments.experiment import Experiment, prepare
+from texthash.methods.registry import hyperparameters
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import commit
@@ -101,23 +102,37 @@ def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) ->
                     yield Cell(base.derive(method=chosen, corpus=corpus), method, seed, settings)
 
 
-def tuned_cells(path: Path, home: StateDir, corpora: Corpora) -> Iterator[Cell]:
-    """Yield the cells of the table's ``budget``, a method at a time, after the search of its settings."""
+def tuned_cells(path: Path, home: StateDir, corpora: Corpora, only: Sequence[str] = ()) -> Iterator[Cell]:
+    """Yield the cells of the table's ``budget``: the first seed of each method after the search, then further seeds."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "budget" not in table:
         raise UsageError(f"{path} has no budget, so nothing is searched.", "see configs/reproductions/methods.yaml.")
     budget = table["budget"]
-    _check_keys(f"{path}, budget", budget, {"corpus", "bits", "seeds", "trials", "seed", "space", "methods"})
-    base = load_config(ROOT / budget["corpus"])
-    for method, own in budget["methods"].items():
-        named = table["methods"].get(method, {})
-        corpus = base.corpus.derive(features=named.get("features", base.corpus.features))
-        for bits in budget["bits"]:
-            config = base.derive(method={"name": method, "bits": bits, "params": {}}, corpus=corpus)
-            hand = named.get("params", {})
-            params = search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)
-            for seed in own.get("seeds", budget["seeds"]):
-                yield Cell(config.derive(method={"params": params}), method, seed, "tuned")
+    _check_keys(f"{path}, budget", budget, {"corpus", "bits", "seeds", "trials", "seed", "epochs", "space", "methods"})
+    chosen = {name: own for name, own in budget["methods"].items() if name in only or not only}
+    seeds_of = {name: own.get("seeds", budget["seeds"]) for name, own in chosen.items()}
+    for number in range(max(map(len, seeds_of.values()))):
+        for method, seeds in seeds_of.items():
+            for bits in budget["bits"]:
+                config = _searched(table, method, bits, home, corpora)
+                for seed in seeds[number : number + 1]:
+                    yield Cell(config, method, seed, "tuned")
+
+
+def _searched(table: Mapping[str, Any], method: str, bits: int, home: StateDir, corpora: Corpora) -> Config:
+    """Return the configuration of a method with the settings that were found for it."""
+    budget, named = table["budget"], table["methods"].get(method, {})
+    base, hand = load_config(ROOT / budget["corpus"]), named.get("params", {})
+    corpus = base.corpus.derive(features=named.get("features", base.corpus.features))
+    config = base.derive(method={"name": method, "bits": bits, "params": {}}, corpus=corpus)
+    own = {**hyperparameters(method), **hand}
+    if "epochs" in own:
+        config = config.derive(training={"epochs": min(own["epochs"], budget["epochs"])})
+    # Named epochs are those of the line above.
+    hand = {name: value for name, value in hand.items() if name != "epochs"}
+    return config.derive(
+        method={"params": search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)}
+    )
 
 
 class Corpora:
@@ -147,6 +162,7 @@ def main() -> int:
     options.add_argument("--dry-run", action="store_true", help="print the remaining cells")
     options.add_argument("--validation", action="store_true", help=f"add missing values of {VALIDATION}")
     options.add_argument("--tuned", action="store_true", help="run the cells of the table's budget")
+    options.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="methods of --tuned; default: all")
     arguments = options.parse_args()
     return finish(lambda: _main(arguments), arguments.verbose)
 
@@ -175,7 +191,7 @@ def _main(arguments: argparse.Namespace) -> None:
 def _tuned(arguments: argparse.Namespace) -> None:
     home = state(arguments.home)
     corpora = Corpora(home)
-    for cell in tuned_cells(arguments.table, home, corpora):
+    for cell in tuned_cells(arguments.table, home, corpora, arguments.only):
         if cell.key not in {_key(row) for row in _rows()}:
             log_line(f"== cell {' '.join(cell.key)}")
             _run(cell, home, corpora, test=True)

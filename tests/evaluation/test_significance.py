@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test as scipys
 
 from texthash.errors import UsageError
-from texthash.evaluation.significance import holm, paired, permutation_test
+from texthash.evaluation.significance import hierarchical_interval, holm, paired, permutation_test
 from texthash.reporting.pareto import non_dominated
 
 
@@ -63,3 +63,28 @@ def test_holm_on_the_example_of_a_textbook():
 def test_the_front_holds_what_nothing_surpasses():
     points = [[0.5, -4], [0.5, -2], [0.6, -8], [0.4, -2], [0.5, -2]]
     assert non_dominated(points).tolist() == [False, True, True, False, True]
+
+
+def test_the_interval_of_a_mean_over_seeds_and_queries_covers_both():
+    rng = np.random.default_rng(5)
+    queries, seeds = rng.normal(0.5, 0.2, 400), rng.normal(0.0, 0.05, 6)
+    scores = queries[None] + seeds[:, None]
+    low, high = hierarchical_interval(scores)
+    expected = 1.96 * np.sqrt(queries.var() / 400 + seeds.var() / 6)
+    assert (low + high) / 2 == pytest.approx(scores.mean(), abs=0.005)
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.12)
+    of_one = hierarchical_interval(scores[:1])
+    assert of_one[1] - of_one[0] < 0.7 * (high - low), "one seed says nothing of other seeds"
+
+
+def test_the_difference_of_two_systems_is_paired_by_query():
+    rng = np.random.default_rng(6)
+    queries = rng.normal(0.5, 0.2, 400)
+    ours, theirs = queries + 0.03 + rng.normal(0, 0.01, (5, 400)), queries[None]
+    low, high = hierarchical_interval(ours, theirs)
+    assert low > 0.025
+    assert high < 0.035
+    with pytest.raises(UsageError, match="the same queries"):
+        hierarchical_interval(ours, theirs[:, :-1])
+    with pytest.raises(UsageError, match="the same queries"):
+        hierarchical_interval(np.array([[np.nan, 0.1]]))
