@@ -5,8 +5,8 @@
 The epoch is selected on validation at the model's whole width, and test is evaluated once a training. The baseline is
 fitted at each width. ``cosine`` is that of the method's activations before the threshold, at the same width; ``words``
 and ``vectors`` are the cosines of the real-valued inputs. The intervals are over seeds and queries
-(:func:`texthash.evaluation.significance.hierarchical_interval`), ``itq`` that of the difference from the baseline. A
-training with rows in frozen.csv is not repeated.
+(:func:`texthash.evaluation.significance.hierarchical_interval`), ``above`` that of the difference from the baseline
+with the weighting that is best on validation. A training with rows in frozen.csv is not repeated.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ from texthash.tracking import commit
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "configs" / "reproductions" / "frozen.csv"
 INTERVALS = RESULTS.with_name("frozen_intervals.csv")
-KEYS = ("corpus", "edition", "input", "method", "bits", "seed")
+KEYS = ("corpus", "edition", "input", "method", "weighting", "bits", "seed")
 FIGURES = ("p_at_100", "p_at_100_worst", "p_at_100_best", "map", "val_p_at_100", "cosine", "val_cosine")
 COLUMNS = (*KEYS, *FIGURES, "commit")
 PLACE = ("corpus", "edition", "input")
-INTERVAL_COLUMNS = (*PLACE, "method", "bits", "seeds", "p_at_100", "low", "high", "above", "above_low", "above_high")
+INTERVAL_COLUMNS = (
+    *(*PLACE, "method", "bits", "seeds", "p_at_100", "low", "high"),
+    *("baseline", "above", "above_low", "above_high"),
+)
 Row = dict[str, str]
 
 
@@ -68,13 +71,28 @@ class FrozenModel:
     widths: Sequence[int]
     seed: int
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.method, self.weighting
+
+    def fits(self, cell: FrozenCell) -> bool:
+        """Return whether the method reads the input of a cell."""
+        return cell.input == "words" or "input" in hyperparameters(self.method)
+
 
 def _models(table: Mapping[str, Any]) -> Iterator[FrozenModel]:
-    weighting = hyperparameters(table["method"])["weighting"]
+    own = _weighting(table["method"])
     for seed in table["seeds"]:
-        yield FrozenModel(table["method"], weighting, table["bits"], table["widths"], seed)
+        yield FrozenModel(table["method"], own, table["bits"], table["widths"], seed)
     for width in table["widths"]:
-        yield FrozenModel(table["baseline"], weighting, width, [width], 0)
+        for weighting in (own, *table["weightings"]):
+            yield FrozenModel(table["baseline"], weighting, width, [width], 0)
+    supervised, width = table["supervised"]["method"], table["supervised"]["bits"]
+    yield FrozenModel(supervised, _weighting(supervised), width, [width], 0)
+
+
+def _weighting(method: str) -> str:
+    return str(hyperparameters(method)["weighting"])
 
 
 def cells(table: Mapping[str, Any]) -> Iterator[FrozenCell]:
@@ -98,33 +116,35 @@ def _main(arguments: argparse.Namespace) -> None:
         corpus = prepare(cell.config, home)
         _references(cell, corpus)
         for model in _models(table):
-            if not _known((*cell.place, model.method, str(model.bits), str(model.seed))):
+            if model.fits(cell) and not _known((*cell.place, *model.key, str(model.bits), str(model.seed))):
                 _run(cell, corpus, home, model)
         _intervals(cell, home, table)
 
 
 def _run(cell: FrozenCell, corpus: PreparedCorpus, home: StateDir, model: FrozenModel) -> None:
     """Train a model, and evaluate it at each width on validation and on test."""
-    method, bits, seed = model.method, model.bits, model.seed
-    params = {"input": cell.input, "weighting": model.weighting}
-    config = cell.config.derive(method={"name": method, "bits": bits, "params": params})
-    hasher = Hasher.load(Experiment(config, home, corpus).train(seed).hasher)
+    params = {"weighting": model.weighting}
+    if "input" in hyperparameters(model.method):
+        params["input"] = cell.input
+    config = cell.config.derive(method={"name": model.method, "bits": model.bits, "params": params})
+    hasher = Hasher.load(Experiment(config, home, corpus).train(model.seed).hasher)
     protocol = EvaluationProtocol(corpus, config.evaluation)
     rows: list[Row] = []
     scores: dict[str, Any] = {}
     for width in model.widths:
-        shorter = hasher if width == bits else hasher.cut(width)
-        found = protocol.evaluate_test_once(shorter, f"{' '.join(cell.place)} {method} {width} {seed}")
+        shorter = hasher if width == model.bits else hasher.cut(width)
+        key = (*cell.place, *model.key, str(width), str(model.seed))
+        found = protocol.evaluate_test_once(shorter, " ".join(key))
         scores[f"b{width}"] = found.per_query
-        row = dict(zip(KEYS, (*cell.place, method, str(width), str(seed)), strict=True))
+        row = dict(zip(KEYS, key, strict=True))
         row |= {name: f"{found.metrics[name]:.4f}" for name in FIGURES if name in found.metrics}
         row["val_p_at_100"] = f"{protocol.validate(shorter)['p_at_100']:.4f}"
-        if get_method(method).nested:
+        if get_method(model.method).nested:
             for name, split in (("cosine", "test"), ("val_cosine", "validation")):
                 row[name] = f"{activation_cosine(shorter.method, corpus, config.evaluation.k, split):.4f}"
         rows.append({**row, "commit": commit()})
         log_line(f"frozen {' '.join(row.values())}")
-    path = _scores_of(cell, home, method, bits, seed)
+    path = _scores_of(cell, home, model.key, model.bits, model.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **scores)
     _append(RESULTS, COLUMNS, rows)
@@ -135,7 +155,7 @@ def _references(cell: FrozenCell, corpus: PreparedCorpus) -> None:
     k, features = cell.config.evaluation.k, cell.config.corpus.features
     vectors = {"words": "sublinear_tfidf", **({"vectors": corpus.shape_with(features).encoder} if features else {})}
     for name, of in vectors.items():
-        key = (*cell.place, name, "", "")
+        key = (*cell.place, name, of or "", "", "")
         if not _known(key) and of is not None:
             test, validation = (f"{float_cosine_reference(corpus, k, s, of):.4f}" for s in ("test", "validation"))
             row = {**dict(zip(KEYS, key, strict=True)), "p_at_100": test, "val_p_at_100": validation}
@@ -144,22 +164,32 @@ def _references(cell: FrozenCell, corpus: PreparedCorpus) -> None:
 
 def _intervals(cell: FrozenCell, home: StateDir, table: Mapping[str, Any]) -> None:
     """Write the intervals of a cell, whose trainings have all ended."""
-    ours = [np.load(_scores_of(cell, home, table["method"], table["bits"], seed)) for seed in table["seeds"]]
+    ours = (table["method"], _weighting(table["method"]))
+    models = [np.load(_scores_of(cell, home, ours, table["bits"], seed)) for seed in table["seeds"]]
     rows = [row for row in _read(INTERVALS) if tuple(row[name] for name in PLACE) != cell.place]
     for width in table["widths"]:
-        scores = np.stack([one[f"b{width}"] for one in ours])
-        baseline = np.load(_scores_of(cell, home, table["baseline"], width, 0))[f"b{width}"][None]
+        weighting = _best_weighting(cell, table, width)
+        scores = np.stack([one[f"b{width}"] for one in models])
+        baseline = np.load(_scores_of(cell, home, (table["baseline"], weighting), width, 0))[f"b{width}"][None]
         known = ~np.isnan(np.concatenate([scores, baseline])).any(axis=0)
         scores, baseline = scores[:, known], baseline[:, known]
-        figures = [scores.mean(), *hierarchical_interval(scores)]
-        figures += [scores.mean() - baseline.mean(), *hierarchical_interval(scores, baseline)]
-        values = [*cell.place, table["method"], str(width), str(len(scores)), *(f"{value:.4f}" for value in figures)]
+        own = [scores.mean(), *hierarchical_interval(scores)]
+        above = [scores.mean() - baseline.mean(), *hierarchical_interval(scores, baseline)]
+        values = [*cell.place, table["method"], str(width), str(len(scores)), *(f"{value:.4f}" for value in own)]
+        values += [f"{table['baseline']} {weighting}", *(f"{value:.4f}" for value in above)]
         rows.append(dict(zip(INTERVAL_COLUMNS, values, strict=True)))
     _write(INTERVALS, INTERVAL_COLUMNS, rows)
 
 
-def _scores_of(cell: FrozenCell, home: StateDir, method: str, bits: int, seed: int) -> Path:
-    return home.runs / "frozen" / ("-".join((*cell.place, method, str(bits), str(seed))) + ".npz")
+def _best_weighting(cell: FrozenCell, table: Mapping[str, Any], width: int) -> str:
+    """Return the weighting with which the baseline has the higher score on validation."""
+    place = (*cell.place, table["baseline"])
+    rows = [row for row in _read(RESULTS) if tuple(row[name] for name in (*PLACE, "method")) == place]
+    return max((row for row in rows if row["bits"] == str(width)), key=lambda row: row["val_p_at_100"])["weighting"]
+
+
+def _scores_of(cell: FrozenCell, home: StateDir, key: tuple[str, str], bits: int, seed: int) -> Path:
+    return home.runs / "frozen" / ("-".join((*cell.place, *key, str(bits), str(seed))) + ".npz")
 
 
 def _known(key: tuple[str, ...]) -> bool:

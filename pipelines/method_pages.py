@@ -14,7 +14,18 @@ from texthash.methods.base import HashMethod
 from texthash.methods.registry import describe, methods
 
 Rows = list[dict[str, str]]
-_FIGURES = ("corpus", "edition", "bits", "seed", "p_at_100", "p_at_100_worst", "p_at_100_best", "map", "epochs")
+_FIGURES = (
+    "corpus",
+    "edition",
+    "bits",
+    "seed",
+    "settings",
+    "p_at_100",
+    "p_at_100_worst",
+    "p_at_100_best",
+    "map",
+    "epochs",
+)
 
 
 def write_pages(folder: Path, results: Path) -> None:

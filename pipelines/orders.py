@@ -4,7 +4,8 @@
     python pipelines/orders.py other.yaml other.csv
 
 An order names methods, or groups of them by supervision (``none``, ``labels``), that have to be above others on a
-corpus, at a width, and the margin; scores are means over seeds. ``except`` excludes methods that are known to be below,
+corpus, at a width, and the margin; scores are means over seeds, of tuned settings where a method has been tuned there.
+``except`` excludes methods that are known to be below,
 for reasons given in their modules. Methods without a score are skipped and listed; an order without a pair to compare
 is open. Exit status 1 if an order is broken.
 """
@@ -16,6 +17,7 @@ import csv
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +41,38 @@ def main() -> int:
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    orders = yaml.safe_load(arguments.table.read_text(encoding="utf-8"))["orders"]
-    broken = 0
-    for order in orders:
-        figures = _figures(arguments.results, order)
-        lines, missing = list(_broken(order, figures)), _missing(order, figures)
-        compared = all(any(name in figures for name in _members(order, side)) for side in ("above", "below"))
-        verdict = "broken" if lines else "holds" if compared else "open"
-        remark = f" (no score: {', '.join(missing)})" if missing else ""
-        print(f"{verdict:6} {_words(order)}{remark}")
-        for line in lines:
+    found = verdicts(arguments.table, arguments.results)
+    for verdict in found:
+        print(f"{verdict.verdict:6} {verdict.order}{verdict.remark}")
+        for line in verdict.broken:
             print("       ", line)
-        broken += bool(lines)
-    if broken:
+    if broken := sum(bool(verdict.broken) for verdict in found):
         raise TexthashError(
-            f"{broken} of {len(orders)} orders are broken.", "search the settings of the methods named, on validation."
+            f"{broken} of {len(found)} orders are broken.", "search the settings of the methods named, on validation."
         )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an order ``holds``, is ``broken`` or ``open``, with the pairs that break it and a remark."""
+
+    verdict: str
+    order: str
+    remark: str
+    broken: list[str]
+
+
+def verdicts(table: Path, results: Path) -> list[Verdict]:
+    """Return the verdict on each order of a table."""
+    found = []
+    for order in yaml.safe_load(table.read_text(encoding="utf-8"))["orders"]:
+        figures = _figures(results, order)
+        broken, missing = list(_broken(order, figures)), _missing(order, figures)
+        compared = all(any(name in figures for name in _members(order, side)) for side in ("above", "below"))
+        verdict = "broken" if broken else "holds" if compared else "open"
+        remark = f" (no score: {', '.join(missing)})" if missing else ""
+        found.append(Verdict(verdict, _words(order), remark, broken))
+    return found
 
 
 def _broken(order: Mapping[str, Any], figures: Mapping[str, float]) -> Iterator[str]:
@@ -81,14 +99,16 @@ def _members(order: Mapping[str, Any], side: str) -> list[str]:
 
 
 def _figures(results: Path, order: Mapping[str, Any]) -> dict[str, float]:
-    """Return the mean validation score over seeds of each method that has one."""
+    """Return the mean validation score over seeds of each method that has one, of tuned settings if it has those."""
     of_method: dict[str, list[float]] = defaultdict(list)
+    tuned: dict[str, list[float]] = defaultdict(list)
     with results.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             setting = row["corpus"], row["edition"], row["bits"]
             if row.get(COLUMN) and setting == (order["corpus"], order["edition"], str(order["bits"])):
-                of_method[row["method"]].append(float(row[COLUMN]))
-    return {method: statistics.mean(values) for method, values in of_method.items()}
+                of_settings = tuned if row.get("settings") == "tuned" else of_method
+                of_settings[row["method"]].append(float(row[COLUMN]))
+    return {method: statistics.mean(values) for method, values in {**of_method, **tuned}.items()}
 
 
 def _words(order: Mapping[str, Any]) -> str:

@@ -11,10 +11,11 @@ import re
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import fair_tables
 from method_pages import write_pages
 
 from texthash.config import LimitsConfig, limit_variable
@@ -32,7 +33,9 @@ def main() -> int:
     for file, tables in (
         (DOCS / "methods" / "index.md", {"methods": _methods()}),
         (DOCS / "corpora.md", {"corpora": _corpora()}),
-        (DOCS / "results.md", {"results": _results()}),
+        (DOCS / "results.md", {"equal budget": _fair(fair_tables.equal_budget), "results": _results()}),
+        (DOCS / "results.md", {"orders": _fair(fair_tables.orders)}),
+        (DOCS / "results-texthash.md", {"frozen": _fair(fair_tables.frozen)}),
         (DOCS / "operations.md", {"limits": _limits()}),
     ):
         status = max(status, _write(file, tables))
@@ -132,6 +135,10 @@ def _limits() -> str:
     )
 
 
+def _fair(tables: Callable[[Path, Callable[..., str]], str]) -> str:
+    return tables(RESULTS.parent, _table)
+
+
 def _results() -> str:
     """Return a table for each corpus and edition, with all metrics at one width and P@100 at the others.
 
@@ -141,6 +148,8 @@ def _results() -> str:
     editions: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
+            if row["settings"] == "tuned":
+                continue  # in the table of equal budgets
             editions[row["corpus"], row["edition"]].append(row)
     return "\n".join(_edition(*name, rows) for name, rows in editions.items())
 
@@ -152,6 +161,7 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
         cells[row["method"]][row["bits"]].append(row)
     header = (
         "method",
+        "settings",
         f"P@100, {_WIDTH} bits",
         "worst to best",
         "MAP",
@@ -167,6 +177,7 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
         worst, best = _mean(main, "p_at_100_worst"), _mean(main, "p_at_100_best")
         line = (
             f"`{method}`" + " (labels)" * (method in labelled),
+            " / ".join(dict.fromkeys(row["settings"] for row in main)),
             _with_spread(main),
             f"{worst} to {best}" if worst else "",
             _mean(main, "map"),

@@ -8,15 +8,17 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from texthash.config import CorpusConfig, Edition, EvaluationConfig, TrainingConfig
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
-from texthash.evaluation.baselines.cosine import float_cosine_reference
+from texthash.evaluation.baselines.cosine import activation_cosine, float_cosine_reference
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.evaluation.results import Evaluation
 from texthash.methods.registry import build
+from texthash.models.encoding import activations_of, split_batches
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.training.loop import fit
@@ -65,6 +67,19 @@ def test_float_reference_equals_a_plain_ranking(small_corpus, monkeypatch):
         top = np.argsort(-similarity[:, order], axis=1, kind="stable")[:, :20]
         drawn.append(np.take_along_axis(relevant[:, order], top, axis=1).mean(axis=1)[relevant.any(axis=1)].mean())
     assert float_cosine_reference(small_corpus, k=20) == pytest.approx(np.mean(drawn), abs=2e-3)
+
+
+def test_the_cosine_of_activations_equals_a_plain_ranking(small_corpus, hasher):
+    method = hasher.method
+    vectors = {}
+    for split in (small_corpus.train, small_corpus.validation):
+        margins = activations_of(method, split_batches(method, split)) - method.binarizer.thresholds
+        vectors[split.name] = torch.nn.functional.normalize(margins).detach().numpy()
+    similarity = vectors["validation"] @ vectors["train"].T
+    relevant = (small_corpus.validation.labels.astype(int) @ small_corpus.train.labels.T.astype(int)).toarray() > 0
+    top = np.argsort(-similarity, axis=1)[:, :20]
+    precision = np.take_along_axis(relevant, top, axis=1).mean(axis=1)[relevant.any(axis=1)].mean()
+    assert activation_cosine(method, small_corpus, k=20) == pytest.approx(precision, abs=1e-3)
 
 
 def test_validator_is_the_validation_figure_and_travels(small_corpus, hasher, evaluation):

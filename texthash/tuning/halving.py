@@ -22,6 +22,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build
 from texthash.nn.spaces import Choice, IntUniform, LogUniform, SearchSpace, Space, Uniform
+from texthash.progress import log_line
 from texthash.training.checkpoints import LocalCheckpointer, State
 from texthash.training.loop import EpochReport, fit
 from texthash.tuning.trial import epochs_done, judged_epochs
@@ -53,6 +54,12 @@ class HalvingTrial:
     epochs: int = 0
     validation: float | None = None
     failure: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """Number, origin and score of the trial, in words."""
+        score = self.failure or f"{self.validation or 0:.4f} after {self.epochs} epochs"
+        return f"trial {self.number} ({self.origin}): {score}"
 
 
 def draw(space: SearchSpace, count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -102,6 +109,7 @@ def halve(
         for number in going:
             if current[number].rung < rung and not current[number].failure:
                 current[number] = advance(current[number], rung)
+                log_line(f"search: {current[number].outcome}")
                 record(list(current.values()))
         going = sorted(going, key=lambda number: _rank(current[number]))
         best = math.ceil(len(going) / REDUCTION)

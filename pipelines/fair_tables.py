@@ -1,0 +1,169 @@
+"""Tables of the documentation on equal budgets, on the frozen method, and on the orders of methods."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from orders import verdicts
+
+Rows = list[dict[str, str]]
+Table = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
+_UPPER = {"words": "cosine of the words", "vectors": "cosine of the vectors"}
+
+
+def read(path: Path) -> Rows:
+    """Return the rows of a CSV file; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def equal_budget(folder: Path, table: Table) -> str:
+    """Return the table of tuned settings, the best on test first; searches without a cell on test last."""
+    rows = [row for row in read(folder / "results.csv") if row["settings"] == "tuned"]
+    before = [row for row in read(folder / "results.csv") if row["settings"] != "tuned" and row["val_p_at_100"]]
+    path = folder / "tuned.yaml"
+    found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    lines = []
+    for key, record in found.items():
+        place = tuple(key.split("/"))
+        cells, old = _of(rows, place), [row for row in _of(before, place) if row["seed"] == "0"]
+        test = _mean(cells, "p_at_100")
+        line = (
+            f"`{place[2]}`" + (" (vectors too)" if record.get("features") else ""),
+            _spread(cells, "p_at_100"),
+            _mean(cells, "map"),
+            str(len(cells)),
+            f"{record['validation']:.3f}",
+            *(f"{record[name]:.3f}" if name in record else "" for name in ("sampled", "default", "hand")),
+            _before(record["validation"], old),
+            record["origin"],
+            str(record["epochs"] or ""),
+        )
+        lines.append((test, line))
+    lines.sort(key=lambda one: one[0], reverse=True)
+    header = ("method", "P@100, test", "MAP", "seeds", "validation", "random trials", "defaults", "by hand")
+    return table((*header, "before", "best trial", "epochs"), (line for _, line in lines))
+
+
+def _before(tuned: float, old: Rows) -> str:
+    if not old:
+        return ""
+    score = float(old[0]["val_p_at_100"])
+    return f"{score:.3f}" + (", above the search's" if round(score, 3) > round(tuned, 3) else "")
+
+
+def frozen(folder: Path, table: Table) -> str:
+    """Return the tables of the frozen method, one for each corpus and input, and that of its goals."""
+    rows, intervals = read(folder / "frozen.csv"), read(folder / "frozen_intervals.csv")
+    settings = yaml.safe_load((folder / "frozen.yaml").read_text(encoding="utf-8"))
+    places = list(dict.fromkeys(_place(row) for row in rows))
+    parts = [_frozen_place(place, rows, intervals, settings, table) for place in places]
+    return "\n".join([*(part for part in parts if part), _goals(rows, intervals, settings, table)])
+
+
+def _frozen_place(place: tuple[str, ...], rows: Rows, intervals: Rows, settings: dict[str, Any], table: Table) -> str:
+    here = [row for row in rows if _place(row) == place]
+    own = [row for row in here if row["method"] == settings["method"]]
+    baselines = list(dict.fromkeys(row["weighting"] for row in here if row["method"] == settings["baseline"]))
+    lines = []
+    for bits in map(str, settings["widths"]):
+        cells = [row for row in own if row["bits"] == bits]
+        if not cells:
+            continue
+        interval = next((row for row in intervals if _place(row) == place and row["bits"] == bits), None)
+        test, cosine = _mean(cells, "p_at_100"), _mean(cells, "cosine")
+        lines.append(
+            (
+                bits,
+                _spread(cells, "p_at_100"),
+                f"{float(interval['low']):.3f} to {float(interval['high']):.3f}" if interval else "",
+                _spread(cells, "val_p_at_100"),
+                *(_mean(_baseline(here, settings["baseline"], one, bits), "p_at_100") for one in baselines),
+                _signed(interval),
+                cosine,
+                f"{float(test) / float(cosine):.0%}" if cosine else "",
+            )
+        )
+    if not lines:
+        return ""
+    corpus, edition, given = place
+    names = [f"`{settings['baseline']}`, {one}" for one in baselines]
+    header = ["bits", "P@100, test", "95 %", "validation", *names]
+    header += [f"above the better `{settings['baseline']}`, 95 %", "cosine of activations", "kept by the bits"]
+    what = {"words": "words", "both": "words and vectors"}[given]
+    title = f"**{corpus}, edition {edition}, {what}; {len({row['seed'] for row in own})} seeds**"
+    return f"{title}\n\n{table(header, lines)}\n{_upper(here, own, settings)}\n"
+
+
+def _upper(here: Rows, own: Rows, settings: dict[str, Any]) -> str:
+    """Return what real-valued vectors and labels reach, and the share of it that the method's widest codes have."""
+    widest = float(_mean([row for row in own if row["bits"] == str(settings["bits"])], "p_at_100") or "nan")
+    parts = []
+    for row in here:
+        if row["method"] in (*_UPPER, settings["supervised"]["method"]):
+            name = _UPPER.get(row["method"], f"`{row['method']}` (labels), {row['bits']} bits")
+            score = float(row["p_at_100"])
+            parts.append(f"{name} {score:.3f} ({widest / score:.0%})")
+    return (
+        f"On test, and in brackets the share that {settings['bits']} bits reach: {'; '.join(parts)}." if parts else ""
+    )
+
+
+def _goals(rows: Rows, intervals: Rows, settings: dict[str, Any], table: Table) -> str:
+    lines = []
+    for goal in settings["goals"]:
+        place, bits = (goal["corpus"], goal["edition"], goal["input"]), str(goal["bits"])
+        cells = [r for r in rows if (*_place(r), r["method"], r["bits"]) == (*place, settings["method"], bits)]
+        interval = next((row for row in intervals if (*_place(row), row["bits"]) == (*place, bits)), None)
+        reached = _mean(cells, "p_at_100")
+        met = "" if not reached else "yes" if float(reached) >= goal["at_least"] else "no"
+        if interval and float(interval["low"]) < goal["at_least"] <= float(interval["high"]):
+            met += ", and the interval has it within"
+        what = f"{goal['corpus']}, {goal['edition']}, {goal['input']}, {bits} bits"
+        lines.append((what, f"{goal['at_least']:.2f}", reached or "not run", met))
+    return "**Goals, set before test was looked at**\n\n" + table(("P@100 on test", "goal", "reached", "met"), lines)
+
+
+def orders(folder: Path, table: Table) -> str:
+    """Return the verdict on each order of methods, by scores on validation."""
+    found = verdicts(folder / "methods.yaml", folder / "results.csv")
+    lines = (
+        (one.order.replace("|", "\\|"), one.verdict, "; ".join(one.broken) or one.remark.strip(" ()")) for one in found
+    )
+    return table(("order", "verdict", "pairs that break it, or methods without a score"), lines)
+
+
+def _of(rows: Rows, place: tuple[str, ...]) -> Rows:
+    return [row for row in rows if (row["corpus"], row["edition"], row["method"], row["bits"]) == place]
+
+
+def _place(row: dict[str, str]) -> tuple[str, ...]:
+    return row["corpus"], row["edition"], row["input"]
+
+
+def _baseline(rows: Rows, method: str, weighting: str, bits: str) -> Rows:
+    return [row for row in rows if (row["method"], row["weighting"], row["bits"]) == (method, weighting, bits)]
+
+
+def _signed(interval: dict[str, str] | None) -> str:
+    if interval is None:
+        return ""
+    above, low, high = (float(interval[name]) for name in ("above", "above_low", "above_high"))
+    return f"{above:+.3f}, {low:+.3f} to {high:+.3f}"
+
+
+def _mean(rows: Sequence[dict[str, str]], name: str) -> str:
+    values = [float(row[name]) for row in rows if row[name]]
+    return f"{statistics.mean(values):.3f}" if values else ""
+
+
+def _spread(rows: Sequence[dict[str, str]], name: str) -> str:
+    values = [float(row[name]) for row in rows if row[name]]
+    return _mean(rows, name) + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")

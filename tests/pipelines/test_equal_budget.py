@@ -1,0 +1,114 @@
+"""Searches of equal budget: as many trials for each method, resumable, chosen on validation, once on test."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+import yaml
+
+from tests.pipelines.test_reproduce import program
+from texthash.config import load_config
+
+SPACE = {
+    "weighting": {"choice": ["tfidf", "bm25"]},
+    "learning_rate": {"log": [0.001, 0.01]},
+    "kl_weight": {"log": [0.03, 3]},
+}
+BUDGET = {"bits": [16], "seeds": [0, 1], "trials": 3, "seed": 0, "epochs": 2, "space": SPACE}
+
+
+@pytest.fixture
+def reproduce(monkeypatch, tmp_path):
+    module = program("reproduce", monkeypatch)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.csv")
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
+    return module
+
+
+@pytest.fixture
+def table(small_config, tmp_path, monkeypatch):
+    corpus = tmp_path / "corpus.yaml"
+    corpus.write_text(yaml.safe_dump({"corpus": small_config.model_dump(mode="json")}))
+    named = {"nash": {"params": {"hidden": 32, "epochs": 3}}, "itq": {}}
+    budget = {**BUDGET, "corpus": str(corpus), "methods": {"itq": {"seeds": [0]}, "nash": {}}}
+    path = tmp_path / "table.yaml"
+    path.write_text(yaml.safe_dump({"rounds": [], "methods": named, "budget": budget}, sort_keys=False))
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", str(path), "--tuned"])
+    return path
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+def test_each_method_has_as_many_trials_and_the_best_on_validation_is_evaluated(reproduce, table, tmp_path):
+    assert reproduce.main() == 0
+    trials = rows_of(tmp_path / "trials.csv")
+    assert [row["origin"] for row in trials if row["method"] == "itq"] == ["default", "sampled", "sampled"]
+    assert [row["origin"] for row in trials if row["method"] == "nash"] == ["default", "hand", "sampled"]
+    assert {row["epochs"] for row in trials if row["method"] == "nash"} == {"2"}, "no more than the budget's epochs"
+    tuned = yaml.safe_load((tmp_path / "tuned.yaml").read_text(encoding="utf-8"))
+    assert [(key, record["trials"]) for key, record in tuned.items()] == [
+        ("small/random60/itq/16", 3),
+        ("small/random60/nash/16", 3),
+    ]
+    for key, record in tuned.items():
+        own = [row for row in trials if row["method"] == key.split("/")[2]]
+        best = max(own, key=lambda row: float(row["validation"]))
+        assert json.loads(best["params"]) == record["params"]
+        assert record["validation"] == pytest.approx(float(best["validation"]), abs=1e-4)
+    rows = rows_of(tmp_path / "results.csv")
+    cells = [(row["method"], row["seed"], row["settings"]) for row in rows]
+    assert cells == [("itq", "0", "tuned"), ("nash", "0", "tuned"), ("nash", "1", "tuned")]
+    first = next(row for row in rows if row["method"] == "nash")
+    assert float(first["val_p_at_100"]) == pytest.approx(tuned["small/random60/nash/16"]["validation"], abs=1e-4)
+
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")}
+    assert reproduce.main() == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.csv")} == before
+
+
+def test_an_interrupted_search_repeats_no_trial_that_has_ended(reproduce, table, tmp_path, monkeypatch):
+    budget = sys.modules["equal_budget"]
+    advance, calls = budget.HalvingSetting.advance, []
+
+    def interrupted(setting, trial, rung):
+        if len(calls) == 4:
+            calls.append(None)
+            raise KeyboardInterrupt
+        calls.append((setting.method, trial.number, rung))
+        return advance(setting, trial, rung)
+
+    monkeypatch.setattr(budget.HalvingSetting, "advance", interrupted)
+    assert reproduce.main() == 130
+    assert reproduce.main() == 0
+    done = [call for call in calls if call]
+    assert len(done) == len(set(done)), "a trial was trained twice"
+    assert {number for method, number, _ in done if method == "nash"} == {0, 1, 2}
+
+
+def test_the_space_of_a_method_is_its_own_widened_to_the_ranges_of_the_table(reproduce):
+    search_space = sys.modules["equal_budget"].search_space
+
+    def of(name):
+        return search_space(load_config(None, [f"method.name={name}"]), SPACE)
+
+    nash = of("nash")
+    assert (nash["learning_rate"].low, nash["learning_rate"].high) == (0.001, 0.01)
+    assert (nash["kl_weight"].low, nash["kl_weight"].high) == (0.03, 3)
+    assert nash["weighting"].options == ("tfidf", "bm25")
+    assert "dropout" in nash, "its own ranges stay"
+    texthash = of("texthash")
+    assert (texthash["learning_rate"].low, texthash["learning_rate"].high) == (0.001, 0.03)
+    assert "kl_weight" not in texthash, "it has no such parameter"
+    assert set(of("itq")) == {"iterations", "weighting"}
+
+
+def test_a_table_without_a_budget_says_so(reproduce, table, capsys):
+    content = yaml.safe_load(table.read_text(encoding="utf-8"))
+    table.write_text(yaml.safe_dump({key: value for key, value in content.items() if key != "budget"}))
+    assert reproduce.main() == 2
+    assert "has no budget" in capsys.readouterr().err
