@@ -1,6 +1,7 @@
 """What every registered method has to do, checked on each of them, and a count so that none escapes."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -284,12 +285,22 @@ def test_an_unknown_method_is_answered_with_the_nearest():
         get_method("nahs")
 
 
+def without_digests(directory):
+    """Make a saved model one of an earlier version, whose record has no digests."""
+    record = json.loads((directory / "hasher.json").read_text())
+    del record["files"], record["digest"]
+    (directory / "hasher.json").write_text(json.dumps(record))
+
+
 def test_a_model_whose_files_do_not_belong_together_is_refused(small_corpus, fitted, tmp_path):
     one = Hasher.of(fitted("lsh").method, small_corpus).save(tmp_path / "one")
     other = build("lsh", small_corpus.shape, 2 * BITS)
     two = Hasher.of(other, small_corpus).save(tmp_path / "two")
     assert digest(one) != digest(two)
     (one / "model.safetensors").write_bytes((two / "model.safetensors").read_bytes())
+    with pytest.raises(ModelMismatchError, match=r"model\.safetensors is damaged, or of another model"):
+        Hasher.load(one)
+    without_digests(one)
     with pytest.raises(ModelMismatchError, match="do not fit lsh at 16 bits"):
         Hasher.load(one)
     (two / "vocabulary.json").unlink()
@@ -301,6 +312,7 @@ def test_a_damaged_model_is_an_error_that_names_the_directory(small_corpus, fitt
     directory = Hasher.of(fitted("lsh").method, small_corpus).save(tmp_path / "model")
     weights, record = directory / "model.safetensors", directory / "hasher.json"
     weights.write_bytes(weights.read_bytes()[:-100])
+    without_digests(directory)
     with pytest.raises(ModelMismatchError, match=r"model: the weights do not fit lsh at 16 bits"):
         Hasher.load(directory)
     record.write_text(record.read_text()[:-20])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.corpora.words import Vocabulary
 from texthash.errors import ModelMismatchError
 from texthash.io.copies import at_hand
+from texthash.io.digests import size_and_sha256
 from texthash.io.records import FileName, Sha256, read_record, typed
 from texthash.paths import as_path, is_address
 
@@ -20,6 +21,7 @@ RECORD, WEIGHTS, VOCABULARY = "hasher.json", "model.safetensors", "vocabulary.js
 RESTORE = "restore the whole directory as it was saved, or train the model again."
 DIRECT = "direct"  # member of the weights' metadata: the form in which numpy encodes a few texts, as JSON
 MODEL_FILES = (RECORD, VOCABULARY, WEIGHTS)
+_DATA_FILES = (VOCABULARY, WEIGHTS)  # those of which the record, which is sealed itself, contains digests
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class HasherRecord:
         edition: Preparation of that corpus.
         vocabulary_hash: Hash of the vocabulary.
         serves: Input that a served text needs.
+        files: SHA-256 digests of the other files by name; empty in models of earlier versions.
     """
 
     format: int
@@ -47,6 +50,7 @@ class HasherRecord:
     edition: Edition
     vocabulary_hash: Sha256
     serves: str = ""
+    files: dict[FileName, Sha256] = field(default_factory=dict)
 
 
 def digest(directory: str | Path) -> str:
@@ -59,6 +63,29 @@ def digest(directory: str | Path) -> str:
     for name in MODEL_FILES:
         total.update(hashlib.sha256((root / name).read_bytes()).digest())
     return total.hexdigest()
+
+
+def data_digests(directory: Path) -> dict[str, str]:
+    """Return the SHA-256 digests, by name, of the files of a saved model that its record describes."""
+    return {name: size_and_sha256(directory / name)[1] for name in _DATA_FILES}
+
+
+def check_data(directory: Path, record: HasherRecord) -> None:
+    """Compare the files of a saved model with the digests in its record, if it has some.
+
+    Raises:
+        ModelMismatchError: A file is not the one that was saved.
+    """
+    if not record.files:
+        return
+    for name, found in data_digests(directory).items():
+        expected = record.files.get(name)
+        if found != expected:
+            raise ModelMismatchError(
+                f"{directory / name} is damaged, or of another model: its SHA-256 digest is {found}, {RECORD} has "
+                f"{expected or 'none of this file'}.",
+                RESTORE,
+            )
 
 
 def local_files(directory: str | Path) -> Path:

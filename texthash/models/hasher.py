@@ -19,6 +19,7 @@ from texthash.corpora.prepared.batches import Batch, text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus, Split
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import ModelMismatchError, UsageError
+from texthash.io.records import sealed
 from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.direct import FEW, DirectEncoder
@@ -31,6 +32,8 @@ from texthash.models.files import (
     VOCABULARY,
     WEIGHTS,
     HasherRecord,
+    check_data,
+    data_digests,
     local_files,
     read_hasher_record,
     read_vocabulary,
@@ -262,8 +265,9 @@ class Hasher:
             "edition": self.edition.model_dump(mode="json"),
             "vocabulary_hash": self.vocabulary_hash,
             "serves": self.method.card.serving_mode,
+            "files": data_digests(partial),
         }
-        (partial / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        (partial / RECORD).write_text(json.dumps(sealed(record), indent=2), encoding="utf-8")
         partial.rename(directory)
         return directory
 
@@ -272,10 +276,11 @@ class Hasher:
         """Read a model that :meth:`save` wrote, from its directory or from where it was published.
 
         Raises:
-            ModelMismatchError: Files are missing or do not belong together; the error names the difference.
+            ModelMismatchError: Files are missing, damaged or do not belong together; the error names the difference.
         """
         directory = local_files(directory)
         record = read_hasher_record(directory)
+        check_data(directory, record)
         vocabulary = read_vocabulary(directory, record)
         method = _untrained(directory, record)
         try:

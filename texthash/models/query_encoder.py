@@ -17,7 +17,15 @@ from texthash.config import VectorKind
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.hamming.codes import pack
 from texthash.models.direct import FEW, DirectEncoder, DirectForm
-from texthash.models.files import DIRECT, WEIGHTS, HasherRecord, local_files, read_hasher_record, read_vocabulary
+from texthash.models.files import (
+    DIRECT,
+    WEIGHTS,
+    HasherRecord,
+    check_data,
+    local_files,
+    read_hasher_record,
+    read_vocabulary,
+)
 
 if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
@@ -73,10 +81,11 @@ class QueryEncoder:
         """Open a model that :meth:`texthash.models.hasher.Hasher.save` wrote.
 
         Raises:
-            ModelMismatchError: Files are missing or do not belong together; the error names the difference.
+            ModelMismatchError: Files are missing, damaged or do not belong together; the error names the difference.
         """
         directory = local_files(directory).absolute()
         record = read_hasher_record(directory)
+        check_data(directory, record)
         direct = _direct_encoder(directory, record)
         words = None
         if direct is not None:
