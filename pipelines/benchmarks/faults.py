@@ -73,7 +73,7 @@ def command(
         raise UsageError(f"there is no part {unknown[0]!r}.", f"there are {', '.join(PARTS)}.")
     home = resolve_home()
     found = read_release(home)
-    with served(home) as port:
+    with served(home, placement="remote") as port:  # only then does every part exist
         rows = asyncio.run(_measure(port, parts))
     report(f"killed parts, {found.documents:,} documents, {len(found.shards)} shards of one replica", rows, json)
 

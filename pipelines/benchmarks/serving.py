@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from texthash.cluster import cluster
 from texthash.config import ServiceConfig
@@ -13,9 +14,9 @@ from texthash.service.ports import free_port
 
 
 @contextmanager
-def served(home: StateDir, release: str = "current", haproxy: bool = True) -> Iterator[int]:
-    """Serve a release on 127.0.0.1 during the block, and yield the port."""
-    service = ServiceConfig(port=free_port())
+def served(home: StateDir, release: str = "current", haproxy: bool = True, **service_options: Any) -> Iterator[int]:
+    """Serve a release on 127.0.0.1 during the block, and yield the port; options as of :class:`ServiceConfig`."""
+    service = ServiceConfig(port=free_port(), **service_options)
     with haproxy_environment(haproxy), cluster():
         from ray import serve
 
