@@ -179,5 +179,5 @@ def test_grpc_answers_that_a_resource_is_exhausted() -> None:
             pass
 
     context = Context()
-    asyncio.run(Calls(app).answer("Encode", message("EncodeRequest")(), context))
+    asyncio.run(Calls(app, 1000).answer("Encode", message("EncodeRequest")().SerializeToString(), context))
     assert context.code == grpc.StatusCode.RESOURCE_EXHAUSTED

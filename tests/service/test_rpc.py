@@ -40,21 +40,25 @@ class Servicer:
 
 def call(coordinator: Coordinator, method: str, metadata: tuple[tuple[str, str], ...] = (), **members: Any) -> Any:
     """One call to a server of its own."""
+    return send(coordinator, method, message(METHODS[method][1])(**members).SerializeToString(), metadata)
+
+
+def send(coordinator: Coordinator, method: str, request: bytes, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
+    """The same of a serialized message."""
 
     async def run() -> Any:
         server = grpc.aio.server()
-        add_texthash_to_server(Servicer(Calls(make_app(coordinator))), server)
+        add_texthash_to_server(Servicer(Calls(make_app(coordinator), coordinator.limits.max_body_bytes)), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        _, asked, answered = METHODS[method]
+        _, _, answered = METHODS[method]
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 ask: Callable[..., Awaitable[Any]] = channel.unary_unary(
                     f"/texthash.v1.Texthash/{method}",
-                    request_serializer=message(asked).SerializeToString,
                     response_deserializer=message(answered).FromString,
                 )
-                return await ask(message(asked)(**members), metadata=metadata)
+                return await ask(request, metadata=metadata)
         finally:
             await server.stop(None)
 
@@ -125,6 +129,62 @@ def test_problems_are_statuses(served: Coordinator, members: dict[str, Any], cod
     error = raised.value
     assert (error.code().name, dict(error.trailing_metadata())[PROBLEM]) == (code, kind)
     assert says in error.details()
+
+
+def filtered(**condition: Any) -> bytes:
+    request = message("SearchRequest")(queries=[{"text": "x"}])
+    for member, value in condition.items():
+        getattr(request.filter.attributes["year"], member).number_value = value
+    return request.SerializeToString()  # type: ignore[no-any-return]
+
+
+def nested(levels: int) -> bytes:
+    request = b""
+    for _ in range(levels):
+        size, varint = len(request), b""
+        while size > 127:
+            varint, size = varint + bytes([size % 128 + 128]), size // 128
+        request = b"\x2a" + varint + bytes([size]) + request
+    return request
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "kind", "says"),
+    [
+        ("Search", b"\xff\xff\xff", "malformed-message", "cannot be read as SearchRequest"),
+        ("Encode", b"\x0a\x02\xff\xfe", "malformed-message", "UTF-8"),
+        ("Search", nested(2_000), "malformed-message", "cannot be read as SearchRequest"),
+        ("Encode", b"\x0a\x01x\xfa\x07\x01a", "invalid-field", "fields that this server does not know"),
+        ("Search", filtered(eq=float("nan")), "invalid-field", "NaN"),
+        ("Search", filtered(gt=float("inf")), "invalid-field", "Infinity"),
+        ("Search", b"\x0a\x00" * 30_000, "batch-too-large", "20000 other messages"),
+        ("Encode", b"\x0a\x00" * 900_000, "body-too-large", "2000000"),
+    ],
+)
+def test_messages_that_are_none_are_problems_too(
+    served: Coordinator, method: str, request_: bytes, kind: str, says: str
+) -> None:
+    """Not errors of the server without words, nor fields that are ignored silently."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        send(served, method, request_)
+    error = raised.value
+    assert (error.code().name, dict(error.trailing_metadata())[PROBLEM]) == ("INVALID_ARGUMENT", kind)
+    assert says in error.details()
+
+
+def test_no_message_is_read_without_a_key(served: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    for request in (b"\xff", b"\x0a\x00" * 900_000, b"\x0a" * 2_100_000):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            send(served, "Encode", request)
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_vectors_of_a_whole_batch_are_read(served: Coordinator) -> None:
+    queries: list[Any] = [{"vector": [0.5] * 700} for _ in range(256)]
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        call(served, "Search", queries=queries)
+    assert dict(raised.value.trailing_metadata())[PROBLEM] == "vector-mismatch", raised.value.details()
 
 
 def test_a_key_is_asked_for(served: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,11 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "malformed-json": Kind(400, "the body is not JSON", "Send one JSON object, in UTF-8, as the request body."),
+    "malformed-message": Kind(
+        400,
+        "the message of a gRPC call cannot be read",
+        "Send the request message of the method, as search.proto of this version describes it.",
+    ),
     "not-found": Kind(404, "no such path exists", "The paths that exist are listed in /docs."),
     "unknown-document": Kind(
         404,

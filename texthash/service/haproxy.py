@@ -30,6 +30,9 @@ COMMON = {
     "RAY_SERVE_LOG_TO_STDERR": "0",
     # Ray starts workers at nice 15, so that anything else on a busy machine would starve the service.
     "RAY_worker_niceness": "0",
+    # A message of gRPC is received whole before the service refuses it, and expanded if it is compressed. Serve's
+    # default is 2 GiB. An answer is one message too, and a service keeps as many bytes of answers by default.
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(2**28),
 }
 FAST = {
     **COMMON,

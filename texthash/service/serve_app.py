@@ -240,7 +240,7 @@ class _Ingress:
             self._budget,
             reranking=self._reranking,
         )
-        self._calls = Calls(app)
+        self._calls = Calls(app, self._config.limits.max_body_bytes)
         return app
 
     async def Encode(self, request: Any, grpc_context: Any) -> Any:
