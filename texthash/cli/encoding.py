@@ -60,6 +60,9 @@ def encode(
     if role not in _ROLES:
         raise UsageError(f"role {role!r} does not exist.", f"use {' or '.join(_ROLES)}.")
     if source is None and output is None:
+        for name, value in (("--text-column", text_column), ("--workers", workers), ("--address", address)):
+            if value is not None:
+                raise UsageError(f"{name} needs --from and --output.", "leave it out for texts.")
         _print_codes(texts or [line.rstrip("\n") for line in sys.stdin], model, form, role)
         return
     if source is None or output is None or texts:

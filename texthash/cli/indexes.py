@@ -209,11 +209,13 @@ _COLUMNS: dict[str, Callable[[str | None], list[str]]] = {
 
 
 def _nothing_found(answer: dict[str, Any]) -> str:
+    if answer["mode"] == "keyword":
+        return "no document has a word of the query, or the filter keeps none of those that have"
+    if answer["known_words"]:
+        return "the index has no documents, or the filter keeps none"
     if answer["mode"] != "semantic":
         return "no word of the query is in the vocabulary of the model, and no document has one of its words"
-    if not answer["known_words"]:
-        return "no word of the query is in the vocabulary of the model, so it has no hits"
-    return "the index has no documents, or the filter keeps none"
+    return "no word of the query is in the vocabulary of the model, so it has no hits"
 
 
 def _row(hit: dict[str, Any]) -> dict[str, Any]:

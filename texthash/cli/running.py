@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from texthash.cli.blank import refuse_blank
 from texthash.errors import UsageError, as_user_error, exit_status
 from texthash.logging import show
 from texthash.progress import log_line
@@ -42,8 +43,10 @@ def run_app(
         verbose: Returns whether tracebacks are printed; called when an error occurs.
     """
     show()
+    command = typer.main.get_command(app)
+    refuse_blank(command)
     try:
-        status = app(arguments, standalone_mode=False)
+        status = command(arguments, standalone_mode=False)
     except Exception as error:
         failed = _report_typer_error(error) or report_error(error, verbose())
         if failed is None:
