@@ -78,7 +78,7 @@ def test_the_walk_finds_the_parameters() -> None:
     assert {"--output", "--home", "--release", "--address"} <= {parameter.opts[0] for _, parameter in TRIED}
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t"])
+@pytest.mark.parametrize("value", ["", pytest.param(" \t", marks=pytest.mark.slow)])
 def test_no_blank_value_is_read_as_something_else(cli: Any, tmp_path: Path, value: str) -> None:
     for path, parameter in TRIED:
         if parameter.name in TEXTS or (value and parameter.name in NAMES):
@@ -92,6 +92,7 @@ def test_no_blank_value_is_read_as_something_else(cli: Any, tmp_path: Path, valu
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.jsonl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ODD)
 def test_no_odd_value_ends_in_a_traceback(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str

@@ -1,6 +1,7 @@
 """Which errors are explained to a person, and the exit status they give."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_a_full_disk_is_explained_however_deep_it_lies():
     assert known.remedy
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_place_that_cannot_be_written_is_explained(number):
     known = as_user_error(OSError(number, "closed", "/data/x"))
     assert known is not None
@@ -28,7 +29,9 @@ def test_a_place_that_cannot_be_written_is_explained(number):
     assert "TEXTHASH_HOME" in known.remedy
 
 
-@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT])
+@pytest.mark.parametrize(
+    "number", [errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.EIO, errno.ENXIO]
+)
 def test_a_path_that_cannot_be_used_is_named(number):
     known = as_user_error(OSError(number, "no", "/data/x"))
     assert known is not None
@@ -40,6 +43,26 @@ def test_the_projects_own_error_is_itself_and_a_fault_of_ours_is_not_explained()
     assert as_user_error(own) is own
     assert as_user_error(ValueError("x")) is None
     assert as_user_error(OSError(errno.ENOENT, "no such file")) is None
+
+
+def test_an_error_of_lance_is_explained_by_the_number_in_its_text():
+    known = as_user_error(RuntimeError("LanceError(IO): Permission denied (os error 13), /data/x"))
+    assert known is not None
+    assert "access is denied" in known.problem
+
+
+def test_open_files_and_a_deleted_working_directory_are_explained(tmp_path, monkeypatch):
+    known = as_user_error(OSError(errno.EMFILE, "Too many open files"))
+    assert known is not None
+    assert "ulimit -n" in known.remedy
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as raised:
+        Path.cwd()
+    known = as_user_error(raised.value)
+    assert known is not None
+    assert "working directory" in known.problem
 
 
 def test_wrong_use_has_a_status_of_its_own():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable
 
@@ -12,6 +13,8 @@ _AROUND = 40  # Number of characters shown on both sides of a surrogate.
 # Errors of a path that somebody has named: a file in place of a directory, a name that is too long, and the like.
 _OF_PATHS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
 # Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
 
@@ -68,10 +71,16 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             return TexthashError(
                 f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
             )
-        if isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES):
+        if isinstance(cause, Exception) and _number(cause) in _NO_ACCESS:
             return TexthashError(
                 f"access is denied: {cause}.", "grant access, or set TEXTHASH_HOME to a directory that you can write."
             )
+        if isinstance(cause, Exception) and _number(cause) in _NO_FILES:
+            return TexthashError(
+                f"too many files are open: {cause}.", "raise the limit (ulimit -n), then run it again."
+            )
+        if isinstance(cause, FileNotFoundError) and cause.filename is None and not _has_working_directory():
+            return TexthashError("the working directory does not exist any more.", "change to another directory.")
         if isinstance(cause, OSError) and _is_of_a_path(cause):
             return TexthashError(f"a path cannot be used: {cause}.", "name another path, or make its directory.")
         if isinstance(cause, UnicodeEncodeError) and _SURROGATES.search(cause.object):
@@ -86,7 +95,15 @@ def as_user_error(error: BaseException) -> TexthashError | None:
 
 
 def _is_of_a_path(error: OSError) -> bool:
-    return error.errno in _OF_PATHS or (error.errno == errno.ENOENT and error.filename is not None)
+    return error.errno in _OF_PATHS or error.filename is not None
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _store_error(cause: BaseException) -> TexthashError:
@@ -115,12 +132,17 @@ def out_of_space(error: BaseException) -> bool:
 
 
 def _is_no_space(error: BaseException) -> bool:
+    return _number(error) in _NO_SPACE
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the number of an error of the operating system; None for another error."""
     if isinstance(error, TexthashError):
-        return False
+        return None
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _NO_SPACE
+        return error.errno
     found = _IN_TEXT.search(str(error))
-    return found is not None and int(found[1]) in _NO_SPACE
+    return int(found[1]) if found is not None else None
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

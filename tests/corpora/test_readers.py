@@ -150,6 +150,10 @@ def test_bad_input_names_file_and_line(tmp_path: Path, name: str, content: bytes
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="does not exist"):
         read(tmp_path / "nowhere.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for path in (tmp_path / "pipe.jsonl", Path("/dev/zero")):  # neither is waited for
+        with pytest.raises(CorpusError, match="neither a file nor a folder"):
+            read(path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="empty folder"):
         read(tmp_path / "empty")

@@ -63,7 +63,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     _VERBOSE["traceback"] = verbose
-    if home:
+    if home is not None:
         os.environ[HOME_VARIABLE] = str(Path(home).expanduser().absolute())
 
 

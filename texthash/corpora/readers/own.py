@@ -80,6 +80,10 @@ def _found(config: CorpusConfig) -> Folder:
         raise CorpusError(f"corpus.path={config.path} does not exist.", "give a file or a folder.")
     if path.is_file():
         return Folder(path.parent, [path])
+    if not path.is_dir():  # a pipe or device, which would be waited for or has no end
+        raise CorpusError(
+            f"corpus.path={config.path} is neither a file nor a folder.", "write its rows to a file, and give that."
+        )
     found = walk(path)
     suffixes = _table_suffixes(found.files)
     top_tables = [file for file in found.files if file.parent == path and tables.is_table(file, suffixes)]
