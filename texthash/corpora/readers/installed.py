@@ -9,11 +9,15 @@ import ast
 import gc
 import importlib.util
 import os
+import re
 import sysconfig
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from texthash.errors import CorpusError
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -25,6 +29,7 @@ _VENDORED = {
 _PROGRAMS = {"idlelib", "lib2to3", "turtledemo", "pydoc_data", "ensurepip", "antigravity", "this"}
 _QUOTES = (b'"""', b"'''")
 _OWN_PACKAGE = "texthash"
+_REQUIREMENT = re.compile(r"[\w.-]+")
 
 
 def package_folders() -> list[Path]:
@@ -39,6 +44,28 @@ def package_folders() -> list[Path]:
 def standard_library() -> Path:
     """Return the folder of the modules of Python's standard library."""
     return Path(sysconfig.get_path("stdlib")).resolve()
+
+
+def own_dependencies() -> set[str]:
+    """Return the names by which the packages that texthash requires are imported, without those of its extras.
+
+    Raises:
+        CorpusError: texthash, or one of the packages, is not installed.
+    """
+    found: set[str] = set()
+    name = _OWN_PACKAGE
+    try:
+        for requirement in distribution(name).requires or ():
+            if (named := _REQUIREMENT.match(requirement)) and "extra ==" not in requirement:
+                name = named.group()
+                files = distribution(name).files or ()
+                found |= {file.parts[0] for file in files if file.parts[1:] == ("__init__.py",)}
+    except PackageNotFoundError:
+        raise CorpusError(
+            f"{name} is not installed, so it is unknown which packages texthash requires.",
+            "install texthash with its dependencies: `pip install .` in its folder.",
+        ) from None
+    return found
 
 
 def library_files(package: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""``pydoc``: documentation strings of the standard library and the installed Python packages. No download.
+"""``pydoc``: documentation strings of the standard library and the packages that texthash requires. No download.
 
 A document is the documentation string of a public module, class or function with at least 8 words; equal texts, and
 equal names, count once. Its title, and its id, is the name by which a program reaches it (``pandas.read_csv``, see
@@ -6,9 +6,11 @@ equal names, count once. Its title, and its id, is the name by which a program r
 Its label is package and first submodule (``scipy.stats``, ``python.asyncio``), or the package alone, where these are
 private or have fewer than 150 documents; packages that have fewer are left out.
 
-Source files are parsed with :mod:`ast`, never imported; of the standard library, the compiled modules are imported. The
-content of the corpus depends on the installed packages, so metrics are comparable only within one environment, which
-the manifest's checksum identifies; the labels of the standard library begin with ``python``.
+The packages are those that texthash itself requires, so that every environment has the same ones, whatever else is
+installed there. Their versions, and that of Python, may differ: metrics are comparable only within one environment,
+which the manifest's checksum identifies. The labels of the standard library begin with ``python``.
+
+Source files are parsed with :mod:`ast`, never imported; of the standard library, the compiled modules are imported.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from texthash.corpora.readers.installed import (
     library_files,
     library_packages,
     module_of,
+    own_dependencies,
     package_folders,
     standard_library,
     syntax_tree,
@@ -43,12 +46,12 @@ MIN_DOCUMENTS = 150
 _STANDARD = "python"
 record = CorpusRecord(
     name="pydoc",
-    title="Documentation strings of the standard library and the installed Python packages",
+    title="Documentation strings of Python's standard library and the packages that texthash requires",
     documents=None,
     labels=None,
     multi_label=False,
     licence="of Python and each package",
-    source="Python and the packages installed beside texthash",
+    source="Python and the packages that texthash requires",
     citation="",
     embedded=True,
 )
@@ -61,7 +64,7 @@ def files(config: CorpusConfig, home: StateDir) -> list[Path]:
 
 def read(config: CorpusConfig, home: StateDir) -> Iterator[Document]:
     """Yield all documents, by label, file and position in the file."""
-    return documents_in(package_folders(), standard=standard_library())
+    return documents_in(package_folders(), packages=own_dependencies(), standard=standard_library())
 
 
 def documents_in(
