@@ -94,7 +94,7 @@ def test_embeddings_are_codes(model, texts: list[str]) -> None:
     assert np.allclose(
         encoder.similarity_pairwise(found, found[::-1]), (1 - 2 * distances / model.bits)[range(5), range(4, -1, -1)]
     )
-    margins = model.pre_threshold_margins(model.read(texts[:2], "query").values)
+    margins = model.query_values(model.read(texts[:2], "query").values)
     queries = TexthashEncoder(model, asymmetric=True).encode([{"text": texts[:2]}], prompt_type=PromptType.query)
     assert np.allclose(queries, margins / np.abs(margins).mean(axis=1, keepdims=True), rtol=1e-5)
     assert np.array_equal(queries > 0, found[:2] > 0)

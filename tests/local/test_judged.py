@@ -34,7 +34,7 @@ def test_asymmetric_scores_are_products_of_real_values_and_bits(model, folder):
     table = texthash.evaluate(model, judged=folder)
     signs = 2.0 * unpack(model.encode(list(TEXTS.values()))) - 1
     asked = [QUERIES[query] for query in QRELS]
-    margins = model.pre_threshold_margins(model.read(asked, role="query").values)
+    margins = model.query_values(model.read(asked, role="query").values)
     firsts = np.argmax(margins @ signs.T, axis=1).tolist()
     relevant = [[list(TEXTS).index(id_) for id_, grade in own.items() if grade] for own in QRELS.values()]
     name = f"{model.method.card.name} {model.bits} asymmetric"

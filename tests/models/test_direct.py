@@ -59,7 +59,7 @@ def test_codes_are_those_of_torch(name: str, small_corpus: PreparedCorpus, tmp_p
         row.tobytes() for row in loaded.binarize(values)
     ]
     queries = encoder.read(texts[:40])
-    np.testing.assert_array_equal(queries.margins, loaded.pre_threshold_margins(together))
+    np.testing.assert_array_equal(queries.margins, loaded.query_values(together))
     assert queries.known.tolist() == expected.known[:40].tolist()
     assert torch.equal(together, values[:40]), "the values of a text depend on the others"
 

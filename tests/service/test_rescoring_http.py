@@ -61,7 +61,7 @@ def test_answers_are_those_of_the_library(
     wanted = expected(
         opened,
         opened.hasher.binarize(values),
-        opened.hasher.pre_threshold_margins(values),
+        opened.hasher.query_values(values),
         limit=limit,
         oversample=oversample,
         **how,

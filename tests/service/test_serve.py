@@ -189,7 +189,7 @@ def test_key_numbers_and_log_of_a_few_requests(
 def test_rescored_hits_are_those_of_the_library(http: httpx.Client, opened: OpenRelease) -> None:
     texts = ["sort the values of an array", "plot a figure"]
     values = opened.hasher.read(texts, role="query").values
-    codes, margins = opened.hasher.binarize(values), opened.hasher.pre_threshold_margins(values)
+    codes, margins = opened.hasher.binarize(values), opened.hasher.query_values(values)
     expected = search_rescored(opened.shards, codes, margins, 5, oversample=8)
     body = {"queries": [{"text": text} for text in texts], "limit": 5, "mode": "semantic"}
     reply = http.post("/v1/search", json={**body, "rescore": {"kind": "asymmetric", "oversample": 8}})

@@ -104,7 +104,7 @@ def test_a_search_by_vector_is_brute_force(
             expected = near[:10]
         else:
             near = near[:50]
-            margins = hasher.pre_threshold_margins(hasher.read([""], features=row[None]).values)[0].astype(np.float64)
+            margins = hasher.query_values(hasher.read([""], features=row[None]).values)[0].astype(np.float64)
             scores = unit[near] @ (row / np.linalg.norm(row)) if kind == "float" else (2 * bits[near] - 1) @ margins
             expected = near[np.lexsort((near, distances[near], -np.round(scores, 9)))][:10]
         assert [hit["id"] for hit in result["hits"]] == [ids[number] for number in expected]

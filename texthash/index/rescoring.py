@@ -1,7 +1,8 @@
 """Rescoring: reordering of the nearest documents by real values that binarization has coarsened.
 
-* asymmetric: score = sum_b a_b (2 bit_b - 1), with a_b the query's activation minus the threshold of bit b. It needs
-  only the bits of the documents. For a = +-1 the score is bits - 2 distance.
+* asymmetric: score = sum_b a_b (2 bit_b - 1), with a_b the query's activation minus the threshold of bit b, shifted
+  where the method has learned to (:func:`texthash.models.encoding.query_values`). It needs only the bits of the
+  documents. For a = +-1 the score is bits - 2 distance.
 * float: score = cosine of the vectors of query and document. An index may store vectors in half precision
   (``index.vectors``, :mod:`texthash.models.vectors`); they are read from disk for the candidates alone.
 """

@@ -84,7 +84,7 @@ class TexthashEncoder:
         return np.unpackbits(self.model.binarize(values), axis=1).astype(np.float32) * 2 - 1
 
     def _activations(self, values: Tensor) -> NDArray[np.float32]:
-        margins = self.model.pre_threshold_margins(values)
+        margins = self.model.query_values(values)
         return margins / np.maximum(np.abs(margins).mean(axis=1, keepdims=True), 1e-12)
 
 

@@ -305,6 +305,10 @@ class HashMethod(nn.Module):
         """
         return ()
 
+    def query_shift(self) -> Tensor | None:
+        """Return what is added to the values of queries that are compared with bits, [bits]; None: nothing."""
+        return None
+
     def inference_state_dict(self) -> dict[str, Tensor]:
         """Return the state dict without ``training_only`` entries: all that codes depend on."""
         return {

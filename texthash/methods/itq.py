@@ -4,6 +4,9 @@
 
 Alternate B = sgn(V R) and the orthogonal Procrustes solution R = S_hat S^T of B^T V = S Omega S_hat^T; the objective
 never increases. The code is h(x) = 1[(x - c) W R > 0].
+
+Of a query that is compared in real values with the bits of documents only half of the mean is subtracted,
+(x - c / 2) W R: cosines of uncentred vectors, which embeddings are made for, also depend on the mean.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from texthash.corpora.prepared.corpus import Split
 from texthash.methods.base import Card, ClosedForm, Printed, Stage
@@ -21,6 +26,9 @@ from texthash.nn.spectral import principal_components
 
 # The rotation has m^2 / 2 degrees of freedom, for which so many evenly spaced rows are plenty.
 _ROWS = 200_000
+# Of 0.25, 0.5, 0.75 and 1 the share whose order keeps most of the 10 nearest neighbours of documents that were not
+# trained on, by MiniLM on Cranfield and CACM with 128 and with 256 bits.
+_KEPT_MEAN = 0.5
 
 
 class ITQ(ProjectedMethod):
@@ -40,6 +48,16 @@ class ITQ(ProjectedMethod):
 
     iterations: int = Field(50, ge=1, description="Number of alternations of codes and rotation.")
 
+    kept_mean: Tensor
+
+    def make_layers(self) -> None:
+        super().make_layers()
+        self.register_buffer("kept_mean", torch.zeros(self.bits))
+        self.register_load_state_dict_pre_hook(_of_earlier_version)
+
+    def query_shift(self) -> Tensor:
+        return self.kept_mean
+
     def stages(self) -> Sequence[Stage]:
         return (ClosedForm("rotation", self.rotate),)
 
@@ -51,6 +69,12 @@ class ITQ(ProjectedMethod):
             rows = rows[np.linspace(0, rows.shape[0] - 1, _ROWS).astype(np.int64)]
         rotation, _ = itq_rotation(rows @ directions - centre, self.iterations)
         self.projection.set(directions @ rotation, -centre @ rotation)
+        self.kept_mean.copy_(torch.from_numpy(_KEPT_MEAN * (centre @ rotation)))
+
+
+def _of_earlier_version(method: ITQ, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Give a model that centred queries as documents no shift."""
+    state.setdefault(f"{prefix}kept_mean", torch.zeros(method.bits))
 
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:

@@ -48,11 +48,13 @@ class DirectForm:
         weighting: Weighting of the words.
         layers: Layers in order; the first has one row of W for each word.
         thresholds: Name of the thresholds of the bits among the tensors of the model.
+        shift: Name of what is added to the values of queries that are compared with bits; None: nothing.
     """
 
     weighting: Weighting
     layers: tuple[LayerForm, ...]
     thresholds: str
+    shift: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class DirectEncoder:
             for layer in form.layers
         ]
         self.thresholds: Floats = tensor(form.thresholds)
+        self.shift: Floats = np.zeros_like(self.thresholds) if form.shift is None else tensor(form.shift)
         self._check()
 
     def _check(self) -> None:

@@ -33,7 +33,9 @@ def form_of(method: HashMethod) -> DirectForm | None:
     layers = [_layer(module, positive, names) for module, positive in chain]
     found = tuple(layer for layer in layers if layer is not None)
     thresholds = names[id(method.binarizer.thresholds)]
-    return DirectForm(inputs.weighting, found, thresholds) if len(found) == len(layers) else None
+    own = method.query_shift()
+    shift = None if own is None else names[id(own)]
+    return DirectForm(inputs.weighting, found, thresholds, shift) if len(found) == len(layers) else None
 
 
 def direct_encoder(method: HashMethod) -> DirectEncoder | None:

@@ -55,6 +55,15 @@ def pre_threshold_margins(method: HashMethod, activations: torch.Tensor) -> np.n
     return (activations - method.binarizer.thresholds.to(activations.device)).float().cpu().numpy()
 
 
+def query_values(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
+    """Return the real values of queries that are compared with the bits of documents, float32 [N, bits].
+
+    They are those of :func:`pre_threshold_margins`, shifted where the method has learned to.
+    """
+    margins, shift = pre_threshold_margins(method, activations), method.query_shift()
+    return margins if shift is None else margins + shift.cpu().numpy()
+
+
 def encode_split(method: HashMethod, split: Split, role: Role = "document") -> np.ndarray:
     """Encode a split into packed codes, uint8 [N, bits / 8], in order.
 

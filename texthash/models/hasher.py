@@ -24,7 +24,7 @@ from texthash.methods.base import HashMethod, Role, check_searchable
 from texthash.methods.registry import build, hyperparameters
 from texthash.models.direct import FEW, DirectEncoder
 from texthash.models.direct_form import direct_encoder, form_of
-from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins
+from texthash.models.encoding import activations_of, binarize, encode_split, pre_threshold_margins, query_values
 from texthash.models.files import (
     DIRECT,
     FORMAT_VERSION,
@@ -164,6 +164,10 @@ class Hasher:
     def pre_threshold_margins(self, activations: torch.Tensor) -> np.ndarray:
         """Return real-valued codes minus the thresholds of the binarizer, float32 [N, bits]: bit = margin > 0."""
         return pre_threshold_margins(self.method, activations)
+
+    def query_values(self, activations: torch.Tensor) -> np.ndarray:
+        """Return the real values of queries that are compared with bits, float32 [N, bits], for asymmetric scores."""
+        return query_values(self.method, activations)
 
     def encode(self, texts: Sequence[str], role: Role = "document", batch_size: int = 256) -> np.ndarray:
         """Encode raw texts into packed codes.

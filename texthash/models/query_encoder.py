@@ -37,7 +37,8 @@ class EncodedQueries(NamedTuple):
     Attributes:
         codes: uint8 [N, bits / 8].
         known: Whether a word of the query is in the vocabulary, bool [N].
-        margins: Activations minus thresholds, float32 [N, bits].
+        margins: Real values that are compared with bits, float32 [N, bits]: activations minus thresholds, shifted where
+            the method has learned to.
         vectors: Vectors by which an index rescores, float32 [N, width]; None unless requested.
     """
 
@@ -111,7 +112,7 @@ class QueryEncoder:
             if encoded is not None:
                 return encoded
         read = self.hasher.read(texts, "query", vectors=vectors, features=features)
-        margins = self.hasher.pre_threshold_margins(read.values)
+        margins = self.hasher.query_values(read.values)
         return EncodedQueries(self.hasher.binarize(read.values), read.known, margins, read.vectors)
 
 
@@ -122,7 +123,7 @@ def _read_directly(words: _Words, texts: Sequence[str]) -> EncodedQueries | None
     if len(decided) < len(texts):
         return None
     values, thresholds = np.stack(decided), words.direct.thresholds
-    return EncodedQueries(pack(values > thresholds), known, values - thresholds)
+    return EncodedQueries(pack(values > thresholds), known, values - thresholds + words.direct.shift)
 
 
 def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | None:

@@ -123,7 +123,7 @@ class ModelRows:
         """Yield lists by asymmetric score."""
         numbers, codes, _ = self._documents
         asked = self._asked(queries)
-        for own, is_known in zip(self.model.pre_threshold_margins(asked.values), asked.known, strict=True):
+        for own, is_known in zip(self.model.query_values(asked.values), asked.known, strict=True):
             yield Ranked(numbers, asymmetric(own, codes)) if is_known else _nothing()
 
     def vectors(self, queries: Sequence[str]) -> Iterator[Ranked]:

@@ -33,7 +33,7 @@ class Encoded:
         codes: uint8 [N, bits / 8].
         known: True for each text with a word of the vocabulary, bool [N].
         logits: Activations, float32 [N, bits], if requested.
-        margins: Activations minus thresholds, float32 [N, bits], if requested.
+        margins: Real values that are compared with bits, float32 [N, bits], if requested.
         vectors: Vectors for the index, float32 [N, width], if requested.
     """
 
@@ -53,7 +53,7 @@ class Texts:
         texts: Texts; empty where only their vectors are known.
         role: Role of the texts.
         logits: Request the activations.
-        margins: Request the activations minus the thresholds.
+        margins: Request the real values that are compared with bits.
         vectors: Kind of the requested vectors.
         given: Vectors that came with the texts, float32 [N, D]; None: the model encodes the texts alone.
     """
@@ -127,7 +127,7 @@ class EncoderServer:
             for row in rows:
                 own_rows = slice(start, start := start + len(calls[row].texts))
                 logits = values.cpu().numpy()[own_rows] if calls[row].logits else None
-                margins = hasher.pre_threshold_margins(values[own_rows]) if calls[row].margins else None
+                margins = hasher.query_values(values[own_rows]) if calls[row].margins else None
                 own = None if vectors is None else vectors[own_rows]
                 answers[row] = Encoded(codes[own_rows], known[own_rows], logits, margins, own)
         return [answers[row] for row in range(len(calls))]

@@ -1,0 +1,47 @@
+"""Real values of queries by ITQ: centred by half of the mean, after saving and loading too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from texthash.config import TrainingConfig
+from texthash.methods.registry import build
+from texthash.models.files import WEIGHTS
+from texthash.models.hasher import Hasher
+from texthash.models.query_encoder import QueryEncoder
+from texthash.training.loop import fit
+
+TEXTS = ["sort the values of an array", "read a table from a file"]
+
+
+@pytest.fixture(scope="module")
+def hasher(small_corpus):
+    return Hasher.of(
+        fit(build("itq", small_corpus.shape, 16), small_corpus.train, TrainingConfig()).method, small_corpus
+    )
+
+
+def test_half_of_the_projected_mean_is_added_to_the_centred_values(hasher, small_corpus):
+    values = hasher.read(TEXTS, role="query").values
+    mean = np.asarray(hasher.method.rows_of(small_corpus.train).mean(axis=0)).ravel()
+    projected = mean @ torch.cat(hasher.method.projection.weights).numpy()
+    centred = hasher.pre_threshold_margins(values)
+    np.testing.assert_allclose(hasher.query_values(values), centred + projected / 2, atol=1e-5)
+    np.testing.assert_array_equal(hasher.binarize(values), np.packbits(centred > 0, axis=1))
+
+
+def test_saved_models_keep_it_and_those_of_earlier_versions_centre_queries_as_documents(hasher, tmp_path):
+    saved = hasher.save(tmp_path / "model")
+    expected = hasher.query_values(hasher.read(TEXTS, role="query").values)
+    for texts in (TEXTS, TEXTS * 40):  # a few are encoded by numpy
+        np.testing.assert_allclose(QueryEncoder.open(saved).read(texts).margins[:2], expected, atol=1e-5)
+    weights = load_file(saved / WEIGHTS)
+    del weights["kept_mean"]
+    save_file(weights, saved / WEIGHTS)
+    earlier = Hasher.load(saved)
+    values = earlier.read(TEXTS, role="query").values
+    np.testing.assert_array_equal(earlier.query_values(values), earlier.pre_threshold_margins(values))
+    np.testing.assert_allclose(QueryEncoder.open(saved).read(TEXTS).margins, earlier.query_values(values), atol=1e-5)
