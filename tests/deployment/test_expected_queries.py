@@ -48,7 +48,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> OpenRelease:
 def ask(release: OpenRelease, query: ExpectedQuery, options: SearchOptions) -> Found:
     read = release.hasher.read([query.text], role="query")
     code = release.hasher.binarize(read.values)[0] if read.known[0] else None
-    values, terms = release.hasher.pre_threshold_margins(read.values)[0], release.shards[0].keywords.query(query.text)
+    values, terms = release.hasher.query_values(read.values)[0], release.shards[0].keywords.query(query.text)
     page = search_index(release.shards, options, code=code, values=values, terms=terms).page
     documents = release.shards[0].documents(page.numbers, ["title"])  # in pydoc the id
     known = [id_ for id_ in query.expected if release.shards[0].document(id_) is not None]

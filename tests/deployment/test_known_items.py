@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from texthash.deployment.known_items import choose_defaults, divided, known_items
-from texthash.index.keywords.analysis import document_text, keyword_analyzer
+from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
+from texthash.index.keywords.weights import WordWeights
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import read_release
 from texthash.index.rescoring import asymmetric
@@ -52,13 +52,14 @@ def test_the_figures_are_those_of_an_index_without_the_queries(small_corpus, sma
     numbers = {row["id"]: number for number, row in enumerate(rows)}
     codes = np.concatenate([hasher.encode_split(small_corpus.split(split)) for split in SPLITS])
     analyzer = keyword_analyzer("english")
-    words = [analyzer.terms(document_text(row["title"], row["text"])) for row in rows]
-    whole = KeywordIndex.read([(np.arange(len(rows)), pa.array(words, pa.list_(pa.string())))])
+    weights = WordWeights()
+    parts = [(row["title"], row["text"]) for row in rows]
+    whole = KeywordIndex.read([(np.arange(len(rows)), analyzer.documents(*zip(*parts, strict=True)))], weights=weights)
     found: dict[str, list[float]] = {"keyword": [], "none": [], "asymmetric": []}
     for item in items:
         own, query = numbers[item.id], analyzer.query(item.query)
-        rest = [*words[:own], analyzer.terms(document_text(item.title, item.text)), *words[own + 1 :]]
-        without = KeywordIndex.read([(np.arange(len(rows)), pa.array(rest, pa.list_(pa.string())))])
+        rest = analyzer.documents(*zip(*parts[:own], (item.title, item.text), *parts[own + 1 :], strict=True))
+        without = KeywordIndex.read([(np.arange(len(rows)), rest)], weights=weights)
         # The counts are those of the index as it is: only the document itself is replaced.
         hits = without.search(query, whole.statistics(list(query)), 10)
         found["keyword"].append(reciprocal(hits.numbers.tolist(), own))
@@ -68,7 +69,7 @@ def test_the_figures_are_those_of_an_index_without_the_queries(small_corpus, sma
         distances = np.bitwise_count(replaced ^ hasher.binarize(read.values)).sum(axis=1)
         near = np.lexsort((np.arange(len(rows)), distances))
         found["none"].append(reciprocal(near.tolist(), own))
-        scores = asymmetric(hasher.pre_threshold_margins(read.values)[0], replaced[near[:400]])
+        scores = asymmetric(hasher.query_values(read.values)[0], replaced[near[:400]])
         order = near[:400][np.lexsort((near[:400], distances[near[:400]], -scores))]
         found["asymmetric"].append(reciprocal(order.tolist(), own))
     assert chosen.keyword == pytest.approx(np.mean(found["keyword"]))

@@ -16,6 +16,7 @@ from texthash.index.keywords.analysis import KeywordAnalyzer
 from texthash.index.keywords.bm25 import K1, B
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
 from texthash.index.keywords.top import load_kernel, plain_top, top_documents
+from texthash.index.keywords.weights import LEAD_WORDS, SEPARATOR, WordWeights
 
 WORDS = st.lists(st.sampled_from("abcdefg"), max_size=9)
 QUERY = st.dictionaries(st.sampled_from("abcdefgxy"), st.integers(1, 3), min_size=1, max_size=5)
@@ -88,6 +89,28 @@ def test_the_number_of_shards_changes_neither_scores_nor_order(documents, query,
     assert merged.numbers.tolist() == alone.numbers.tolist()
     assert merged.scores.tolist() == alone.scores.tolist()
     assert owners.tolist() == [number % shards for number in merged.numbers.tolist()]
+
+
+PARTS = st.lists(st.tuples(WORDS, st.lists(st.sampled_from("abcdefg"), max_size=20)), min_size=1, max_size=20)
+
+
+@settings(deadline=None)
+@given(documents=PARTS, query=QUERY, title=st.integers(1, 9), lead=st.integers(1, 9), shards=st.integers(1, 3))
+def test_words_of_title_and_lead_count_by_their_weights_in_scores_and_lengths(documents, query, title, lead, shards):
+    weights = WordWeights(title, lead)
+    repeated = {
+        n: [*head * title, *text[:LEAD_WORDS] * lead, *text[LEAD_WORDS:]] for n, (head, text) in enumerate(documents)
+    }
+    stored = column([*head, SEPARATOR, *text] for head, text in documents)
+    numbers = np.arange(len(documents))
+    parts = []
+    for shard in range(shards):
+        own = numbers[shard::shards]
+        only = sorted(query) if shard % 2 else None  # reads the postings of the query alone
+        parts.append(KeywordIndex.read([(own, stored.take(pa.array(own)))], only, weights))
+    statistics = sum((part.statistics(list(query)) for part in parts[1:]), parts[0].statistics(list(query)))
+    found, _ = KeywordHits.best([part.search(query, statistics, 9) for part in parts], 9)
+    check(found, repeated, query, 9)
 
 
 @settings(deadline=None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from texthash.errors import NoKeywordsError
+from texthash.index.keywords.weights import WordWeights
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, open_release, read_release
@@ -144,3 +146,49 @@ def test_an_index_without_words_serves_its_documents_as_before(small_corpus, sma
     shard = opened(home)[0]
     assert shard.keywords.analysis is None
     assert len(shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 3).numbers[0]) == 3
+
+
+def test_words_of_titles_and_leads_count_by_the_weights_of_the_index_after_writes_too(
+    small_corpus, small_hasher, tmp_path
+):
+    home = StateDir(tmp_path)
+    index = build_index(small_hasher, small_corpus.path, home, shards=2, weights=WordWeights(title=20, lead=2))
+    publish(home, small_hasher, index)
+    with IndexWriter.open(home) as writer:
+        long = " ".join(["filler"] * 30)
+        write(
+            writer,
+            small_hasher,
+            IndexDocument("late", f"{long} quixotic", "Other words"),
+            IndexDocument("lead", f"quixotic {long}", "Other words"),
+            IndexDocument("title", f"other {long}", "Quixotic words"),
+        )
+        assert [name for name, _ in found(opened(home), "quixotic")] == ["title", "lead", "late"]
+        before = found(opened(home), "quixotic")
+        writer.add_keywords("english", WordWeights(title=20, lead=2))
+        assert found(opened(home), "quixotic") == before
+        writer.add_keywords("english", WordWeights(title=1, lead=30))
+    assert found(opened(home), "quixotic")[0][0] == "lead"
+
+
+def test_an_index_of_an_earlier_version_answers_as_before_and_gains_weights_by_add_keywords(
+    small_corpus, small_hasher, home, monkeypatch, capfd
+):
+    """Such an index has words in a field without weights, those of the title three times."""
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "texthash.index.storage.mutations.words_field",
+            lambda analysis, weights: pa.field("words", pa.list_(pa.string()), metadata={"analysis": analysis}),
+        )
+        with IndexWriter.open(home) as writer:
+            writer.add_keywords("english", WordWeights(title=3))
+    with IndexWriter.open(home) as writer:
+        write(writer, small_hasher, IndexDocument("new/1", "some text", "quixotic"))
+    shards = opened(home)
+    assert {shard.keywords.weights for shard in shards} == {None}
+    assert found(shards, "quixotic")[0][0] == "new/1"
+    assert "add-keywords" in capfd.readouterr().err
+    earlier = found(shards, "sort array", 20)
+    with IndexWriter.open(home) as writer:
+        writer.add_keywords("english", WordWeights(title=3))
+    assert found(opened(home), "sort array", 20) == [(name, pytest.approx(score)) for name, score in earlier]

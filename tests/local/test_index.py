@@ -9,7 +9,6 @@ import texthash
 from tests.local.conftest import LABELS, TEXTS
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import unpack
-from texthash.index.keywords.analysis import document_text
 
 
 def by_hand(model: texthash.Hasher, query: str, rows: list[int]) -> list[tuple[int, int]]:
@@ -63,6 +62,22 @@ def test_a_saved_index_answers_alike(model, tmp_path):
         texthash.Index.open(tmp_path)
 
 
+def test_words_of_titles_and_leads_count_by_their_weights_after_writes_and_reopening(model, tmp_path):
+    long = " ".join(["filler"] * 30)
+    texts, titles, ids = [f"{long} quux", f"quux {long}", f"other {long}"], ["", "", "quux"], ["late", "lead", "title"]
+    index = texthash.Index(model, [*texts, *TEXTS], ids=[*ids, *map(str, range(len(TEXTS)))], titles=[*titles, *TEXTS])
+    assert index.search("quux", mode="keyword").ids[0] == "title"
+    given = {"titles": titles, "title_weight": 20, "lead_weight": 3}
+    index = texthash.Index(model, texts, ids=ids, **given)
+    assert index.search("quux", mode="keyword").ids == ["title", "lead", "late"]
+    index.upsert([long], ids=["new"], titles=["quux quux"])
+    index.delete("lead")
+    found = index.search("quux", mode="keyword")
+    assert found.ids == ["new", "title", "late"]
+    opened = texthash.Index.open(index.save(tmp_path / "index")).search("quux", mode="keyword")
+    assert (opened.ids, opened.scores.tolist()) == (found.ids, found.scores.tolist())
+
+
 def test_words_and_both_sides_find_what_a_release_finds(model, tmp_path):
     index = texthash.Index(model, [*TEXTS, "zzyzx quux"], labels=[*LABELS, "rare"])
     words = index.search("quux", mode="keyword")
@@ -89,10 +104,17 @@ def test_plain_words_are_kept_plain_in_a_file(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"ids": ["a"]}, "1 ids for"), ({"ids": ["a"] * len(TEXTS)}, "'a' twice"), ({"labels": ["a"]}, "1 labels for")],
-    ids=["few ids", "double ids", "few labels"],
+    [
+        ({"ids": ["a"]}, "1 ids for"),
+        ({"ids": ["a"] * len(TEXTS)}, "'a' twice"),
+        ({"labels": ["a"]}, "1 labels for"),
+        ({"titles": ["a"]}, "1 titles for"),
+        ({"title_weight": 0}, "title_weight=0 is no weight"),
+        ({"lead_weight": 1.5}, r"lead_weight=1\.5 is no weight"),
+    ],
+    ids=["few ids", "double ids", "few labels", "few titles", "no weight", "half a weight"],
 )
-def test_ids_and_labels_that_do_not_fit_are_refused(model, arguments, message):
+def test_arguments_that_do_not_fit_are_refused(model, arguments, message):
     with pytest.raises(UsageError, match=message):
         texthash.Index(model, TEXTS, **arguments)
 
@@ -119,7 +141,11 @@ def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monk
     assert found.distances.tolist() == distances[expected].tolist()
     assert len(opened.search([query, "zzyzx"])) == 2
     rows = [row for split in splits for table in split.documents() for row in table.to_pylist()]
-    memory = texthash.Index(opened.model, [document_text(row["title"], row["text"]) for row in rows], ids=ids)
-    assert opened.search(query, k=20, mode="keyword").ids == memory.search(query, k=20, mode="keyword").ids
+    texts, titles = [row["text"] for row in rows], [row["title"] for row in rows]
+    memory = texthash.Index(opened.model, texts, ids=ids, titles=titles)
+    for text in (query, titles[7]):
+        in_memory = memory.search(text, k=20, mode="keyword")
+        assert opened.search(text, k=20, mode="keyword").ids == in_memory.ids
+        np.testing.assert_array_equal(opened.search(text, k=20, mode="keyword").scores, in_memory.scores)
     with pytest.raises(TexthashError, match="is a release"):
         opened.save(tmp_path / "copy")

@@ -103,16 +103,22 @@ def index_add_keywords(
     analysis: Annotated[
         KeywordAnalysis, typer.Option(help="english, or plain for texts in other languages.")
     ] = "english",
+    title_weight: Annotated[int, typer.Option(min=1, max=100, help="Times that a word of the title counts.")] = 5,
+    lead_weight: Annotated[
+        int, typer.Option(min=1, max=100, help="Times that each of the first 15 words of the text counts.")
+    ] = 1,
 ) -> None:
     """Store the words of all documents, for an index that was built without them: keyword and hybrid search need these.
 
+    Words that are stored by another analysis, with other weights, or without any as by earlier versions, are replaced.
     Example: `texthash index add-keywords`
     """
+    from texthash.index.keywords.weights import WordWeights
     from texthash.index.writing.writer import IndexWriter
 
     def local() -> Release:
         with IndexWriter.open(resolve_home()) as writer:
-            return writer.add_keywords(analysis)
+            return writer.add_keywords(analysis, WordWeights(title_weight, lead_weight))
 
     print_json(_state(remote.write_in_this_process(local, "search by meaning meanwhile.")))
 

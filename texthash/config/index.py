@@ -24,3 +24,11 @@ class IndexConfig(Section):
         description="analysis of the words stored for keyword and hybrid search. english: function words left out, "
         "words reduced to stems; plain: words as they are, for other languages; null: no keyword search",
     )
+    title_weight: int = Field(5, ge=1, le=100, description="number of times that a word of the title counts")
+    lead_weight: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="number of times that each of the first 15 words of the text counts; more than 1 where documents "
+        "begin with what they are about",
+    )

@@ -75,13 +75,15 @@ def make_release(
 
 def _make_release(experiment: Experiment, model: TrainedModel, version: str | None, executor: Executor) -> Release:
     from texthash.deployment.known_items import choose_defaults
+    from texthash.index.keywords.weights import WordWeights
     from texthash.index.releases.publish import publish
     from texthash.index.releases.release import current_name, read_release
-    from texthash.index.storage.shard_format import kind_of
+    from texthash.index.storage.shard_format import kind_of, read_manifest
     from texthash.index.writing.build import build_index
     from texthash.models.hasher import Hasher
 
     name, hasher, settings = experiment.model_name, model.hasher, experiment.config.index
+    weights = WordWeights(settings.title_weight, settings.lead_weight)
     run: str | None = model.run.run_id
     commit: str | None = model.commit
     promote = version is not None and _qualifies(experiment, name, version)
@@ -91,12 +93,13 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
         if current_name(experiment.home) is not None:
             current = read_release(experiment.home)
             same_model = (current.model, current.model_version) == (name, version)
-            stored = len(current.shards), kind_of(current.vectors), current.keywords
-            if same_model and stored == (settings.shards, settings.vectors, settings.keywords):
+            built = read_manifest(experiment.home.path(current.shards[0].uri)).weights
+            stored = len(current.shards), kind_of(current.vectors), current.keywords, built
+            if same_model and stored == (settings.shards, settings.vectors, settings.keywords, weights):
                 return current
     where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors, settings.keywords)
     try:
-        index = build_index(*where, executor=executor)
+        index = build_index(*where, weights=weights, executor=executor)
     except ModelMismatchError as error:
         if hasher == model.hasher:
             raise

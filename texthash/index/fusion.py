@@ -51,6 +51,9 @@ def fuse(
 ) -> Fused:
     """Fuse two lists of document numbers by reciprocal rank.
 
+    A list without weight adds no documents, unless the other is empty: a query of which no word occurs is answered by
+    its meaning.
+
     Args:
         semantic: Document numbers by meaning, the nearest first, int64.
         keyword: Document numbers by words, the best first, int64.
@@ -62,6 +65,8 @@ def fuse(
     >>> fuse(np.array([7, 3, 5]), np.array([5, 8]), 4).numbers
     array([5, 7, 3, 8])
     """
+    if weight in (0, 1) and not len(keyword if weight == 0 else semantic):
+        weight = 1.0 - weight
     numbers = np.union1d(semantic, keyword)
     places = [_places(numbers, own) for own in (semantic, keyword)]
     scores = np.zeros(len(numbers))

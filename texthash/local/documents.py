@@ -13,6 +13,7 @@ from texthash.local.texts import as_attributes, as_labels, as_texts, check_uniqu
 if TYPE_CHECKING:
     from texthash.api.attributes import Value
     from texthash.config import KeywordAnalysis
+    from texthash.index.keywords.weights import WordWeights
     from texthash.models.hasher import Hasher
 
 
@@ -43,7 +44,9 @@ def encode_documents(
     ids: Iterable[str] | None = None,
     labels: Iterable[Any] | None = None,
     attributes: Iterable[Mapping[str, Any] | None] | None = None,
+    titles: Iterable[str] | None = None,
     keywords: KeywordAnalysis = "english",
+    weights: WordWeights | None = None,
 ) -> MemoryShard:
     """Return documents and their codes; the arguments are those of :class:`texthash.local.index.Index`.
 
@@ -57,7 +60,15 @@ def encode_documents(
     if len(names) != len(documents):
         raise UsageError(f"there are {len(names)} ids for {len(documents)} texts.", "give one id for each text.")
     check_unique(names)
+    headed = [""] * len(documents) if titles is None else as_texts(titles, "titles", "title")
+    if len(headed) != len(documents):
+        raise UsageError(
+            f"there are {len(headed)} titles for {len(documents)} texts.", "give one for each text, or an empty one."
+        )
     read = model.read(documents, features=vectors)
     kept = as_labels(labels, len(documents)) or [[] for _ in documents]
     own = as_attributes(attributes, len(documents))
-    return MemoryShard(names, documents, kept, model.binarize(read.values), read.known, keywords, attributes=own)
+    codes = model.binarize(read.values)
+    return MemoryShard(
+        names, documents, kept, codes, read.known, keywords, titles=headed, weights=weights, attributes=own
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from texthash.api.requests import Mode
     from texthash.config import KeywordAnalysis
     from texthash.index.filters.language import Where
+    from texthash.index.keywords.weights import WordWeights
     from texthash.index.ranked import Ranked
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
@@ -93,13 +94,18 @@ class Index(Browsing):
         labels: Labels of each document, by which a search can be filtered.
         attributes: Attributes of each document, a mapping of names to strings, numbers, booleans and dates
             (``datetime``) or None, by which a search can be filtered.
+        titles: Title of each document, or an empty text: its words count more than those of the text in a search by
+            words.
         keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
+        title_weight: Number of times that a word of a title counts in a search by words.
+        lead_weight: Number of times that each of the first 15 words of a text counts there.
 
     A document without a known word has no meaningful code; it is kept, and found by its words alone.
 
     Raises:
-        UsageError: An id occurs twice; ids, vectors, labels or attributes have another number than the texts; the
-            model cannot read the vectors, or only re-ranks; or an attribute has values of two types.
+        UsageError: An id occurs twice; there is another number of ids, vectors, labels, attributes or titles than of
+            texts; a weight is out of range; the model cannot read the vectors, or only re-ranks; or an attribute has
+            values of two types.
 
     >>> import texthash
     >>> texts = ["sort an array", "sort a list of numbers", "open a file", "read a table", "plot a graph"]
@@ -117,13 +123,24 @@ class Index(Browsing):
         ids: Iterable[str] | None = None,
         labels: Iterable[Any] | None = None,
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
+        titles: Iterable[str] | None = None,
         keywords: KeywordAnalysis = "english",
+        title_weight: int = 5,
+        lead_weight: int = 1,
     ) -> None:
         from texthash.models.query_encoder import QueryEncoder
 
         model.check_searchable()
         shard = encode_documents(
-            model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes, keywords=keywords
+            model,
+            texts,
+            vectors=vectors,
+            ids=ids,
+            labels=labels,
+            attributes=attributes,
+            titles=titles,
+            keywords=keywords,
+            weights=_weights(title_weight, lead_weight),
         )
         self._encoder = QueryEncoder.of(model)
         self._shards: Sequence[SearchedShard] = [shard]
@@ -298,6 +315,7 @@ class Index(Browsing):
         vectors: Any = None,
         labels: Iterable[Any] | None = None,
         attributes: Iterable[Mapping[str, Any] | None] | None = None,
+        titles: Iterable[str] | None = None,
     ) -> None:
         """Add documents, and replace those that have one of the ids; the arguments are those of the index.
 
@@ -309,7 +327,9 @@ class Index(Browsing):
             TexthashError: The index is a release.
         """
         self._memory("written")
-        new = encode_documents(self.model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes)
+        new = encode_documents(
+            self.model, texts, vectors=vectors, ids=ids, labels=labels, attributes=attributes, titles=titles
+        )
         with _WRITING:
             shard = self._memory("written").replaced(new)
             self._types, self._shards = shard.types, [shard]
@@ -450,6 +470,15 @@ class Index(Browsing):
         shard.write(partial / _DOCUMENTS)
         partial.rename(directory)
         return directory
+
+
+def _weights(title: int, lead: int) -> WordWeights:
+    from texthash.index.keywords.weights import WordWeights
+
+    for name, weight in (("title_weight", title), ("lead_weight", lead)):
+        if not isinstance(weight, int) or not 1 <= weight <= 100:
+            raise UsageError(f"{name}={weight!r} is no weight.", "give a whole number from 1 to 100.")
+    return WordWeights(title, lead)
 
 
 def _share(weight: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
     from texthash.index.filters.selection import Selection
     from texthash.index.keywords.bm25 import KeywordStatistics
     from texthash.index.keywords.postings import KeywordHits, KeywordIndex
+    from texthash.index.keywords.weights import WordWeights
     from texthash.index.memory.cost_model import Plan
     from texthash.index.memory.flat import Hits
     from texthash.index.memory.multi_index import MultiIndex
 
 _KEPT = ("id", "text", "labels", "code", "known")
-_ATTRIBUTES = "attributes"
-_ANALYSIS = b"keywords"
+_ATTRIBUTES, _TITLES = "attributes", "title"
+_ANALYSIS, _WEIGHTS = b"keywords", b"weights"
 
 
 class MemoryShard:
@@ -43,6 +46,8 @@ class MemoryShard:
         codes: Code of each document, uint8 [N, bits / 8].
         known: Whether each document has a known word, bool [N].
         analysis: Analysis of the words.
+        titles: Title of each document, for the search by words; None: none has any.
+        weights: Weights of the words; None: the default.
         attributes: Attributes of each document; None: none has any.
         types: Types of the attributes, where they are known already; None reads them from the values.
 
@@ -59,12 +64,15 @@ class MemoryShard:
         known: NDArray[np.bool_],
         analysis: KeywordAnalysis = "english",
         *,
+        titles: list[str] | None = None,
+        weights: WordWeights | None = None,
         attributes: list[dict[str, Value]] | None = None,
         types: Mapping[str, AttributeType] | None = None,
     ) -> None:
         self._ids, self._texts, self._labels, self._codes, self._known = ids, texts, labels, codes, known
+        self._titles = titles or [""] * len(ids)
         self._table = MemoryTable(ids, labels, attributes, types)
-        self.keywords = MemoryKeywords(texts, self._table, analysis)
+        self.keywords = MemoryKeywords(self._titles, texts, self._table, analysis, weights)
 
     @cached_property
     def _index(self) -> MultiIndex:
@@ -154,6 +162,7 @@ class MemoryShard:
         columns: list[list[Any]] = []
         for own, others in (
             (self._texts, new._texts),
+            (self._titles, new._titles),
             (self._labels, new._labels),
             (self._table.attributes, new._table.attributes),
         ):
@@ -161,8 +170,19 @@ class MemoryShard:
             for row, value in zip(rows.tolist(), others, strict=True):
                 column[row] = value
             columns.append(column)
-        texts, labels, attributes = columns
-        return MemoryShard(ids, texts, labels, codes, known, self.keywords.analysis, attributes=attributes, types=types)
+        texts, titles, labels, attributes = columns
+        return MemoryShard(
+            ids,
+            texts,
+            labels,
+            codes,
+            known,
+            self.keywords.analysis,
+            titles=titles,
+            weights=self.keywords.weights,
+            attributes=attributes,
+            types=types,
+        )
 
     def without(self, where: Where) -> MemoryShard:
         """Return these documents without those that fulfil a condition; attributes keep their types."""
@@ -176,6 +196,8 @@ class MemoryShard:
             self._codes[rows],
             self._known[rows],
             self.keywords.analysis,
+            titles=[self._titles[row] for row in rows],
+            weights=self.keywords.weights,
             attributes=[self._table.attributes[row] for row in rows],
             types=self.types,
         )
@@ -188,10 +210,13 @@ class MemoryShard:
         packed = pa.array([code.tobytes() for code in self._codes], pa.binary(self._codes.shape[1]))
         columns = (self._ids, self._texts, self._labels, packed, self._known)
         table = pa.table(dict(zip(_KEPT, map(pa.array, columns), strict=True)))
+        if any(self._titles):
+            table = table.append_column(_TITLES, pa.array(self._titles, pa.string()))
         if self.types:
             written = [to_json(own) for own in self._table.attributes]
             table = table.append_column(_ATTRIBUTES, pa.array(written, pa.string()))
-        pq.write_table(table.replace_schema_metadata({_ANALYSIS: self.keywords.analysis}), path)
+        weights = json.dumps(asdict(self.keywords.weights))
+        pq.write_table(table.replace_schema_metadata({_ANALYSIS: self.keywords.analysis, _WEIGHTS: weights}), path)
 
     @classmethod
     def read(cls, path: Path) -> MemoryShard:
@@ -199,9 +224,14 @@ class MemoryShard:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from texthash.index.keywords.weights import WordWeights
+
         try:
             table = pq.read_table(path)
             ids, texts, labels, codes, known = (table[name].to_pylist() for name in _KEPT)
+            titles = table[_TITLES].to_pylist() if _TITLES in table.column_names else None
+            metadata = table.schema.metadata or {}
+            weights = WordWeights(**json.loads(metadata[_WEIGHTS])) if _WEIGHTS in metadata else None
             attributes = None
             if _ATTRIBUTES in table.column_names:
                 attributes = [from_json(own) for own in table[_ATTRIBUTES].to_pylist()]
@@ -210,16 +240,35 @@ class MemoryShard:
         kind = table["code"].type  # variable in files of an earlier version, which are never empty
         width = kind.byte_width if pa.types.is_fixed_size_binary(kind) else len(codes[0])
         packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), width)
-        plain = (table.schema.metadata or {}).get(_ANALYSIS) == b"plain"
-        analysis: KeywordAnalysis = "plain" if plain else "english"
-        return cls(ids, texts, labels, packed, np.asarray(known, np.bool_), analysis, attributes=attributes)
+        analysis: KeywordAnalysis = "plain" if metadata.get(_ANALYSIS) == b"plain" else "english"
+        return cls(
+            ids,
+            texts,
+            labels,
+            packed,
+            np.asarray(known, np.bool_),
+            analysis,
+            titles=titles,
+            weights=weights,
+            attributes=attributes,
+        )
 
 
 class MemoryKeywords:
     """Search by words over texts in memory, as :class:`texthash.index.keywords.stored.StoredKeywords`."""
 
-    def __init__(self, texts: list[str], table: MemoryTable, analysis: KeywordAnalysis) -> None:
-        self._texts, self._table, self.analysis = texts, table, analysis
+    def __init__(
+        self,
+        titles: list[str],
+        texts: list[str],
+        table: MemoryTable,
+        analysis: KeywordAnalysis,
+        weights: WordWeights | None = None,
+    ) -> None:
+        from texthash.index.keywords.weights import WordWeights
+
+        self._titles, self._texts, self._table, self.analysis = titles, texts, table, analysis
+        self.weights = weights or WordWeights()
 
     def query(self, text: str) -> dict[str, int]:
         """Return the distinct words of a query, with their numbers of occurrences."""
@@ -249,5 +298,5 @@ class MemoryKeywords:
         from texthash.index.keywords.top import load_kernel
 
         load_kernel()
-        words = keyword_analyzer(self.analysis).column(self._texts)
-        return KeywordIndex.read([(np.arange(len(self._texts), dtype=np.int64), words)])
+        words = keyword_analyzer(self.analysis).documents(self._titles, self._texts)
+        return KeywordIndex.read([(np.arange(len(self._texts), dtype=np.int64), words)], weights=self.weights)

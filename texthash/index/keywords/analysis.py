@@ -21,11 +21,10 @@ from texthash.corpora.identifiers import parts_of
 from texthash.corpora.porter import porter_stemmer
 from texthash.corpora.stop_words import ENGLISH
 from texthash.corpora.words import Analyzer
+from texthash.index.keywords.weights import SEPARATOR
 from texthash.io.ragged import take_rows
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
-# Chosen among 1, 2 and 3 by known items of the validation documents of pydoc: MRR@10 .369, .389, .409.
-_TITLE_OCCURRENCES = 3
 _LONGEST = 100
 """Characters of a word, beyond which it is data in the text rather than a word."""
 
@@ -84,6 +83,28 @@ class KeywordAnalyzer:
         offsets = of_tokens[indptr]
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat.take(pa.array(positions)))
 
+    def documents(self, titles: Sequence[str | None], texts: Sequence[str | None]) -> pa.ListArray:
+        """Return the words of documents in the form that has weights: those of the title, an empty word, and the text.
+
+        A text that begins with its title is taken without it.
+
+        >>> KeywordAnalyzer("english").documents(["A csv", None], ["Read a file.", "Sort"]).to_pylist()
+        [['csv', '', 'read', 'file'], ['', 'sort']]
+        """
+        own = [title or "" for title in titles]
+        rest = [
+            (text or "").removeprefix(f"{title}\n" if title else "") for title, text in zip(own, texts, strict=True)
+        ]
+        parts = self.column(own), self.column(rest)
+        counts = [part.value_lengths().to_numpy() for part in parts]
+        every = np.arange(len(own))
+        # Stable: of each document first the words of the title, then the separator, then those of the text.
+        order = np.concatenate([np.repeat(every, counts[0]), every, np.repeat(every, counts[1])]).argsort(kind="stable")
+        separators = pa.array([SEPARATOR] * len(own), pa.string())
+        flat = pa.concat_arrays([parts[0].flatten(), separators, parts[1].flatten()]).take(pa.array(order))
+        offsets = np.concatenate([[0], np.cumsum(counts[0] + 1 + counts[1])])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+
     def _terms_of(self, word: str) -> list[str]:
         known = self._terms.get(word)
         if known is None:
@@ -101,11 +122,13 @@ def keyword_analyzer(analysis: KeywordAnalysis) -> KeywordAnalyzer:
 
 
 def document_text(title: str | None, text: str | None) -> str:
-    """Return the text of a document whose words are searched: its text, and its title several times.
+    """Return the text of a document whose words are searched: its title, and its text."""
+    return f"{title or ''}\n{text or ''}"
 
-    The title is repeated because its words are more characteristic of the document.
-    """
-    return f"{title or ''}\n" * _TITLE_OCCURRENCES + (text or "")
+
+def repeated_text(title: str | None, text: str | None) -> str:
+    """Return the text whose words indexes before format 7 store: the title three times, and the text."""
+    return f"{title or ''}\n" * 3 + (text or "")
 
 
 def _pieces(word: str, english: bool) -> list[tuple[str, str]]:

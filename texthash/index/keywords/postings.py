@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
 from texthash.index.keywords.top import top_documents
+from texthash.index.keywords.weights import WeightedWords, WordWeights
 
 Numbers = NDArray[np.int64]
 _MOST = np.iinfo(np.uint16).max
@@ -55,8 +56,8 @@ class Segment:
         terms: Position of each word.
         starts: First posting of each word, int64 [T + 1].
         rows: Row of the document of each posting, int32, ascending for each word.
-        counts: Occurrences of the word in it, uint16.
-        lengths: Number of words of each document, int32 [N].
+        counts: Occurrences of the word in it, by the weights of their places, uint16.
+        lengths: Number of words of each document, by the same weights, int32 [N].
         numbers: Number of each document, int64 [N], ascending.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
         gone: Deleted documents that contain each word.
@@ -72,49 +73,66 @@ class Segment:
     gone: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, numbers: Numbers, words: pa.ListArray) -> Segment:
+    def of(cls, numbers: Numbers, words: pa.ListArray, weights: WordWeights | None = None) -> Segment:
         """Return the postings of documents, given the words of each."""
-        return cls.read([(numbers, words)])
+        return cls.read([(numbers, words)], weights)
 
     @classmethod
-    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]]) -> Segment:
+    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]], weights: WordWeights | None = None) -> Segment:
         """Return the postings of documents that come in batches; words that are null count as none."""
         terms: dict[str, int] = {}
-        numbers, lengths, ids = [], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        numbers, lengths, ids = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        rows, counts = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+        first = 0
         for some, words in batches:
-            encoded = words.flatten().dictionary_encode()
+            found = WeightedWords.of(words, weights)
+            encoded = found.terms.dictionary_encode()
             own = [terms.setdefault(term, len(terms)) for term in encoded.dictionary.to_pylist()]
             numbers.append(some)
-            lengths.append(words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64))
+            lengths.append(found.lengths)
             ids.append(np.asarray(own, np.int32)[encoded.indices.to_numpy()] if own else ids[0])
-        sizes = np.concatenate(lengths)
-        rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+            rows.append((first + found.rows).astype(np.int32))
+            counts.append(found.occurrences)
+            first += len(some)
         return _segment(
-            terms, np.concatenate(ids), rows, None, sizes, np.concatenate([np.empty(0, np.int64), *numbers])
+            terms,
+            np.concatenate(ids),
+            np.concatenate(rows),
+            np.concatenate(counts),
+            np.concatenate(lengths),
+            np.concatenate(numbers),
         )
 
     @classmethod
-    def read_only(cls, batches: Iterable[tuple[Numbers, pa.ListArray]], terms: Sequence[str]) -> Segment:
+    def read_only(
+        cls,
+        batches: Iterable[tuple[Numbers, pa.ListArray]],
+        terms: Sequence[str],
+        weights: WordWeights | None = None,
+    ) -> Segment:
         """Return the postings of these words alone; everything else is as of :meth:`read`."""
         wanted = pa.array(terms, pa.string())
         numbers, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        ids, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        ids, rows, occurrences = ([np.empty(0, np.int64)] for _ in range(3))
         first = 0
         for some, words in batches:
-            own = words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-            found = pc.index_in(words.flatten(), value_set=wanted)
+            own = WeightedWords.of(words, weights)
+            found = pc.index_in(own.terms, value_set=wanted)
             places = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
             ids.append(found.drop_null().to_numpy().astype(np.int64))
-            rows.append(first + np.searchsorted(np.cumsum(own), places, side="right"))
+            rows.append(first + own.rows[places])
+            occurrences.append(own.occurrences[places].astype(np.int64))
             numbers.append(some)
-            lengths.append(own)
+            lengths.append(own.lengths)
             first += len(some)
         every = np.concatenate(numbers)
         order = np.argsort(every, kind="stable")
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         many = max(1, len(every))
-        keys, counts = np.unique(np.concatenate(ids) * many + place[np.concatenate(rows)], return_counts=True)
+        each = np.concatenate(ids) * many + place[np.concatenate(rows)]
+        keys, inverse = np.unique(each, return_inverse=True)
+        counts = np.bincount(inverse, np.concatenate(occurrences), minlength=len(keys))
         return cls(
             {term: at for at, term in enumerate(terms)},
             np.searchsorted(keys, np.arange(len(terms) + 1) * many),
@@ -224,7 +242,7 @@ def _segment(
     terms: Mapping[str, int],
     ids: NDArray[np.integer],
     rows: NDArray[np.integer],
-    counts: NDArray[np.uint16] | None,
+    counts: NDArray[np.integer],
     lengths: NDArray[np.integer],
     numbers: Numbers,
 ) -> Segment:
@@ -232,10 +250,9 @@ def _segment(
     order = np.argsort(numbers, kind="stable")
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    values = np.ones(len(ids), np.int32) if counts is None else counts.astype(np.int32)
     from scipy.sparse import coo_matrix  # The import takes a fifth of a second, which a single search does not need.
 
-    table = coo_matrix((values, (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
+    table = coo_matrix((counts.astype(np.int32), (place[rows], ids)), shape=(len(numbers), len(terms))).tocsc()
     table.sum_duplicates()
     return Segment(
         terms,
@@ -253,19 +270,29 @@ class KeywordIndex:
 
     Attributes:
         segments: Segments, the oldest and largest first.
+        weights: Weights of the parts of a document; None: all words count once.
     """
 
     segments: tuple[Segment, ...]
+    weights: WordWeights | None = None
 
     @classmethod
-    def read(cls, batches: Iterable[tuple[Numbers, pa.ListArray]], only: Sequence[str] | None = None) -> KeywordIndex:
+    def read(
+        cls,
+        batches: Iterable[tuple[Numbers, pa.ListArray]],
+        only: Sequence[str] | None = None,
+        weights: WordWeights | None = None,
+    ) -> KeywordIndex:
         """Return the postings of documents that come in batches of numbers and words.
 
         Args:
             batches: Numbers of documents, and the words of each.
             only: Distinct words whose postings are read; None reads those of all words.
+            weights: Weights of the parts of a document, if the words have the form of
+                :meth:`texthash.index.keywords.analysis.KeywordAnalyzer.documents`; None: all count once.
         """
-        return cls((Segment.read(batches) if only is None else Segment.read_only(batches, only),))
+        segment = Segment.read(batches, weights) if only is None else Segment.read_only(batches, only, weights)
+        return cls((segment,), weights)
 
     @property
     def size_bytes(self) -> int:
@@ -285,11 +312,11 @@ class KeywordIndex:
         """
         segments = [segment.without(removed, words) for segment in self.segments]
         if len(added):
-            segments.append(Segment.of(added, column))
+            segments.append(Segment.of(added, column, self.weights))
         while len(segments) > 1 and segments[-2].documents <= 2 * segments[-1].documents:
             last = segments.pop()
             segments[-1] = segments[-1].joined(last)
-        return KeywordIndex(tuple(segments))
+        return KeywordIndex(tuple(segments), self.weights)
 
     def statistics(self, terms: Sequence[str]) -> KeywordStatistics:
         """Return the counts of documents and words, and of the documents that contain each of some words."""

@@ -17,10 +17,12 @@ from texthash.index.filters.language import Where
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
+from texthash.index.keywords.weights import WordWeights
 from texthash.index.memory.flat import check_window
-from texthash.index.storage.arrow_schema import WORDS, analysis_of
+from texthash.index.storage.arrow_schema import WORDS, analysis_of, weights_of
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.row_addresses import Difference, StoredRows, rows_at
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     import lance
@@ -46,6 +48,11 @@ class StoredKeywords:
     def analysis(self) -> KeywordAnalysis | None:
         """Analysis of the stored words; None if the shard has none, and therefore no keyword search."""
         return analysis_of(self._rows.dataset.schema)
+
+    @property
+    def weights(self) -> WordWeights | None:
+        """Weights of the parts of a document; None if the words are stored without."""
+        return weights_of(self._rows.dataset.schema)
 
     @property
     def size_bytes(self) -> int:
@@ -122,8 +129,13 @@ class StoredKeywords:
         return self.prepare()
 
     def _read(self, only: Sequence[str] | None) -> KeywordIndex:
+        if self.weights is None:
+            log_line(
+                f"{self._uri} stores words without the weights of titles and first words; "
+                "`texthash index add-keywords` stores them anew, with weights."
+            )
         with self._reading():
-            return KeywordIndex.read(_words(self._rows.dataset), only)
+            return KeywordIndex.read(_words(self._rows.dataset), only, self.weights)
 
     def advanced(self, rows: StoredRows, change: Difference) -> StoredKeywords:
         """Return the words of another version, to which ``change`` leads.
@@ -132,7 +144,8 @@ class StoredKeywords:
         """
         with self._lock:
             index = None if self._only is not None else self._index
-        if index is None or self.analysis != analysis_of(rows.dataset.schema):
+        columns = rows.dataset.schema
+        if index is None or (self.analysis, index.weights) != (analysis_of(columns), weights_of(columns)):
             return StoredKeywords(self._uri, rows)
         removed: list[list[str] | None] = []
         if len(change.removed):

@@ -25,7 +25,14 @@ import pyarrow as pa
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
-from texthash.index.storage.arrow_schema import KNOWN, analysis_of, attribute_columns, schema
+from texthash.index.storage.arrow_schema import (
+    DEFAULT_WEIGHTS,
+    KNOWN,
+    analysis_of,
+    attribute_columns,
+    schema,
+    weights_of,
+)
 from texthash.index.storage.file_digests import recorded
 from texthash.index.storage.lance_errors import reading
 from texthash.index.storage.shard_format import (
@@ -171,7 +178,12 @@ def _copy_shard(source: Path, state: ShardState, target: Path, release: Release)
     if not is_written(target):
         dataset = check_version(source, state.version, manifest.bits)
         # Words and attributes may be added after the build.
-        identity = replace(manifest, keywords=analysis_of(dataset.schema), attributes=dict(release.attributes))
+        identity = replace(
+            manifest,
+            keywords=analysis_of(dataset.schema),
+            weights=weights_of(dataset.schema) or DEFAULT_WEIGHTS,
+            attributes=dict(release.attributes),
+        )
         written = write_shard(target, _rows(dataset, manifest), identity, release.next_number)
     else:
         written = read_manifest(target)

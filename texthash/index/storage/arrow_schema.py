@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from texthash.api.attributes import AttributeType, Value, from_json, to_json
 from texthash.config import KeywordAnalysis
 from texthash.index.filters.columns import ARROW, array_of, type_of_arrow
+from texthash.index.keywords.weights import WordWeights
 
 VECTOR = "vector"
+DEFAULT_WEIGHTS = WordWeights()
 # True if a word of the document is in the vocabulary; a document without one is never returned as a neighbour. Null
 # counts as true: older indexes do not have this column.
 KNOWN = "known_words"
-# Words of title and text for keyword search; the metadata of the field names their analysis.
+# Words of title and text for keyword search; the metadata of the field names their analysis and weights.
 WORDS = "words"
-_ANALYSIS = b"analysis"
+_ANALYSIS, _WEIGHTS = b"analysis", b"weights"
 # Begins the name of the column of each attribute, which no other column does.
 ATTRIBUTE = "@"
 # Name of the field that stands for all attributes of a document.
@@ -98,9 +101,10 @@ def take_attributes(row: dict[str, Any]) -> dict[str, Value]:
     return {name: value for name, value in taken if value is not None}
 
 
-def words_field(analysis: KeywordAnalysis) -> pa.Field:
-    """Return the field of the words of documents, analysed in one way."""
-    return pa.field(WORDS, pa.list_(pa.string()), metadata={_ANALYSIS: analysis})
+def words_field(analysis: KeywordAnalysis, weights: WordWeights = DEFAULT_WEIGHTS) -> pa.Field:
+    """Return the field of the words of documents, analysed in one way, and weighted by the parts of the document."""
+    metadata = {_ANALYSIS: analysis, _WEIGHTS: json.dumps(asdict(weights))}
+    return pa.field(WORDS, pa.list_(pa.string()), metadata=metadata)
 
 
 def analysis_of(dataset_schema: pa.Schema) -> KeywordAnalysis | None:
@@ -110,12 +114,25 @@ def analysis_of(dataset_schema: pa.Schema) -> KeywordAnalysis | None:
     return cast("KeywordAnalysis", (dataset_schema.field(WORDS).metadata or {}).get(_ANALYSIS, b"english").decode())
 
 
-def with_words(rows: pa.Table, analysis: KeywordAnalysis) -> pa.Table:
-    """Return rows with the words of their title and text."""
-    from texthash.index.keywords.analysis import document_text, keyword_analyzer
+def weights_of(dataset_schema: pa.Schema) -> WordWeights | None:
+    """Return the weights of the words of a dataset; None if it has none, or words without weights (before format 7)."""
+    if WORDS not in dataset_schema.names:
+        return None
+    found = (dataset_schema.field(WORDS).metadata or {}).get(_WEIGHTS)
+    return None if found is None else WordWeights(**json.loads(found))
 
-    texts = list(map(document_text, rows["title"].to_pylist(), rows["text"].to_pylist()))
-    return rows.append_column(words_field(analysis), keyword_analyzer(analysis).column(texts))
+
+def with_words(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """Return rows with the words of their title and text, in the form of the words of a schema."""
+    from texthash.index.keywords.analysis import keyword_analyzer, repeated_text
+
+    analyzer = keyword_analyzer(analysis_of(columns) or "english")
+    titles, texts = rows["title"].to_pylist(), rows["text"].to_pylist()
+    if weights_of(columns) is None:
+        words = analyzer.column(list(map(repeated_text, titles, texts)))
+    else:
+        words = analyzer.documents(titles, texts)
+    return rows.append_column(columns.field(WORDS), words)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from texthash.config import KeywordAnalysis
 from texthash.errors import TexthashError
 from texthash.index.filters.language import Where
 from texthash.index.filters.masks import mask_of
+from texthash.index.keywords.weights import WordWeights
 from texthash.index.releases.release import ShardState
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
     CONTENT,
+    DEFAULT_WEIGHTS,
     KNOWN,
     WORDS,
     Coded,
@@ -34,6 +36,7 @@ from texthash.index.storage.arrow_schema import (
     codes_of,
     fitting,
     known_of,
+    weights_of,
     with_attributes,
     with_codes,
     with_words,
@@ -178,27 +181,30 @@ def _fitting(dataset: lance.LanceDataset, added: pa.Table) -> pa.Table:
         dataset.add_columns(pa.schema(new))
     if not len(added):
         return added
-    analysis = analysis_of(dataset.schema)
-    return fitting(added if analysis is None else with_words(added, analysis), dataset.schema)
+    own = dataset.schema
+    return fitting(with_words(added, own) if WORDS in own.names else added, own)
 
 
 @naming_dataset
-def add_words(dataset: lance.LanceDataset, analysis: KeywordAnalysis) -> lance.LanceDataset:
+def add_words(
+    dataset: lance.LanceDataset, analysis: KeywordAnalysis, weights: WordWeights = DEFAULT_WEIGHTS
+) -> lance.LanceDataset:
     """Add the words of all documents, for keyword search, to a shard that was built without them.
 
-    Existing words by the same analysis are left unchanged, others are replaced.
+    Existing words by the same analysis with the same weights are left unchanged, others are replaced.
     """
     import lance
 
-    if analysis_of(dataset.schema) == analysis:
+    if (analysis_of(dataset.schema), weights_of(dataset.schema)) == (analysis, weights):
         return dataset
+    columns = pa.schema([words_field(analysis, weights)])
     before = files_of(dataset)
     if WORDS in dataset.schema.names:
         dataset.drop_columns([WORDS])
 
-    @lance.batch_udf(output_schema=pa.schema([words_field(analysis)]))
+    @lance.batch_udf(output_schema=columns)
     def words(batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = with_words(pa.Table.from_batches([batch]), analysis).select([WORDS])
+        rows = with_words(pa.Table.from_batches([batch]), columns).select([WORDS])
         return rows.combine_chunks().to_batches()[0]
 
     dataset.add_columns(words, read_columns=["title", "text"])

@@ -28,8 +28,10 @@ import pyarrow as pa
 from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import ModelMismatchError, TexthashError
+from texthash.index.keywords.weights import WordWeights
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
+    DEFAULT_WEIGHTS,
     KNOWN,
     attribute_fields,
     codes_of,
@@ -50,10 +52,10 @@ from texthash.io.records import RowChecksum, read_record, sealed, typed
 if TYPE_CHECKING:
     import lance
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 # Format 2 has no vectors. Digests and documents without a known word exist from format 4 on, words from format 5 on,
-# attributes from format 6 on.
-READABLE = (2, 3, 4, 5, FORMAT_VERSION)
+# attributes from format 6 on, weights of the words from format 7 on.
+READABLE = (2, 3, 4, 5, 6, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DOCUMENT_FIELDS = ("title", "text", "labels", ATTRIBUTES)
 _INDEX_CACHE = 256 * 2**20
@@ -94,6 +96,7 @@ class ShardIdentity:
         vectors: Kind and width of the stored vectors; None if the index stores none.
         keywords: Analysis of the words that are stored for keyword search; None if none are.
         attributes: Type of each attribute of the documents of the whole index.
+        weights: Weights of the words.
     """
 
     shard: int
@@ -104,6 +107,7 @@ class ShardIdentity:
     vectors: Vectors | None = None
     keywords: KeywordAnalysis | None = None
     attributes: dict[str, AttributeType] = field(default_factory=dict)
+    weights: WordWeights = DEFAULT_WEIGHTS
 
     @property
     def content(self) -> Content:
@@ -201,7 +205,7 @@ def write_shard(
     for column in attribute_fields(identity.attributes):
         columns = columns.append(column)
     if identity.keywords is not None:
-        columns = columns.append(words_field(identity.keywords))
+        columns = columns.append(words_field(identity.keywords, identity.weights))
     checksum = Checksum()
     failures: list[Exception] = []
 
@@ -211,7 +215,7 @@ def write_shard(
             checksum.add(numbers, codes, known_of(batch))
             rows = pa.Table.from_batches([batch])
             if identity.keywords is not None:
-                rows = with_words(rows, identity.keywords)
+                rows = with_words(rows, columns)
             yield from fitting(rows, columns).to_batches()
 
     try:

@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 from texthash.config import KeywordAnalysis, VectorKind
 from texthash.errors import TexthashError
 from texthash.executor import Claim, Executor, LocalExecutor
-from texthash.index.storage.arrow_schema import ATTRIBUTES, CONTENT, Coded, read_stored, with_attributes, with_codes
+from texthash.index.keywords.weights import WordWeights
+from texthash.index.storage.arrow_schema import (
+    ATTRIBUTES,
+    CONTENT,
+    DEFAULT_WEIGHTS,
+    Coded,
+    read_stored,
+    with_attributes,
+    with_codes,
+)
 from texthash.index.storage.shard_format import (
     ShardIdentity,
     Vectors,
@@ -56,6 +65,8 @@ def index_path(
     shards: int,
     vectors: VectorKind | None = None,
     keywords: KeywordAnalysis | None = "english",
+    *,
+    weights: WordWeights = DEFAULT_WEIGHTS,
 ) -> Path:
     """Return the directory of the index of a model over a corpus.
 
@@ -83,6 +94,8 @@ def index_path(
     total = hashlib.sha256(digest(hasher_dir).encode())
     total.update((corpus_path / "manifest.json").read_bytes())
     more = "".join(f"-{name}" for name in (vectors, keywords) if name is not None)
+    if keywords is not None and weights != DEFAULT_WEIGHTS:
+        more += f"-{weights.title}-{weights.lead}"
     return home.index / f"{hasher.name}-{total.hexdigest()[:12]}-{shards}{more}"
 
 
@@ -123,6 +136,7 @@ def build_shard(
     *,
     vectors: VectorKind | None,
     keywords: KeywordAnalysis | None,
+    weights: WordWeights,
 ) -> None:
     """Write one shard from the codes and vectors that :func:`encode_codes` has written, unless the shard exists."""
     from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -146,6 +160,7 @@ def build_shard(
         vectors=kept,
         keywords=keywords,
         attributes=dict(corpus.manifest.attributes),
+        weights=weights,
     )
     documents = sum(len(corpus.split(name)) for name in SPLITS)
     rows = deal(_rows(corpus, index, hasher.bits, kept), shard, shards)
@@ -174,6 +189,7 @@ def build_index(
     vectors: VectorKind | None = None,
     keywords: KeywordAnalysis | None = "english",
     *,
+    weights: WordWeights = DEFAULT_WEIGHTS,
     executor: Executor = LocalExecutor(),
 ) -> Path:
     """Build an index. An interrupted build resumes; an existing index is returned immediately.
@@ -187,6 +203,7 @@ def build_index(
         shards: Number of shards.
         vectors: Kind of vectors to store beside the codes; None stores none.
         keywords: Analysis of the words to store for keyword search; None stores none.
+        weights: Weights of these words.
         executor: Encodes the splits, then writes the shards.
 
     Returns:
@@ -198,13 +215,14 @@ def build_index(
     """
     from texthash.models.shared import shared_model
 
-    index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords)
+    index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords, weights=weights)
     hasher_dir = shared_model(home, hasher_dir)
     if not is_built(index, shards):
         encode = partial(encode_codes, hasher_dir, corpus_path, index, vectors=vectors)
         for _ in track(executor.map(encode, [{"split": split} for split in SPLITS], claim=_CLAIM), "encoding splits"):
             pass
-        write = partial(build_shard, hasher_dir, corpus_path, index, shards=shards, vectors=vectors, keywords=keywords)
+        content = partial(build_shard, vectors=vectors, keywords=keywords, weights=weights)
+        write = partial(content, hasher_dir, corpus_path, index, shards=shards)
         tasks = [{"shard": shard} for shard in range(shards)]
         for _ in track(executor.map(write, tasks, claim=_CLAIM), "writing shards", shards):
             pass

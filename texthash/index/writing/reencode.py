@@ -25,11 +25,13 @@ from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
     CONTENT,
+    DEFAULT_WEIGHTS,
     VECTOR,
     Coded,
     attribute_columns,
     take_attributes,
     vectors_of,
+    weights_of,
     with_codes,
 )
 from texthash.index.storage.free_space import FreeSpace, explaining_full_disk
@@ -204,6 +206,7 @@ def recode_index(home: StateDir, release: Release, model: str, hasher: Hasher, c
             vectors=coder.vectors,
             keywords=release.keywords,
             attributes=dict(release.attributes),
+            weights=weights_of(dataset.schema) or DEFAULT_WEIGHTS,
         )
         write_shard(path, _recoded(dataset, coder, release.bits), identity, release.next_number)
     return index

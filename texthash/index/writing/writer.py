@@ -28,7 +28,7 @@ from texthash.index.filters.types import merged_types
 from texthash.index.releases.publish import ReleaseMovedError, advance, prune
 from texthash.index.releases.release import Release, ShardState, list_releases, read_release, readable_releases
 from texthash.index.releases.snapshots import snapshot_releases
-from texthash.index.storage.arrow_schema import Coded, schema
+from texthash.index.storage.arrow_schema import DEFAULT_WEIGHTS, Coded, schema
 from texthash.index.storage.free_space import LEAST_SHARE, FreeSpace, explaining_full_disk
 from texthash.index.storage.mutations import (
     Change,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from texthash.api.attributes import AttributeType
     from texthash.api.filters import Filter
     from texthash.config import KeywordAnalysis
+    from texthash.index.keywords.weights import WordWeights
     from texthash.paths import StateDir
 
 # Each write adds a fragment and a version to every shard that it touches.
@@ -271,15 +272,15 @@ class IndexWriter:
                 self._advance(self._shards.restore(self._home, release), following, **same)
             return self.release
 
-    def add_keywords(self, analysis: KeywordAnalysis) -> Release:
-        """Store the words of all documents, for an index that was built without them or with another analysis.
+    def add_keywords(self, analysis: KeywordAnalysis, weights: WordWeights = DEFAULT_WEIGHTS) -> Release:
+        """Store the words of all documents, for an index that was built without them, or otherwise.
 
         Raises the same errors as :meth:`upsert`.
         """
         with self._lock:
             self._begin()
             with self._whole():
-                states = self._shards.rearrange(lambda data: add_words(data, analysis), self.release)
+                states = self._shards.rearrange(lambda data: add_words(data, analysis, weights), self.release)
                 self._advance(states, self._next_number, keywords=analysis)
             return self.release
 
