@@ -23,9 +23,10 @@ LEAD_WORDS = 15
 class WordWeights:
     """Number of times that a word of a part of a document counts; the rest of its text counts once.
 
-    The default was chosen by known items of the validation documents of pydoc, 400 first sentences that should find the
-    rest of their documents: MRR@10 .398, .404, .406 for a weight of the title of 3, 5, 8. Titles that should find their
-    documents without them, which prefer a low one: .298, .287, .283.
+    The default was chosen by known items of a random sample of all documents of pydoc, 400 first sentences that should
+    find the rest of their documents: MRR@10 .398, .404, .406 for a weight of the title of 3, 5, 8. Titles that should
+    find their documents without them prefer a low one: .298, .287, .283. A lead of 5 raises these from .287 to .378,
+    and lowers those of first sentences, which are the lead that is missing then, from .404 to .358.
 
     Attributes:
         title: Weight of the title.
