@@ -20,6 +20,7 @@ COMMANDS = (
     "encoders",
     "faults",
     "filters",
+    "finetune",
     "live",
     "memory",
     "neighbours",
