@@ -31,6 +31,9 @@ pytest_plugins = ("tests.time_limits", "tests.parts")
 settings.register_profile("texthash", deadline=None)
 settings.load_profile("texthash")
 
+# Servers that tests start keep runs, and need no processes for MLflow's jobs, whose start takes most of theirs.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
 DATA = Path(os.environ.get("TEXTHASH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 VECTORS = "column:embedding"
 _PER_LABEL = 190
