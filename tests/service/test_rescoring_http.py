@@ -20,6 +20,7 @@ from texthash.hamming.codes import from_hex
 from texthash.index.filters.language import Labels
 from texthash.index.releases.release import OpenRelease
 from texthash.index.rescoring import search_rescored, signs_of
+from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
@@ -115,11 +116,18 @@ def test_requests_that_share_a_batch_are_answered_apart(coordinator: Callable[[L
     assert together[1][0]["hits"] == together[2][0]["hits"][:5]
 
 
-def test_activations_travel_only_when_asked_for(coordinator: Callable[[LimitsConfig], Coordinator]) -> None:
+def test_activations_travel_only_when_asked_for(
+    coordinator: Callable[[LimitsConfig], Coordinator], released: StateDir, opened: OpenRelease
+) -> None:
     one = coordinator(LimitsConfig())
     plain, asked = (asyncio.run(one.encode(TEXTS, "query", margins=margins))[1] for margins in (False, True))
     assert (plain.margins, plain.logits, asked.logits) == (None, None, None)
-    assert np.array_equal(np.packbits(asked.margins > 0, axis=1), asked.codes)
+    hasher = Hasher.load(released.path(opened.release.model_uri))
+    expected = hasher.query_values(hasher.read(TEXTS, "query").values)
+    np.testing.assert_allclose(asked.margins, expected, rtol=1e-5, atol=1e-6)
+    shift = hasher.method.query_shift()
+    assert shift is not None
+    assert np.array_equal(np.packbits(asked.margins > shift.numpy(), axis=1), asked.codes)
 
 
 @pytest.mark.parametrize(
