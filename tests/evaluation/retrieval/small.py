@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import DATA
+
 DOCUMENTS = {
     "d1": ("Sorting", "sort an array of numbers"),
     "d2": ("", "sort a list of names"),
@@ -33,8 +35,7 @@ def write_collection(folder: Path, **qrels: dict[str, dict[str, int]]) -> Path:
 
 def real_collection(name: str) -> Path:
     """Return the folder of a real collection, which is not part of the repository; skips the test without it."""
-    places = [parent / "shared" / "data" / "retrieval" / name for parent in Path(__file__).resolve().parents]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        pytest.skip(f"no folder shared/data/retrieval/{name} beside the repository, of which it is not a part")
+    found = DATA / "retrieval" / name
+    if not found.is_dir():
+        pytest.skip(f"no folder {found}; TEXTHASH_TEST_DATA names the folder of real corpora")
     return found
