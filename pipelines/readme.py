@@ -25,6 +25,7 @@ from texthash.methods.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+COMPARISON = ROOT / "configs" / "comparison.csv"
 RESULTS = ROOT / "configs" / "reproductions" / "results.csv"
 
 
@@ -37,6 +38,7 @@ def main() -> int:
         (DOCS / "results.md", {"orders": _fair(fair_tables.orders)}),
         (DOCS / "results-texthash.md", {"frozen": _fair(fair_tables.frozen)}),
         (DOCS / "operations.md", {"limits": _limits()}),
+        (DOCS / "comparison.md", {"comparison": _comparison(), "times": _times()}),
     ):
         status = max(status, _write(file, tables))
     if "--check" not in sys.argv[1:]:
@@ -137,6 +139,55 @@ def _limits() -> str:
 
 def _fair(tables: Callable[[Path, Callable[..., str]], str]) -> str:
     return tables(RESULTS.parent, _table)
+
+
+def _comparison() -> str:
+    """Return recall, exactness and bytes of each engine of ``benchmark.py compare``."""
+    return _compared(
+        {
+            "codes": "codes",
+            "bytes_per_document": "bytes a document",
+            "recall": "recall@10",
+            "recall_rescored": "rescored by floats",
+            "recall_own_rescoring": "by its own rescoring",
+            "exact": "exact",
+            "ties_in_order": "ties by row",
+            "filtered_exact": "exact with a filter",
+        }
+    )
+
+
+def _times() -> str:
+    """Return the times of each engine of ``benchmark.py compare``."""
+    return _compared(
+        {
+            "ms_single": "one query, ms",
+            "ms_batched": "of 64 at once, ms each",
+            "ms_rescored": "rescored, ms",
+            "ms_filtered": "filtered, ms",
+            "build_s": "build, s",
+            "ms_to_add_1000": "add 1,000, ms",
+            "added_found": "of them found then",
+        }
+    )
+
+
+def _compared(columns: dict[str, str]) -> str:
+    with COMPARISON.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return _table(
+        ("engine", *columns.values()),
+        ((f"{row['engine']} {row['version']}", *(_cell(row[name]) for name in columns)) for row in rows),
+    )
+
+
+def _cell(value: str) -> str:
+    """Return a number with three digits, or a text as it is."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _results() -> str:

@@ -28,6 +28,7 @@ _ADDED = 1_000
 _CHECKED = 100  # documents that are searched for after a write
 _AT_ONCE = 256
 _WARM = 1_000
+_FILTERED = 100  # queries of which filtered answers are checked: Qdrant's local mode takes a second for each
 _VERSIONS = {"faiss": "faiss-cpu", "lance": "pylance", "qdrant_client": "qdrant-client"}
 
 
@@ -153,7 +154,8 @@ def _quality(
         row["exact"] = _same(found.distances, expected.distances)
         row["ties_in_order"] = _same(found.rows, expected.rows)
         if peer.filtered is not None and filtered.distances is not None:
-            row["filtered_exact"] = _same(peer.filtered(queries, K).distances or [], filtered.distances)
+            few = peer.filtered(queries.part(0, _FILTERED), K).distances or []
+            row["filtered_exact"] = _same(few, filtered.distances[:_FILTERED])
     return row
 
 
