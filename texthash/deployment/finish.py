@@ -41,7 +41,7 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
         page = experiment.report(models, parent)
         best = best_of(models)
         version = release = None
-        if get_method(best.config.method.name).card.serving_mode != "rerank_only":
+        if not get_method(best.config.method.name).card.only_reranks:
             version = register(experiment, best) if experiment.config.tracking.register_model else None
             release = make_release(experiment, best, version, executor=RayExecutor())
     if found:

@@ -155,32 +155,6 @@ def pool_figures(pools: Pools, scores: NDArray[np.floating]) -> dict[str, float]
     return found
 
 
-def only_reranks(method: HashMethod | None) -> bool:
-    """Return whether a method scores candidates and has no code of a document to search by."""
-    return method is not None and method.card.serving_mode == "rerank_only"
-
-
-def candidate_scores(
-    pools: Pools,
-    judged: JudgedQueries,
-    method: HashMethod | None,
-    queries: NDArray[np.uint8],
-    database: NDArray[np.uint8],
-) -> NDArray[np.float64]:
-    """Return the score of each candidate: by a method that only re-ranks, else minus the Hamming distance of the codes.
-
-    Args:
-        pools: Candidates of the questions.
-        judged: Questions and documents.
-        method: Fitted method; None if there are only codes.
-        queries: Packed codes of the evaluated questions, uint8 [questions, bits / 8].
-        database: Packed codes of the documents, uint8 [documents, bits / 8].
-    """
-    if method is not None and only_reranks(method):
-        return reranker_scores(pools, judged, method)
-    return hamming_scores(pools, queries, database)
-
-
 def hamming_scores(pools: Pools, queries: NDArray[np.uint8], database: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return minus the Hamming distance of each candidate to its question, [candidates].
 

@@ -20,11 +20,11 @@ from texthash.evaluation.diagnostics import collapse_warning, diagnose, share_of
 from texthash.evaluation.pools import (
     Pools,
     bm25_scores,
-    candidate_scores,
+    hamming_scores,
     judged_pools,
-    only_reranks,
     pool_figures,
     pools_of,
+    reranker_scores,
 )
 from texthash.evaluation.relevance import JudgedQueries, halves_of, judged_queries, measure_of
 from texthash.evaluation.results import Evaluation
@@ -158,7 +158,7 @@ class EvaluationProtocol:
         """Return the pools that the corpus judged; for a method that only re-ranks, or if one is asked for, any."""
         if judged.measure != "recall":
             return None
-        wanted = only_reranks(getattr(model, "method", None)) or self.config.selection_metric in POOL_FIGURES
+        wanted = _reranker(model) is not None or self.config.selection_metric in POOL_FIGURES
         pools = pools_of(judged) if wanted else judged_pools(judged)
         return pools if pools is not None and len(pools) else None
 
@@ -170,10 +170,11 @@ class EvaluationProtocol:
         )
         pools = self._pools(judged, model)
         if pools is not None:
-            method = getattr(model, "method", None)
-            of_candidates = candidate_scores(pools, judged, method, query_codes, database_codes)
-            scores.metrics.update(pool_figures(pools, of_candidates))
-            if only_reranks(method):  # it has to improve on the order in which it gets the candidates
+            reranker = _reranker(model)
+            if reranker is None:
+                scores.metrics.update(pool_figures(pools, hamming_scores(pools, query_codes, database_codes)))
+            else:  # it has to improve on the order in which it gets the candidates
+                scores.metrics.update(pool_figures(pools, reranker_scores(pools, judged, reranker)))
                 by_words = pool_figures(pools, bm25_scores(pools, judged))
                 scores.metrics.update({f"{name}_bm25": by_words[name] for name in POOL_FIGURES})
         if judged.measure == "precision" and manifest.label_parents:
@@ -215,6 +216,12 @@ class EvaluationProtocol:
         )
 
 
+def _reranker(model: Encoder) -> HashMethod | None:
+    """Return the method of a model if it only re-ranks."""
+    method: HashMethod | None = getattr(model, "method", None)
+    return method if method is not None and method.card.only_reranks else None
+
+
 class Validator:
     """Selection metric of a method on the validation split.
 
@@ -236,11 +243,15 @@ class Validator:
         Raises:
             UsageError: No query has a relevant document, so epochs cannot be compared.
         """
-        judged = self._judged
-        queries, database = judged.codes(partial(encode_split, method))
+        judged, encode = self._judged, partial(encode_split, method)
         if self.config.selection_metric in POOL_FIGURES:
-            of_candidates = candidate_scores(self._pools, judged, method, queries, database)
+            of_candidates = (
+                reranker_scores(self._pools, judged, method)
+                if method.card.only_reranks
+                else hamming_scores(self._pools, *judged.codes(encode))
+            )
             return pool_figures(self._pools, of_candidates)[self.config.selection_metric]
+        queries, database = judged.codes(encode)
         of_halves = judged.measure == "halves"
         figure = expected(
             queries,

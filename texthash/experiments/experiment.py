@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def _selected_as_used(config: Config, corpus: PreparedCorpus) -> Config:
     """Return the configuration in which a method that only re-ranks is selected by how it re-ranks."""
-    only_reranks = get_method(config.method.name).card.serving_mode == "rerank_only"
+    only_reranks = get_method(config.method.name).card.only_reranks
     if not (only_reranks and corpus.manifest.pairs) or config.evaluation.selection_metric is not None:
         return config
     return config.derive(evaluation={"selection_metric": "pool_mrr"})

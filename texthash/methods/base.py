@@ -88,6 +88,11 @@ class Card:
     serving_mode: Serves = "hamming"
     paper: Printed | None = None
 
+    @property
+    def only_reranks(self) -> bool:
+        """True if the method scores candidates, and has no code of a document to search by."""
+        return self.serving_mode == "rerank_only"
+
 
 @dataclass
 class Progress:
@@ -369,7 +374,7 @@ def check_vectors(card: Card, shape: CorpusShape) -> None:
 
 def check_searchable(card: Card) -> None:
     """Raise :class:`~texthash.errors.UsageError` if a method only re-ranks, so that no index can be searched by it."""
-    if card.serving_mode == "rerank_only":
+    if card.only_reranks:
         raise UsageError(
             f"{card.name} only re-ranks what another search has found: it has no code of a document to search by.",
             f"index and release a method with codes, such as bpr or nash; `texthash train {card.name}` trains this one "
