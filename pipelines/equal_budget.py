@@ -10,7 +10,6 @@ tuned.yaml.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tables import read_tuned, rows_so_far, write_rows
 
 from texthash.config import Config
 from texthash.config.tuning import Range
@@ -113,12 +113,6 @@ _HEADER = """# Settings found by equal numbers of trials on validation (python p
 """
 
 
-def read_tuned(folder: Path) -> dict[str, Any]:
-    """Return the records of tuned.yaml, by ``corpus/edition/method/bits``; empty without the file."""
-    path = folder / "tuned.yaml"
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
-
-
 def _summary(done: Sequence[HalvingTrial], config: Config) -> dict[str, Any]:
     best = done[0]
     scores: dict[str, float] = {}
@@ -141,7 +135,11 @@ def _summary(done: Sequence[HalvingTrial], config: Config) -> dict[str, Any]:
 
 def _resumed(planned: Sequence[HalvingTrial], place: tuple[str, ...], name: str, folder: Path) -> list[HalvingTrial]:
     """Return the trials with what trials.csv says of them, where it is of the same search."""
-    known = {row["trial"]: row for row in _rows(folder) if _place(row) == place and row["search"] == name}
+    known = {
+        row["trial"]: row
+        for row in rows_so_far(folder / "trials.csv")
+        if _place(row) == place and row["search"] == name
+    }
     return [_read(trial, known[str(trial.number)]) if str(trial.number) in known else trial for trial in planned]
 
 
@@ -158,7 +156,7 @@ def _read(trial: HalvingTrial, row: Mapping[str, str]) -> HalvingTrial:
 
 
 def _record(place: tuple[str, ...], name: str, folder: Path, trials: Sequence[HalvingTrial]) -> None:
-    rows = [row for row in _rows(folder) if _place(row) != place]
+    rows = [row for row in rows_so_far(folder / "trials.csv") if _place(row) != place]
     for trial in trials:
         values = (
             *place,
@@ -172,20 +170,7 @@ def _record(place: tuple[str, ...], name: str, folder: Path, trials: Sequence[Ha
             name,
         )
         rows.append(dict(zip(COLUMNS, values, strict=True)))
-    partial_file = folder / "trials.partial"
-    with partial_file.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial_file.replace(folder / "trials.csv")
-
-
-def _rows(folder: Path) -> list[dict[str, str]]:
-    path = folder / "trials.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    write_rows(folder / "trials.csv", COLUMNS, rows)
 
 
 def _place(row: Mapping[str, str]) -> tuple[str, ...]:

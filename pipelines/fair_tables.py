@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import statistics
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from orders import verdicts
+from tables import Row, Rows, mean, read_tuned, rows_so_far, spread, table
 
-Rows = list[dict[str, str]]
-Table = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
 _UPPER = {"words": "cosine of the words", "vectors": "cosine of the vectors"}
 
 
-def read(path: Path) -> Rows:
-    """Return the rows of a CSV file; none if there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def equal_budget(folder: Path, table: Table) -> str:
+def equal_budget(folder: Path) -> str:
     """Return the table of tuned settings, the best on test first; searches without a cell on test last."""
-    rows = [row for row in read(folder / "results.csv") if row["settings"] == "tuned"]
-    before = [row for row in read(folder / "results.csv") if row["settings"] != "tuned" and row["val_p_at_100"]]
-    path = folder / "tuned.yaml"
-    found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    results = rows_so_far(folder / "results.csv")
+    rows = [row for row in results if row["settings"] == "tuned"]
+    before = [row for row in results if row["settings"] != "tuned" and row["val_p_at_100"]]
     lines = []
-    for key, record in found.items():
+    for key, record in read_tuned(folder).items():
         place = tuple(key.split("/"))
         cells, old = _of(rows, place), [row for row in _of(before, place) if row["seed"] == "0"]
-        test = _mean(cells, "p_at_100")
+        test = mean(cells, "p_at_100")
         line = (
             f"`{place[2]}`" + (" (vectors too)" if record.get("features") else ""),
-            _spread(cells, "p_at_100"),
-            _mean(cells, "map"),
+            spread(cells, "p_at_100"),
+            mean(cells, "map"),
             str(len(cells)),
             f"{record['validation']:.3f}",
             *(f"{record[name]:.3f}" if name in record else "" for name in ("sampled", "default", "hand")),
@@ -59,16 +46,16 @@ def _before(tuned: float, old: Rows) -> str:
     return f"{score:.3f}" + (", above the search's" if round(score, 3) > round(tuned, 3) else "")
 
 
-def frozen(folder: Path, table: Table) -> str:
+def frozen(folder: Path) -> str:
     """Return the tables of the frozen method, one for each corpus and input, and that of its goals."""
-    rows, intervals = read(folder / "frozen.csv"), read(folder / "frozen_intervals.csv")
+    rows, intervals = rows_so_far(folder / "frozen.csv"), rows_so_far(folder / "frozen_intervals.csv")
     settings = yaml.safe_load((folder / "frozen.yaml").read_text(encoding="utf-8"))
     places = list(dict.fromkeys(_place(row) for row in rows))
-    parts = [_frozen_place(place, rows, intervals, settings, table) for place in places]
-    return "\n".join([*(part for part in parts if part), _goals(rows, intervals, settings, table)])
+    parts = [_frozen_place(place, rows, intervals, settings) for place in places]
+    return "\n".join([*(part for part in parts if part), _goals(rows, intervals, settings)])
 
 
-def _frozen_place(place: tuple[str, ...], rows: Rows, intervals: Rows, settings: dict[str, Any], table: Table) -> str:
+def _frozen_place(place: tuple[str, ...], rows: Rows, intervals: Rows, settings: dict[str, Any]) -> str:
     here = [row for row in rows if _place(row) == place]
     own = [row for row in here if row["method"] == settings["method"]]
     baselines = list(dict.fromkeys(row["weighting"] for row in here if row["method"] == settings["baseline"]))
@@ -78,14 +65,14 @@ def _frozen_place(place: tuple[str, ...], rows: Rows, intervals: Rows, settings:
         if not cells:
             continue
         interval = next((row for row in intervals if _place(row) == place and row["bits"] == bits), None)
-        test, cosine = _mean(cells, "p_at_100"), _mean(cells, "cosine")
+        test, cosine = mean(cells, "p_at_100"), mean(cells, "cosine")
         lines.append(
             (
                 bits,
-                _spread(cells, "p_at_100"),
+                spread(cells, "p_at_100"),
                 f"{float(interval['low']):.3f} to {float(interval['high']):.3f}" if interval else "",
-                _spread(cells, "val_p_at_100"),
-                *(_mean(_baseline(here, settings["baseline"], one, bits), "p_at_100") for one in baselines),
+                spread(cells, "val_p_at_100"),
+                *(mean(_baseline(here, settings["baseline"], one, bits), "p_at_100") for one in baselines),
                 _signed(interval),
                 cosine,
                 f"{float(test) / float(cosine):.0%}" if cosine else "",
@@ -104,7 +91,7 @@ def _frozen_place(place: tuple[str, ...], rows: Rows, intervals: Rows, settings:
 
 def _upper(here: Rows, own: Rows, settings: dict[str, Any]) -> str:
     """Return what real-valued vectors and labels reach, and the share of it that the method's widest codes have."""
-    widest = float(_mean([row for row in own if row["bits"] == str(settings["bits"])], "p_at_100") or "nan")
+    widest = float(mean([row for row in own if row["bits"] == str(settings["bits"])], "p_at_100") or "nan")
     parts = []
     for row in here:
         if row["method"] in (*_UPPER, settings["supervised"]["method"]):
@@ -116,13 +103,13 @@ def _upper(here: Rows, own: Rows, settings: dict[str, Any]) -> str:
     )
 
 
-def _goals(rows: Rows, intervals: Rows, settings: dict[str, Any], table: Table) -> str:
+def _goals(rows: Rows, intervals: Rows, settings: dict[str, Any]) -> str:
     lines = []
     for goal in settings["goals"]:
         place, bits = (goal["corpus"], goal["edition"], goal["input"]), str(goal["bits"])
         cells = [r for r in rows if (*_place(r), r["method"], r["bits"]) == (*place, settings["method"], bits)]
         interval = next((row for row in intervals if (*_place(row), row["bits"]) == (*place, bits)), None)
-        reached = _mean(cells, "p_at_100")
+        reached = mean(cells, "p_at_100")
         met = "" if not reached else "yes" if float(reached) >= goal["at_least"] else "no"
         if interval and float(interval["low"]) < goal["at_least"] <= float(interval["high"]):
             met += ", and the interval has it within"
@@ -131,7 +118,7 @@ def _goals(rows: Rows, intervals: Rows, settings: dict[str, Any], table: Table) 
     return "**Goals, set before test was looked at**\n\n" + table(("P@100 on test", "goal", "reached", "met"), lines)
 
 
-def orders(folder: Path, table: Table) -> str:
+def orders(folder: Path) -> str:
     """Return the verdict on each order of methods, by scores on validation."""
     found = verdicts(folder / "methods.yaml", folder / "results.csv")
     lines = (
@@ -144,7 +131,7 @@ def _of(rows: Rows, place: tuple[str, ...]) -> Rows:
     return [row for row in rows if (row["corpus"], row["edition"], row["method"], row["bits"]) == place]
 
 
-def _place(row: dict[str, str]) -> tuple[str, ...]:
+def _place(row: Row) -> tuple[str, ...]:
     return row["corpus"], row["edition"], row["input"]
 
 
@@ -152,18 +139,8 @@ def _baseline(rows: Rows, method: str, weighting: str, bits: str) -> Rows:
     return [row for row in rows if (row["method"], row["weighting"], row["bits"]) == (method, weighting, bits)]
 
 
-def _signed(interval: dict[str, str] | None) -> str:
+def _signed(interval: Row | None) -> str:
     if interval is None:
         return ""
     above, low, high = (float(interval[name]) for name in ("above", "above_low", "above_high"))
     return f"{above:+.3f}, {low:+.3f} to {high:+.3f}"
-
-
-def _mean(rows: Sequence[dict[str, str]], name: str) -> str:
-    values = [float(row[name]) for row in rows if row[name]]
-    return f"{statistics.mean(values):.3f}" if values else ""
-
-
-def _spread(rows: Sequence[dict[str, str]], name: str) -> str:
-    values = [float(row[name]) for row in rows if row[name]]
-    return _mean(rows, name) + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")

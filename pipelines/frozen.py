@@ -12,7 +12,6 @@ with the weighting that is best on validation. A training with rows in frozen.cs
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 from common import bare_parser, finish, state
+from tables import Row, rows_so_far, write_rows
 
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -46,7 +46,6 @@ INTERVAL_COLUMNS = (
     *(*PLACE, "method", "bits", "seeds", "p_at_100", "low", "high"),
     *("baseline", "above", "above_low", "above_high"),
 )
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _intervals(cell: FrozenCell, home: StateDir, table: Mapping[str, Any]) -> No
     """Write the intervals of a cell, whose trainings have all ended."""
     ours = (table["method"], _weighting(table["method"]))
     models = [np.load(_scores_of(cell, home, ours, table["bits"], seed)) for seed in table["seeds"]]
-    rows = [row for row in _read(INTERVALS) if tuple(row[name] for name in PLACE) != cell.place]
+    rows = [row for row in rows_so_far(INTERVALS) if tuple(row[name] for name in PLACE) != cell.place]
     for width in table["widths"]:
         weighting = _best_weighting(cell, table, width)
         scores = np.stack([one[f"b{width}"] for one in models])
@@ -178,13 +177,13 @@ def _intervals(cell: FrozenCell, home: StateDir, table: Mapping[str, Any]) -> No
         values = [*cell.place, table["method"], str(width), str(len(scores)), *(f"{value:.4f}" for value in own)]
         values += [f"{table['baseline']} {weighting}", *(f"{value:.4f}" for value in above)]
         rows.append(dict(zip(INTERVAL_COLUMNS, values, strict=True)))
-    _write(INTERVALS, INTERVAL_COLUMNS, rows)
+    write_rows(INTERVALS, INTERVAL_COLUMNS, rows)
 
 
 def _best_weighting(cell: FrozenCell, table: Mapping[str, Any], width: int) -> str:
     """Return the weighting with which the baseline has the higher score on validation."""
     place = (*cell.place, table["baseline"])
-    rows = [row for row in _read(RESULTS) if tuple(row[name] for name in (*PLACE, "method")) == place]
+    rows = [row for row in rows_so_far(RESULTS) if tuple(row[name] for name in (*PLACE, "method")) == place]
     return max((row for row in rows if row["bits"] == str(width)), key=lambda row: row["val_p_at_100"])["weighting"]
 
 
@@ -193,27 +192,11 @@ def _scores_of(cell: FrozenCell, home: StateDir, key: tuple[str, str], bits: int
 
 
 def _known(key: tuple[str, ...]) -> bool:
-    return any(tuple(row[name] for name in KEYS) == key for row in _read(RESULTS))
-
-
-def _read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return any(tuple(row[name] for name in KEYS) == key for row in rows_so_far(RESULTS))
 
 
 def _append(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    _write(path, columns, [*_read(path), *rows])
-
-
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    write_rows(path, columns, [*rows_so_far(path), *rows])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
 import sys
 from collections import defaultdict
@@ -10,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tables import Rows, read_rows
+
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import describe, methods
 
-Rows = list[dict[str, str]]
 _FIGURES = (
     "corpus",
     "edition",
@@ -36,10 +36,9 @@ def write_pages(folder: Path, results: Path) -> None:
         results: CSV file with the metrics on test.
     """
     figures: dict[str, Rows] = defaultdict(list)
-    with results.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["p_at_100"]:
-                figures[row["method"]].append(row)
+    for row in read_rows(results):
+        if row["p_at_100"]:
+            figures[row["method"]].append(row)
     for name, cls in methods().items():
         (folder / f"{name}.md").write_text(_page(name, cls, figures[name]), encoding="utf-8")
 

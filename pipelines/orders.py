@@ -13,7 +13,6 @@ is open. Exit status 1 if an order is broken.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 import yaml
 from common import bare_parser, finish
+from tables import read_rows
 
 from texthash.errors import TexthashError
 from texthash.methods.registry import get_method, methods
@@ -102,12 +102,11 @@ def _figures(results: Path, order: Mapping[str, Any]) -> dict[str, float]:
     """Return the mean validation score over seeds of each method that has one, of tuned settings if it has those."""
     of_method: dict[str, list[float]] = defaultdict(list)
     tuned: dict[str, list[float]] = defaultdict(list)
-    with results.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            setting = row["corpus"], row["edition"], row["bits"]
-            if row.get(COLUMN) and setting == (order["corpus"], order["edition"], str(order["bits"])):
-                of_settings = tuned if row.get("settings") == "tuned" else of_method
-                of_settings[row["method"]].append(float(row[COLUMN]))
+    for row in read_rows(results):
+        setting = row["corpus"], row["edition"], row["bits"]
+        if row.get(COLUMN) and setting == (order["corpus"], order["edition"], str(order["bits"])):
+            of_settings = tuned if row.get("settings") == "tuned" else of_method
+            of_settings[row["method"]].append(float(row[COLUMN]))
     return {method: statistics.mean(values) for method, values in {**of_method, **tuned}.items()}
 
 

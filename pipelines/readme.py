@@ -6,17 +6,15 @@ python pipelines/readme.py --check    # exit 1 if a table is out of date
 
 from __future__ import annotations
 
-import csv
 import re
-import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import fair_tables
 from method_pages import write_pages
+from tables import Rows, mean, read_rows, spread, table
 
 from texthash.config import LimitsConfig, limit_variable
 from texthash.corpora.catalog import records
@@ -34,9 +32,15 @@ def main() -> int:
     for file, tables in (
         (DOCS / "methods" / "index.md", {"methods": _methods()}),
         (DOCS / "corpora.md", {"corpora": _corpora()}),
-        (DOCS / "results.md", {"equal budget": _fair(fair_tables.equal_budget), "results": _results()}),
-        (DOCS / "results.md", {"orders": _fair(fair_tables.orders)}),
-        (DOCS / "results-texthash.md", {"frozen": _fair(fair_tables.frozen)}),
+        (
+            DOCS / "results.md",
+            {
+                "equal budget": fair_tables.equal_budget(RESULTS.parent),
+                "results": _results(),
+                "orders": fair_tables.orders(RESULTS.parent),
+            },
+        ),
+        (DOCS / "results-texthash.md", {"frozen": fair_tables.frozen(RESULTS.parent)}),
         (DOCS / "operations.md", {"limits": _limits()}),
         (DOCS / "comparison.md", {"comparison": _comparison(), "times": _times()}),
     ):
@@ -46,17 +50,17 @@ def main() -> int:
     return status
 
 
-def _filled(table: str, match: re.Match[str]) -> str:
-    return match.group(1) + table + match.group(2)
+def _filled(content: str, match: re.Match[str]) -> str:
+    return match.group(1) + content + match.group(2)
 
 
 def _write(file: Path, tables: dict[str, str]) -> int:
     text = file.read_text(encoding="utf-8")
     fresh = text
-    for name, table in tables.items():
+    for name, content in tables.items():
         fresh, count = re.subn(
             rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
-            partial(_filled, table),
+            partial(_filled, content),
             fresh,
             flags=re.DOTALL,
         )
@@ -72,14 +76,8 @@ def _write(file: Path, tables: dict[str, str]) -> int:
     return 0
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
 def _methods() -> str:
-    return _table(
+    return table(
         ("name", "paper", "venue", "survey entry", "learns from", "fidelity"),
         (
             (
@@ -96,7 +94,7 @@ def _methods() -> str:
 
 
 def _corpora() -> str:
-    return _table(
+    return table(
         ("name", "corpus", "documents", "published splits", "labels", "licence", "files"),
         (
             (
@@ -128,17 +126,13 @@ def _files(record: CorpusRecord) -> str:
 
 
 def _limits() -> str:
-    return _table(
+    return table(
         ("service.limits", "variable", "default", "bounds"),
         (
             (f"`{name}`", f"`{limit_variable(name)}`", f"{field.default:,}", field.description or "")
             for name, field in LimitsConfig.model_fields.items()
         ),
     )
-
-
-def _fair(tables: Callable[[Path, Callable[..., str]], str]) -> str:
-    return tables(RESULTS.parent, _table)
 
 
 def _comparison() -> str:
@@ -173,9 +167,8 @@ def _times() -> str:
 
 
 def _compared(columns: dict[str, str]) -> str:
-    with COMPARISON.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return _table(
+    rows = read_rows(COMPARISON)
+    return table(
         ("engine", *columns.values()),
         ((f"{row['engine']} {row['version']}", *(_cell(row[name]) for name in columns)) for row in rows),
     )
@@ -196,18 +189,16 @@ def _results() -> str:
     Cells hold the mean and deviation over seeds, the range over orders of ties, and the number of collapsed runs; cells
     that were not run are empty.
     """
-    editions: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    with RESULTS.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["settings"] == "tuned":
-                continue  # in the table of equal budgets
+    editions: dict[tuple[str, str], Rows] = defaultdict(list)
+    for row in read_rows(RESULTS):
+        if row["settings"] != "tuned":  # those are in the table of equal budgets
             editions[row["corpus"], row["edition"]].append(row)
     return "\n".join(_edition(*name, rows) for name, rows in editions.items())
 
 
-def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
+def _edition(corpus: str, edition: str, rows: Rows) -> str:
     others = sorted({int(row["bits"]) for row in rows if row["bits"]} - {_WIDTH})
-    cells: dict[str, dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         cells[row["method"]][row["bits"]].append(row)
     header = (
@@ -225,36 +216,30 @@ def _edition(corpus: str, edition: str, rows: list[dict[str, str]]) -> str:
     lines = []
     for method, widths in cells.items():
         main = widths.get(str(_WIDTH)) or widths.get("") or []
-        worst, best = _mean(main, "p_at_100_worst"), _mean(main, "p_at_100_best")
+        worst, best = mean(main, "p_at_100_worst"), mean(main, "p_at_100_best")
         line = (
             f"`{method}`" + " (labels)" * (method in labelled),
             " / ".join(dict.fromkeys(row["settings"] for row in main)),
             _with_spread(main),
             f"{worst} to {best}" if worst else "",
-            _mean(main, "map"),
+            mean(main, "map"),
             *(_with_spread(widths.get(str(bits), [])) for bits in others),
             str(len(main)) if worst else "",
-            _mean(main, "seconds_per_epoch", 1),
+            mean(main, "seconds_per_epoch", 1),
             next((f"{float(row['published']):.3f}" for row in main if row["published"]), ""),
         )
-        lines.append((_mean(main, "p_at_100"), line))
+        lines.append((mean(main, "p_at_100"), line))
     lines.sort(key=lambda one: one[0], reverse=True)
     printed = dict.fromkeys(row["published_source"] for row in rows if row["published"] and row["bits"] == str(_WIDTH))
     remarks = "".join(f"\nPublished: {source}. Another edition, so not comparable.\n" for source in printed)
-    return f"**{corpus}, edition {edition}**\n\n" + _table(header, (line for _, line in lines)) + remarks
+    return f"**{corpus}, edition {edition}**\n\n" + table(header, (line for _, line in lines)) + remarks
 
 
-def _mean(rows: list[dict[str, str]], name: str, digits: int = 3) -> str:
-    values = [float(row[name]) for row in rows if row[name]]
-    return f"{statistics.mean(values):.{digits}f}" if values else ""
-
-
-def _with_spread(rows: list[dict[str, str]]) -> str:
+def _with_spread(rows: Rows) -> str:
     """Return P@100: mean and deviation over seeds, and the number of collapsed runs."""
-    spread = f" ± {statistics.stdev(float(row['p_at_100']) for row in rows):.3f}" if len(rows) > 1 else ""
     collapsed = sum(row["collapsed"] == "yes" for row in rows)
     note = f" (codes collapsed in {collapsed} of {len(rows)})" if collapsed else ""
-    return _mean(rows, "p_at_100") + spread + note
+    return spread(rows, "p_at_100") + note
 
 
 _WIDTH = 32

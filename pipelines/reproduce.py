@@ -22,7 +22,6 @@ test.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from typing import Any
 import yaml
 from common import bare_parser, finish, state
 from equal_budget import search
+from tables import read_rows, rows_so_far, write_rows
 
 from texthash.config import Config, load_config
 from texthash.corpora.prepared.corpus import PreparedCorpus
@@ -231,10 +231,7 @@ def _reference(cell: Cell, home: StateDir, corpus: PreparedCorpus, *, test: bool
 
 def _rows() -> list[dict[str, str]]:
     """Return the rows of the results, with empty values for columns missing in the file."""
-    if not RESULTS.exists():
-        return []
-    with RESULTS.open(encoding="utf-8", newline="") as file:
-        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in csv.DictReader(file)]
+    return [{**dict.fromkeys(COLUMNS, ""), **row} for row in rows_so_far(RESULTS)]
 
 
 def _key(row: Mapping[str, str]) -> Key:
@@ -243,10 +240,9 @@ def _key(row: Mapping[str, str]) -> Key:
 
 def printed(corpus: str, method: str, bits: str) -> dict[str, str]:
     """Return ``published`` and ``published_source`` of a row, if there is a published value."""
-    with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if (row["corpus"], row["method"], row["bits"]) == (corpus, method, bits):
-                return {"published": row["p_at_100"], "published_source": f"{row['source']}; {row['protocol']}"}
+    for row in read_rows(PUBLISHED):
+        if (row["corpus"], row["method"], row["bits"]) == (corpus, method, bits):
+            return {"published": row["p_at_100"], "published_source": f"{row['source']}; {row['protocol']}"}
     return {}
 
 
@@ -258,12 +254,7 @@ def _write(key: Key, figures: Mapping[str, str]) -> None:
         row = {**dict.fromkeys(COLUMNS, ""), **dict(zip(KEYS, key, strict=True)), **printed(key[0], key[2], key[3])}
         rows.append(row)
     row.update(figures)
-    partial = RESULTS.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(RESULTS)
+    write_rows(RESULTS, COLUMNS, rows)
 
 
 if __name__ == "__main__":

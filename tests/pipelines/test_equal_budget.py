@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 
 import pytest
 import yaml
 
-from tests.pipelines.test_reproduce import program
+from tests.pipelines.programs import rows_of
 from texthash.config import load_config
 
 SPACE = {
@@ -18,14 +17,6 @@ SPACE = {
     "kl_weight": {"log": [0.03, 3]},
 }
 BUDGET = {"bits": [16], "seeds": [0, 1], "trials": 3, "seed": 0, "epochs": 2, "space": SPACE}
-
-
-@pytest.fixture
-def reproduce(monkeypatch, tmp_path):
-    module = program("reproduce", monkeypatch)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.csv")
-    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
-    return module
 
 
 @pytest.fixture
@@ -38,10 +29,6 @@ def table(small_config, tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump({"rounds": [], "methods": named, "budget": budget}, sort_keys=False))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", str(path), "--tuned"])
     return path
-
-
-def rows_of(path):
-    return list(csv.DictReader(path.open(encoding="utf-8")))
 
 
 def test_each_method_has_as_many_trials_and_the_best_on_validation_is_evaluated(reproduce, table, tmp_path):

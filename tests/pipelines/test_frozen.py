@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 
 import pytest
 import yaml
 
-from tests.pipelines.test_reproduce import program
+from tests.pipelines.programs import program, rows_of
 
 SETTINGS = {
     "method": "texthash",
@@ -34,10 +33,6 @@ def frozen(monkeypatch, tmp_path, small_config):
     table.write_text(yaml.safe_dump({**SETTINGS, "cells": cells}))
     monkeypatch.setattr(sys, "argv", ["frozen.py", str(table)])
     return module
-
-
-def rows_of(path):
-    return list(csv.DictReader(path.open(encoding="utf-8")))
 
 
 def test_one_training_is_a_row_a_width_and_is_not_repeated(frozen, tmp_path, monkeypatch):
@@ -68,6 +63,6 @@ def test_one_training_is_a_row_a_width_and_is_not_repeated(frozen, tmp_path, mon
     assert frozen.main() == 0
     assert (tmp_path / "frozen.csv").read_bytes() == before
 
-    tables = program("fair_tables", monkeypatch).frozen(tmp_path, program("readme", monkeypatch)._table)
+    tables = program("fair_tables", monkeypatch).frozen(tmp_path)
     assert "| small, random60, words, 16 bits | 0.99 |" in tables
     assert tables.rstrip().endswith("| no |")

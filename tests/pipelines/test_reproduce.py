@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
-from pathlib import Path
 
-import pytest
 import yaml
 
+from tests.pipelines.programs import ROOT, program, rows_of
 from texthash.methods.registry import methods, resolve
 
-ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "configs" / "reproductions" / "methods.yaml"
-
-
-def program(name, monkeypatch):
-    """A program as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / "pipelines"))
-    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def reproduce(monkeypatch, tmp_path):
-    """The program as a module, its results in a place of its own."""
-    module = program("reproduce", monkeypatch)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.csv")
-    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / "home"))
-    return module
 
 
 def test_the_table_names_every_method_that_needs_no_questions_with_parameters_that_it_has():
@@ -53,7 +31,7 @@ def test_each_cell_is_a_row_that_is_not_run_again_and_tells_collapse(reproduce, 
     table.write_text(yaml.safe_dump(cells, sort_keys=False))
     monkeypatch.setattr(sys, "argv", ["reproduce.py", str(table)])
     assert reproduce.main() == 0
-    rows = list(csv.DictReader(reproduce.RESULTS.open(encoding="utf-8")))
+    rows = rows_of(reproduce.RESULTS)
     assert [(row["method"], row["bits"], row["collapsed"]) for row in rows] == [
         ("tfidf_cosine", "", ""),
         ("nash", "16", "yes"),
