@@ -14,6 +14,8 @@ from texthash.corpora.prepared.embeddings.encoder import locate
 from texthash.corpora.readers.installed import package_folders
 from texthash.corpora.readers.pydoc import documents_in
 from texthash.errors import UsageError
+from texthash.evaluation.metrics import mean
+from texthash.evaluation.retrieval.ranked import Cuts, Ranked, bucketed, by_query
 from texthash.integrations.sentence_transformers import BinaryCodesLoss
 from texthash.progress import log_line
 
@@ -96,17 +98,17 @@ def _recalls(model: Any, pairs: list[tuple[str, str]], when: str) -> list[dict[s
         model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
         for texts in zip(*pairs, strict=True)
     )
-    rows = [{"model": when, "codes": "cosine"} | _recall(-(asked @ searched.T))]
-    signs = (np.where(some > 0, 1, -1).astype(np.float32) for some in (asked, searched))
-    queries, documents = signs
+    rows = [{"model": when, "codes": "cosine"} | _recall(asked @ searched.T)]
+    queries, documents = (np.where(some > 0, 1, -1).astype(np.float32) for some in (asked, searched))
     return rows + [
-        {"model": when, "codes": f"{width} bits"} | _recall(-(queries[:, :width] @ documents[:, :width].T))
+        {"model": when, "codes": f"{width} bits"} | _recall(queries[:, :width] @ documents[:, :width].T)
         for width in _WIDTHS
     ]
 
 
-def _recall(distances: NDArray[np.floating]) -> dict[str, float]:
-    """Return the share of queries whose own document is among the nearest, over all orders of equal distances."""
-    own = np.diagonal(distances)[:, None]
-    nearer, tied = (distances < own).sum(axis=1), (distances == own).sum(axis=1)
-    return {f"recall_at_{cutoff}": float(np.clip((cutoff - nearer) / tied, 0, 1).mean()) for cutoff in _CUTOFFS}
+def _recall(scores: NDArray[np.floating]) -> dict[str, float]:
+    """Return the recall of each query's own document, given the score of every document, [queries, documents]."""
+    numbers = np.arange(len(scores))
+    lists = [bucketed(Ranked(numbers, own), {query: 1}) for query, own in enumerate(scores)]
+    found = by_query(lists, Cuts(recall=_CUTOFFS))
+    return {name: mean(found[name].expected) for name in (f"recall_at_{cutoff}" for cutoff in _CUTOFFS)}
