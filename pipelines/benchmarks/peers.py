@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from texthash.hamming import kernels
 from texthash.index.memory.multi_index import MultiIndex
+from texthash.index.rescoring import signs_of
 from texthash.integrations.engines import to_faiss_multi_hash, to_qdrant
 
 Codes = NDArray[np.uint8]
@@ -208,8 +209,9 @@ def _qdrant(documents: Texts) -> Peer:
     def of(condition: Any = None) -> Search:
         def search(queries: Texts, k: int) -> Found:
             bits = 8 * queries.codes.shape[1]
-            signs = np.unpackbits(queries.codes, axis=1).astype(np.float32) * 2 - 1
-            asked = [models.QueryRequest(query=one.tolist(), limit=k, filter=condition) for one in signs]
+            asked = [
+                models.QueryRequest(query=one.tolist(), limit=k, filter=condition) for one in signs_of(queries.codes)
+            ]
             answers = client.query_batch_points("codes", asked)
             return Found(
                 [np.asarray([point.id for point in answer.points], np.int64) for answer in answers],
@@ -220,7 +222,7 @@ def _qdrant(documents: Texts) -> Peer:
 
     def add(more: Texts) -> Search:
         first = client.count("codes").count
-        signs = np.unpackbits(more.codes, axis=1).astype(np.float32) * 2 - 1
+        signs = signs_of(more.codes)
         client.upsert("codes", models.Batch(ids=[first + row for row in range(len(signs))], vectors=signs.tolist()))
         return of()
 

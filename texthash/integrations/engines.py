@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_codes, to_bitstring
 from texthash.hamming.interop import write_codes
+from texthash.index.rescoring import signs_of
 from texthash.io.atomic import whole, whole_directory
 
 Codes = NDArray[np.uint8]
@@ -112,7 +113,7 @@ def to_qdrant(client: Any, codes: Codes, ids: Sequence[str], collection: str = T
             collection,
             models.Batch(
                 ids=list(some),
-                vectors=_signs(codes[first : first + _BATCH]).tolist(),
+                vectors=signs_of(codes[first : first + _BATCH]).tolist(),
                 payloads=[{"id": names[row]} for row in some],
             ),
         )
@@ -129,7 +130,7 @@ def search_qdrant(client: Any, code: Codes, k: int, collection: str = TABLE) -> 
     """
     models = _library("qdrant_client.models", "qdrant")
     exact = models.SearchParams(exact=True)
-    found = client.query_points(collection, query=_signs(code[None])[0].tolist(), limit=k, search_params=exact).points
+    found = client.query_points(collection, query=signs_of(code[None])[0].tolist(), limit=k, search_params=exact).points
     return [(point.payload["id"], round((8 * len(code) - point.score) / 2)) for point in found]
 
 
@@ -213,10 +214,6 @@ def _as_ids(codes: Codes, ids: Sequence[str]) -> list[str]:
     if len(ids) != len(codes):
         raise UsageError(f"{len(ids)} ids came with {len(codes)} codes.", "give one id per code.")
     return [str(id_) for id_ in ids]
-
-
-def _signs(codes: Codes) -> NDArray[np.float32]:
-    return np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
 
 
 def _library(module: str, extra: str) -> Any:

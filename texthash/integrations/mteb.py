@@ -11,6 +11,7 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from numpy.typing import NDArray
 from torch import Tensor
 
+from texthash.index.rescoring import signs_of
 from texthash.models.hasher import Hasher
 
 
@@ -81,7 +82,7 @@ class TexthashEncoder:
         return (_matrix(embeddings1) * _matrix(embeddings2)).sum(dim=1) / self.model.bits
 
     def _signs(self, values: Tensor) -> NDArray[np.float32]:
-        return np.unpackbits(self.model.binarize(values), axis=1).astype(np.float32) * 2 - 1
+        return signs_of(self.model.binarize(values))
 
     def _activations(self, values: Tensor) -> NDArray[np.float32]:
         margins = self.model.query_values(values)
