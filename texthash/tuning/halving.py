@@ -125,7 +125,7 @@ def rung_epochs(rung: int, planned: int) -> int:
 
 @dataclass(frozen=True)
 class HalvingSetting:
-    """What all trials of a search share.
+    """Settings that all trials of a search share, and where their states are kept.
 
     Attributes:
         method: Name of the method.
