@@ -89,6 +89,9 @@ def test_categories_of_questions_are_learned_from_those_of_their_answers(pair_co
     shares = method.category_probabilities(asked)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
     of_answers = method.category(documents)[torch.from_numpy(split.queries.documents_of_rows)]
-    most = torch.bincount(of_answers).max() / len(of_answers)
     assert len(torch.unique(of_answers)) == 5
-    assert float((shares.argmax(dim=1) == of_answers).float().mean()) > 1.2 * float(most)
+    # Agreement beyond that of independent categories (Cohen's kappa): .17 to .50 with five seeds, 0 +- .03 by chance.
+    counts = [torch.bincount(each, minlength=5) / len(of_answers) for each in (shares.argmax(dim=1), of_answers)]
+    by_chance = float(counts[0] @ counts[1])
+    agreement = float((shares.argmax(dim=1) == of_answers).float().mean())
+    assert (agreement - by_chance) / (1 - by_chance) > 0.1
