@@ -30,24 +30,24 @@ need_port() {
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 usable_python() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1
 }
 
-# find_python: prints the first Python 3.11-3.13; $PYTHON, where set, is the only candidate.
+# find_python: prints the first Python 3.11-3.14; $PYTHON, where set, is the only candidate.
 find_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
-        usable_python "$PYTHON" || die 2 "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13; name one, or unset PYTHON."
+        usable_python "$PYTHON" || die 2 "PYTHON=$PYTHON is no Python 3.11, 3.12, 3.13 or 3.14; name one, or unset PYTHON."
         printf '%s\n' "$PYTHON"
         return
     fi
-    for candidate in python3 python3.13 python3.12 python3.11 python; do
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do
         if usable_python "$candidate"; then
             printf '%s\n' "$candidate"
             return
         fi
     done
-    die 2 "no Python 3.11, 3.12 or 3.13 on PATH; install one (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3."
+    die 2 "no Python 3.11, 3.12, 3.13 or 3.14 on PATH; install one (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3."
 }
 
 # run_logged LABEL LOG COMMAND...: runs it with its output in LOG and a sign of life every 15 seconds.

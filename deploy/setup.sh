@@ -12,7 +12,7 @@ usage: bash deploy/setup.sh [--extras NAMES] [--cpu | --torch-index URL]
   --torch-index URL   take PyTorch from this package index instead (also TEXTHASH_TORCH_INDEX)
   --help
 
-PYTHON names the interpreter to use; else the first Python 3.11-3.13 on PATH. pip's own configuration is respected.
+PYTHON names the interpreter to use; else the first Python 3.11-3.14 on PATH. pip's own configuration is respected.
 TEXT
 }
 

@@ -125,7 +125,7 @@ def test_no_python_is_one_line_and_status_2(clone: Path, tools: Path) -> None:
     result = run(clone / "deploy" / "setup.sh", PATH=str(tools))
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
-    assert "no Python 3.11, 3.12 or 3.13" in result.stderr
+    assert "no Python 3.11, 3.12, 3.13 or 3.14" in result.stderr
     assert not (clone / ".venv").exists()
 
 
