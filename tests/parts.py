@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 # Each worker has a cluster of its own; browsers and GPUs have time limits of their own.
 CLUSTER_MARKS = ("ray", "browser", "gpu")
 ALONE_MARKS = ("alone",)
+_SHOWN = 25  # files whose time is printed
 _SELECTED = "selected"  # file with the number of tests that a run without parts would have
 # Files with few tests that take long. They are begun first, or one worker would be left with them at the end.
 LONGEST = (
@@ -63,6 +66,15 @@ def _read_report(config: pytest.Config, line: str) -> pytest.TestReport:
 def _read_reports(config: pytest.Config, path: Path) -> list[pytest.TestReport]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [_read_report(config, line) for line in lines]
+
+
+def _slowest_files(reports: Mapping[str, Sequence[pytest.TestReport]]) -> list[tuple[float, str, str]]:
+    """Return seconds, part and path of the test files that took longest, longest first."""
+    seconds: Counter[tuple[str, str]] = Counter()
+    for part, found in reports.items():
+        for report in found:
+            seconds[part, report.nodeid.partition("::")[0]] += report.duration
+    return [(spent, part, name) for (part, name), spent in seconds.most_common(_SHOWN)]
 
 
 class _Early:
@@ -131,6 +143,9 @@ class _Last:
             f"{beside} tests beside each other, {clusters} on clusters, {self.alone} alone; "
             f"a run without parts: {self.selected}"
         )
+        terminalreporter.write_line(f"the {_SHOWN} files that took longest, with set-up and tear-down:")
+        for seconds, part, name in _slowest_files(self.reports):
+            terminalreporter.write_line(f"{seconds:7.1f} s  {name} ({part})")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -52,6 +52,8 @@ def test_the_last_part_counts_the_tests_of_all(tmp_path: Path, fails: str, statu
     assert "4 tests beside each other, 1 on clusters, 1 alone; a run without parts: 6" in alone.stdout, (
         alone.stdout + alone.stderr
     )
+    assert "test_suite.py (beside)" in alone.stdout
+    assert "test_suite.py (clusters)" in alone.stdout
     assert "no such thing here" in alone.stdout
     counts = alone.stdout.splitlines()[-1]
     assert ("1 failed" in counts) == (status == 1)
