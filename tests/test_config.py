@@ -57,8 +57,8 @@ def test_a_name_that_is_neither_here_nor_shipped_gets_the_nearest(tmp_path, monk
             load_config(path)
 
 
-def test_an_empty_file_is_all_defaults(tmp_path):
-    assert load_config(written(tmp_path, "")) == load_config() == Config()
+def test_a_file_whose_lines_are_all_comments_is_all_defaults(tmp_path):
+    assert load_config(written(tmp_path, "# method: nash\n")) == load_config() == Config()
 
 
 def test_lists_nulls_and_hyper_parameters_are_given_as_in_yaml():

@@ -1,6 +1,7 @@
 """Which errors are explained to a person, and the exit status they give."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,11 @@ def test_wrong_use_has_a_status_of_its_own():
 def test_the_nearest_name_or_all_of_them():
     assert nearest_name("nosh", ["nash", "vdsh"]) == "did you mean 'nash'?"
     assert nearest_name("qqq", ["nash", "vdsh"]) == "known: nash, vdsh"
+
+
+def test_a_closed_folder_is_named_and_not_only_what_is_in_it(tmp_path, monkeypatch):
+    (tmp_path / "closed" / "inside").mkdir(parents=True)
+    reachable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and reachable(path, mode))
+    known = as_user_error(PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "closed/inside/file")))
+    assert f"{tmp_path / 'closed'} is closed to this user" in known.problem

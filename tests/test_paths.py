@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import pytest
@@ -83,3 +84,25 @@ def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file, not a directory"):
         resolve_home(tmp_path / "file")
+
+
+@pytest.mark.parametrize("variable", ["TEXTHASH_HOME", "TEXTHASH_STORE"])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file/below/it", r"/file is a file, not a directory, so .*/file/below/it cannot be one"),
+        ("pipe", "/pipe is a file, not a directory"),
+        ("round", "/round leads through a link to itself"),
+        ("round/below", "/round/below leads through a link to itself"),
+        ("dangling", "/dangling is a link to nothing"),
+    ],
+)
+def test_what_can_be_no_directory_is_refused_before_any_work(tmp_path, monkeypatch, variable, name, says):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    monkeypatch.setenv(variable, str(tmp_path / name))
+    with pytest.raises(UsageError, match=says) as raised:
+        resolve_home()
+    assert variable in raised.value.remedy

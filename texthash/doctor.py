@@ -35,22 +35,30 @@ class Finding:
 
 def examine(config: Config, home: StateDir) -> list[Finding]:
     """Run all checks, in the order in which problems should be solved."""
-    checks: list[Callable[[], list[Finding]]] = [
-        _python,
-        _packages,
-        _torch,
-        _cpu,
-        _memory,
-        lambda: _disk(home),
-        lambda: _store(home),
-        lambda: _ports(config),
-        lambda: _ray(),
-        lambda: _tracking(config, home),
-        lambda: _unsent(home),
-        lambda: _corpora(config, home),
-        lambda: _release(home),
-    ]
-    return [finding for check in checks for finding in check()]
+    checks: dict[str, Callable[[], list[Finding]]] = {
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "cpu": _cpu,
+        "memory": _memory,
+        "disk": lambda: _disk(home),
+        "store": lambda: _store(home),
+        "port": lambda: _ports(config),
+        "cluster": _ray,
+        "mlflow store": lambda: _tracking(config, home),
+        "unsent runs": lambda: _unsent(home),
+        "corpora": lambda: _corpora(config, home),
+        "release": lambda: _release(home),
+    }
+    return [finding for name, check in checks.items() for finding in _findings(name, check)]
+
+
+def _findings(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return the findings of a check, of which one that fails, as at a closed directory, is a finding itself."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
+        return [_wrong(name, error)]
 
 
 def _python() -> list[Finding]:
@@ -104,9 +112,9 @@ def _memory() -> list[Finding]:
 def _disk(home: StateDir) -> list[Finding]:
     existing = next(path for path in (home.root, *home.root.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    if not os.access(existing, os.W_OK):
-        remedy = "set TEXTHASH_HOME to a directory that you can write."
-        return [Finding("disk", "wrong", f"{existing} cannot be written", remedy)]
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "grant access, or set TEXTHASH_HOME to a directory that you can write."
+        return [Finding("disk", "wrong", f"{existing} cannot be read and written", remedy)]
     state: State = "ok" if free >= _DISK_GIB else "warning"
     remedy = "" if state == "ok" else "make room, or set TEXTHASH_HOME to another disk."
     return [Finding("disk", state, f"{free:.0f} GiB free for {home.root}", remedy)]
@@ -119,13 +127,10 @@ def _store(home: StateDir) -> list[Finding]:
     from texthash.io.atomic import write_text
     from texthash.io.conditional import check_conditional
 
-    try:
-        write_text(home.store / ".doctor", "")
-        (home.store / ".doctor").unlink()
-        if home.state_name:
-            check_conditional(home.state / ".doctor")
-    except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
-        return [_wrong("store", error)]
+    write_text(home.store / ".doctor", "")
+    (home.store / ".doctor").unlink()
+    if home.state_name:
+        check_conditional(home.state / ".doctor")
     if home.state_name:
         return [Finding("store", "ok", f"{home.state_name} has conditional writes; copies of this node: {home.root}")]
     return [Finding("store", "ok", f"{home.store_name} can be written; other files are in {home.root}")]
@@ -173,10 +178,7 @@ def _tracking(config: Config, home: StateDir) -> list[Finding]:
 
     if config.tracking.uri is None and not home.root.exists():
         return [Finding("mlflow store", "ok", f"will be created in {home.root}")]
-    try:
-        return [Finding("mlflow store", "ok", check_store(config.tracking, home))]
-    except TexthashError as error:
-        return [Finding("mlflow store", "wrong", error.problem, error.remedy)]
+    return [Finding("mlflow store", "ok", check_store(config.tracking, home))]
 
 
 def _unsent(home: StateDir) -> list[Finding]:
@@ -193,11 +195,8 @@ def _unsent(home: StateDir) -> list[Finding]:
 def _corpora(config: Config, home: StateDir) -> list[Finding]:
     from texthash.corpora.catalog import available, records
 
-    try:
-        present = [name for name in records() if available(name, config.corpus.data_dir, home)]
-        prepared = sorted("/".join(path.parts[-3:-1]) for path in _manifests(home))
-    except Exception as error:  # noqa: BLE001  (raised again unless the user can correct it)
-        return [_wrong("corpora", error)]
+    present = [name for name in records() if available(name, config.corpus.data_dir, home)]
+    prepared = sorted("/".join(path.parts[-3:-1]) for path in _manifests(home))
     missing = sorted(set(records()) - set(present))
     found = f"available: {', '.join(present)}" + (f"; to be fetched: {', '.join(missing)}" if missing else "")
     return [Finding("corpora", "ok", found + (f"; prepared: {', '.join(prepared)}" if prepared else ""))]
@@ -210,11 +209,8 @@ def _manifests(home: StateDir) -> list[Path]:
 def _release(home: StateDir) -> list[Finding]:
     from texthash.index.releases.release import current_name, read_release
 
-    try:
-        if current_name(home) is None:
-            return [Finding("release", "ok", "none yet: pipelines/full.py creates one")]
-        release = read_release(home)
-        release.check(home)
-    except TexthashError as error:
-        return [Finding("release", "wrong", error.problem, error.remedy)]
+    if current_name(home) is None:
+        return [Finding("release", "ok", "none yet: pipelines/full.py creates one")]
+    release = read_release(home)
+    release.check(home)
     return [Finding("release", "ok", f"{release.name}: {release.model}, {release.documents} documents")]

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # Python decodes bytes that are not UTF-8 to these.
 _AROUND = 40  # Number of characters shown on both sides of a surrogate.
@@ -72,8 +73,11 @@ def as_user_error(error: BaseException) -> TexthashError | None:
                 f"the disk is full: {cause}.", "make room, or set TEXTHASH_HOME to another disk; then run it again."
             )
         if isinstance(cause, Exception) and _number(cause) in _NO_ACCESS:
+            closed = _closed_folder(getattr(cause, "filename", None))
+            where = f"; {closed} is closed to this user" if closed else ""
             return TexthashError(
-                f"access is denied: {cause}.", "grant access, or set TEXTHASH_HOME to a directory that you can write."
+                f"access is denied: {cause}{where}.",
+                "grant access, or set TEXTHASH_HOME to a directory that you can write.",
             )
         if isinstance(cause, Exception) and _number(cause) in _NO_FILES:
             return TexthashError(
@@ -96,6 +100,16 @@ def as_user_error(error: BaseException) -> TexthashError | None:
 
 def _is_of_a_path(error: OSError) -> bool:
     return error.errno in _OF_PATHS or error.filename is not None
+
+
+def _closed_folder(path: object) -> str | None:
+    """Return the first folder on the way to a path that the user may not enter; None if there is none."""
+    if not isinstance(path, str):
+        return None
+    for folder in reversed(Path(path).absolute().parents):
+        if not os.access(folder, os.X_OK):
+            return str(folder) if os.access(folder.parent, os.X_OK) and os.path.isdir(folder) else None
+    return None
 
 
 def _has_working_directory() -> bool:

@@ -6,8 +6,10 @@ prefix of an object store, which several nodes can share without a shared file s
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -110,7 +112,7 @@ def resolve_home(root: str | Path | None = None) -> StateDir:
     copies of this node, and a tracking database, are in a scratch directory under ``~/.texthash/stores``.
 
     Raises:
-        UsageError: A path exists but is not a directory, or a URI cannot be used.
+        UsageError: A path is not a directory, lies below a file or is a broken link, or a URI cannot be used.
     """
     chosen = root or os.environ.get(HOME_VARIABLE) or ".texthash"
     store = os.environ.get(STORE_VARIABLE)
@@ -183,8 +185,21 @@ def is_dataset(name: str | Path | None) -> bool:
 
 def _directory(chosen: str | Path, variable: str) -> Path:
     path = as_path(chosen)
-    if isinstance(path, Path) and path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file, not a directory.", f"set {variable} to a directory.")
+    for place in (path, *path.parents) if isinstance(path, Path) else ():
+        try:
+            is_directory = stat.S_ISDIR(place.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if place.is_symlink():
+                raise UsageError(f"{place} is a link to nothing.", f"set {variable} to a directory.") from None
+            continue
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UsageError(f"{place} leads through a link to itself.", f"set {variable} to a directory.") from None
+        if not is_directory:
+            below = "" if place == path else f", so {path} cannot be one"
+            raise UsageError(f"{place} is a file, not a directory{below}.", f"set {variable} to a directory.")
+        break
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from texthash.config.tracking import TrackingConfig
 from texthash.config.training import TrainingConfig
 from texthash.config.tuning import TuningConfig
 from texthash.errors import UsageError
+from texthash.input_files import read_settings
 
 
 class Config(Section):
@@ -77,7 +79,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         if "=" not in item:
             raise UsageError(f"override {item!r} has no '='.", "write it as section.key=value, e.g. method.bits=64.")
     try:
-        base = OmegaConf.load(find_config(path)) if path else OmegaConf.create({})
+        base = OmegaConf.load(StringIO(_text(path))) if path else OmegaConf.create({})
         if not OmegaConf.is_dict(base):
             raise UsageError(f"{path} holds no mapping of sections.", "see configs/quickstart.yaml for an example.")
         merged = OmegaConf.merge(base, _from_environment(base), OmegaConf.from_dotlist(list(overrides)))
@@ -85,9 +87,11 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:  # also of a number beyond digits
         reason = " ".join(str(error).split())
         raise UsageError(f"{path or 'an override'} cannot be read: {reason}", "check the YAML syntax.") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "name a YAML file.") from error
     return parse_config(cast("Mapping[Any, Any]", plain))
+
+
+def _text(path: str | Path) -> str:
+    return read_settings(find_config(path), "a configuration")
 
 
 def parse_config(values: Mapping[Any, Any]) -> Config:

@@ -300,7 +300,7 @@ class Vocabulary:
         """
         try:
             stored = read_typed(_Stored, path, remedy, error=error)
-        except OSError as problem:
+        except FileNotFoundError as problem:
             raise error(f"{path} cannot be read: {problem}.", remedy) from problem
         if len(stored.terms) != len(stored.document_frequency):
             raise error(

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits, check_codes, to_bitstring
+from texthash.input_files import require_file
 from texthash.io.atomic import whole
 
 Codes = NDArray[np.uint8]
@@ -74,9 +75,7 @@ def read_codes(path: str | Path) -> tuple[Codes, list[str] | None]:
     Raises:
         TexthashError: The file does not exist, or holds no codes.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise TexthashError(f"there is no file {source}.", f"name a file that ends in {', '.join(SUFFIXES)}.")
+    source = require_file(Path(path), f"name a file that ends in {', '.join(SUFFIXES)}.", TexthashError)
     with _readable(source):
         codes, ids = _READERS[_format(source)](source)
     check_codes(codes, name=f"the codes in {source}")

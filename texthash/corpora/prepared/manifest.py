@@ -126,8 +126,6 @@ class Manifest:
             raise CorpusError(
                 f"{directory} is not a prepared corpus: it has no {MANIFEST}.", "prepare it: `texthash prepare`."
             ) from None
-        except OSError as error:
-            raise CorpusError(f"{path} cannot be read: {error}", _REMEDY) from error
         if record.get("schema_version") != SCHEMA_VERSION:
             raise CorpusError(
                 f"{path} has schema version {record.get('schema_version')!r}, this texthash reads {SCHEMA_VERSION}.",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from texthash.corpora.readers import json_text
 from texthash.corpora.readers.text_files import DAMAGES, Span, damaged, line_spans, lines, open_text
 from texthash.errors import CorpusError
+from texthash.input_files import require_file
 
 Row = Mapping[str, Any]
 
@@ -73,8 +74,7 @@ def rows(
     Raises:
         CorpusError: The file is malformed (names file and line).
     """
-    if path.is_dir():
-        raise CorpusError(f"{path} is a folder, not a file.", "name a file in it.")
+    require_file(path, "name a file of rows.", CorpusError)
     if is_table(path, JSONL_SUFFIXES):
         return _json_rows(path, span)
     if is_table(path, CELL_SUFFIXES):

@@ -8,10 +8,12 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from texthash.errors import CorpusError
+from texthash.input_files import require_file
 
 _UTF8 = "utf-8"
 # UTF-32 comes first: its mark of little-endian text begins with that of UTF-16.
@@ -24,6 +26,7 @@ _MARKS = {
 }
 DAMAGES = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 _LONGEST_MARK = max(map(len, _MARKS))
+_LONGEST_LINE = 100_000_000  # characters; a longer one would fill the memory before anything is known of it
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ def line_spans(path: Path, size: int) -> Iterator[Span]:
         if encoding_of(file.peek(_LONGEST_MARK)) not in (_UTF8, "utf-8-sig"):
             return
         while block := file.read(size):
-            rest = file.readline()
+            rest = file.readline(_LONGEST_LINE)
+            if len(rest) == _LONGEST_LINE:
+                raise _too_long(str(path), before + block.count(b"\n") + 1)
             yield Span(begin, begin + len(block) + len(rest), before)
             begin += len(block) + len(rest)
             before += block.count(b"\n") + rest.count(b"\n")
@@ -59,7 +64,7 @@ def lines(path: Path, encoding: str = _UTF8, span: Span | None = None) -> Iterat
     A byte order mark is removed from the text, and determines the encoding if ``encoding`` is UTF-8.
 
     Raises:
-        CorpusError: The file cannot be read or is damaged (names the line).
+        CorpusError: The file cannot be read or is damaged, or a line has 100 million characters (names the line).
     """
     try:
         file = open_text(path, encoding) if span is None else _open_span(path, encoding, span)
@@ -73,10 +78,19 @@ def numbered(file: TextIO, name: str, before: int = 0) -> Iterator[tuple[int, st
     """Yield the numbered lines of an open file, after ``before`` lines. ``name`` is the file in errors."""
     number = before
     try:
-        for number, line in enumerate(file, start=before + 1):
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), ""), start=before + 1):
+            if len(line) == _LONGEST_LINE:
+                raise _too_long(name, number)
             yield number, line
     except DAMAGES as error:
         raise damaged(error, name, number) from error
+
+
+def _too_long(name: str, number: int) -> CorpusError:
+    return CorpusError(
+        f"{name}:{number}: a line is longer than {_LONGEST_LINE:,} characters.",
+        "write one row or text a line; the file may be of another format than its name says.",
+    )
 
 
 def damaged(error: Exception, name: str, number: int = 0) -> CorpusError:
@@ -103,6 +117,7 @@ def open_text(path: Path, encoding: str = _UTF8) -> TextIO:
 
 
 def _open_bytes(path: Path) -> BinaryIO:
+    require_file(path, "check the path and its permissions.", CorpusError)
     try:
         return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:

@@ -14,6 +14,7 @@ from texthash.config import parse_section
 from texthash.config.section import Section
 from texthash.config.shipped import find_config
 from texthash.errors import UsageError
+from texthash.input_files import read_settings
 
 _Filled = Annotated[str, Field(min_length=1)]
 
@@ -59,7 +60,7 @@ def read_expected(path: str | Path) -> tuple[ExpectedQuery, ...]:
     """
     found = find_config(path, what="query")
     try:
-        values = yaml.safe_load(found.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_settings(found, "queries"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{found} is not YAML: {error}", "correct the file.") from error
     if not isinstance(values, dict):

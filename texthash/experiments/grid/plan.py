@@ -20,6 +20,7 @@ from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
 from texthash.evaluation.baselines.quantized_embeddings import WHOLE, Cut
 from texthash.evaluation.scoring import check_selection_metric
+from texthash.input_files import read_settings
 from texthash.methods.registry import decisive as of_method
 from texthash.methods.registry import resolved
 
@@ -198,7 +199,7 @@ def load_plan(path: str | Path) -> Plan:
     """
     try:
         path = find_config(path, what="study")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_settings(path, "a study"))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error
     if not isinstance(values, dict):

@@ -12,6 +12,7 @@ from texthash.config import Config, Section, Seeds, Widths, find_config, load_co
 from texthash.errors import UsageError
 from texthash.evaluation.metrics import Gain
 from texthash.experiments.grid.plan import MethodRow
+from texthash.input_files import read_settings
 from texthash.methods.registry import resolved
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -112,6 +113,6 @@ def load_retrieval_plan(path: str | Path) -> RetrievalPlan:
 def _values(path: str | Path) -> Any:
     try:
         found = find_config(path, what="study")
-        return yaml.safe_load(found.read_text(encoding="utf-8"))
+        return yaml.safe_load(read_settings(found, "a study"))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}", "check the YAML.") from error

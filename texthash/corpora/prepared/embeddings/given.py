@@ -22,6 +22,7 @@ from texthash.corpora.readers import formats, own, rows, tables
 from texthash.corpora.readers.text_files import Span
 from texthash.corpora.readers.vectors import Vectors, vectors
 from texthash.errors import CorpusError
+from texthash.input_files import require_file
 from texthash.io.atomic import exclusive, write_json
 from texthash.io.object_store_cache import here
 from texthash.paths import as_path, resolve_home
@@ -149,6 +150,7 @@ def open_npy(path: Path, least_dimensions: int = 2) -> NDArray:
     Raises:
         CorpusError: There is no such file, or it holds something else.
     """
+    require_file(path, "name a file of numpy.save.", CorpusError)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
@@ -165,6 +167,7 @@ def _digest(name: str) -> str | None:
     if not name.startswith(NPY):
         return None
     path = as_path(name.removeprefix(NPY))
+    require_file(path, "name a file of numpy.save in corpus.features.", CorpusError)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
