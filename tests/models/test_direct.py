@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.corpora.embeddings.conftest import save_transformer
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.errors import ModelMismatchError
+from texthash.corpora.prepared.embeddings.encoder import identity
+from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.registry import build, get_method, hyperparameters, methods
 from texthash.models.direct_form import direct_encoder
 from texthash.models.hasher import Hasher
@@ -62,6 +67,67 @@ def test_codes_are_those_of_torch(name: str, small_corpus: PreparedCorpus, tmp_p
     np.testing.assert_array_equal(queries.margins, loaded.query_values(together))
     assert queries.known.tolist() == expected.known[:40].tolist()
     assert torch.equal(together, values[:40]), "the values of a text depend on the others"
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    pytest.importorskip("onnxruntime", reason="pip install 'texthash[text]'")
+    return str(save_transformer(tmp_path_factory.mktemp("encoder") / "model", width=32))
+
+
+@pytest.mark.parametrize("name", ["itq", "lsh", "pcah", "sign"])
+@pytest.mark.parametrize("read", ["features", "both"])
+def test_codes_of_a_sentence_encoder_are_those_of_torch(
+    name: str, read: str, small_corpus: PreparedCorpus, transformer: str, tmp_path: Path
+) -> None:
+    bits = 32 if name == "sign" else BITS
+    if name == "sign" and read == "both":
+        return
+    method = build(name, replace(small_corpus.shape, dense=32, encoder=identity(transformer)), bits, {"input": read}, 0)
+    with torch.no_grad():
+        for weights in method.parameters():
+            if name != "sign":
+                weights.normal_(0, 0.1)
+        method.binarizer.thresholds.normal_(0, 0.01)
+    plain = Hasher.of(method, small_corpus)
+    terms = small_corpus.vocabulary.terms
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(terms, rng.integers(1, 20))) for _ in range(50)] + ["", "  ", "qqqq"]
+    expected = plain.read(texts)
+    encoder = QueryEncoder.open(plain.save(tmp_path / "model"))
+    found = encoder.read(texts)
+    assert "hasher" not in vars(encoder), "the model itself was loaded"
+    np.testing.assert_allclose(found.margins, plain.query_values(expected.values), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.codes, plain.binarize(expected.values))
+    assert found.known.tolist() == expected.known.tolist()
+
+
+def test_a_query_by_a_sentence_encoder_imports_no_torch(
+    small_corpus: PreparedCorpus, transformer: str, tmp_path: Path
+) -> None:
+    method = build(
+        "itq", replace(small_corpus.shape, dense=32, encoder=identity(transformer)), BITS, {"input": "features"}, 0
+    )
+    torch.nn.init.normal_(method.projection.features)
+    hasher = Hasher.of(method, small_corpus)
+    expected = hasher.encode(["sort an array"]).tolist()  # exports the encoder
+    program = (
+        "import sys; from texthash.models.query_encoder import QueryEncoder\n"
+        "print(QueryEncoder.open(sys.argv[1]).read(['sort an array']).codes.tolist(), 'torch' in sys.modules)"
+    )
+    folder = hasher.save(tmp_path / "model")
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{expected} False"
+
+
+def test_a_model_of_own_vectors_asks_for_one(small_corpus: PreparedCorpus, tmp_path: Path) -> None:
+    shape = replace(small_corpus.shape, dense=8, encoder="column:vector")
+    hasher = Hasher.of(build("lsh", shape, BITS, {"input": "features"}, 0), small_corpus)
+    encoder = QueryEncoder.open(hasher.save(tmp_path / "model"))
+    with pytest.raises(UsageError, match="vectors of your own"):
+        encoder.read(["sort an array"])
+    vector = np.arange(8, dtype=np.float32)[None]
+    np.testing.assert_array_equal(encoder.read([""], features=vector).codes, hasher.encode_vectors(vector))
 
 
 def test_a_bit_that_is_too_close_is_left_to_torch(small_corpus: PreparedCorpus) -> None:

@@ -7,16 +7,16 @@ from torch import nn
 
 from texthash.corpora.prepared.inputs import OF_TEXT
 from texthash.methods.base import HashMethod
-from texthash.models.direct import DirectEncoder, DirectForm, LayerForm
+from texthash.models.direct import DirectEncoder, DirectForm, FeatureForm, LayerForm
 from texthash.nn.encoders import MLPEncoder, SparseLinear
 from texthash.nn.projections import Projection
 
 
 def form_of(method: HashMethod) -> DirectForm | None:
-    """Return the form of a method; None if its activations are no chain of layers over words."""
+    """Return the form of a method; None if its activations are no chain of layers over words and vectors."""
     modules = method.serving_layers()
     inputs = method.encoding_inputs
-    if not modules or method.inputs.only(OF_TEXT).needs:
+    if not modules or method.inputs.only(OF_TEXT).needs - {"dense"}:
         return None
     if _owner(method, "activations") is not _owner(method, "serving_layers"):
         return None  # A subclass computes something else.
@@ -24,18 +24,23 @@ def form_of(method: HashMethod) -> DirectForm | None:
     chain: list[tuple[nn.Module, bool]] = []
     if isinstance(first, MLPEncoder) and not first.slope:
         chain += [(first.first, True), *((layer, True) for layer in first.rest)]
-    elif isinstance(first, SparseLinear) and not (isinstance(first, Projection) and first.read != "words"):
+    elif isinstance(first, SparseLinear):
         chain.append((first, False))
     else:
         return None
     chain += [(module, False) for module in others]
+    reads_vectors = isinstance(first, Projection) and first.read != "words"
+    if reads_vectors != ("dense" in method.inputs.needs) or (reads_vectors and inputs.encoder is None):
+        return None
     names = {id(tensor): name for name, tensor in method.state_dict(keep_vars=True).items()}
     layers = [_layer(module, positive, names) for module, positive in chain]
     found = tuple(layer for layer in layers if layer is not None)
     thresholds = names[id(method.binarizer.thresholds)]
     own = method.query_shift()
     shift = None if own is None else names[id(own)]
-    return DirectForm(inputs.weighting, found, thresholds, shift) if len(found) == len(layers) else None
+    if len(found) < len(layers):
+        return None
+    return DirectForm(inputs.weighting, found, thresholds, shift, _features(first, inputs.encoder, names))
 
 
 def direct_encoder(method: HashMethod) -> DirectEncoder | None:
@@ -49,6 +54,12 @@ def direct_encoder(method: HashMethod) -> DirectEncoder | None:
 
 def _owner(method: HashMethod, name: str) -> type:
     return next(kind for kind in type(method).__mro__ if name in vars(kind))
+
+
+def _features(first: nn.Module, encoder: str | None, names: dict[int, str]) -> FeatureForm | None:
+    if encoder is None or not isinstance(first, Projection) or first.read == "words":
+        return None
+    return FeatureForm(encoder, names[id(first.features)], 1.0 if first.read == "features" else first.share)
 
 
 def _layer(module: nn.Module, positive: bool, names: dict[int, str]) -> LayerForm | None:

@@ -139,4 +139,4 @@ def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | No
             direct = DirectEncoder(TypeAdapter(DirectForm).validate_json(described), weights.get_tensor)
     except (SafetensorError, ValidationError, ValueError):
         return None
-    return direct if direct.shape == (record.shape.vocabulary, record.bits) else None
+    return direct if direct.fits(record.shape.vocabulary, record.shape.dense, record.bits) else None
