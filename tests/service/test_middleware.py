@@ -10,6 +10,7 @@ from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.body import LARGE
+from texthash.service.middleware.gate import Gate
 from texthash.service.middleware.pace import TOGETHER
 from texthash.service.problems import Problem
 
@@ -25,7 +26,7 @@ def _sent(app):
     async def receive():
         await asyncio.Event().wait()
 
-    for middleware in reversed(stack(LimitsConfig(request_timeout_s=0.05), MemoryBudget(1_000), keys=Keys())):
+    for middleware in reversed(stack(Gate(LimitsConfig(request_timeout_s=0.05), MemoryBudget(1_000), Keys()))):
         app = middleware.cls(app, **middleware.kwargs)
     try:
         asyncio.run(app(dict(SCOPE), receive, send))
@@ -56,7 +57,7 @@ def test_few_of_the_requests_that_arrive_at_once_are_looked_at_in_a_round_of_the
         (looked_at if scope["method"] == "POST" else probed).append(rounds)
 
     app = inner
-    for middleware in reversed(stack(LimitsConfig(), MemoryBudget(1_000_000_000), keys=Keys())):
+    for middleware in reversed(stack(Gate(LimitsConfig(), MemoryBudget(1_000_000_000), Keys()))):
         app = middleware.cls(app, **middleware.kwargs)
 
     async def ask(method, path):

@@ -105,6 +105,30 @@ class QueryEncoder:
 
         return Hasher.load(self._model)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the model itself is in memory."""
+        return not isinstance(self._model, Path) or "hasher" in vars(self)
+
+    def warm_up(self) -> None:
+        """Encode a text, since the first pass is slower; raises the error of a model that does not encode."""
+        if self._words is None:
+            self.hasher.warm_up()
+        else:
+            _read_directly(self._words, ["a text"])
+
+    def read_directly(self, texts: Sequence[str]) -> EncodedQueries | None:
+        """Encode queries by numpy; None if the model itself has to, for all of them or for one in doubt."""
+        if self._words is None or not texts:
+            return None
+        parts = []
+        for start in range(0, len(texts), FEW):
+            part = _read_directly(self._words, texts[start : start + FEW])
+            if part is None:
+                return None
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
     def read(self, texts: Sequence[str], vectors: VectorKind | None = None, features: Any = None) -> EncodedQueries:
         """Encode queries; arguments and errors as of :meth:`texthash.models.hasher.Hasher.read`."""
         if self._words is not None and vectors is None and features is None and 0 < len(texts) <= FEW:
@@ -124,6 +148,12 @@ def _read_directly(words: _Words, texts: Sequence[str]) -> EncodedQueries | None
         return None
     values, thresholds = np.stack(decided), words.direct.thresholds
     return EncodedQueries(pack(values > thresholds), known, values - thresholds + words.direct.shift)
+
+
+def _joined(parts: Sequence[EncodedQueries]) -> EncodedQueries:
+    """Return queries that were encoded in parts, without vectors."""
+    codes, known, margins, _ = zip(*parts, strict=True)
+    return EncodedQueries(np.concatenate(codes), np.concatenate(known), np.concatenate(margins))
 
 
 def _direct_encoder(directory: Path, record: HasherRecord) -> DirectEncoder | None:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from texthash.index.ranked import Ranked
 from texthash.index.releases.release import Release
 from texthash.index.shard import StoredCode
 from texthash.index.storage.shard_format import kind_of, shard_of
-from texthash.methods.base import Role
 from texthash.service import tracing
 from texthash.service.browsing import BrowsedShard, Browsing, facet_types
 from texthash.service.filtering import condition
@@ -33,6 +32,9 @@ from texthash.service.queries import Key, PendingQuery, group, result
 from texthash.service.replicas.encoder import Encoded, Texts
 from texthash.service.replicas.shard import QueryGroup, ShardResult
 from texthash.service.shard_answers import Wanted, answers, documents_of
+
+if TYPE_CHECKING:
+    from texthash.methods.base import Role
 
 log = logging.getLogger("texthash.service")
 # From a remote shard it is cheaper to get the documents of few hits at once than to fetch them after the merge; with

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, Response
 
 import texthash
@@ -20,8 +20,9 @@ from texthash.service.json_body import JsonRoute
 from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
+from texthash.service.middleware.gate import Gate
 from texthash.service.middleware.origin import allowed_hosts
-from texthash.service.middleware.short_search import Respond, ShortSearch
+from texthash.service.middleware.short_search import SEARCH_PATH, ShortSearch
 from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
 from texthash.service.release_watcher import ReleaseWatcher
@@ -35,6 +36,21 @@ from texthash.service.routes.snapshots import add_snapshots
 from texthash.service.routes.state import add_state
 from texthash.service.routes.writes import add_writes
 from texthash.service.validation import from_validation, json_stated, known_parameters
+
+
+class _Application(FastAPI):
+    """Application with a short way before its middleware and the router.
+
+    Attributes:
+        answer: ASGI application that answers the requests; at first the framework's.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.answer: Any = super().__call__
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.answer(scope, receive, send)
 
 
 def make_app(
@@ -70,9 +86,15 @@ def make_app(
             yield
 
     keys = Keys.of_environment()
+    gate = Gate(
+        coordinator.limits,
+        budget or MemoryBudget(coordinator.limits.max_pending_bytes),
+        keys,
+        allowed_hosts(service, bool(keys)) if service else None,
+    )
     checks = Checks(coordinator)
     respond = search_response(checks, search or _unbatched(coordinator), reranking)
-    app = FastAPI(
+    app = _Application(
         title="texthash",
         version=texthash.__version__,
         docs_url=None,
@@ -80,17 +102,10 @@ def make_app(
         openapi_url=None,
         lifespan=lifespan,
         dependencies=[Depends(json_stated), Depends(known_parameters)],
-        middleware=[
-            *stack(
-                coordinator.limits,
-                budget or MemoryBudget(coordinator.limits.max_pending_bytes),
-                keys=keys,
-                hosts=allowed_hosts(service, bool(keys)) if service else None,
-                cors_origins=service.cors_origins if service else (),
-            ),
-            *([_short(coordinator, respond)] if short_search else []),
-        ],
+        middleware=stack(gate, service.cors_origins if service else ()),
     )
+    if short_search:
+        app.answer = ShortSearch(app.answer, respond, gate)
     app.router.route_class = JsonRoute
     problems.install(app)
     _explain_invalid(app)
@@ -104,11 +119,9 @@ def make_app(
     if index_writes is not None:
         add_writes(app, checks, index_writes)
         add_snapshots(app, checks, index_writes)
+    # Serve looks for the pattern of each request: that of a search is found at once.
+    app.router.routes.sort(key=lambda route: getattr(route, "path", None) != SEARCH_PATH)
     return app
-
-
-def _short(coordinator: Coordinator, respond: Respond) -> Middleware:
-    return Middleware(ShortSearch, respond=respond, max_batch=coordinator.limits.max_batch)
 
 
 def _explain_invalid(app: FastAPI) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from texthash.config import LimitsConfig
 from texthash.service import tracing
-from texthash.service.memory_budget import MemoryBudget
 from texthash.service.middleware.admission import Admission
-from texthash.service.middleware.auth import Auth, Keys
+from texthash.service.middleware.auth import Auth
 from texthash.service.middleware.body import WholeBody
 from texthash.service.middleware.deadline import Deadline
 from texthash.service.middleware.failures import Failures
+from texthash.service.middleware.gate import Gate
 from texthash.service.middleware.head import Head
 from texthash.service.middleware.headers import SecurityHeaders
 from texthash.service.middleware.origin import Origins
@@ -24,21 +23,11 @@ from texthash.service.middleware.response_budget import ResponseBudget
 from texthash.service.middleware.trace import Trace
 
 
-def stack(
-    limits: LimitsConfig,
-    budget: MemoryBudget,
-    *,
-    keys: Keys,
-    hosts: frozenset[str] | None = None,
-    cors_origins: Sequence[str] = (),
-) -> list[Middleware]:
+def stack(gate: Gate, cors_origins: Sequence[str] = ()) -> list[Middleware]:
     """Return the middleware of the service, outermost first.
 
     Args:
-        limits: Limits of the service.
-        budget: Memory budget of bodies and answers.
-        keys: Keys of the service; without one it is open.
-        hosts: Allowed host names; None allows any.
+        gate: What is allowed, and the counts of requests.
         cors_origins: Origins whose pages may call the service, besides its own.
     """
     cors = Middleware(
@@ -49,17 +38,17 @@ def stack(
         expose_headers=["server-timing", "retry-after", "x-request-id"],
     )
     return [
-        Middleware(Pace),
+        Middleware(Pace, turns=gate.turns),
         Middleware(SecurityHeaders),
         *([cors] if cors_origins else []),  # outside of what rejects requests, so that a page can read the reason
-        Middleware(RequestLog),
+        Middleware(RequestLog, recorder=gate.recorder),
         *([Middleware(Trace)] if tracing.is_on() else []),
-        Middleware(ResponseBudget, budget=budget),
+        Middleware(ResponseBudget, budget=gate.budget),
         Middleware(Head),
         Middleware(Failures),
-        Middleware(Origins, hosts=hosts, origins=cors_origins),
-        Middleware(Auth, keys=keys),
-        Middleware(Admission, limits=limits, budget=budget),
-        Middleware(Deadline, seconds=limits.request_timeout_s),
-        Middleware(WholeBody, most=limits.max_body_bytes, budget=budget),
+        Middleware(Origins, hosts=gate.hosts, origins=cors_origins),
+        Middleware(Auth, keys=gate.keys),
+        Middleware(Admission, capacity=gate.capacity),
+        Middleware(Deadline, seconds=gate.limits.request_timeout_s),
+        Middleware(WholeBody, most=gate.limits.max_body_bytes, budget=gate.budget),
     ]

@@ -107,16 +107,20 @@ class Auth:
 
 def _given(headers: Headers, documentation: bool) -> bytes:
     """Return the key of a request; ASGI servers decode header bytes as Latin-1."""
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    given = value.strip().encode("latin-1")
-    if scheme.lower() == "bearer":
-        return given
-    if scheme.lower() == "basic" and documentation:
+    authorization = headers.get("authorization", "").encode("latin-1")
+    scheme, _, value = authorization.partition(b" ")
+    if scheme.lower() == b"basic" and documentation:
         try:
-            return base64.b64decode(given, validate=True).partition(b":")[2]
+            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
         except binascii.Error:
             return b""
-    return b""
+    return bearer(authorization)
+
+
+def bearer(authorization: bytes) -> bytes:
+    """Return the key of an ``Authorization`` header; empty without one."""
+    scheme, _, value = authorization.partition(b" ")
+    return value.strip() if scheme.lower() == b"bearer" else b""
 
 
 def _from_environment(variable: str) -> str | None:

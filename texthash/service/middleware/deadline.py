@@ -29,6 +29,11 @@ class Deadline:
             async with asyncio.timeout(self._seconds):
                 await self._app(scope, receive, send)
         except TimeoutError:
-            if scope["state"].get(READING):
-                raise Problem("body-too-slow", f"the body was not whole within {self._seconds:g} seconds.") from None
-            raise Problem("timeout", f"there was no answer within {self._seconds:g} seconds.") from None
+            raise exceeded(self._seconds, reading=scope["state"].get(READING, False)) from None
+
+
+def exceeded(seconds: float, *, reading: bool) -> Problem:
+    """Return the problem of a request that takes longer than ``seconds``, while its body is read or later."""
+    if reading:
+        return Problem("body-too-slow", f"the body was not whole within {seconds:g} seconds.")
+    return Problem("timeout", f"there was no answer within {seconds:g} seconds.")

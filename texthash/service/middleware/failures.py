@@ -33,13 +33,16 @@ class Failures:
 
         try:
             await self._app(scope, receive, observe)
-        except Problem as problem:
+        except Exception as error:
+            problem = as_problem(error, scope)
             if begun:  # The status has been sent: the server breaks the connection.
                 raise
             await problem.response(scope)(scope, receive, send)
-        except Exception:
-            log.exception("request %s failed", scope["state"]["request_id"])
-            if begun:
-                raise
-            unexpected = Problem("internal", "an unexpected error; the log has its cause under the request_id.")
-            await unexpected.response(scope)(scope, receive, send)
+
+
+def as_problem(error: Exception, scope: Any) -> Problem:
+    """Return the problem that an exception is sent as; one that is none is logged."""
+    if isinstance(error, Problem):
+        return error
+    log.error("request %s failed", scope["state"]["request_id"], exc_info=error)
+    return Problem("internal", "an unexpected error; the log has its cause under the request_id.")

@@ -75,7 +75,7 @@ class Origins:
 
     def _check_host(self, headers: Headers, hosts: frozenset[str]) -> None:
         given = headers.getlist("host")
-        if len(given) == 1 and _name(given[0]) in hosts:
+        if len(given) == 1 and name_of_host(given[0]) in hosts:
             return
         raise Problem(
             "unknown-host",
@@ -103,7 +103,7 @@ def _same_host(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-def _name(host: str) -> str | None:
+def name_of_host(host: str) -> str | None:
     """Return the name in a ``Host`` header, without its port; None if the header is malformed."""
     match = _HOST.fullmatch(host)
     return _plain(match[1] or match[2]) if match else None

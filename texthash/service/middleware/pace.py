@@ -19,15 +19,18 @@ class Pace:
 
     Args:
         app: Next ASGI application.
+        turns: Turns of the requests, ``TOGETHER`` in each iteration.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, turns: Turns) -> None:
         self._app = app
-        self._turns = Turns(TOGETHER)
+        self._turns = turns
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})[ARRIVED] = time.perf_counter()
-            if not is_probe(scope):
-                await self._turns.take()
+            state = scope.setdefault("state", {})
+            if ARRIVED not in state:
+                state[ARRIVED] = time.perf_counter()
+                if not is_probe(scope):
+                    await self._turns.take()
         await self._app(scope, receive, send)

@@ -18,28 +18,56 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _AUDIT = "audit"
 
 
+class Recorder:
+    """Records requests when they end; no line of the log has anything of a body, a query or a key."""
+
+    def __init__(self) -> None:
+        self._metrics = RequestMetrics()
+
+    def record(self, scope: Any, method: str, status: int) -> None:
+        """Record a request.
+
+        Args:
+            scope: ASGI scope of the request, with its id and its time of arrival.
+            method: Its method.
+            status: Status of its response; 0 without one.
+        """
+        state = scope["state"]
+        seconds = time.perf_counter() - state[ARRIVED]
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.record(route, status, seconds)
+        if not requests.isEnabledFor(logging.INFO):
+            return
+        line = {"request_id": state["request_id"], "method": method, "route": route}
+        requests.info("request", extra={**line, "status": status, "ms": round(1e3 * seconds, 3)})
+        if (write := state.get(_AUDIT)) is not None:
+            who = {"key": state.get("key"), "client": (scope.get("client") or (None,))[0]}
+            requests.info("write", extra={"request_id": state["request_id"], **who, **write, "status": status})
+
+
 class RequestLog:
-    """Give each request an id, and log it when it ends; no line has anything of its body, its query or its key.
+    """Give each request an id, and record it when it ends.
 
     Ray Serve returns the ``X-Request-ID`` of a request (or a new one) in each response; here the id goes into the state
     of the scope, for problems and the log.
 
     Args:
         app: Next ASGI application.
+        recorder: Recorder of the requests.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, recorder: Recorder) -> None:
         self._app = app
-        self._metrics = RequestMetrics()
+        self._recorder = recorder
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
         state = scope.setdefault("state", {})
-        state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        status, start, method = 0, state.get(ARRIVED, time.perf_counter()), scope["method"]
+        state.setdefault(ARRIVED, time.perf_counter())
+        state["request_id"] = request_id_of(Headers(scope=scope).get("x-request-id", ""))
+        status, method = 0, scope["method"]
 
         async def observe(message: Any) -> None:
             nonlocal status
@@ -50,19 +78,12 @@ class RequestLog:
         try:
             await self._app(scope, receive, observe)
         finally:
-            self._record(scope, method, status, time.perf_counter() - start)
+            self._recorder.record(scope, method, status)
 
-    def _record(self, scope: Any, method: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        self._metrics.record(route, status, seconds)
-        if not requests.isEnabledFor(logging.INFO):
-            return
-        state = scope["state"]
-        line = {"request_id": state["request_id"], "method": method, "route": route}
-        requests.info("request", extra={**line, "status": status, "ms": round(1e3 * seconds, 3)})
-        if (write := state.get(_AUDIT)) is not None:
-            who = {"key": state.get("key"), "client": (scope.get("client") or (None,))[0]}
-            requests.info("write", extra={"request_id": state["request_id"], **who, **write, "status": status})
+
+def request_id_of(given: str) -> str:
+    """Return the given id of a request, or a new one if it is none that a log can have."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def audit(scope: Any, operation: str, **facts: str | int | None) -> None:

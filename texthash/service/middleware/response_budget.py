@@ -28,12 +28,17 @@ class ResponseBudget:
             return
 
         async def with_reservation(message: Any) -> None:
-            with self._budget.reservation() as reservation:
-                reservation.set_size(len(message.get("body", b"")))
-                for piece in _pieces(message):
-                    await send(piece)
+            await send_reserved(message, send, self._budget)
 
         await self._app(scope, receive, with_reservation)
+
+
+async def send_reserved(message: Any, send: Any, budget: MemoryBudget) -> None:
+    """Send a part of a response, and reserve its memory meanwhile."""
+    with budget.reservation() as reservation:
+        reservation.set_size(len(message.get("body", b"")))
+        for piece in _pieces(message):
+            await send(piece)
 
 
 def _pieces(message: Any) -> Iterator[Any]:

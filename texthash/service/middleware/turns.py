@@ -18,15 +18,19 @@ class Turns:
 
     def __init__(self, together: int = 1) -> None:
         self._together = together
+        self._begun = 0  # in this iteration
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._scheduled = False
 
     async def take(self) -> None:
         """Wait for the caller's turn, which lasts until its next ``await``."""
         loop = asyncio.get_running_loop()
+        self._schedule(loop)
+        if not self._waiting and self._begun < self._together:
+            self._begun += 1
+            return
         turn = loop.create_future()
         self._waiting.append(turn)
-        self._schedule(loop)
         await turn
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -37,11 +41,11 @@ class Turns:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin the turns of an iteration; those of requests that have been given up do not count."""
         self._scheduled = False
-        begun = 0
-        while self._waiting and begun < self._together:
+        self._begun = 0
+        while self._waiting and self._begun < self._together:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                begun += 1
-        if self._waiting:
+                self._begun += 1
+        if self._begun:
             self._schedule(loop)

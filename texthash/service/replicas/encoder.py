@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,15 @@ from texthash.config import VectorKind
 from texthash.corpora.prepared.embeddings.http_embedder import EmbedderError
 from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
-from texthash.methods.base import Role
-from texthash.models.hasher import Hasher, TextActivations
-from texthash.models.vectors import check_documents_bring_vectors
+from texthash.models.query_encoder import QueryEncoder
 from texthash.paths import resolve_home
 from texthash.service.problems import Problem
 from texthash.service.replicas.release_cache import ReleaseCache
 from texthash.service.replicas.short_work import ShortWork
+
+if TYPE_CHECKING:
+    from texthash.methods.base import Role
+    from texthash.models.hasher import Hasher
 
 _CHARACTERS_OF_A_TEXT = 200  # characters that take as long as what each text costs besides its length
 
@@ -75,11 +77,24 @@ class Texts:
 @dataclass(frozen=True)
 class _Model:
     digest: str
-    hasher: Hasher
+    encoder: QueryEncoder
+
+
+class _Pass(NamedTuple):
+    """Values of the texts of one pass, as :class:`Encoded` has them; those that were not computed are None."""
+
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    logits: NDArray[np.float32] | None
+    margins: NDArray[np.float32] | None
+    vectors: NDArray[np.float32] | None
 
 
 class EncoderServer:
     """Encodes texts; calls that arrive together share one pass through the model.
+
+    Queries are encoded without torch where the model allows it. Then torch is imported, and the model loaded, when the
+    first other text comes.
 
     Args:
         home: State directory, absolute.
@@ -88,9 +103,7 @@ class EncoderServer:
     """
 
     def __init__(self, home: str, release: str, threads: int = 1) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
+        self._threads = threads
         self._home = resolve_home(home)
         self._hashers = ReleaseCache(self._open, read_release(self._home, release).name)
         self._work = ShortWork()
@@ -105,19 +118,8 @@ class EncoderServer:
             together.setdefault(call.key, []).append(row)
         answers: dict[int, Encoded | Problem] = {}
         for rows in together.values():
-            first = calls[rows[0]]
-            model = await self._hashers.get(first.release)
-            hasher = model.hasher
-            texts = [text for row in rows for text in calls[row].texts]
-            given = [part for row in rows if (part := calls[row].given) is not None]
             try:
-                (values, known, vectors), codes = await self._work.run(
-                    (model.digest, first.role, first.vectors, bool(given)),
-                    1 + sum(_CHARACTERS_OF_A_TEXT + len(text) for text in texts),
-                    partial(
-                        _encode, hasher, texts, first.role, first.vectors, np.concatenate(given) if given else None
-                    ),
-                )
+                encoded = await self._encode([calls[row] for row in rows])
             except (UsageError, EmbedderError) as error:
                 kind = "vector-mismatch" if isinstance(error, UsageError) else "encoder-unavailable"
                 problem = Problem(kind, f"{error.problem} {error.remedy}")
@@ -125,11 +127,14 @@ class EncoderServer:
                 continue
             start = 0
             for row in rows:
-                own_rows = slice(start, start := start + len(calls[row].texts))
-                logits = values.cpu().numpy()[own_rows] if calls[row].logits else None
-                margins = hasher.query_values(values[own_rows]) if calls[row].margins else None
-                own = None if vectors is None else vectors[own_rows]
-                answers[row] = Encoded(codes[own_rows], known[own_rows], logits, margins, own)
+                own = slice(start, start := start + len(calls[row].texts))
+                answers[row] = Encoded(
+                    encoded.codes[own],
+                    encoded.known[own],
+                    encoded.logits[own] if calls[row].logits and encoded.logits is not None else None,
+                    encoded.margins[own] if calls[row].margins and encoded.margins is not None else None,
+                    None if encoded.vectors is None else encoded.vectors[own],
+                )
         return [answers[row] for row in range(len(calls))]
 
     async def ping(self, release: str) -> bool:
@@ -139,15 +144,43 @@ class EncoderServer:
 
     async def self_test(self) -> None:
         """Raise the error of a model that does not encode."""
-        self._hashers.newest.hasher.warm_up()
+        self._hashers.newest.encoder.warm_up()
 
     def _open(self, release: str, newest: _Model | None) -> _Model:
         record = read_release(self._home, release)
         if newest is not None and newest.digest == record.model_digest:  # A write changes documents, not the model.
             return newest
-        hasher = record.open_hasher(self._home)
-        hasher.warm_up()
-        return _Model(record.model_digest, hasher)
+        encoder = record.open_encoder(self._home)
+        if encoder.loaded:
+            self._hasher(encoder)
+        encoder.warm_up()
+        return _Model(record.model_digest, encoder)
+
+    async def _encode(self, calls: Sequence[Texts]) -> _Pass:
+        """Encode the texts of calls of one key in one pass."""
+        first = calls[0]
+        model = await self._hashers.get(first.release)
+        texts = [text for call in calls for text in call.texts]
+        given = [call.given for call in calls if call.given is not None]
+        size = 1 + sum(_CHARACTERS_OF_A_TEXT + len(text) for text in texts)
+        if first.role == "query" and first.vectors is None and not given and not any(call.logits for call in calls):
+            read = await self._work.run((model.digest, "direct"), size, partial(model.encoder.read_directly, texts))
+            if read is not None:
+                return _Pass(read.codes, read.known, None, read.margins, None)
+        features = np.concatenate(given) if given else None
+        kind = (model.digest, first.role, first.vectors, bool(given))
+        return await self._work.run(
+            kind if model.encoder.loaded else None,  # Loading the model takes seconds.
+            size,
+            lambda: _by_model(self._hasher(model.encoder), texts, first, features, any(call.margins for call in calls)),
+        )
+
+    def _hasher(self, encoder: QueryEncoder) -> Hasher:
+        """Return the model itself, which is loaded at the first call."""
+        import torch
+
+        torch.set_num_threads(self._threads)
+        return encoder.hasher
 
 
 class LocalEncoder(EncoderServer):
@@ -165,10 +198,14 @@ class LocalEncoder(EncoderServer):
         return encoded
 
 
-def _encode(
-    hasher: Hasher, texts: list[str], role: Role, kind: VectorKind | None, given: NDArray[np.float32] | None
-) -> tuple[TextActivations, NDArray[np.uint8]]:
-    if given is not None and role == "document":
+def _by_model(
+    hasher: Hasher, texts: list[str], first: Texts, given: NDArray[np.float32] | None, margins: bool
+) -> _Pass:
+    """Encode the texts of calls, the first of which is given, by the model itself."""
+    if given is not None and first.role == "document":
+        from texthash.models.vectors import check_documents_bring_vectors
+
         check_documents_bring_vectors(hasher.method)
-    read = hasher.read(texts, role, vectors=kind, features=given)
-    return read, hasher.binarize(read.values)
+    values, known, vectors = hasher.read(texts, first.role, vectors=first.vectors, features=given)
+    codes = hasher.binarize(values)
+    return _Pass(codes, known, values.cpu().numpy(), hasher.query_values(values) if margins else None, vectors)

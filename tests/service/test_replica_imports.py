@@ -1,0 +1,37 @@
+"""What the processes of a service import: nothing that they do not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from texthash.paths import StateDir
+
+HEAVY = ("torch", "mlflow", "ray.data", "ray.train", "ray.tune", "sklearn", "matplotlib", "optuna", "transformers")
+OPEN = """
+from texthash.service.placement import LocalShard
+from texthash.service.replicas.encoder import LocalEncoder, Texts
+import asyncio
+encoder, shard = LocalEncoder({home!r}, {release!r}), LocalShard({home!r}, {release!r}, 0, 2**30)
+encoded = asyncio.run(encoder.encode(Texts({release!r}, ("sort an array", "plot a figure") * 40, margins=True)))
+assert encoded.codes.shape[0] == encoded.margins.shape[0] == 80
+"""
+
+
+def imported(program: str) -> list[str]:
+    """Return which heavy packages a program imports."""
+    program += f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["texthash.service.serve_app", "texthash.service.run", "texthash.cli.serving"])
+def test_the_processes_of_a_service_import_no_more_than_they_use(module: str) -> None:
+    assert imported(f"import {module}") == []
+
+
+def test_queries_are_encoded_and_searched_without_torch(released: StateDir) -> None:
+    assert imported(OPEN.format(home=released.name, release="r000001")) == []
