@@ -6,17 +6,23 @@ large index over nodes.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from texthash.config import ServiceConfig
-from texthash.errors import UsageError
+from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
+from texthash.index.shard import Shard
 from texthash.models.files import MODEL_FILES
 from texthash.paths import StateDir
 from texthash.service.problems import Problem
 from texthash.service.replicas.shard import ShardServer
 
+log = logging.getLogger("texthash.service")
+RETRY_S = 5.0
 # Bytes of a document in memory: its number, row address and tables for each 64 bits of its code, and its words.
 _FIXED_BYTES = 24
 _BYTES_OF_64_BITS = 64
@@ -81,16 +87,56 @@ def _bytes_of_document(release: Release) -> int:
 class LocalShard(ShardServer):
     """Shard in the process of the ingress.
 
+    One that cannot be opened is unavailable, as a deployment of its own would be: the ingress answers from the others
+    where a request allows it, and tries again.
+
     Args:
         home: State directory, absolute.
         release: Name of the release to open at once.
         number: Number of the shard.
         budget: Memory that models and shards of all opened releases may take, in bytes.
+        retry_s: Seconds between two attempts to open a release.
     """
 
-    def __init__(self, home: str, release: str, number: int, budget: int) -> None:
-        super().__init__(home, release, number)
+    tolerated = (Problem,)
+
+    def __init__(self, home: str, release: str, number: int, budget: int, retry_s: float = RETRY_S) -> None:
+        self._failures: dict[str, tuple[float, Problem]] = {}
+        self._retry_s = retry_s
+        self._first = release
         self._budget = budget
+        super().__init__(home, release, number)
+
+    async def self_test(self) -> None:
+        """As of any shard; one that could not be opened is tried again."""
+        if self._shards.newest is None:
+            with suppress(Problem):
+                await self._shards.get(self._first)
+        await super().self_test()
+
+    def _open(self, release: str, newest: Shard | None) -> Shard:
+        """Open the shard in a release.
+
+        Raises:
+            Problem: It cannot be opened; until ``retry_s`` later no other attempt is made.
+        """
+        if (failed := self._failures.get(release)) and time.monotonic() < failed[0]:
+            raise failed[1]
+        try:
+            shard = super()._open(release, newest)
+        except (TexthashError, OSError) as error:
+            problem = Problem(
+                "shard-unavailable",
+                f"shard {self._number} of release {release} cannot be opened: {error}",
+                headers={"Retry-After": str(round(self._retry_s))},
+                shard=self._number,
+            )
+            if release not in self._failures:  # Logged once, not at every attempt.
+                log.error("%s", problem.detail)
+            self._failures[release] = (time.monotonic() + self._retry_s, problem)
+            raise problem from error
+        self._failures.pop(release, None)
+        return shard
 
     async def ping(self, release: str) -> bool:
         """Return True once the shard is open in this release.

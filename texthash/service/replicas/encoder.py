@@ -144,7 +144,8 @@ class EncoderServer:
 
     async def self_test(self) -> None:
         """Raise the error of a model that does not encode."""
-        self._hashers.newest.encoder.warm_up()
+        if (model := self._hashers.newest) is not None:
+            model.encoder.warm_up()
 
     def _open(self, release: str, newest: _Model | None) -> _Model:
         record = read_release(self._home, release)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,18 +22,27 @@ class ReleaseCache(Generic[T]):
             from which it may take what has not changed, and is called in a thread, except for the first release.
         first: Name of the release to open at once.
         kept: Number of parts that stay open.
+        tolerated: Errors of the opener with which the cache starts empty; others of the first release are raised.
     """
 
-    def __init__(self, opener: Callable[[str, T | None], T], first: str, kept: int = 4) -> None:
+    def __init__(
+        self,
+        opener: Callable[[str, T | None], T],
+        first: str,
+        kept: int = 4,
+        tolerated: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._opener = opener
         self._kept = kept
-        self._newest = opener(first, None)
-        self._opened: OrderedDict[str, T] = OrderedDict({first: self._newest})
+        self._opened: OrderedDict[str, T] = OrderedDict()
+        self._newest: T | None = None
         self._lock = asyncio.Lock()
+        with suppress(*tolerated):
+            self._opened[first] = self._newest = opener(first, None)
 
     @property
-    def newest(self) -> T:
-        """Part that was opened last."""
+    def newest(self) -> T | None:
+        """Part that was opened last; None as long as none could be opened."""
         return self._newest
 
     @property
@@ -42,6 +52,8 @@ class ReleaseCache(Generic[T]):
 
     def forget_unused(self) -> None:
         """Close all releases but the one that was used last; calls that run keep theirs until they end."""
+        if not self._opened:
+            return
         last = next(reversed(self._opened))
         self._opened = OrderedDict({last: self._opened[last]})
         self._newest = self._opened[last]

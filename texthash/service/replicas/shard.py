@@ -137,11 +137,16 @@ class ShardServer:
         shards: Number of shards of the service; None takes that of the release.
     """
 
+    tolerated: tuple[type[Exception], ...] = ()
+    """Errors of a shard that cannot be opened with which the server starts nevertheless."""
+
     def __init__(self, home: str, release: str, number: int, shards: int | None = None) -> None:
         self._home = resolve_home(home)
         self._number = number
         self._metrics = ShardMetrics(number)
-        self._shards = ReleaseCache(self._open, _matching_release(self._home, release, shards))
+        self._shards = ReleaseCache(
+            self._open, _matching_release(self._home, release, shards), tolerated=self.tolerated
+        )
         self._work = ShortWork()
 
     async def search(self, release: str, groups: Sequence[QueryGroup]) -> list[ShardResult]:
@@ -240,6 +245,8 @@ class ShardServer:
     async def self_test(self) -> None:
         """Search for one code and record the size; raises the error of a shard that cannot be searched."""
         shard = self._shards.newest
+        if shard is None:
+            return
         self._metrics.holds(shard.size_bytes)
         shard.search(np.zeros((1, shard.manifest.bits // 8), np.uint8), 1)
 
