@@ -93,6 +93,7 @@ class _Clients:
         self._start = time.perf_counter() + _WARM_UP_S
         self._end = self._start + seconds
         self._taken: list[float] = []
+        self._answers = 0
         self._errors = 0
         self._first: dict[tuple[int, str | None], Any] = {}
         self._unlike = 0
@@ -114,6 +115,7 @@ class _Clients:
                 int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
             )
             answer = await reader.readexactly(length)
+            self._answers += 1
             if began < self._start:
                 continue
             if status == 200:
@@ -134,13 +136,17 @@ class _Clients:
         self._unlike += first != found
 
     def figures(self) -> dict[str, Any]:
-        """Return requests per second, latencies in milliseconds, and numbers of failed and of inconsistent answers."""
+        """Return requests per second, latencies in milliseconds, and numbers of answers.
+
+        ``answers`` are all, with those before the start; ``errors`` are not 200, and ``unlike`` inconsistent.
+        """
         p50, p99 = np.percentile(np.array(self._taken or [np.nan]) * 1000, [50, 99])
         return {
             "requests_per_s": round(len(self._taken) / (self._end - self._start), 1),
             "p50_ms": round(float(p50), 2),
             "p99_ms": round(float(p99), 2),
             "slowest_ms": round(1000 * max(self._taken, default=np.nan), 2),
+            "answers": self._answers,
             "errors": self._errors,
             "releases": len({release for _, release in self._first}),
             "unlike": self._unlike,

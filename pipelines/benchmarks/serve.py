@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
+import psutil
 import typer
 
 from benchmarks.enlarged import enlarge
@@ -29,6 +31,35 @@ from texthash.progress import log_line
 from texthash.service.ports import free_port
 
 _START_S = 120.0
+
+
+class _Running(NamedTuple):
+    """Server that is measured: its port, its process, and the seconds until its first answer."""
+
+    port: int
+    process: psutil.Process
+    start_s: float
+
+    def cpu_s(self) -> float:
+        """Return the seconds of CPU of all its processes so far."""
+        times = [process.cpu_times() for process in self._processes()]
+        return sum(own.user + own.system for own in times)
+
+    def memory(self) -> list[dict[str, Any]]:
+        """Return the memory of each process in MB; pages that several share count once, in parts (PSS)."""
+        rows = [{"process": _name(one), "pss_mb": round(one.memory_full_info().pss / 1e6)} for one in self._processes()]
+        return sorted(rows, key=lambda row: -row["pss_mb"])
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+
+def _name(process: psutil.Process) -> str:
+    """Return what a process is: its name in Ray, or its program or module."""
+    words = process.cmdline() or [process.name()]
+    title = re.match(r"ray::[\w:]+", words[0])
+    programs = [word for word in words if word.endswith(".py") or word in ("texthash", "benchmarks.faiss_server")]
+    return title[0] if title else Path(programs[0] if programs else words[0]).stem
 
 
 def command(
@@ -54,10 +85,12 @@ def command(
             place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
             home = enlarge(home, read_release(home, name), documents, Path(place))
             name = read_release(home).name
-        rows = _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, rounds)
+        rows, memory = _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, rounds)
         found = read_release(home, name)
         title = f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards"
         report(title, rows, json)
+        for one, processes in memory.items():
+            report(f"memory of {one}", processes)
 
 
 def _measure(
@@ -69,10 +102,14 @@ def _measure(
     clients: list[int],
     seconds: float,
     rounds: int,
-) -> list[dict[str, Any]]:
-    """Measure all engines by turns, so that what else the machine does meets all of them alike."""
+) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Measure all engines by turns, so that what else the machine does meets all of them alike.
+
+    Returns:
+        Rows of the measurements, and those of the memory after them by engine.
+    """
     bodies = {mode: search_bodies(home, name, mode) for mode in modes}
-    engines: dict[str, Callable[[StateDir, str, str], AbstractContextManager[int]]] = {
+    engines: dict[str, Callable[[StateDir, str, str], AbstractContextManager[_Running]]] = {
         "texthash": partial(_texthash, placement="auto"),
         "texthash_remote": partial(_texthash, placement="remote"),
         "fastapi_faiss": _faiss,
@@ -81,16 +118,27 @@ def _measure(
     if unknown := [one for one in chosen if one not in engines]:
         raise typer.BadParameter(f"there is no engine {unknown[0]!r}; there are {', '.join(engines)}.")
     with ExitStack() as running:
-        ports = {one: running.enter_context(engines[one](home, name, proxy)) for one in chosen}
+        servers = {one: running.enter_context(engines[one](home, name, proxy)) for one in chosen}
         cells = [(one, mode, count) for count in clients for one in chosen for mode in _modes(one, modes)]
         taken: dict[tuple[str, str, int], list[dict[str, Any]]] = {cell: [] for cell in cells}
         for turn, (one, mode, count) in product(range(rounds), cells):
             log_line(f"{one}, {mode}: {count} clients, round {turn + 1} of {rounds}")
-            taken[one, mode, count].append(search_load(ports[one], count, seconds, bodies[mode]))
-    return [
-        {"engine": one, "mode": mode, "clients": count, **_median(figures)}
+            taken[one, mode, count].append(_load(servers[one], count, seconds, bodies[mode]))
+        memory = {one: servers[one].memory() for one in chosen} if sys.platform == "linux" else {}
+    rows = [
+        {"engine": one, "mode": mode, "clients": count, **_median(figures), "start_s": servers[one].start_s}
+        | {"pss_mb": sum(row["pss_mb"] for row in memory.get(one, ())) or None}
         for (one, mode, count), figures in taken.items()
     ]
+    return rows, memory
+
+
+def _load(server: _Running, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
+    """Return the figures of a load, and the milliseconds of CPU that all processes of the server took for an answer."""
+    before = server.cpu_s()
+    figures = search_load(server.port, clients, seconds, bodies)
+    answers = figures.pop("answers")
+    return {**figures, "cpu_ms": round(1e3 * (server.cpu_s() - before) / max(1, answers), 3)}
 
 
 def _modes(engine: str, modes: list[str]) -> list[str]:
@@ -104,36 +152,38 @@ def _median(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _texthash(home: StateDir, release: str, proxy: str, placement: str) -> Iterator[int]:
+def _texthash(home: StateDir, release: str, proxy: str, placement: str) -> Iterator[_Running]:
     """Serve a release by a program and on a cluster of its own, so that several placements run side by side."""
     port = free_port()
     command = [sys.executable, "-m", "texthash", "--home", str(home.root), "serve", "--release", release]
     command += [f"service.port={port}", f"service.placement={placement}"]
     command += ["--python-proxy"] if proxy == "python" else []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        began = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8")
         try:
             assert process.stdout is not None
             if not process.stdout.readline():  # the URL, once the service is ready
                 log.seek(0)
                 raise TexthashError(f"the service did not start: {log.read()[-500:]}", "see the message above.")
-            yield port
+            yield _Running(port, psutil.Process(process.pid), round(time.monotonic() - began, 1))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
 
 
 @contextmanager
-def _faiss(home: StateDir, release: str, proxy: str) -> Iterator[int]:
+def _faiss(home: StateDir, release: str, proxy: str) -> Iterator[_Running]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     # faiss sets its number of threads for the calling thread alone, and FastAPI answers in others.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        began = time.monotonic()
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1], env=environment)
         try:
             _wait(process, port)
-            yield port
+            yield _Running(port, psutil.Process(process.pid), round(time.monotonic() - began, 1))
         finally:
             process.terminate()
             process.wait(20)
