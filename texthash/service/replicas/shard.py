@@ -27,6 +27,7 @@ from texthash.index.shard import Shard, StoredCode
 from texthash.paths import StateDir, resolve_home
 from texthash.service import tracing
 from texthash.service.metrics import ShardMetrics
+from texthash.service.replicas.free_memory import return_freed_memory
 from texthash.service.replicas.release_cache import ReleaseCache
 from texthash.service.replicas.short_work import ShortWork
 
@@ -254,6 +255,7 @@ class ShardServer:
         record = read_release(self._home, release)
         shard = record.open_shard(self._home, self._number, newest)
         shard.warmup()
+        return_freed_memory()
         return shard
 
 
