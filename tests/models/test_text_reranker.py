@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import text_batch
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
-from texthash.index.rescoring import order_again
+from texthash.index.rescoring import reranked
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.models.text_reranker import BitsReranker, CrossEncoder, open_reranker
@@ -49,7 +50,7 @@ def test_an_index_is_searched_in_the_order_of_the_reranker(reranker_folder: Path
     plain = index.search("sort a table", k=4, mode="keyword")
     found = index.search("sort a table", k=2, mode="keyword", rerank=reranker)
     scores = reranker.scores("sort a table", plain.texts)
-    assert found.ids == [plain.ids[place] for place in order_again(scores)[:2]]
+    assert found.ids == [plain.ids[place] for place in np.argsort(-scores, kind="stable")[:2]]
     assert found.scores is not None
     assert found.scores.tolist() == sorted(scores.tolist(), reverse=True)[:2]
     by_folder = index.search(["sort a table"], k=2, mode="keyword", rerank=str(reranker_folder))
@@ -58,7 +59,36 @@ def test_an_index_is_searched_in_the_order_of_the_reranker(reranker_folder: Path
 
 
 def test_hits_of_equal_score_keep_their_order_and_those_without_one_come_last() -> None:
-    assert order_again(np.array([0.1, np.nan, 0.5, 0.1])).tolist() == [2, 0, 3, 1]
+    given = {"equal": 0.1, "best": 0.5, "undecided": np.nan, "too": 0.1}
+    read: list[str] = []
+
+    def scores(question: str, texts: Sequence[str]) -> np.ndarray:
+        read.extend(texts)
+        return np.array([given[text] for text in texts])
+
+    order, found = reranked(scores, "a question", ["equal", None, "best", " ", "undecided", "too"])
+    assert order.tolist() == [2, 0, 5, 1, 3, 4]
+    assert read == ["equal", "best", "undecided", "too"]
+    np.testing.assert_array_equal(found, np.float32([0.1, np.nan, 0.5, np.nan, np.nan, 0.1]))
+
+
+def test_an_index_puts_documents_without_a_text_last(small_hasher: Path) -> None:
+    """Wherever hits are re-ranked, one without a text has no score."""
+
+    class ByLength:
+        name = "by-length"
+
+        def scores(self, question: str, texts: Sequence[str]) -> np.ndarray:
+            return np.array([-float(len(text)) for text in texts], np.float32)
+
+    index = texthash.Index(
+        texthash.load(small_hasher), ["sort a long list", "", "sort"], titles=["", "sort sort", ""], ids=["a", "b", "c"]
+    )
+    assert index.search("sort", k=3, mode="keyword").ids != ["c", "a", "b"]
+    found = index.search("sort", k=3, mode="keyword", rerank=ByLength())
+    assert found.ids == ["c", "a", "b"]
+    assert found.scores is not None
+    np.testing.assert_array_equal(found.scores, [-4.0, -16.0, np.nan])
 
 
 def test_what_does_not_rerank_is_refused(small_hasher: Path, tmp_path: Path) -> None:

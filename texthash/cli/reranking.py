@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +37,8 @@ def hits_in_order(
     reranker: TextReranker, question: str, hits: list[dict[str, Any]], limit: int
 ) -> list[dict[str, Any]]:
     """Return the first ``limit`` hits by the score of a re-ranker, which each gets as ``rerank_score``."""
-    from texthash.index.rescoring import order_again
+    from texthash.index.rescoring import reranked
 
-    scores = reranker.scores(question, [hit["document"]["text"] or "" for hit in hits])
-    return [{**hits[place], "rerank_score": float(scores[place])} for place in order_again(scores)[:limit].tolist()]
+    order, scores = reranked(reranker.scores, question, [hit["document"]["text"] for hit in hits])
+    own = [None if math.isnan(score) else score for score in scores.tolist()]
+    return [{**hits[place], "rerank_score": own[place]} for place in order[:limit].tolist()]

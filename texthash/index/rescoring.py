@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -96,9 +96,27 @@ def cosines(query: NDArray[np.floating], vectors: NDArray[np.floating]) -> NDArr
     return scores
 
 
-def order_again(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the places of hits by descending score, int64 [N]; equal scores keep their order, NaN comes last."""
-    return np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
+def reranked(
+    scores: Callable[[str, Sequence[str]], NDArray[np.floating]], question: str, texts: Sequence[str | None]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Order hits by a model that reads question and text.
+
+    A hit without a text is not read: it has no score, and follows the others. Equal hits keep their order.
+
+    Args:
+        scores: Function of the question and N texts to their scores [N]; a higher one is better.
+        question: Question.
+        texts: Text of each hit, None or blank for one without.
+
+    Returns:
+        Places of the hits in the new order, int64 [N], and the score of each hit, float32 [N] in the old order; NaN
+        without a text.
+    """
+    found = np.full(len(texts), np.nan, np.float32)
+    readable = [place for place, text in enumerate(texts) if text and text.strip()]
+    if readable:
+        found[readable] = scores(question, [texts[place] or "" for place in readable])
+    return np.argsort(-np.where(np.isnan(found), -np.inf, found), kind="stable"), found
 
 
 def _finite(values: NDArray[np.floating]) -> NDArray[np.float64]:

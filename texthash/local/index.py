@@ -59,11 +59,11 @@ class SearchResult:
         return len(self.ids)
 
     def reranked(self, query: str, reranker: TextReranker, k: int) -> SearchResult:
-        """Return the first k documents in the order of a re-ranker, with its scores; equal ones keep their order."""
-        from texthash.index.rescoring import order_again
+        """Return the first k documents in the order of a re-ranker, with its scores: NaN for one without a text."""
+        from texthash.index.rescoring import reranked
 
-        scores = reranker.scores(query, self.texts)
-        order = order_again(scores)[:k]
+        order, scores = reranked(reranker.scores, query, self.texts)
+        order = order[:k]
         places = order.tolist()
         return SearchResult(
             [self.ids[place] for place in places],

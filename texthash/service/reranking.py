@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from texthash.api.requests import SearchRequest
 from texthash.config import RerankConfig
-from texthash.index.rescoring import order_again
+from texthash.index.rescoring import reranked
 from texthash.paths import StateDir
 from texthash.service.coordinator import Answer
 from texthash.service.problems import Problem
@@ -78,12 +77,10 @@ class Reranking:
         return answer
 
     def _in_order(self, question: str, hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return hits in the new order; those without a text follow the others, and later ones keep their places."""
+        """Return the candidates in the new order, and later hits in their places."""
         first, later = hits[: self.candidates], hits[self.candidates :]
-        texts = [hit["document"].get("text") or "" for hit in first]
-        readable = np.array([bool(text.strip()) for text in texts], np.bool_)
-        scores = np.full(len(first), np.nan, np.float32)
-        scores[readable] = self.reranker.scores(question, [text for text in texts if text.strip()])
+        texts = [hit["document"].get("text") for hit in first]
+        order, scores = reranked(self.reranker.scores, question, texts)
         for hit, score in zip(first, scores.tolist(), strict=True):
-            hit["rerank_score"] = None if np.isnan(score) else score
-        return [first[place] for place in order_again(scores)] + [{**hit, "rerank_score": None} for hit in later]
+            hit["rerank_score"] = None if math.isnan(score) else score
+        return [first[place] for place in order] + [{**hit, "rerank_score": None} for hit in later]
