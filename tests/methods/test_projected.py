@@ -15,7 +15,7 @@ from texthash.corpora.prepared.corpus import CorpusShape, PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import unpack
 from texthash.methods.base import HashMethod
-from texthash.methods.itq import itq_rotation
+from texthash.methods.itq import itq_rotation, rotated_components
 from texthash.methods.registry import build
 from texthash.models.encoding import activations_of
 from texthash.models.hasher import Hasher
@@ -84,6 +84,15 @@ def test_pcah_and_itq_of_vectors_are_those_of_the_plain_formulas(vector_corpus: 
 
 def values_of(method: HashMethod, corpus: PreparedCorpus, split: str = "validation") -> np.ndarray:
     return activations_of(method, batches(corpus.split(split), 64, method.inputs)).numpy()
+
+
+def test_the_first_block_is_rotated_as_if_nothing_followed(vector_corpus: PreparedCorpus) -> None:
+    rows = features_of(vector_corpus, "train").astype(np.float32)
+    whole, centre = rotated_components(rows, 16, 20, [0] * 8 + [1] * 8)
+    part, own = rotated_components(rows, 8, 20)
+    np.testing.assert_allclose(whole[:, :8], part, atol=1e-5)
+    np.testing.assert_allclose(centre[:8], own, atol=1e-5)
+    np.testing.assert_allclose(whole.T @ whole, np.eye(16), atol=1e-4)
 
 
 @pytest.mark.parametrize("center", [True, False])

@@ -10,6 +10,7 @@ import torch
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
 from texthash.errors import UsageError
+from texthash.index.rescoring import asymmetric
 from texthash.methods.base import Progress
 from texthash.methods.registry import build, methods
 from texthash.models.encoding import encode_split
@@ -186,3 +187,51 @@ def test_codes_that_cannot_be_cut_say_so(trained, small_corpus):
         trained.cut(64)
     with pytest.raises(UsageError, match="multiple of 8"):
         trained.cut(12)
+
+
+def similar(corpus, shape=None, **params):
+    return build("texthash", shape or corpus.shape, BITS, {"neighbours": 5, "target": "similarity", **params})
+
+
+def test_codes_learn_the_order_of_similarities(small_corpus):
+    """Documents that were not trained on find more of their nearest by cosine than with the rotation alone."""
+    words = [split.matrix("sublinear_tfidf") for split in (small_corpus.validation, small_corpus.train)]
+    cosines = (words[0] @ words[1].T).toarray()
+    wanted = np.argsort(-cosines, axis=1, kind="stable")[:, :10]
+    kept = []
+    for epochs in (1, 30):
+        rate = 1e-9 if epochs == 1 else 0.01
+        method = similar(small_corpus, learning_rate=rate)
+        fitted = fit(method, small_corpus.train, TrainingConfig(epochs=epochs, batch_size=64)).method
+        hasher = Hasher.of(fitted, small_corpus)
+        texts = [text for table in small_corpus.validation.documents() for text in table["text"].to_pylist()]
+        queries = hasher.query_values(hasher.read(texts, role="query").values)
+        codes = encode_split(fitted, small_corpus.train)
+        found = [np.argsort(-asymmetric(query, codes), kind="stable")[:10] for query in queries]
+        kept.append(np.mean([len(np.intersect1d(*both)) for both in zip(found, wanted, strict=True)]))
+    assert kept[1] > kept[0] + 0.1
+
+
+def test_a_cut_model_of_similarities_scores_by_the_first_values(small_corpus, tmp_path):
+    fitted = fit(similar(small_corpus), small_corpus.train, TrainingConfig(epochs=2, batch_size=64)).method
+    whole = Hasher.of(fitted, small_corpus)
+    texts = next(small_corpus.validation.documents(8))["text"].to_pylist()
+    values = whole.query_values(whole.read(texts, role="query").values)
+    part = Hasher.load(whole.cut(16).save(tmp_path / "part"))
+    again = Hasher.load(whole.save(tmp_path / "whole"))
+    for other, bits in ((part, 16), (again, BITS)):
+        own = other.query_values(other.read(texts, role="query").values)
+        np.testing.assert_allclose(own, values[:, :bits], atol=1e-5)
+        assert np.array_equal(other.encode(texts), whole.encode(texts)[:, : bits // 8])
+    assert np.abs(values - whole.pre_threshold_margins(whole.read(texts).values)).max() > 0
+
+
+def test_vectors_teach_similarities_to_an_encoder_of_words(encoded_shape, small_corpus):
+    for teacher in ("features", "both"):
+        method = similar(small_corpus, encoded_shape, teacher=teacher)
+        history = fit(method, small_corpus.train, TrainingConfig(epochs=4, batch_size=64)).history
+        assert not method.reads_features
+        losses = [epoch.terms["similarity"] for epoch in history if epoch.terms]
+        assert losses[-1] < losses[0]
+    with pytest.raises(UsageError, match=r"method\.params\.teacher=both"):
+        similar(small_corpus, teacher="both")

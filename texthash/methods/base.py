@@ -241,6 +241,21 @@ class HashMethod(nn.Module):
     def make_layers(self) -> None:
         """Create the layers. Called once, after the hyper-parameters are set, with torch's generator seeded."""
 
+    def require_vectors(self, chosen: str, need: str, otherwise: str) -> None:
+        """Raise :class:`~texthash.errors.UsageError` if a hyper-parameter needs vectors and the corpus has none.
+
+        Args:
+            chosen: Hyper-parameter and value, ``name=value``.
+            need: What the method does with vectors, in the third person.
+            otherwise: Hyper-parameter and value that need none.
+        """
+        if self.shape.encoder is None:
+            raise UsageError(
+                f"method.params.{chosen}: {self.card.name} {need}, and the corpus has none.",
+                f"set corpus.features: column:NAME or npy:FILE for your own, minilm or another sentence encoder; or "
+                f"{otherwise}.",
+            )
+
     @property
     def reads_words(self) -> bool:
         """Whether codes depend on the words of a text."""

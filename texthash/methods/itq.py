@@ -12,6 +12,7 @@ Of a query that is compared in real values with the bits of documents only half 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ from texthash.methods.projected import ProjectedMethod
 from texthash.nn.spaces import Choice
 from texthash.nn.spectral import principal_components
 
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
 # The rotation has m^2 / 2 degrees of freedom, for which so many evenly spaced rows are plenty.
 _ROWS = 200_000
 # Of 0.25, 0.5, 0.75 and 1 the share whose order keeps most of the 10 nearest neighbours of documents that were not
 # trained on, by MiniLM on Cranfield and CACM with 128 and with 256 bits.
-_KEPT_MEAN = 0.5
+KEPT_MEAN = 0.5
 
 
 class ITQ(ProjectedMethod):
@@ -63,18 +67,44 @@ class ITQ(ProjectedMethod):
 
     def rotate(self, train: Split) -> None:
         """Set the projection x W R - c W R from the training rows."""
-        rows = self.rows_of(train)
-        directions, centre = principal_components(rows, self.bits)
-        if rows.shape[0] > _ROWS:
-            rows = rows[np.linspace(0, rows.shape[0] - 1, _ROWS).astype(np.int64)]
-        rotation, _ = itq_rotation(rows @ directions - centre, self.iterations)
-        self.projection.set(directions @ rotation, -centre @ rotation)
-        self.kept_mean.copy_(torch.from_numpy(_KEPT_MEAN * (centre @ rotation)))
+        matrix, centre = rotated_components(self.rows_of(train), self.bits, self.iterations)
+        self.projection.set(matrix, -centre)
+        self.kept_mean.copy_(torch.from_numpy(KEPT_MEAN * centre))
 
 
 def _of_earlier_version(method: ITQ, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Give a model that centred queries as documents no shift."""
     state.setdefault(f"{prefix}kept_mean", torch.zeros(method.bits))
+
+
+def rotated_components(
+    rows: sp.csr_matrix | np.ndarray, bits: int, iterations: int, blocks: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the projection x W R of the principal components of rows, rotated so that signs lose least.
+
+    Args:
+        rows: Matrix [N, V].
+        bits: Number m of components.
+        iterations: Number of alternations.
+        blocks: Block of each component, ascending, [m]; components are rotated with those of their block alone, so
+            that the first blocks are what they would be without the later ones. None: all are one block.
+
+    Returns:
+        W R [V, m], and the projection of the mean c W R [m].
+
+    Raises:
+        TexthashError: m is not below the smaller side of the matrix.
+    """
+    directions, centre = principal_components(rows, bits)
+    if rows.shape[0] > _ROWS:
+        rows = rows[np.linspace(0, rows.shape[0] - 1, _ROWS).astype(np.int64)]
+    components = rows @ directions - centre
+    places = np.zeros(bits, np.int64) if blocks is None else np.asarray(blocks)
+    rotation = np.zeros((bits, bits), np.float32)
+    for block in np.unique(places):
+        own = np.flatnonzero(places == block)
+        rotation[np.ix_(own, own)], _ = itq_rotation(components[:, own], iterations)
+    return directions @ rotation, centre @ rotation
 
 
 def itq_rotation(components: np.ndarray, iterations: int, seed: int = 0) -> tuple[np.ndarray, list[float]]:

@@ -56,12 +56,8 @@ class NeighbourMethod(HashMethod):
                 else "learn from more documents.",
             )
         encoder = self.shape.encoder
-        if self.graph == "features" and encoder is None:
-            raise UsageError(
-                f"method.params.graph=features: {self.card.name} takes neighbours by vectors, and the corpus has none.",
-                "set corpus.features: column:NAME or npy:FILE for your own, minilm or another sentence encoder; or "
-                "graph=cosine:bm25.",
-            )
+        if self.graph == "features":
+            self.require_vectors("graph=features", "takes neighbours by vectors", "graph=cosine:bm25")
         super().make_layers()
         graph = f"dense:{encoder}" if self.graph == "features" else self.graph
         self.inputs = replace(self.inputs, neighbours=self.neighbours, graph=graph)

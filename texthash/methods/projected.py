@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch
 from texthash.corpora.prepared.corpus import Split
-from texthash.errors import UsageError
 from texthash.methods.base import HashMethod, Role
 from texthash.nn.projections import Projection
 
@@ -47,12 +46,7 @@ class FeaturedMethod(HashMethod):
         """
         shape = self.shape
         if self.input != "words":
-            if shape.encoder is None:
-                raise UsageError(
-                    f"method.params.input={self.input}: {self.card.name} reads vectors, and the corpus has none.",
-                    "set corpus.features: column:NAME or npy:FILE for your own, minilm or another sentence encoder; "
-                    "or input=words.",
-                )
+            self.require_vectors(f"input={self.input}", "reads vectors", "input=words")
             self.inputs = self.inputs.also(frozenset({"dense"}))
         return Projection(self.input, shape.vocabulary, shape.dense, outputs or self.bits, self.feature_share)
 

@@ -61,7 +61,7 @@ def query_values(method: HashMethod, activations: torch.Tensor) -> np.ndarray:
     They are those of :func:`pre_threshold_margins`, shifted where the method has learned to.
     """
     margins, shift = pre_threshold_margins(method, activations), method.query_shift()
-    return margins if shift is None else margins + shift.cpu().numpy()
+    return margins if shift is None else margins + shift.detach().cpu().numpy()
 
 
 def encode_split(method: HashMethod, split: Split, role: Role = "document") -> np.ndarray:

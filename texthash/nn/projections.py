@@ -82,16 +82,7 @@ class Projection(SparseLinear):
 
     def rows(self, words: csr_matrix | None, dense: NDArray[np.float32] | None) -> csr_matrix | NDArray[np.float32]:
         """Return x of N documents: of their weighted words [N, V] and features [N, D], None for what is not read."""
-        if dense is None:
-            return words
-        features = np.concatenate([*unit_parts(dense), np.empty((0, dense.shape[1]), np.float32)])
-        if words is None:
-            return features
-        from scipy.sparse import csr_matrix, diags, hstack
-
-        lengths = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)).ravel())
-        unit = diags((1 - self.share) ** 0.5 / np.where(lengths > 0, lengths, 1.0)) @ words
-        return hstack([unit, csr_matrix(features * self.share**0.5)], format="csr", dtype=np.float32)
+        return joint_rows(words, dense, self.share)
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -106,6 +97,28 @@ class Projection(SparseLinear):
             weights.copy_(torch.from_numpy(matrix[start : start + len(weights)]))
             start += len(weights)
         self.bias.copy_(torch.from_numpy(offset))
+
+
+def joint_rows(
+    words: csr_matrix | None, dense: NDArray[np.float32] | None, share: float
+) -> csr_matrix | NDArray[np.float32]:
+    """Return x of :class:`Projection` for N documents.
+
+    Args:
+        words: Weighted words v [N, V]; None: x is the features.
+        dense: Features f [N, D]; None: x is the words, as they are.
+        share: Share w of the features where both are given.
+    """
+    if dense is None:
+        return words
+    features = np.concatenate([*unit_parts(dense), np.empty((0, dense.shape[1]), np.float32)])
+    if words is None:
+        return features
+    from scipy.sparse import csr_matrix, diags, hstack
+
+    lengths = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)).ravel())
+    unit = diags((1 - share) ** 0.5 / np.where(lengths > 0, lengths, 1.0)) @ words
+    return hstack([unit, csr_matrix(features * share**0.5)], format="csr", dtype=np.float32)
 
 
 def unit_rows(vectors: Tensor) -> Tensor:
