@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from texthash.deployment.known_items import choose_defaults, divided, known_items
+from texthash.deployment.known_items import choose_defaults, divided, known_items, weight_within_error
 from texthash.index.keywords.analysis import keyword_analyzer
 from texthash.index.keywords.postings import KeywordIndex
 from texthash.index.keywords.weights import WordWeights
@@ -75,7 +75,22 @@ def test_the_figures_are_those_of_an_index_without_the_queries(small_corpus, sma
     assert chosen.keyword == pytest.approx(np.mean(found["keyword"]))
     assert chosen.semantic == pytest.approx(max(np.mean(found["none"]), np.mean(found["asymmetric"])))
     assert chosen.rescoring == ("asymmetric" if np.mean(found["asymmetric"]) > np.mean(found["none"]) else "none")
-    assert chosen.hybrid >= max(chosen.semantic, chosen.keyword)
+    assert 0 < chosen.hybrid <= 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({0.0: [1.0] * 50, 0.4: [0.9] * 50, 1.0: [0.0] * 50}, 0.0),  # every query is answered worse
+        ({0.0: [1.0, 0.0, 1.0] * 20, 0.4: [0.0, 1.0, 0.9] * 20, 1.0: [0.0] * 60}, 0.4),  # some worse, some better
+        ({0.0: [1.0, 0.0] * 20, 0.5: [1.0] * 20 + [0.0] * 20}, 0.5),  # equal means
+        ({0.3: [0.5] * 10, 0.7: [0.5] * 9 + [0.6], 1.0: [0.5] * 9 + [0.7]}, 0.7),  # as near, and better
+        ({0.0: [0.0] * 5, 0.9: [0.5] * 5, 1.0: [1.0] * 5}, 1.0),
+    ],
+)
+def test_the_weight_is_the_nearest_to_equal_ones_that_queries_cannot_tell_from_the_best(scores, expected):
+    given = {weight: np.array(own) for weight, own in scores.items()}
+    assert weight_within_error(given) == expected
 
 
 def test_a_release_keeps_its_defaults_through_writes(small_corpus, small_hasher, tmp_path):

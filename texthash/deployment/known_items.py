@@ -6,16 +6,18 @@ document is about, they would decide for the search by words, while a question o
 reciprocal rank at 10 decides, in this order,
 
 1. whether hits by meaning are rescored by the query's activations,
-2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1; of equal weights the nearest to the default.
+2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1: of those that the queries cannot tell from the best,
+   by less than two standard errors of the difference, the nearest to the default.
 
-The weights 0 and 1 are the two sides, so that a hybrid search is on these queries never worse than the better one.
-First sentences share more words with their documents than people's questions do.
+First sentences share more words with their documents than people's questions do, and so overrate the search by words:
+the best weight is often 0 where judged queries are answered better by both. The weights 0 and 1 are the two sides, so
+that a hybrid search is on these queries never clearly worse than the better one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -49,6 +51,7 @@ _RANK = 10
 _WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _LEAST_WORDS = 3
+_ERRORS = 2.0  # standard errors by which a weight may be below the best
 
 
 @dataclass(frozen=True)
@@ -127,10 +130,10 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
     numbers = [by_id[item.id] for item in items]
     near = _by_meaning(hasher, shards, items, numbers)
     words = _by_words(shards, items, numbers, manifests[0].keywords)
-    means = {name: _mean_reciprocal_rank(lists, numbers) for name, lists in near.items()}
+    means = {name: float(_reciprocal_ranks(lists, numbers).mean()) for name, lists in near.items()}
     rescoring: Literal["none", "asymmetric"] = "asymmetric" if means["asymmetric"] > means["none"] else "none"
     fused = {
-        weight: _mean_reciprocal_rank(
+        weight: _reciprocal_ranks(
             [
                 fuse(own, other, _RANK, weight=weight, constant=CONSTANT).numbers
                 for own, other in zip(near[rescoring], words, strict=True)
@@ -139,14 +142,14 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
         )
         for weight in _WEIGHTS
     }
-    weight = max(fused, key=lambda weight: (fused[weight], -abs(weight - WEIGHT)))
+    weight = weight_within_error(fused)
     chosen = SearchDefaults(
         weight=weight,
         rescoring=rescoring,
         queries=len(items),
         semantic=means[rescoring],
-        keyword=_mean_reciprocal_rank(words, numbers),
-        hybrid=fused[weight],
+        keyword=float(_reciprocal_ranks(words, numbers).mean()),
+        hybrid=float(fused[weight].mean()),
     )
     log_line(
         f"known items: MRR@10 of {chosen.queries} validation queries {chosen.semantic:.3f} by meaning, "
@@ -219,7 +222,27 @@ def _by_words(
     return lists
 
 
-def _mean_reciprocal_rank(lists: Sequence[NDArray[np.int64]], numbers: Sequence[int]) -> float:
-    """Return the mean of 1 / rank of the wanted document, 0 if it is not among the first 10."""
+def _reciprocal_ranks(lists: Sequence[NDArray[np.int64]], numbers: Sequence[int]) -> NDArray[np.float64]:
+    """Return 1 / rank of the wanted document of each query, 0 if it is not among the first 10; float64 [Q]."""
     ranks = [np.flatnonzero(found[:_RANK] == number) for found, number in zip(lists, numbers, strict=True)]
-    return float(np.mean([1.0 / (1 + at[0]) if len(at) else 0.0 for at in ranks]))
+    return np.array([1.0 / (1 + at[0]) if len(at) else 0.0 for at in ranks])
+
+
+def weight_within_error(scores: Mapping[float, NDArray[np.float64]]) -> float:
+    """Choose the weight of the meaning by the scores of the same queries with each weight.
+
+    Args:
+        scores: Score of each query, float64 [Q], by weight.
+
+    Returns:
+        Of the weights whose mean is at most two standard errors of the paired difference below the best, the nearest
+        to :data:`~texthash.index.fusion.WEIGHT`; of two as near, that of the better mean.
+    """
+    best = max(scores.values(), key=np.mean)
+
+    def is_tolerable(own: NDArray[np.float64]) -> bool:
+        loss = best - own
+        return bool(loss.mean() <= _ERRORS * loss.std() / len(loss) ** 0.5)
+
+    tolerable = [weight for weight, own in scores.items() if is_tolerable(own)]
+    return min(tolerable, key=lambda weight: (round(abs(weight - WEIGHT), 6), -scores[weight].mean()))
