@@ -38,7 +38,7 @@ from texthash.tracking.outbox import Outbox, RunStart
 from texthash.training.checkpoints import read_state, write_state
 from texthash.training.loop import EpochReport
 from texthash.tuning.cost_estimate import cost
-from texthash.tuning.sweep import Sweep, open_sweep
+from texthash.tuning.sweep_record import Sweep, open_sweep
 
 Call = Callable[[], object]
 Make = Callable[[Path], tuple[Path, Call]]

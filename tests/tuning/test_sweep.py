@@ -17,7 +17,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.experiments.experiment import Experiment
 from texthash.methods.registry import hyperparameters
 from texthash.paths import StateDir
-from texthash.tuning.sweep import close_sweep, open_sweep
+from texthash.tuning.sweep_record import close_sweep, open_sweep
 from texthash.tuning.trial import outcome_of
 
 pytestmark = pytest.mark.ray

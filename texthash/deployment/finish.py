@@ -13,7 +13,7 @@ from texthash.methods.registry import get_method
 from texthash.tracking import Run
 
 if TYPE_CHECKING:
-    from texthash.tuning.sweep import SweepResult
+    from texthash.tuning.sweep_record import SweepResult
 
 
 def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
     Returns:
         Summary of plain values.
     """
-    from texthash.tuning.sweep import close_sweep
+    from texthash.tuning.sweep_record import close_sweep
 
     with parent:
         models = [

@@ -21,7 +21,7 @@ from texthash.tracking import Run, open_store
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
     from texthash.index.releases.release import Release
-    from texthash.tuning.sweep import SweepResult
+    from texthash.tuning.sweep_record import SweepResult
 
 
 @dataclass(frozen=True)

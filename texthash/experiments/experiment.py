@@ -34,7 +34,7 @@ from texthash.tracking import Run, Tracker, commit, data_digest
 if TYPE_CHECKING:
     from texthash.evaluation.results import Evaluation
     from texthash.training.loop import TrainingResult
-    from texthash.tuning.sweep import Sweep, SweepResult
+    from texthash.tuning.sweep_record import Sweep, SweepResult
 
 
 def _selected_as_used(config: Config, corpus: PreparedCorpus) -> Config:
@@ -99,7 +99,7 @@ class Experiment:
             UsageError: Models cannot be compared on validation.
         """
         from texthash.tuning.spaces import check_sweep
-        from texthash.tuning.sweep import open_sweep
+        from texthash.tuning.sweep_record import open_sweep
 
         check_sweep(self.config)
         if not self.measurable:

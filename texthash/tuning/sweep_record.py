@@ -1,0 +1,189 @@
+"""Record of a sweep: what identifies it, its tracking run, and the result of its trials, from which it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from texthash.config import Config
+from texthash.corpora.prepared.corpus import PreparedCorpus
+from texthash.errors import TexthashError, UsageError
+from texthash.io.atomic import claimed, write_text
+from texthash.io.records import read_typed
+from texthash.methods.registry import decisive
+from texthash.paths import StateDir
+from texthash.progress import log_line
+from texthash.tracking import data_digest
+
+# What decides where trials run, not what they result in.
+_PLACEMENT = {"concurrent", "cpus_per_trial", "gpus_per_trial", "seeds", "resume"}
+_RECORD = "sweep.json"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """Record of a trial: its hyper-parameters, best validation score, number of epochs, and outcome."""
+
+    trial: str
+    params: dict[str, Any]
+    validation: float | None
+    epochs: int
+    fate: str
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Result of a sweep.
+
+    Attributes:
+        params: Hyper-parameters of the best trial.
+        validation: Validation score of the best trial.
+        trials: All trials, best first, failed ones last.
+        directory: Directory in which Ray Tune keeps the trials.
+    """
+
+    params: dict[str, Any]
+    validation: float
+    trials: list[TrialRecord]
+    directory: Path
+
+
+@dataclass
+class Sweep:
+    """Files of one sweep, and the run to which it belongs.
+
+    Attributes:
+        directory: Ray Tune's experiment directory.
+        identity: Digest of everything that determines the results of the trials.
+        study: Id of the tracking run in which the trials are nested; None until it is started.
+        found: Result of the trials as plain values, once all have ended.
+        finished: True if the final models are trained too, so that there is nothing to resume.
+    """
+
+    directory: Path
+    identity: str
+    study: str | None = None
+    found: dict[str, Any] | None = None
+    finished: bool = False
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def states(self) -> Path:
+        """Directory of the trials' states; not below ``directory``, which belongs to Ray Tune."""
+        return self.directory.with_name(f".{self.directory.name}.states")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lock the sweep while its trials run.
+
+        Raises:
+            InUseError: Another process runs the sweep.
+        """
+        lock = self.directory.with_name(f".{self.directory.name}.lock")
+        remedy = "wait until it ends, or start another sweep with tuning.resume=false."
+        with claimed(lock, f"the sweep {self.directory.name}", remedy):
+            yield
+
+    def write(self) -> None:
+        record = {**asdict(self), "directory": str(self.directory)}
+        write_text(self.directory / _RECORD, json.dumps(record, indent=1))
+
+    @property
+    def result(self) -> SweepResult | None:
+        """Return the result of the trials, or None until all have ended."""
+        if self.found is None:
+            return None
+        trials = [TrialRecord(**trial) for trial in self.found["trials"]]
+        return SweepResult(self.found["params"], self.found["validation"], trials, self.directory)
+
+    @classmethod
+    def read(cls, directory: Path) -> Sweep:
+        """Read the record of a sweep.
+
+        Raises:
+            TexthashError: The record is broken.
+        """
+        path, remedy = directory / _RECORD, "restore it, or delete the directory to give the sweep up."
+        record = read_typed(_SweepRecord, path, remedy, leave_out=["directory"])
+        found = None if record.found is None else asdict(record.found)
+        return cls(**{**vars(record), "directory": directory, "found": found})
+
+
+@dataclass(frozen=True)
+class _Found:
+    params: dict[str, Any]
+    validation: float
+    trials: list[TrialRecord]
+
+
+@dataclass(frozen=True)
+class _SweepRecord:
+    """Content of ``sweep.json``."""
+
+    identity: str
+    created: str
+    study: str | None = None
+    found: _Found | None = None
+    finished: bool = False
+
+
+def _known(root: Path, stem: str) -> Iterator[Sweep]:
+    """Yield the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
+    for path in root.glob(f"{stem}-*/{_RECORD}"):
+        try:
+            yield Sweep.read(path.parent)
+        except TexthashError as error:
+            log_line(f"warning: {error.problem}")
+
+
+def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
+    """Return a new sweep, or with ``tuning.resume`` the latest unfinished one of the same configuration.
+
+    Raises:
+        UsageError: With ``tuning.resume``, there is no unfinished sweep.
+    """
+    root = home.runs / "sweeps"
+    identity = _identity(config, corpus)
+    stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
+    known = list(_known(root, stem))
+    unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
+    if config.tuning.resume:
+        if not unfinished:
+            others = [s.directory.name for s in known if not s.finished]
+            hint = f"; unfinished with another configuration: {', '.join(others)}" if others else ""
+            raise UsageError(
+                f"there is no unfinished sweep of this configuration in {root}{hint}.",
+                "set tuning.resume=false to start one.",
+            )
+        return unfinished[-1]
+    if unfinished:
+        log_line(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true continues it")
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return Sweep(root / f"{stem}-{stamp}", identity)
+
+
+def close_sweep(found: SweepResult) -> None:
+    """Mark a sweep as finished once its final models are trained, so that it is not resumed."""
+    sweep = Sweep.read(found.directory)
+    sweep.finished = True
+    sweep.write()
+
+
+def _identity(config: Config, corpus: PreparedCorpus) -> str:
+    """Return a digest of what determines the results of the trials, not of how many run at a time, or where."""
+    decides = {
+        "data": data_digest(corpus),
+        "features": config.corpus.features,
+        "method": decisive(config.method),
+        "fixed": sorted(config.method.params),
+        "training": config.training.model_dump(mode="json", include={"epochs", "batch_size", "patience", "seed"}),
+        "tuning": config.tuning.model_dump(mode="json", exclude=_PLACEMENT),
+        "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
