@@ -64,7 +64,14 @@ class Lease(Protocol):
         """Give the lease up. A second call does nothing."""
 
 
-def acquire(path: Path, holder: Mapping[str, Any], *, seconds: float = SECONDS, wait_s: float = 0.0) -> Lease:
+def acquire(
+    path: Path,
+    holder: Mapping[str, Any],
+    *,
+    seconds: float = SECONDS,
+    wait_s: float = 0.0,
+    outlive_dead: bool = False,
+) -> Lease:
     """Acquire the lease of a path.
 
     Args:
@@ -72,12 +79,14 @@ def acquire(path: Path, holder: Mapping[str, Any], *, seconds: float = SECONDS, 
         holder: Plain values that describe this process, for those that find the lease held.
         seconds: Time after which the lease of a holder that has died is free; of no meaning in a file system.
         wait_s: Seconds to wait for another holder.
+        outlive_dead: Wait for as long as the holder may have died: until it renews the lease, or has not done so for
+            the lease's duration. Of no meaning in a file system, where the death of a holder ends its lock.
 
     Raises:
         LeaseHeldError: Another process holds it, and did so during the whole wait.
     """
     if not is_local(path):
-        return _StoreLease(path, holder, seconds, wait_s)
+        return _StoreLease(path, holder, seconds, wait_s, outlive_dead)
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -109,13 +118,13 @@ def claim(path: Path, what: str, remedy: str) -> Iterator[None]:
             yield
         return
     try:
-        held = acquire(path, describe_process())
+        held = acquire(path, describe_process(), outlive_dead=True)
     except LeaseHeldError as error:
         holder = error.holder
         raise InUseError(
             f"{what} is being done by process {holder.get('process', '?')} on {holder.get('host', '?')}, since "
             f"{holder.get('since', 'now')}.",
-            f"{remedy} If that process has died, its claim ends after {SECONDS:.0f} s.",
+            remedy,
         ) from None
     try:
         yield
@@ -170,13 +179,15 @@ class _FileLease:
 class _StoreLease:
     """Record in an object store, renewed by a thread three times in its duration."""
 
-    def __init__(self, path: Path, holder: Mapping[str, Any], seconds: float, wait_s: float) -> None:
+    def __init__(
+        self, path: Path, holder: Mapping[str, Any], seconds: float, wait_s: float, outlive_dead: bool
+    ) -> None:
         self._path, self._holder, self._seconds = path, dict(holder), seconds
         self._own = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._lost = ""
-        self.epoch, self._valid_until = self._take(wait_s)
+        self.epoch, self._valid_until = self._take(wait_s, outlive_dead)
         self._thread = threading.Thread(target=self._renew_until_released, name="texthash-lease", daemon=True)
         self._thread.start()
 
@@ -197,14 +208,14 @@ class _StoreLease:
             if record is not None and record.get("own") == self._own:
                 swap(self._path, self._record(self.epoch, 0.0), version)
 
-    def _take(self, wait_s: float) -> tuple[int, float]:
+    def _take(self, wait_s: float, outlive_dead: bool) -> tuple[int, float]:
         began, seen = time.monotonic(), (ABSENT, time.monotonic())
-        told = False
+        told, renewals = False, -1  # the version that is found first is no renewal
         while True:
             record, version = read(self._path)
             asked = time.monotonic()
             if version != seen[0]:
-                seen = (version, asked)
+                seen, renewals = (version, asked), renewals + 1
             if record is None or self._is_free(record, asked - seen[1]):
                 epoch = int((record or {}).get("epoch", 0)) + 1
                 made = self._record(epoch, time.time() + self._seconds)
@@ -212,7 +223,8 @@ class _StoreLease:
                     return epoch, asked + self._seconds
                 continue
             waited = asked - began
-            if waited >= wait_s:
+            may_be_dead = outlive_dead and not renewals and not self._is_here(record)
+            if waited >= wait_s and not may_be_dead:
                 raise LeaseHeldError(self._path, record.get("holder") or {})
             if waited > _PATIENCE_S and not told:
                 log_line(f"waiting for another process that holds {self._path}")
@@ -229,8 +241,12 @@ class _StoreLease:
         expires = float(record.get("expires", 0.0))
         if not expires or time.time() > expires + duration or unchanged > duration:
             return True
-        node, process = record.get("node"), record.get("process")
-        return node == _node() and isinstance(process, int) and not os.path.exists(f"/proc/{process}")
+        return self._is_here(record) and not os.path.exists(f"/proc/{record['process']}")
+
+    @staticmethod
+    def _is_here(record: Mapping[str, Any]) -> bool:
+        """Return whether the holder is one of the processes that this one can see, so that its death is seen too."""
+        return record.get("node") == _node() and isinstance(record.get("process"), int)
 
     def _record(self, epoch: int, expires: float) -> dict[str, Any]:
         return {
