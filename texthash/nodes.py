@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from texthash.errors import TexthashError, UsageError
-from texthash.paths import StateDir
+from texthash.errors import TexthashError
 from texthash.progress import log_line
 
 _SQLITE = "sqlite:///"
@@ -44,27 +43,6 @@ def check_tracking(uri: str) -> None:
             nodes,
             "start an MLflow server, and name it in tracking.uri (http://...); or set TEXTHASH_HOME to a directory on "
             "storage that all nodes share.",
-        )
-
-
-def check_one_node(home: StateDir, what: str, remedy: str) -> None:
-    """Check that work which keeps files in the scratch directory of a state runs on one node.
-
-    Args:
-        home: State directory; one in a file system is shared by the nodes.
-        what: Name of the work, for the error.
-        remedy: What to do instead, beside naming a directory.
-
-    Raises:
-        UsageError: The state is in an object store, and the cluster has several nodes.
-    """
-    count = len(_living()) if home.state_name else 1
-    if count > 1:
-        raise UsageError(
-            f"{what} keeps its files in a directory, which the {count} nodes do not share: the state is in "
-            f"{home.state_name}.",
-            f"{remedy}, run it on a cluster of one node, or set TEXTHASH_HOME to a directory that all nodes share and "
-            "TEXTHASH_STORE to the bucket.",
         )
 
 

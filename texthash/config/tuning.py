@@ -63,4 +63,8 @@ class TuningConfig(Section):
     grace_epochs: int = Field(2, ge=1, description="number of epochs before ASHA may stop a trial")
     seeds: Seeds | None = Field(None, description="seeds of the final models, one each; null: training.seed alone")
     seed: Seed = Field(0, description="seed of the search")
-    resume: bool = Field(False, description="continue the latest unfinished sweep of the same configuration")
+    resume: bool | Literal["auto"] = Field(
+        "auto",
+        description="continue the latest unfinished sweep of the same configuration; auto: if there is one; true: it "
+        "is an error if there is none; false: start another",
+    )

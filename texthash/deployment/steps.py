@@ -13,7 +13,7 @@ from texthash.executor import Executor, LocalExecutor
 from texthash.experiments import experiment
 from texthash.experiments.experiment import Experiment, corpus_of
 from texthash.experiments.trained_models import TrainedModel, best_of, find_model
-from texthash.nodes import check_one_node, check_tracking
+from texthash.nodes import check_tracking
 from texthash.paths import StateDir
 from texthash.progress import step
 from texthash.tracking import Run, open_store
@@ -112,8 +112,6 @@ def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResul
     Returns:
         Result of the search, if there was one, and a summary of plain values.
     """
-    if config.tuning.trials and executor.remote:
-        check_one_node(home, "a search", "set tuning.trials=0, which trains without a search")
     study = _experiment(config, home, executor)
     found = None
     if config.tuning.trials:

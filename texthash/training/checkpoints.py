@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import local_copy, whole
+from texthash.io.atomic import is_local, local_copy, whole
 from texthash.paths import as_path
 
 State = dict[str, Any]
@@ -47,6 +48,15 @@ def write_state(state: State, path: Path) -> None:
     """Write a state atomically, so that a reader never sees an incomplete one."""
     with whole(path) as partial:
         torch.save(state, partial)
+
+
+def keep_state(path: Path, kept: Path) -> None:
+    """Keep the state in a file under a second name, which later states do not replace."""
+    kept.unlink(missing_ok=True)
+    if is_local(path):
+        os.link(path, kept)  # the next state is a file of its own
+    else:
+        path.fs.copy(path.path, kept.path)  # type: ignore[attr-defined]
 
 
 def read_state(path: Path) -> State:

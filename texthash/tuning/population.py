@@ -7,7 +7,6 @@ only passes on the name of a state; the states themselves are in the directories
 from __future__ import annotations
 
 import json
-import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from texthash.io.records import FileName, read_typed
 from texthash.methods.base import GradientStage
 from texthash.methods.registry import build, resolved
 from texthash.nn.spaces import Choice, SearchSpace, Space
-from texthash.training.checkpoints import read_state, write_state
+from texthash.training.checkpoints import keep_state, read_state, write_state
 from texthash.tuning.spaces import to_tune
 
 if TYPE_CHECKING:
@@ -145,9 +144,7 @@ class Lineage:
         from ray.tune import Checkpoint
 
         own = self.states / self.trial
-        kept = own / _at(epoch)
-        kept.unlink(missing_ok=True)
-        os.link(own / _STATE, kept)  # the next state is a file of its own
+        keep_state(own / _STATE, own / _at(epoch))
         for old in sorted(own.glob(_at("*")), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
             old.unlink()
         with tempfile.TemporaryDirectory(prefix="texthash-state-") as scratch:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError
+from texthash.io.atomic import remove_directory
 from texthash.methods.base import HashMethod
 from texthash.methods.registry import build, resolve
 from texthash.nodes import wait_for
@@ -84,7 +84,7 @@ def run_sweep(
         "trials": [asdict(record) for record in records],
     }
     sweep.write()
-    shutil.rmtree(sweep.states, ignore_errors=True)
+    remove_directory(sweep.states)
     return SweepResult(best.params, best.validation, records, sweep.directory)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
-from texthash.io.atomic import claimed, write_text
+from texthash.io.atomic import InUseError
+from texthash.io.leases import claim
+from texthash.io.places import ABSENT, Version, swap, version_of
 from texthash.io.records import read_typed
 from texthash.methods.registry import decisive
 from texthash.paths import StateDir
@@ -24,6 +26,7 @@ from texthash.tracking import data_digest
 # What decides where trials run, not what they result in.
 _PLACEMENT = {"concurrent", "cpus_per_trial", "gpus_per_trial", "seeds", "resume"}
 _RECORD = "sweep.json"
+_OTHERWISE = "wait until it ends, or start another sweep with tuning.resume=false."
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ class Sweep:
     """Files of one sweep, and the run to which it belongs.
 
     Attributes:
-        directory: Ray Tune's experiment directory.
+        directory: Ray Tune's experiment directory, in the state that the nodes share.
         identity: Digest of everything that determines the results of the trials.
         study: Id of the tracking run in which the trials are nested; None until it is started.
         found: Result of the trials as plain values, once all have ended.
         finished: True if the final models are trained too, so that there is nothing to resume.
+        version: Version of the record that this process has read or written.
     """
 
     directory: Path
@@ -72,6 +76,7 @@ class Sweep:
     found: dict[str, Any] | None = None
     finished: bool = False
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    version: Version = field(default=ABSENT, compare=False, repr=False)
 
     @property
     def states(self) -> Path:
@@ -80,19 +85,26 @@ class Sweep:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Lock the sweep while its trials run.
+        """Claim the sweep while its trials run.
 
         Raises:
             InUseError: Another process runs the sweep.
         """
         lock = self.directory.with_name(f".{self.directory.name}.lock")
-        remedy = "wait until it ends, or start another sweep with tuning.resume=false."
-        with claimed(lock, f"the sweep {self.directory.name}", remedy):
+        with claim(lock, f"the sweep {self.directory.name}", _OTHERWISE):
             yield
 
     def write(self) -> None:
-        record = {**asdict(self), "directory": str(self.directory)}
-        write_text(self.directory / _RECORD, json.dumps(record, indent=1))
+        """Write the record over the version that was read, so that nobody else's result is replaced.
+
+        Raises:
+            InUseError: Another process has gone on with the sweep meanwhile.
+        """
+        path = self.directory / _RECORD
+        record = {member.name: getattr(self, member.name) for member in fields(_SweepRecord)}
+        if not swap(path, {**record, "directory": str(self.directory)}, self.version):
+            raise InUseError(f"another process has gone on with the sweep {self.directory.name} meanwhile.", _OTHERWISE)
+        self.version = version_of(path)
 
     @property
     def result(self) -> SweepResult | None:
@@ -110,9 +122,10 @@ class Sweep:
             TexthashError: The record is broken.
         """
         path, remedy = directory / _RECORD, "restore it, or delete the directory to give the sweep up."
+        version = version_of(path)
         record = read_typed(_SweepRecord, path, remedy, leave_out=["directory"])
         found = None if record.found is None else asdict(record.found)
-        return cls(**{**vars(record), "directory": directory, "found": found})
+        return cls(**{**vars(record), "directory": directory, "found": found, "version": version})
 
 
 @dataclass(frozen=True)
@@ -143,27 +156,26 @@ def _known(root: Path, stem: str) -> Iterator[Sweep]:
 
 
 def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
-    """Return a new sweep, or with ``tuning.resume`` the latest unfinished one of the same configuration.
+    """Return the latest unfinished sweep of the same configuration, or a new one, as ``tuning.resume`` says.
 
     Raises:
-        UsageError: With ``tuning.resume``, there is no unfinished sweep.
+        UsageError: With ``tuning.resume=true``, there is no unfinished sweep.
     """
-    root = home.runs / "sweeps"
+    root = home.shared(home.runs / "sweeps")
     identity = _identity(config, corpus)
     stem = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-{config.method.bits}b"
     known = list(_known(root, stem))
     unfinished = sorted((s for s in known if not s.finished and s.identity == identity), key=lambda s: s.created)
-    if config.tuning.resume:
-        if not unfinished:
-            others = [s.directory.name for s in known if not s.finished]
-            hint = f"; unfinished with another configuration: {', '.join(others)}" if others else ""
-            raise UsageError(
-                f"there is no unfinished sweep of this configuration in {root}{hint}.",
-                "set tuning.resume=false to start one.",
-            )
+    if unfinished and config.tuning.resume:
+        log_line(f"tune: {unfinished[-1].directory.name} is unfinished and goes on; tuning.resume=false starts another")
         return unfinished[-1]
-    if unfinished:
-        log_line(f"tune: {unfinished[-1].directory.name} is unfinished; tuning.resume=true continues it")
+    if config.tuning.resume is True:
+        others = [s.directory.name for s in known if not s.finished]
+        hint = f"; unfinished with another configuration: {', '.join(others)}" if others else ""
+        raise UsageError(
+            f"there is no unfinished sweep of this configuration in {root}{hint}.",
+            "set tuning.resume=false to start one.",
+        )
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     return Sweep(root / f"{stem}-{stamp}", identity)
 
