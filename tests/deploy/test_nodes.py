@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,16 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.io.store import running
+from tests.deploy.nodes import Cluster, cluster_of
+from tests.deploy.nodes import nodes as nodes_script
 from texthash.config import Config
 from texthash.deployment import steps
 from texthash.index.releases.release import open_release, read_release
 from texthash.paths import StateDir, resolve_home
-from texthash.service.ports import free_port
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "deploy" / "nodes.sh"
-HOST = "10.77.0.1"
 QUERIES = ["sort the values of an array", "read a table from a file", "fit a linear model"]
 _SERVE = """
 from texthash.cluster import cluster
@@ -37,77 +32,10 @@ with cluster("auto"):
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 
-def _nodes(*arguments: str, check: bool = True, timeout: float = 60, **named: Any) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=timeout, **named
-    )
-    assert not check or done.returncode == 0, f"{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-    return done
-
-
-class Cluster:
-    """Two nodes with Ray, and commands on them."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def run(self, node: int, *command: str, timeout: float = 400) -> str:
-        return _nodes("run", str(node), *command, env=self.environment, timeout=timeout, cwd=ROOT).stdout
-
-    def texthash(self, *words: str) -> str:
-        return self.run(1, sys.executable, "-m", "texthash", *words)
-
-
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    refused = _nodes("check", check=False)
-    if refused.returncode:
-        pytest.skip(f"nodes cannot be started here: {refused.stdout.strip()}")
-    folder = tmp_path_factory.mktemp("nodes")
-    _nodes("start", "2")
-    try:
-        with running(HOST) as store:
-            port = free_port()
-            tracking = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-                    *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)),
-                    *("--allowed-hosts", "*"),
-                ],
-                stdout=(folder / "mlflow.log").open("w"),
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "HOME": str(folder)},
-                start_new_session=True,
-            )
-            environment = {
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "TEXTHASH_HOME": f"{store.bucket()}/home",
-                "TEXTHASH_TRACKING": f"http://{HOST}:{port}",
-                "RAY_USAGE_STATS_ENABLED": "0",
-                "OMP_NUM_THREADS": "1",
-            }
-            cluster = Cluster({k: v for k, v in environment.items() if k not in ("TEXTHASH_STORE", "TMPDIR")})
-            try:
-                common = ["--num-cpus=2", "--object-store-memory=150000000", "--disable-usage-stats"]
-                head = ["--head", "--node-ip-address=10.77.0.11", "--include-dashboard=false", "--port=6379"]
-                home = os.environ.get("NODES_DIR", "/tmp/thn") + "/home/ray"
-                cluster.run(1, "ray", "start", *head, f"--temp-dir={home}", *common)
-                cluster.run(2, "ray", "start", "--address=10.77.0.11:6379", "--node-ip-address=10.77.0.12", *common)
-                deadline = time.monotonic() + 120
-                while time.monotonic() < deadline:
-                    try:
-                        if httpx.get(f"http://{HOST}:{port}/health", timeout=5).status_code == 200:
-                            break
-                    except httpx.HTTPError:
-                        time.sleep(1)
-                yield cluster
-            finally:
-                os.killpg(tracking.pid, 9)
-                tracking.wait()
-    finally:
-        _nodes("stop")
+    with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
+        yield cluster
 
 
 def _answers(home: StateDir) -> list[Any]:
@@ -120,7 +48,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
     nodes: Cluster, small_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [
-        f"corpus.path={nodes.environment['TEXTHASH_HOME']}-raw/small.jsonl",
+        f"corpus.path={nodes.home}-raw/small.jsonl",
         *(
             "corpus.name=small",
             "corpus.edition.vocabulary_size=2000",
@@ -129,12 +57,10 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
         ),
         *("evaluation.k=10", "index.shards=2", "cluster.wait_s=60", "cluster.placement_strategy=SPREAD"),
     ]
-    resolve_home(f"{nodes.environment['TEXTHASH_HOME']}-raw").state.joinpath("small.jsonl").write_bytes(
-        small_rows.read_bytes()
-    )
-    tracking = f"tracking.uri={nodes.environment['TEXTHASH_TRACKING']}"
+    resolve_home(f"{nodes.home}-raw").state.joinpath("small.jsonl").write_bytes(small_rows.read_bytes())
+    tracking = f"tracking.uri={nodes.tracking}"
     prepared = json.loads(nodes.texthash("prepare", "--address", "auto", *words))
-    assert prepared["path"].startswith(nodes.environment["TEXTHASH_HOME"])
+    assert prepared["path"].startswith(nodes.home)
     trained = json.loads(nodes.texthash("train", "itq", "--bits", "32", "--address", "auto", tracking, *words))
     released = json.loads(nodes.texthash("index", "build", "latest", "--address", "auto", tracking, "index.shards=2"))
     assert released["name"] == "r000001"
@@ -158,7 +84,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
     alone = steps.release(local, model.name, config)
     monkeypatch.setenv("HOME", str(tmp_path / "reader"))
     monkeypatch.setenv("TEXTHASH_CACHE", str(tmp_path / "reader" / "cache"))
-    shared = resolve_home(nodes.environment["TEXTHASH_HOME"])
+    shared = resolve_home(nodes.home)
     assert read_release(shared).model_digest == alone.model_digest
     assert [state.checksum for state in read_release(shared).shards] == [state.checksum for state in alone.shards]
     for ours, theirs in zip(_answers(shared), _answers(local), strict=True):
@@ -168,7 +94,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
 
     nodes.run(1, sys.executable, "-c", _SERVE)
     before = _searched()
-    _nodes("kill", "2")
+    nodes_script("kill", "2")
     after = _searched()
     assert [hit["id"] for hit in after] == [hit["id"] for hit in before]
 

@@ -1,0 +1,141 @@
+"""Nodes of deploy/nodes.sh with Ray, a bucket and an MLflow server: what tests of a cluster that shares nothing use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.io.store import Store, running
+from texthash.service.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy" / "nodes.sh"
+HOST = "10.77.0.1"
+HEAD = "10.77.0.11"
+_COMMON = ("--num-cpus=2", "--object-store-memory=150000000", "--disable-usage-stats")
+_NOT_OF_NODES = ("TEXTHASH_STORE", "TMPDIR", "RAY_ADDRESS")
+
+
+def nodes(*arguments: str, check: bool = True, timeout: float = 60, **named: Any) -> subprocess.CompletedProcess[str]:
+    """Run deploy/nodes.sh."""
+    done = subprocess.run(
+        ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=timeout, **named
+    )
+    assert not check or done.returncode == 0, f"{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    return done
+
+
+class Cluster:
+    """Nodes with Ray, and commands on them.
+
+    Attributes:
+        store: Store of the bucket.
+        home: State directory in the bucket, in ``environment`` too.
+        tracking: Address of the MLflow server.
+        environment: Variables of every command.
+    """
+
+    def __init__(self, store: Store, home: str, tracking: str) -> None:
+        self.store, self.home, self.tracking = store, home, tracking
+        given = {name: value for name, value in os.environ.items() if name not in _NOT_OF_NODES}
+        self.environment = given | {
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TEXTHASH_HOME": home,
+            "TEXTHASH_TRACKING": tracking,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start_ray(self, count: int) -> None:
+        """Start Ray: the head is node 1."""
+        home = os.environ.get("NODES_DIR", "/tmp/thn") + "/home/ray"
+        head = ["--head", f"--node-ip-address={HEAD}", "--port=6379"]
+        self.run(1, "ray", "start", *head, f"--temp-dir={home}", *_COMMON)
+        for node in range(2, count + 1):
+            own = f"--node-ip-address=10.77.0.{10 + node}"
+            self.run(node, "ray", "start", f"--address={HEAD}:6379", own, *_COMMON)
+
+    def run(self, node: int, *command: str, timeout: float = 400) -> str:
+        """Run a command on a node, and return its output."""
+        return nodes("run", str(node), *command, env=self.environment, timeout=timeout, cwd=ROOT).stdout
+
+    def texthash(self, *words: str, node: int = 1, timeout: float = 400) -> str:
+        """Run a command of texthash on a node, and return its output."""
+        return self.run(node, sys.executable, "-m", "texthash", *words, timeout=timeout)
+
+    @contextmanager
+    def begun(self, node: int, log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command of Python on a node during the block; its output goes to a file."""
+        command = ["bash", str(SCRIPT), "run", str(node), sys.executable, *words]
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=file, stderr=file)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def cluster_of(count: int, folder: Path) -> Iterator[Cluster]:
+    """Run nodes with Ray, a bucket and an MLflow server for the block; skip the test where nodes cannot be started.
+
+    Args:
+        count: Number of nodes; the head is node 1.
+        folder: Folder of the MLflow server.
+    """
+    refused = nodes("check", check=False)
+    if refused.returncode:
+        pytest.skip(f"nodes cannot be started here: {refused.stdout.strip()}")
+    nodes("start", str(count))
+    try:
+        with running(HOST) as store:
+            port = free_port()
+            words = ("--host", HOST, "--port", str(port), "--workers", "1", "--allowed-hosts", "*")
+            kept = ("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder))
+            tracking = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *words, *kept],
+                stdout=(folder / "mlflow.log").open("w"),
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "HOME": str(folder)},
+                start_new_session=True,
+            )
+            try:
+                cluster = Cluster(store, f"{store.bucket()}/home", f"http://{HOST}:{port}")
+                cluster.start_ray(count)
+                _wait_for(f"{cluster.tracking}/health")
+                yield cluster
+            finally:
+                os.killpg(tracking.pid, 9)
+                tracking.wait()
+    finally:
+        nodes("stop")
+
+
+def until(holds: Any, seconds: float, what: str) -> None:
+    """Wait until a function returns something true, and fail with ``what`` if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def _wait_for(url: str) -> None:
+    def answers() -> bool:
+        try:
+            return httpx.get(url, timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    until(answers, 120, f"{url} does not answer")
