@@ -127,3 +127,40 @@ def test_a_task_whose_process_dies_is_run_again_and_then_lost(ray_cluster: Any, 
 def test_an_error_while_loading_arrives_as_itself(ray_cluster: Any) -> None:
     with pytest.raises(TexthashError, match="the model is gone"):
         list(RayExecutor().map_with(broken, TASKS, claim=Claim()))
+
+
+class Deadly:
+    """Function whose first two processes die over task 3."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, number: int) -> int:
+        return killed(number, self.folder, 2)
+
+
+def test_tasks_of_an_actor_that_dies_are_done_by_others(ray_cluster: Any, tmp_path: Path) -> None:
+    found = RayExecutor().map_with(lambda: Deadly(tmp_path), TASKS, claim=Claim(cpus=0.5, retries=2))
+    assert sorted(found) == list(range(20)), "each result once"
+    assert len(list(tmp_path.glob("3-*"))) == 2
+    for path in tmp_path.glob("3-*"):
+        path.unlink()
+    with pytest.raises(ray_cluster.exceptions.RayActorError):
+        list(RayExecutor().map_with(lambda: Deadly(tmp_path), TASKS, claim=Claim(cpus=0.5, retries=1)))
+
+
+def test_actors_for_which_there_is_no_room_keep_no_task_waiting(ray_cluster: Any) -> None:
+    """Another program holds half of the cluster: a second actor of this size never runs."""
+    cpus = int(ray_cluster.cluster_resources()["CPU"])
+
+    class Holder:
+        def ready(self) -> None:
+            pass
+
+    holder = ray_cluster.remote(num_cpus=cpus - 1)(Holder).remote()
+    ray_cluster.get(holder.ready.remote())
+    try:
+        found = RayExecutor().map_with(lambda: square, TASKS, claim=Claim(cpus=0.9))
+        assert sorted(found) == [number * number for number in range(20)]
+    finally:
+        ray_cluster.kill(holder)

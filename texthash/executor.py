@@ -20,10 +20,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from texthash.actor_pool import ActorPool, own_error
 from texthash.errors import TexthashError
 from texthash.progress import log_line
 
@@ -34,7 +35,6 @@ Task = Mapping[str, Any]
 Function = Callable[..., Any]
 _BLOCKS_PER_WORKER = 8
 _MAX_TASKS_PER_BLOCK = 16
-_CALLS_PER_ACTOR = 2  # one runs while the next one waits
 
 
 @dataclass(frozen=True)
@@ -246,26 +246,14 @@ class RayExecutor:
                 ray.cancel(reference)
 
     def _actors(self, make: Callable[[], Function], tasks: Iterable[Task], claim: Claim) -> Iterator[Any]:
+        pool = ActorPool(make, _resources(claim), claim.retries, partial(self._actors_now, claim))
+        yield from pool.run(tasks)
+
+    def _actors_now(self, claim: Claim) -> int:
         import ray
 
-        options = {**_resources(claim), "max_restarts": claim.retries, "max_task_retries": claim.retries}
         gpus = int(ray.cluster_resources().get("GPU", 0)) if claim.prefer_gpu else 0
-        pool: list[Any] = [
-            ray.remote(**options)(_Worker).remote(make) for _ in range(self.limit or gpus or self.workers)
-        ]
-        waiting = iter(tasks)
-        pending: dict[Any, Any] = {}
-        try:
-            for actor in pool * _CALLS_PER_ACTOR:
-                pending.update({actor.call.remote(dict(task)): actor for task in islice(waiting, 1)})
-            while pending:
-                [done], _ = ray.wait(list(pending), num_returns=1)
-                actor = pending.pop(done)
-                pending.update({actor.call.remote(dict(task)): actor for task in islice(waiting, 1)})
-                yield _result(done)
-        finally:
-            for actor in pool:
-                ray.kill(actor)
+        return self.limit or gpus or self.workers
 
 
 def executor(distributed: bool) -> Executor:
@@ -319,20 +307,6 @@ class _BlockWorker:
         return _outcomes(self._function, tasks)
 
 
-class _Worker:
-    """Function in a Ray actor, made at the first task so that an error of ``make`` is the error of a task."""
-
-    def __init__(self, make: Callable[[], Function]) -> None:
-        self._make = make
-
-    @cached_property
-    def _function(self) -> Function:
-        return self._make()
-
-    def call(self, task: dict[str, Any]) -> Any:
-        return self._function(**task)
-
-
 def _outcomes(function: Function, tasks: pa.Table) -> pa.Table:
     import pyarrow as pa
 
@@ -352,15 +326,13 @@ def _call(function: Function, task: dict[str, Any], *shared: Any) -> Any:
 
 
 def _result(reference: Any) -> Any:
-    """Return the result of a Ray task, or raise its own error, which Ray wraps in another class."""
+    """Return the result of a Ray task, or raise its own error."""
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, TexthashError | OSError):
-            raise error.cause from error
-        raise
+        raise own_error(error) from error
 
 
 def _resources(claim: Claim) -> dict[str, Any]:

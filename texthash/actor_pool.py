@@ -1,0 +1,165 @@
+"""Pool of actors on a Ray cluster that follows it: more when nodes come, and the work of lost ones done by others."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from texthash.errors import TexthashError
+from texthash.progress import log_line
+
+_CALLS = 2  # of an actor: one runs while the next one waits
+_LOOK_S = 1.0
+_LINE_EVERY_S = 30.0
+
+
+@dataclass
+class _Work:
+    """Task of the pool, and the number of actors that died over it."""
+
+    task: Mapping[str, Any]
+    deaths: int = 0
+
+
+@dataclass
+class ActorPool:
+    """Actors that share tasks, each with a function of its own, made when it is first called.
+
+    A task is given to an actor only once the actor runs, so one for which the cluster has no room keeps no task
+    waiting. The tasks of an actor that dies, alone or with its node, go to others.
+
+    Attributes:
+        make: Function that returns an actor's function.
+        options: Resources of an actor.
+        retries: Number of actors that may die over one task.
+        size: Function that returns the number of actors that the cluster can have at present.
+    """
+
+    make: Callable[[], Callable[..., Any]]
+    options: Mapping[str, Any]
+    retries: int
+    size: Callable[[], int]
+    _running: dict[Any, int] = field(default_factory=dict)  # number of calls by actor, of those that run
+    _pending: dict[Any, tuple[Any, _Work | None]] = field(default_factory=dict)  # actor and task by call
+    _again: deque[_Work] = field(default_factory=deque)
+    _lost: int = 0  # actors that died before they ran
+
+    def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+        """Yield the result of each task, in the order in which results are finished; then end the actors.
+
+        Raises:
+            RayError: More actors than ``retries`` died over a task, or before they ran.
+        """
+        import ray
+
+        waiting, told = map(_Work, tasks), time.monotonic()
+        first = next(waiting, None)
+        if first is None:
+            return
+        self._again.append(first)
+        try:
+            while True:
+                self._grow()
+                for actor in self._running:
+                    self._assign(actor, waiting)
+                if not any(work for _, work in self._pending.values()) and not self._again and self._running:
+                    return
+                done, _ = ray.wait(list(self._pending), num_returns=1, timeout=_LOOK_S)
+                if not done and not self._running and time.monotonic() - told > _LINE_EVERY_S:
+                    told = time.monotonic()
+                    log_line(f"waiting for room for a worker: {_described(self.options)}")
+                for reference in done:
+                    yield from self._received(reference)
+        finally:
+            for actor in {actor for actor, _ in self._pending.values()} | self._running.keys():
+                ray.kill(actor)
+
+    def _grow(self) -> None:
+        """Start as many actors as there is room for, and no more than there is work for."""
+        import ray
+
+        starting = [actor for actor, work in self._pending.values() if work is None]
+        for _ in range(self.size() - len(starting) - len(self._running)):
+            actor: Any = ray.remote(**self.options, max_restarts=0)(_Worker).remote(self.make)
+            self._pending[actor.ready.remote()] = actor, None
+
+    def _assign(self, actor: Any, waiting: Iterator[_Work]) -> None:
+        while self._running[actor] < _CALLS:
+            work = self._again.popleft() if self._again else next(waiting, None)
+            if work is None:
+                return
+            self._pending[actor.call.remote(dict(work.task))] = actor, work
+            self._running[actor] += 1
+
+    def _received(self, reference: Any) -> Iterator[Any]:
+        """Yield the result of a call, unless it was the first call of an actor, or its actor has died."""
+        import ray
+
+        if reference not in self._pending:  # of an actor that died meanwhile
+            return
+        actor, work = self._pending.pop(reference)
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayActorError as error:
+            self._bury(actor, work, error)
+            return
+        except ray.exceptions.RayTaskError as error:
+            raise own_error(error) from error
+        if work is None:
+            self._running[actor], self._lost = 0, 0
+            return
+        self._running[actor] -= 1
+        yield result
+
+    def _bury(self, actor: Any, work: _Work | None, error: Exception) -> None:
+        """Give the tasks of an actor that has died, or cannot be reached, to others."""
+        import ray
+
+        own = [call for call, (other, _) in self._pending.items() if other is actor]
+        left = [work, *(self._pending.pop(call)[1] for call in own)]
+        self._running.pop(actor, None)
+        ray.kill(actor)
+        if left == [None]:
+            self._lost += 1
+            if self._lost > self.retries:
+                raise error
+        for one in left:
+            if one is not None:
+                one.deaths += 1
+                if one.deaths > self.retries:
+                    raise error
+                self._again.append(one)
+
+
+class _Worker:
+    """Function in an actor, made at the first task so that an error of ``make`` is the error of a task."""
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _function(self) -> Callable[..., Any]:
+        return self._make()
+
+    def ready(self) -> None:
+        """Return as soon as the actor runs."""
+
+    def call(self, task: dict[str, Any]) -> Any:
+        return self._function(**task)
+
+
+def own_error(error: Any) -> Exception:
+    """Return the error of a task that is meant for users, which Ray wraps in another class; any other as it is."""
+    cause: Exception = error.cause
+    return cause if isinstance(cause, TexthashError | OSError) else error
+
+
+def _described(options: Mapping[str, Any]) -> str:
+    wanted = [
+        f"{options[name]:g} {what}" for name, what in (("num_cpus", "CPUs"), ("num_gpus", "GPUs")) if options.get(name)
+    ]
+    return f"it needs {' and '.join(wanted) or 'a node'} free on one node"
