@@ -9,11 +9,11 @@ import numpy as np
 import typer
 
 from texthash.config import CorpusConfig, TrainingConfig
+from texthash.corpora.document import SPLITS
 from texthash.corpora.preparation.steps import prepare_corpus
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
-from texthash.index.writing.build import SPLITS
 from texthash.io.atomic import write_array
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher

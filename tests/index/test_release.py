@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.executor import RayExecutor
@@ -16,7 +17,7 @@ from texthash.index.releases.publish import publish, rollback, switch_to
 from texthash.index.releases.release import current_name, list_releases, open_release, read_release
 from texthash.index.shard import merge
 from texthash.index.storage.shard_format import shard_path
-from texthash.index.writing.build import SPLITS, build_index
+from texthash.index.writing.build import build_index
 from texthash.methods.registry import build
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,8 @@ class Store:
         fault: Function that returns status and code of an error for a request, or None to answer it.
         ignores: Headers that the store does not know.
         lose: Number of writes that take effect, but whose answer is an error.
+        requests: Method and path of each request.
+        sent: Bytes of the answers to reads, by path.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -36,6 +39,7 @@ class Store:
         self.ignores: tuple[str, ...] = ()
         self.lose = 0
         self.requests: list[tuple[str, str]] = []
+        self.sent: Counter[str] = Counter()
 
     def bucket(self) -> str:
         address = f"s3://bucket-{uuid.uuid4().hex[:12]}"
@@ -57,7 +61,10 @@ class Store:
                     list(answer(request, lambda *_: None))
                     failed = (500, "InternalError")
                 if failed is None:
-                    return [b"".join(answer(request, start))]
+                    body = b"".join(answer(request, start))
+                    if request["REQUEST_METHOD"] == "GET":
+                        self.sent[request["PATH_INFO"]] += len(body)
+                    return [body]
             status, code = failed
             text = f"<Error><Code>{code}</Code><Message>told to</Message></Error>"
             body = b"" if request["REQUEST_METHOD"] == "HEAD" else text.encode()

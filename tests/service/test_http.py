@@ -16,11 +16,11 @@ from tests.service.conftest import Asked
 from texthash.api.problems import KINDS
 from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
+from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.hamming.codes import from_hex, to_bitstring, to_hex
 from texthash.index.releases.release import OpenRelease
 from texthash.index.storage.shard_format import shard_of
-from texthash.index.writing.build import SPLITS
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
 from texthash.service.problems import Problem

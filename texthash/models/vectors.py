@@ -9,7 +9,7 @@ Each has length 1, so that the product of two is their cosine, for which half pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
-from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.embeddings.checks import as_vectors
 from texthash.corpora.prepared.embeddings.sources import encodes_alike, is_given
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.methods.base import HashMethod, InputKind
-from texthash.models.encoding import activations_of, pre_threshold_margins, split_batches
+from texthash.models.encoding import pre_threshold_margins
 
 _ROWS = 8192
 
@@ -120,26 +119,6 @@ def vectors_of(method: HashMethod, kind: VectorKind, activations: torch.Tensor, 
     if kind == "activations":
         return unit(pre_threshold_margins(method, activations))
     return unit(np.concatenate([np.empty((0, vector_width(method, kind)), np.float32), *dense]))
-
-
-def split_vectors(method: HashMethod, split: Split, kind: VectorKind) -> Iterator[NDArray[np.float16]]:
-    """Yield the vectors of all documents of a prepared split in order, in arrays float16 [rows, width].
-
-    Those of training documents are computed from their texts, even if the method defines database codes for them.
-
-    Raises:
-        ModelMismatchError: The model was not trained with vectors of the documents.
-        CorpusError: The features of the split are missing.
-    """
-    vector_width(method, kind)
-    if kind == "features":
-        assert method.shape.encoder is not None  # as vector_width has checked
-        features = split.dense(method.shape.encoder)
-        for start in range(0, len(split), _ROWS):
-            yield unit(features[start : start + _ROWS]).astype(np.float16)
-        return
-    for batch in split_batches(method, split):
-        yield unit(pre_threshold_margins(method, activations_of(method, [batch]))).astype(np.float16)
 
 
 def unit(vectors: NDArray) -> NDArray[np.float32]:

@@ -104,9 +104,7 @@ class Split:
     @cached_property
     def ids(self) -> list[str]:
         """Document ids."""
-        return [
-            id_ for shard in self._shards() for part in read_parquet(shard, ["id"]) for id_ in part["id"].to_pylist()
-        ]
+        return [id_ for shard in self.shards for part in read_parquet(shard, ["id"]) for id_ in part["id"].to_pylist()]
 
     @property
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -269,12 +267,18 @@ class Split:
 
         A corpus with attributes has ``attributes`` (JSON) too.
         """
-        more = ["attributes"] if self._corpus.manifest.attributes else []
-        for shard in self._shards():
-            for part in read_parquet(shard, ["id", "text", "title", "labels", *more], batch):
+        for shard in self.shards:
+            for part in read_parquet(shard, self.document_columns, batch):
                 yield pa.Table.from_batches([part])
 
-    def _shards(self) -> list[Path]:
+    @property
+    def document_columns(self) -> list[str]:
+        """Columns of :meth:`documents`."""
+        return ["id", "text", "title", "labels", *(["attributes"] if self._corpus.manifest.attributes else [])]
+
+    @property
+    def shards(self) -> list[Path]:
+        """Parquet files of the split, in order."""
         return sorted((self._corpus.path / self.name).glob("part-*.parquet"))
 
     @cached_property

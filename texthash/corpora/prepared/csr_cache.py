@@ -16,7 +16,7 @@ from texthash.io.ragged import from_arrow
 
 CACHE = "csr-cache"
 # Names of the cached arrays by list column of the shards.
-_LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
+LISTS = {"word_ids": "words", "tokens": "tokens", "label_ids": "labels"}
 _ROWS_AT_A_TIME = 2048
 
 
@@ -74,8 +74,8 @@ def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
         arrays[f"{name}_indptr"] = _create(partial / f"{name}_indptr.npy", np.int64, counts.documents + 1)
     row, filled = 0, dict.fromkeys(sizes, 0)
     for shard in sorted(shards.glob("part-*.parquet")):
-        for table in read_parquet(shard, [*_LISTS, "counts"], _ROWS_AT_A_TIME):
-            for column, name in _LISTS.items():
+        for table in read_parquet(shard, [*LISTS, "counts"], _ROWS_AT_A_TIME):
+            for column, name in LISTS.items():
                 offsets, values = from_arrow(table.column(column))
                 start = filled[name]
                 arrays[name][start : start + len(values)] = values

@@ -84,7 +84,7 @@ class Queries(Split):
         Returns:
             ``indptr`` int64 [documents + 1], and numbers in the concatenated splits, int32 [negatives].
         """
-        shards = [shard for split in splits for shard in split._shards()]
+        shards = [shard for split in splits for shard in split.shards]
         found, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
         for part in self._parts(["negatives"]):
             indptr, names = from_arrow(part["negatives"])
@@ -122,11 +122,12 @@ class Queries(Split):
         directory = make_once(self.cache / f"{self.answers.name}-queries", partial(_fill, self))
         return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
 
-    def _shards(self) -> list[Path]:
-        return self.answers._shards()
+    @property
+    def shards(self) -> list[Path]:
+        return self.answers.shards
 
     def _parts(self, columns: list[str], batch: int = 8192) -> Iterator[pa.Table]:
-        for shard in self._shards():
+        for shard in self.shards:
             for part in read_parquet(shard, columns, batch):
                 yield pa.Table.from_batches([part])
 
