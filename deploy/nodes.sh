@@ -5,6 +5,7 @@
 #   bash deploy/nodes.sh start 2                 two nodes, 10.77.0.11 and 10.77.0.12; this machine is 10.77.0.1
 #   bash deploy/nodes.sh run 1 COMMAND...        run a command on node 1, in the present directory
 #   bash deploy/nodes.sh kill 2                  end node 2 with all of its processes, as a loss of power would
+#   bash deploy/nodes.sh add 2                   start a node 2 in the place of one that has ended, or beside the others
 #   bash deploy/nodes.sh stop                    end all nodes
 #   bash deploy/nodes.sh check                   print why nodes cannot be started here; status 1 if so
 #
@@ -92,6 +93,12 @@ run)
     export HOME=$dir/home TEXTHASH_CACHE=$dir/home/cache RAY_TMPDIR=$dir/home
     exec nsenter -t "$(cat "$dir/node-$node.pid")" --net --mount --uts --pid --wd="$PWD" "$@"
     ;;
+add)
+    node=${2:?number of the node}
+    ip link show "$bridge" >/dev/null 2>&1 || { echo "no nodes are running: bash $0 start COUNT" >&2; exit 1; }
+    [ ! -e "$dir/node-$node.pid" ] || { echo "node $node is running" >&2; exit 1; }
+    start_node "$node"
+    ;;
 kill)
     kill_node "${2:?number of the node}"
     ;;
@@ -105,7 +112,7 @@ inside)
     inside "$2"
     ;;
 *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

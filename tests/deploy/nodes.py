@@ -55,6 +55,10 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
             "OMP_NUM_THREADS": "1",
+            # The loss of a node is noticed after some ten seconds; Ray's default is half a minute.
+            "RAY_health_check_period_ms": "2000",
+            "RAY_health_check_timeout_ms": "4000",
+            "RAY_health_check_failure_threshold": "4",
         }
 
     def start_ray(self, count: int) -> None:
@@ -63,8 +67,39 @@ class Cluster:
         head = ["--head", f"--node-ip-address={HEAD}", "--port=6379"]
         self.run(1, "ray", "start", *head, f"--temp-dir={home}", *_COMMON)
         for node in range(2, count + 1):
-            own = f"--node-ip-address=10.77.0.{10 + node}"
-            self.run(node, "ray", "start", f"--address={HEAD}:6379", own, *_COMMON)
+            self.join(node)
+
+    def join(self, node: int) -> None:
+        """Start Ray on another node."""
+        own = f"--node-ip-address=10.77.0.{10 + node}"
+        self.run(node, "ray", "start", f"--address={HEAD}:6379", own, *_COMMON)
+
+    def replace(self, node: int) -> None:
+        """Start a node in the place of one that was lost."""
+        nodes("add", str(node))
+        self.join(node)
+
+    @contextmanager
+    def lost(self, node: int, name: str, count: int) -> Iterator[None]:
+        """Kill a node, once in the block, when the ``count``-th object arrives whose key contains ``name``."""
+        arrived = [0]
+
+        def fault(request: dict[str, Any]) -> None:
+            if request["REQUEST_METHOD"] == "PUT" and name in request["PATH_INFO"]:
+                arrived[0] += 1
+                if arrived[0] == count:
+                    nodes("kill", str(node))
+
+        self.store.fault = fault
+        try:
+            yield
+        finally:
+            self.store.fault = lambda _: None
+        assert arrived[0] >= count, f"{arrived[0]} objects with {name} in their keys arrived, so no node was killed"
+
+    def written(self, name: str) -> int:
+        """Return how often objects were written whose keys end with ``name``, since the requests were cleared."""
+        return sum(method == "PUT" and path.endswith(name) for method, path in self.store.requests)
 
     def run(self, node: int, *command: str, timeout: float = 400) -> str:
         """Run a command on a node, and return its output."""
@@ -73,18 +108,6 @@ class Cluster:
     def texthash(self, *words: str, node: int = 1, timeout: float = 400) -> str:
         """Run a command of texthash on a node, and return its output."""
         return self.run(node, sys.executable, "-m", "texthash", *words, timeout=timeout)
-
-    @contextmanager
-    def begun(self, node: int, log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command of Python on a node during the block; its output goes to a file."""
-        command = ["bash", str(SCRIPT), "run", str(node), sys.executable, *words]
-        with log.open("wb") as file:
-            process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=file, stderr=file)
-            try:
-                yield process
-            finally:
-                process.kill()
-                process.wait()
 
 
 @contextmanager

@@ -5,22 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.io.conftest import Node
 from tests.io.store import Store, child_environment
+from texthash.config import CorpusConfig
 from texthash.io import leases
 from texthash.io.atomic import InUseError
-from texthash.io.leases import claim
+from texthash.io.claims import claim
 from texthash.io.places import create, read
 from texthash.paths import as_path
 
 # Holds a claim as a process of another node does, which cannot be looked for among the processes of this one.
 _ELSEWHERE = """
 import sys, time
+from texthash.config import CorpusConfig
 from texthash.io import leases
 from texthash.paths import as_path
 leases._node = lambda: "another"
@@ -76,3 +80,31 @@ def test_a_wait_without_time_for_it_ends_at_once(store: Store) -> None:
     with pytest.raises(leases.LeaseHeldError, match="host far"):
         leases.acquire(path, {"host": "b"})
     assert time.monotonic() - began < 5
+
+
+_PREPARE = """
+import sys
+from texthash.config import CorpusConfig
+from texthash.corpora.preparation.steps import prepare_corpus
+from texthash.paths import resolve_home
+print(prepare_corpus(CorpusConfig.model_validate_json(sys.argv[1]), resolve_home()))
+"""
+
+
+def test_two_jobs_that_prepare_one_corpus_in_one_bucket_take_turns(
+    store: Store, node: Node, small_config: CorpusConfig
+) -> None:
+    """The second neither reads the source, nor finds the staging of the first removed under its hands."""
+    home = node("one")
+    command = [sys.executable, "-c", _PREPARE, small_config.model_dump_json()]
+    both = [
+        subprocess.Popen(command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ends = [job.communicate(timeout=300) for job in both]
+    assert [job.returncode for job in both] == [0, 0], [said for _, said in ends]
+    assert len({printed for printed, _ in ends}) == 1
+    target = home.corpus(small_config.name, small_config.edition.name)
+    written = Counter(name for method, name in store.requests if method == "PUT" and ".parquet" in name)
+    assert max(written.values()) == 1, "no shard was written twice"
+    assert (target / "manifest.json").exists()

@@ -15,7 +15,7 @@ from texthash.deployment import steps
 from texthash.errors import TexthashError
 from texthash.experiments.trained_models import find_model
 from texthash.io.atomic import InUseError
-from texthash.io.leases import claim
+from texthash.io.claims import claim
 from texthash.models.files import digest
 from texthash.training import loop
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import exclusive, is_local
-from texthash.io.leases import describe_process, lease
+from texthash.io.claims import turn
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ def releasing(home: StateDir) -> Iterator[None]:
     the end; and two promotions at once could leave the alias at the model that is not served.
     """
     path = home.state / "locks" / "release.lock"
-    with exclusive(path) if is_local(path) else lease(path, describe_process(), wait_s=math.inf):
+    with turn(path):
         yield
 
 

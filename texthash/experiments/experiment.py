@@ -24,8 +24,8 @@ from texthash.experiments.trained_models import (
     readable_models,
 )
 from texthash.io.atomic import is_local, remove_directory
+from texthash.io.claims import claim
 from texthash.io.copies import send
-from texthash.io.leases import claim
 from texthash.methods.registry import as_printed, decisive, get_method, resolved
 from texthash.paths import StateDir
 from texthash.progress import log_line

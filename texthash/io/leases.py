@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from texthash.errors import TexthashError
-from texthash.io.atomic import InUseError, claimed, is_local
+from texthash.io.atomic import is_local
 from texthash.io.places import ABSENT, create, read, swap
 from texthash.progress import log_line, warn
 
@@ -103,31 +103,6 @@ def lease(path: Path, holder: Mapping[str, Any], *, seconds: float = SECONDS, wa
     held = acquire(path, holder, seconds=seconds, wait_s=wait_s)
     try:
         yield held
-    finally:
-        held.release()
-
-
-@contextmanager
-def claim(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Hold a lock file as :func:`texthash.io.atomic.claimed` does, or a lease in an object store.
-
-    Takes the arguments, and raises the errors, of that function.
-    """
-    if is_local(path):
-        with claimed(path, what, remedy):
-            yield
-        return
-    try:
-        held = acquire(path, describe_process(), outlive_dead=True)
-    except LeaseHeldError as error:
-        holder = error.holder
-        raise InUseError(
-            f"{what} is being done by process {holder.get('process', '?')} on {holder.get('host', '?')}, since "
-            f"{holder.get('since', 'now')}.",
-            remedy,
-        ) from None
-    try:
-        yield
     finally:
         held.release()
 

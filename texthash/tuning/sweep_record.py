@@ -15,7 +15,7 @@ from texthash.config import Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import InUseError
-from texthash.io.leases import claim
+from texthash.io.claims import claim
 from texthash.io.places import ABSENT, Version, swap, version_of
 from texthash.io.records import read_typed
 from texthash.methods.registry import decisive

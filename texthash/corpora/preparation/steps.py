@@ -41,7 +41,7 @@ from texthash.corpora.words import Vocabulary
 from texthash.errors import CorpusError
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
-    exclusive,
+    is_local,
     is_published,
     publish_directory,
     read_arrow,
@@ -50,6 +50,7 @@ from texthash.io.atomic import (
     write_arrow,
     write_text,
 )
+from texthash.io.claims import turn
 from texthash.io.ragged import from_arrow, indptr_of
 from texthash.paths import StateDir, as_path, is_dataset
 from texthash.progress import log_line, track, warn
@@ -79,7 +80,7 @@ def prepare_corpus(
     home.make()
     target = home.corpus(config.name, config.edition.name)
     source = open_source(config, home)
-    with _explained(target), exclusive(target.with_name(f".{target.name}.lock")):
+    with _explained(target), _alone(target, home):
         if is_published(target, MANIFEST):
             source.check_unchanged(_reusable(target, config))
             log_line(f"{target} is prepared already")
@@ -94,6 +95,20 @@ def prepare_corpus(
         for _ in track(executor.map(partial(write_shards, staging), tasks), "writing shards", len(todo)):
             pass
         return publish(staging, reading, source, files, target, labels_expected=labels_expected)
+
+
+@contextmanager
+def _alone(target: Path, home: StateDir) -> Iterator[None]:
+    """Wait until no other process prepares the corpus.
+
+    In a store beside a state directory nobody is waited for, as it may have no conditional writes: all write the same.
+    """
+    lock = target.with_name(f".{target.name}.lock")
+    if is_local(target) or (home.state_name and not is_published(target, MANIFEST)):
+        with turn(lock):
+            yield
+    else:
+        yield
 
 
 def _read(staging: Staging, source: Source, files: list[SourceFile], executor: Executor) -> Reading:
