@@ -49,6 +49,7 @@ def run_cell(cell: Cell, folder: StudyFolder, home: StateDir, parent: Run) -> Ce
         parent: Tracking run of the study.
     """
     corpus = open_corpus(cell.config.corpus.name, cell.config.corpus.edition.name, home)
+    folder.bring(cell)
     folder.cell_dir(cell).mkdir(parents=True, exist_ok=True)
     if cell.kind == "model":
         record = _model(cell, folder, home, parent, corpus)

@@ -27,13 +27,17 @@ from texthash.evaluation.relevance import judged_queries
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import Measure, Relevance
 from texthash.experiments.grid.plan import Cell, Plan
-from texthash.io.atomic import claimed, whole_directory, write_json
+from texthash.experiments.grid.shared import SharedParts
+from texthash.io.atomic import is_local, whole_directory, write_json
+from texthash.io.claims import claim
+from texthash.io.copies import bring
 from texthash.io.records import Location, read_record, read_typed, typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, data_digest
 
 FORMAT_VERSION = 1
+_CELLS = "cells"
 STUDY, _CELL, _FAILED, _MODEL = "study.json", "cell.json", "failed.json", "model.json"
 _STUDY_REMEDY = "restore it from a copy."
 _CELL_REMEDY = "delete it, and run the study again."
@@ -74,13 +78,16 @@ class CellRecord:
 class StudyFolder:
     """Directory of a study, created by :meth:`claim`, opened by :meth:`open`.
 
+    If the state is in an object store, the record of the study is there alone, and cells are published there.
+
     Attributes:
         path: Path of the directory.
         plan: Plan of the study.
+        shared: Where other nodes find its parts; None if the path is that of all nodes.
     """
 
-    def __init__(self, path: Path, plan: Plan) -> None:
-        self.path, self.plan = path, plan
+    def __init__(self, path: Path, plan: Plan, shared: SharedParts | None = None) -> None:
+        self.path, self.plan, self.shared = path, plan, shared or SharedParts(path, path)
 
     @classmethod
     def open(cls, home: StateDir, name: str) -> StudyFolder:
@@ -92,13 +99,24 @@ class StudyFolder:
         """
         root = home.runs / "studies"
         path = Path(name).absolute() if (Path(name) / STUDY).is_file() else root / name
-        if not (path / STUDY).is_file():
+        shared = SharedParts.of(home, path) if path.is_relative_to(home.root) else SharedParts(path, path)
+        if not (shared.place / STUDY).is_file():
             known = ", ".join(studies(home)) or "none"
             raise UsageError(
                 f"there is no study {name!r} in {root} (existing: {known}).", "run `texthash study run FILE`."
             )
-        record = _read_study(path)
-        return cls(path, parse_section(Plan, record.plan, f"{path / STUDY} is broken: its plan"))
+        record = _read_study(shared.place)
+        folder = cls(path, parse_section(Plan, record.plan, f"{shared.place / STUDY} is broken: its plan"), shared)
+        shared.bring_below(path / _CELLS)
+        return folder
+
+    @classmethod
+    def of_plan(cls, plan: Plan, home: StateDir) -> StudyFolder:
+        """Return the directory of a plan, which need not exist."""
+        path = home.runs / "studies" / plan.name
+        folder = cls(path, plan, SharedParts.of(home, path))
+        folder.shared.bring_below(path / _CELLS)
+        return folder
 
     @classmethod
     def claim(cls, plan: Plan, home: StateDir, extend: bool = False) -> StudyFolder:
@@ -113,9 +131,8 @@ class StudyFolder:
         Raises:
             UsageError: A study of that name has other cells, and ``extend`` is not set.
         """
-        path = home.runs / "studies" / plan.name
-        if not (path / STUDY).is_file():
-            folder = cls(path, plan)
+        folder = cls.of_plan(plan, home)
+        if not (folder.shared.place / STUDY).is_file():
             folder._write(None)
             return folder
         before = cls.open(home, plan.name)
@@ -129,10 +146,10 @@ class StudyFolder:
                 if labels
             ]
             raise UsageError(
-                f"the study {plan.name} in {path} has other contents: this file has {' and '.join(parts)}.",
+                f"the study {plan.name} in {folder.shared.place} has other contents: this file has "
+                f"{' and '.join(parts)}.",
                 "give the study another name in the file, or take over these cells with --extend (nothing is deleted).",
             )
-        folder = cls(path, plan)
         folder._write(before._record())
         return folder
 
@@ -172,12 +189,13 @@ class StudyFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the study while it runs; the operating system releases the lock when the process dies.
+        """Claim the study while it runs; the claim ends with the process.
 
         Raises:
-            InUseError: Another process has locked it.
+            InUseError: Another process has claimed it.
         """
-        with claimed(self.path / ".lock", f"the study {self.name}", "wait for it, or stop it; then run it again."):
+        lock = self.shared.place / ".lock"
+        with claim(lock, f"the study {self.name}", "wait for it, or stop it; then run it again."):
             yield
 
     # -- relevance --------------------------------------------------------------------------------------------
@@ -186,6 +204,7 @@ class StudyFolder:
         """Save queries and relevance judgements on the splits of the plan, unless they are saved already."""
         for split in self.plan.splits:
             directory = self.path / "relevance" / corpus_key(corpus) / split
+            self.shared.bring([directory])
             if directory.is_dir():
                 continue
             judged = judged_queries(corpus, split)
@@ -194,6 +213,7 @@ class StudyFolder:
                 for name, array in zip(_SETS, arrays, strict=True):
                     np.save(partial / f"{name}.npy", np.asarray(array))
                 write_json(partial / "relevance.json", {"measure": judged.measure, "documents": judged.documents})
+            self.shared.send(directory)
 
     def relevance(self, corpus: str, split: str) -> tuple[Relevance, Measure]:
         """Return the relevance judgements of a corpus, by the name of :func:`corpus_key`.
@@ -202,6 +222,7 @@ class StudyFolder:
             TexthashError: They have not been saved.
         """
         directory = self.path / "relevance" / corpus / split
+        self.shared.bring([directory])
         if not directory.is_dir():
             raise TexthashError(f"{directory} does not exist.", f"run the study {self.name} again, which creates it.")
         arrays = [np.load(directory / f"{name}.npy", mmap_mode="r") for name in _SETS]
@@ -213,7 +234,11 @@ class StudyFolder:
 
     def cell_dir(self, cell: Cell) -> Path:
         """Return the directory of a cell."""
-        return self.path / "cells" / cell.id
+        return self.path / _CELLS / cell.id
+
+    def bring(self, cell: Cell) -> None:
+        """Bring a cell up to date on which another node may have worked."""
+        self.shared.bring([self.cell_dir(cell)])
 
     def evaluations(self, cell: Cell) -> dict[tuple[str, str], Path]:
         """Return the directories of a cell's evaluations by corpus and split; a reference has none."""
@@ -254,11 +279,13 @@ class StudyFolder:
         """Write the record of a finished cell."""
         write_json(self.cell_dir(cell) / _CELL, asdict(record))
         (self.cell_dir(cell) / _FAILED).unlink(missing_ok=True)
+        self.shared.send(self.cell_dir(cell))
 
     def save_failure(self, cell: Cell, problem: str) -> None:
         """Record the failure of a cell, which is retried when the study is run again."""
         self.cell_dir(cell).mkdir(parents=True, exist_ok=True)
         write_json(self.cell_dir(cell) / _FAILED, {"problem": problem})
+        self.shared.send(self.cell_dir(cell))
 
     def failure(self, cell: Cell) -> str | None:
         """Return the reason of a cell's last failure; None if it has not failed."""
@@ -273,6 +300,7 @@ class StudyFolder:
     def save_model(self, cell: Cell, directory: Path) -> None:
         """Record the directory of a cell's trained model, from which an interrupted cell resumes."""
         write_json(self.cell_dir(cell) / _MODEL, {"directory": str(directory)})
+        self.shared.send(self.cell_dir(cell))
 
     def model(self, cell: Cell, home: StateDir) -> Path | None:
         """Return the directory of the model that an interrupted cell has trained; None if it does not exist.
@@ -284,6 +312,11 @@ class StudyFolder:
         if not path.is_file():
             return None
         directory = Path(read_typed(_Model, path, _CELL_REMEDY).directory)
+        if not is_local(home.state):
+            try:
+                return bring(home, home.runs / "models" / directory.name)
+            except FileNotFoundError:
+                return None
         if not directory.is_dir():
             return None
         if not directory.resolve().is_relative_to(home.runs.resolve()):
@@ -306,18 +339,22 @@ class StudyFolder:
         path.rename(old)
         new.rename(path)
         shutil.rmtree(old)
+        self.shared.send(self._cell_of(path))
+
+    def _cell_of(self, evaluation: Path) -> Path:
+        """Return the directory of the cell of an evaluation."""
+        return self.path / _CELLS / evaluation.relative_to(self.path / _CELLS).parts[0]
 
     # -- record -----------------------------------------------------------------------------------------------
 
     def _record(self) -> _Study:
-        return _read_study(self.path)
+        return _read_study(self.shared.place)
 
     def _write(self, before: _Study | None) -> None:
         """Write the record with the plan of this folder, and the run and data of an earlier record."""
-        self.path.mkdir(parents=True, exist_ok=True)
         plan = self.plan.model_dump(mode="json", exclude={"corpora": {"__all__": {"service", "cluster"}}})
         record = replace(before, plan=plan) if before else _Study(FORMAT_VERSION, plan)
-        write_json(self.path / STUDY, asdict(record))
+        write_json(self.shared.place / STUDY, asdict(record))
 
 
 @dataclass(frozen=True)
@@ -363,4 +400,4 @@ def corpus_key(corpus: PreparedCorpus) -> str:
 
 def studies(home: StateDir) -> list[str]:
     """Return the names of the existing studies."""
-    return sorted(path.parent.name for path in (home.runs / "studies").glob(f"*/{STUDY}"))
+    return sorted(path.parent.name for path in home.shared(home.runs / "studies").glob(f"*/{STUDY}"))

@@ -101,7 +101,7 @@ def run_study(plan: Plan, home: StateDir, *, extend: bool = False, executor: Exe
     folder = StudyFolder.claim(plan, home, extend)
     with folder.locked():
         left = [cell for cell in plan.cells if not folder.finished(cell)]
-        log_line(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.path}")
+        log_line(f"study {plan.name}: {len(left)} of {len(plan.cells)} cells to do, in {folder.shared.place}")
         _prepare(folder, left, home, executor)
         run = _start(folder, home)
         failed: dict[str, str] = {}
@@ -109,6 +109,7 @@ def run_study(plan: Plan, home: StateDir, *, extend: bool = False, executor: Exe
         with run:
             work = partial(attempt, folder=folder, home=home, parent=run)
             for number, (cell, problem) in enumerate(run_cells(plan, left, work, executor), start=1):
+                folder.bring(cell)
                 if problem is None:
                     done += 1
                     log_line(f"study {plan.name}: {number}/{len(left)} {cell.label}")
@@ -182,7 +183,7 @@ def forecast(plan: Plan, home: StateDir) -> dict[str, Any]:
 
     The estimate is the mean of the finished cells of the same row, or else of any row.
     """
-    folder = StudyFolder(home.runs / "studies" / plan.name, plan)
+    folder = StudyFolder.of_plan(plan, home)
     states = [(cell, folder.record(cell) if folder.finished(cell) else None) for cell in plan.cells]
     known: dict[str, list[float]] = {}
     for cell, record in states:

@@ -33,7 +33,9 @@ from texthash.experiments.retrieval.rows import (
     random_row,
     tfidf_row,
 )
-from texthash.io.atomic import claimed, write_json, write_text
+from texthash.io.atomic import write_json, write_text
+from texthash.io.claims import claim
+from texthash.io.copies import send
 from texthash.models.hasher import Hasher
 from texthash.paths import DATA_VARIABLE, StateDir
 from texthash.progress import log_line
@@ -68,9 +70,11 @@ def run_retrieval(plan: RetrievalPlan, home: StateDir, folder: Path, data: Path 
         TexthashError: A collection is malformed, or a model cannot be trained.
     """
     directory = home.runs / "retrieval" / plan.name
-    lock = directory.with_name(f".{plan.name}.lock")
-    with claimed(lock, f"the study {plan.name}", "wait until it ends; then run it again."):
-        return _run(plan, home, folder, data, directory)
+    lock = home.shared(directory).with_name(f".{plan.name}.lock")
+    with claim(lock, f"the study {plan.name}", "wait until it ends; then run it again."):
+        outcome = _run(plan, home, folder, data, directory)
+        send(home, directory)
+        return outcome
 
 
 def _run(plan: RetrievalPlan, home: StateDir, folder: Path, data: Path | None, directory: Path) -> RetrievalOutcome:
