@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from texthash import nodes
+from texthash import __version__, nodes
 from texthash.config import load_config
 from texthash.errors import TexthashError, UsageError
 from texthash.nodes import wait_for
@@ -64,3 +65,33 @@ def test_the_bounds_of_a_scaled_deployment_are_in_order() -> None:
     assert (found.ingress_autoscaling.min_replicas, found.most_ingresses) == (1, 4)
     with pytest.raises(UsageError, match="max_replicas=1 is below min_replicas=2"):
         load_config(None, ["service.ingress_autoscaling.min_replicas=2"])
+
+
+@pytest.fixture
+def two_nodes(ray_cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only node of a cluster, twice."""
+    (node,) = nodes._living()
+    monkeypatch.setattr(nodes, "_living", lambda: [node, {**node, "NodeManagerHostname": "second"}])
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("two_nodes")
+def test_nodes_with_another_version_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes.check_shared(tmp_path)
+    monkeypatch.setattr(nodes, "__version__", "9.9")
+    with pytest.raises(TexthashError, match=rf"of texthash 9\.9, but second has {re.escape(__version__)}, "):
+        nodes.check_shared(tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("two_nodes")
+def test_sqlite_that_not_all_nodes_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes.check_tracking(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(nodes, "_access_problem", _sees_nothing)
+    with pytest.raises(TexthashError, match=r"(?s)is not accessible from 2 of 2 nodes.*start an MLflow server"):
+        nodes.check_tracking(f"sqlite:///{tmp_path}/mlflow.db")
+    nodes.check_tracking("http://127.0.0.1:5000")
+
+
+def _sees_nothing(name: str) -> str:
+    return "it does not exist there"

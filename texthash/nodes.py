@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from texthash import __version__
 from texthash.errors import TexthashError
 from texthash.progress import log_line
 
@@ -22,9 +23,11 @@ def check_shared(*paths: Path) -> None:
     An object-store prefix is looked at even if there is one node, so that a wrong address ends a program at once.
 
     Raises:
-        TexthashError: Some nodes cannot access a path; the error names them.
+        TexthashError: Some nodes cannot access a path, or have another version of texthash; the error names them.
     """
     nodes = _living()
+    if len(nodes) > 1:
+        _check_versions(nodes)
     for path in dict.fromkeys(paths):
         if len(nodes) > 1 or not isinstance(path, Path):
             _check_accessible(path, nodes)
@@ -94,24 +97,52 @@ def _ask_autoscaler(bundles: Sequence[Mapping[str, float]]) -> None:
     request_resources(bundles=[{name: value for name, value in bundle.items() if value} for bundle in bundles])
 
 
-def _check_accessible(path: Path, nodes: list[dict[str, Any]], remedy: str = "") -> None:
+def _check_versions(nodes: list[dict[str, Any]]) -> None:
+    """Check that every node has the version of texthash of this program, whose tasks it is going to run."""
+    others = {name: found for name, found in _on_each(nodes, _version).items() if found != __version__}
+    if others:
+        named = ", ".join(f"{name} has {found}" for name, found in sorted(others.items()))
+        raise TexthashError(
+            f"this program is of texthash {__version__}, but {named}.",
+            "install the same version on all nodes, or start all of them from one image.",
+        )
+
+
+def _version() -> str:
+    """Return the version of texthash on this node."""
+    return __version__
+
+
+def _on_each(nodes: list[dict[str, Any]], function: Callable[..., str], *arguments: str) -> dict[str, str]:
+    """Return what a function returns on each node, or why it could not be run there, by the node's name."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    call = ray.remote(num_cpus=0)(function)
+    answers = {
+        node["NodeManagerHostname"]: call.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(*arguments)
+        for node in nodes
+    }
+    found: dict[str, str] = {}
+    for name, answer in answers.items():
+        try:
+            found[name] = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            found[name] = str(error).strip().splitlines()[-1]
+    return found
+
+
+def _check_accessible(path: Path, nodes: list[dict[str, Any]], remedy: str = "") -> None:
     is_directory = isinstance(path, Path)
     if is_directory:
         path.mkdir(parents=True, exist_ok=True)
     marker = path / f".seen-{uuid.uuid4().hex}"
     marker.write_bytes(b"")
-    check = ray.remote(num_cpus=0)(_access_problem)
     try:
-        answers = {
-            node["NodeManagerHostname"]: check.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(marker))
-            for node in nodes
-        }
-        blind = {name: reason for name, answer in answers.items() if (reason := ray.get(answer))}
+        answers = _on_each(nodes, _access_problem, str(marker))
+        blind = {name: reason for name, reason in answers.items() if reason}
     finally:
         marker.unlink()
     if blind:
