@@ -114,23 +114,28 @@ def _version() -> str:
 
 
 def _on_each(nodes: list[dict[str, Any]], function: Callable[..., str], *arguments: str) -> dict[str, str]:
-    """Return what a function returns on each node, or why it could not be run there, by the node's name."""
+    """Return what a function returns on each node, or why it could not be run there, by the node's name.
+
+    A node that was lost a moment ago, which Ray takes a while to notice, is left out.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     call = ray.remote(num_cpus=0)(function)
-    answers = {
-        node["NodeManagerHostname"]: call.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(*arguments)
+    answers = [
+        call.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(*arguments)
         for node in nodes
-    }
+    ]
     found: dict[str, str] = {}
-    for name, answer in answers.items():
+    for node, answer in zip(nodes, answers, strict=True):
+        name = node["NodeManagerHostname"]
         try:
             found[name] = ray.get(answer)
         except ray.exceptions.RayError as error:
-            found[name] = str(error).strip().splitlines()[-1]
+            if any(living["NodeID"] == node["NodeID"] for living in _living()):
+                found[name] = str(error).strip().splitlines()[-1]
+            else:
+                log_line(f"the node {name} was lost")
     return found
 
 
@@ -152,7 +157,7 @@ def _check_accessible(path: Path, nodes: list[dict[str, Any]], remedy: str = "")
         remedy = remedy or (
             "set TEXTHASH_HOME to a directory on storage that all nodes share, or to a bucket (s3://bucket/prefix)."
         )
-        raise TexthashError(f"{path} is not accessible from {len(blind)} of {len(nodes)} nodes: {names}.", remedy)
+        raise TexthashError(f"{path} is not accessible from {len(blind)} of {len(answers)} nodes: {names}.", remedy)
 
 
 def _access_problem(name: str) -> str:
