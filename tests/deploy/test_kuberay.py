@@ -17,20 +17,29 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import texthash
+from texthash.paths import is_address
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kuberay"
 SCHEMAS = json.loads(Path(__file__).with_name("kuberay-schemas.json").read_text())
 
 
-def manifests() -> dict[str, dict[str, Any]]:
-    found = [yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))]
-    return {manifest["kind"]: manifest for manifest in found}
+MLFLOW = "texthash-mlflow"
+
+
+def manifests(of: str = "texthash") -> dict[str, dict[str, Any]]:
+    """The manifests by kind: those of MLflow, or all others."""
+    found = [part for path in sorted(FOLDER.glob("*.yaml")) for part in yaml.safe_load_all(path.read_text())]
+    named = {id(part): part.get("metadata", {}).get("name") == MLFLOW for part in found}
+    return {part["kind"]: part for part in found if named[id(part)] == (of == MLFLOW)}
 
 
 def errors(manifest: dict[str, Any]) -> list[str]:
-    schema = {**SCHEMAS["kinds"][manifest["kind"]], "$defs": SCHEMAS["$defs"]}
-    found = Draft202012Validator(schema).iter_errors(manifest)
+    return _errors(manifest, SCHEMAS["kinds"][manifest["kind"]])
+
+
+def _errors(part: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    found = Draft202012Validator({**schema, "$defs": SCHEMAS["$defs"]}).iter_errors(part)
     return [f"{'.'.join(str(part) for part in error.path)}: {error.message}" for error in found]
 
 
@@ -47,15 +56,68 @@ def pods(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield spec, container
 
 
+def other_pods() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The same of the pods that are not of a Ray cluster: MLflow's, and the submitter of the job."""
+    for spec in (manifests(MLFLOW)["Deployment"]["spec"]["template"]["spec"], _submitter()["spec"]):
+        (container,) = spec["containers"]
+        yield spec, container
+
+
+def _submitter() -> dict[str, Any]:
+    template: dict[str, Any] = manifests()["RayJob"]["spec"]["submitterPodTemplate"]
+    return template
+
+
 def test_every_manifest_is_there() -> None:
-    others = {"PersistentVolumeClaim", "ConfigMap", "NetworkPolicy", "Kustomization"}
-    assert set(manifests()) == {"RayService", "RayJob", *others}
+    assert set(manifests()) == {"RayService", "RayJob", "ConfigMap", "NetworkPolicy", "Kustomization"}
+    assert set(manifests(MLFLOW)) == {"PersistentVolumeClaim", "Service", "Deployment", "NetworkPolicy"}
     assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 4
 
 
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
 def test_manifests_fit_the_published_schemas(kind: str) -> None:
     assert errors(manifests()[kind]) == []
+
+
+def test_the_pod_of_mlflow_fits_the_schema_of_pods() -> None:
+    schema = SCHEMAS["kinds"]["RayJob"]["properties"]["spec"]["properties"]["submitterPodTemplate"]
+    template = manifests(MLFLOW)["Deployment"]["spec"]["template"]
+    assert _errors(template, schema) == []
+    template["spec"]["containers"][0]["volumeMount"] = []
+    assert any("volumeMount" in error for error in _errors(template, schema))
+
+
+def test_no_volume_is_shared_by_pods() -> None:
+    """The state is in a bucket; the only claim is MLflow's, of one pod."""
+    for kind in SCHEMAS["kinds"]:
+        assert not [volume for spec, _ in pods(kind) for volume in spec["volumes"] if "emptyDir" not in volume]
+    assert is_address(manifests()["ConfigMap"]["data"]["TEXTHASH_HOME"])
+    mlflow = manifests(MLFLOW)
+    assert mlflow["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert (mlflow["Deployment"]["spec"]["replicas"], mlflow["Deployment"]["spec"]["strategy"]) == (
+        1,
+        {"type": "Recreate"},
+    )
+
+
+def test_the_job_logs_to_the_mlflow_of_the_manifests() -> None:
+    made = manifests(MLFLOW)
+    (port,) = made["Service"]["spec"]["ports"]
+    address = f"{made['Service']['metadata']['name']}:{port['port']}"
+    assert f"tracking.uri=http://{address}" in manifests()["RayJob"]["spec"]["entrypoint"].split()
+    pod = made["Deployment"]["spec"]["template"]
+    assert made["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    named = {item["name"]: item["containerPort"] for item in container["ports"]}
+    assert named[port["targetPort"]] == port["port"]
+    allowed = next(word for word in container["command"] if word.startswith("--allowed-hosts="))
+    assert address in allowed.partition("=")[2].split(",")
+    claim = pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    assert claim == made["PersistentVolumeClaim"]["metadata"]["name"]
+    policy = made["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert _lets_in(policy["ingress"][0], OURS, True, 5000)
+    assert not _lets_in(policy["ingress"][0], {}, True, 5000)
 
 
 def test_the_schemas_refuse_what_is_misspelt_missing_or_of_another_type() -> None:
@@ -109,10 +171,20 @@ def test_pods_are_confined_bounded_and_watched(kind: str) -> None:
         assert all(container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
 
 
+def test_pods_that_are_not_rays_are_confined_and_bounded_too() -> None:
+    for spec, container in other_pods():
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        assert container["securityContext"] == next(pods("RayJob"))[1]["securityContext"]
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        assert container["image"] == f"texthash:{texthash.__version__}"
+
+
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
 def test_what_is_written_lies_on_volumes(kind: str) -> None:
     settings = manifests()["ConfigMap"]["data"]
-    written = {settings[name] for name in ("TEXTHASH_HOME", "TEXTHASH_CACHE", "HOME")} | {"/tmp"}
+    written = {settings[name] for name in ("TEXTHASH_CACHE", "HOME")} | {"/tmp"}
     for spec, container in pods(kind):
         mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert written <= set(mounted)
@@ -171,16 +243,12 @@ def _is_peer(peer: dict[str, Any], labels: dict[str, str], near: bool) -> bool:
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
 def test_secrets_stand_nowhere_and_what_is_named_exists(kind: str) -> None:
     made = manifests()
-    for spec, container in pods(kind):
+    for _, container in pods(kind):
         referenced = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in container["env"]}
         assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(referenced)
         if kind == "RayService":  # without its key the service must not start
             assert not referenced["TEXTHASH_API_KEY"].get("optional", False)
         assert container["envFrom"] == [{"configMapRef": {"name": made["ConfigMap"]["metadata"]["name"]}}]
-        claim = spec["volumes"][0]["persistentVolumeClaim"]["claimName"]
-        assert claim == made["PersistentVolumeClaim"]["metadata"]["name"]
-        places = {mount["mountPath"] for mount in container["volumeMounts"]}
-        assert {made["ConfigMap"]["data"][name] for name in ("TEXTHASH_HOME", "TEXTHASH_CACHE")} <= places
 
 
 def test_versions_are_those_of_the_project() -> None:
@@ -208,4 +276,6 @@ def test_kustomize_puts_them_together() -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     kinds = [manifest["kind"] for manifest in yaml.safe_load_all(result.stdout)]
-    assert sorted(kinds) == ["ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "RayService"]
+    assert sorted(set(kinds)) == [
+        *("ConfigMap", "Deployment", "NetworkPolicy", "PersistentVolumeClaim", "RayService", "Service")
+    ]
