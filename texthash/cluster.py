@@ -26,6 +26,9 @@ _ADDRESS = "RAY_ADDRESS"
 # Without this setting Ray listens on an address of the network, even for a cluster of one machine. It only uses
 # 127.0.0.1 if clusters of several machines are disabled, as on macOS.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Calls to a node that vanished without a word, as by a loss of power, are given up after 40 seconds; by default after
+# seven minutes, in which a program stands still. Ray reads these variables when it is imported.
+_KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
 _VITAL = ("raylet", "gcs_server")
 _LOOK_EVERY_S = 1.0
 # A program that has not ended this long after its cluster died is terminated.
@@ -59,6 +62,8 @@ def cluster(address: str | None = None) -> Iterator[bool]:
     # Equal lines of different workers report progress of different work.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # Otherwise workers print each line twice.
+    for name, value in _KEEPALIVE.items():
+        os.environ.setdefault(name, value)
     if address:
         _check_listens(address)  # A wrong address is an error even if this process is connected to a cluster.
     chosen = address or os.environ.get(_ADDRESS)

@@ -59,6 +59,9 @@ class Cluster:
             "RAY_health_check_period_ms": "2000",
             "RAY_health_check_timeout_ms": "4000",
             "RAY_health_check_failure_threshold": "4",
+            # A call to a node that is silent is given up after so long; by default after seven minutes.
+            "RAY_grpc_client_keepalive_time_ms": "10000",
+            "RAY_grpc_client_keepalive_timeout_ms": "10000",
         }
 
     def start_ray(self, count: int) -> None:
