@@ -16,7 +16,7 @@ import psutil
 import typer
 
 from benchmarks.reporting import JsonOption, report
-from benchmarks.serving import served
+from benchmarks.serving import PlacementOption, served
 from texthash.errors import TexthashError, UsageError
 from texthash.index.releases.release import read_release
 from texthash.paths import resolve_home
@@ -32,6 +32,7 @@ PARTS = {
     "manager": "ray::HAProxyManager",
     "controller": "ray::ServeController",
 }
+_REMOTE = ("shard", "encoder")  # parts of the ingress in the other placement
 LABEL = "faults"
 _APART_S = 0.1
 _SLOW_S = 1.0  # an answer that takes longer has waited for the killed part
@@ -62,20 +63,23 @@ class Reply:
 def command(
     json: JsonOption = None,
     part: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; all by default.")] = None,
+    placement: PlacementOption = "remote",
 ) -> None:
     """Kill the parts of a service of the current release, one after the other, under ten searches and writes a second.
 
     The documents that are written are deleted at the end.
     """
-    parts = part or list(PARTS)
+    parts = part or [name for name in PARTS if placement == "remote" or name not in _REMOTE]
     unknown = [name for name in parts if name not in PARTS]
     if unknown:
         raise UsageError(f"there is no part {unknown[0]!r}.", f"there are {', '.join(PARTS)}.")
     home = resolve_home()
     found = read_release(home)
-    with served(home, placement="remote") as port:  # only then does every part exist
+    with served(home, placement=placement) as port:
         rows = asyncio.run(_measure(port, parts))
-    report(f"killed parts, {found.documents:,} documents, {len(found.shards)} shards of one replica", rows, json)
+    report(
+        f"killed parts, {found.documents:,} documents, {len(found.shards)} shards, placement {placement}", rows, json
+    )
 
 
 async def _measure(port: int, parts: list[str]) -> list[dict[str, Any]]:

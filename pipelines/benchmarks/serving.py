@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from texthash.cluster import cluster
 from texthash.config import ServiceConfig
 from texthash.paths import StateDir
 from texthash.service.haproxy import haproxy_environment
 from texthash.service.ports import free_port
+
+PlacementOption = Annotated[str, typer.Option("--placement", help="Placement of encoder and shards: local or remote.")]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 from benchmarks.enlarged import enlarge
 from benchmarks.load import search_bodies, search_load, search_load_during
 from benchmarks.reporting import JsonOption, report
-from benchmarks.serving import served
+from benchmarks.serving import PlacementOption, served
 from texthash.deployment.promote import promote, roll_back
 from texthash.errors import UsageError
 from texthash.experiments.trained_models import find_model
@@ -28,6 +28,7 @@ def command(
     documents: Annotated[int, typer.Option(min=1, help="Documents served: those of the release, repeated.")] = 100_000,
     clients: Annotated[int, typer.Option(min=1, help="Clients that search.")] = 32,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the measurement without a change.")] = 8.0,
+    placement: PlacementOption = "auto",
 ) -> None:
     """Promote a model, and roll back, under a load of searches from a separate process.
 
@@ -43,11 +44,12 @@ def command(
         hasher = Path(shutil.copytree(candidate, home.root / "models" / "candidate"))
         bodies = search_bodies(home, "current")
         rows: list[dict[str, Any]] = []
-        with served(home) as port:
+        with served(home, placement=placement) as port:
             log_line(f"{clients} clients search")
             rows.append({"event": "none", **search_load(port, clients, seconds, bodies)})
             for name, event in {"promote": lambda: promote(home, hasher), "rollback": lambda: roll_back(home)}.items():
                 log_line(f"{clients} clients search: {name}")
                 rows.append({"event": name, **search_load_during(port, clients, bodies, event)})
     title = f"model exchanged under load, {documents:,} documents, {current.bits} bits, {len(current.shards)} shards"
+    title += f", placement {placement}"
     report(title, rows, json)
