@@ -55,6 +55,16 @@ def test_corpora_as_json_have_the_fields_that_others_rely_on(cli):
     assert next(row for row in rows if row["name"] == "pydoc")["at_hand"] is True
 
 
+def test_no_value_of_a_table_moves_the_cursor_or_hides_a_line(capsys):
+    title = "\x1b]0;mine\x07sort \x9b31m \u202earray \u0915\u094d\u200d\u0937 [bold]x[/bold]"
+    print_table([{"id": "a\x1b[2J", "title": title, "text": "one\r\ntwo\x00"}], as_json=False)
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split() == [
+        *("a\\x1b[2J", "\\x1b]0;mine\\x07sort", "\\x9b31m", "\\u202earray"),
+        *("\u0915\u094d\u200d\u0937", "[bold]x[/bold]", "one", "two\\x00"),
+    ]
+
+
 def test_a_table_gives_counts_whole_and_marks_what_it_cuts(capsys):
     print_table([{"figure": "documents", "count": 26856.0, "share": 0.123456, "text": "words " * 40}], as_json=False)
     print_table([{"check": "corpora", "found": "name " * 200}], as_json=False)

@@ -115,6 +115,15 @@ def test_pgvector_statements(codes: np.ndarray) -> None:
     assert f"code <~> B'{bits}'" in engines.pgvector_query(codes[0])
 
 
+def test_a_path_is_no_statement_of_psql() -> None:
+    assert "FROM 'it''s; DROP TABLE codes.tsv'\n" in engines.pgvector_sql(BITS, "it's; DROP TABLE codes.tsv")
+    for path in ("a\n\\! id", "a\r", "a\u2028b", "", "a\0"):
+        with pytest.raises(UsageError, match="cannot be written into a command of psql"):
+            engines.pgvector_sql(BITS, path)
+    with pytest.raises(TexthashError, match="cannot have 12 bits"):
+        engines.pgvector_sql(12)
+
+
 def test_an_exported_release_answers_as_itself(corpus, saved, tmp_path, monkeypatch, run_cli) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the extra duckdb is not installed")
     home = StateDir(tmp_path / "home")

@@ -70,7 +70,12 @@ def test_the_card_says_what_the_model_is(model) -> None:
     assert "metric" not in model_card(model, "me/mine")
 
 
-@pytest.mark.parametrize("name", ["mine", "me/", "a/b/c"])
+def test_names_of_figures_stay_in_their_cells(model) -> None:
+    card = model_card(model, "me/mine", {"P@5 | 9\n# <img src=x> a\\": 0.5})
+    assert "| P@5 \\| 9 # &lt;img src=x> a\\\\ | 0.5000 |" in card.splitlines()
+
+
+@pytest.mark.parametrize("name", ["mine", "me/", "a/b/c", 'me/x")\nimport os', "me/a b"])
 def test_a_name_is_checked(model, name: str) -> None:
     for call in (lambda: push_to_hub(model, name), lambda: from_pretrained(name)):
         with pytest.raises(UsageError, match="not a repository"):

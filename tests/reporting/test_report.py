@@ -18,6 +18,7 @@ from texthash.errors import UsageError
 from texthash.evaluation.protocol import EvaluationProtocol
 from texthash.hamming.codes import pack
 from texthash.reporting import plots
+from texthash.reporting.page import Page
 from texthash.reporting.pareto import Costs
 from texthash.reporting.report import ReportedRun, report
 from texthash.training.loop import EpochReport
@@ -274,6 +275,15 @@ def test_markdown_says_the_same(runs, tmp_path):
     assert [cell.strip() for cell in table[0].strip("|").split("|")] == next(
         row for row in read(page.html).rows if row[0] == "lsh"
     )
+
+
+def test_a_title_is_neither_markup_nor_a_column_of_markdown():
+    page = Page()
+    page.table(["query"], [["a \\| b | <script>x</script>\n# c & d"]])
+    html, markdown = page.render("A <b>")
+    assert "| a \\\\\\| b \\| &lt;script>x&lt;/script> # c &amp; d |" in markdown.splitlines()
+    assert "# A &lt;b>" in markdown.splitlines()
+    assert "<script>x" not in html
 
 
 def test_unlike_runs_get_tables_of_their_own(runs):

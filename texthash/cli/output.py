@@ -12,7 +12,8 @@ from texthash.progress import log_line
 _WIDE = 10_000
 _SHORTENED = {"title", "text"}
 _LONG = 120
-_LAYOUT = "\n\t"
+_JOINERS = "\u200c\u200d"  # of letters of Persian and Hindi, and of emoji
+_LAYOUT = "\n\t" + _JOINERS
 _FEW = 10  # numbers that fit on one line
 
 
@@ -22,7 +23,10 @@ def print_json(value: Any) -> None:
 
 
 def print_table(rows: Sequence[dict[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
-    """Print rows as JSON, or as a table of the given columns; long titles and texts end in an ellipsis."""
+    """Print rows as JSON, or as a table of the given columns; long titles and texts end in an ellipsis.
+
+    Control characters are escaped, as in :func:`print_document`.
+    """
     if as_json:
         print_json(list(rows))
         return
@@ -129,5 +133,5 @@ def _cell(value: Any, longest: int | None = None) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
-    text = " ".join(str(value).split())
+    text = _printable(" ".join(str(value).split()), keep=_JOINERS)
     return escape(text if longest is None or len(text) <= longest else text[: longest - 1].rstrip() + "…")

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
-from texthash.hamming.codes import check_codes, to_bitstring
+from texthash.hamming.codes import check_bits, check_codes, to_bitstring
 from texthash.hamming.interop import write_codes
 from texthash.index.rescoring import signs_of
 from texthash.io.atomic import whole, whole_directory
@@ -135,7 +135,19 @@ def search_qdrant(client: Any, code: Codes, k: int, collection: str = TABLE) -> 
 
 
 def pgvector_sql(bits: int, file: str = "codes.tsv") -> str:
-    """Return the statements of psql that load a ``.tsv`` of codes, and index it for :data:`PGVECTOR_QUERY`."""
+    """Return the statements of psql that load a ``.tsv`` of codes, and index it for :func:`pgvector_query`.
+
+    Args:
+        bits: Length of the codes.
+        file: Path of the file, as psql finds it.
+
+    Raises:
+        UsageError: The path has a line break, which ends a command of psql, or a width is no width of codes.
+    """
+    check_bits(bits)
+    if file.splitlines() != [file] or "\0" in file:
+        raise UsageError(f"the path {file!r} cannot be written into a command of psql.", "rename the file.")
+    file = file.replace("'", "''")
     return (
         f"CREATE EXTENSION IF NOT EXISTS vector;\n"
         f"CREATE TABLE {TABLE} (number bigserial PRIMARY KEY, id text NOT NULL, code bit({bits}) NOT NULL);\n"

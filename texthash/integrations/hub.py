@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from huggingface_hub import HfApi, snapshot_download
 from texthash.errors import UsageError
 from texthash.models.files import MODEL_FILES
 from texthash.models.hasher import Hasher
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def push_to_hub(
@@ -95,11 +98,15 @@ def model_card(
     ]
     if figures:
         lines += ["", "| metric | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value:.4f} |" for name, value in figures.items()]
+        lines += [f"| {_cell(name)} | {value:.4f} |" for name, value in figures.items()]
     return "\n".join(lines) + "\n"
 
 
+def _cell(text: str) -> str:
+    """Return a text as a cell of a Markdown table: on one line, without HTML and without bars."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+
+
 def _check_repository(repo_id: str) -> None:
-    owner, slash, name = repo_id.partition("/")
-    if not (owner and slash and name) or "/" in name:
+    if not _REPOSITORY.fullmatch(repo_id):
         raise UsageError(f"{repo_id!r} is not a repository of the Hub.", "give owner/name.")

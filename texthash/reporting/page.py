@@ -87,7 +87,12 @@ class Page:
 
 def _cells(cells: Sequence[str]) -> str:
     """Return the line of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Return a text, such as the title of a document, on one line of Markdown and without HTML."""
+    return " ".join(text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").split())
 
 
 _ENVIRONMENT = Environment(
@@ -99,3 +104,4 @@ _ENVIRONMENT = Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters["cells"] = _cells
+_ENVIRONMENT.filters["plain"] = _plain

@@ -149,6 +149,23 @@ def test_a_wrong_answer_is_refused_at_once(server: Server, form: str, step: Any,
     assert len(server.asked) == 2
 
 
+def test_an_answer_has_a_bound(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = HttpEmbedder(names(server)["tei"])
+    embedder.encode(TEXTS[:1])
+    monkeypatch.setattr(http_embedder, "_MOST_BYTES", 500)
+    with pytest.raises(EmbedderError, match="gave more than 500 bytes"):
+        embedder.encode(TEXTS[:32])
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("key", ["line\nbreak", "ends \r\n", "two words", "k\u00e9y"])
+def test_a_key_that_no_header_can_have_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("EMBEDDER_KEY", key)
+    with pytest.raises(UsageError, match="EMBEDDER_KEY holds no key") as error:
+        HttpEmbedder("openai:small@http://127.0.0.1:1/v1#EMBEDDER_KEY")
+    assert key not in f"{error.value}{error.value.remedy}"
+
+
 def test_a_server_that_stays_away_is_given_up(server: Server) -> None:
     server.plan = [503] * 3
     with pytest.raises(EmbedderError, match=r"did not answer in 3 attempts \(status 503\)"):

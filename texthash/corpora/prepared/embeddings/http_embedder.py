@@ -10,10 +10,11 @@ A key is sent as ``Authorization: Bearer``. It is the value of an environment va
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +32,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0
 _TIMEOUT_S = 30.0
 _AGAIN = (408, 429, 500, 502, 503, 504)
 _SHOWN = 200
+_MOST_BYTES = 64_000_000  # of an answer: 32 vectors take less than one
+_KEY = re.compile(r"[\x21-\x7e]+")
 # Capitals alone: a key that was written in its place is not taken for a name.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _FORMS = "openai:MODEL@URL, tei:URL or http://host/v1/embeddings, with #VARIABLE for the name of the key's variable"
@@ -106,7 +109,7 @@ class Address:
         """Return the header with the key.
 
         Raises:
-            UsageError: The variable is not set.
+            UsageError: The variable is not set, or holds what cannot be sent.
         """
         if not self.variable:
             return {}
@@ -115,6 +118,11 @@ class Address:
             raise UsageError(
                 f"the environment has no {self.variable}, which holds the key of the embedder at {self.url}.",
                 f"export {self.variable}=..., also where the service runs.",
+            )
+        if not _KEY.fullmatch(key):
+            raise UsageError(
+                f"{self.variable} holds no key: it has characters that no header can have.",
+                "give it the key alone, without a line break or blanks.",
             )
         return {"Authorization": f"Bearer {key}"}
 
@@ -199,7 +207,8 @@ class HttpEmbedder:
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_S)
             try:
-                reply = self._http.post(self._address.url, json=self._address.body(texts))
+                with self._http.stream("POST", self._address.url, json=self._address.body(texts)) as reply:
+                    content = self._content(reply.iter_bytes())
             except httpx.TransportError as error:  # time-outs, refused and broken connections
                 why = f"{type(error).__name__}"
                 continue
@@ -209,14 +218,22 @@ class HttpEmbedder:
                 continue
             if reply.status_code >= 400:
                 raise self._error(
-                    f"answered {reply.status_code}: {self._without_key(reply.text)}",
+                    f"answered {reply.status_code}: {self._without_key(content.decode(errors='replace'))}",
                     "check the URL, the model and the key.",
                 )
             try:
-                return reply.json()
+                return json.loads(content)
             except ValueError:
                 raise self._error("gave no JSON", "check the URL.") from None
         raise self._error(f"did not answer in {self._attempts} attempts ({why})", "start it, or try again later.")
+
+    def _content(self, blocks: Iterable[bytes]) -> bytes:
+        content = bytearray()
+        for block in blocks:
+            content += block
+            if len(content) > _MOST_BYTES:
+                raise self._error(f"gave more than {_MOST_BYTES:,} bytes", "check the URL.")
+        return bytes(content)
 
     def _error(self, what: str, remedy: str) -> EmbedderError:
         return EmbedderError(f"the embedder at {self._address.url} {what}.", remedy)
