@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,3 +214,56 @@ def test_a_backup_of_another_release_is_not_gone_on_with(home: StateDir, tmp_pat
         writer.upsert(documents(*(f"n{row}" for row in range(20))), codes(20, 9))
     with pytest.raises(TexthashError, match="a part of a backup of another release"):
         back_up(home, str(tmp_path / "backup"))
+
+
+@pytest.fixture
+def overlaps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Records what two copies do, while each shard takes so long that they would overlap."""
+    whole, said, lock = backup.write_shard, [], threading.Lock()
+
+    def slow(target: Path, *args: Any, **named: Any) -> Any:
+        said.append(f"begin {target}")
+        with lock:
+            time.sleep(0.3)
+            made = whole(target, *args, **named)
+        said.append(f"end {target}")
+        return made
+
+    monkeypatch.setattr(backup, "write_shard", slow)
+    return said
+
+
+def in_turn(said: list[str]) -> bool:
+    return all(
+        (one.partition(" ")[0], one.partition(" ")[2]) == ("begin", next_.partition(" ")[2]) and next_.startswith("end")
+        for one, next_ in zip(said[::2], said[1::2], strict=True)
+    )
+
+
+def test_two_backups_to_one_directory_take_turns(home: StateDir, tmp_path: Path, overlaps: list[str]) -> None:
+    def attempt(_: int) -> str:
+        try:
+            return back_up(home, str(tmp_path / "backup")).name
+        except TexthashError as error:
+            return error.problem
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = sorted(pool.map(attempt, range(2)))
+    assert ends == sorted([read_release(home).name, f"{tmp_path / 'backup'} holds a backup already."])
+    assert in_turn(overlaps)
+    assert len(overlaps) == 2 * len(read_release(home).shards)
+    other = StateDir(tmp_path / "other")
+    restore_backup(other, str(tmp_path / "backup"))
+    assert contents(other) == contents(home)
+
+
+def test_a_backup_that_is_restored_twice_at_once_is_whole(home: StateDir, tmp_path: Path, overlaps: list[str]) -> None:
+    back_up(home, str(tmp_path / "backup"))
+    overlaps.clear()
+    other = StateDir(tmp_path / "other")
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: restore_backup(other, str(tmp_path / "backup")), range(2)))
+    assert in_turn(overlaps)
+    assert len(overlaps) == 2 * len(made[0].shards), "the second restores what the first has written"
+    assert contents(other) == contents(home)
+    assert [finding.check for finding in verify(other, sample=0) if not finding.ok] == []

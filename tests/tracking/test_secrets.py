@@ -8,13 +8,14 @@ import pickle
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from tests.tracking.test_outbox import Server, server  # noqa: F401  (server is a fixture)
 from texthash.config import Config, TrackingConfig, parse_config
 from texthash.paths import StateDir
 from texthash.tracking import Tracker, check_store
 from texthash.tracking.address import PASSWORD_VARIABLE, full_address
-from texthash.tracking.store import StoreError, address_of
+from texthash.tracking.store import StoreError, address_of, store_errors
 
 SECRET = "hunter2-of-the-test"
 
@@ -84,3 +85,13 @@ def test_runs_on_a_server_that_comes_and_goes_leave_the_password_nowhere(
     assert holding(tmp_path) == []
     out, err = capfd.readouterr()
     assert SECRET not in out + err + caplog.text
+
+
+def test_the_cause_is_named_and_not_what_sqlalchemy_puts_before_it() -> None:
+    said = (
+        "(raised as a result of Query-invoked autoflush; consider no_autoflush)\n(sqlite3.OperationalError) full\n[SQL"
+    )
+    with pytest.raises(StoreError) as raised, store_errors("sqlite:///runs.db", "create_run"):
+        raise MlflowException(said)
+    assert raised.value.problem.endswith("failed in create_run: (sqlite3.OperationalError) full")
+    assert raised.value.remedy

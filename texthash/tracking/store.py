@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+_ASIDE = "(raised as a result of"  # a line that SQLAlchemy puts before the cause
 _SQLITE = "sqlite:///"
 _PROBE_SECONDS = 3.0
 _SERVER_ERROR = 500  # statuses from here on report an error of the server
@@ -64,8 +65,9 @@ def store_errors(uri: str, what: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException, uri: str) -> str:
-    """Return the first line of an error's message, without the secrets of the store's address."""
-    return scrubbed(str(error).splitlines()[0].strip(), full_address(uri))
+    """Return the first line of an error's message that names the cause, without the secrets of the store's address."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return scrubbed(next((line for line in lines if not line.startswith(_ASIDE)), lines[0]), full_address(uri))
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -46,7 +46,7 @@ from texthash.index.storage.shard_format import (
     width_of,
     write_shard,
 )
-from texthash.io.atomic import is_local, whole, write_text
+from texthash.io.atomic import exclusive, is_local, whole, write_text
 from texthash.io.records import read_record
 from texthash.models.files import MODEL_FILES, digest
 from texthash.paths import as_path
@@ -58,12 +58,15 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _RECORD, _STARTED, _MODEL = "backup.json", "started.json", "model"
+_LOCK = ".lock"
 _ROWS = 8_192
 _REMEDY = "take another backup; this one cannot be used."
 
 
 def back_up(home: StateDir, target: str, release: str = "current") -> Release:
     """Copy a release to an empty directory or prefix. An interrupted backup of it continues with the next shard.
+
+    Another process that copies to the same directory is waited for.
 
     Args:
         home: State directory.
@@ -77,16 +80,17 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
     record = read_release(home, release)
     record.check(home)
     root = as_path(target)
-    if (root / _RECORD).exists():
-        raise TexthashError(f"{target} holds a backup already.", "choose another target.")
-    content = json.dumps(record_of(record), indent=2)
-    _begin(root, content)
-    for number, state in track(list(enumerate(record.shards)), "backing up shards"):
-        source = home.path(state.uri)
-        _copy_shard(source, state, shard_path(root, number), record)
-    _copy_model(home.path(record.model_uri), root / _MODEL, record.model_digest)
-    write_text(root / _RECORD, content)
-    (root / _STARTED).unlink(missing_ok=True)
+    with exclusive(root / _LOCK):
+        if (root / _RECORD).exists():
+            raise TexthashError(f"{target} holds a backup already.", "choose another target.")
+        content = json.dumps(record_of(record), indent=2)
+        _begin(root, content)
+        for number, state in track(list(enumerate(record.shards)), "backing up shards"):
+            source = home.path(state.uri)
+            _copy_shard(source, state, shard_path(root, number), record)
+        _copy_model(home.path(record.model_uri), root / _MODEL, record.model_digest)
+        write_text(root / _RECORD, content)
+        (root / _STARTED).unlink(missing_ok=True)
     return record
 
 
@@ -111,7 +115,7 @@ def _begin(root: Path, content: str) -> None:
 def restore_backup(home: StateDir, source: str) -> Release:
     """Restore a backup into this state directory, and make it the current release.
 
-    The whole backup is checked before anything is written.
+    The whole backup is checked before anything is written. Another process that restores it is waited for.
 
     Raises:
         TexthashError: The backup is missing, incomplete or damaged, or a name in it would lead out of its directory.
@@ -134,9 +138,10 @@ def restore_backup(home: StateDir, source: str) -> Release:
         replace(state, version=manifest.lance_version) for state, manifest in zip(record.shards, manifests, strict=True)
     ]
     home.make()
-    for number, state in track(list(enumerate(states)), "restoring shards"):
-        _copy_shard(shard_path(root, number), state, targets[number], record)
-    _copy_model(root / _MODEL, model, record.model_digest)
+    with exclusive(index / _LOCK):
+        for number, state in track(list(enumerate(states)), "restoring shards"):
+            _copy_shard(shard_path(root, number), state, targets[number], record)
+        _copy_model(root / _MODEL, model, record.model_digest)
     return publish(
         home,
         model,

@@ -37,12 +37,13 @@ from texthash.index.writing.encoded_rows import (
     load_encoder,
     rows_of_shard,
 )
-from texthash.io.atomic import remove_directory, side_by_side
+from texthash.io.atomic import exclusive, remove_directory, side_by_side
 from texthash.progress import log_line, track
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
 
+_LOCK = ".lock"
 # A little less than a whole CPU: a service on the same cluster reserves parts of some.
 _CLAIM = Claim(cpus=0.9, retries=2)
 
@@ -150,6 +151,8 @@ def build_index(
 ) -> Path:
     """Build an index. An interrupted build resumes; an existing index is returned immediately.
 
+    Another process that builds the same index on this machine is waited for.
+
     On a cluster all nodes need access to every path, and a task whose process dies is started again.
 
     Args:
@@ -174,7 +177,9 @@ def build_index(
 
     index = index_path(hasher_dir, corpus_path, home, shards, vectors, keywords, weights=weights)
     hasher_dir = shared_model(home, hasher_dir)
-    if not is_built(index, shards):
+    with exclusive(index / _LOCK):
+        if is_built(index, shards):
+            return finish(index)
         job = EncodeJob(hasher_dir, corpus_path, index, shards, vectors)
         files = corpus_files(PreparedCorpus.open(corpus_path))
         done = side_by_side(lambda file: file.encoded(index).exists(), files)
@@ -186,4 +191,4 @@ def build_index(
         tasks = [{"shard": shard} for shard in range(shards)]
         for _ in track(executor.map(write, tasks, claim=_CLAIM), "writing shards", shards):
             pass
-    return finish(index)
+        return finish(index)
