@@ -116,16 +116,15 @@ def test_a_node_is_lost_while_an_index_is_built(
     assert [s.checksum for s in read_release(home).shards] == [m.checksum for m in read_index(alone)]
 
 
-@pytest.mark.parametrize("driver", [WORKER_LOST, DRIVER_LOST])
-def test_a_node_is_lost_while_hyper_parameters_are_searched(cluster: Cluster, raw: str, driver: int) -> None:
-    bits = 16 * driver
+def test_a_node_is_lost_while_hyper_parameters_are_searched(cluster: Cluster, raw: str) -> None:
+    bits = 16
     words = [
         *(str(ROOT / "pipelines" / "full.py"), "--no-serve", "--json", "corpus.name=small", f"corpus.path={raw}"),
         *(*EDITION, f"tracking.uri={cluster.tracking}", "method.name=nash", f"method.bits={bits}"),
         *("method.params={hidden: 16, kl_weight: 0.1, batch_size: 256}", "training.epochs=2", "evaluation.k=10"),
         *("tuning.trials=2", "tuning.epochs=10", "tuning.grace_epochs=10", "cluster.wait_s=60"),
     ]
-    summary = json.loads(_goes_on(cluster, driver, words, name=".states/", count=7))
+    summary = json.loads(_goes_on(cluster, WORKER_LOST, words, name=".states/", count=7))
     trials = summary["trials"]
     assert [(trial["fate"], trial["epochs"]) for trial in trials] == [("completed", 10)] * 2
     sweeps = list((resolve_home(cluster.home).state / "runs" / "sweeps").glob(f"nash-*-{bits}b-*/sweep.json"))
