@@ -31,6 +31,7 @@ COMMANDS = (
     "swap",
     "train",
     "tune",
+    "weights",
 )
 
 

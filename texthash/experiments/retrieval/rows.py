@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.config import VectorKind
+from texthash.corpora.document import SPLITS
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.ranked import Ranked
@@ -75,6 +77,14 @@ class Features(NamedTuple):
 
     numbers: NDArray[np.int64]
     vectors: NDArray[np.float32] | None
+
+    @classmethod
+    def stored(cls, corpus: PreparedCorpus, encoder: str, document_ids: Sequence[str]) -> Features:
+        """Return the stored vectors of a prepared corpus, numbered by the ids of all documents of a collection."""
+        splits = [corpus.split(name) for name in SPLITS]
+        numbers = {id_: number for number, id_ in enumerate(document_ids)}
+        rows = np.array([numbers[id_] for split in splits for id_ in split.ids], np.int64)
+        return cls(rows, np.concatenate([split.dense(encoder) for split in splits]))
 
 
 class ModelRows:

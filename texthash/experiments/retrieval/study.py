@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from texthash.config import Config, find_config, load_config
-from texthash.corpora.document import SPLITS
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.prepared.manifest import MANIFEST
 from texthash.corpora.readers.beir import is_beir
@@ -173,7 +170,4 @@ def _results(
 def _features(base: Config, encoder: str, collection: Collection, home: StateDir) -> Features:
     """Return the vectors of the prepared documents of a collection, computed once and then stored with the corpus."""
     corpus: PreparedCorpus = prepare(base.derive(corpus={"features": encoder}), home)
-    splits = [corpus.split(name) for name in SPLITS]
-    numbers = {id_: number for number, id_ in enumerate(collection.document_ids)}
-    rows = np.array([numbers[id_] for split in splits for id_ in split.ids], np.int64)
-    return Features(rows, np.concatenate([split.dense(encoder) for split in splits]))
+    return Features.stored(corpus, encoder, collection.document_ids)
