@@ -6,8 +6,8 @@ document is about, they would decide for the search by words, while a question o
 reciprocal rank at 10 decides, in this order,
 
 1. whether hits by meaning are rescored by the query's activations,
-2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1: of those that the queries cannot tell from the best,
-   by less than two standard errors of the difference, the nearest to the default.
+2. the weight of the meaning in a hybrid search, of 0, 0.1, ..., 1: from the best towards the default as far as the
+   queries cannot tell a weight from the best, by less than two standard errors of the difference.
 
 First sentences share more words with their documents than people's questions do, and so overrate the search by words:
 the best weight is often 0 where judged queries are answered better by both. The weights 0 and 1 are the two sides, so
@@ -235,14 +235,15 @@ def weight_within_error(scores: Mapping[float, NDArray[np.float64]]) -> float:
         scores: Score of each query, float64 [Q], by weight.
 
     Returns:
-        Of the weights whose mean is at most two standard errors of the paired difference below the best, the nearest
-        to :data:`~texthash.index.fusion.WEIGHT`; of two as near, that of the better mean.
+        From the weight of the best mean towards :data:`~texthash.index.fusion.WEIGHT`, the last whose mean, like those
+        on the way, is at most two standard errors of the paired difference below the best.
     """
-    best = max(scores.values(), key=np.mean)
-
-    def is_tolerable(own: NDArray[np.float64]) -> bool:
-        loss = best - own
-        return bool(loss.mean() <= _ERRORS * loss.std() / len(loss) ** 0.5)
-
-    tolerable = [weight for weight, own in scores.items() if is_tolerable(own)]
-    return min(tolerable, key=lambda weight: (round(abs(weight - WEIGHT), 6), -scores[weight].mean()))
+    best = max(scores, key=lambda weight: scores[weight].mean())
+    first, last = sorted((best, WEIGHT))
+    chosen = best
+    for weight in sorted((w for w in scores if first <= w <= last), key=lambda weight: abs(weight - best)):
+        loss = scores[best] - scores[weight]
+        if loss.mean() > _ERRORS * loss.std() / len(loss) ** 0.5:
+            break
+        chosen = weight
+    return chosen
