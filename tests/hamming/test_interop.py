@@ -102,7 +102,7 @@ def test_what_holds_no_codes_is_refused(tmp_path: Path, name: str, content: byte
 
 
 def test_wrong_use_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TexthashError, match="no file"):
+    with pytest.raises(TexthashError, match="cannot be read: No such file"):
         read_codes(tmp_path / "absent.npy")
     with pytest.raises(UsageError, match="1 ids came with 2 codes"):
         write_codes(tmp_path / "x.npy", some_codes(2, 4), ["a"])

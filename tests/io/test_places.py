@@ -353,6 +353,6 @@ def test_doctor_says_whether_the_bucket_can_hold_the_state(store: Store, node: C
     assert [(finding.check, finding.state) for finding in doctor._store(home)] == [("store", "ok")]
     conditional._checked.clear()
     store.ignores = ("HTTP_IF_MATCH",)
-    (finding,) = doctor._store(home)
+    (finding,) = doctor._findings("store", lambda: doctor._store(home))
     assert finding.state == "wrong"
     assert "ignores If-Match" in str(finding)

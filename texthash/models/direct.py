@@ -141,7 +141,22 @@ class DirectEncoder:
         Raises:
             TexthashError: The source of the vectors cannot encode texts.
         """
-        vectors = None if self._features is None else self._unit_vectors(self._features.encoder, texts)
+        vectors = None if self._features is None else _unit_vectors(self._features.encoder, texts)
+        return self._read(texts, vectors, analyzer, vocabulary)
+
+    def warm_up(self, analyzer: Analyzer, vocabulary: Vocabulary) -> None:
+        """Encode a text, since the first pass is slower; vectors that are not computed here are made up."""
+        from texthash.corpora.prepared.embeddings.sources import encodes_alike
+
+        texts = ["a text"]
+        if self._features is None or encodes_alike(self._features.encoder):
+            self.read(texts, analyzer, vocabulary)
+        elif self._projection is not None:
+            self._read(texts, np.ones((1, len(self._projection)), np.float32), analyzer, vocabulary)
+
+    def _read(
+        self, texts: Sequence[str], vectors: Floats | None, analyzer: Analyzer, vocabulary: Vocabulary
+    ) -> tuple[list[Floats | None], NDArray[np.bool_]]:
         if vectors is not None and self._features is not None and self._features.share == 1:
             nothing = np.empty(0, np.int64), np.empty(0, np.float32)
             return [self.activations(*nothing, vector) for vector in vectors], _not_blank(texts)
@@ -157,14 +172,6 @@ class DirectEncoder:
             self.activations(ids[own], weights[own], vector) for own, vector in zip(own_words, vectors, strict=True)
         ]
         return found, (np.diff(starts) > 0) | _not_blank(texts)
-
-    @staticmethod
-    def _unit_vectors(encoder: str, texts: Sequence[str]) -> Floats:
-        from texthash.corpora.prepared.embeddings.sources import open_embedder
-
-        vectors = open_embedder(encoder).encode(texts)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.where(lengths > 0, lengths, np.float32(1)), np.float32)
 
     def activations(self, ids: NDArray[np.integer], values: Floats, vector: Floats | None = None) -> Floats | None:
         """Return the activations of one text, [bits]; None if a bit is too close to its threshold to be decided here.
@@ -192,6 +199,14 @@ class DirectEncoder:
         if not margins.min() > _CLOSE * max(float(np.abs(hidden).max()), 1e-30):
             return None
         return hidden
+
+
+def _unit_vectors(encoder: str, texts: Sequence[str]) -> Floats:
+    from texthash.corpora.prepared.embeddings.sources import open_embedder
+
+    vectors = open_embedder(encoder).encode(texts)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, np.float32(1)), np.float32)
 
 
 def _not_blank(texts: Sequence[str]) -> NDArray[np.bool_]:

@@ -115,7 +115,7 @@ class QueryEncoder:
         if self._words is None:
             self.hasher.warm_up()
         else:
-            _read_directly(self._words, ["a text"])
+            self._words.direct.warm_up(self._words.analyzer, self._words.vocabulary)
 
     def read_directly(self, texts: Sequence[str]) -> EncodedQueries | None:
         """Encode queries by numpy; None if the model itself has to, for all of them or for one in doubt."""
