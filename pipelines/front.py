@@ -14,11 +14,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-_SHOWN = re.compile(r"(?P<method>.+?) (?:\d+ asymmetric|float)")
+# What follows a comma, as the number of seeds, makes no other method.
+_SHOWN = re.compile(r"(?P<method>[^,]+?)(?:,.+)? (?:\d+ asymmetric|float)")
 _MARKS = "osD^vP*X<>hd"
 _BASELINE = "bm25"
 
@@ -49,17 +51,21 @@ def draw(tables: dict[str, dict[str, tuple[float, float]]], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
     methods = {found["method"]: None for rows in tables.values() for row in rows if (found := _SHOWN.fullmatch(row))}
-    marks = dict(zip(methods, _MARKS, strict=False))
+    styles = {
+        method: (mark, colormaps["tab20"](place))
+        for place, (method, mark) in enumerate(zip(methods, _MARKS, strict=False))
+    }
     for axis, (collection, rows) in zip(axes, tables.items(), strict=True):
         for method in methods:
             points = sorted(
                 point for row, point in rows.items() if (found := _SHOWN.fullmatch(row)) and found["method"] == method
             )
-            axis.plot(*zip(*points, strict=True), marker=marks.get(method, "."), markersize=5, lw=1, label=method)
+            mark, colour = styles.get(method, (".", "black"))
+            axis.plot(*zip(*points, strict=True), marker=mark, color=colour, markersize=6, lw=1, label=method)
         if _BASELINE in rows:
             axis.axhline(rows[_BASELINE][1], color="black", lw=0.8, ls=":", label="bm25")
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_locator(LogLocator(base=2))
+        axis.xaxis.set_major_locator(LogLocator(base=4))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(collection, fontsize=10)
