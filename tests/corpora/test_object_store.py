@@ -171,6 +171,7 @@ def test_files_of_ones_own_are_fetched_once_and_again_when_they_change(
     times = [path.stat().st_mtime_ns for path in fetched]
     first = next(open_source(config, home).documents())
     assert [path.stat().st_mtime_ns for path in fetched] == times
+    assert open_source(config, home).notes() == []
     assert prepare_corpus(config, home) == corpus.path
 
     changed = lines[0].replace(first.text[:3], first.text[:3].swapcase(), 1)

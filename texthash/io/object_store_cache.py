@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -69,8 +69,8 @@ def _forget_deleted(root: Path, objects: list[Path], home: StateDir) -> None:
         if copy in kept or _is_hidden(below) or not copy.is_file() or (root / below.as_posix()).is_file():
             continue
         log_line(f"{root / below.as_posix()} is not in the store any more: its copy is removed")
-        with exclusive(copy.with_name(f".{copy.name}.lock")):
-            _note(copy).unlink(missing_ok=True)
+        with _held(copy, home):
+            _note(copy, home).unlink(missing_ok=True)
             copy.unlink(missing_ok=True)
 
 
@@ -92,7 +92,7 @@ def looking() -> Iterator[None]:
 def mirrored(path: Path, home: StateDir) -> Path:
     """Return a local file unchanged, or the cached copy of an object, which is fetched if it is missing or outdated.
 
-    The copy is below ``stores/``, under bucket and key. It is current if size and ETag match those recorded beside it.
+    The copy is below ``stores/``, under bucket and key. It is current if size and ETag match those that were recorded.
 
     Raises:
         CorpusError: The object was received incompletely, or changed during the transfer.
@@ -100,8 +100,8 @@ def mirrored(path: Path, home: StateDir) -> Path:
     if is_local(path) or _looking.get():
         return path
     target = _target(path, home)
-    note = _note(target)
-    with exclusive(target.with_name(f".{target.name}.lock")):
+    note = _note(target, home)
+    with _held(target, home):
         version = _version(path)
         present = target.is_file() and target.stat().st_size == version.bytes
         if present and _noted(note) == version:
@@ -137,9 +137,21 @@ def _is_hidden(below: PurePath) -> bool:
     return any(part.startswith(".") for part in below.parts)
 
 
-def _note(target: Path) -> Path:
-    """Return the path of the record of the object that a file is a copy of."""
-    return target.with_name(f".{target.name}.json")
+def _held(target: Path, home: StateDir) -> AbstractContextManager[None]:
+    """Return the context in which this process alone changes a copy."""
+    lock = _note(target, home).with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return exclusive(lock)
+
+
+def _note(target: Path, home: StateDir) -> Path:
+    """Return the path of the record of the object that a file is a copy of.
+
+    It is not beside the copy, where a reader of the folder would take it for a file of the corpus. No bucket has a name
+    that begins with a dot.
+    """
+    stores = home.downloads / "stores"
+    return stores / ".copies" / target.relative_to(stores).with_name(f"{target.name}.json")
 
 
 def _noted(note: Path) -> _Version | None:
