@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from texthash.evaluation import metrics
     from texthash.local.estimator import TextHasher
     from texthash.local.evaluate import evaluate
-    from texthash.local.index import Index, SearchResult
+    from texthash.local.index import Index
     from texthash.local.models import load, open_corpus, prepare
+    from texthash.local.result import SearchResult
     from texthash.local.train import train
     from texthash.models.hasher import Hasher
 
@@ -32,7 +33,7 @@ _ORIGIN = {
     "Client": "texthash.client",
     "Hasher": "texthash.models.hasher",
     "Index": "texthash.local.index",
-    "SearchResult": "texthash.local.index",
+    "SearchResult": "texthash.local.result",
     "TextHasher": "texthash.local.estimator",
     "corpora": "texthash",
     "evaluate": "texthash.local.evaluate",

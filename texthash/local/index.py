@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,15 +15,15 @@ from texthash.errors import TexthashError, UsageError
 from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
+from texthash.local.result import SearchResult
 from texthash.local.texts import as_texts
 
 if TYPE_CHECKING:
-    from texthash.api.attributes import AttributeType, Value
+    from texthash.api.attributes import AttributeType
     from texthash.api.requests import Mode
     from texthash.config import KeywordAnalysis
     from texthash.index.filters.language import Where
     from texthash.index.keywords.weights import WordWeights
-    from texthash.index.ranked import Ranked
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
@@ -32,55 +31,6 @@ if TYPE_CHECKING:
 
 _WRITING = threading.Lock()  # of all indexes, as each can be pickled; held while documents are copied
 _MODEL, _DOCUMENTS = "model", "documents.parquet"
-
-
-@dataclass(frozen=True, repr=False)
-class SearchResult:
-    """Documents found for one query, the best first; equal ones in the order in which they were added.
-
-    Attributes:
-        ids: Id of each document.
-        distances: Hamming distance of each document from the query, int64; -1 if one of them has no code.
-        texts: Text of each document.
-        labels: Labels of each document.
-        scores: BM25 score of each document in a search by words, fused score in a hybrid search, score of the
-            re-ranker where there is one, float64; None in a search by meaning, which is ordered by distance.
-        attributes: Attributes of each document.
-    """
-
-    ids: list[str]
-    distances: NDArray[np.int64]
-    texts: list[str]
-    labels: list[list[str]]
-    scores: NDArray[np.float64] | None = None
-    attributes: list[dict[str, Value]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def reranked(self, query: str, reranker: TextReranker, k: int) -> SearchResult:
-        """Return the first k documents in the order of a re-ranker, with its scores: NaN for one without a text."""
-        from texthash.index.rescoring import reranked
-
-        order, scores = reranked(reranker.scores, query, self.texts)
-        order = order[:k]
-        places = order.tolist()
-        return SearchResult(
-            [self.ids[place] for place in places],
-            self.distances[order],
-            [self.texts[place] for place in places],
-            [self.labels[place] for place in places],
-            scores[order].astype(np.float64),
-            [self.attributes[place] for place in places],
-        )
-
-    def __repr__(self) -> str:
-        if self.scores is None:
-            shown = [f"{distance:4d}" for distance in self.distances.tolist()]
-        else:
-            shown = [f"{score:7.4f}" for score in self.scores.tolist()]
-        rows = zip(shown, self.ids, self.texts, strict=True)
-        return "\n".join(f"{value}  {id_}  {' '.join(text.split())[:80]}" for value, id_, text in rows)
 
 
 class Index(Browsing):
@@ -422,7 +372,7 @@ class Index(Browsing):
         results = []
         for row, known in enumerate(read.known.tolist()):
             near = Ranked(hits.numbers[row], owners[row], hits.distances[row].tolist()) if known else Ranked.nothing()
-            results.append(self._result(near))
+            results.append(SearchResult.of(self._shards, near))
         return results
 
     def _by_words(self, texts: list[str], vectors: Any, options: SearchOptions) -> list[SearchResult]:
@@ -434,24 +384,12 @@ class Index(Browsing):
             read = self._encoder.read(texts, features=vectors)
             codes = [read.codes[row] if known else None for row, known in enumerate(read.known.tolist())]
         return [
-            self._result(
-                search_index(self._shards, options, code=code, terms=self._shards[0].keywords.query(text)).page
+            SearchResult.of(
+                self._shards,
+                search_index(self._shards, options, code=code, terms=self._shards[0].keywords.query(text)).page,
             )
             for text, code in zip(texts, codes, strict=True)
         ]
-
-    def _result(self, page: Ranked) -> SearchResult:
-        from texthash.index.ranked import documents_of
-
-        rows = documents_of(self._shards, page, ["text", "labels", "attributes"])
-        return SearchResult(
-            [row["id"] for row in rows],
-            np.asarray([-1 if distance is None else distance for distance in page.distances], np.int64),
-            [row["text"] or "" for row in rows],
-            [row["labels"] or [] for row in rows],
-            None if page.scores is None else np.asarray(page.scores, np.float64),
-            [row["attributes"] for row in rows],
-        )
 
     def save(self, directory: str | Path) -> Path:
         """Write model, documents and codes to a new directory, atomically.
