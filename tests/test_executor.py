@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from texthash.errors import CorpusError, TexthashError
+from texthash.errors import CorpusError, TexthashError, as_user_error
 from texthash.executor import Claim, Executor, LocalExecutor, RayExecutor, Task
 
 TASKS = [{"number": number} for number in range(20)]
@@ -127,6 +127,21 @@ def test_a_task_whose_process_dies_is_run_again_and_then_lost(ray_cluster: Any, 
 def test_an_error_while_loading_arrives_as_itself(ray_cluster: Any) -> None:
     with pytest.raises(TexthashError, match="the model is gone"):
         list(RayExecutor().map_with(broken, TASKS, claim=Claim()))
+
+
+def faulty(number: int) -> float:
+    return number / 0
+
+
+@pytest.mark.ray
+def test_a_fault_of_ours_in_a_task_is_explained_to_nobody_and_ends(ray_cluster: Any) -> None:
+    """It is not its own cause: whoever looks for one would look for ever."""
+    executor, claim = RayExecutor(), Claim()
+    for found in (executor.map_with(lambda: faulty, TASKS, claim=claim), executor.map(faulty, TASKS, claim=claim)):
+        with pytest.raises(ZeroDivisionError) as raised:
+            list(found)
+        assert raised.value.__cause__ is not raised.value
+        assert as_user_error(raised.value) is None
 
 
 class Deadly:

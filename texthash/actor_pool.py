@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from texthash.errors import TexthashError
 from texthash.progress import log_line
@@ -79,7 +79,7 @@ class ActorPool:
                 ray.kill(actor)
 
     def _grow(self) -> None:
-        """Start as many actors as there is room for, and no more than there is work for."""
+        """Start as many actors as the cluster can have at present."""
         import ray
 
         starting = [actor for actor, work in self._pending.values() if work is None]
@@ -108,7 +108,7 @@ class ActorPool:
             self._bury(actor, work, error)
             return
         except ray.exceptions.RayTaskError as error:
-            raise own_error(error) from error
+            raise_own(error)
         if work is None:
             self._running[actor], self._lost = 0, 0
             return
@@ -152,10 +152,11 @@ class _Worker:
         return self._function(**task)
 
 
-def own_error(error: Any) -> Exception:
-    """Return the error of a task that is meant for users, which Ray wraps in another class; any other as it is."""
-    cause: Exception = error.cause
-    return cause if isinstance(cause, TexthashError | OSError) else error
+def raise_own(error: Any) -> NoReturn:
+    """Raise the error of a task, which Ray wraps in another class, if it is meant for users; else Ray's."""
+    if isinstance(error.cause, TexthashError | OSError):
+        raise error.cause from error
+    raise error
 
 
 def _described(options: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from texthash.actor_pool import ActorPool, own_error
+from texthash.actor_pool import ActorPool, raise_own
 from texthash.errors import TexthashError
 from texthash.progress import log_line
 
@@ -332,7 +332,7 @@ def _result(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise own_error(error) from error
+        raise_own(error)
 
 
 def _resources(claim: Claim) -> dict[str, Any]:
