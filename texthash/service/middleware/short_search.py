@@ -24,7 +24,7 @@ from texthash.service.middleware.gate import Gate
 from texthash.service.middleware.headers import SECURITY_HEADERS
 from texthash.service.middleware.origin import GRPC, name_of_host
 from texthash.service.middleware.pace import ARRIVED
-from texthash.service.middleware.request_log import request_id_of
+from texthash.service.middleware.request_log import RequestLog
 from texthash.service.middleware.response_budget import send_reserved
 from texthash.service.middleware.scope import path_of
 from texthash.service.middleware.trace import Trace
@@ -64,7 +64,7 @@ class ShortSearch:
         self._respond = respond
         self._gate = gate
         self._route = _Route(SEARCH_PATH)
-        self._answer: Any = Trace(self._answered) if tracing.is_on() else self._answered
+        self._answer = RequestLog(Trace(self._answered) if tracing.is_on() else self._answered, gate.recorder)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or path_of(scope) != SEARCH_PATH:
@@ -82,7 +82,8 @@ class ShortSearch:
             with gate.budget.reservation() as reservation:
                 messages, found = await self._received(receive, reservation)
                 if found is not None:
-                    await self._recorded(scope, headers, found, send)
+                    scope["route"], scope["state"][_FOUND] = self._route, found
+                    await self._answer(scope, None, send)
                     return
         finally:
             capacity.active -= 1
@@ -147,27 +148,6 @@ class ShortSearch:
             return SearchRequest.model_validate(value)
         except (ValueError, RecursionError, ValidationError, Problem):
             return None
-
-    async def _recorded(
-        self, scope: Any, headers: dict[bytes, bytes], found: SearchRequest | Exception, send: Any
-    ) -> None:
-        """Answer a request, and record it when it ends."""
-        scope["route"] = self._route
-        state = scope["state"]
-        state["request_id"] = request_id_of(headers.get(b"x-request-id", b"").decode("latin-1"))
-        state[_FOUND] = found
-        status = 0
-
-        async def observe(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._answer(scope, None, observe)
-        finally:
-            self._gate.recorder.record(scope, "POST", status)
 
     async def _answered(self, scope: Any, receive: Any, send: Any) -> None:
         response = await self._response(scope, scope["state"].pop(_FOUND))
