@@ -131,8 +131,8 @@ class QueryEncoder:
 
     def read(self, texts: Sequence[str], vectors: VectorKind | None = None, features: Any = None) -> EncodedQueries:
         """Encode queries; arguments and errors as of :meth:`texthash.models.hasher.Hasher.read`."""
-        if self._words is not None and vectors is None and features is None and 0 < len(texts) <= FEW:
-            encoded = _read_directly(self._words, texts)
+        if vectors is None and features is None and len(texts) <= FEW:
+            encoded = self.read_directly(texts)
             if encoded is not None:
                 return encoded
         read = self.hasher.read(texts, "query", vectors=vectors, features=features)
