@@ -15,12 +15,15 @@ import httpx
 import pytest
 
 from tests.io.store import Store, running
+from texthash.index.releases.release import open_release
+from texthash.paths import StateDir
 from texthash.service.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "nodes.sh"
 HOST = "10.77.0.1"
 HEAD = "10.77.0.11"
+QUERIES = ["sort the values of an array", "read a table from a file", "fit a linear model"]
 _COMMON = ("--num-cpus=2", "--object-store-memory=150000000", "--disable-usage-stats")
 _NOT_OF_NODES = ("TEXTHASH_STORE", "TMPDIR", "RAY_ADDRESS")
 
@@ -32,6 +35,13 @@ def nodes(*arguments: str, check: bool = True, timeout: float = 60, **named: Any
     )
     assert not check or done.returncode == 0, f"{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     return done
+
+
+def answers_of(home: StateDir) -> list[Any]:
+    """Distances and numbers of the hits of each shard of the current release."""
+    opened = open_release(home)
+    codes = opened.hasher.encode(QUERIES)
+    return [[hits.distances, hits.numbers] for hits in (shard.search(codes, 10) for shard in opened.shards)]
 
 
 class Cluster:

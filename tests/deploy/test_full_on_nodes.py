@@ -8,16 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.deploy.nodes import HEAD, ROOT, Cluster, cluster_of
-from texthash.index.releases.release import open_release, read_release
-from texthash.paths import StateDir, as_path, resolve_home
+from tests.deploy.nodes import HEAD, ROOT, Cluster, answers_of, cluster_of
+from texthash.index.releases.release import read_release
+from texthash.paths import as_path, resolve_home
 
-QUERIES = ["sort the values of an array", "read a table from a file", "fit a linear model"]
 URL = f"http://{HEAD}:8000"
 # Two trials of equal length, so that the search finds the same wherever they run.
 SETTINGS = (
@@ -38,12 +36,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def _full(path: str, *words: str) -> list[str]:
     return [str(ROOT / "pipelines" / "full.py"), "--json", f"corpus.path={path}", *SETTINGS, *words]
-
-
-def _answers(home: StateDir) -> list[Any]:
-    opened = open_release(home)
-    codes = opened.hasher.encode(QUERIES)
-    return [[hits.distances, hits.numbers] for hits in (shard.search(codes, 10) for shard in opened.shards)]
 
 
 def test_a_job_goes_from_raw_text_in_a_bucket_to_a_writable_service_as_on_one_node(
@@ -78,7 +70,7 @@ def test_a_job_goes_from_raw_text_in_a_bucket_to_a_writable_service_as_on_one_no
     assert [shard.checksum for shard in read_release(shared).shards] == [
         shard.checksum for shard in read_release(here).shards
     ]
-    for ours, theirs in zip(_answers(shared), _answers(here), strict=True):
+    for ours, theirs in zip(answers_of(shared), answers_of(here), strict=True):
         for found, expected in zip(ours, theirs, strict=True):
             assert all((a == b).all() for a, b in zip(found, expected, strict=True))
 

@@ -12,14 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deploy.nodes import Cluster, cluster_of
+from tests.deploy.nodes import QUERIES, Cluster, answers_of, cluster_of
 from tests.deploy.nodes import nodes as nodes_script
 from texthash.config import Config
 from texthash.deployment import steps
-from texthash.index.releases.release import open_release, read_release
+from texthash.index.releases.release import read_release
 from texthash.paths import StateDir, resolve_home
 
-QUERIES = ["sort the values of an array", "read a table from a file", "fit a linear model"]
 _SERVE = """
 from texthash.cluster import cluster
 from texthash.config import load_config
@@ -36,12 +35,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster_of(2, tmp_path_factory.mktemp("nodes")) as cluster:
         yield cluster
-
-
-def _answers(home: StateDir) -> list[Any]:
-    opened = open_release(home)
-    codes = opened.hasher.encode(QUERIES)
-    return [[hits.distances, hits.numbers] for hits in (shard.search(codes, 10) for shard in opened.shards)]
 
 
 def test_from_raw_text_to_a_service_with_nothing_shared(
@@ -87,7 +80,7 @@ def test_from_raw_text_to_a_service_with_nothing_shared(
     shared = resolve_home(nodes.home)
     assert read_release(shared).model_digest == alone.model_digest
     assert [state.checksum for state in read_release(shared).shards] == [state.checksum for state in alone.shards]
-    for ours, theirs in zip(_answers(shared), _answers(local), strict=True):
+    for ours, theirs in zip(answers_of(shared), answers_of(local), strict=True):
         for found, expected in zip(ours, theirs, strict=True):
             assert all((a == b).all() for a, b in zip(found, expected, strict=True))
     assert Path(trained["model"]).name in {path.name for path in (shared.state / "runs" / "models").iterdir()}
