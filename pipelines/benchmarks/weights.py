@@ -14,7 +14,7 @@ import typer
 
 from benchmarks.reporting import JsonOption, report
 from texthash.corpora.prepared.corpus import PreparedCorpus
-from texthash.deployment.known_items import choose_defaults
+from texthash.deployment.known_items import WEIGHTS, choose_defaults
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.lexical import Lexical
 from texthash.evaluation.retrieval.collection import Collection
@@ -24,8 +24,6 @@ from texthash.experiments.trained_models import find_model
 from texthash.index.writing.build import build_index
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir, resolve_home
-
-_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 
 
 def command(
@@ -53,7 +51,7 @@ def measure(directory: Path, collection: Collection, home: StateDir) -> dict[str
     features = Features.stored(corpus, encoder, collection.document_ids) if encoder else None
     by_distance, asymmetric = ModelRows(hasher, collection.documents, features=features).code_rows()
     by_meaning = asymmetric if chosen.rescoring == "asymmetric" else by_distance
-    scores = {weight: _score(fused_row(by_meaning, by_words, weight), collection) for weight in _WEIGHTS}
+    scores = {weight: _score(fused_row(by_meaning, by_words, weight), collection) for weight in WEIGHTS}
     best = max(scores, key=lambda weight: scores[weight])
     return {
         "model": directory.parent.name,

@@ -48,7 +48,7 @@ _QUERIES = 400
 _FEWEST = 20
 _OVERSAMPLE = 4
 _RANK = 10
-_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))  # of the meaning, to choose from
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _LEAST_WORDS = 3
 _ERRORS = 2.0  # standard errors by which a weight may be below the best
@@ -140,7 +140,7 @@ def choose_defaults(hasher: Hasher, corpus: PreparedCorpus, index: Path, most: i
             ],
             numbers,
         )
-        for weight in _WEIGHTS
+        for weight in WEIGHTS
     }
     weight = weight_within_error(fused)
     chosen = SearchDefaults(
