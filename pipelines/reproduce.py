@@ -3,7 +3,8 @@
     python pipelines/reproduce.py configs/reproductions/methods.yaml
     python pipelines/reproduce.py configs/reproductions/methods.yaml --dry-run
     python pipelines/reproduce.py configs/reproductions/methods.yaml --validation
-    python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned --dry-run
+    python pipelines/reproduce.py configs/reproductions/methods.yaml --tuned --only nash bmsh
 
 A cell is a corpus, an edition, a method, a width, a seed, and the origin of its settings: ``default``, ``hand`` (the
 table's), ``paper``, or ``tuned``. The epoch is selected on validation, and test is evaluated at the end of the cell. A
@@ -22,6 +23,7 @@ test.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +57,7 @@ COLUMNS = (
 )
 REFERENCE = "tfidf_cosine"
 Key = tuple[str, ...]
+Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,24 @@ class Cell:
 _TRAINING = ("training.patience=null",)  # the published results use all epochs; tuned ones are stopped by patience
 
 
-def cells(path: Path) -> Iterator[Cell]:
-    """Yield all cells of a table, round by round, each once."""
+def read_table(path: Path) -> Mapping[str, Any]:
+    """Read a table and check the names of its parts."""
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     _check_keys(path, table, {"rounds", "methods", *({"orders", "budget"} & set(table))})
-    seen: set[Key] = set()
     for number, rung in enumerate(table["rounds"], start=1):
         _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
-        for cell in _cells(load_config(ROOT / rung["corpus"], _TRAINING), rung, table["methods"]):
+    if "budget" in table:
+        keys = {"corpus", "bits", "seeds", "trials", "seed", "epochs", "space", "methods"}
+        _check_keys(f"{path}, budget", table["budget"], keys)
+    return table
+
+
+def cells(table: Mapping[str, Any], only: Sequence[str] = ()) -> Iterator[Cell]:
+    """Yield all cells of a table, round by round, each once."""
+    methods = _chosen(table["methods"], only)
+    seen: set[Key] = set()
+    for rung in table["rounds"]:
+        for cell in _cells(load_config(ROOT / rung["corpus"], _TRAINING), rung, methods):
             if cell.key not in seen:
                 seen.add(cell.key)
                 yield cell
@@ -102,37 +115,37 @@ def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) ->
                     yield Cell(base.derive(method=chosen, corpus=corpus), method, seed, settings)
 
 
-def tuned_cells(path: Path, home: StateDir, corpora: Corpora, only: Sequence[str] = ()) -> Iterator[Cell]:
-    """Yield the cells of the table's ``budget``: the first seed of each method after the search, then further seeds."""
-    table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if "budget" not in table:
-        raise UsageError(f"{path} has no budget, so nothing is searched.", "see configs/reproductions/methods.yaml.")
+def tuned_cells(table: Mapping[str, Any], only: Sequence[str] = ()) -> Iterator[Cell]:
+    """Yield the cells of the table's ``budget``, at the defaults: the first seed of each method, then further seeds."""
     budget = table["budget"]
-    _check_keys(f"{path}, budget", budget, {"corpus", "bits", "seeds", "trials", "seed", "epochs", "space", "methods"})
-    chosen = {name: own for name, own in budget["methods"].items() if name in only or not only}
-    seeds_of = {name: own.get("seeds", budget["seeds"]) for name, own in chosen.items()}
+    base = load_config(ROOT / budget["corpus"])
+    seeds_of = {name: own.get("seeds", budget["seeds"]) for name, own in _chosen(budget["methods"], only).items()}
     for number in range(max(map(len, seeds_of.values()))):
         for method, seeds in seeds_of.items():
+            features = table["methods"].get(method, {}).get("features", base.corpus.features)
             for bits in budget["bits"]:
-                config = _searched(table, method, bits, home, corpora)
                 for seed in seeds[number : number + 1]:
+                    chosen = {"name": method, "bits": bits, "params": {}}
+                    config = base.derive(method=chosen, corpus=base.corpus.derive(features=features))
                     yield Cell(config, method, seed, "tuned")
 
 
-def _searched(table: Mapping[str, Any], method: str, bits: int, home: StateDir, corpora: Corpora) -> Config:
-    """Return the configuration of a method with the settings that were found for it."""
-    budget, named = table["budget"], table["methods"].get(method, {})
-    base, hand = load_config(ROOT / budget["corpus"]), named.get("params", {})
-    corpus = base.corpus.derive(features=named.get("features", base.corpus.features))
-    config = base.derive(method={"name": method, "bits": bits, "params": {}}, corpus=corpus)
-    own = {**hyperparameters(method), **hand}
+def _chosen(methods: Mapping[str, Any], only: Sequence[str]) -> Mapping[str, Any]:
+    if unknown := [name for name in only if name not in methods]:
+        raise UsageError(f"--only {' '.join(unknown)}: not in the table.", f"methods there: {', '.join(methods)}.")
+    return {name: own for name, own in methods.items() if name in only or not only}
+
+
+def _searched(table: Mapping[str, Any], cell: Cell, home: StateDir, corpora: Corpora) -> Cell:
+    """Return a cell with the settings that are found for its method."""
+    budget, hand = table["budget"], table["methods"].get(cell.method, {}).get("params", {})
+    config, own = cell.config, {**hyperparameters(cell.method), **hand}
     if "epochs" in own:
         config = config.derive(training={"epochs": min(own["epochs"], budget["epochs"])})
     # Named epochs are those of the line above.
     hand = {name: value for name, value in hand.items() if name != "epochs"}
-    return config.derive(
-        method={"params": search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)}
-    )
+    params = search(config, corpora.prepared(config), home, budget, hand, RESULTS.parent)
+    return dataclasses.replace(cell, config=config.derive(method={"params": params}))
 
 
 class Corpora:
@@ -162,20 +175,14 @@ def main() -> int:
     options.add_argument("--dry-run", action="store_true", help="print the remaining cells")
     options.add_argument("--validation", action="store_true", help=f"add missing values of {VALIDATION}")
     options.add_argument("--tuned", action="store_true", help="run the cells of the table's budget")
-    options.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="methods of --tuned; default: all")
+    options.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="methods of the table; default: all")
     arguments = options.parse_args()
     return finish(lambda: _main(arguments), arguments.verbose)
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    if arguments.tuned:
-        _tuned(arguments)
-        return
-    rows = {_key(row): row for row in _rows()}
-    if arguments.validation:
-        left = [cell for cell in cells(arguments.table) if cell.key in rows and not rows[cell.key][VALIDATION]]
-    else:
-        left = [cell for cell in cells(arguments.table) if cell.key not in rows]
+    table, rows = read_table(arguments.table), {_key(row): row for row in _rows()}
+    left = list(_left(table, rows, arguments))
     log_line(f"{len(left)} cells to run, {len(rows)} rows in {RESULTS.name}")
     if arguments.dry_run:
         for cell in left:
@@ -185,16 +192,18 @@ def _main(arguments: argparse.Namespace) -> None:
     corpora = Corpora(home)
     for number, cell in enumerate(left, start=1):
         log_line(f"== cell {number} of {len(left)}: {' '.join(cell.key)}")
-        _run(cell, home, corpora, test=not arguments.validation)
+        ready = _searched(table, cell, home, corpora) if arguments.tuned else cell
+        _run(ready, home, corpora, test=not arguments.validation)
 
 
-def _tuned(arguments: argparse.Namespace) -> None:
-    home = state(arguments.home)
-    corpora = Corpora(home)
-    for cell in tuned_cells(arguments.table, home, corpora, arguments.only):
-        if cell.key not in {_key(row) for row in _rows()}:
-            log_line(f"== cell {' '.join(cell.key)}")
-            _run(cell, home, corpora, test=True)
+def _left(table: Mapping[str, Any], rows: Mapping[Key, Row], arguments: argparse.Namespace) -> Iterator[Cell]:
+    if arguments.tuned and "budget" not in table:
+        remedy = "see configs/reproductions/methods.yaml."
+        raise UsageError(f"{arguments.table} has no budget, so nothing is searched.", remedy)
+    for cell in (tuned_cells if arguments.tuned else cells)(table, arguments.only):
+        row = rows.get(cell.key)
+        if row is None if not arguments.validation else row and not row[VALIDATION]:
+            yield cell
 
 
 def _run(cell: Cell, home: StateDir, corpora: Corpora, *, test: bool) -> None:

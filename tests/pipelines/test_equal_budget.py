@@ -94,6 +94,28 @@ def test_the_space_of_a_method_is_its_own_widened_to_the_ranges_of_the_table(rep
     assert set(of("itq")) == {"iterations", "weighting"}
 
 
+def test_a_dry_run_prints_the_cells_and_trains_nothing(reproduce, table, tmp_path, monkeypatch, capsys):
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--dry-run"])
+    assert reproduce.main() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "small random60 itq 16 0 tuned",
+        "small random60 nash 16 0 tuned",
+        "small random60 nash 16 1 tuned",
+    ]
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--only", "itq"])
+    assert reproduce.main() == 0
+    assert capsys.readouterr().out.splitlines() == ["small random60 itq 16 0 tuned"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_method_that_the_table_lacks_is_refused_with_those_it_has(reproduce, table, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--only", "itq", "snuhh"])
+    assert reproduce.main() == 2
+    assert "--only snuhh: not in the table" in (told := capsys.readouterr().err)
+    assert "itq, nash" in told
+
+
 def test_a_table_without_a_budget_says_so(reproduce, table, capsys):
     content = yaml.safe_load(table.read_text(encoding="utf-8"))
     table.write_text(yaml.safe_dump({key: value for key, value in content.items() if key != "budget"}))
