@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import product
@@ -54,6 +54,9 @@ class _Running(NamedTuple):
         return [self.process, *self.process.children(recursive=True)]
 
 
+_Engine = Callable[[StateDir, str], AbstractContextManager[_Running]]
+
+
 def _name(process: psutil.Process) -> str:
     """Return what a process is: its name in Ray, or its program or module."""
     words = process.cmdline() or [process.name()]
@@ -72,6 +75,7 @@ def command(
     ] = None,
     mode: Annotated[list[str] | None, typer.Option(help="Modes of the searches; semantic by default.")] = None,
     proxy: Annotated[str, typer.Option(help="haproxy or python, for a cluster that is started here.")] = "haproxy",
+    replicas: Annotated[int, typer.Option(min=1, help="Processes of texthash that answer requests.")] = 1,
     release: Annotated[str, typer.Option(help="Release of TEXTHASH_HOME to serve.")] = "current",
     documents: Annotated[
         int | None, typer.Option(min=1, help="Repeat those of the release, with bits flipped, until there are so many.")
@@ -85,7 +89,9 @@ def command(
             place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
             home = enlarge(home, read_release(home, name), documents, Path(place))
             name = read_release(home).name
-        rows, memory = _measure(home, name, engine, mode or ["semantic"], proxy, clients or [1, 8, 32], seconds, rounds)
+        settings = (f"service.ingress_replicas={replicas}",)
+        engines = _engines(engine, proxy, settings)
+        rows, memory = _measure(home, name, engines, mode or ["semantic"], clients or [1, 8, 32], seconds, rounds)
         found = read_release(home, name)
         title = f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards"
         report(title, rows, json)
@@ -93,12 +99,22 @@ def command(
             report(f"memory of {one}", processes)
 
 
+def _engines(chosen: list[str] | None, proxy: str, settings: tuple[str, ...]) -> Mapping[str, _Engine]:
+    known: Mapping[str, _Engine] = {
+        "texthash": partial(_texthash, proxy=proxy, settings=(*settings, "service.placement=auto")),
+        "texthash_remote": partial(_texthash, proxy=proxy, settings=(*settings, "service.placement=remote")),
+        "fastapi_faiss": _faiss,
+    }
+    if unknown := [one for one in chosen or () if one not in known]:
+        raise typer.BadParameter(f"there is no engine {unknown[0]!r}; there are {', '.join(known)}.")
+    return {one: known[one] for one in chosen or known}
+
+
 def _measure(
     home: StateDir,
     name: str,
-    engine: list[str] | None,
+    engines: Mapping[str, _Engine],
     modes: list[str],
-    proxy: str,
     clients: list[int],
     seconds: float,
     rounds: int,
@@ -109,22 +125,14 @@ def _measure(
         Rows of the measurements, and those of the memory after them by engine.
     """
     bodies = {mode: search_bodies(home, name, mode) for mode in modes}
-    engines: dict[str, Callable[[StateDir, str, str], AbstractContextManager[_Running]]] = {
-        "texthash": partial(_texthash, placement="auto"),
-        "texthash_remote": partial(_texthash, placement="remote"),
-        "fastapi_faiss": _faiss,
-    }
-    chosen = engine or list(engines)
-    if unknown := [one for one in chosen if one not in engines]:
-        raise typer.BadParameter(f"there is no engine {unknown[0]!r}; there are {', '.join(engines)}.")
     with ExitStack() as running:
-        servers = {one: running.enter_context(engines[one](home, name, proxy)) for one in chosen}
-        cells = [(one, mode, count) for count in clients for one in chosen for mode in _modes(one, modes)]
+        servers = {one: running.enter_context(start(home, name)) for one, start in engines.items()}
+        cells = [(one, mode, count) for count in clients for one in engines for mode in _modes(one, modes)]
         taken: dict[tuple[str, str, int], list[dict[str, Any]]] = {cell: [] for cell in cells}
         for turn, (one, mode, count) in product(range(rounds), cells):
             log_line(f"{one}, {mode}: {count} clients, round {turn + 1} of {rounds}")
             taken[one, mode, count].append(_load(servers[one], count, seconds, bodies[mode]))
-        memory = {one: servers[one].memory() for one in chosen} if sys.platform == "linux" else {}
+        memory = {one: server.memory() for one, server in servers.items()} if sys.platform == "linux" else {}
     rows = [
         {"engine": one, "mode": mode, "clients": count, **_median(figures), "start_s": servers[one].start_s}
         | {"pss_mb": sum(row["pss_mb"] for row in memory.get(one, ())) or None}
@@ -152,11 +160,11 @@ def _median(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _texthash(home: StateDir, release: str, proxy: str, placement: str) -> Iterator[_Running]:
+def _texthash(home: StateDir, release: str, *, proxy: str, settings: tuple[str, ...]) -> Iterator[_Running]:
     """Serve a release by a program and on a cluster of its own, so that several placements run side by side."""
     port = free_port()
     command = [sys.executable, "-m", "texthash", "--home", str(home.root), "serve", "--release", release]
-    command += [f"service.port={port}", f"service.placement={placement}"]
+    command += [f"service.port={port}", *settings]
     command += ["--python-proxy"] if proxy == "python" else []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         began = time.monotonic()
@@ -173,7 +181,7 @@ def _texthash(home: StateDir, release: str, proxy: str, placement: str) -> Itera
 
 
 @contextmanager
-def _faiss(home: StateDir, release: str, proxy: str) -> Iterator[_Running]:
+def _faiss(home: StateDir, release: str) -> Iterator[_Running]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     # faiss sets its number of threads for the calling thread alone, and FastAPI answers in others.
