@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -42,13 +43,13 @@ def brute_force(documents: dict[int, list[str]], query: dict[str, int]) -> dict[
     return scores
 
 
-def expected(documents, query, limit):
-    scores = brute_force(documents, query)
+def expected(documents, query, limit, boosts):
+    scores = {number: score * boosts.get(number, 1.0) for number, score in brute_force(documents, query).items()}
     return sorted(scores.items(), key=lambda item: (-round(item[1], 9), item[0]))[:limit]
 
 
-def check(hits: KeywordHits, documents, query, limit) -> None:
-    wanted = expected(documents, query, limit)
+def check(hits: KeywordHits, documents, query, limit, boosts=MappingProxyType({})) -> None:
+    wanted = expected(documents, query, limit, boosts)
     assert hits.scores == pytest.approx([score for _, score in wanted], rel=1e-12)
     assert hits.numbers.tolist() == [number for number, _ in wanted]
 
@@ -95,9 +96,18 @@ PARTS = st.lists(st.tuples(WORDS, st.lists(st.sampled_from("abcdefg"), max_size=
 
 
 @settings(deadline=None)
-@given(documents=PARTS, query=QUERY, title=st.integers(1, 9), lead=st.integers(1, 9), shards=st.integers(1, 3))
-def test_words_of_title_and_lead_count_by_their_weights_in_scores_and_lengths(documents, query, title, lead, shards):
-    weights = WordWeights(title, lead)
+@given(
+    documents=PARTS,
+    query=QUERY,
+    title=st.integers(1, 9),
+    lead=st.integers(1, 9),
+    brevity=st.sampled_from([0.0, 0.2, 1.0]),
+    shards=st.integers(1, 3),
+)
+def test_words_of_title_and_lead_count_by_their_weights_and_short_titles_by_brevity(
+    documents, query, title, lead, brevity, shards
+):
+    weights = WordWeights(title, lead, brevity)
     repeated = {
         n: [*head * title, *text[:LEAD_WORDS] * lead, *text[LEAD_WORDS:]] for n, (head, text) in enumerate(documents)
     }
@@ -110,7 +120,8 @@ def test_words_of_title_and_lead_count_by_their_weights_in_scores_and_lengths(do
         parts.append(KeywordIndex.read([(own, stored.take(pa.array(own)))], only, weights))
     statistics = sum((part.statistics(list(query)) for part in parts[1:]), parts[0].statistics(list(query)))
     found, _ = KeywordHits.best([part.search(query, statistics, 9) for part in parts], 9)
-    check(found, repeated, query, 9)
+    boosts = {n: float(np.float32(max(1, len(head)) ** -brevity)) for n, (head, _) in enumerate(documents)}
+    check(found, repeated, query, 9, boosts)
 
 
 @settings(deadline=None)
@@ -144,10 +155,12 @@ def test_the_kernel_gives_what_numpy_gives(seed, documents, terms, k):
     rows = np.concatenate([np.empty(0, np.int64), *postings]).astype(np.int32)
     counts = rng.integers(1, 4, len(rows)).astype(np.uint16)
     factors, weights = rng.integers(1, 4, documents) / 2, rng.integers(1, 3, terms).astype(np.float64)
+    boosts = rng.choice([0.5, 0.7, 1], documents).astype(np.float32)
     allowed = rng.random(documents) < 0.5 if seed % 2 else np.empty(0, np.bool_)
     load_kernel()
     found = [
-        top(bounds[:-1], bounds[1:], weights, rows, counts, factors, allowed, k) for top in (plain_top, top_documents())
+        top(bounds[:-1], bounds[1:], weights, rows, counts, factors, boosts, allowed, k)
+        for top in (plain_top, top_documents())
     ]
     ordered = [np.lexsort((rows, -scores)) for scores, rows in found]
     assert found[0][0][ordered[0]].tolist() == found[1][0][ordered[1]].tolist()

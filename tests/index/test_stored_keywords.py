@@ -168,7 +168,13 @@ def test_words_of_titles_and_leads_count_by_the_weights_of_the_index_after_write
         writer.add_keywords("english", WordWeights(title=20, lead=2))
         assert found(opened(home), "quixotic") == before
         writer.add_keywords("english", WordWeights(title=1, lead=30))
-    assert found(opened(home), "quixotic")[0][0] == "lead"
+        assert found(opened(home), "quixotic")[0][0] == "lead"
+        long_title = IndexDocument("long", "quixotic", " ".join(["Title"] * 30))
+        write(writer, small_hasher, IndexDocument("short", f"{long} quixotic", "Title"), long_title)
+        assert [name for name, _ in found(opened(home), "quixotic")][-1] == "short"
+        writer.add_keywords("english", WordWeights(title=1, lead=30, brevity=1))
+    names = [name for name, _ in found(opened(home), "quixotic")]
+    assert names.index("short") < names.index("long"), "divided by the number of words of the title"
 
 
 def test_an_index_of_an_earlier_version_answers_as_before_and_gains_weights_by_add_keywords(

@@ -78,6 +78,18 @@ def test_words_of_titles_and_leads_count_by_their_weights_after_writes_and_reope
     assert (opened.ids, opened.scores.tolist()) == (found.ids, found.scores.tolist())
 
 
+def test_short_titles_are_preferred_by_brevity_after_writes_and_reopening(model, tmp_path):
+    texts, titles = ["quux", "words without it"], ["quux quux quux in a title", "quux"]
+    assert texthash.Index(model, texts, titles=titles).search("quux", mode="keyword").ids == ["0", "1"]
+    index = texthash.Index(model, texts, titles=titles, title_brevity=1)
+    assert index.search("quux", mode="keyword").ids == ["1", "0"]
+    index.upsert(["quux"], ids=["new"], titles=["quux quux quux in a very long title"])
+    found = index.search("quux", mode="keyword")
+    assert found.ids == ["1", "0", "new"]
+    opened = texthash.Index.open(index.save(tmp_path / "index")).search("quux", mode="keyword")
+    assert (opened.ids, opened.scores.tolist()) == (found.ids, found.scores.tolist())
+
+
 def test_words_and_both_sides_find_what_a_release_finds(model, tmp_path):
     index = texthash.Index(model, [*TEXTS, "zzyzx quux"], labels=[*LABELS, "rare"])
     words = index.search("quux", mode="keyword")
@@ -111,8 +123,9 @@ def test_plain_words_are_kept_plain_in_a_file(model, tmp_path):
         ({"titles": ["a"]}, "1 titles for"),
         ({"title_weight": 0}, "title_weight=0 is no weight"),
         ({"lead_weight": 1.5}, r"lead_weight=1\.5 is no weight"),
+        ({"title_brevity": -0.1}, r"title_brevity=-0\.1 is no power"),
     ],
-    ids=["few ids", "double ids", "few labels", "few titles", "no weight", "half a weight"],
+    ids=["few ids", "double ids", "few labels", "few titles", "no weight", "half a weight", "no power"],
 )
 def test_arguments_that_do_not_fit_are_refused(model, arguments, message):
     with pytest.raises(UsageError, match=message):

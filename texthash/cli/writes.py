@@ -107,6 +107,9 @@ def index_add_keywords(
     lead_weight: Annotated[
         int, typer.Option(min=1, max=100, help="Times that each of the first 15 words of the text counts.")
     ] = 1,
+    title_brevity: Annotated[
+        float, typer.Option(min=0, max=1, help="Power by which short titles are preferred; see index.title_brevity.")
+    ] = 0.0,
 ) -> None:
     """Store the words of all documents, for an index that was built without them: keyword and hybrid search need these.
 
@@ -118,7 +121,7 @@ def index_add_keywords(
 
     def local() -> Release:
         with IndexWriter.open(resolve_home()) as writer:
-            return writer.add_keywords(analysis, WordWeights(title_weight, lead_weight))
+            return writer.add_keywords(analysis, WordWeights(title_weight, lead_weight, title_brevity))
 
     print_json(_state(remote.write_in_this_process(local, "search by meaning meanwhile.")))
 

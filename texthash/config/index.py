@@ -32,3 +32,10 @@ class IndexConfig(Section):
         description="number of times that each of the first 15 words of the text counts; more than 1 where documents "
         "begin with what they are about",
     )
+    title_brevity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="power a by which short titles are preferred in search by words: a score is divided by the number "
+        "of words of the title to the a; more than 0 where titles are names or paths, as of functions",
+    )

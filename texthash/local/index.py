@@ -49,6 +49,8 @@ class Index(Browsing):
         keywords: Analysis of the words for a search by words: ``english``, or ``plain`` for texts in other languages.
         title_weight: Number of times that a word of a title counts in a search by words.
         lead_weight: Number of times that each of the first 15 words of a text counts there.
+        title_brevity: Power a, 0 to 1, by which short titles are preferred there: a score is divided by the number of
+            words of the title to the a.
 
     A document without a known word has no meaningful code; it is kept, and found by its words alone.
 
@@ -77,6 +79,7 @@ class Index(Browsing):
         keywords: KeywordAnalysis = "english",
         title_weight: int = 5,
         lead_weight: int = 1,
+        title_brevity: float = 0.0,
     ) -> None:
         from texthash.models.query_encoder import QueryEncoder
 
@@ -90,7 +93,7 @@ class Index(Browsing):
             attributes=attributes,
             titles=titles,
             keywords=keywords,
-            weights=_weights(title_weight, lead_weight),
+            weights=_weights(title_weight, lead_weight, title_brevity),
         )
         self._encoder = QueryEncoder.of(model)
         self._shards: Sequence[SearchedShard] = [shard]
@@ -410,13 +413,15 @@ class Index(Browsing):
         return directory
 
 
-def _weights(title: int, lead: int) -> WordWeights:
+def _weights(title: int, lead: int, brevity: float) -> WordWeights:
     from texthash.index.keywords.weights import WordWeights
 
     for name, weight in (("title_weight", title), ("lead_weight", lead)):
         if not isinstance(weight, int) or not 1 <= weight <= 100:
             raise UsageError(f"{name}={weight!r} is no weight.", "give a whole number from 1 to 100.")
-    return WordWeights(title, lead)
+    if not 0 <= brevity <= 1:
+        raise UsageError(f"title_brevity={brevity!r} is no power.", "give a number from 0 (no preference) to 1.")
+    return WordWeights(title, lead, brevity)
 
 
 def _share(weight: float) -> float:

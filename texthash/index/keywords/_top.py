@@ -11,11 +11,13 @@ from texthash.io.kernel_cache import compiled
 _WINDOW = 4096  # documents whose scores are summed together: their sums stay in the cache of a core
 
 
-def _top(starts: Any, ends: Any, weights: Any, rows: Any, counts: Any, factors: Any, allowed: Any, k: int) -> Any:
+def _top(
+    starts: Any, ends: Any, weights: Any, rows: Any, counts: Any, factors: Any, boosts: Any, allowed: Any, k: int
+) -> Any:
     """Return scores float64 and rows int64 of the best documents, by (score descending, row), and their number.
 
     ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, and ``allowed`` a
-    mask of rows, or empty where all are allowed. The words of a document are summed in the order of ``weights``, so
+    mask of rows, or empty where all are allowed; ``boosts`` multiply the sums. The words of a document are summed in the order of ``weights``, so
     that equal documents have equal scores.
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
@@ -43,6 +45,7 @@ def _top(starts: Any, ends: Any, weights: Any, rows: Any, counts: Any, factors: 
             if score == 0.0:
                 continue
             sums[row - first] = 0.0
+            score *= boosts[row]
             # The root is the worst of the best; a later row of the same score is behind it.
             if (size == k and score <= best_score[0]) or (len(allowed) and not allowed[row]):
                 continue

@@ -6,7 +6,8 @@
 with f_td occurrences of word t in document d of |d| words, n_t of N documents that contain it, and q_t occurrences in
 the query (Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; without the constant
 factor k1 + 1, as in Lucene). N, n_t and the mean length are those of the whole index at the release that answers: each
-shard counts its own, the counts are added, and the score of a document does not depend on its shard.
+shard counts its own, the counts are added, and the score of a document does not depend on its shard. The weights of the
+words (:mod:`.weights`) may multiply the sum by a factor of the document.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Segment:
         rows: Row of the document of each posting, int32, ascending for each word.
         counts: Occurrences of the word in it, by the weights of their places, uint16.
         lengths: Number of words of each document, by the same weights, int32 [N].
+        boosts: Factor of the score of each document, float32 [N].
         numbers: Number of each document, int64 [N], ascending.
         live: Mask of documents that are not deleted, bool [N]; None means all of them.
         gone: Deleted documents that contain each word.
@@ -68,6 +69,7 @@ class Segment:
     rows: NDArray[np.int32]
     counts: NDArray[np.uint16]
     lengths: NDArray[np.int32]
+    boosts: NDArray[np.float32]
     numbers: Numbers
     live: NDArray[np.bool_] | None = None
     gone: Mapping[str, int] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class Segment:
         """Return the postings of documents that come in batches; words that are null count as none."""
         terms: dict[str, int] = {}
         numbers, lengths, ids = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        boosts = [np.empty(0, np.float32)]
         rows, counts = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
         first = 0
         for some, words in batches:
@@ -90,6 +93,7 @@ class Segment:
             own = [terms.setdefault(term, len(terms)) for term in encoded.dictionary.to_pylist()]
             numbers.append(some)
             lengths.append(found.lengths)
+            boosts.append(found.boosts)
             ids.append(np.asarray(own, np.int32)[encoded.indices.to_numpy()] if own else ids[0])
             rows.append((first + found.rows).astype(np.int32))
             counts.append(found.occurrences)
@@ -100,6 +104,7 @@ class Segment:
             np.concatenate(rows),
             np.concatenate(counts),
             np.concatenate(lengths),
+            np.concatenate(boosts),
             np.concatenate(numbers),
         )
 
@@ -112,7 +117,7 @@ class Segment:
     ) -> Segment:
         """Return the postings of these words alone; everything else is as of :meth:`read`."""
         wanted = pa.array(terms, pa.string())
-        numbers, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        numbers, lengths, boosts = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         ids, rows, occurrences = ([np.empty(0, np.int64)] for _ in range(3))
         first = 0
         for some, words in batches:
@@ -124,6 +129,7 @@ class Segment:
             occurrences.append(own.occurrences[places].astype(np.int64))
             numbers.append(some)
             lengths.append(own.lengths)
+            boosts.append(own.boosts)
             first += len(some)
         every = np.concatenate(numbers)
         order = np.argsort(every, kind="stable")
@@ -139,6 +145,7 @@ class Segment:
             (keys % many).astype(np.int32),
             np.minimum(counts, _MOST).astype(np.uint16),
             np.concatenate(lengths)[order].astype(np.int32),
+            np.concatenate(boosts)[order],
             every[order],
         )
 
@@ -158,7 +165,8 @@ class Segment:
     @property
     def size_bytes(self) -> int:
         """Memory of the arrays in bytes."""
-        return sum(array.nbytes for array in (self.starts, self.rows, self.counts, self.lengths, self.numbers))
+        arrays = (self.starts, self.rows, self.counts, self.lengths, self.boosts, self.numbers)
+        return sum(array.nbytes for array in arrays)
 
     def frequency(self, term: str) -> int:
         """Return the number of documents that contain a word."""
@@ -209,7 +217,15 @@ class Segment:
         known_weights = np.asarray([weight for _, weight in known], np.float64)
         most = min(limit, len(self))
         scores, rows = top_documents()(
-            self.starts[at], self.starts[at + 1], known_weights, self.rows, self.counts, factors, mask, most
+            self.starts[at],
+            self.starts[at + 1],
+            known_weights,
+            self.rows,
+            self.counts,
+            factors,
+            self.boosts,
+            mask,
+            most,
         )
         return KeywordHits.best([KeywordHits(self.numbers[rows], scores)], limit)[0]
 
@@ -225,7 +241,7 @@ class Segment:
         """Return a segment of the documents of both that are not deleted."""
         terms = dict(self.terms)
         renamed = np.asarray([terms.setdefault(term, len(terms)) for term in other.terms], np.int64)
-        ids, rows, counts, lengths, numbers, first = [], [], [], [], [], 0
+        ids, rows, counts, lengths, boosts, numbers, first = [], [], [], [], [], [], 0
         for part, names in ((self, np.arange(len(self.terms))), (other, renamed)):
             live = np.ones(len(part), np.bool_) if part.live is None else part.live
             kept = live[part.rows]
@@ -233,9 +249,10 @@ class Segment:
             rows.append((first + np.cumsum(live) - 1)[part.rows[kept]])
             counts.append(part.counts[kept])
             lengths.append(part.lengths[live])
+            boosts.append(part.boosts[live])
             numbers.append(part.numbers[live])
             first += int(live.sum())
-        return _segment(terms, *(np.concatenate(arrays) for arrays in (ids, rows, counts, lengths, numbers)))
+        return _segment(terms, *(np.concatenate(arrays) for arrays in (ids, rows, counts, lengths, boosts, numbers)))
 
 
 def _segment(
@@ -244,6 +261,7 @@ def _segment(
     rows: NDArray[np.integer],
     counts: NDArray[np.integer],
     lengths: NDArray[np.integer],
+    boosts: NDArray[np.float32],
     numbers: Numbers,
 ) -> Segment:
     """Return the segment of postings in any order, of documents in any order."""
@@ -260,6 +278,7 @@ def _segment(
         table.indices.astype(np.int32, copy=False),
         np.minimum(table.data, _MOST).astype(np.uint16),
         lengths[order].astype(np.int32),
+        boosts[order],
         numbers[order],
     )
 

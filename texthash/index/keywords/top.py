@@ -22,6 +22,7 @@ def plain_top(
     rows: NDArray[np.int32],
     counts: NDArray[np.uint16],
     factors: NDArray[np.float64],
+    boosts: NDArray[np.float32],
     allowed: NDArray[np.bool_],
     k: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -34,6 +35,7 @@ def plain_top(
         rows: Document of each posting, ascending for each word.
         counts: Occurrences of the word in it.
         factors: Factor of the length of each document, float64 [N].
+        boosts: Factor of the score of each document, above 0, float32 [N].
         allowed: Mask of the documents, bool [N]; empty where all are allowed.
         k: Number of documents; equal scores are ordered by row.
     """
@@ -41,6 +43,7 @@ def plain_top(
     for start, end, weight in zip(starts.tolist(), ends.tolist(), weights.tolist(), strict=True):
         own, occurrences = rows[start:end], counts[start:end].astype(np.float64)
         sums[own] += weight * occurrences / (occurrences + factors[own])
+    sums *= boosts
     found = np.flatnonzero(sums if not len(allowed) else sums * allowed)
     best = found[np.lexsort((found, -sums[found]))[:k]]
     return sums[best], best
@@ -62,6 +65,7 @@ def load_kernel() -> None:
             np.empty(0, np.int32),
             np.empty(0, np.uint16),
             np.empty(0),
+            np.empty(0, np.float32),
             np.empty(0, np.bool_),
             1,
         )

@@ -3,6 +3,10 @@
 The words of a document are stored as those of its title, an empty word, and those of its text, so that each part can
 have its weight when they are read: an occurrence counts that many times, in the length of the document too (BM25F in
 the form of Robertson, Zaragoza & Taylor, "Simple BM25 Extension to Multiple Weighted Fields", 2004).
+
+Where titles are names or paths, a short one names the more general thing: ``os.listdir`` is asked for more often than
+``distutils.filelist.FileList``. ``brevity`` a multiplies the score of a document by |title|^-a, with the number of words
+of its title, those that identifiers are cut into included; a title without words counts as one.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ LEAD_WORDS = 15
 
 @dataclass(frozen=True)
 class WordWeights:
-    """Number of times that a word of a part of a document counts; the rest of its text counts once.
+    """Number of times that a word of a part of a document counts, where the rest of its text counts once; and brevity.
 
     The default was chosen by known items of a random sample of all documents of pydoc, 400 first sentences that should
     find the rest of their documents: MRR@10 .398, .404, .406 for a weight of the title of 3, 5, 8. Titles that should
@@ -31,10 +35,16 @@ class WordWeights:
     Attributes:
         title: Weight of the title.
         lead: Weight of the first words of the text.
+        brevity: Power a of the number of words of the title, by which a score is divided; 0: titles of any length.
     """
 
     title: int = 5
     lead: int = 1
+    brevity: float = 0.0
+
+    def boosts(self, titles: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the factor of the score of each document by the number of words of its title, float32 [N]."""
+        return (np.maximum(titles, 1) ** -float(self.brevity)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,14 @@ class WeightedWords:
         rows: Document of each, from 0, int64 [T].
         occurrences: Number of times that each counts, int32 [T].
         lengths: Sum of these of each document, int64 [N].
+        boosts: Factor of the score of each document, float32 [N].
     """
 
     terms: pa.Array
     rows: NDArray[np.int64]
     occurrences: NDArray[np.int32]
     lengths: NDArray[np.int64]
+    boosts: NDArray[np.float32]
 
     @classmethod
     def of(cls, words: pa.ListArray, weights: WordWeights | None) -> WeightedWords:
@@ -59,13 +71,14 @@ class WeightedWords:
         sizes = words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         rows, flat = np.repeat(np.arange(len(words)), sizes), words.flatten()
         if weights is None:
-            return cls(flat, rows, np.ones(len(flat), np.int32), sizes)
+            return cls(flat, rows, np.ones(len(flat), np.int32), sizes, np.ones(len(words), np.float32))
         ends = np.flatnonzero(pc.equal(flat, SEPARATOR).to_numpy(zero_copy_only=False))
         separators = np.zeros(len(words), np.int64)
         separators[rows[ends]] = ends
         place = np.arange(len(flat)) - separators[rows]  # below 0 in the title, from 1 in the text
         own = np.where(place < 0, weights.title, np.where(place <= LEAD_WORDS, weights.lead, 1)).astype(np.int32)
+        boosts = weights.boosts(np.bincount(rows[place < 0], minlength=len(words)))
         kept = place != 0
         rows, own = rows[kept], own[kept]
         lengths = np.bincount(rows, own, minlength=len(words)).astype(np.int64)
-        return cls(flat.filter(pa.array(kept)), rows, own, lengths)
+        return cls(flat.filter(pa.array(kept)), rows, own, lengths, boosts)
