@@ -78,7 +78,10 @@ def test_lists_nulls_and_hyper_parameters_are_given_as_in_yaml():
         ("corpus.edition.stemer", "unknown key 'corpus.edition.stemer' (did you mean 'stemmer'?)"),
         ("corpus.edition.split.knid", "unknown key 'corpus.edition.split.knid' (did you mean 'kind'?)"),
         ("service.limits.max_bach", "unknown key 'service.limits.max_bach' (did you mean 'max_batch'?)"),
-        ("index.qqq", "unknown key 'index.qqq' (known: keywords, lead_weight, shards, title_brevity, title_weight, vectors)"),
+        (
+            "index.qqq",
+            "unknown key 'index.qqq' (known: keywords, lead_weight, shards, title_brevity, title_weight, vectors)",
+        ),
     ],
 )
 def test_a_misspelt_key_is_told_the_nearest_of_its_section(tmp_path, key, says):

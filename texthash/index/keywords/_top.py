@@ -17,8 +17,8 @@ def _top(
     """Return scores float64 and rows int64 of the best documents, by (score descending, row), and their number.
 
     ``rows[starts[t]:ends[t]]`` are the documents of word t, ascending, ``counts`` their occurrences, and ``allowed`` a
-    mask of rows, or empty where all are allowed; ``boosts`` multiply the sums. The words of a document are summed in the order of ``weights``, so
-    that equal documents have equal scores.
+    mask of rows, or empty where all are allowed; ``boosts`` multiply the sums. The words of a document are summed in
+    the order of ``weights``, so that equal documents have equal scores.
     """
     best_score, best_row = np.empty(k, np.float64), np.empty(k, np.int64)
     size, total = 0, len(factors)

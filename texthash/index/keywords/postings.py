@@ -103,9 +103,9 @@ class Segment:
             np.concatenate(ids),
             np.concatenate(rows),
             np.concatenate(counts),
-            np.concatenate(lengths),
-            np.concatenate(boosts),
-            np.concatenate(numbers),
+            lengths=np.concatenate(lengths),
+            boosts=np.concatenate(boosts),
+            numbers=np.concatenate(numbers),
         )
 
     @classmethod
@@ -252,7 +252,13 @@ class Segment:
             boosts.append(part.boosts[live])
             numbers.append(part.numbers[live])
             first += int(live.sum())
-        return _segment(terms, *(np.concatenate(arrays) for arrays in (ids, rows, counts, lengths, boosts, numbers)))
+        return _segment(
+            terms,
+            *(np.concatenate(arrays) for arrays in (ids, rows, counts)),
+            lengths=np.concatenate(lengths),
+            boosts=np.concatenate(boosts),
+            numbers=np.concatenate(numbers),
+        )
 
 
 def _segment(
@@ -260,6 +266,7 @@ def _segment(
     ids: NDArray[np.integer],
     rows: NDArray[np.integer],
     counts: NDArray[np.integer],
+    *,
     lengths: NDArray[np.integer],
     boosts: NDArray[np.float32],
     numbers: Numbers,

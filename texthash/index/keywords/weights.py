@@ -5,8 +5,8 @@ have its weight when they are read: an occurrence counts that many times, in the
 the form of Robertson, Zaragoza & Taylor, "Simple BM25 Extension to Multiple Weighted Fields", 2004).
 
 Where titles are names or paths, a short one names the more general thing: ``os.listdir`` is asked for more often than
-``distutils.filelist.FileList``. ``brevity`` a multiplies the score of a document by |title|^-a, with the number of words
-of its title, those that identifiers are cut into included; a title without words counts as one.
+``distutils.filelist.FileList``. ``brevity`` a multiplies the score of a document by |title|^-a, with the number of
+words of its title, those that identifiers are cut into included; a title without words counts as one.
 """
 
 from __future__ import annotations
