@@ -1,4 +1,4 @@
-"""Real values of queries by ITQ: centred by half of the mean, after saving and loading too."""
+"""ITQ: real values of queries, which are centred by half of the mean, and words taught by vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from texthash.config import TrainingConfig
+from texthash.errors import UsageError
 from texthash.io.records import DIGEST
 from texthash.methods.registry import build
 from texthash.models.files import RECORD, WEIGHTS
@@ -52,3 +53,32 @@ def test_saved_models_keep_it_and_those_of_earlier_versions_centre_queries_as_do
     values = earlier.read(TEXTS, role="query").values
     np.testing.assert_array_equal(earlier.query_values(values), earlier.pre_threshold_margins(values))
     np.testing.assert_allclose(QueryEncoder.open(saved).read(TEXTS).margins, earlier.query_values(values), atol=1e-5)
+
+
+def test_words_taught_by_vectors_follow_their_products_without_an_encoder(encoded_shape, small_corpus, tmp_path):
+    method = build("itq", encoded_shape, 16, {"teacher": "features"})
+    assert not method.reads_features
+    hasher = Hasher.of(fit(method, small_corpus.train, TrainingConfig()).method, small_corpus)
+    plain = Hasher.of(fit(build("itq", encoded_shape, 16), small_corpus.train, TrainingConfig()).method, small_corpus)
+    vectors = small_corpus.train.dense(encoded_shape.encoder)
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    products = (vectors - vectors.mean(axis=0)) @ (vectors - vectors.mean(axis=0)).T
+
+    def agreement(model):
+        projection = model.method.projection
+        values = small_corpus.train.matrix(model.method.inputs.weighting) @ projection.weight.numpy()
+        values = values + projection.bias.numpy()
+        return np.corrcoef((values @ values.T).ravel(), products.ravel())[0, 1]
+
+    assert agreement(hasher) > agreement(plain) + 0.1
+    saved = hasher.save(tmp_path / "model")
+    values = hasher.read(TEXTS, role="query").values
+    np.testing.assert_array_equal(hasher.query_values(values), hasher.pre_threshold_margins(values))
+    np.testing.assert_allclose(QueryEncoder.open(saved).read(TEXTS).margins, hasher.query_values(values), atol=1e-5)
+
+
+def test_a_teacher_needs_vectors_and_an_input_of_words(encoded_shape, small_corpus):
+    with pytest.raises(UsageError, match=r"method\.params\.teacher=features: itq learns from vectors"):
+        build("itq", small_corpus.shape, 16, {"teacher": "features"})
+    with pytest.raises(UsageError, match="which input=both reads"):
+        build("itq", encoded_shape, 16, {"teacher": "features", "input": "both"})
