@@ -12,6 +12,7 @@ from typing import Any
 from tables import Rows, read_rows
 
 from texthash.methods.base import HashMethod
+from texthash.methods.found_settings import found_settings
 from texthash.methods.registry import describe, methods
 
 _FIGURES = (
@@ -56,7 +57,8 @@ def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
         f"```text\n{inspect.getdoc(sys.modules[cls.__module__]) or ''}\n```",
         "## Hyper-parameters",
         _table([{key: _cell(value) for key, value in row.items()} for row in describe(name)]) or "None.",
-        f"Published values: {card.paper.source if card.paper else 'none are known'}.",
+        f"Published values: {card.paper.source if card.paper else 'none are known'}. "
+        f"Tuned values: {found_settings().get(name, 'none')}.",
         "## Results on test",
         _table([{key: row[key] for key in _FIGURES} for row in figures]) or "No complete run on a corpus yet.",
         "## Deviations",

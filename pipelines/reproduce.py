@@ -40,6 +40,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import float_cosine_reference
 from texthash.experiments.experiment import Experiment, prepare
+from texthash.methods.found_settings import found_settings
 from texthash.methods.registry import hyperparameters
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -84,7 +85,7 @@ def read_table(path: Path) -> Mapping[str, Any]:
     table: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     _check_keys(path, table, {"rounds", "methods", *({"orders", "budget"} & set(table))})
     for number, rung in enumerate(table["rounds"], start=1):
-        _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds"})
+        _check_keys(f"{path}, round {number}", rung, {"corpus", "bits", "seeds", *({"preset"} & set(rung))})
     if "budget" in table:
         keys = {"corpus", "bits", "seeds", "trials", "seed", "epochs", "space", "methods"}
         _check_keys(f"{path}, budget", table["budget"], keys)
@@ -104,9 +105,11 @@ def cells(table: Mapping[str, Any], only: Sequence[str] = ()) -> Iterator[Cell]:
 
 def _cells(base: Config, rung: Mapping[str, Any], methods: Mapping[str, Any]) -> Iterator[Cell]:
     yield Cell(base, REFERENCE, 0)
+    if rung.get("preset") == "tuned":
+        methods = {name: {**own, "params": {}} for name, own in methods.items() if name in found_settings()}
     for bits in rung["bits"]:
         for method, own in methods.items():
-            params, preset = own.get("params", {}), own.get("preset", "default")
+            params, preset = own.get("params", {}), rung.get("preset", own.get("preset", "default"))
             chosen = base.method.model_validate({"name": method, "bits": bits, "params": params, "preset": preset})
             settings = "hand" if params else preset
             corpus = base.corpus.derive(features=own.get("features", base.corpus.features))

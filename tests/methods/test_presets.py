@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import yaml
 
 from texthash.config import load_config
+from texthash.config.shipped import find_config
 from texthash.errors import UsageError
+from texthash.methods.found_settings import found_settings
 from texthash.methods.registry import as_printed, decisive, describe, hyperparameters, methods, resolve, resolved
 
 PRINTED = [name for name, cls in methods().items() if cls.card.paper]
@@ -55,6 +58,22 @@ def test_a_run_as_published_is_one_word_and_params_go_before_it():
         load_config(None, ["method.preset=published"])
 
 
+def test_found_settings_are_those_of_the_record_and_params_go_before_them():
+    record = yaml.safe_load(find_config("reproductions/tuned.yaml").read_text(encoding="utf-8"))
+    assert {key.split("/")[2] for key in record} == set(found_settings()) <= set(methods())
+    for name, own in found_settings().items():
+        assert resolve(name, {}, "tuned") == {**hyperparameters(name), **own.values}
+        assert own.values == record[f"{own.corpus}/{name}/{own.bits}"]["params"]
+    config = resolved(load_config(None, ["method.name=nash", "method.preset=tuned", "method.params.dropout=0.1"]))
+    assert (config.method.params["weighting"], config.method.params["dropout"]) == ("sublinear_tfidf", 0.1)
+
+
+def test_a_method_that_was_not_searched_has_no_found_settings():
+    with pytest.raises(UsageError, match="no search has found settings of daba") as caught:
+        resolved(load_config(None, ["method.name=daba", "method.preset=tuned"]))
+    assert "texthash tune daba" in caught.value.remedy
+
+
 def test_resolving_names_every_hyper_parameter_and_changes_nothing_twice():
     config = load_config(None, ["method.params.kl_weight=1"])
     once = resolved(config)
@@ -75,11 +94,13 @@ def test_the_command_line_prints_default_printed_value_range_and_meaning(run_cli
         "name": "learning_rate",
         "default": 0.003,
         "paper": 0.0005,
+        "tuned": 0.005,
         "range": "a number above 0",
         "search": "0.001 .. 0.008 (log)",
         "meaning": "Learning rate of Adam.",
     }
     assert "recalled" in facts["paper"]
+    assert "12 trials on 20newsgroups/random60, 32 bits" in facts["tuned"]
     _, table, _ = run_cli("methods", "show", "vdsh")
     assert "decoder_std" in table
     assert "the authors' code" in table

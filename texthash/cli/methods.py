@@ -36,21 +36,24 @@ def methods_show(
     name: Annotated[str, typer.Argument(help="Name of a method, as `texthash methods` lists them.")],
     as_json: Json = False,
 ) -> None:
-    """Show the card of a method, and default, printed value, search range and meaning of each hyper-parameter.
+    """Show the card of a method, and default, other known values, range and meaning of each hyper-parameter.
 
     Example: `texthash methods show nash --json`
     """
+    from texthash.methods.found_settings import found_settings
     from texthash.methods.registry import describe, get_method
 
     card, rows = get_method(name).card, describe(name)
     paper = card.paper.source if card.paper else None
+    tuned = str(found_settings()[name]) if name in found_settings() else None
     if as_json:
         facts = {**_facts(card), "citation": card.citation, "deviations": list(card.deviations)}
-        print_json({**facts, "paper": paper, "hyperparameters": rows})
+        print_json({**facts, "paper": paper, "tuned": tuned, "hyperparameters": rows})
         return
     print(f"{card.name}: {card.title} ({card.venue}; {card.citation})\n")
     print_table([{key: "" if value is None else value for key, value in row.items()} for row in rows], False)
     print(f"\npaper: {paper or 'no printed hyper-parameters are known'}")
+    print(f"tuned: {tuned or 'no search has found settings of this method'}")
     for deviation in card.deviations:
         print(f"deviation: {deviation}")
 

@@ -10,7 +10,7 @@ from pydantic import (
 
 from texthash.config.section import Bits, Section
 
-Preset = Literal["default", "paper"]
+Preset = Literal["default", "paper", "tuned"]
 
 
 class MethodConfig(Section):
@@ -21,6 +21,7 @@ class MethodConfig(Section):
     preset: Preset = Field(
         "default",
         description="source of hyper-parameters that params does not name: default, as `texthash methods show NAME` "
-        "prints them; paper: the published values, as far as they are known",
+        "prints them; paper: the published values, as far as they are known; tuned: those that a search on another "
+        "corpus found",
     )
     params: dict[str, Any] = Field(default_factory=dict, description="hyper-parameters of the method")

@@ -26,7 +26,7 @@ from texthash.experiments.trained_models import (
 from texthash.io.atomic import is_local, remove_directory
 from texthash.io.claims import claim
 from texthash.io.copies import send
-from texthash.methods.registry import as_printed, decisive, get_method, resolved
+from texthash.methods.registry import as_printed, decisive, found, get_method, resolved
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking import Run, Tracker, commit, data_digest
@@ -163,6 +163,8 @@ class Experiment:
         name = f"{config.method.name}-{self.label}-s{seed}"
         if config.method.preset == "paper":
             log_line(f"train {name}: {as_printed(config.method)}")
+        elif config.method.preset == "tuned":
+            log_line(f"train {name}: settings {found(config.method.name)}")
         checkpoints = self.home.shared(self.home.runs / "checkpoints" / f"{name}-{self._identity(config)}")
         lock = checkpoints.with_name(f".{checkpoints.name}.lock")
         with claim(lock, f"the training {name}", "wait until it ends, or train with another seed or configuration."):

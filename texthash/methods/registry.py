@@ -15,6 +15,7 @@ from texthash.config import Config, MethodConfig, Preset
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import UsageError, nearest_name
 from texthash.methods.base import HashMethod, Printed
+from texthash.methods.found_settings import FoundSettings, found_settings
 from texthash.methods.hyperparameters import parameters_of
 
 
@@ -72,16 +73,18 @@ def hyperparameters(name: str) -> dict[str, Any]:
 def describe(name: str) -> list[dict[str, Any]]:
     """Return one row per hyper-parameter of a method, as plain values.
 
-    Keys are ``name``, ``default``, ``paper`` (null if no published value is known), ``range``, ``search`` (null if it
-    is not searched) and ``meaning``.
+    Keys are ``name``, ``default``, ``paper`` (null if no published value is known), ``tuned`` (null if no search found
+    another value than the default), ``range``, ``search`` (null if it is not searched) and ``meaning``.
     """
     cls = get_method(name)
     paper = cls.card.paper.values if cls.card.paper else {}
+    tuned = found_settings()[name].values if name in found_settings() else {}
     return [
         {
             "name": one.name,
             "default": one.default,
             "paper": paper.get(one.name),
+            "tuned": tuned.get(one.name),
             "range": one.allowed,
             "search": str(cls.search_space[one.name]) if one.name in cls.search_space else None,
             "meaning": one.meaning,
@@ -96,15 +99,16 @@ def resolve(name: str, params: Mapping[str, Any], preset: Preset = "default") ->
     Args:
         name: Registry name.
         params: Given hyper-parameters.
-        preset: Source of the others: ``default``, or ``paper`` for the published values, with defaults where those are
-            unknown.
+        preset: Source of the others: ``default``, ``paper`` for the published values, or ``tuned`` for those found by a
+            search, with defaults where the source has none.
 
     Raises:
         UsageError: The method or a hyper-parameter does not exist (with the nearest name), a value is out of range or
-            of another type, or no published values of the method are known.
+            of another type, or the preset has no values of the method.
     """
     cls = get_method(name)
-    return cls.resolve({**(printed(name).values if preset == "paper" else {}), **params})
+    values = {"default": dict, "paper": lambda: printed(name).values, "tuned": lambda: found(name).values}[preset]()
+    return cls.resolve({**values, **params})
 
 
 def resolved(config: Config) -> Config:
@@ -136,6 +140,19 @@ def printed(name: str) -> Printed:
             f"use method.preset=default; `texthash methods show {name}` prints what is known.",
         )
     return paper
+
+
+def found(name: str) -> FoundSettings:
+    """Return the hyper-parameters of a method that a search of equal budget found.
+
+    Raises:
+        UsageError: The method has not been searched.
+    """
+    if name not in found_settings():
+        get_method(name)
+        remedy = f"use method.preset=default, or search: texthash tune {name}. Searched: {', '.join(found_settings())}."
+        raise UsageError(f"method.preset=tuned: no search has found settings of {name}.", remedy)
+    return found_settings()[name]
 
 
 def as_printed(method: MethodConfig) -> str:
