@@ -118,7 +118,7 @@ def test_both_is_the_weighted_mean_of_two_cosines(vector_corpus: PreparedCorpus)
     share = 0.3
     method = build("pcah", vector_corpus.shape_with(VECTORS), BITS, {"input": "both", "feature_share": share})
     rows = method.rows_of(vector_corpus.validation)
-    words = unit(vector_corpus.validation.matrix("tfidf").toarray().astype(np.float64))
+    words = unit(vector_corpus.validation.matrix(method.inputs.weighting).toarray().astype(np.float64))
     features = features_of(vector_corpus, "validation")
     expected = (1 - share) * words @ words.T + share * features @ features.T
     np.testing.assert_allclose((rows @ rows.T).toarray(), expected, atol=1e-5)
