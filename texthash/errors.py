@@ -18,6 +18,13 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
 # Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
+_REFUSAL = re.compile(
+    r"ExpiredToken|TokenRefreshRequired|RequestExpired|InvalidToken|S3 error.*\b(400 Bad Request|403 Forbidden)\b",
+    re.DOTALL,
+)
+RENEW_CREDENTIALS = (
+    "renew the AWS_ credentials, or those of the nodes' role, then run the same command again: it resumes."
+)
 
 
 class TexthashError(Exception):
@@ -122,17 +129,29 @@ def _has_working_directory() -> bool:
 
 def _store_error(cause: BaseException) -> TexthashError:
     """Describe an error of the client of an object store."""
-    answer: dict[str, dict[str, object]] = getattr(cause, "response", {})
-    code = str(answer.get("Error", {}).get("Code", ""))
-    # The answer to a request without content has the status alone.
-    if "expired" in f"{code} {cause}".lower() or code in ("400", "403"):
+    if refuses_credentials(cause):
         return TexthashError(
             f"the object store refuses a request, as it does when credentials have expired: {cause}",
-            "renew the AWS_ credentials, or those of the nodes' role, then run the same command again: it resumes.",
+            RENEW_CREDENTIALS,
         )
     return TexthashError(
         f"the object store cannot be used: {cause}", "set AWS_ENDPOINT_URL and the AWS_ credentials of the store."
     )
+
+
+def refuses_credentials(error: BaseException) -> bool:
+    """Return whether an object store caused an error by refusing credentials, such as expired ones.
+
+    The answer to a request without content has the status alone. Lance and Arrow report it only in their texts.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        answer: dict[str, dict[str, object]] = getattr(cause, "response", None) or {}
+        code = str(answer.get("Error", {}).get("Code", ""))
+        if code in ("400", "403") or _REFUSAL.search(f"{code} {cause}"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def out_of_space(error: BaseException) -> bool:

@@ -210,6 +210,22 @@ def test_a_holder_whose_lease_was_taken_over_notices_and_cannot_publish(store: S
         quick.check()
 
 
+def test_a_lease_that_could_not_be_given_up_is_free_to_its_own_process(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = as_path(f"{store.bucket()}/x.lock")
+    held = acquire(path, {"host": "here"})
+    store.fault = lambda _: (400, "ExpiredToken")
+    held.release()
+    assert "could not be given up" in caplog.text
+    store.reset()
+    again = acquire(path, {"host": "here"})
+    assert again.epoch == held.epoch + 1
+    with pytest.raises(LeaseHeldError):
+        acquire(path, {"host": "here"})
+    again.release()
+
+
 def test_a_folder_appears_as_a_whole_and_is_fetched_and_verified(store: Store, tmp_path: Path) -> None:
     source, target = tmp_path / "made", as_path(f"{store.bucket()}/models/m1")
     (source / "hasher").mkdir(parents=True)

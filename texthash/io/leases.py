@@ -29,6 +29,7 @@ from texthash.progress import log_line, warn
 SECONDS = 30.0
 _LOOK_EVERY_S = 0.5
 _PATIENCE_S = 5.0  # A wait is logged once it has lasted this long.
+_held: set[str] = set()  # leases in an object store that this process holds or is about to take
 
 
 class LeaseHeldError(TexthashError):
@@ -162,7 +163,12 @@ class _StoreLease:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._lost = ""
-        self.epoch, self._valid_until = self._take(wait_s, outlive_dead)
+        _held.add(self._own)
+        try:
+            self.epoch, self._valid_until = self._take(wait_s, outlive_dead)
+        except BaseException:
+            _held.discard(self._own)
+            raise
         self._thread = threading.Thread(target=self._renew_until_released, name="texthash-lease", daemon=True)
         self._thread.start()
 
@@ -177,11 +183,16 @@ class _StoreLease:
         if self._ended.is_set():
             return
         self._ended.set()
+        _held.discard(self._own)
         self._thread.join()
-        with self._lock:
-            record, version = read(self._path)
-            if record is not None and record.get("own") == self._own:
-                swap(self._path, self._record(self.epoch, 0.0), version)
+        try:
+            with self._lock:
+                record, version = read(self._path)
+                if record is not None and record.get("own") == self._own:
+                    swap(self._path, self._record(self.epoch, 0.0), version)
+        except TexthashError as error:
+            # It ends by itself, at once for this process and when its duration is over for others.
+            warn(f"the lease of {self._path} could not be given up: {error.problem}")
 
     def _take(self, wait_s: float, outlive_dead: bool) -> tuple[int, float]:
         began, seen = time.monotonic(), (ABSENT, time.monotonic())
@@ -216,7 +227,11 @@ class _StoreLease:
         expires = float(record.get("expires", 0.0))
         if not expires or time.time() > expires + duration or unchanged > duration:
             return True
-        return self._is_here(record) and not os.path.exists(f"/proc/{record['process']}")
+        if not self._is_here(record):
+            return False
+        if record["process"] == os.getpid():
+            return record.get("own") not in _held
+        return not os.path.exists(f"/proc/{record['process']}")
 
     @staticmethod
     def _is_here(record: Mapping[str, Any]) -> bool:

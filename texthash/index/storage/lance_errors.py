@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 
-from texthash.errors import TexthashError
+from texthash.errors import RENEW_CREDENTIALS, TexthashError, refuses_credentials
 
 if TYPE_CHECKING:
     import lance
@@ -39,6 +39,11 @@ def reading(what: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and (error.errno is not None or _NO_SPACE.search(str(error))):
             raise
+        if refuses_credentials(error):
+            raise TexthashError(
+                f"{what} cannot be used, as the object store refuses the credentials, such as expired ones: {error}",
+                RENEW_CREDENTIALS,
+            ) from error
         raise TexthashError(f"{what} cannot be read: {error}", REMEDY) from error
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis, VectorKind
-from texthash.errors import ModelMismatchError, TexthashError
+from texthash.errors import RENEW_CREDENTIALS, ModelMismatchError, TexthashError, refuses_credentials
 from texthash.index.keywords.weights import WordWeights
 from texthash.index.storage.arrow_schema import (
     ATTRIBUTES,
@@ -245,6 +245,9 @@ def write_shard(
             raise failures[0] from error
         if not isinstance(error, OSError) and not is_panic(error):
             raise
+        if refuses_credentials(error):
+            reason = f"the object store refuses the credentials, such as expired ones: {error}"
+            raise TexthashError(f"{path} could not be written: {reason}", RENEW_CREDENTIALS) from error
         raise TexthashError(
             f"{path} could not be written: {error}", "make room or grant access, then try again."
         ) from error

@@ -145,9 +145,9 @@ class WriterServer:
 
     def _drop(self) -> None:
         """Close the writer; the next write opens a new one, which undoes what this one left unfinished."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     def _write(self, group: Sequence[Write]) -> Sequence[WriteAck | Problem]:
         while True:
