@@ -113,15 +113,16 @@ def write_map(shard: Path, dataset: lance.LanceDataset) -> None:
     fragments = {str(fragment.fragment_id): _files(fragment) for fragment in dataset.get_fragments()}
     columns = pa.schema([dataset.schema.field(name) for name in names]).append(pa.field(_ADDRESS, pa.uint64()))
     columns = columns.with_metadata({_FRAGMENTS: json.dumps(fragments).encode()})
-    scanner = dataset.scanner(columns=names, with_row_address=True, scan_in_order=True, batch_size=_ROWS)
     with (
         whole(shard / FOLDER / _name(dataset.version)) as partial,
         pa.OSFile(str(partial), "wb") as sink,
         pa.ipc.new_file(sink, columns) as file,
     ):
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                file.write_batch(batch.select(columns.names).cast(columns))
+        # Scanned as a whole, Lance would read far ahead: of a small shard all texts.
+        for first in range(0, dataset.count_rows(), _ROWS):
+            part = dataset.scanner(columns=names, with_row_address=True, scan_in_order=True, offset=first, limit=_ROWS)
+            (rows,) = part.to_table().select(columns.names).cast(columns).combine_chunks().to_batches()
+            file.write_batch(rows)
 
 
 def map_files(shard: Path, dataset: lance.LanceDataset) -> set[str]:
