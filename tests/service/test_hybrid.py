@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,14 +10,15 @@ import numpy as np
 import pytest
 
 from tests.service.conftest import Asked
+from texthash.api.requests import SearchRequest
 from texthash.config import LimitsConfig
 from texthash.index.fusion import CONSTANT, DEPTH, fuse
 from texthash.index.releases.release import OpenRelease, SearchDefaults
 from texthash.index.search import SearchOptions, search_index
 from texthash.index.writing.build import build_index
-from texthash.service.coordinator import Coordinator
+from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.http_app import make_app
-from texthash.service.replicas.encoder import LocalEncoder
+from texthash.service.replicas.encoder import Encoded, LocalEncoder, Texts
 from texthash.service.replicas.shard import ShardServer
 
 QUERIES = ("sort the values of an array", "read a csv file", "data_for_sorting", "zzzz")
@@ -171,3 +173,32 @@ def test_the_defaults_of_the_release_are_used_where_a_request_names_none(
     assert hits(tuned, QUERIES[0]) == hits(asked, QUERIES[0], rescore={"kind": "asymmetric"})
     assert hits(tuned, QUERIES[0], radius=9) == hits(asked, QUERIES[0], radius=9), "within a radius by distance"
     assert tuned.get("/v1/info").json()["index"]["search_defaults"]["weight"] == 0.2
+
+
+def test_a_search_during_a_change_of_the_release_has_the_weight_of_its_own(
+    opened: OpenRelease, encoder: LocalEncoder, shards: list[ShardServer]
+) -> None:
+    def chosen(weight: float) -> SearchDefaults:
+        return SearchDefaults(weight=weight, rescoring="none", queries=50, semantic=0.4, keyword=0.5, hybrid=0.6)
+
+    old, new = (replace(opened.release, defaults=chosen(weight)) for weight in (0.9, 0.1))
+    request = SearchRequest.model_validate({"queries": [{"text": QUERIES[0]}], "mode": "hybrid"})
+
+    class Changing:
+        """Encoder during whose pass the coordinator moves to the next release."""
+
+        async def encode(self, call: Texts) -> Encoded:
+            coordinator.release = new
+            return await encoder.encode(call)
+
+        async def ping(self, release: str) -> bool:
+            return await encoder.ping(release)
+
+    coordinator = Coordinator(old, LimitsConfig(), Changing(), shards)
+    (during,) = asyncio.run(coordinator.search([request]))
+    alone = Coordinator(old, LimitsConfig(), encoder, shards)
+    (before,) = asyncio.run(alone.search([request]))
+    assert isinstance(during, Answer)
+    assert isinstance(before, Answer)
+    assert during.release.defaults == old.defaults
+    assert during.results == before.results

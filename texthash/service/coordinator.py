@@ -101,11 +101,6 @@ class Coordinator:
         self.browsing.serve(release)
         self._unwell: list[str] = []
 
-    @property
-    def weight(self) -> float:
-        """Weight of the meaning in a hybrid search whose request has none."""
-        return WEIGHT if self.release.defaults is None else self.release.defaults.weight
-
     def resolved(self, request: SearchRequest) -> SearchRequest:
         """Return a request with its mode and kind of rescoring in the current release."""
         defaults = self.release.defaults
@@ -228,9 +223,10 @@ class Coordinator:
             ):
                 problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
-        await self._shard_search.merge(release, groups, found, self.weight)
+        weight = WEIGHT if release.defaults is None else release.defaults.weight
+        await self._shard_search.merge(release, groups, found, weight)
         mixed = [query for query in asked if query.request.mode != "semantic"]
-        await self._shard_search.complete(release, mixed, self.weight)
+        await self._shard_search.complete(release, mixed, weight)
         merged = time.perf_counter()
         counts = ((query.plan, query.candidates) for own in queries for query in own)
         self._passes.searched([request.mode or "semantic" for request in requests], counts, searched - encoded)
