@@ -31,7 +31,7 @@ from texthash.progress import log_line, step
 from texthash.service.foreground import foreground
 from texthash.service.haproxy import haproxy_environment
 from texthash.tracking import open_store
-from texthash.tracking.links import runs_page, user_interface
+from texthash.tracking.links import how_to_open, runs_page, user_interface
 
 STDOUT = sys.stdout
 
@@ -58,9 +58,7 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> None:
         if not arguments.no_serve and local:
             with foreground(summary["url"]):
                 _print(summary, arguments.json)
-                if server != store:
-                    port = arguments.mlflow_port
-                    log_line(f"MLflow: mlflow ui --host 127.0.0.1 --port {port} --backend-store-uri {store}")
+                log_line(f"MLflow: {how_to_open(store, arguments.mlflow_port)}")
         else:
             _print(summary, arguments.json)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from texthash.cli.output import print_auto
+from texthash.cli.output import print_auto, print_table
 
 FIGURES = {f"p_at_{k}": k / 16 for k in range(1, 13)}
 SUMMARY = {
@@ -58,3 +58,24 @@ def test_figures_of_two_splits_stand_side_by_side(lines: list[list[str]]) -> Non
     assert ["metric", "validation", "test"] in lines
     assert ["p_at_1", "0.0625", "0.125"] in lines
     assert ["p_at_8", "0.5", "0.5"] in lines
+
+
+def test_a_table_that_a_terminal_has_no_room_for_is_printed_one_member_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    rows = [{f"member_{number}": f"value_{number}_of_{row}" for number in range(8)} for row in range(2)]
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(rows, False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        *([name, value] for name, value in rows[0].items()),
+        [],
+        *([name, value] for name, value in rows[1].items()),
+    ], "whole words"
+    few = [{name: row[name] for name in list(row)[:4]} for row in rows]
+    print_table(few, False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        list(few[0]),
+        *(list(row.values()) for row in few),
+    ]

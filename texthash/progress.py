@@ -55,7 +55,8 @@ def track(
         if (now := time.monotonic()) - last >= _LINE_EVERY_SECONDS:
             last = now
             many = f", {counted:,} documents" if documents else ""
-            log_line(f"{label}: {done}" + (f"/{total}" if total else "") + f"{many} ({_speed(counted, now - begin)})")
+            of = f"/{total}" if total else " done"
+            log_line(f"{label}: {done}{of}{many} ({_speed(counted, now - begin)})")
 
 
 def _on_terminal(

@@ -28,6 +28,14 @@ def test_a_search_is_a_scan(model):
     assert several[0].ids == found.ids
 
 
+def test_a_notebook_shows_what_a_model_and_an_index_are(model):
+    shown = f"Hasher(itq, {model.bits} bits, {len(model.vocabulary)} words of "
+    assert repr(model).startswith(shown)
+    index = texthash.Index(model, ["sort an array", "open a file"])
+    assert repr(index).startswith(f"Index(2 documents, {shown}")
+    assert repr(index.search("zzyzx")) == "(no documents)"
+
+
 def test_labels_and_a_radius_narrow_a_search(model):
     index = texthash.Index(model, TEXTS, labels=LABELS)
     rows = [row for row, label in enumerate(LABELS) if label == "file"]

@@ -44,7 +44,7 @@ def test_texts_without_labels_need_no_warning(capsys):
         ({"method": "nsah"}, "nash"),
         ({"params": {"hiden": 7}}, "hidden"),
         ({"bits": 12}, "bits"),
-        ({"texts": TEXTS[:2]}, "there are 2 texts"),
+        ({"texts": TEXTS[:2]}, "texts: 2 given"),
         ({"validation": 0}, "validation=0"),
         ({"validation": 1.0}, "validation=1.0"),
         ({"epochs": 0}, "epochs"),

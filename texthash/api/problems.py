@@ -31,7 +31,8 @@ KINDS: dict[str, Kind] = {
     "unknown-document": Kind(
         404,
         "no document has this id",
-        "The hits of a search have the ids of the index. A query by id searches with the stored code of its document.",
+        "Ids are compared as they are written, and hits of a search show them. A deleted document is not found any "
+        "more, a written one a moment later, or at once if it was written with ?wait=true.",
     ),
     "unknown-snapshot": Kind(404, "no snapshot has this name", "GET /v1/snapshots lists those that exist."),
     "unauthorized": Kind(

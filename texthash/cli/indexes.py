@@ -193,6 +193,8 @@ def search(
         return
     columns = [*([] if reranker is None else ["rerank_score"]), *_COLUMNS[answer["mode"]](rescore)]
     print_table([_row(hit) for hit in answer["hits"]], False, columns)
+    if answer["mode"] == "hybrid":
+        log_line("meaning, words: rank of the document in the search by each, of which the order is made")
 
 
 _COLUMNS: dict[str, Callable[[str | None], list[str]]] = {

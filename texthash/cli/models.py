@@ -62,6 +62,7 @@ def train(
     home = resolve_home()
     cluster = "local" if settings.training.workers > 1 and not address else address
     from texthash.deployment import steps
+    from texthash.tracking.links import how_to_open
 
     with on_ray(cluster) as executor:
         trained = steps.train(settings, home, executor)
@@ -70,6 +71,7 @@ def train(
     if len(trained.models) > 1:
         summary |= {"study": trained.run.run_id, "models": trained.rows()}
     print_auto(summary)
+    log_line(f"MLflow: {how_to_open(trained.run.uri)}")
 
 
 def tune(

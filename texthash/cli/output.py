@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from texthash.progress import log_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDE = 10_000
 _SHORTENED = {"title", "text"}
@@ -123,7 +126,27 @@ def _print(rows: Sequence[dict[str, Any]], names: list[str], file: TextIO | None
     for row in rows:
         table.add_row(*(_cell(row[name], _LONG if name in _SHORTENED else None) for name in names))
     # In a file or a pipe, a row is one line.
-    Console(file=file, width=None if (file or sys.stdout).isatty() else _WIDE).print(table)
+    console = Console(file=file, width=None if (file or sys.stdout).isatty() else _WIDE)
+    anywhere = console.options.update(max_width=_WIDE)
+    if console.measure(table, options=anywhere).minimum > console.width:
+        _print_members(rows, names, console)
+    else:
+        console.print(table)
+
+
+def _print_members(rows: Sequence[dict[str, Any]], names: list[str], console: Console) -> None:
+    """Print rows one member a line, for a terminal too narrow for the words of the columns beside each other."""
+    from rich.table import Table
+
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        members = Table(box=None, show_header=False)
+        members.add_column(style="bold", no_wrap=True)
+        members.add_column(overflow="fold")
+        for name in names:
+            members.add_row(name, _cell(row[name], _LONG if name in _SHORTENED else None))
+        console.print(members)
 
 
 def _cell(value: Any, longest: int | None = None) -> str:

@@ -11,7 +11,7 @@ from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
 from texthash.methods.base import check_searchable
 from texthash.methods.registry import get_method
-from texthash.progress import log_line
+from texthash.progress import log_line, warn
 from texthash.tracking import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -87,16 +87,16 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
     run: str | None = model.run.run_id
     commit: str | None = model.commit
     promote = version is not None and _qualifies(experiment, name, version)
+    before = None if current_name(experiment.home) is None else read_release(experiment.home)
     if version is not None and not promote:
         hasher, version = experiment.tracker.registry.champion(name)
         run, commit = None, None
-        if current_name(experiment.home) is not None:
-            current = read_release(experiment.home)
-            same_model = (current.model, current.model_version) == (name, version)
-            built = read_manifest(experiment.home.path(current.shards[0].uri)).weights
-            stored = len(current.shards), kind_of(current.vectors), current.keywords, built
+        if before is not None:
+            same_model = (before.model, before.model_version) == (name, version)
+            built = read_manifest(experiment.home.path(before.shards[0].uri)).weights
+            stored = len(before.shards), kind_of(before.vectors), before.keywords, built
             if same_model and stored == (settings.shards, settings.vectors, settings.keywords, weights):
-                return current
+                return before
     where = (hasher, experiment.corpus.path, experiment.home, settings.shards, settings.vectors, settings.keywords)
     try:
         index = build_index(*where, weights=weights, executor=executor)
@@ -122,6 +122,11 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
     if promote:
         move_alias(experiment.tracker.registry, release)
     log_line(f"release: {release.name}, {release.documents} documents, {release.bits} bits")
+    if before is not None and before.corpus != release.corpus:
+        warn(
+            f"Searches now find documents of {release.corpus}; before it was {before.corpus}. "
+            "`texthash index rollback` goes back; a TEXTHASH_HOME for each corpus keeps them apart."
+        )
     return release
 
 

@@ -137,6 +137,9 @@ class Index(Browsing):
         """Model of the index; of an opened index, it is loaded when it is first used."""
         return self._encoder.hasher
 
+    def __repr__(self) -> str:
+        return f"Index({len(self):,} documents, {self.model!r})"
+
     def __len__(self) -> int:
         return sum(len(shard) for shard in self._shards)
 

@@ -72,6 +72,8 @@ class SearchResult:
         )
 
     def __repr__(self) -> str:
+        if not self.ids:
+            return "(no documents)"
         if self.scores is None:
             shown = [f"{distance:4d}" for distance in self.distances.tolist()]
         else:

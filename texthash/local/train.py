@@ -95,7 +95,7 @@ def train(
     features = None if vectors is None else as_vectors(vectors)
     documents = _documents(texts, features)
     if len(documents) < _LEAST:
-        raise UsageError(f"there are {len(documents)} texts.", f"give at least {_LEAST}.")
+        raise UsageError(f"texts: {len(documents)} given.", f"give at least {_LEAST}.")
     if not 0 < validation < 1:
         raise UsageError(
             f"validation={validation!r} is not a share.", "give a number above 0 and below 1, such as 0.1."

@@ -81,6 +81,10 @@ class Hasher:
         """Combine a method with the vocabulary and text rules of the corpus on which it was fitted."""
         return cls(method, corpus.vocabulary, corpus.manifest.name, corpus.manifest.config.edition)
 
+    def __repr__(self) -> str:
+        words = f"{len(self.vocabulary):,} words of {self.corpus}/{self.edition.name}"
+        return f"Hasher({self.method.card.name}, {self.bits} bits, {words})"
+
     @property
     def bits(self) -> int:
         """Length of the code."""

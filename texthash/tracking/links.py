@@ -13,6 +13,13 @@ def user_interface(store: str, port: int) -> str:
     return store if store.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
 
 
+def how_to_open(store: str, port: int = 5000) -> str:
+    """Return the URL of the runs of a store, or the command that opens them if no server keeps the store."""
+    if user_interface(store, port) == store:
+        return store
+    return f"mlflow ui --host 127.0.0.1 --port {port} --backend-store-uri {store}"
+
+
 def runs_page(server: str, experiment_id: str) -> str:
     """Return the URL of the runs of an experiment.
 
