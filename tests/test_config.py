@@ -80,7 +80,8 @@ def test_lists_nulls_and_hyper_parameters_are_given_as_in_yaml():
         ("service.limits.max_bach", "unknown key 'service.limits.max_bach' (did you mean 'max_batch'?)"),
         (
             "index.qqq",
-            "unknown key 'index.qqq' (known: keywords, lead_weight, shards, title_brevity, title_weight, vectors)",
+            "unknown key 'index.qqq' (known: bm25_b, bm25_k1, keywords, lead_weight, shards, title_brevity, "
+            "title_weight, vectors)",
         ),
     ],
 )

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from texthash.index.filters.selection import Selection
 from texthash.index.keywords.analysis import KeywordAnalyzer
-from texthash.index.keywords.bm25 import K1, B
 from texthash.index.keywords.postings import KeywordHits, KeywordIndex
 from texthash.index.keywords.top import load_kernel, plain_top, top_documents
 from texthash.index.keywords.weights import LEAD_WORDS, SEPARATOR, WordWeights
@@ -27,7 +26,7 @@ def column(words):
     return pa.array(list(words), pa.list_(pa.string()))
 
 
-def brute_force(documents: dict[int, list[str]], query: dict[str, int]) -> dict[int, float]:
+def brute_force(documents: dict[int, list[str]], query: dict[str, int], k1=1.2, b=0.75) -> dict[int, float]:
     """Return the BM25 score of every document with a word of the query, straight from the equation."""
     total = sum(map(len, documents.values()))
     mean = total / len(documents) if total else 1.0
@@ -37,19 +36,20 @@ def brute_force(documents: dict[int, list[str]], query: dict[str, int]) -> dict[
         for term, repeats in query.items():
             containing = sum(term in other for other in documents.values())
             idf = math.log(1 + (len(documents) - containing + 0.5) / (containing + 0.5))
-            score += repeats * idf * counts[term] / (counts[term] + K1 * (1 - B + B * len(words) / mean))
+            score += repeats * idf * counts[term] / (counts[term] + k1 * (1 - b + b * len(words) / mean))
         if score:
             scores[number] = score
     return scores
 
 
-def expected(documents, query, limit, boosts):
-    scores = {number: score * boosts.get(number, 1.0) for number, score in brute_force(documents, query).items()}
+def expected(documents, query, limit, boosts, **constants):
+    scores = brute_force(documents, query, **constants)
+    scores = {number: score * boosts.get(number, 1.0) for number, score in scores.items()}
     return sorted(scores.items(), key=lambda item: (-round(item[1], 9), item[0]))[:limit]
 
 
-def check(hits: KeywordHits, documents, query, limit, boosts=MappingProxyType({})) -> None:
-    wanted = expected(documents, query, limit, boosts)
+def check(hits: KeywordHits, documents, query, limit, boosts=MappingProxyType({}), **constants) -> None:
+    wanted = expected(documents, query, limit, boosts, **constants)
     assert hits.scores == pytest.approx([score for _, score in wanted], rel=1e-12)
     assert hits.numbers.tolist() == [number for number, _ in wanted]
 
@@ -102,12 +102,14 @@ PARTS = st.lists(st.tuples(WORDS, st.lists(st.sampled_from("abcdefg"), max_size=
     title=st.integers(1, 9),
     lead=st.integers(1, 9),
     brevity=st.sampled_from([0.0, 0.2, 1.0]),
+    k1=st.sampled_from([1.2, 3.0]),
+    b=st.sampled_from([0.0, 0.1, 0.75, 1.0]),
     shards=st.integers(1, 3),
 )
 def test_words_of_title_and_lead_count_by_their_weights_and_short_titles_by_brevity(
-    documents, query, title, lead, brevity, shards
+    documents, query, title, lead, brevity, k1, b, shards
 ):
-    weights = WordWeights(title, lead, brevity)
+    weights = WordWeights(title, lead, brevity, k1, b)
     repeated = {
         n: [*head * title, *text[:LEAD_WORDS] * lead, *text[LEAD_WORDS:]] for n, (head, text) in enumerate(documents)
     }
@@ -121,7 +123,7 @@ def test_words_of_title_and_lead_count_by_their_weights_and_short_titles_by_brev
     statistics = sum((part.statistics(list(query)) for part in parts[1:]), parts[0].statistics(list(query)))
     found, _ = KeywordHits.best([part.search(query, statistics, 9) for part in parts], 9)
     boosts = {n: float(np.float32(max(1, len(head)) ** -brevity)) for n, (head, _) in enumerate(documents)}
-    check(found, repeated, query, 9, boosts)
+    check(found, repeated, query, 9, boosts, k1=k1, b=b)
 
 
 @settings(deadline=None)
@@ -172,7 +174,7 @@ def test_scores_equal_those_of_bm25s():
     rng = np.random.default_rng(0)
     vocabulary = [f"w{n}" for n in range(300)]
     documents = [rng.choice(vocabulary, rng.integers(3, 40)).tolist() for _ in range(500)]
-    reference = bm25s.BM25(method="lucene", k1=K1, b=B, dtype="float64")
+    reference = bm25s.BM25(method="lucene", k1=1.2, b=0.75, dtype="float64")
     reference.index(documents, show_progress=False)
     index = KeywordIndex.read([(np.arange(500), column(documents))])
     for query in (["w1", "w2", "w3"], ["w7"], ["w10", "w20", "w30", "w40", "w50"]):

@@ -98,6 +98,16 @@ def test_short_titles_are_preferred_by_brevity_after_writes_and_reopening(model,
     assert (opened.ids, opened.scores.tolist()) == (found.ids, found.scores.tolist())
 
 
+def test_long_texts_lose_nothing_without_a_share_of_their_length(model, tmp_path):
+    texts = ["quux and words " * 2, "quux " + "filler " * 10]
+    assert texthash.Index(model, texts).search("quux", mode="keyword").ids == ["0", "1"]
+    index = texthash.Index(model, ["quux", *texts], bm25_b=0, bm25_k1=3)
+    scores = index.search("quux", mode="keyword").scores.tolist()
+    assert scores[1:] == pytest.approx([scores[0] * (1 / 4) / (2 / 5)] * 2), "count / (count + k1)"
+    opened = texthash.Index.open(index.save(tmp_path / "index"))
+    assert opened.search("quux", mode="keyword").scores.tolist() == scores
+
+
 def test_words_and_both_sides_find_what_a_release_finds(model, tmp_path):
     index = texthash.Index(model, [*TEXTS, "zzyzx quux"], labels=[*LABELS, "rare"])
     words = index.search("quux", mode="keyword")
@@ -132,8 +142,9 @@ def test_plain_words_are_kept_plain_in_a_file(model, tmp_path):
         ({"title_weight": 0}, "title_weight=0 is no weight"),
         ({"lead_weight": 1.5}, r"lead_weight=1\.5 is no weight"),
         ({"title_brevity": -0.1}, r"title_brevity=-0\.1 is no power"),
+        ({"bm25_b": 1.5}, r"bm25_b=1\.5: out of range"),
     ],
-    ids=["few ids", "double ids", "few labels", "few titles", "no weight", "half a weight", "no power"],
+    ids=["few ids", "double ids", "few labels", "few titles", "no weight", "half a weight", "no power", "no share"],
 )
 def test_arguments_that_do_not_fit_are_refused(model, arguments, message):
     with pytest.raises(UsageError, match=message):

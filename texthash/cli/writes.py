@@ -110,6 +110,8 @@ def index_add_keywords(
     title_brevity: Annotated[
         float, typer.Option(min=0, max=1, help="Power by which short titles are preferred; see index.title_brevity.")
     ] = 0.0,
+    bm25_k1: Annotated[float, typer.Option(min=0.01, max=100, help="Constant k1 of BM25.")] = 1.2,
+    bm25_b: Annotated[float, typer.Option(min=0, max=1, help="Constant b of BM25, the share of the length.")] = 0.75,
 ) -> None:
     """Store the words of all documents, for an index that was built without them: keyword and hybrid search need these.
 
@@ -121,7 +123,8 @@ def index_add_keywords(
 
     def local() -> Release:
         with IndexWriter.open(resolve_home()) as writer:
-            return writer.add_keywords(analysis, WordWeights(title_weight, lead_weight, title_brevity))
+            weights = WordWeights(title_weight, lead_weight, title_brevity, bm25_k1, bm25_b)
+            return writer.add_keywords(analysis, weights)
 
     print_json(_state(remote.write_in_this_process(local, "search by meaning meanwhile.")))
 

@@ -39,3 +39,13 @@ class IndexConfig(Section):
         description="power a by which short titles are preferred in search by words: a score is divided by the number "
         "of words of the title to the a; more than 0 where titles are names or paths, as of functions",
     )
+    bm25_k1: float = Field(
+        1.2, gt=0, le=100, description="constant of BM25: the more, the later a repeated word stops to count more"
+    )
+    bm25_b: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="constant of BM25, share of the length of a document in the weight of its words; little where long "
+        "documents are the important ones",
+    )

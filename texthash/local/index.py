@@ -51,6 +51,8 @@ class Index(Browsing):
         lead_weight: Number of times that each of the first 15 words of a text counts there.
         title_brevity: Power a, 0 to 1, by which short titles are preferred there: a score is divided by the number of
             words of the title to the a.
+        bm25_k1: Constant of BM25: the more, the later a repeated word stops to count more.
+        bm25_b: Constant of BM25, 0 to 1: the share of the length of a document in the weight of its words.
 
     A document without a known word has no meaningful code; it is kept, and found by its words alone.
 
@@ -80,6 +82,8 @@ class Index(Browsing):
         title_weight: int = 5,
         lead_weight: int = 1,
         title_brevity: float = 0.0,
+        bm25_k1: float = 1.2,
+        bm25_b: float = 0.75,
     ) -> None:
         from texthash.models.query_encoder import QueryEncoder
 
@@ -93,7 +97,7 @@ class Index(Browsing):
             attributes=attributes,
             titles=titles,
             keywords=keywords,
-            weights=_weights(title_weight, lead_weight, title_brevity),
+            weights=_weights(title_weight, lead_weight, title_brevity, bm25_k1, bm25_b),
         )
         self._encoder = QueryEncoder.of(model)
         self._shards: Sequence[SearchedShard] = [shard]
@@ -416,7 +420,7 @@ class Index(Browsing):
         return directory
 
 
-def _weights(title: int, lead: int, brevity: float) -> WordWeights:
+def _weights(title: int, lead: int, brevity: float, k1: float, b: float) -> WordWeights:
     from texthash.index.keywords.weights import WordWeights
 
     for name, weight in (("title_weight", title), ("lead_weight", lead)):
@@ -424,7 +428,9 @@ def _weights(title: int, lead: int, brevity: float) -> WordWeights:
             raise UsageError(f"{name}={weight!r} is no weight.", "give a whole number from 1 to 100.")
     if not 0 <= brevity <= 1:
         raise UsageError(f"title_brevity={brevity!r} is no power.", "give a number from 0 (no preference) to 1.")
-    return WordWeights(title, lead, brevity)
+    if not (0 < k1 <= 100 and 0 <= b <= 1):
+        raise UsageError(f"bm25_k1={k1!r}, bm25_b={b!r}: out of range.", "give k1 above 0 to 100, and b from 0 to 1.")
+    return WordWeights(title, lead, brevity, k1, b)
 
 
 def _share(weight: float) -> float:

@@ -17,9 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-K1 = 1.2
-B = 0.75
-
 
 @dataclass(frozen=True)
 class KeywordStatistics:
@@ -52,7 +49,19 @@ class KeywordStatistics:
         return np.log1p(odds, dtype=np.float64)
 
 
-def length_factors(lengths: NDArray[np.int32], mean_length: float) -> NDArray[np.float64]:
-    """Return k1 (1 - b + b |d| / mean |d|) of documents by their numbers of words, float64 [N]."""
-    relative = lengths.astype(np.float64) / mean_length
-    return K1 * (1.0 - B + B * relative)
+@dataclass(frozen=True)
+class LengthNorm:
+    """What the length of a document does to its score.
+
+    Attributes:
+        mean: Mean number of words of a document of the whole index.
+        k1, b: Constants of BM25.
+    """
+
+    mean: float
+    k1: float
+    b: float
+
+    def factors(self, lengths: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return k1 (1 - b + b |d| / mean |d|) of documents by their numbers of words, float64 [N]."""
+        return self.k1 * (1.0 - self.b + self.b * (lengths.astype(np.float64) / self.mean))

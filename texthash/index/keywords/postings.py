@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from texthash.index.filters.selection import Selection
-from texthash.index.keywords.bm25 import KeywordStatistics, length_factors
+from texthash.index.keywords.bm25 import KeywordStatistics, LengthNorm
 from texthash.index.keywords.top import top_documents
 from texthash.index.keywords.weights import WeightedWords, WordWeights
 
@@ -201,7 +201,7 @@ class Segment:
         self,
         terms: Sequence[str],
         weights: NDArray[np.float64],
-        mean_length: float,
+        norm: LengthNorm,
         limit: int,
         allowed: Selection | None,
     ) -> KeywordHits:
@@ -209,7 +209,7 @@ class Segment:
         known = [(self.terms[term], weight) for term, weight in zip(terms, weights, strict=True) if term in self.terms]
         if not known:
             return KeywordHits(np.empty(0, np.int64), np.empty(0))
-        at, factors = np.asarray([at for at, _ in known]), self._factors(mean_length)
+        at, factors = np.asarray([at for at, _ in known]), self._factors(norm)
         mask = np.empty(0, np.bool_) if self.live is None else self.live
         if allowed is not None:
             here = allowed.of(self.numbers, ascending=True)
@@ -229,11 +229,11 @@ class Segment:
         )
         return KeywordHits.best([KeywordHits(self.numbers[rows], scores)], limit)[0]
 
-    def _factors(self, mean_length: float) -> NDArray[np.float64]:
+    def _factors(self, norm: LengthNorm) -> NDArray[np.float64]:
         """Return the factors of the lengths, which are kept while the mean length is the same."""
-        known: tuple[float, NDArray[np.float64]] | None = self.__dict__.get("_kept")
-        if known is None or known[0] != mean_length:
-            known = mean_length, length_factors(self.lengths, mean_length)
+        known: tuple[LengthNorm, NDArray[np.float64]] | None = self.__dict__.get("_kept")
+        if known is None or known[0] != norm:
+            known = norm, norm.factors(self.lengths)
             self.__dict__["_kept"] = known
         return known[1]
 
@@ -369,5 +369,7 @@ class KeywordIndex:
             allowed: Documents that may be hits; None allows all.
         """
         weights = statistics.idf * np.asarray(list(query.values()), np.float64)
-        parts = [seg.best(list(query), weights, statistics.mean_length, limit, allowed) for seg in self.segments]
+        own = self.weights or WordWeights()
+        norm = LengthNorm(statistics.mean_length, own.k1, own.b)
+        parts = [segment.best(list(query), weights, norm, limit, allowed) for segment in self.segments]
         return KeywordHits.best(parts, limit)[0]

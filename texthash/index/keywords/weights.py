@@ -1,4 +1,4 @@
-"""Weights of the parts of a document in keyword search: its title, the first words of its text, and the rest.
+"""Weights in keyword search: of a document's title, the first words of its text and the rest, and of its length.
 
 The words of a document are stored as those of its title, an empty word, and those of its text, so that each part can
 have its weight when they are read: an occurrence counts that many times, in the length of the document too (BM25F in
@@ -25,7 +25,9 @@ LEAD_WORDS = 15
 
 @dataclass(frozen=True)
 class WordWeights:
-    """Number of times that a word of a part of a document counts, where the rest of its text counts once; and brevity.
+    """Settings of the score of a document: weights of its parts, brevity, and the constants of BM25.
+
+    A word of the title or of the lead counts so many times, the rest of the text once.
 
     The default was chosen by known items of a random sample of all documents of pydoc, 400 first sentences that should
     find the rest of their documents: MRR@10 .398, .404, .406 for a weight of the title of 3, 5, 8. Titles that should
@@ -36,11 +38,15 @@ class WordWeights:
         title: Weight of the title.
         lead: Weight of the first words of the text.
         brevity: Power a of the number of words of the title, by which a score is divided; 0: titles of any length.
+        k1: Constant of BM25, the more the later a word that is repeated stops to count more.
+        b: Share of the length of a document in the weight of its words, 0 to 1.
     """
 
     title: int = 5
     lead: int = 1
     brevity: float = 0.0
+    k1: float = 1.2
+    b: float = 0.75
 
     def boosts(self, titles: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the factor of the score of each document by the number of words of its title, float32 [N]."""

@@ -85,7 +85,9 @@ def index_path(
     total.update((corpus_path / "manifest.json").read_bytes())
     more = "".join(f"-{name}" for name in (vectors, keywords) if name is not None)
     if keywords is not None and weights != DEFAULT_WEIGHTS:
-        more += f"-{weights.title}-{weights.lead}" + (f"-{weights.brevity:g}" if weights.brevity else "")
+        more += f"-{weights.title}-{weights.lead}"
+        if weights != WordWeights(weights.title, weights.lead):
+            more += f"-{weights.brevity:g}-{weights.k1:g}-{weights.b:g}"
     return home.index / f"{hasher.name}-{total.hexdigest()[:12]}-{shards}{more}"
 
 
