@@ -83,9 +83,7 @@ def _make_release(experiment: Experiment, model: TrainedModel, version: str | No
     from texthash.models.hasher import Hasher
 
     name, hasher, settings = experiment.model_name, model.hasher, experiment.config.index
-    weights = WordWeights(
-        settings.title_weight, settings.lead_weight, settings.title_brevity, settings.bm25_k1, settings.bm25_b
-    )
+    weights = WordWeights.of_config(settings)
     run: str | None = model.run.run_id
     commit: str | None = model.commit
     promote = version is not None and _qualifies(experiment, name, version)

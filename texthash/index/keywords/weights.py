@@ -12,11 +12,15 @@ words of its title, those that identifiers are cut into included; a title withou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from texthash.config.index import IndexConfig
 
 SEPARATOR = ""
 LEAD_WORDS = 15
@@ -47,6 +51,11 @@ class WordWeights:
     brevity: float = 0.0
     k1: float = 1.2
     b: float = 0.75
+
+    @classmethod
+    def of_config(cls, index: IndexConfig) -> WordWeights:
+        """Return the settings of an index by its configuration."""
+        return cls(index.title_weight, index.lead_weight, index.title_brevity, index.bm25_k1, index.bm25_b)
 
     def boosts(self, titles: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the factor of the score of each document by the number of words of its title, float32 [N]."""
