@@ -8,9 +8,10 @@ never increases. The code is h(x) = 1[(x - c) W R > 0].
 Of a query that is compared in real values with the bits of documents only half of the mean is subtracted,
 (x - c / 2) W R: cosines of uncentred vectors, which embeddings are made for, also depend on the mean.
 
-With ``teacher=features`` words stand in for vectors that only training needs: a ridge regression f' = x A + a from the
-weighted words x to the vectors f of the training documents, at length 1, whose values are then rotated as vectors are.
-All of it is one linear map of the words. The values of a query are centred by the whole mean.
+With ``teacher=features`` words stand in for vectors that only training needs: a ridge regression x A from the weighted
+words x to the vectors of the training documents, at length 1 and less their mean, whose values are then rotated as
+vectors are. All of it is one linear map of the words. A bit is 1 for half of the training documents, and the values of
+a query are centred by the whole mean.
 """
 
 from __future__ import annotations
@@ -92,12 +93,16 @@ class ITQ(ProjectedMethod):
         return (ClosedForm("rotation", self.rotate),)
 
     def rotate(self, train: Split) -> None:
-        """Set the projection x W R - c W R from the training rows, or x A W R + (a - c) W R with a teacher."""
+        """Set the projection x W R - c W R from the training rows, or x A W R less its medians with a teacher."""
         rows = self.rows_of(train)
         if self.teacher == "features":
-            taught, offset = ridge(rows, joint_rows(None, train.dense(self.shape.encoder or ""), 1.0), self.penalty)
-            matrix, centre = rotated_components(rows @ taught + offset, self.bits, self.iterations)
-            self.projection.set(taught @ matrix, offset @ matrix - centre)
+            vectors = joint_rows(None, train.dense(self.shape.encoder or ""), 1.0)
+            taught, _ = ridge(rows, vectors - vectors.mean(axis=0), self.penalty, intercept=False)
+            values = rows @ taught
+            matrix, centre = rotated_components(values, self.bits, self.iterations)
+            medians = np.median(values @ matrix, axis=0).astype(np.float32)
+            self.projection.set(taught @ matrix, -medians)
+            self.kept_mean.copy_(torch.from_numpy(medians - centre))
             return
         matrix, centre = rotated_components(rows, self.bits, self.iterations)
         self.projection.set(matrix, -centre)
