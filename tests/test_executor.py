@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from texthash.actor_pool import ActorPool
 from texthash.errors import CorpusError, TexthashError, as_user_error
 from texthash.executor import Claim, Executor, LocalExecutor, RayExecutor, Task
 
@@ -179,3 +181,46 @@ def test_actors_for_which_there_is_no_room_keep_no_task_waiting(ray_cluster: Any
         assert sorted(found) == [number * number for number in range(20)]
     finally:
         ray_cluster.kill(holder)
+
+
+def least_free(seconds: float) -> float:
+    """Return the least number of CPUs that nobody claims, over some seconds."""
+    import ray
+
+    seen, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen.append(ray.available_resources().get("CPU", 0.0))
+        time.sleep(0.1)
+    return min(seen[len(seen) // 2 :])  # in the first half, what an earlier test has claimed may be counted
+
+
+def test_a_pool_starts_no_more_actors_than_there_are_tasks(ray_cluster: Any) -> None:
+    pool = ActorPool(lambda: least_free, {"num_cpus": 1}, retries=0, size=lambda: 2)
+    assert list(pool.run([{"seconds": 4.0}])) == [1.0]
+
+
+def together(folder: Path, number: int) -> bool:
+    """Return whether another task runs at the same time, within a minute."""
+    (folder / str(number)).touch()
+    end = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    return len(list(folder.iterdir())) == 2
+
+
+def test_two_tasks_are_not_done_by_the_actor_that_is_there_first(ray_cluster: Any, tmp_path: Path) -> None:
+    pool = ActorPool(lambda: together, {"num_cpus": 0.5}, retries=0, size=lambda: 2)
+    assert list(pool.run({"folder": tmp_path, "number": number} for number in range(2))) == [True, True]
+
+
+def test_a_pool_asks_for_the_size_of_the_cluster_now_and_then(ray_cluster: Any) -> None:
+    asked = []
+
+    def size() -> int:
+        asked.append(time.monotonic())
+        return 1
+
+    pool = ActorPool(lambda: square, {"num_cpus": 1}, retries=0, size=size)
+    began = time.monotonic()
+    assert sorted(pool.run({"number": number} for number in range(200))) == [number**2 for number in range(200)]
+    assert 1 <= len(asked) <= 2 + (time.monotonic() - began), "once a second, not after each result"

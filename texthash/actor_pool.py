@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, NoReturn
 
 from texthash.errors import TexthashError
@@ -45,8 +46,9 @@ class ActorPool:
     size: Callable[[], int]
     _running: dict[Any, int] = field(default_factory=dict)  # number of calls by actor, of those that run
     _pending: dict[Any, tuple[Any, _Work | None]] = field(default_factory=dict)  # actor and task by call
-    _again: deque[_Work] = field(default_factory=deque)
+    _drawn: deque[_Work] = field(default_factory=deque)  # tasks that no actor has
     _lost: int = 0  # actors that died before they ran
+    _next_look: float = 0.0
 
     def run(self, tasks: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
         """Yield the result of each task, in the order in which results are finished; then end the actors.
@@ -57,17 +59,10 @@ class ActorPool:
         import ray
 
         waiting, told = map(_Work, tasks), time.monotonic()
-        first = next(waiting, None)
-        if first is None:
-            return
-        self._again.append(first)
         try:
-            while True:
-                self._grow()
-                for actor in self._running:
-                    self._assign(actor, waiting)
-                if not any(work for _, work in self._pending.values()) and not self._again and self._running:
-                    return
+            while self._draw(1, waiting) or any(work for _, work in self._pending.values()):
+                self._assign(waiting)
+                self._grow(waiting)
                 done, _ = ray.wait(list(self._pending), num_returns=1, timeout=_LOOK_S)
                 if not done and not self._running and time.monotonic() - told > _LINE_EVERY_S:
                     told = time.monotonic()
@@ -78,22 +73,40 @@ class ActorPool:
             for actor in {actor for actor, _ in self._pending.values()} | self._running.keys():
                 ray.kill(actor)
 
-    def _grow(self) -> None:
-        """Start as many actors as the cluster can have at present."""
+    def _starting(self) -> int:
+        """Return the number of actors that do not run yet."""
+        return sum(work is None for _, work in self._pending.values())
+
+    def _draw(self, count: int, waiting: Iterator[_Work]) -> bool:
+        """Return whether so many tasks wait for an actor, and read them from the iterator where it has them."""
+        self._drawn.extend(islice(waiting, max(0, count - len(self._drawn))))
+        return len(self._drawn) >= count
+
+    def _grow(self, waiting: Iterator[_Work]) -> None:
+        """Start as many actors as the cluster can have at present, if each has a task that waits."""
         import ray
 
-        starting = [actor for actor, work in self._pending.values() if work is None]
-        for _ in range(self.size() - len(starting) - len(self._running)):
+        starting = self._starting()
+        if time.monotonic() < self._next_look or not self._draw(starting + 1, waiting):
+            return
+        self._next_look = time.monotonic() + _LOOK_S
+        for _ in range(self.size() - starting - len(self._running)):
+            if not self._draw(starting + 1, waiting):
+                return
             actor: Any = ray.remote(**self.options, max_restarts=0)(_Worker).remote(self.make)
             self._pending[actor.ready.remote()] = actor, None
+            starting += 1
 
-    def _assign(self, actor: Any, waiting: Iterator[_Work]) -> None:
-        while self._running[actor] < _CALLS:
-            work = self._again.popleft() if self._again else next(waiting, None)
-            if work is None:
-                return
-            self._pending[actor.call.remote(dict(work.task))] = actor, work
-            self._running[actor] += 1
+    def _assign(self, waiting: Iterator[_Work]) -> None:
+        """Give each actor without a task one, and then another one beyond those that are left for actors that start."""
+        for calls in range(_CALLS):
+            left = self._starting() if calls else 0
+            for actor in [actor for actor, running in self._running.items() if running == calls]:
+                if not self._draw(1 + left, waiting):
+                    return
+                work = self._drawn.popleft()
+                self._pending[actor.call.remote(dict(work.task))] = actor, work
+                self._running[actor] += 1
 
     def _received(self, reference: Any) -> Iterator[Any]:
         """Yield the result of a call, unless it was the first call of an actor, or its actor has died."""
@@ -122,6 +135,7 @@ class ActorPool:
         own = [call for call, (other, _) in self._pending.items() if other is actor]
         left = [work, *(self._pending.pop(call)[1] for call in own)]
         self._running.pop(actor, None)
+        self._next_look = 0.0
         ray.kill(actor)
         if left == [None]:
             self._lost += 1
@@ -132,7 +146,7 @@ class ActorPool:
                 one.deaths += 1
                 if one.deaths > self.retries:
                     raise error
-                self._again.append(one)
+                self._drawn.append(one)
 
 
 class _Worker:
