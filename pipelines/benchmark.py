@@ -21,6 +21,7 @@ COMMANDS = (
     "faults",
     "filters",
     "finetune",
+    "ingress",
     "live",
     "memory",
     "neighbours",

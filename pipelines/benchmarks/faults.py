@@ -92,7 +92,7 @@ async def _kill(client: httpx.AsyncClient, part: str) -> dict[str, Any]:
     log_line(f"{part}: killed under load")
     load = _Load(client, part)
     async with asyncio.TaskGroup() as requests:
-        victim: int | None = _process(part)
+        victim: int | None = processes_of(part)[0]
         while (now := load.now()) < _PATIENCE_S and not load.calm(now):
             requests.create_task(load.search())
             requests.create_task(load.write())
@@ -171,12 +171,15 @@ def _row(name: str, replies: list[Reply]) -> dict[str, Any]:
     }
 
 
-def _process(part: str) -> int:
-    """Return the process id of a part, among the processes of this program's cluster."""
+def processes_of(part: str) -> list[int]:
+    """Return the process ids of the replicas of a part; there is at least one."""
+    found = []
     for process in psutil.Process().children(recursive=True):
         try:
             if PARTS[part] in f"{' '.join(process.cmdline())} ":
-                return process.pid
+                found.append(process.pid)
         except psutil.Error:  # it has ended
             continue
+    if found:
+        return found
     raise TexthashError(f"there is no process of the {part}.", "kill a part that this form of the service has.")

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,11 +43,26 @@ def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
 
 def search_load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
     """Return figures of searches by ``clients`` clients over ``seconds``."""
-    return _ended(_started(port, clients, seconds, bodies))
+    return _ended(_started(port, clients, seconds, bodies))[0]
+
+
+class Failure(NamedTuple):
+    """Search that failed: its begin and end by :func:`time.time`, and its status or the error of its connection."""
+
+    began: float
+    ended: float
+    answer: str
 
 
 def search_load_during(port: int, clients: int, bodies: str, event: Callable[[], object]) -> dict[str, Any]:
     """Return figures of searches by ``clients`` clients during a call of ``event``, and its duration (``event_s``)."""
+    return searched_during(port, clients, bodies, event)[0]
+
+
+def searched_during(
+    port: int, clients: int, bodies: str, event: Callable[[], object]
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Return the figures of :func:`search_load_during`, and the searches that failed."""
     load = _started(port, clients, _HOUR_S, bodies)
     try:
         time.sleep(_WARM_UP_S + _AROUND_S)
@@ -57,8 +72,8 @@ def search_load_during(port: int, clients: int, bodies: str, event: Callable[[],
         time.sleep(_AROUND_S)
     finally:
         load.send_signal(signal.SIGTERM)
-        figures = _ended(load)
-    return {"event_s": round(took, 1), **figures}
+        figures, failures = _ended(load)
+    return {"event_s": round(took, 1), **figures}, failures
 
 
 def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess.Popen[str]:
@@ -72,14 +87,14 @@ def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess
     return load
 
 
-def _ended(load: subprocess.Popen[str]) -> dict[str, Any]:
+def _ended(load: subprocess.Popen[str]) -> tuple[dict[str, Any], list[Failure]]:
     assert load.stdout is not None
     assert load.stderr is not None
     figures, messages = load.stdout.read(), load.stderr.read()
     if load.wait():
         raise TexthashError(f"the load failed: {messages[-500:]}", "see the message above.")
     result: dict[str, Any] = json.loads(figures)
-    return result
+    return result["figures"], [Failure(*one) for one in result["failures"]]
 
 
 class _Clients:
@@ -94,7 +109,9 @@ class _Clients:
         self._end = self._start + seconds
         self._taken: list[float] = []
         self._answers = 0
-        self._errors = 0
+        self._last = self._start
+        self._pause = 0.0
+        self.failures: list[Failure] = []
         self._first: dict[tuple[int, str | None], Any] = {}
         self._unlike = 0
 
@@ -103,27 +120,40 @@ class _Clients:
         self._end = min(self._end, time.perf_counter())
 
     async def ask(self) -> None:
-        """Send requests as one client until the end; those begun before the start do not count."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        while (began := time.perf_counter()) < self._end:
-            search, request = next(self._requests)
-            writer.write(request)
-            await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            status = int(head.split(b" ", 2)[1])
-            length = next(
-                int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-            )
-            answer = await reader.readexactly(length)
-            self._answers += 1
-            if began < self._start:
-                continue
-            if status == 200:
-                self._taken.append(time.perf_counter() - began)
-                self._compare(search, json.loads(answer))
-            else:
-                self._errors += 1
-        writer.close()
+        """Send requests as one client until the end, on a new connection after one that broke."""
+        while time.perf_counter() < self._end:
+            began = time.time()
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                try:
+                    while time.perf_counter() < self._end:
+                        began = time.time()
+                        await self._search(reader, writer)
+                finally:
+                    writer.close()
+            except (OSError, asyncio.IncompleteReadError) as error:
+                self.failures.append(Failure(began, time.time(), type(error).__name__))
+
+    async def _search(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send one search, and count its answer unless it began before the start."""
+        search, request = next(self._requests)
+        wall, began = time.time(), time.perf_counter()
+        writer.write(request)
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        length = next(
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+        )
+        answer = await reader.readexactly(length)
+        self._answers += 1
+        if status != 200:
+            self.failures.append(Failure(wall, time.time(), str(status)))
+        elif began >= self._start:
+            now = time.perf_counter()
+            self._pause, self._last = max(self._pause, now - self._last), now
+            self._taken.append(now - began)
+            self._compare(search, json.loads(answer))
 
     def _compare(self, search: int, reply: dict[str, Any]) -> None:
         """Count an answer that differs from the first one of the same release to the same search.
@@ -138,7 +168,8 @@ class _Clients:
     def figures(self) -> dict[str, Any]:
         """Return requests per second, latencies in milliseconds, and numbers of answers.
 
-        ``answers`` are all, with those before the start; ``errors`` are not 200, and ``unlike`` inconsistent.
+        ``pause_ms`` is the longest time without an answer; ``answers`` are all, with those before the start; ``errors``
+        are answers other than 200 and broken connections, and ``unlike`` are inconsistent answers.
         """
         p50, p99 = np.percentile(np.array(self._taken or [np.nan]) * 1000, [50, 99])
         return {
@@ -146,8 +177,9 @@ class _Clients:
             "p50_ms": round(float(p50), 2),
             "p99_ms": round(float(p99), 2),
             "slowest_ms": round(1000 * max(self._taken, default=np.nan), 2),
+            "pause_ms": round(1000 * self._pause, 2),
             "answers": self._answers,
-            "errors": self._errors,
+            "errors": len(self.failures),
             "releases": len({release for _, release in self._first}),
             "unlike": self._unlike,
         }
@@ -157,7 +189,7 @@ async def _measure(port: int, path: str, clients: int, seconds: float, bodies: l
     load = _Clients(port, path, bodies, seconds)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stop)
     await asyncio.gather(*(load.ask() for _ in range(clients)))
-    return load.figures()
+    return {"figures": load.figures(), "failures": load.failures}
 
 
 if __name__ == "__main__":

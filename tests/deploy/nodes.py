@@ -64,6 +64,7 @@ class Cluster:
             "TEXTHASH_TRACKING": tracking,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
+            "RAY_raylet_start_wait_time_s": "180",
             "OMP_NUM_THREADS": "1",
             # The loss of a node is noticed after some ten seconds; Ray's default is half a minute.
             "RAY_health_check_period_ms": "2000",
