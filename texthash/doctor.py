@@ -203,7 +203,9 @@ def _corpora(config: Config, home: StateDir) -> list[Finding]:
 
 
 def _manifests(home: StateDir) -> list[Path]:
-    return list((home.store / "corpora").glob("*/[!.]*/manifest.json"))
+    from texthash.io.listing import matching
+
+    return matching(home.store / "corpora", "*/[!.]*/manifest.json")
 
 
 def _release(home: StateDir) -> list[Finding]:

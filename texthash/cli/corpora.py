@@ -148,9 +148,10 @@ def _editions(name: str, home: StateDir) -> list[dict[str, Any]]:
     from texthash.corpora.preparation.report import card
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.corpora.prepared.manifest import MANIFEST
+    from texthash.io.listing import matching
 
     found = []
-    for manifest in sorted(home.corpus(name, "-").parent.glob(f"[!.]*/{MANIFEST}")):
+    for manifest in matching(home.corpus(name, "-").parent, f"[!.]*/{MANIFEST}"):
         try:
             found.append(card(PreparedCorpus.open(manifest.parent), records().get(name)))
         except TexthashError as error:

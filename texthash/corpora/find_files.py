@@ -9,6 +9,7 @@ from pathlib import Path
 from texthash.config import CorpusConfig
 from texthash.corpora.corpus_record import CorpusRecord
 from texthash.errors import CorpusError
+from texthash.io.listing import matching
 from texthash.io.object_store_cache import mirrored
 from texthash.paths import DATA_VARIABLE, StateDir, as_path
 
@@ -35,12 +36,12 @@ def find_files(
     """
     forms = official if isinstance(official, list) else [official] if official else []
     for source in folders(config.data_dir, home):
-        below = [source, *sorted(folder for folder in source.glob(f"{name}*") if folder.is_dir())]
+        below = [source, *(folder for folder in matching(source, f"{name}*") if folder.is_dir())]
         for form, folder in product(forms, below):
             published = [_plain_or_gzipped(folder / file) for file in form]
             if all(file.is_file() for file in published):
                 return [mirrored(file, home) for file in published]
-        if found := sorted(source.glob(f"{name}*.jsonl.gz")):
+        if found := matching(source, f"{name}*.jsonl.gz"):
             return [mirrored(file, home) for file in found]
     return []
 

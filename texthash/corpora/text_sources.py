@@ -19,6 +19,7 @@ from texthash.corpora.readers.text_files import Span
 from texthash.errors import CorpusError, nearest_name
 from texthash.io import object_store_cache
 from texthash.io.atomic import read_parquet
+from texthash.io.listing import matching
 from texthash.paths import StateDir, as_path, is_address
 from texthash.progress import log_line
 
@@ -70,13 +71,13 @@ def open_texts(name: str, home: StateDir, columns: Columns | None = None) -> Tex
 
 
 def _manifests(home: StateDir) -> list[Path]:
-    return list((home.store / "corpora").glob(f"*/*/{MANIFEST}"))
+    return matching(home.store / "corpora", f"*/*/{MANIFEST}")
 
 
 def _prepared(path: Path) -> Texts:
     manifest = Manifest.read(path)
     identity = (manifest.config_hash, manifest.source_checksum, manifest.vocabulary_hash)
-    shards = [shard for split in SPLITS for shard in sorted((path / split).glob("part-*.parquet"), key=str)]
+    shards = [shard for split in SPLITS for shard in matching(path / split, "part-*.parquet")]
     return Texts(str(path), _digest(*identity), [partial(_shard, shard) for shard in shards])
 
 

@@ -13,6 +13,7 @@ from texthash.config import Config, parse_section
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import is_local, write_text
 from texthash.io.copies import bring, by_age
+from texthash.io.listing import matching
 from texthash.io.records import read_typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -139,7 +140,7 @@ def model_directories(home: StateDir, pattern: str) -> Iterator[Path]:
     """Yield the directories of the complete trained models whose names match a pattern, as copies of this node."""
     root = home.runs / "models"
     if is_local(home.state):
-        yield from filter(is_model, root.glob(pattern))
+        yield from filter(is_model, matching(root, pattern))
         return
     for name in by_age(home, root, pattern):
         yield bring(home, root / name)
@@ -217,7 +218,7 @@ def find_model(home: StateDir, name: str) -> TrainedModel:
         return TrainedModel.read(name)
     if not is_local(home.state):
         return _find_published(home, root, name)
-    found = sorted(root.glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
+    found = sorted(matching(root, f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime)
     if name == "latest" and found:
         return TrainedModel.read(found[-1].parent)
     if (root / name).is_dir():

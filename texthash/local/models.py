@@ -78,6 +78,7 @@ def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
     """
     from texthash.corpora.prepared.corpus import PreparedCorpus
     from texthash.corpora.prepared.manifest import MANIFEST
+    from texthash.io.listing import matching
     from texthash.paths import resolve_home
 
     if Path(name, MANIFEST).is_file():
@@ -85,7 +86,7 @@ def open_corpus(name: str | Path, edition: str | None = None) -> PreparedCorpus:
     home = resolve_home()
     if edition is None:
         folder = home.corpus(str(name), "x").parent
-        found = sorted(path.name for path in folder.glob("*") if (path / MANIFEST).exists()) if folder.exists() else []
+        found = [path.parent.name for path in matching(folder, f"*/{MANIFEST}") if path.exists()]
         if len(found) > 1:
             raise UsageError(f"{name} has the editions {', '.join(found)}.", "name one: open_corpus(name, edition).")
         edition = found[0] if found else Edition().name

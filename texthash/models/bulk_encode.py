@@ -37,6 +37,7 @@ from texthash.io.atomic import (
     whole,
     write_json,
 )
+from texthash.io.listing import matching
 from texthash.io.records import read_record, read_typed
 from texthash.methods.base import Role
 from texthash.models.code_files import (
@@ -274,7 +275,7 @@ def _pieces(job: Job, parts: list[Part], workers: int) -> list[WorkUnit]:
 
 
 def _written(job: Job) -> list[Path]:
-    return sorted(job.parts.glob("part-*.parquet"), key=str)
+    return matching(job.parts, "part-*.parquet")
 
 
 def _documents(job: Job) -> int:

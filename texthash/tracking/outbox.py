@@ -25,6 +25,7 @@ from typing import Any
 from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, write_json
+from texthash.io.listing import matching
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
@@ -244,7 +245,7 @@ class Outbox:
 
     def _folders(self) -> list[Path]:
         found: list[tuple[float, Path]] = []
-        for path in self.root.glob(f"*/{RECORD}") if self.root.is_dir() else ():
+        for path in matching(self.root, f"*/{RECORD}"):
             with suppress(FileNotFoundError):  # another process has removed it meanwhile
                 found.append((path.parent.stat().st_ctime, path.parent))
         return [folder for _, folder in sorted(found)]

@@ -8,6 +8,7 @@ from typing import Any
 from texthash.config import Config
 from texthash.corpora.prepared.corpus import CorpusShape
 from texthash.errors import TexthashError
+from texthash.io.listing import matching
 from texthash.io.records import read_typed
 from texthash.methods.registry import build, resolved
 from texthash.paths import StateDir
@@ -91,7 +92,7 @@ def _seconds_of_an_epoch(config: Config, home: StateDir) -> tuple[str | None, fl
     """Return the newest model of the method on the corpus at the nearest width, and its mean seconds per epoch."""
     pattern = f"{config.method.name}-{config.corpus.name}-{config.corpus.edition.name}-*/run.json"
     found = []
-    for path in (home.runs / "models").glob(pattern):
+    for path in matching(home.runs / "models", pattern):
         try:
             record = read_typed(_Trained, path, "train the model again.", partly=True)
             modified = path.stat().st_mtime

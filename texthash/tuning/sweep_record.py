@@ -16,6 +16,7 @@ from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import TexthashError, UsageError
 from texthash.io.atomic import InUseError
 from texthash.io.claims import claim
+from texthash.io.listing import matching
 from texthash.io.places import ABSENT, Version, swap, version_of
 from texthash.io.records import read_typed
 from texthash.methods.registry import decisive
@@ -148,7 +149,7 @@ class _SweepRecord:
 
 def _known(root: Path, stem: str) -> Iterator[Sweep]:
     """Yield the sweeps whose names begin with ``stem``; those with a broken record are logged instead."""
-    for path in root.glob(f"{stem}-*/{_RECORD}"):
+    for path in matching(root, f"{stem}-*/{_RECORD}"):
         try:
             yield Sweep.read(path.parent)
         except TexthashError as error:

@@ -22,6 +22,7 @@ from texthash.corpora.prepared.weighting import weigh
 from texthash.corpora.words import Analyzer, Vocabulary
 from texthash.errors import CorpusError, UsageError
 from texthash.io.atomic import is_local, read_parquet
+from texthash.io.listing import matching
 from texthash.paths import as_path, node_cache
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Split:
     @property
     def shards(self) -> list[Path]:
         """Parquet files of the split, in order."""
-        return sorted((self._corpus.path / self.name).glob("part-*.parquet"))
+        return matching(self._corpus.path / self.name, "part-*.parquet")
 
     @cached_property
     def _arrays(self) -> dict[str, NDArray]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from texthash.corpora.prepared.manifest import SplitCounts
 from texthash.errors import CorpusError
 from texthash.io.atomic import partial_name, read_parquet
+from texthash.io.listing import matching
 from texthash.io.ragged import from_arrow
 
 CACHE = "csr-cache"
@@ -33,7 +34,7 @@ def open_cache(shards: Path, cache: Path, counts: SplitCounts) -> dict[str, NDAr
         beside ``words``.
     """
     directory = make_once(cache / shards.name, lambda partial: _fill(shards, partial, counts))
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
+    return {file.stem: np.load(file, mmap_mode="r") for file in matching(directory, "*.npy")}
 
 
 def make_once(directory: Path, fill: Callable[[Path], None]) -> Path:
@@ -73,7 +74,7 @@ def _fill(shards: Path, partial: Path, counts: SplitCounts) -> None:
     for name in sizes:
         arrays[f"{name}_indptr"] = _create(partial / f"{name}_indptr.npy", np.int64, counts.documents + 1)
     row, filled = 0, dict.fromkeys(sizes, 0)
-    for shard in sorted(shards.glob("part-*.parquet")):
+    for shard in matching(shards, "part-*.parquet"):
         for table in read_parquet(shard, [*LISTS, "counts"], _ROWS_AT_A_TIME):
             for column, name in LISTS.items():
                 offsets, values = from_arrow(table.column(column))

@@ -27,6 +27,7 @@ from texthash.corpora.readers import rows, text_files
 from texthash.corpora.readers.counts import checked
 from texthash.corpora.readers.reuters_sgml import ARTICLES, FOLDERS, OUTSIDE, articles, broken, plain
 from texthash.errors import CorpusError
+from texthash.io.listing import matching
 from texthash.paths import StateDir
 
 ARCHIVE = "reuters21578.tar.gz"
@@ -74,7 +75,7 @@ def files(config: CorpusConfig, home: StateDir) -> list[Path]:
     """Return the files of the first available form, in the order above; for NLTK's folder, all texts."""
     found = find_files("reuters", [tuple(ARTICLES), (ARCHIVE,), (NLTK_FOLDER,), (NLTK_ZIP,)], config, home)
     if found and found[0].name == NLTK_FOLDER:
-        found += sorted(file for folder in FOLDERS for file in (found[0].parent / folder).glob("*"))
+        found += sorted(file for folder in FOLDERS for file in matching(found[0].parent / folder, "*"))
     return found
 
 

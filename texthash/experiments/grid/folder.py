@@ -31,6 +31,7 @@ from texthash.experiments.grid.shared import SharedParts
 from texthash.io.atomic import is_local, whole_directory, write_json
 from texthash.io.claims import claim
 from texthash.io.copies import bring
+from texthash.io.listing import matching
 from texthash.io.records import Location, read_record, read_typed, typed
 from texthash.paths import StateDir
 from texthash.progress import log_line
@@ -400,4 +401,4 @@ def corpus_key(corpus: PreparedCorpus) -> str:
 
 def studies(home: StateDir) -> list[str]:
     """Return the names of the existing studies."""
-    return sorted(path.parent.name for path in home.shared(home.runs / "studies").glob(f"*/{STUDY}"))
+    return sorted(path.parent.name for path in matching(home.shared(home.runs / "studies"), f"*/{STUDY}"))

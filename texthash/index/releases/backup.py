@@ -238,11 +238,15 @@ def _check_no_links(root: Path) -> None:
     """Reject links in a backup, which would bring in files from outside it."""
     if not is_local(root):
         return
-    for parent, folders, files in os.walk(root):
+    for parent, folders, files in os.walk(root, onerror=_refused):
         for name in (*folders, *files):
             path = Path(parent, name)
             if path.is_symlink():
                 raise TexthashError(f"{path} is a link; a backup contains no links.", _REMEDY)
+
+
+def _refused(error: OSError) -> None:
+    raise error
 
 
 def _check_inside(target: Path, directory: Path) -> None:

@@ -27,6 +27,7 @@ from texthash.index.storage.shard_format import ShardManifest, read_index, shard
 from texthash.io.atomic import is_local
 from texthash.io.conditional import UnknownOutcomeError
 from texthash.io.fsync import replace_durably, write_once
+from texthash.io.listing import matching
 from texthash.io.places import ABSENT, Version, create, locked, swap, version_of
 from texthash.io.records import sealed
 from texthash.progress import log_line
@@ -217,7 +218,7 @@ def prune(home: StateDir, kept: Collection[str], keep: int = KEPT_WRITES, age_s:
         age_s: Least age of a deleted record in seconds; running requests may still read from a younger release.
     """
     needed = {*kept, *read_pointer(home).values()}
-    found = [path for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)]
+    found = [path for path in matching(releases_path(home), "r*.json") if RELEASE_NAME.fullmatch(path.stem)]
     for path in sorted(found, key=lambda path: int(path.stem[1:]))[:-keep]:
         old = time.time() - path.stat().st_mtime > age_s
         if old and path.stem not in needed and _by_a_write(home, path.stem):
@@ -267,7 +268,7 @@ def rollback(home: StateDir) -> Release:
 def _newest_that_opens(home: StateDir, current: str | None, previous: str | None) -> Release:
     from texthash.index.releases.snapshots import readable_snapshots
 
-    recorded = {path.stem for path in releases_path(home).glob("r*.json") if RELEASE_NAME.fullmatch(path.stem)}
+    recorded = {path.stem for path in matching(releases_path(home), "r*.json") if RELEASE_NAME.fullmatch(path.stem)}
     names = recorded
     if current is not None:
         # A writer that died between two steps may have left the record of a release that never became current.
@@ -357,7 +358,7 @@ def _record(home: StateDir, base: dict[str, Any]) -> Release:
     directory = releases_path(home)
     if is_local(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    taken = [RELEASE_NAME.match(path.name) for path in directory.glob("r*.json")]
+    taken = [RELEASE_NAME.match(path.name) for path in matching(directory, "r*.json")]
     version = max((int(name[0][1:]) for name in taken if name), default=0)
     while True:
         version += 1

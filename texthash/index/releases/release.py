@@ -29,6 +29,7 @@ from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
+from texthash.io.listing import matching
 from texthash.io.records import FileName, Location, RowChecksum, Sha256, read_record, sealed, typed
 from texthash.paths import STORE_VARIABLE
 from texthash.progress import log_line
@@ -286,7 +287,7 @@ def readable_releases(home: StateDir) -> list[Release]:
 
 def _read_records(home: StateDir) -> tuple[list[Release], list[TexthashError]]:
     found, broken = [], []
-    for path in releases_path(home).glob("r*.json"):
+    for path in matching(releases_path(home), "r*.json"):
         if RELEASE_NAME.fullmatch(path.stem):
             try:
                 found.append(read_release(home, path.stem))
@@ -319,7 +320,7 @@ def read_release(home: StateDir, name: str = CURRENT) -> Release:
         )
     path = releases_path(home) / f"{resolved}.json"
     if not RELEASE_NAME.fullmatch(resolved) or not path.is_file():
-        known = [found.stem for found in releases_path(home).glob("r*.json")]
+        known = [found.stem for found in matching(releases_path(home), "r*.json")]
         hint = nearest_name(resolved, known) if known else "there is none"
         raise TexthashError(f"there is no release {resolved!r} in {home.name} ({hint}).", "name one that exists.")
     release = release_of(read_record(path, _REMEDY), path)

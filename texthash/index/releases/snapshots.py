@@ -19,6 +19,7 @@ from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.free_space import explaining_full_disk
 from texthash.io.atomic import is_local
 from texthash.io.fsync import write_once
+from texthash.io.listing import matching
 from texthash.io.places import create
 from texthash.io.records import read_typed, sealed
 from texthash.progress import log_line
@@ -87,7 +88,7 @@ def readable_snapshots(home: StateDir) -> list[Snapshot]:
 
 def _read_records(home: StateDir) -> tuple[list[Snapshot], list[TexthashError]]:
     found, broken = [], []
-    for path in sorted(_path(home, "x").parent.glob("*.json")):
+    for path in matching(_path(home, "x").parent, "*.json"):
         try:
             found.append(_read(path))
         except FileNotFoundError:  # Another process has just deleted it.

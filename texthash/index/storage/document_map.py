@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from texthash.index.storage.arrow_schema import VECTOR, WORDS
 from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import is_local, whole
+from texthash.io.listing import matching
 
 if TYPE_CHECKING:
     import lance
@@ -149,8 +150,8 @@ def drop_maps(shard: Path, versions: Collection[int]) -> None:
 def _maps(shard: Path, version: int) -> Iterator[Path]:
     """Yield the maps that were made from this version or an earlier one, newest first."""
     if is_local(shard):
-        found = [path for path in (shard / FOLDER).glob("*.arrow") if path.stem.isdigit() and _version(path) <= version]
-        yield from sorted(found, reverse=True)
+        numbered = (path for path in matching(shard / FOLDER, "*.arrow") if path.stem.isdigit())
+        yield from sorted((path for path in numbered if _version(path) <= version), reverse=True)
 
 
 def _newest(

@@ -21,6 +21,7 @@ from texthash.index.storage.document_map import map_files
 from texthash.index.storage.lance_errors import reading
 from texthash.io.atomic import side_by_side, write_text
 from texthash.io.digests import size_and_sha256
+from texthash.io.listing import matching
 from texthash.io.records import read_record, sealed, typed
 from texthash.paths import as_path
 
@@ -221,7 +222,7 @@ def _name(version: int) -> str:
 
 
 def _records(shard: Path) -> list[Path]:
-    return sorted((shard / _FOLDER).glob("*.json"), key=str)
+    return matching(shard / _FOLDER, "*.json")
 
 
 def _read(path: Path) -> dict[str, FileDigest]:

@@ -23,6 +23,7 @@ from texthash.corpora.prepared.neighbours.search import Neighbours, Search, bloc
 from texthash.errors import CorpusError, UsageError, nearest_name
 from texthash.executor import Executor
 from texthash.io.atomic import exclusive
+from texthash.io.listing import matching
 
 # Fewer are not kept: a search over the number of neighbours then computes one graph.
 _KEPT = 100
@@ -70,7 +71,7 @@ def open_graph(cache: Path, name: GraphName, k: int, documents: int) -> Neighbou
     Raises:
         CorpusError: The graph is of another number of documents than N.
     """
-    kept = (int(path.name) for path in _folder(cache, name).glob("[0-9]*"))
+    kept = (int(path.name) for path in matching(_folder(cache, name), "[0-9]*"))
     wide = min((number for number in kept if number >= k), default=None)
     if wide is None:
         return None
