@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from tests.permissions import closed
 from texthash.capacity import Demand, Rates, calibrate, keep_rates, kept_rates, plan
 from texthash.errors import TexthashError
 from texthash.paths import StateDir
@@ -68,3 +70,21 @@ def test_this_machine_is_measured_and_remembered(tmp_path, monkeypatch: pytest.M
     (tmp_path / "calibration" / "64.json").write_text("{")
     with pytest.raises(TexthashError, match="broken"):
         kept_rates(home, 64)
+
+
+@pytest.mark.parametrize("name", [".", "absent"])
+def test_a_plan_needs_no_home_that_can_be_written(tmp_path, monkeypatch, run_cli, name: str) -> None:
+    monkeypatch.setattr("texthash.capacity._PROBE_BYTES", 1 << 22)
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path / name))
+    with closed(tmp_path, 0o500):
+        status, out, said = run_cli("plan", "--documents", "1e6", "--json")
+    assert status == 0
+    assert json.loads(out)["rates"]["scan_ns"] > 0
+    assert f"the rates are not kept, so that the next plan measures again: {tmp_path}" in said
+
+
+def test_a_demand_is_checked_before_this_machine_is_measured(tmp_path, monkeypatch, run_cli) -> None:
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path))
+    status, _, said = run_cli("plan", "--documents", "1e6", "--latency-ms", "1")
+    assert status == 2
+    assert "measuring" not in said

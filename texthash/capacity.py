@@ -22,6 +22,7 @@ from texthash.errors import UsageError
 from texthash.hamming.codes import check_bits
 from texthash.io.atomic import write_text
 from texthash.io.records import read_typed
+from texthash.progress import log_line
 
 if TYPE_CHECKING:
     from texthash.paths import StateDir
@@ -126,7 +127,11 @@ def plan(demand: Demand, rates: Rates) -> Plan:
     Raises:
         UsageError: A value of the demand is out of range, or no number of shards reaches the latency.
     """
-    _check(demand, rates)
+    check_demand(demand)
+    if rates.bits != demand.bits:
+        raise UsageError(
+            f"the rates are for {rates.bits} bits, not for {demand.bits}.", "measure again with --calibrate."
+        )
     documents, cores = demand.documents, demand.node_cores
     each = 8 * math.ceil(demand.bits / 64) + _BYTES_BESIDE_CODE
     memory = documents * each * demand.replicas
@@ -169,7 +174,10 @@ def plan(demand: Demand, rates: Rates) -> Plan:
 
 
 def calibrate(bits: int) -> Rates:
-    """Measure the rates of this machine. Takes a few seconds and 300 MB of memory."""
+    """Measure the rates of this machine.
+
+    Takes a few seconds and 300 MB of memory, and up to a minute more where no kernels have been compiled.
+    """
     from texthash.hamming.codes import to_words
     from texthash.hamming.kernels import top_k, warmup
 
@@ -206,18 +214,18 @@ def kept_rates(home: StateDir, bits: int) -> Rates | None:
 
 
 def keep_rates(home: StateDir, rates: Rates) -> None:
-    """Store measured rates for later plans."""
-    home.make()
+    """Store measured rates for later plans; where they cannot be written, this is logged, and they are used once."""
     path = _path(home, rates.bits)
-    write_text(path, json.dumps(asdict(rates), indent=2))
+    try:
+        home.make()
+        write_text(path, json.dumps(asdict(rates), indent=2))
+    except OSError as error:
+        log_line(f"the rates are not kept, so that the next plan measures again: {path}: {error.strerror}")
 
 
-def _check(demand: Demand, rates: Rates) -> None:
+def check_demand(demand: Demand) -> None:
+    """Raise :class:`UsageError` for a demand with a value that is out of range."""
     check_bits(demand.bits)
-    if rates.bits != demand.bits:
-        raise UsageError(
-            f"the rates are for {rates.bits} bits, not for {demand.bits}.", "measure again with --calibrate."
-        )
     for name in ("documents", "qps", "replicas", "node_memory_gib", "node_cores"):
         if not 0 < getattr(demand, name) < _MOST:
             raise UsageError(

@@ -293,12 +293,13 @@ def plan(
     home = resolve_home()
     if not documents.is_integer():  # nor is infinity one
         raise TexthashError(f"documents={documents:g} is not a whole number.", "give one, such as 1e9.")
+    demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
+    capacity.check_demand(demand)
     rates = None if calibrate else capacity.kept_rates(home, bits)
     if rates is None:
-        log_line("measuring this machine")
+        log_line("measuring this machine: some seconds, and up to a minute the first time, to compile the kernels")
         rates = capacity.calibrate(bits)
         capacity.keep_rates(home, rates)
-    demand = capacity.Demand(int(documents), bits, qps, replicas, latency_ms, node_memory_gib, node_cores, node_price)
     estimate = asdict(capacity.plan(demand, rates))
     if as_json:
         print_json({"demand": asdict(demand), "rates": asdict(rates), "plan": estimate})
