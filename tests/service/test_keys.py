@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.service.test_hardening import kind
 from texthash.config import LimitsConfig
 from texthash.errors import UsageError
 from texthash.index.releases.release import read_release
+from texthash.io.audit import FILE
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.http_app import make_app
@@ -31,9 +34,14 @@ DOCUMENTS = {"documents": [{"id": "mine/1", "text": "sort an array", "labels": [
 
 
 @pytest.fixture(scope="module")
-def written(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+def written_home(released: StateDir, tmp_path_factory: pytest.TempPathFactory) -> StateDir:
+    return StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("keyed") / "home")))
+
+
+@pytest.fixture(scope="module")
+def written(written_home: StateDir) -> Asked:
     """A service with a writer and two keys."""
-    home = StateDir(Path(shutil.copytree(released.root, tmp_path_factory.mktemp("keyed") / "home")))
+    home = written_home
     root, release = str(home.root), read_release(home)
     shards = [ShardServer(root, release.name, number) for number in range(SHARDS)]
     coordinator = Coordinator(release, LimitsConfig(), LocalEncoder(root, release.name), shards)
@@ -120,7 +128,7 @@ def test_keys_that_do_not_differ_or_leave_nobody_to_write_are_refused(monkeypatc
 
 
 def test_every_write_leaves_a_line_that_says_who_what_and_how_many(
-    written: Asked, caplog: pytest.LogCaptureFixture
+    written: Asked, written_home: StateDir, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "texthash.service.requests"):
         put = by(written, WRITE, "PUT", "/v1/documents", {"documents": [{"id": "audit/1", "text": "sort an array"}]})
@@ -146,7 +154,11 @@ def test_every_write_leaves_a_line_that_says_who_what_and_how_many(
     ]
     assert (lines[0]["new"], lines[0]["release"]) == (1, put.json()["release"])
     assert (lines[1]["ids"], lines[2]["filtered"], lines[5]["snapshot"]) == (2, True, "audited")
-    everything = repr([vars(record) for record in caplog.records])
+    kept = audit_lines(written_home, len(lines))
+    assert [{name: line.get(name) for name in ("operation", "status", "documents")} for line in kept] == told
+    assert [line["outcome"] for line in kept] == ["done"] * 4 + ["failed"] + ["done"] * 2
+    assert all(line["by"] == "http" and line["key"] == "read-write" and line["time"] for line in kept)
+    everything = repr([*(vars(record) for record in caplog.records), *kept])
     assert WRITE not in everything
     assert READ not in everything
     assert "audit/1" not in everything
@@ -154,6 +166,8 @@ def test_every_write_leaves_a_line_that_says_who_what_and_how_many(
 
 def test_a_write_without_keys_is_nobodys(coordinator: Callable[[LimitsConfig], Coordinator], caplog) -> None:
     class Refusing:
+        home = None
+
         async def compact(self) -> None:
             raise RuntimeError("broken")
 
@@ -162,6 +176,16 @@ def test_a_write_without_keys_is_nobodys(coordinator: Callable[[LimitsConfig], C
         assert asked.post("/v1/compact", {}).status_code == 500
     (line,) = [vars(record) for record in caplog.records if record.getMessage() == "write"]
     assert (line["key"], line["operation"], line["status"]) == (None, "compact", 500)
+
+
+def audit_lines(home: StateDir, count: int) -> list[dict[str, Any]]:
+    """Return the last lines of the audit, once the last write of this module is there."""
+    for _ in range(100):
+        lines = [json.loads(line) for line in (home.root / FILE).read_text(encoding="utf-8").splitlines()]
+        if lines[-1]["operation"] == "compact":
+            break
+        time.sleep(0.1)
+    return lines[-count:]
 
 
 def read_release_name(asked: Asked) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +14,13 @@ from texthash.cli import remote
 from texthash.cli.indexes import ReleaseName, index_app
 from texthash.cli.options import Filtered, Json
 from texthash.cli.output import print_json, print_table
+from texthash.cli.released import released, state_of
 from texthash.config import KeywordAnalysis
 from texthash.errors import TexthashError, UsageError
+from texthash.io.audit import audited
 from texthash.paths import resolve_home
 from texthash.progress import log_line
-
-if TYPE_CHECKING:
-    from texthash.index.releases.release import Release
+from texthash.uri import without_secrets
 
 Rows = Annotated[
     Path,
@@ -71,7 +71,7 @@ def index_upsert(
     def local() -> dict[str, Any]:
         done = upsert_file(resolve_home(), table)
         counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
-        return {**counts, **_state(done.release)}
+        return {**counts, **state_of(done.release)}
 
     print_json(remote.write_locally_or_remotely(local, lambda client: remote.upsert_file(client, table)))
 
@@ -91,9 +91,11 @@ def index_delete(
     made = filter_of_options(label, filter)
 
     def local() -> dict[str, Any]:
-        with IndexWriter.open(resolve_home()) as writer:
+        home, asked = resolve_home(), {"ids": len(ids or ()), "filtered": made is not None}
+        with IndexWriter.open(home) as writer, audited(home, "delete", **asked) as facts:
             written = writer.delete(ids or (), filter_of(made))
-        return {"deleted": written.documents, **_state(written.release)}
+            facts.update(documents=written.documents, release=written.release.name)
+        return {"deleted": written.documents, **state_of(written.release)}
 
     print_json(remote.write_locally_or_remotely(local, lambda client: remote.delete(client, ids or [], made)))
 
@@ -121,12 +123,12 @@ def index_add_keywords(
     from texthash.index.keywords.weights import WordWeights
     from texthash.index.writing.writer import IndexWriter
 
-    def local() -> Release:
-        with IndexWriter.open(resolve_home()) as writer:
-            weights = WordWeights(title_weight, lead_weight, title_brevity, bm25_k1, bm25_b)
-            return writer.add_keywords(analysis, weights)
+    def local() -> dict[str, Any]:
+        home, weights = resolve_home(), WordWeights(title_weight, lead_weight, title_brevity, bm25_k1, bm25_b)
+        with IndexWriter.open(home) as writer:
+            return released(home, "add_keywords", lambda: writer.add_keywords(analysis, weights))
 
-    print_json(_state(remote.write_in_this_process(local, "search by meaning meanwhile.")))
+    print_json(remote.write_in_this_process(local, "search by meaning meanwhile."))
 
 
 @index_app.command("compact")
@@ -135,8 +137,9 @@ def index_compact() -> None:
     from texthash.index.writing.writer import IndexWriter
 
     def local() -> dict[str, Any]:
-        with IndexWriter.open(resolve_home()) as writer:
-            return _state(writer.compact())
+        home = resolve_home()
+        with IndexWriter.open(home) as writer:
+            return released(home, "compact", writer.compact)
 
     print_json(remote.write_locally_or_remotely(local, lambda client: client.compact().model_dump()))
 
@@ -169,7 +172,11 @@ def index_snapshot(name: SnapshotName) -> None:
     """Take a snapshot of the current state. Example: `texthash index snapshot before-cleaning`"""
     from texthash.index.releases.snapshots import take_snapshot
 
-    print_json(asdict(take_snapshot(resolve_home(), name)))
+    home = resolve_home()
+    with audited(home, "take_snapshot") as facts:
+        snapshot = take_snapshot(home, name)
+        facts.update(snapshot=snapshot.name, release=snapshot.release)
+    print_json(asdict(snapshot))
 
 
 @index_app.command("snapshots")
@@ -185,7 +192,10 @@ def index_drop_snapshot(name: SnapshotName) -> None:
     """Drop a snapshot. Example: `texthash index drop-snapshot before-cleaning`"""
     from texthash.index.releases.snapshots import drop_snapshot
 
-    drop_snapshot(resolve_home(), name)
+    home = resolve_home()
+    with audited(home, "drop_snapshot") as facts:
+        drop_snapshot(home, name)
+        facts.update(snapshot=name)
     log_line(f"dropped; `texthash index compact` frees the space of {name}")
 
 
@@ -203,11 +213,11 @@ def index_restore(name: SnapshotName) -> None:
 
         def local() -> dict[str, Any]:
             with IndexWriter.open(home) as writer:
-                return _state(writer.restore(release))
+                return released(home, "restore_snapshot", lambda: writer.restore(release), snapshot=name)
 
         print_json(remote.write_locally_or_remotely(local, lambda client: client.restore_snapshot(name).model_dump()))
     else:
-        print_json(_state(switch_to(home, release.name)))
+        print_json(released(home, "restore_snapshot", lambda: switch_to(home, release.name), snapshot=name))
 
 
 @index_app.command("backup")
@@ -215,7 +225,8 @@ def index_backup(target: BackupPath, release: ReleaseName = "current") -> None:
     """Copy a release with its model. Example: `texthash index backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import back_up
 
-    print_json(_state(back_up(resolve_home(), target, release)))
+    home = resolve_home()
+    print_json(released(home, "backup", lambda: back_up(home, target, release), target=without_secrets(target)))
 
 
 @index_app.command("restore-backup")
@@ -223,7 +234,8 @@ def index_restore_backup(source: BackupPath) -> None:
     """Restore a backup and make it current. Example: `texthash index restore-backup s3://bucket/backups/monday`"""
     from texthash.index.releases.backup import restore_backup
 
-    print_json(_state(restore_backup(resolve_home(), source)))
+    home = resolve_home()
+    print_json(released(home, "restore_backup", lambda: restore_backup(home, source), source=without_secrets(source)))
 
 
 @index_app.command("rollback")
@@ -231,7 +243,8 @@ def index_rollback() -> None:
     """Return to the previous model and index. Example: `texthash index rollback`"""
     from texthash.index.releases.publish import rollback
 
-    print_json(_state(rollback(resolve_home())))
+    home = resolve_home()
+    print_json(released(home, "rollback", lambda: rollback(home)))
 
 
 @index_app.command("export")
@@ -272,7 +285,7 @@ def index_import(
         "upsert the documents with their texts, which goes through it: `texthash index upsert`.",
     )
     counts = {"upserted": done.documents, "new": done.new, "without_known_words": done.unknown}
-    print_json({**counts, **_state(done.release)})
+    print_json({**counts, **state_of(done.release)})
 
 
 def plan(
@@ -315,7 +328,3 @@ def _columns(attributes: list[str] | None) -> tuple[AttributeColumn, ...]:
         return tuple(AttributeColumn.parse(column) for column in attributes or ())
     except ValueError as error:
         raise UsageError(f"--attribute {error}.", "give NAME or NAME:TYPE, such as published:date.") from None
-
-
-def _state(release: Release) -> dict[str, Any]:
-    return {"release": release.name, "index_version": release.version, "documents": release.documents}

@@ -38,6 +38,7 @@ from texthash.index.storage.arrow_schema import (
 from texthash.index.storage.shard_format import DOCUMENT_FIELDS, shard_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.io.atomic import whole
+from texthash.io.audit import audited
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
     """
     table, documents = _read(path)
     new = unknown = 0
-    with IndexWriter.open(home) as writer:
+    with IndexWriter.open(home) as writer, audited(home, "import") as facts:
         release = writer.release
         made_by = (table.schema.metadata or {}).get(_MODEL, b"").decode()
         if made_by not in ("", release.model_digest):
@@ -160,6 +161,7 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
                 written = writer.upsert(batch, codes_of(rows["code"], release.bits), vectors, known=known)
                 done.add(documents[first : first + AT_ONCE])
                 new, unknown = new + written.new, unknown + int((~known).sum())
+                facts.update(documents=first + len(batch), new=new, release=written.release.name)
         return Upserted(writer.release, len(table), new, unknown)
 
 

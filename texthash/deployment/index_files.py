@@ -10,6 +10,7 @@ from texthash.config import LimitsConfig
 from texthash.index.releases.release import Release, read_release
 from texthash.index.storage.shard_format import kind_of
 from texthash.index.writing.writer import IndexDocument, IndexWriter
+from texthash.io.audit import audited
 from texthash.progress import track
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
     release = read_release(home)
     hasher = release.open_hasher(home)
     done = new = unknown = 0
-    with IndexWriter.open(home) as writer:
+    with IndexWriter.open(home) as writer, audited(home, "upsert") as facts:
         check_rows(table, LimitsConfig().max_text_bytes)
         if table.columns.vector is not None:
             check_documents_bring_vectors(hasher.method)
@@ -70,6 +71,7 @@ def upsert_file(home: StateDir, table: Table) -> Upserted:
                 written.add(batch)
                 done, new = done + result.documents, new + result.new
                 unknown += len(batch) - int(read.known.sum())
+                facts.update(documents=done, new=new, release=result.release.name)
         return Upserted(writer.release, done, new, unknown)
 
 

@@ -12,6 +12,7 @@ from texthash.deployment.champion import move_alias, releasing
 from texthash.errors import ModelMismatchError, TexthashError
 from texthash.index.releases.release import Release, read_pointer, read_release, readable_releases
 from texthash.index.storage.shard_format import kind_of
+from texthash.io.audit import audited
 from texthash.progress import log_line
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ def promote(
         TexthashError: There is no release, a document has no text, or the new index fails verification. The current
             release is unchanged.
     """
-    with releasing(home):
+    with releasing(home), audited(home, "promote", model_version=version) as facts:
         release = _promote(home, hasher_dir, version=version, run=run, commit=commit, sample=sample)
+        facts.update(documents=release.documents, release=release.name)
         if registry is not None:
             move_alias(registry, release)
         return release
@@ -133,8 +135,9 @@ def roll_back(home: StateDir, registry: Registry | None = None) -> Release:
         IndexLockedError: Another process writes to the earlier index.
         AliasNotMovedError: The earlier model is served, but the registry failed.
     """
-    with releasing(home):
+    with releasing(home), audited(home, "rollback") as facts:
         release = _roll_back(home)
+        facts.update(documents=release.documents, release=release.name)
         if registry is not None:
             move_alias(registry, release)
         return release

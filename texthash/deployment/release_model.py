@@ -9,6 +9,7 @@ from texthash.errors import ModelMismatchError
 from texthash.executor import Executor, LocalExecutor
 from texthash.experiments.experiment import Experiment
 from texthash.experiments.trained_models import TrainedModel
+from texthash.io.audit import audited
 from texthash.methods.base import check_searchable
 from texthash.methods.registry import get_method
 from texthash.progress import log_line, warn
@@ -69,8 +70,10 @@ def make_release(
         UsageError: The model only re-ranks.
     """
     check_searchable(get_method(model.config.method.name).card)
-    with releasing(experiment.home):
-        return _make_release(experiment, model, version, executor)
+    with releasing(experiment.home), audited(experiment.home, "release", model_version=version) as facts:
+        release = _make_release(experiment, model, version, executor)
+        facts.update(documents=release.documents, release=release.name)
+        return release
 
 
 def _make_release(experiment: Experiment, model: TrainedModel, version: str | None, executor: Executor) -> Release:

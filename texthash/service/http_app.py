@@ -22,6 +22,7 @@ from texthash.service.middleware import stack
 from texthash.service.middleware.auth import Keys
 from texthash.service.middleware.gate import Gate
 from texthash.service.middleware.origin import allowed_hosts
+from texthash.service.middleware.request_log import Recorder
 from texthash.service.middleware.short_search import SEARCH_PATH, ShortSearch
 from texthash.service.pages import page_file, policy_of, search_page
 from texthash.service.problems import Problem
@@ -91,6 +92,7 @@ def make_app(
         budget or MemoryBudget(coordinator.limits.max_pending_bytes),
         keys,
         allowed_hosts(service, bool(keys)) if service else None,
+        recorder=Recorder(None if index_writes is None else index_writes.home),
     )
     checks = Checks(coordinator)
     respond = search_response(checks, search or _unbatched(coordinator), reranking)

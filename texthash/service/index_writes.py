@@ -38,6 +38,9 @@ class IndexWriteService:
         coordinator: Coordinator, which encodes and is moved to the release of a write that is waited for.
         writer: Writer that makes writes durable.
         settle: Function that waits until every ingress has followed; None for a single ingress.
+
+    Attributes:
+        home: State directory.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class IndexWriteService:
         writer: Writer,
         settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._home = home
+        self.home = home
         self._coordinator = coordinator
         self._writer = writer
         self._settle = settle
@@ -77,7 +80,7 @@ class IndexWriteService:
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
                     raise
-                await self._coordinator.follow(read_release(self._home))
+                await self._coordinator.follow(read_release(self.home))
                 continue
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
@@ -128,11 +131,11 @@ class IndexWriteService:
         self._metrics.record(free, space.least)
 
     def _space(self) -> FreeSpace:
-        return FreeSpace(self._home, self._coordinator.release.index_uri, self._coordinator.limits.min_free_bytes)
+        return FreeSpace(self.home, self._coordinator.release.index_uri, self._coordinator.limits.min_free_bytes)
 
     def snapshots(self) -> list[Snapshot]:
         """Return all snapshots, oldest first."""
-        return readable_snapshots(self._home)
+        return readable_snapshots(self.home)
 
     def take_snapshot(self, name: str) -> Snapshot:
         """Take a snapshot of the current state.
@@ -141,7 +144,7 @@ class IndexWriteService:
             Problem: The name is invalid or taken, or disk space is short.
         """
         try:
-            return take_snapshot(self._home, name)
+            return take_snapshot(self.home, name)
         except UsageError as error:
             problem = [{"loc": ["body", "name"], "msg": error.problem}]
             raise Problem("invalid-field", f"{error.problem} {error.remedy}", errors=problem) from None
@@ -153,7 +156,7 @@ class IndexWriteService:
     async def restore(self, name: str) -> tuple[WriteAck, Release]:
         """Restore the documents of a snapshot; every search sees them when this returns."""
         try:
-            read_snapshot(self._home, name)
+            read_snapshot(self.home, name)
         except TexthashError as error:
             raise Problem("unknown-snapshot", error.problem) from None
         done = await self._writer.write(Restore(name))
@@ -164,7 +167,7 @@ class IndexWriteService:
         return await self._visible(await self._writer.write(Compact()), True)
 
     async def _visible(self, done: WriteAck, wait: bool) -> Release:
-        release = read_release(self._home, done.release)
+        release = read_release(self.home, done.release)
         if wait:
             await self._coordinator.follow(release)
             if self._settle is not None:
