@@ -174,10 +174,10 @@ def test_a_corpus_is_encoded_into_files_by_the_model_that_is_named(cli, home, co
     assert "is of the model" in err
 
 
-def test_nothing_to_encode_is_no_code(cli, monkeypatch):
+def test_nothing_to_encode_is_an_error(cli, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     status, out, err = cli("encode")
-    assert (status, out) == (0, "")
+    assert (status, out) == (1, "")
     assert "no text to encode was given" in err
 
 

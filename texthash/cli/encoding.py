@@ -11,7 +11,7 @@ import typer
 
 from texthash.cli.options import Address, Json, on_ray
 from texthash.cli.output import print_json
-from texthash.errors import UsageError
+from texthash.errors import TexthashError, UsageError
 from texthash.executor import Executor
 from texthash.paths import as_path, resolve_home
 from texthash.progress import log_line, warn
@@ -89,8 +89,7 @@ def _print_codes(texts: list[str], model: str, form: str, role: Any) -> None:
     from texthash.models.hasher import Hasher
 
     if not texts:
-        log_line("no text to encode was given")
-        return
+        raise TexthashError("no text to encode was given.", "name texts, or write them to stdin, one a line.")
     hasher = Hasher.load(saved_hasher(resolve_home(), model))
     values, known, _ = hasher.read(texts, role)
     for text, is_known in zip(texts, known, strict=True):

@@ -19,7 +19,7 @@ from texthash.corpora.prepared.embeddings.checks import REMEDY, flaw_of_one
 from texthash.corpora.readers.rows import Table, document
 from texthash.corpora.readers.tables import parquet_rows
 from texthash.deployment.index_files import AT_ONCE, Upserted
-from texthash.deployment.row_files import Written, check_limits, check_unique
+from texthash.deployment.row_files import Written, check_filled, check_limits, check_unique
 from texthash.errors import CorpusError, ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.shard import Shard
@@ -170,6 +170,7 @@ def _read(path: Path) -> tuple[pa.Table, list[Document]]:
     from texthash.hamming.interop import read_codes
 
     codes, ids = read_codes(path)
+    check_filled(path, len(codes))
     beside = path.with_name(path.name + _IDS)
     if ids is None and beside.is_file():
         known, ids = read_codes(beside)

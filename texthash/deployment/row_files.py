@@ -36,8 +36,8 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
         max_text_bytes: Largest size of a text in UTF-8.
 
     Raises:
-        CorpusError: A row is not a document, has no text, exceeds a limit, or has the id of another row. The error
-            names file and line of the first such row.
+        CorpusError: There is no row; or one is not a document, has no text, exceeds a limit, or has the id of another.
+            The error names file and line of the first such row.
     """
     hashes = bytearray()
     try:
@@ -46,6 +46,7 @@ def check_rows(table: Table, max_text_bytes: int) -> None:
             hashes += _hash(document.id)
     except CorpusError as error:
         raise CorpusError(error.problem, f"{error.remedy} Nothing was written.") from error
+    check_filled(table.path, len(hashes))
     sorted_ = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(sorted_[1:][sorted_[1:] == sorted_[:-1]].tolist())
     if suspects:
@@ -117,6 +118,12 @@ def check_limits(document: Document, max_text_bytes: int) -> None:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise CorpusError(f"{document.origin}: {where}: {first['msg']}.", "correct the row.") from error
+
+
+def check_filled(path: Path, rows: int) -> None:
+    """Raise :class:`CorpusError` for a file without a row, which most often is not the file that was meant."""
+    if not rows:
+        raise CorpusError(f"{path} holds no document.", "name a file with at least one row. Nothing was written.")
 
 
 def check_unique(documents: Iterable[Document]) -> None:

@@ -288,6 +288,7 @@ def _publish(job: Job, output: Path, record: Record, before: int) -> Summary:
     unknown = sum(int(footer.metadata[_UNKNOWN]) for footer in footers)
     facts = {"record": asdict(record), "documents": documents, "unknown": unknown}
     if not footers:
+        remove_directory(job.staged)
         raise CorpusError(f"{record.source} has no documents.", "name a source with texts that are not empty.")
     if output.suffix:
         join(_written(job), output, record, documents)
