@@ -84,7 +84,7 @@ def as_user_error(error: BaseException) -> TexthashError | None:
             where = f"; {closed} is closed to this user" if closed else ""
             return TexthashError(
                 f"access is denied: {cause}{where}.",
-                "grant access, or set TEXTHASH_HOME to a directory that you can write.",
+                "grant access, or name another path (of the state directory: TEXTHASH_HOME).",
             )
         if isinstance(cause, Exception) and _number(cause) in _NO_FILES:
             return TexthashError(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.index.test_writer import built, codes, contents, documents, home, rewrite
-from texthash.errors import TexthashError
+from texthash.errors import TexthashError, UsageError
 from texthash.index.releases import backup
 from texthash.index.releases.backup import back_up, restore_backup
 from texthash.index.releases.release import open_release, read_release
@@ -267,3 +267,19 @@ def test_a_backup_that_is_restored_twice_at_once_is_whole(home: StateDir, tmp_pa
     assert len(overlaps) == 2 * len(made[0].shards), "the second restores what the first has written"
     assert contents(other) == contents(home)
     assert [finding.check for finding in verify(other, sample=0) if not finding.ok] == []
+
+
+def test_a_backup_takes_no_directory_that_holds_other_files(home: StateDir, tmp_path: Path) -> None:
+    for target in (home.root, home.index, tmp_path / "mine"):
+        target.mkdir(exist_ok=True)
+        (target / "notes.txt").touch()
+        before = sorted(target.iterdir())
+        with pytest.raises(UsageError, match="holds other files"):
+            back_up(home, str(target))
+        assert sorted(target.iterdir()) == before
+
+
+def test_a_backup_takes_no_path_that_lance_does_not_take(home: StateDir, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be printed"):
+        back_up(home, str(tmp_path / "new\nline"))
+    assert not (tmp_path / "new\nline").exists()

@@ -25,6 +25,7 @@ from texthash.cli.retrieval import GainName, judged_model, judged_runs
 from texthash.cli.studies import is_study, rescored, study_page
 from texthash.errors import UsageError
 from texthash.executor import LocalExecutor
+from texthash.io.outputs import output_folder
 from texthash.paths import resolve_home
 from texthash.progress import log_line
 
@@ -219,9 +220,9 @@ def report(
     """Report on a study or evaluated models in one page. Example: `texthash report MODEL_A MODEL_B --output report`"""
     from texthash.experiments.trained_models import find_model, make_report
 
-    home = resolve_home()
+    home, output = resolve_home(), None if output is None else output_folder(output)
     if models and len(models) == 1 and is_study(models[0]):
         print(study_page(models[0], output))
         return
-    output = output or Path("report")
+    output = output or output_folder(Path("report"))
     print(make_report([find_model(home, name) for name in models or ["latest"]]).save(output))

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
+from texthash.io.outputs import replaceable
 from texthash.progress import log_line
 
 _REQUESTS = 32
@@ -57,9 +58,15 @@ def partial_name(path: Path) -> Path:
 def whole(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file, which becomes ``path`` if the block succeeds, and is removed otherwise.
 
-    The file is beside ``path``; for an object store it is in the node's temporary directory and sent at the end.
+    The file is beside ``path``; for an object store it is in the node's temporary directory and sent at the end. Where
+    ``path`` is a link, the file that it names is replaced, not the link.
+
+    Raises:
+        UsageError: Something else than a file is there, or a link to nothing.
+        PermissionError: The directory cannot be written.
     """
     if is_local(path):
+        path = replaceable(path)
         partial = partial_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -31,6 +31,7 @@ from texthash.errors import CorpusError, TexthashError
 from texthash.executor import Executor, LocalExecutor
 from texthash.io.atomic import (
     exclusive,
+    is_local,
     publish_directory,
     readable,
     remove_directory,
@@ -38,6 +39,7 @@ from texthash.io.atomic import (
     write_json,
 )
 from texthash.io.listing import matching
+from texthash.io.outputs import check_no_broken_link
 from texthash.io.records import read_record, read_typed
 from texthash.methods.base import Role
 from texthash.models.code_files import (
@@ -140,6 +142,8 @@ def encode_texts(
     """
     hasher = Hasher.load(hasher_dir)
     check_form(output, activations)
+    if is_local(output):
+        check_no_broken_link(output)
     corpus = f"{hasher.corpus}/{hasher.edition.name}"
     record = Record(
         digest(hasher_dir),

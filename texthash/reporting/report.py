@@ -16,6 +16,8 @@ from texthash.errors import UsageError
 from texthash.evaluation.hard_queries import HardQuery
 from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
+from texthash.io.atomic import whole, write_text
+from texthash.io.outputs import output_folder
 from texthash.reporting import plots
 from texthash.reporting.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
 from texthash.reporting.page import Page
@@ -89,13 +91,13 @@ class Report(NamedTuple):
 
     def save(self, directory: str | Path) -> Path:
         """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file."""
-        directory = Path(directory)
-        (directory / "plots").mkdir(parents=True, exist_ok=True)
+        directory = output_folder(Path(directory))
         for name, image in self.images.items():
-            (directory / "plots" / f"{name}.png").write_bytes(image)
-        (directory / "report.md").write_text(self.markdown, encoding="utf-8")
+            with whole(directory / "plots" / f"{name}.png") as partial:
+                partial.write_bytes(image)
+        write_text(directory / "report.md", self.markdown)
         page = directory / "report.html"
-        page.write_text(self.html, encoding="utf-8")
+        write_text(page, self.html)
         return page
 
 

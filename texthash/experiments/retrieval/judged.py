@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from texthash.corpora.qrels import read_qrels
-from texthash.errors import UsageError
 from texthash.evaluation.retrieval.collection import Collection
 from texthash.evaluation.retrieval.ranked import Cuts, bucketed, by_query
 from texthash.evaluation.retrieval.runs import against, read_run
@@ -19,6 +18,7 @@ from texthash.evaluation.retrieval.table import (
     tabulated,
 )
 from texthash.experiments.retrieval.rows import ModelRows, baseline_rows, encoder_row, fused_row
+from texthash.io.outputs import output_folder
 from texthash.models.hasher import Hasher
 
 
@@ -82,7 +82,5 @@ def run_files(directory: Path | None) -> Callable[[Row], Path | None]:
     """
     if directory is None:
         return lambda row: None
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is a file.", "name a directory; each row writes a file there.")
-    directory.mkdir(parents=True, exist_ok=True)
-    return lambda row: directory / f"{'_'.join(row.name.replace('/', ' ').split())}.txt"
+    folder = output_folder(directory)
+    return lambda row: folder / f"{'_'.join(row.name.replace('/', ' ').split())}.txt"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from texthash.errors import ModelMismatchError, TexthashError
+from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, ShardState, read_release, record_of, release_of
 from texthash.index.storage.arrow_schema import (
@@ -47,6 +48,8 @@ from texthash.index.storage.shard_format import (
     write_shard,
 )
 from texthash.io.atomic import exclusive, is_local, whole, write_text
+from texthash.io.listing import matching
+from texthash.io.outputs import output_folder
 from texthash.io.records import read_record
 from texthash.models.files import MODEL_FILES, digest
 from texthash.paths import as_path
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
 _RECORD, _STARTED, _MODEL = "backup.json", "started.json", "model"
 _LOCK = ".lock"
 _ROWS = 8_192
+_OWN = re.compile(r"\.lock|\.?(shard-\d+|model|started\.json|backup\.json)(\..*)?")  # with unfinished ones
 _REMEDY = "take another backup; this one cannot be used."
 
 
@@ -79,10 +83,11 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
     """
     record = read_release(home, release)
     record.check(home)
-    root = as_path(target)
+    root = _target(target)
     with exclusive(root / _LOCK):
         if (root / _RECORD).exists():
             raise TexthashError(f"{target} holds a backup already.", "choose another target.")
+        _check_own(root)
         content = json.dumps(record_of(record), indent=2)
         _begin(root, content)
         for number, state in track(list(enumerate(record.shards)), "backing up shards"):
@@ -92,6 +97,22 @@ def back_up(home: StateDir, target: str, release: str = "current") -> Release:
         write_text(root / _RECORD, content)
         (root / _STARTED).unlink(missing_ok=True)
     return record
+
+
+def _target(target: str) -> Path:
+    root = as_path(target)
+    if not target.isprintable():  # Lance takes no such path.
+        raise UsageError(f"the target {target!r} has characters that cannot be printed.", "choose another target.")
+    return output_folder(root) if is_local(root) else root
+
+
+def _check_own(root: Path) -> None:
+    """Raise :class:`UsageError` for a directory or prefix that holds something else than an unfinished backup."""
+    others = [path.name for path in matching(root, "*") if not _OWN.fullmatch(path.name)]
+    if others:
+        raise UsageError(
+            f"{root} holds other files, such as {others[0]}.", "a backup needs a directory or prefix of its own."
+        )
 
 
 def _begin(root: Path, content: str) -> None:

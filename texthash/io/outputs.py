@@ -1,0 +1,57 @@
+"""Checks of the paths that a user names for output, before the work whose result goes there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from texthash.errors import UsageError
+
+
+def replaceable(path: Path) -> Path:
+    """Return the path of the file that is to be made or replaced: for a link, that of the file which it names.
+
+    Raises:
+        UsageError: A device, a pipe or a folder is there, or a link to nothing.
+        PermissionError: The directory exists and cannot be written.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        check_no_broken_link(path)
+    else:
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, device or socket"
+            raise UsageError(f"{path} is {kind}, not a file that can be replaced.", "name a file.")
+        path = path.resolve() if path.is_symlink() else path
+    _check_writable(path.parent, path)
+    return path
+
+
+def output_folder(path: Path) -> Path:
+    """Make the folder of an output, unless it exists, and return it.
+
+    Raises:
+        UsageError: Something else than a folder is there, or a link to nothing.
+        PermissionError: The folder cannot be made or written.
+    """
+    check_no_broken_link(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is not a folder.", "name a folder, which is made if it does not exist.")
+    path.mkdir(parents=True, exist_ok=True)
+    _check_writable(path, path)
+    return path
+
+
+def check_no_broken_link(path: Path) -> None:
+    """Raise :class:`UsageError` for a link to nothing, which would otherwise look like a free name."""
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{path} is a link to nothing.", "name another path, or remove the link.")
+
+
+def _check_writable(folder: Path, path: Path) -> None:
+    effective = os.access in os.supports_effective_ids
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
