@@ -17,6 +17,7 @@ from texthash.experiments.experiment import EpochLogger, Experiment, corpus_of, 
 from texthash.experiments.trained_models import TrainedModel, find_model, make_report
 from texthash.index.releases.release import read_release
 from texthash.paths import StateDir
+from texthash.tuning.sweep_record import close_sweep
 
 
 def _config(corpus, **changes):
@@ -318,3 +319,19 @@ def test_a_pair_corpus_is_chosen_and_reported_by_recall(small_documents, tmp_pat
     assert {"val/recall_at_20", "test/mrr"} <= set(
         MlflowClient(study.tracker.uri).get_run(model.run.run_id).data.metrics
     )
+
+
+def test_final_models_without_a_search_go_on_where_they_were_interrupted(small_corpus, tmp_path):
+    def begun():
+        study = _study(small_corpus, StateDir(tmp_path), tuning={"trials": 0})
+        return study, *study.without_search()
+
+    study, parent, record = begun()
+    model = study.train(0, parent=parent)
+    again, same, found = begun()
+    assert (same.run_id, found) == (parent.run_id, record)
+    assert again.find_trained(0, same).name == model.name, "it is not trained anew"
+    close_sweep(found)
+    other, another, _ = begun()
+    assert another.run_id != parent.run_id
+    assert other.find_trained(0, another) is None, "a command that has ended is done again"

@@ -63,7 +63,7 @@ def test_a_sweep_finds_the_best_trial_and_records_each_ones_fate(ray_cluster, sm
     again = Experiment(_config(small_corpus, resume=True), StateDir(tmp_path), small_corpus)
     assert again.search() == (parent, found), "until final models are made it is gone on with, without a new trial"
     assert len(_trials(study, parent)) == 3
-    close_sweep(found)
+    close_sweep(found.directory)
     with pytest.raises(UsageError, match="no unfinished sweep"):
         open_sweep(_config(small_corpus, resume=True), small_corpus, StateDir(tmp_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texthash.deployment.release_model import make_release, register
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from texthash.tuning.sweep_record import SweepResult
 
 
-def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> dict[str, Any]:
+def finish(experiment: Experiment, parent: Run, sweep: Path, found: SweepResult | None) -> dict[str, Any]:
     """Train the final models on Ray Train, one per seed, test each once, and release the best by validation.
 
     Models that an interrupted call has trained for the same run are reused. A method that only re-ranks is not
@@ -25,6 +26,7 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
     Args:
         experiment: Experiment with the final hyper-parameters.
         parent: Run of the experiment, which is ended here.
+        sweep: Directory of its record, which is marked as finished here.
         found: Result of the search of hyper-parameters, if there was one.
 
     Returns:
@@ -44,8 +46,7 @@ def finish(experiment: Experiment, parent: Run, found: SweepResult | None) -> di
         if not get_method(best.config.method.name).card.only_reranks:
             version = register(experiment, best) if experiment.config.tracking.register_model else None
             release = make_release(experiment, best, version, executor=RayExecutor())
-    if found:
-        close_sweep(found)
+    close_sweep(sweep)
     return {
         "run": parent.run_id,
         "tracking_uri": experiment.tracker.uri,

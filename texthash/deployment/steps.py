@@ -117,11 +117,11 @@ def tune(config: Config, home: StateDir, executor: Executor) -> tuple[SweepResul
     if config.tuning.trials:
         with step("search"):
             parent, found = study.search()
-        study = study.with_params(found.params)
+        study, sweep = study.with_params(found.params), found.directory
     else:
-        parent = study.start()
+        parent, sweep = study.without_search()
     with step("train, evaluate, release"):
-        return found, finish(study, parent, found)
+        return found, finish(study, parent, sweep, found)
 
 
 def evaluate(home: StateDir, name: str, *, test: bool = False) -> Evaluated:

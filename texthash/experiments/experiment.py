@@ -135,6 +135,21 @@ class Experiment:
         log_line(f"tune: best {self.metric} {found.validation:.4f} with {found.params}")
         return run, found
 
+    def without_search(self) -> tuple[Run, Path]:
+        """Return the parent run of final models without a search, and the directory of its record.
+
+        One that was interrupted goes on in its own run, as a search does.
+        """
+        from texthash.tuning.sweep_record import open_sweep
+
+        sweep = open_sweep(self.config, self.corpus, self.home)
+        if sweep.study:
+            return self.tracker.resume(sweep.study, self.metric), sweep.directory
+        run = self.start()
+        sweep.study = run.run_id
+        sweep.write()
+        return run, sweep.directory
+
     def with_params(self, params: dict[str, Any]) -> Experiment:
         """Return the same experiment with other hyper-parameters, such as those of a search."""
         other = copy.copy(self)

@@ -181,9 +181,9 @@ def open_sweep(config: Config, corpus: PreparedCorpus, home: StateDir) -> Sweep:
     return Sweep(root / f"{stem}-{stamp}", identity)
 
 
-def close_sweep(found: SweepResult) -> None:
+def close_sweep(directory: Path) -> None:
     """Mark a sweep as finished once its final models are trained, so that it is not resumed."""
-    sweep = Sweep.read(found.directory)
+    sweep = Sweep.read(directory)
     sweep.finished = True
     sweep.write()
 
