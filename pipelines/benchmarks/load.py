@@ -120,32 +120,34 @@ class _Clients:
         self._end = min(self._end, time.perf_counter())
 
     async def ask(self) -> None:
-        """Send requests as one client until the end, on a new connection after one that broke."""
+        """Send requests as one client until the end, on a new connection after one that broke or was said to close."""
         while time.perf_counter() < self._end:
             began = time.time()
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 try:
-                    while time.perf_counter() < self._end:
+                    kept = True
+                    while kept and time.perf_counter() < self._end:
                         began = time.time()
-                        await self._search(reader, writer)
+                        kept = await self._search(reader, writer)
                 finally:
                     writer.close()
             except (OSError, asyncio.IncompleteReadError) as error:
                 self.failures.append(Failure(began, time.time(), type(error).__name__))
 
-    async def _search(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send one search, and count its answer unless it began before the start."""
+    async def _search(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Send one search, and count its answer unless it began before the start.
+
+        Returns:
+            Whether the connection is kept: a proxy that is replaced answers what it has, and then closes it.
+        """
         search, request = next(self._requests)
         wall, began = time.time(), time.perf_counter()
         writer.write(request)
         await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head.split(b" ", 2)[1])
-        length = next(
-            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-        )
-        answer = await reader.readexactly(length)
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        status = int(first.split(b" ", 2)[1])
+        answer = await reader.readexactly(next(int(line[15:]) for line in lines if line.startswith(b"content-length:")))
         self._answers += 1
         if status != 200:
             self.failures.append(Failure(wall, time.time(), str(status)))
@@ -154,6 +156,7 @@ class _Clients:
             self._pause, self._last = max(self._pause, now - self._last), now
             self._taken.append(now - began)
             self._compare(search, json.loads(answer))
+        return b"connection: close" not in lines
 
     def _compare(self, search: int, reply: dict[str, Any]) -> None:
         """Count an answer that differs from the first one of the same release to the same search.
