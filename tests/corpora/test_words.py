@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -126,6 +127,9 @@ def test_bm25_follows_its_formula() -> None:
     idf = np.log(1 + (4 - np.array([1, 3]) + 0.5) / (np.array([1, 3]) + 0.5))
     expected = [idf[0] * 2 * 2.2 / (2 + 1.2), idf[1] * 2.2 / (1 + 1.2), idf[1] * 3 * 2.2 / (3 + 1.2)]
     assert weigh(indptr, indices, counts, "bm25", vocabulary) == pytest.approx(expected, rel=1e-6)
+    length = math.hypot(*expected[:2])
+    at_unit_length = [expected[0] / length, expected[1] / length, 1]
+    assert weigh(indptr, indices, counts, "unit_bm25", vocabulary) == pytest.approx(at_unit_length, rel=1e-6)
     assert weigh(indptr, indices, counts, "binary", vocabulary).tolist() == [1, 1, 1]
     assert weigh(indptr, indices, counts, "counts", vocabulary).tolist() == [2, 1, 3]
 

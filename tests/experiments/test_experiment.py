@@ -119,7 +119,8 @@ def test_a_run_logs_records_and_saves_the_same_hyper_parameters(small_config, tm
     small_corpus = PreparedCorpus.open(prepare_corpus(small_config, StateDir(tmp_path)))
     study = _study(small_corpus, StateDir(tmp_path), method={"name": "itq", "bits": 16})
     model = study.train(0)
-    expected = {"input": "words", "feature_share": 0.4, "iterations": 50, "weighting": "tfidf"}
+    expected = {"input": "words", "feature_share": 0.4, "iterations": 50, "weighting": "unit_bm25"}
+    expected |= {"teacher": "input", "penalty": 0.3}
     logged = MlflowClient(study.tracker.uri).get_run(model.run.run_id).data.params
     prefix = "method.params."
     assert {key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)} == {

@@ -18,7 +18,7 @@ from pydantic import (
 from texthash.api.attributes import MAX_ATTRIBUTES, AttributeColumn
 from texthash.config.section import VARIABLES, Section, Seed
 
-Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25"]
+Weighting = Literal["tfidf", "sublinear_tfidf", "binary_tfidf", "binary", "counts", "bm25", "unit_bm25"]
 _DATA = "TEXTHASH_DATA"
 VARIABLES["corpus.data_dir"] = _DATA
 

@@ -58,10 +58,9 @@ class ITQ(ProjectedMethod):
     )
     search_space = {"iterations": Choice(10, 50, 100)}
 
-    # P@100 on validation, 32 bits, by tfidf, sublinear_tfidf, binary_tfidf and bm25: 20 Newsgroups random60 .378 .409
-    # .410 .517, by date and stripped .326 .323 .277 .426; Reuters .742 .743 .709 .755; AG News .678 .692 .698 .743;
-    # DBpedia .811 .824 .822 .860; TMC .734 .734 .734 .770.
-    weighting = "bm25"
+    # Documents as queries are found best by bm25, but a query of a few words is then little beside the mean: of four
+    # weightings the default is best for these and second for those, see "Weighting of words" in docs/results.md.
+    weighting = "unit_bm25"
     iterations: int = Field(50, ge=1, description="Number of alternations of codes and rotation.")
     teacher: Literal["input", "features"] = Field(
         "input",

@@ -31,7 +31,8 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
         kind: ``tfidf``: counts times smoothed idf, each document scaled to unit Euclidean length, equal to
             scikit-learn's ``TfidfVectorizer``; ``sublinear_tfidf``: the same with 1 + ln(count) for the count
             (``sublinear_tf=True``); ``binary_tfidf``: with 1 for it (``binary=True``); ``binary``: 1; ``counts``;
-            ``bm25``: Robertson's weight with Lucene's idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75.
+            ``bm25``: Robertson's weight with Lucene's idf ``ln(1 + (n - df + 0.5) / (df + 0.5))``, k1 = 1.2, b = 0.75;
+            ``unit_bm25``: the same, each document scaled to unit Euclidean length.
         vocabulary: Statistics of the training documents.
 
     Returns:
@@ -42,11 +43,11 @@ def weigh(indptr: NDArray, indices: NDArray, counts: NDArray, kind: Weighting, v
     if kind == "counts":
         return np.asarray(counts, np.float32)
     if kind in _FREQUENCY:
-        values = _FREQUENCY[kind](counts) * vocabulary.idf[indices]
-        norms = np.sqrt(_row_sums(indptr, values * values))
-        return (values / np.repeat(norms, np.diff(indptr))).astype(np.float32)
+        return _at_unit_length(indptr, _FREQUENCY[kind](counts) * vocabulary.idf[indices])
     if kind == "bm25":
         return _bm25(indptr, indices, counts, vocabulary).astype(np.float32)
+    if kind == "unit_bm25":
+        return _at_unit_length(indptr, _bm25(indptr, indices, counts, vocabulary))
     raise UsageError(f"unknown weighting {kind!r}.", f"use one of {', '.join(get_args(Weighting))}.")
 
 
@@ -61,6 +62,11 @@ def _bm25(indptr: NDArray, indices: NDArray, counts: NDArray, vocabulary: Vocabu
     relative_length = _row_sums(indptr, counts) / vocabulary.average_length
     pivot = np.repeat(BM25_K1 * (1 - BM25_B + BM25_B * relative_length), np.diff(indptr))
     return idf * counts * (BM25_K1 + 1) / (counts + pivot)
+
+
+def _at_unit_length(indptr: NDArray, values: NDArray) -> NDArray[np.float32]:
+    norms = np.sqrt(_row_sums(indptr, values * values))
+    return (values / np.repeat(norms, np.diff(indptr))).astype(np.float32)
 
 
 def _row_sums(indptr: NDArray, values: NDArray) -> NDArray[np.float64]:
