@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import logging
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.io.store import running
 from texthash.config import CorpusConfig, TrainingConfig
 from texthash.corpora.catalog import available, open_source
 from texthash.corpora.find_files import find_files
@@ -48,23 +48,11 @@ prepare_corpus(CorpusConfig.model_validate_json(sys.argv[2]), StateDir(Path(sys.
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A store of its own on a free port of this machine, and the standard variables that lead to it."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "tester")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "tester")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield f"http://{host}:{port}"
-    running.stop()
+    """The address of a store of its own, to which the standard variables lead until the end of this file."""
+    with running() as store:
+        yield store.endpoint
 
 
 @pytest.fixture

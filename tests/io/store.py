@@ -95,9 +95,10 @@ def running(address: str = "127.0.0.1") -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        # The client keeps its endpoint as long as it lives.
+        # Clients keep their endpoint as long as they live, and so would those of a store before or after this one.
         as_path("s3://any").fs.clear_instance_cache()
         yield store
+        as_path("s3://any").fs.clear_instance_cache()
     server.stop()
 
 

@@ -57,7 +57,9 @@ def test_towers_start_from_the_iterative_quantization_of_the_documents(pair_corp
     method = build("bpr", pair_corpus.shape, BITS)
     method.start(pair_corpus.train)
     assert torch.equal(method.query_tower.weight, method.document_tower.weight)
-    itq = fit(build("itq", pair_corpus.shape, BITS), pair_corpus.train, TrainingConfig()).method
+    itq = fit(
+        build("itq", pair_corpus.shape, BITS, {"weighting": method.weighting}), pair_corpus.train, TrainingConfig()
+    ).method
     ours, theirs = (activations_of(m, split_batches(m, pair_corpus.validation)) for m in (method, itq))
     assert ((ours > 0) == (theirs > 0)).float().mean() > 0.9, "the same up to the number of iterations"
 
