@@ -33,10 +33,10 @@ def brute_force(documents: dict[int, list[str]], query: dict[str, int], k1=1.2, 
     scores: dict[int, float] = {}
     for number, words in documents.items():
         score, counts = 0.0, Counter(words)
-        for term, repeats in query.items():
+        for term in filter(counts.get, query):  # for others the fraction is 0, or 0 / 0 without words and at b = 1
             containing = sum(term in other for other in documents.values())
             idf = math.log(1 + (len(documents) - containing + 0.5) / (containing + 0.5))
-            score += repeats * idf * counts[term] / (counts[term] + k1 * (1 - b + b * len(words) / mean))
+            score += query[term] * idf * counts[term] / (counts[term] + k1 * (1 - b + b * len(words) / mean))
         if score:
             scores[number] = score
     return scores
