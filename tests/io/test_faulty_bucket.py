@@ -68,6 +68,7 @@ def upserted(home: StateDir, *ids: str) -> Upsert:
     return Upsert(read_release(home).content, tuple(documents(*ids)), codes(len(ids), 7), np.ones(len(ids), bool))
 
 
+@pytest.mark.slow
 def test_a_busy_bucket_trains_builds_and_writes_as_any(
     store: Store, node: Node, config: Config, small_corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
