@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from texthash.api.filters import Filter
 from texthash.api.requests import Mode, SearchRequest
 from texthash.config import LimitsConfig
 from texthash.index.fusion import WEIGHT
 from texthash.index.releases.release import Release
-from texthash.index.storage.shard_format import kind_of, shard_of
-from texthash.service import tracing
+from texthash.index.storage.shard_format import shard_of
 from texthash.service.browsing import Browsing
 from texthash.service.filtering import condition
 from texthash.service.interfaces import Encoder, ShardClient
@@ -26,7 +23,7 @@ from texthash.service.metrics import PassMetrics, ReleaseMetrics
 from texthash.service.problems import Problem
 from texthash.service.queries import Key, PendingQuery, result
 from texthash.service.query_codes import QueryCodes
-from texthash.service.replicas.encoder import Encoded, Texts
+from texthash.service.replicas.encoder import Encoded
 from texthash.service.shard_search import ShardSearch
 
 if TYPE_CHECKING:
@@ -153,13 +150,6 @@ class Coordinator:
             Release, and the codes with the requested values.
         """
         chosen = release or self.release
-        start = time.perf_counter()
-        kind = kind_of(chosen.vectors) if vectors else None
-        own = None if given is None else np.asarray(given, np.float32)
-        call = Texts(chosen.name, tuple(texts), role, logits, margins, kind, own)
-        with tracing.span("encode", texts=len(texts)):
-            encoded = await self._encoder.encode(call)
-        self._passes.encoded(time.perf_counter() - start)
         encoded = await self._codes.encode(
             chosen, texts, role, logits=logits, margins=margins, vectors=vectors, given=given
         )
