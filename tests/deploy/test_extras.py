@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,17 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-EXTRAS = {
-    "langchain": "langchain",
-    "llamaindex": "llamaindex",
-    "haystack": "haystack",
-    "sentence_transformers": "sentencetransformers",
-    "mteb": "mteb",
-    "hub": "hub",
-    "engines": "duckdb",
-}
-"""Page, and the extra that it says to install for its example."""
+from tests.integrations.pages import PAGES, ROOT, example_of, text_of
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
@@ -50,16 +40,15 @@ def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("page", "extra"), EXTRAS.items(), ids=EXTRAS)
-def test_the_example_runs_with_its_extra_alone(page: str, extra: str, core: Path, wheel: Path, tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "integrations" / f"{page}.md").read_text(encoding="utf-8")
-    assert f"texthash[{extra}]" in text
-    (example, *_) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_example_runs_with_its_extra_alone(page: str, core: Path, wheel: Path, tmp_path: Path) -> None:
+    extra = PAGES[page].extra
+    assert f"texthash[{extra}]" in text_of(page)
     environment = tmp_path / "environment"
     shutil.copytree(core, environment, symlinks=True, copy_function=os.link)  # of gigabytes, of which few change
     absent = run(environment, tmp_path, "import pytest")
     assert "ModuleNotFoundError" in absent.stderr
     install(environment, f"texthash[{extra}] @ {wheel.as_uri()}")
-    done = run(environment, tmp_path, example)
+    done = run(environment, tmp_path, example_of(page))
     assert done.returncode == 0, done.stderr
     assert done.stdout
