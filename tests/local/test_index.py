@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import texthash
 from tests.local.conftest import LABELS, TEXTS
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import ModelMismatchError, TexthashError, UsageError
 from texthash.hamming.codes import unpack
 
 
@@ -163,7 +165,7 @@ def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monk
     documents = small_corpus.manifest.documents
     assert len(opened) == sum(documents.values())
     query = "sort the values of an array"
-    found = opened.search(query, k=20)
+    found = opened.search(query, k=20, mode="semantic")
     splits = [small_corpus.split(name) for name in ("train", "validation", "test")]
     codes = np.concatenate([opened.model.encode_split(split) for split in splits])
     distances = (unpack(opened.model.encode([query], "query")) != unpack(codes)).sum(axis=1)
@@ -181,3 +183,37 @@ def test_a_release_answers_in_process(small_corpus, small_hasher, tmp_path, monk
         np.testing.assert_array_equal(opened.search(text, k=20, mode="keyword").scores, in_memory.scores)
     with pytest.raises(TexthashError, match="is a release"):
         opened.save(tmp_path / "copy")
+
+
+def test_a_release_is_searched_as_by_the_service(small_corpus, small_hasher, tmp_path, monkeypatch, capsys):
+    from texthash.cli.app import main
+    from texthash.index.releases.publish import publish
+    from texthash.index.releases.release import SearchDefaults
+    from texthash.index.writing.build import build_index
+    from texthash.paths import StateDir
+
+    home = StateDir(tmp_path)
+    chosen = SearchDefaults(weight=0.2, rescoring="asymmetric", queries=9, semantic=0.1, keyword=0.2, hybrid=0.3)
+    index = build_index(small_hasher, small_corpus.path, home, 2, keywords="english", vectors="activations")
+    publish(home, small_hasher, index, defaults=chosen)
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path))
+    opened = texthash.Index.open()
+    query = "sort the values of an array"
+    ways = [{}, {"mode": "semantic"}, {"mode": "keyword"}, {"weight": 0.9}, {"rescore": "none"}, {"rescore": "float"}]
+    orders = set()
+    for way in ways:
+        found = opened.search(query, k=20, **way)
+        options = [part for name, value in way.items() for part in (f"--{name}", str(value))]
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(["search", query, "--service", "none", "--limit", "20", "--json", *options])
+        hits = json.loads(capsys.readouterr().out)["hits"]
+        assert found.ids == [hit["id"] for hit in hits]
+        np.testing.assert_array_equal(found.scores, [hit["score"] for hit in hits])
+        orders.add(tuple(found.ids))
+    assert len(orders) > 3
+    within = opened.search(query, k=20, radius=20)
+    assert within.scores is None
+    assert within.distances.max() <= 20
+    assert opened.search(query, k=5, mode="semantic", rescore="none").scores is None
+    with pytest.raises(ModelMismatchError, match="stores no vectors"):
+        texthash.Index(opened.model, TEXTS).search("open a file", rescore="float")

@@ -79,10 +79,13 @@ class Plan(Body):
     )
 
 
+RescoringKind = Literal["none", "asymmetric", "float"]
+
+
 class Rescore(Body):
     """Second, finer order of the nearest documents."""
 
-    kind: Literal["none", "asymmetric", "float"] | None = Field(
+    kind: RescoringKind | None = Field(
         None,
         description="none: by distance. asymmetric: by the query's activations against the codes of the documents: the "
         "sum of the activations where a document has a 1, minus the sum where it has a 0. A query by code or id has no "
@@ -121,6 +124,30 @@ class Fusion(Body):
 
 
 Mode = Literal["hybrid", "semantic", "keyword"]
+
+
+def resolved_order(
+    mode: Mode | None,
+    kind: RescoringKind | None,
+    *,
+    texts: bool,
+    radius: int | None,
+    keywords: bool,
+    rescoring: Literal["none", "asymmetric"] = "none",
+) -> tuple[Mode, RescoringKind]:
+    """Return mode and kind of rescoring of a search.
+
+    Args:
+        mode: Mode of the request; None for hybrid where all queries are texts without a radius, and there are words.
+        kind: Kind of rescoring of the request; None for that of the index, none within a radius.
+        texts: True if all queries are texts.
+        radius: Radius of the request.
+        keywords: True if the index has words.
+        rescoring: Kind of rescoring that was chosen for the index.
+    """
+    if mode is None:
+        mode = "hybrid" if keywords and texts and radius is None else "semantic"
+    return mode, kind or (rescoring if radius is None and mode != "keyword" else "none")
 
 
 class SearchRequest(Body):
@@ -198,13 +225,12 @@ class SearchRequest(Body):
             keywords: True if the index has words.
             rescoring: Kind of rescoring of searches that name none.
         """
-        mode = self.mode
-        if mode is None:
-            texts = all(query.text is not None for query in self.queries)
-            mode = "hybrid" if keywords and texts and self.radius is None else "semantic"
-        if mode == self.mode and self.rescore.kind is not None:
+        texts = all(query.text is not None for query in self.queries)
+        mode, kind = resolved_order(
+            self.mode, self.rescore.kind, texts=texts, radius=self.radius, keywords=keywords, rescoring=rescoring
+        )
+        if (mode, kind) == (self.mode, self.rescore.kind):
             return self
-        kind = self.rescore.kind or (rescoring if self.radius is None and mode != "keyword" else "none")
         return self.having(mode=mode, rescore=self.rescore.having(kind=kind))
 
 

@@ -233,10 +233,10 @@ def _without_title(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
+    from texthash.api.requests import resolved_order
     from texthash.hamming.codes import to_hex
     from texthash.index.filters.given import filter_of
     from texthash.index.filters.language import where_of
-    from texthash.index.fusion import WEIGHT
     from texthash.index.ranked import documents_of
     from texthash.index.releases.release import read_release
     from texthash.index.search import SearchOptions, search_index
@@ -245,11 +245,14 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
     record = read_release(home, release)
     if query.query is None and query.mode in ("keyword", "hybrid"):
         raise UsageError(f"a search with --mode {query.mode} needs a text.", "give one in place of --vector-file.")
-    by_codes = record.keywords is None or query.query is None
-    mode: Mode = query.mode or ("semantic" if by_codes else "hybrid")
-    defaults = record.defaults if mode != "keyword" else None
-    rescore = query.rescore or (defaults.rescoring if defaults else "none")
-    weight = defaults.weight if defaults else WEIGHT
+    mode, rescore = resolved_order(
+        query.mode,
+        query.rescore,
+        texts=query.query is not None,
+        radius=None,
+        keywords=record.keywords is not None,
+        rescoring=record.rescoring,
+    )
     options = SearchOptions(
         mode=mode,
         limit=query.limit,
@@ -257,7 +260,7 @@ def _search_locally(query: SearchQuery, release: str) -> dict[str, Any]:
         rescoring=None if rescore == "none" else rescore,
         oversample=query.oversample,
         where=where_of(filter_of(query.filter), record.attributes, "--filter"),
-        weight=weight if query.weight is None else query.weight,
+        weight=record.weight if query.weight is None else query.weight,
     )
     kind = _vector_kind(record) if rescore == "float" and mode != "keyword" else None
     shards = record.open_shards(home)

@@ -16,7 +16,6 @@ from texthash.api.requests import DocumentField, Mode
 from texthash.client import Client, ServiceError
 from texthash.client.batches import delete_in_requests, in_requests
 from texthash.errors import TexthashError, UsageError
-from texthash.index.fusion import WEIGHT
 from texthash.integrations.filters import EVERYTHING, Filter
 from texthash.integrations.metadata import join_metadata, split_metadata
 from texthash.local.index import Index
@@ -190,17 +189,16 @@ class IndexStore(Store):
 
     def search(self, query: Query, k: int) -> list[Hit]:
         vectors = None if query.vector is None else [query.vector]
-        weight = WEIGHT if query.weight is None else query.weight
         if query.text is None or (vectors is not None and query.mode == "semantic"):
             if vectors is None:
                 raise UsageError("a query has neither a text nor a vector.", "give one of them.")
             (found,) = self._index.search(vectors=vectors, k=k, mode=query.mode, filter=query.filter)
         else:
             found = self._index.search(
-                query.text, k, vectors=vectors, mode=query.mode, filter=query.filter, weight=weight
+                query.text, k, vectors=vectors, mode=query.mode, filter=query.filter, weight=query.weight
             )
         stored = self._stored(self._index.get(found.ids))
-        scores = 1 - found.distances / self.bits if found.scores is None else found.scores
+        scores = 1 - found.distances / self.bits if query.mode == "semantic" or found.scores is None else found.scores
         return [Hit(one, score) for one, score in zip(stored, scores.tolist(), strict=True)]
 
     def _stored(self, documents: Sequence[Any]) -> list[Stored]:

@@ -205,7 +205,7 @@ def index_row(index: Index, collection: Collection) -> Row:
 
     def search(queries: Sequence[str]) -> Iterator[Ranked]:
         for query in queries:
-            found = index.search(query, k=max(1, len(index)))
+            found = index.search(query, k=max(1, len(index)), mode="semantic", rescore="none")
             if found.ids and numbers.keys().isdisjoint(found.ids):
                 raise UsageError(
                     f"the index has no document of {collection.name}, whose first id is "

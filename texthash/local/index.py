@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
 from texthash.errors import TexthashError, UsageError
+from texthash.index.fusion import WEIGHT
 from texthash.local.browsing import Browsing
 from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
@@ -20,10 +19,11 @@ from texthash.local.texts import as_texts
 
 if TYPE_CHECKING:
     from texthash.api.attributes import AttributeType
-    from texthash.api.requests import Mode
-    from texthash.config import KeywordAnalysis
+    from texthash.api.requests import Mode, RescoringKind
+    from texthash.config import KeywordAnalysis, VectorKind
     from texthash.index.filters.language import Where
     from texthash.index.keywords.weights import WordWeights
+    from texthash.index.releases.release import Release
     from texthash.index.search import SearchedShard, SearchOptions
     from texthash.models.hasher import Hasher
     from texthash.models.query_encoder import QueryEncoder
@@ -102,6 +102,7 @@ class Index(Browsing):
         self._encoder = QueryEncoder.of(model)
         self._shards: Sequence[SearchedShard] = [shard]
         self._types: Mapping[str, AttributeType] = shard.types
+        self._release: Release | None = None
 
     @classmethod
     def open(cls, name: str | Path = "current") -> Index:
@@ -128,12 +129,18 @@ class Index(Browsing):
         home = resolve_home()
         release = read_release(home, str(name))
         shards = release.open_shards(home)
-        return cls._of(release.open_encoder(home), shards, release.attributes)
+        return cls._of(release.open_encoder(home), shards, release.attributes, release)
 
     @classmethod
-    def _of(cls, encoder: QueryEncoder, shards: Sequence[SearchedShard], types: Mapping[str, AttributeType]) -> Index:
+    def _of(
+        cls,
+        encoder: QueryEncoder,
+        shards: Sequence[SearchedShard],
+        types: Mapping[str, AttributeType],
+        release: Release | None = None,
+    ) -> Index:
         index = object.__new__(cls)
-        index._encoder, index._shards, index._types = encoder, shards, types
+        index._encoder, index._shards, index._types, index._release = encoder, shards, types, release
         return index
 
     @property
@@ -154,7 +161,8 @@ class Index(Browsing):
         k: int = ...,
         *,
         vectors: Any,
-        mode: Mode = ...,
+        mode: Mode | None = ...,
+        rescore: RescoringKind | None = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
         filter: Mapping[str, Any] | None = ...,
@@ -168,8 +176,9 @@ class Index(Browsing):
         k: int = ...,
         *,
         vectors: Any = ...,
-        mode: Mode = ...,
-        weight: float = ...,
+        mode: Mode | None = ...,
+        weight: float | None = ...,
+        rescore: RescoringKind | None = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
         filter: Mapping[str, Any] | None = ...,
@@ -184,8 +193,9 @@ class Index(Browsing):
         query: list[str],
         k: int = ...,
         *,
-        mode: Mode = ...,
-        weight: float = ...,
+        mode: Mode | None = ...,
+        weight: float | None = ...,
+        rescore: RescoringKind | None = ...,
         radius: int | None = ...,
         labels: str | Sequence[str] | None = ...,
         filter: Mapping[str, Any] | None = ...,
@@ -200,8 +210,9 @@ class Index(Browsing):
         k: int = 10,
         *,
         vectors: Any = None,
-        mode: Mode = "semantic",
-        weight: float = 0.5,
+        mode: Mode | None = None,
+        weight: float | None = None,
+        rescore: RescoringKind | None = None,
         radius: int | None = None,
         labels: str | Sequence[str] | None = None,
         filter: Mapping[str, Any] | None = None,
@@ -216,8 +227,12 @@ class Index(Browsing):
             k: Largest number of documents.
             vectors: Vectors of the queries, numbers [Q, D], in place of texts, in a hybrid search beside them.
             mode: ``semantic``: by the codes; ``keyword``: by the words that query and document share (BM25);
-                ``hybrid``: by both, fused by reciprocal rank.
-            weight: Weight of the meaning in a hybrid search, 0 to 1.
+                ``hybrid``: by both, fused by reciprocal rank. None: in a release as the service searches it, hybrid
+                for texts without a radius where it has words; in an index in memory, semantic.
+            weight: Weight of the meaning in a hybrid search, 0 to 1; None: that of the release, 0.5 in memory.
+            rescore: Finer order of the nearest by meaning: ``none``; ``asymmetric``: by the query's activations;
+                ``float``: by the cosine with the vectors that the index stores. None: that of the release, none in
+                memory and within a radius.
             radius: Largest Hamming distance, for a search by meaning; None: no limit.
             labels: Label, or labels, of which a document must have one; None: no condition.
             filter: Filter in the form of the HTTP API, such as ``{"attributes": {"year": {"gte": 2020}}}``; None: no
@@ -236,23 +251,23 @@ class Index(Browsing):
             UsageError: There is neither a query nor vectors, the model cannot read the vectors, or no document has an
                 attribute of the filter.
         """
-        if query is None and (vectors is None or mode != "semantic"):
+        where = self._where(labels, filter)
+        options = self._options(k, texts=query is not None, mode=mode, weight=weight, rescore=rescore, radius=radius)
+        options = replace(options, where=where, threads=threads)
+        if query is None and (vectors is None or options.mode != "semantic"):
             needed = "texts" if vectors is not None else "a query or vectors"
-            raise UsageError(f"a search with mode={mode!r} needs {needed}.", "give query=..., vectors=..., or both.")
+            raise UsageError(
+                f"a search with mode={options.mode!r} needs {needed}.", "give query=..., vectors=..., or both."
+            )
         several = (
             [""] * len(vectors) if query is None else as_texts([query] if isinstance(query, str) else query, "query")
         )
-        where = self._where(labels, filter)
-        wanted, k = k, k if rerank is None else max(k, candidates)
-        if mode == "semantic":
-            found = self._nearest(several, vectors, k, radius, where, threads)
-        else:
-            from texthash.index.search import SearchOptions
+        wanted = k
+        if rerank is not None:
+            options = replace(options, limit=max(k, candidates))
+        from texthash.local.searching import search_shards
 
-            options = SearchOptions(
-                mode=mode, limit=k, radius=radius, where=where, weight=_share(weight), threads=threads
-            )
-            found = self._by_words(several, vectors, options)
+        found = search_shards(self._encoder, self._shards, several, vectors, options, self._stored)
         if rerank is not None:
             if query is None:
                 raise UsageError("re-ranking needs texts.", "give query=... beside the vectors, or leave out rerank.")
@@ -358,6 +373,45 @@ class Index(Browsing):
             )
         return shard
 
+    def _options(
+        self,
+        limit: int,
+        *,
+        texts: bool,
+        mode: Mode | None,
+        weight: float | None,
+        rescore: RescoringKind | None,
+        radius: int | None,
+    ) -> SearchOptions:
+        """Return the options of a search, with those of the release for what it leaves open."""
+        from texthash.api.requests import resolved_order
+        from texthash.index.search import SearchOptions
+
+        release = self._release
+        mode, kind = resolved_order(
+            mode,
+            rescore,
+            texts=texts,
+            radius=radius,
+            keywords=release is not None and release.keywords is not None,
+            rescoring="none" if release is None else release.rescoring,
+        )
+        if weight is None:
+            weight = WEIGHT if release is None else release.weight
+        return SearchOptions(
+            mode=mode,
+            limit=limit,
+            radius=radius,
+            rescoring=None if kind == "none" else kind,
+            weight=_share(weight),
+        )
+
+    @property
+    def _stored(self) -> VectorKind | None:
+        """Kind of the vectors that the index stores; None for none."""
+        stored = None if self._release is None else self._release.vectors
+        return None if stored is None else stored.kind
+
     def _where(self, labels: str | Sequence[str] | None, filter: Mapping[str, Any] | None) -> Where | None:
         """Return the condition of labels and a filter; None without both."""
         from texthash.index.filters.given import filter_of
@@ -368,38 +422,6 @@ class Index(Browsing):
             return where
         own = Labels((labels,) if isinstance(labels, str) else tuple(labels))
         return own if where is None else All((own, where))
-
-    def _nearest(
-        self, texts: list[str], vectors: Any, k: int, radius: int | None, where: Where | None, threads: int
-    ) -> list[SearchResult]:
-        """Search by meaning for all queries at once."""
-        from texthash.index.ranked import Ranked
-        from texthash.index.shard import merge
-
-        read = self._encoder.read(texts, features=vectors)
-        found = [shard.search(read.codes, k, radius=radius, where=where, threads=threads) for shard in self._shards]
-        hits, owners = merge(found, k)
-        results = []
-        for row, known in enumerate(read.known.tolist()):
-            near = Ranked(hits.numbers[row], owners[row], hits.distances[row].tolist()) if known else Ranked.nothing()
-            results.append(SearchResult.of(self._shards, near))
-        return results
-
-    def _by_words(self, texts: list[str], vectors: Any, options: SearchOptions) -> list[SearchResult]:
-        """Search by words, or by meaning and words."""
-        from texthash.index.search import search_index
-
-        codes: list[NDArray[np.uint8] | None] = [None] * len(texts)
-        if options.mode == "hybrid":
-            read = self._encoder.read(texts, features=vectors)
-            codes = [read.codes[row] if known else None for row, known in enumerate(read.known.tolist())]
-        return [
-            SearchResult.of(
-                self._shards,
-                search_index(self._shards, options, code=code, terms=self._shards[0].keywords.query(text)).page,
-            )
-            for text, code in zip(texts, codes, strict=True)
-        ]
 
     def save(self, directory: str | Path) -> Path:
         """Write model, documents and codes to a new directory, atomically.

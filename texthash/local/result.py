@@ -26,7 +26,7 @@ class SearchResult:
         texts: Text of each document.
         labels: Labels of each document.
         scores: BM25 score of each document in a search by words, fused score in a hybrid search, score of the
-            re-ranker where there is one, float64; None in a search by meaning, which is ordered by distance.
+            rescoring or of the re-ranker where there is one, float64; None in a search by distance alone.
         attributes: Attributes of each document.
     """
 

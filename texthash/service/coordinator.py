@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from texthash.api.filters import Filter
 from texthash.api.requests import Mode, SearchRequest
 from texthash.config import LimitsConfig
-from texthash.index.fusion import WEIGHT
 from texthash.index.releases.release import Release
 from texthash.index.storage.shard_format import shard_of
 from texthash.service.browsing import Browsing
@@ -100,9 +99,7 @@ class Coordinator:
 
     def resolved(self, request: SearchRequest) -> SearchRequest:
         """Return a request with its mode and kind of rescoring in the current release."""
-        defaults = self.release.defaults
-        rescoring = "none" if defaults is None else defaults.rescoring
-        return request.resolved(keywords=self.release.keywords is not None, rescoring=rescoring)
+        return request.resolved(keywords=self.release.keywords is not None, rescoring=self.release.rescoring)
 
     async def follow(self, release: Release) -> None:
         """Answer from another release of the same number of shards, once encoder and shards have opened it.
@@ -213,10 +210,9 @@ class Coordinator:
             ):
                 problems.setdefault(row, next(iter(unavailable.values())))
         searched = time.perf_counter()
-        weight = WEIGHT if release.defaults is None else release.defaults.weight
-        await self._shard_search.merge(release, groups, found, weight)
+        await self._shard_search.merge(release, groups, found, release.weight)
         mixed = [query for query in asked if query.request.mode != "semantic"]
-        await self._shard_search.complete(release, mixed, weight)
+        await self._shard_search.complete(release, mixed, release.weight)
         merged = time.perf_counter()
         counts = ((query.plan, query.candidates) for own in queries for query in own)
         self._passes.searched([request.mode or "semantic" for request in requests], counts, searched - encoded)

@@ -27,6 +27,7 @@ from pydantic import StringConstraints
 from texthash.api.attributes import AttributeType
 from texthash.config import KeywordAnalysis
 from texthash.errors import ModelMismatchError, TexthashError, nearest_name
+from texthash.index.fusion import WEIGHT
 from texthash.index.storage.shard_format import Content, Vectors, described, read_manifest
 from texthash.io.atomic import is_local
 from texthash.io.listing import matching
@@ -145,6 +146,16 @@ class Release:
     def content(self) -> Content:
         """Width of the codes, stored vectors, and digest of the model that made both."""
         return self.bits, self.vectors, self.model_digest
+
+    @property
+    def rescoring(self) -> Literal["none", "asymmetric"]:
+        """Kind of rescoring of a search that names none."""
+        return "none" if self.defaults is None else self.defaults.rescoring
+
+    @property
+    def weight(self) -> float:
+        """Weight of the meaning in a hybrid search that names none."""
+        return WEIGHT if self.defaults is None else self.defaults.weight
 
     @property
     def documents(self) -> int:
