@@ -11,7 +11,7 @@ from typing import Any
 
 from tables import Rows, read_rows
 
-from texthash.methods.base import HashMethod
+from texthash.methods.base import Card, HashMethod
 from texthash.methods.found_settings import found_settings
 from texthash.methods.registry import describe, methods
 
@@ -44,6 +44,13 @@ def write_pages(folder: Path, results: Path) -> None:
         (folder / f"{name}.md").write_text(_page(name, cls, figures[name]), encoding="utf-8")
 
 
+def _elsewhere(card: Card) -> str:
+    """Return where the figures of a method without labelled documents are."""
+    if card.supervision == "pairs":
+        return "It learns from questions; see [Questions and their answers](../results-questions.md)."
+    return "No complete run on a corpus yet."
+
+
 def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
     card = cls.card
     baseline = "of this project" if card.fidelity == "own" else "a classical baseline"
@@ -60,7 +67,7 @@ def _page(name: str, cls: type[HashMethod], figures: Rows) -> str:
         f"Published values: {card.paper.source if card.paper else 'none are known'}. "
         f"Tuned values: {found_settings().get(name, 'none')}.",
         "## Results on test",
-        _table([{key: row[key] for key in _FIGURES} for row in figures]) or "No complete run on a corpus yet.",
+        _table([{key: row[key] for key in _FIGURES} for row in figures]) or _elsewhere(card),
         "## Deviations",
         "".join(f"* {deviation}\n" for deviation in card.deviations) or "None known.",
         "## Usage",

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from texthash.config import TrainingConfig
 from texthash.corpora.prepared.batches import batches
+from texthash.errors import UsageError
 from texthash.methods.base import GradientStage, Progress
+from texthash.methods.coshc import quotas
 from texthash.methods.registry import build
 from texthash.models.encoding import split_batches
 from texthash.training.loop import fit
@@ -95,3 +99,30 @@ def test_categories_of_questions_are_learned_from_those_of_their_answers(pair_co
     by_chance = float(counts[0] @ counts[1])
     agreement = float((shares.argmax(dim=1) == of_answers).float().mean())
     assert (agreement - by_chance) / (1 - by_chance) > 0.1
+
+
+def test_quotas_are_those_of_the_equation():
+    shares = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    assert quotas(shares, 10).tolist() == [[5, 3, 2], [8, 1, 1], [4, 3, 3]]
+    assert quotas(shares, 3).tolist() == [[1, 1, 1]] * 3
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=12).filter(lambda own: sum(own) > 0),
+    st.integers(0, 200),
+)
+def test_quotas_sum_to_their_total_and_none_is_empty(own, more):
+    shares = np.array([own]) / sum(own)
+    total = len(own) + more
+    found = quotas(shares, total)[0]
+    assert found.sum() == total
+    assert found.min() >= 1
+    assert (np.abs(found - 1 - shares[0] * more) < 1 + 1e-9).all()
+
+
+def test_shares_that_cannot_be_divided_are_refused():
+    with pytest.raises(UsageError, match="2 candidates cannot be divided over 3 categories"):
+        quotas(np.full((1, 3), 1 / 3), 2)
+    for wrong in (np.nan, -0.1):
+        with pytest.raises(UsageError, match="negative or not finite"):
+            quotas(np.array([[0.5, wrong]]), 10)

@@ -9,21 +9,26 @@ loss       |T - B_q B_d^T / m|^2  +  w |T - B_d B_d^T / m|^2  +  w |T - B_q B_q^
 categories k-means of the training documents' e_d; a document has that of the nearest mean
 bits       1[H > 0]
 search     1 + floor(p_i (N - k)) candidates of category i by Hamming distance, N in all
-           (:mod:`texthash.index.quotas`), ordered again by the cosine of e_q and e_d
+           (and one more of those with the largest fractions, until they are N), ordered by the cosine of e_q, e_d;
+           tables of retrieval have it as a row (:mod:`texthash.experiments.retrieval.towers`), an index searches the
+           codes of all documents
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from texthash.corpora.prepared.batches import Batch, batches
 from texthash.corpora.prepared.corpus import Split
 from texthash.corpora.prepared.inputs import OF_TEXT
+from texthash.errors import UsageError
 from texthash.methods.base import Card, ClosedForm, Printed, Progress, Role, Stage
 from texthash.methods.towers import FrozenTowers
 from texthash.nn.code_similarity import joint_similarity, similarity_error
@@ -106,6 +111,17 @@ class CoSHC(FrozenTowers):
         """Return the probability of each category of the answer, [B, k], of questions of these e_q [B, width]."""
         return torch.softmax(self.category_head(vectors), dim=1)
 
+    def quotas(self, vectors: Tensor, total: int) -> NDArray[np.int64]:
+        """Return the number of candidates of each category for questions of these e_q, int64 [B, k], N in all.
+
+        Args:
+            vectors: e_q of the questions, [B, width].
+            total: Number N of candidates of a question.
+        """
+        with torch.inference_mode():
+            shares = self.category_probabilities(vectors.to(self.means.device))
+        return quotas(shares.cpu().numpy(), total)
+
     def loss(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
         questions, documents = (progress.workers.gather(side) for side in self.frozen(batch))
         target = self.stretch * joint_similarity(documents, questions, self.share, self.second_order)
@@ -128,3 +144,31 @@ class CoSHC(FrozenTowers):
         sizes = [(self.width, self.width), (self.width, self.width), (self.width, self.bits)]
         first, second, last = (xavier_linear(*size) for size in sizes)
         return nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), last)
+
+
+def quotas(shares: NDArray[np.floating], total: int) -> NDArray[np.int64]:
+    """Divide candidates over categories: R_i = 1 + floor(p_i (N - k)), and the rest to the largest fractions.
+
+    Args:
+        shares: Share p_i of each category, [B, k]; a row sums to 1.
+        total: Number N of candidates.
+
+    Returns:
+        Number of candidates of each category, int64 [B, k], whose sum is N.
+
+    Raises:
+        UsageError: There are fewer candidates than categories, or a share is negative or not finite.
+    """
+    categories = shares.shape[1]
+    if total < categories:
+        raise UsageError(
+            f"{total} candidates cannot be divided over {categories} categories.", f"ask for {categories} or more."
+        )
+    if not (np.isfinite(shares).all() and (shares >= 0).all()):
+        raise UsageError("a share of a category is negative or not finite.", "give probabilities.")
+    exact = shares.astype(np.float64) / shares.sum(axis=1, keepdims=True) * (total - categories)
+    whole = np.floor(exact).astype(np.int64)
+    left = total - categories - whole.sum(axis=1)
+    order = np.argsort(whole - exact, axis=1, kind="stable")  # the largest fraction first
+    place = np.argsort(order, axis=1)
+    return 1 + whole + (place < left[:, None])

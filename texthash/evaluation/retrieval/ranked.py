@@ -37,6 +37,11 @@ class Ranked(NamedTuple):
     documents: NDArray[np.int64]
     scores: NDArray[np.floating]
 
+    @classmethod
+    def nothing(cls) -> Ranked:
+        """Return an empty list."""
+        return cls(np.empty(0, np.int64), np.empty(0))
+
     def in_order(self, limit: int | None = None) -> Ranked:
         """Return the first ``limit`` documents by (score descending, number)."""
         order = np.lexsort((self.documents, -self.scores))[:limit]

@@ -18,6 +18,7 @@ from texthash.evaluation.retrieval.table import (
     tabulated,
 )
 from texthash.experiments.retrieval.rows import ModelRows, baseline_rows, encoder_row, fused_row
+from texthash.experiments.retrieval.towers import tower_rows
 from texthash.io.outputs import output_folder
 from texthash.models.hasher import Hasher
 
@@ -43,7 +44,8 @@ def evaluate_model(
     keyword = rows[-1]
     if encoder is not None:
         rows.append(encoder_row(encoder, collection.documents))
-    rows += ModelRows(model, collection.documents).rows()
+    of_model = ModelRows(model, collection.documents)
+    rows += [*tower_rows(of_model), *of_model.rows()]
     rows.append(fused_row(rows[-1], keyword))
     return measured(rows, collection, cuts, save_runs=run_files(save_runs))
 

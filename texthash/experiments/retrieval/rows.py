@@ -87,6 +87,22 @@ class Features(NamedTuple):
         return cls(rows, np.concatenate([split.dense(encoder) for split in splits]))
 
 
+class EncodedDocuments(NamedTuple):
+    """Documents of a collection that a model encoded.
+
+    Attributes:
+        numbers: Number of each in the collection, int64 [n].
+        texts: Its text.
+        codes: Its code, uint8 [n, bits / 8].
+        vectors: Its vector of the kind from which the model makes codes, float32 [n, D]; None without such vectors.
+    """
+
+    numbers: NDArray[np.int64]
+    texts: list[str]
+    codes: NDArray[np.uint8]
+    vectors: NDArray[np.float32] | None
+
+
 class ModelRows:
     """Rows of one model over the documents of a collection, which are encoded once, when the first row is searched.
 
@@ -123,29 +139,29 @@ class ModelRows:
 
     def hamming(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists by Hamming distance; the score is the negative distance."""
-        numbers, codes, _ = self._documents
-        asked = self._asked(queries)
+        numbers, codes = self.documents.numbers, self.documents.codes
+        asked = self.asked(queries)
         for own, is_known in zip(self.model.binarize(asked.values), asked.known, strict=True):
             distances = kernels.distances(own[None], codes)[0]
-            yield Ranked(numbers, -distances.astype(np.float64)) if is_known else _nothing()
+            yield Ranked(numbers, -distances.astype(np.float64)) if is_known else Ranked.nothing()
 
     def asymmetric(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists by asymmetric score."""
-        numbers, codes, _ = self._documents
-        asked = self._asked(queries)
+        numbers, codes = self.documents.numbers, self.documents.codes
+        asked = self.asked(queries)
         for own, is_known in zip(self.model.query_values(asked.values), asked.known, strict=True):
-            yield Ranked(numbers, asymmetric(own, codes)) if is_known else _nothing()
+            yield Ranked(numbers, asymmetric(own, codes)) if is_known else Ranked.nothing()
 
     def vectors(self, queries: Sequence[str]) -> Iterator[Ranked]:
         """Yield lists by the cosine of the vectors from which the codes are made."""
-        numbers, _, vectors = self._documents
-        asked = self._asked(queries)
+        numbers, vectors = self.documents.numbers, self.documents.vectors
+        asked = self.asked(queries)
         if vectors is None or asked.vectors is None:
             raise ModelMismatchError(f"{self.name} does not read vectors.", "leave the row of its vectors out.")
         for ranked, is_known in zip(cosine_lists(asked.vectors, vectors, numbers), asked.known, strict=True):
-            yield ranked if is_known else _nothing()
+            yield ranked if is_known else Ranked.nothing()
 
-    def _asked(self, queries: Sequence[str]) -> TextActivations:
+    def asked(self, queries: Sequence[str]) -> TextActivations:
         """Return the activations of the queries; those of the last call are kept."""
         texts = list(queries)
         if self._last is None or self._last[0] != texts:
@@ -153,14 +169,15 @@ class ModelRows:
         return self._last[1]
 
     @cached_property
-    def _documents(self) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Numbers, codes and vectors of the documents with a known word."""
+    def documents(self) -> EncodedDocuments:
+        """The documents with a known word."""
         given = self._features or Features(np.arange(len(self._texts)), None)
         texts = [self._texts[number] for number in given.numbers]
         read = self.model.read(texts, vectors=self._kind, features=given.vectors)
         numbers = given.numbers[read.known]
         vectors = None if read.vectors is None else read.vectors[read.known]
-        return numbers, self.model.binarize(read.values)[read.known], vectors
+        known = [text for text, is_known in zip(texts, read.known, strict=True) if is_known]
+        return EncodedDocuments(numbers, known, self.model.binarize(read.values)[read.known], vectors)
 
 
 def encoder_row(encoder: str, documents: Sequence[str], features: Features | None = None) -> Row:
@@ -214,7 +231,3 @@ def fused_row(
     total = None if None in sizes else sum(size or 0 for size in sizes)
     how = f"reciprocal ranks of the first {depth:,} of each, weight {weight:g} of the codes, constant {constant:g}"
     return Row(f"{semantic.name} + {keyword.name}", search, how, total)
-
-
-def _nothing() -> Ranked:
-    return Ranked(np.empty(0, np.int64), np.empty(0))

@@ -6,6 +6,7 @@ are divided at random), and search all of them. A missing collection is left out
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from texthash.experiments.retrieval.rows import (
     random_row,
     tfidf_row,
 )
+from texthash.experiments.retrieval.towers import tower_rows
 from texthash.io.atomic import write_json, write_text
 from texthash.io.claims import claim
 from texthash.io.copies import send
@@ -155,14 +157,14 @@ def _results(
         for bits in chosen.bits or plan.bits:
             config = plan.configured(base, method, bits)
             experiment = Experiment(config, home, prepare(config, home))
-            kinds: tuple[list[RowResult], ...] = ([], [], [])
+            kinds: dict[int, list[RowResult]] = defaultdict(list)
             for seed in chosen.seeds or plan.seeds:
                 model = Hasher.load(experiment.train(seed).hasher)
                 of = ModelRows(model, collection.documents, f"{method} {bits}", features.get(chosen.features or ""))
                 codes = of.code_rows()
-                for found, row in zip(kinds, [*codes, fused_row(codes[-1], keyword[0])], strict=True):
-                    found.append(searched(row, collection, cuts))
-            for found in kinds:
+                for place, row in enumerate([*tower_rows(of), *codes, fused_row(codes[-1], keyword[0])]):
+                    kinds[place].append(searched(row, collection, cuts))
+            for found in kinds.values():
                 how = f"{found[0].how}, mean of {len(found)} seeds" if len(found) > 1 else found[0].how
                 yield replace(averaged(found), how=how)
 
