@@ -101,13 +101,13 @@ def test_a_word_without_entries_leaves_the_text_as_it_is(name: str, topics: Prep
     torch.testing.assert_close(x[0], x[1])
 
 
-def test_layers_are_learned_one_by_one(topics: PreparedCorpus) -> None:
-    method = build("sse", topics.shape, BITS, {**NARROW, **CLEAR})
+@pytest.mark.parametrize("name", ["sse", "dse"])
+def test_layers_are_learned_one_by_one(name: str, topics: PreparedCorpus) -> None:
+    method = build(name, topics.shape, BITS, {**NARROW, **CLEAR})
     assert [stage.name for stage in method.stages()] == ["words and concepts", "layer 1", "layer 2", "layer 3", "train"]
     history = fit(method, topics.train, TrainingConfig(epochs=3, batch_size=16)).history
     first = [report.terms["layer"] for report in history if report.stage == "layer 1"]
     assert first[-1] < first[0]
-    assert [s.name for s in build("dse", topics.shape, BITS, NARROW).stages()] == ["words and concepts", "train"]
 
 
 def test_the_share_of_concepts_decides_which_tags_are_added(topics: PreparedCorpus) -> None:

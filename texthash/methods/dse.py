@@ -60,7 +60,6 @@ class DSE(ExtendedTextMethod):
     tag_concepts: Tensor
     correlation: Tensor
 
-    pretraining_epochs = 0
     tag_count: int = Field(500, ge=1, description="Number of tags.")
     tags_added: int = Field(5, ge=1, description="Number of tags that extend a text.")
     tag_weight: float = Field(0.5, ge=0, le=1, description="Weight of a tag that extends a text; 0 for none.")
