@@ -218,9 +218,11 @@ class _Watch:
         """End the program if it does not leave the block by itself."""
         if self._ended.wait(_LEAVE_S):
             return
-        end(descendants() - self._earlier)
-        warn("the local Ray cluster has died, and this program could not end properly; run it again")
-        os._exit(1)
+        try:
+            end(descendants() - self._earlier)
+        finally:
+            warn("the local Ray cluster has died, and this program could not end properly; run it again")
+            os._exit(1)
 
 
 def _interrupt_main_thread() -> None:

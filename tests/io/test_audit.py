@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.permissions import closed
+from tests.small_disk import PAGE, small_disk
 from texthash.io import audit
 from texthash.io.audit import FILE, audited, record
 from texthash.paths import StateDir
@@ -50,6 +51,28 @@ def test_a_write_stands_without_its_line(tmp_path: Path, capsys: pytest.CaptureF
     with audited(StateDir(tmp_path), "compact"):
         pass
     assert "no audit line of compact" in capsys.readouterr().err
+
+
+class Unusable(StateDir):
+    """State directory that fails as no file does."""
+
+    def make(self) -> None:
+        raise RuntimeError("no such state")
+
+
+def test_a_write_stands_whatever_is_wrong_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with audited(Unusable(tmp_path), "compact"):
+        pass
+    assert "RuntimeError: no such state" in capsys.readouterr().err
+
+
+def test_a_line_that_a_full_disk_cuts_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        home = StateDir(disk.path)
+        record(home, "upsert", {}, {"about": "x" * (PAGE - 200)}, done=True)
+        disk.fill()
+        record(home, "delete", {}, {"about": "y" * 300}, done=True)
+    assert "no audit line of delete" in capsys.readouterr().err
 
 
 def test_a_line_begins_after_one_that_a_full_disk_has_cut(tmp_path: Path) -> None:

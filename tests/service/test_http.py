@@ -426,6 +426,8 @@ def test_readiness_names_what_is_away(halved: Asked) -> None:
         "missing": ["shard-1"],
         "writes": None,
         "writes_refused": None,
+        "audit": None,
+        "audit_failure": None,
         "release": "r000001",
         "lag_s": None,
         "reason": None,

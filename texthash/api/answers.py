@@ -233,6 +233,12 @@ class Health(BaseModel):
         description="refused: too little disk space is free; searches continue. null: the server is read-only.",
     )
     writes_refused: str | None = Field(None, description="Reason for which writes are refused.")
+    audit: Literal["written", "failing"] | None = Field(
+        None,
+        description="failing: the last write left no audit line, and stands; see audit_failure. null: the server is "
+        "read-only.",
+    )
+    audit_failure: str | None = Field(None, description="Reason for which the last write left no audit line.")
     release: str | None = Field(None, description="Name of the release that is served.")
     lag_s: float | None = Field(
         None,

@@ -20,30 +20,43 @@ from pathlib import Path
 from typing import Any
 
 from texthash.paths import StateDir
-from texthash.progress import log_line
+from texthash.progress import warn
 
 FILE = "audit.jsonl"
+_OUTCOMES = {True: "done", False: "failed", None: "unknown"}
 _FULL_BYTES = 1 << 26  # A file of this size is set aside, in place of the one that was set aside before.
 
 
 def record(home: StateDir, operation: str, who: Mapping[str, Any], facts: Mapping[str, Any], *, done: bool) -> None:
-    """Add the line of a write. Where it cannot be written, this is logged: the write itself is not undone for it.
+    """Add the line of a write as :func:`add_line` does; an error is logged, since the write itself is not undone."""
+    try:
+        add_line(home, operation, who, facts, done=done)
+    except Exception as error:  # noqa: BLE001  (whatever is wrong with the line, the write is done)
+        reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        warn(f"no audit line of {operation} is in {home.root / FILE}: {reason}")
+
+
+def add_line(
+    home: StateDir, operation: str, who: Mapping[str, Any], facts: Mapping[str, Any], *, done: bool | None
+) -> None:
+    """Add the line of a write.
 
     Args:
         home: State directory.
         operation: Name of the operation on the index.
         who: Who wrote it, and through what.
         facts: Counts, the release that holds the write, and names that the user has given to things but documents.
-        done: False for a write that failed; facts then describe what of it was written, if anything.
+        done: False for a write that failed; facts then describe what of it was written, if anything. None where the
+            request ended before the write did.
+
+    Raises:
+        OSError: The line cannot be written, or not all of it.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = {"time": now, "operation": operation, **who, **facts, "outcome": "done" if done else "failed"}
-    path = home.root / FILE
-    try:
-        home.make()
-        _append(path, json.dumps({name: value for name, value in line.items() if value is not None}).encode() + b"\n")
-    except OSError as error:
-        log_line(f"warning: no audit line of {operation} is in {path}: {error.strerror}")
+    line = {"time": now, "operation": operation, **who, **facts, "outcome": _OUTCOMES[done]}
+    home.make()
+    text = json.dumps({name: value for name, value in line.items() if value is not None})
+    _append(home.root / FILE, text.encode() + b"\n")
 
 
 @contextmanager
@@ -78,7 +91,9 @@ def _append(path: Path, line: bytes) -> None:
             raise OSError(errno.EINVAL, "it is not a file")
         size = os.fstat(descriptor).st_size
         cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # by a disk that became full
-        os.write(descriptor, b"\n" + line if cut else line)
+        line = b"\n" + line if cut else line
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if size > _FULL_BYTES:
             _set_aside(path, descriptor)
     finally:

@@ -253,10 +253,11 @@ class _StoreLease:
         while not self._ended.wait(self._seconds / 3):
             try:
                 self._renew()
-            except TexthashError as error:
+            except Exception as error:  # noqa: BLE001  (storage raises anything, and nothing may end this thread)
+                problem = error.problem if isinstance(error, TexthashError) else f"{type(error).__name__}: {error}"
                 if time.monotonic() > self._valid_until:
-                    self._lost = error.problem
-                warn(f"the lease of {self._path} could not be renewed: {error.problem}")
+                    self._lost = problem
+                warn(f"the lease of {self._path} could not be renewed: {problem}")
             if self._lost:
                 return
 

@@ -14,6 +14,7 @@ import texthash
 from texthash.api.requests import SearchRequest
 from texthash.config import ServiceConfig
 from texthash.service import documentation, problems
+from texthash.service.audit_writer import AuditWriter
 from texthash.service.coordinator import Answer, Coordinator
 from texthash.service.index_writes import IndexWriteService
 from texthash.service.json_body import JsonRoute
@@ -87,12 +88,13 @@ def make_app(
             yield
 
     keys = Keys.of_environment()
+    auditor = None if index_writes is None else AuditWriter(index_writes.home)
     gate = Gate(
         coordinator.limits,
         budget or MemoryBudget(coordinator.limits.max_pending_bytes),
         keys,
         allowed_hosts(service, bool(keys)) if service else None,
-        recorder=Recorder(None if index_writes is None else index_writes.home),
+        recorder=Recorder(auditor),
     )
     checks = Checks(coordinator)
     respond = search_response(checks, search or _unbatched(coordinator), reranking)
@@ -113,7 +115,15 @@ def make_app(
     _explain_invalid(app)
     documentation.install(app, coordinator, checks, keyed=bool(keys))
     _add_pages(app)
-    add_state(app, coordinator, checks, reranking=reranking, index_writes=index_writes, release_watcher=release_watcher)
+    add_state(
+        app,
+        coordinator,
+        checks,
+        reranking=reranking,
+        index_writes=index_writes,
+        release_watcher=release_watcher,
+        auditor=auditor,
+    )
     add_metrics(app)
     add_search(app, checks, respond)
     add_encode(app, coordinator, checks)

@@ -144,6 +144,17 @@ class FollowerMetrics:
         self._failures.inc()
 
 
+class AuditMetrics:
+    """Metrics of the audit lines of one ingress."""
+
+    def __init__(self) -> None:
+        self._failures = Counter("texthash_audit_failures_total", "Writes without an audit line.")
+
+    def failed(self) -> None:
+        """Count one line that could not be written."""
+        self._failures.inc()
+
+
 class ShardMetrics:
     """Metrics of one replica of a shard."""
 

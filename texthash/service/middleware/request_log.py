@@ -6,34 +6,29 @@ import logging
 import re
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.datastructures import Headers
 
-from texthash.io.audit import record
-from texthash.paths import StateDir
+from texthash.service.audit_writer import AuditWriter
 from texthash.service.metrics import RequestMetrics
 from texthash.service.middleware.pace import ARRIVED
 
 requests = logging.getLogger("texthash.service.requests")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _AUDIT = "audit"
-_FAILED = 400  # and every status above
 
 
 class Recorder:
     """Records requests when they end; no line of the log has anything of a body, a query or a key.
 
     Args:
-        home: State directory, which has the audit lines of writes too; None where nothing is written.
+        auditor: Writer of the audit lines of writes; None where nothing is written.
     """
 
-    def __init__(self, home: StateDir | None = None) -> None:
+    def __init__(self, auditor: AuditWriter | None = None) -> None:
         self._metrics = RequestMetrics()
-        self._home = home
-        # One thread keeps the lines in order, and a slow disk from holding up what else is answered.
-        self._auditor = ThreadPoolExecutor(1, "audit")
+        self._auditor = auditor
 
     def record(self, scope: Any, method: str, status: int) -> None:
         """Record a request.
@@ -50,19 +45,14 @@ class Recorder:
         write = state.get(_AUDIT)
         if write is not None:
             write = {"key": state.get("key"), "client": (scope.get("client") or (None,))[0], **write, "status": status}
-            if self._home is not None:
-                self._auditor.submit(_add_audit_line, self._home, {"request_id": state["request_id"], **write})
+            if self._auditor is not None:
+                self._auditor.add({"request_id": state["request_id"], **write})
         if not requests.isEnabledFor(logging.INFO):
             return
         line = {"request_id": state["request_id"], "method": method, "route": route}
         requests.info("request", extra={**line, "status": status, "ms": round(1e3 * seconds, 3)})
         if write is not None:
             requests.info("write", extra={"request_id": state["request_id"], **write})
-
-
-def _add_audit_line(home: StateDir, write: dict[str, Any]) -> None:
-    facts = dict(write)
-    record(home, facts.pop("operation"), {"by": "http"}, facts, done=write["status"] < _FAILED)
 
 
 class RequestLog:

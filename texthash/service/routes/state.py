@@ -11,6 +11,7 @@ from starlette.responses import Response
 import texthash
 from texthash.api.answers import Health, Info, Limits
 from texthash.index.releases.release import Release
+from texthash.service.audit_writer import AuditWriter
 from texthash.service.chance import ChanceDistance
 from texthash.service.coordinator import Coordinator
 from texthash.service.index_writes import IndexWriteService
@@ -32,6 +33,7 @@ def add_state(
     reranking: Reranking | None = None,
     index_writes: IndexWriteService | None = None,
     release_watcher: ReleaseWatcher | None = None,
+    auditor: AuditWriter | None = None,
 ) -> None:
     """Add ``GET /v1/info`` and the health probes."""
     chance = ChanceDistance(coordinator)
@@ -72,7 +74,7 @@ def add_state(
     async def ready(response: Response) -> Health:
         """Answer 200 if the encoder and every shard have just answered, and the served release is the current one.
 
-        `writes` shows whether disk space suffices for writes.
+        `writes` shows whether disk space suffices for writes, `audit` whether they leave audit lines.
         """
         encoder, missing = await coordinator.ready(_PING_S)
         refusal = None if index_writes is None else await index_writes.refusal()
@@ -89,6 +91,8 @@ def add_state(
             missing=unavailable,
             writes=None if index_writes is None else "refused" if refusal else "accepted",
             writes_refused=refusal,
+            audit=None if auditor is None else "failing" if auditor.reason else "written",
+            audit_failure=None if auditor is None else auditor.reason,
             release=coordinator.release.name,
             lag_s=round(freshness.lag_s, 3) if freshness is not None else None,
             reason=freshness.reason if freshness is not None else None,
