@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from tests.index.test_unknown_words import UNKNOWN, is_apart, put_in
 from tests.index.test_writer import built, home
+from tests.small_disk import small_disk
+from texthash.deployment.code_exchange import export_codes
 from texthash.index.releases.release import open_release
 from texthash.index.releases.verify import verify
 from texthash.index.writing.writer import IndexWriter
@@ -41,6 +44,31 @@ def test_an_export_comes_back_and_changes_nothing(
     assert everything(home) == before
     assert is_apart(home, "odd")
     assert all(finding.ok for finding in verify(home, sample=100))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_disk_that_becomes_full_leaves_both_files_of_an_export_or_none(
+    home: StateDir, tmp_path: Path, before: bool
+) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        path = disk.path / "c.npy"
+        if before:
+            export_codes(home, path)
+        held = {file.name: file.read_bytes() for file in disk.path.iterdir()}
+        failed = 0
+        for pages in count():
+            disk.fill(pages)
+            try:
+                export_codes(home, path)
+            except OSError:
+                failed += 1
+            else:
+                break
+            finally:
+                disk.empty()
+            assert {file.name: file.read_bytes() for file in disk.path.iterdir()} == held
+        assert failed > 2
+        assert {file.name for file in disk.path.iterdir()} == {"c.npy", "c.npy.ids.parquet"}
 
 
 def test_a_parquet_export_brings_back_what_was_deleted(

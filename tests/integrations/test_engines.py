@@ -61,6 +61,16 @@ def test_usearch(codes: np.ndarray, ids: list[str], tmp_path: Path) -> None:
         assert names[int(found.keys[0])] in ids
 
 
+def test_the_ids_of_other_codes_are_not_replaced(codes: np.ndarray, ids: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("usearch.index", reason="the extra usearch is not installed")
+    beside = tmp_path / "codes.usearch.ids.parquet"
+    beside.write_text("of another index")
+    with pytest.raises(UsageError, match=r"codes\.usearch\.ids\.parquet exists already"):
+        engines.write_engine(tmp_path / "codes.usearch", codes, ids)
+    assert beside.read_text() == "of another index"
+    assert [path.name for path in tmp_path.iterdir()] == [beside.name]
+
+
 def test_faiss_by_parts(codes: np.ndarray, ids: list[str], tmp_path: Path) -> None:
     faiss = pytest.importorskip("faiss", reason="the extra faiss is not installed")
     path = tmp_path / "codes.multihash.faiss"

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from texthash.paths import StateDir
 
 _MODEL = b"texthash.model"
-_IDS = ".ids.parquet"
 # Largest difference from 1 of the length of a unit vector in half precision.
 _ROUNDING = 2e-3
 _EMPTY: dict[str, Any] = {"title": "", "text": "", "labels": [], ATTRIBUTES: None}
@@ -69,7 +68,7 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
     The suffix selects the format: ``.parquet`` contains all fields; ``.tsv`` ids and codes; ``.npy`` and ``.faiss``
     codes only, with the ids in a second file whose name ends in ``.ids.parquet``.
     """
-    from texthash.hamming.interop import write_codes
+    from texthash.hamming.interop import write_codes, write_with_ids
 
     record = read_release(home, release)
     parts = []
@@ -83,9 +82,7 @@ def export_codes(home: StateDir, path: Path, release: str = "current") -> int:
             pq.write_table(table.replace_schema_metadata({_MODEL: record.model_digest.encode()}), partial)
         return len(table)
     codes, ids = codes_of(table["code"], record.bits), table["id"].to_pylist()
-    if path.suffix in (".npy", ".faiss"):
-        write_codes(path.with_name(path.name + _IDS), codes, ids)
-    write_codes(path, codes, ids)
+    (write_with_ids if path.suffix in (".npy", ".faiss") else write_codes)(path, codes, ids)
     return len(ids)
 
 
@@ -167,11 +164,11 @@ def import_codes(home: StateDir, path: Path, agreed: Callable[[str], bool]) -> U
 
 def _read(path: Path) -> tuple[pa.Table, list[Document]]:
     """Return the columns of a file of codes, and its rows as documents, which are checked like those of an upsert."""
-    from texthash.hamming.interop import read_codes
+    from texthash.hamming.interop import IDS, read_codes
 
     codes, ids = read_codes(path)
     check_filled(path, len(codes))
-    beside = path.with_name(path.name + _IDS)
+    beside = path.with_name(path.name + IDS)
     if ids is None and beside.is_file():
         known, ids = read_codes(beside)
         if not np.array_equal(known, codes):

@@ -32,6 +32,7 @@ from texthash.io.atomic import whole
 
 Codes = NDArray[np.uint8]
 Ids = Sequence[str]
+IDS = ".ids.parquet"  # after the name of a file that stores no ids: the file of its codes and ids
 SUFFIXES = (".npy", ".parquet", ".faiss", ".tsv", ".tsv.gz")
 _ROWS = 65_536
 # Characters with a special meaning in COPY's text format, and those that PostgreSQL also writes as escapes.
@@ -59,11 +60,38 @@ def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
     """
     target = Path(path)
     check_codes(codes)
-    if ids is not None and len(ids) != len(codes):
-        raise UsageError(f"{len(ids)} ids came with {len(codes)} codes.", "give one id per code.")
-    names = ids if ids is not None else [str(row) for row in range(len(codes))]
+    names = [str(row) for row in range(len(codes))] if ids is None else _one_each(ids, codes)
     with whole(target) as partial:
         _WRITERS[_format(target)](partial, codes, names)
+
+
+def write_with_ids(
+    path: Path, codes: Codes, ids: Ids, write: Callable[[Path], object] | None = None, *, replace: bool = True
+) -> None:
+    """Write a file that stores no ids, and one beside it that does: both, or neither if one of them cannot be written.
+
+    Args:
+        path: File name, to which :data:`IDS` is added for the second file.
+        codes: Codes, uint8 [N, bits / 8].
+        ids: Ids of the rows.
+        write: Function that writes the first file; None writes the codes as :func:`write_codes` does.
+        replace: Replace files that exist.
+
+    Raises:
+        UsageError: A file exists, or the number of ids differs from that of the codes.
+    """
+    check_codes(codes)
+    beside = path.with_name(path.name + IDS)
+    if not replace and beside.exists():
+        raise UsageError(f"{beside} exists already.", "name another file, or remove it.")
+    names = _one_each(ids, codes)
+    # The file that the user has named appears last, so that the ids of a file that is there are there too.
+    with whole(path) as partial, whole(beside) as partial_ids:
+        _write_parquet(partial_ids, codes, names)
+        if write is None:
+            _WRITERS[_format(path)](partial, codes, names)
+        else:
+            write(partial)
 
 
 def read_codes(path: str | Path) -> tuple[Codes, list[str] | None]:
@@ -101,6 +129,12 @@ def from_faiss(index: Any) -> Codes:
         raise TexthashError(f"codes cannot be read from a faiss {type(flat).__name__}.", "give an IndexBinaryFlat.")
     codes: Codes = faiss.vector_to_array(flat.xb).reshape(flat.ntotal, flat.d // 8)
     return codes
+
+
+def _one_each(ids: Ids, codes: Codes) -> Ids:
+    if len(ids) != len(codes):
+        raise UsageError(f"{len(ids)} ids came with {len(codes)} codes.", "give one id per code.")
+    return ids
 
 
 def _format(path: Path) -> str:

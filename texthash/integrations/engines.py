@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits, check_codes, to_bitstring
-from texthash.hamming.interop import write_codes
+from texthash.hamming.interop import write_with_ids
 from texthash.index.rescoring import signs_of
 from texthash.io.atomic import whole, whole_directory
 
@@ -33,7 +33,6 @@ DUCKDB_QUERY = (
     f"SELECT id, bit_count(xor(code::BIT, ?::BLOB::BIT)) AS distance FROM {TABLE} ORDER BY distance, number LIMIT ?"
 )
 """Query of a code, as bytes, and a limit; over a Parquet file of codes replace the table by ``read_parquet``."""
-_IDS = ".ids.parquet"
 _BATCH = 1_000
 
 
@@ -184,16 +183,13 @@ def engine_suffix(path: Path) -> str | None:
 
 def _write_usearch(path: Path, codes: Codes, ids: Sequence[str]) -> None:
     index = to_usearch(codes)
-    write_codes(path.with_name(path.name + _IDS), codes, ids)
-    with whole(path) as partial:
-        index.save(str(partial))
+    write_with_ids(path, codes, ids, lambda partial: index.save(str(partial)), replace=False)
 
 
 def _write_multi_hash(path: Path, codes: Codes, ids: Sequence[str]) -> None:
     index = to_faiss_multi_hash(codes)
-    write_codes(path.with_name(path.name + _IDS), codes, ids)
-    with whole(path) as partial:
-        _library("faiss", "faiss").write_index_binary(index, str(partial))
+    write = _library("faiss", "faiss").write_index_binary
+    write_with_ids(path, codes, ids, lambda partial: write(index, str(partial)), replace=False)
 
 
 def _write_duckdb(path: Path, codes: Codes, ids: Sequence[str]) -> None:
