@@ -191,6 +191,13 @@ KINDS: dict[str, Kind] = {
         "Ray's metrics agent on each node collects the metrics. It runs where ray[default] is installed and metrics "
         "collection is enabled; the detail has the addresses that were queried.",
     ),
+    "storage-unavailable": Kind(
+        503,
+        "the storage of the index cannot be used",
+        "The server may not read or write its files, or their disk fails; the detail and the log of the server name "
+        "the file. Nothing was acknowledged: its operator grants access or repairs the disk, then send the request "
+        "again.",
+    ),
     "insufficient-storage": Kind(
         507,
         "too little disk space is free",

@@ -80,7 +80,7 @@ class IndexWriteService:
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
                     raise
-                await self._coordinator.follow(read_release(self.home))
+                await self._coordinator.follow(await asyncio.to_thread(read_release, self.home))
                 continue
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
@@ -118,6 +118,8 @@ class IndexWriteService:
             await asyncio.to_thread(self._space().check)
         except DiskFullError as error:
             return error.problem
+        except OSError as error:  # The state directory is closed, or its disk fails.
+            return f"free space cannot be read: {error}"
         return None
 
     def report(self) -> None:
@@ -156,7 +158,7 @@ class IndexWriteService:
     async def restore(self, name: str) -> tuple[WriteAck, Release]:
         """Restore the documents of a snapshot; every search sees them when this returns."""
         try:
-            read_snapshot(self.home, name)
+            await asyncio.to_thread(read_snapshot, self.home, name)
         except TexthashError as error:
             raise Problem("unknown-snapshot", error.problem) from None
         done = await self._writer.write(Restore(name))
@@ -167,7 +169,7 @@ class IndexWriteService:
         return await self._visible(await self._writer.write(Compact()), True)
 
     async def _visible(self, done: WriteAck, wait: bool) -> Release:
-        release = read_release(self.home, done.release)
+        release = await asyncio.to_thread(read_release, self.home, done.release)
         if wait:
             await self._coordinator.follow(release)
             if self._settle is not None:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
 from texthash.api.problems import KINDS, MEDIA_TYPE, MOST_ERRORS
+from texthash.errors import as_user_error
 from texthash.service.pages import policy_of, problem_page
 
 _LONGEST_DETAIL = 1_000
@@ -67,6 +68,12 @@ class Problem(HTTPException):
         if self.errors:
             body["errors"] = self.errors
         return Response(json.dumps(body), kind.status, self.headers, MEDIA_TYPE)
+
+
+def of_storage(error: BaseException) -> Problem | None:
+    """Return the problem of an operating system's error about a file, such as one that is closed; None for others."""
+    known = as_user_error(error) if isinstance(error, OSError) else None
+    return None if known is None else Problem("storage-unavailable", known.problem)
 
 
 def _problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from texthash.service.problems import Problem
+from texthash.service.problems import Problem, of_storage
 
 log = logging.getLogger("texthash.service")
 
@@ -45,4 +45,4 @@ def as_problem(error: Exception, scope: Any) -> Problem:
     if isinstance(error, Problem):
         return error
     log.error("request %s failed", scope["state"]["request_id"], exc_info=error)
-    return Problem("internal", "an unexpected error; the log has its cause under the request_id.")
+    return of_storage(error) or Problem("internal", "an unexpected error; the log has its cause under the request_id.")

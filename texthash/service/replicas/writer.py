@@ -22,7 +22,7 @@ from texthash.index.storage.shard_format import Content
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.index.writing.writer_lock import IndexLockedError
 from texthash.paths import resolve_home
-from texthash.service.problems import Problem
+from texthash.service.problems import Problem, of_storage
 
 log = logging.getLogger("texthash.service")
 _RETRY_AFTER_S = "2"
@@ -165,7 +165,7 @@ class WriterServer:
             except BaseException as error:  # A panic of the storage library is not an Exception.
                 log.error("a write failed, and the writer is reopened", exc_info=error)
                 self._drop()
-                raise Problem("internal", f"the write failed: {type(error).__name__}.") from error
+                raise of_storage(error) or Problem("internal", f"the write failed: {type(error).__name__}.") from error
 
     def _attempt(self, writer: IndexWriter, group: Sequence[Write]) -> Sequence[WriteAck | Problem]:
         first = group[0]

@@ -7,7 +7,7 @@ from typing import Any
 from texthash.api.problems import KINDS, MEDIA_TYPE, ProblemBody
 
 JSON = "application/json"
-READ_PROBLEMS = ("unauthorized", "unknown-host", "overloaded", "internal", "timeout")
+READ_PROBLEMS = ("unauthorized", "unknown-host", "overloaded", "internal", "storage-unavailable", "timeout")
 BODY_PROBLEMS = (
     *READ_PROBLEMS,
     "foreign-origin",

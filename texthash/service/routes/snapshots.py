@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 
 from fastapi import Depends, FastAPI, Request
@@ -23,7 +24,8 @@ def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService)
     @app.get("/v1/snapshots", tags=[_TAG], summary="List snapshots", responses=answers(*READ_PROBLEMS))
     async def list_snapshots() -> Snapshots:
         """List all snapshots, oldest first."""
-        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in index_writes.snapshots()])
+        snapshots = await asyncio.to_thread(index_writes.snapshots)
+        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in snapshots])
 
     @app.post(
         "/v1/snapshots",
@@ -35,7 +37,7 @@ def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService)
     async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
         """Take a snapshot of the current state. It copies nothing, and takes space only for what is written later."""
         audit(http.scope, "take_snapshot")
-        snapshot = index_writes.take_snapshot(request.name)
+        snapshot = await asyncio.to_thread(index_writes.take_snapshot, request.name)
         audit(http.scope, "take_snapshot", snapshot=snapshot.name, release=snapshot.release)
         return SnapshotInfo(**asdict(snapshot))
 
