@@ -353,7 +353,7 @@ def test_a_person_types_and_sees_hits(http: httpx.Client, url: str, tmp_path: Pa
         page.run("history.back()")
         page.wait("document.querySelector('#q').value === 'plot a figure'")
         page.wait("document.querySelector('.hit .far').textContent.includes('score')")
-        assert page.run("document.querySelector('#curl').textContent").startswith(f"curl -s {url}/v1/search")
+        assert page.run("document.querySelector('#curl').textContent").startswith(f"curl -s '{url}/v1/search'")
         page.open(f"{url}/?", width=380, dark=True)
         page.wait("document.querySelectorAll('.note .start').length === 4")
         page.run("document.querySelector('.note .start').click()")

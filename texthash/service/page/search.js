@@ -245,11 +245,11 @@ function likeId(id, name) {
 
 function asCommand(body) {
   const key = sessionStorage.getItem(KEY) ? ` -H "authorization: Bearer $TEXTHASH_API_KEY"` : "";
-  return `curl -s ${new URL("v1/search", location.href)} -H 'content-type: application/json'${key} \\\n  -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
+  return `curl -s '${new URL("v1/search", location.href).href.replaceAll("'", "%27")}' -H 'content-type: application/json'${key} \\\n  -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
 }
 
 function fail(error) {
-  const { problem } = error, parts = [make("strong", {}, problem ? problem.title[0].toUpperCase() + problem.title.slice(1) : "The service does not answer"), `: ${error.message} `];
+  const { problem } = error, parts = [make("strong", {}, problem ? problem.title[0].toUpperCase() + problem.title.slice(1) : "The service does not answer"), ": ", make("bdi", {}, error.message), " "];
   if (problem) parts.push(make("a", { href: problem.type }, "What this means"));
   if (problem?.status === 401) parts.push(askForKey());
   else if (state.query) parts.push(make("div", { class: "again" }, button("Try again", () => ask(0)), filtered() ? withoutFilters() : null));
