@@ -321,6 +321,30 @@ def test_a_length_that_nobody_states_is_checked_at_the_end(server: Server, wante
     assert fetch(wanted, tmp_path).read_bytes() == CONTENT
 
 
+def test_a_body_without_end_is_left_soon_after_the_length_of_the_file(
+    server: Server, wanted: Download, tmp_path: Path
+) -> None:
+    server.states_length, server.content = False, CONTENT * 40
+    with pytest.raises(CorpusError, match=r"corpus\.bin .* bytes, not 1,024,000; it was removed") as caught:
+        fetch(wanted, tmp_path)
+    received = re.search(r"has ([\d,]+) bytes", str(caught.value))
+    assert received
+    assert int(received[1].replace(",", "")) < 2 * len(CONTENT)
+    assert names(tmp_path) == set()
+
+
+def test_a_redirect_to_a_file_or_in_circles_is_refused(server: Server, wanted: Download, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(CONTENT)
+    server.script = [(302, {"Location": secret.as_uri()})]
+    with pytest.raises(CorpusError, match="cannot be fetched from"):
+        fetch(wanted, tmp_path / "to")
+    server.script = [(302, {"Location": server.url})] * 30
+    with pytest.raises(CorpusError, match="redirect"):
+        fetch(wanted, tmp_path / "to")
+    assert names(tmp_path / "to") == set()
+
+
 def test_no_room_is_said_before_and_kept_after(
     server: Server, wanted: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

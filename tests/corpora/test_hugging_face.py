@@ -175,6 +175,35 @@ def test_without_a_network_the_remedy_is_a_commit(hub: Hub, tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_of_the_same_name_is_not_taken_for_the_dataset(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me/news").mkdir(parents=True)
+    (tmp_path / "me/news/train.jsonl").write_text('{"text": "not of the hub"}\n')
+    monkeypatch.chdir(tmp_path)
+    done = prepare(hub, tmp_path, "corpus.path=hf://me/news")
+    assert done.returncode != 0
+    assert f"{tmp_path}/me/news exists, and datasets would read it in place of hf://me/news@" in flat(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"README.md": b"---\nconfigs: [}\n---\n", "train.parquet": b""}, "ParserError"),
+        ({"train.parquet": b"<html>log in</html>"}, "caused by ArrowInvalid: Parquet magic bytes not found"),
+    ],
+)
+def test_a_damaged_dataset_is_an_error_that_says_what_is_wrong(
+    hub: Hub, tmp_path: Path, files: dict[str, bytes], said: str
+) -> None:
+    hub.repositories[NAME] = files
+    done = prepare(hub, tmp_path, "corpus.path=hf://me/news")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "hf://me/news@" in flat(done.stderr)
+    assert said in flat(done.stderr)
+
+
 @pytest.mark.parametrize(
     ("path", "address"),
     [

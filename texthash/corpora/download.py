@@ -242,6 +242,8 @@ def _write(response: httpx.Response, download: Download, part: _Part) -> None:
     with part.path.open("ab") as file:
         for chunk in transfer(response.iter_raw(), f"fetching {download.file}", part.size, total):
             file.write(chunk)
+            if download.bytes is not None and file.tell() > download.bytes:
+                return  # It is not the file, and may have no end.
 
 
 def _length(response: httpx.Response) -> int | None:

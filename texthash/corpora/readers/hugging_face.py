@@ -7,6 +7,7 @@ for it. A token is read from ``HF_TOKEN``, or from the file of ``hf auth login``
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from texthash.config import CorpusConfig
 from texthash.corpora.document import Document, split_named
 from texthash.corpora.prepared.manifest import SourceFile
 from texthash.corpora.readers import rows
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError, UsageError, out_of_space
 from texthash.paths import HUB_SCHEME, StateDir
 
 _FORM = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^?]+))?(\?(?P<query>.*))?")
@@ -124,6 +125,7 @@ def _splits(address: Address) -> tuple[list[str], list[str]]:
     with _explained(str(address)):
         from datasets import get_dataset_split_names
 
+        _check_no_folder(address)
         every = get_dataset_split_names(address.repository, address.configuration, revision=address.revision)
     if missing := [split for split in address.splits if split not in every]:
         raise CorpusError(f"{address}: there is no split {missing[0]!r}.", f"name some of {', '.join(every)}.")
@@ -133,9 +135,19 @@ def _splits(address: Address) -> tuple[list[str], list[str]]:
 def _open(address: Address, split: str) -> Any:
     from datasets import load_dataset
 
+    _check_no_folder(address)
     return load_dataset(
         address.repository, address.configuration, split=split, revision=address.revision, streaming=True
     )
+
+
+def _check_no_folder(address: Address) -> None:
+    """Raise :class:`UsageError` where ``datasets`` would read a folder of the working directory in place of the Hub."""
+    if os.path.lexists(address.repository):
+        raise UsageError(
+            f"{Path(address.repository).absolute()} exists, and datasets would read it in place of {address}.",
+            "run the command in another directory, or name the folder itself in corpus.path.",
+        )
 
 
 def _documents(address: Address, columns: rows.Columns, split: str, number: int, count: int) -> Iterator[Document]:
@@ -168,7 +180,10 @@ def _named(feature: Any, value: Any) -> Any:
 
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Explain what ``datasets`` and the Hub refuse; their messages name addresses, never a token."""
+    """Explain what ``datasets`` and the Hub refuse; their messages name addresses, never a token.
+
+    What they raise over a damaged dataset or answer is of many types, also of the libraries below them.
+    """
     try:
         yield
     except (UsageError, CorpusError):
@@ -177,6 +192,16 @@ def _explained(path: str) -> Iterator[None]:
         raise UsageError(
             f"{path} is read by datasets, which is not installed: {error}.", 'pip install "texthash[datasets]".'
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        said = shorten(str(error), _LONGEST_SHOWN)
-        raise CorpusError(f"{path} cannot be read: {type(error).__name__}: {said}", _REMEDY) from error
+    except Exception as error:
+        if out_of_space(error):
+            raise
+        raise CorpusError(f"{path} cannot be read: {_said(error)}", _REMEDY) from error
+
+
+def _said(error: BaseException) -> str:
+    """Return the message of an error, and of what has caused it first, which says more."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    said = [f"{type(one).__name__}: {shorten(str(one), _LONGEST_SHOWN)}" for one in dict.fromkeys((error, first))]
+    return "; caused by ".join(said)

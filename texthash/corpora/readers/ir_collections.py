@@ -18,7 +18,7 @@ from texthash.corpora.document import Document, split_named
 from texthash.corpora.prepared.manifest import SourceFile
 from texthash.corpora.qrels import Qrels
 from texthash.corpora.readers.beir import Judgements
-from texthash.errors import CorpusError, UsageError
+from texthash.errors import CorpusError, UsageError, out_of_space
 from texthash.paths import COLLECTION_SCHEME, StateDir
 
 _SPLITS = ("train", "dev", "validation", "test")
@@ -122,7 +122,11 @@ def _explained(name: str) -> Iterator[None]:
             f"{COLLECTION_SCHEME}{name} is read by ir_datasets, which is not installed: {error}.",
             'pip install "texthash[irdatasets]".',
         ) from error
-    except (OSError, RuntimeError) as error:
+    except (UsageError, CorpusError):
+        raise
+    except Exception as error:  # of the library, and of those that read the formats of collections
+        if out_of_space(error):
+            raise
         raise CorpusError(
             f"{COLLECTION_SCHEME}{name} cannot be read: {type(error).__name__}: {error}",
             "check the network, or put the files where ir_datasets looks for them (IR_DATASETS_HOME).",
