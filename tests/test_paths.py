@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
 from texthash.errors import UsageError
-from texthash.paths import resolve_home
+from texthash.io.outputs import output_folder, replaceable
+from texthash.paths import node_cache, resolve_home
 
 
 def test_the_argument_beats_the_variable_and_the_variable_the_default(tmp_path, monkeypatch):
@@ -106,3 +108,23 @@ def test_what_can_be_no_directory_is_refused_before_any_work(tmp_path, monkeypat
     with pytest.raises(UsageError, match=says) as raised:
         resolve_home()
     assert variable in raised.value.remedy
+
+
+@pytest.mark.parametrize("use", [output_folder, replaceable])
+def test_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch, use):
+    monkeypatch.chdir(tmp_path)
+    for name in ("s3://bucket/report", "file:///tmp/report"):
+        with pytest.raises(UsageError, match="is an address, not a path of this machine"):
+            use(Path(name))
+    monkeypatch.setenv("TEXTHASH_CACHE", "s3://bucket/cache")
+    with pytest.raises(UsageError, match="s3://bucket/cache is an address"):
+        node_cache()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_option_takes_an_address_as_the_variable_does(tmp_path, monkeypatch, run_cli):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEXTHASH_HOME", str(tmp_path))
+    status, _, said = run_cli("--home", "memory://bucket/x", "index", "info")
+    assert (status, "memory://bucket/x names no bucket" in said) == (2, True)
+    assert not list(tmp_path.iterdir())

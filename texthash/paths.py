@@ -22,6 +22,7 @@ DATA_VARIABLE = "TEXTHASH_DATA"
 CACHE_VARIABLE = "TEXTHASH_CACHE"
 HUB_SCHEME = "hf://"
 COLLECTION_SCHEME = "ir_datasets:"
+_COLLAPSED = re.compile(r"[a-z][a-z0-9+.-]+:/")  # what a Path makes of an address
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def node_cache() -> Path:
     """Return the cache directory of this node, TEXTHASH_CACHE or ``~/.cache/texthash``. Its files can be recreated."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return local_path(chosen).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "texthash"
 
 
@@ -176,6 +177,13 @@ def as_path(name: str | Path) -> Path:
 def is_address(name: str | Path) -> bool:
     """Return whether a name is a URI such as ``s3://bucket/prefix`` rather than a path."""
     return not isinstance(name, Path) and "://" in str(name)
+
+
+def local_path(name: str | Path) -> Path:
+    """Return a path; raises :class:`UsageError` for an address, from which ``Path`` makes a folder such as ``s3:``."""
+    if is_address(name) or _COLLAPSED.match(str(name)):
+        raise UsageError(f"{name} is an address, not a path of this machine.", "name a file or a directory.")
+    return Path(name)
 
 
 def is_dataset(name: str | Path | None) -> bool:

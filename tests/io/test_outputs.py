@@ -67,3 +67,22 @@ def test_a_folder_is_made_or_taken(place: Path, name: str) -> None:
 def test_nothing_but_a_folder_is_written_into(place: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"{place / name} is "):
         output_folder(place / name)
+
+
+def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "out.npy"
+
+    def write() -> None:
+        with whole(path) as partial:
+            partial.symlink_to("/dev/full")
+            partial.write_bytes(bytes(10_000))
+
+    def connect() -> None:
+        with whole(path):
+            raise ConnectionRefusedError(111, "refused")
+
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        write()
+    with pytest.raises(OSError, match="refused") as caught:
+        connect()
+    assert caught.value.filename is None, "it is about something else"

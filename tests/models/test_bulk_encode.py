@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.small_disk import small_disk
 from texthash.corpora.document import Document
 from texthash.corpora.preparation import reading
+from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.corpora.text_sources import Texts, open_texts
 from texthash.errors import CorpusError, ModelMismatchError, UsageError
 from texthash.executor import LocalExecutor
 from texthash.hamming.interop import read_codes
 from texthash.models.bulk_encode import encode_texts
+from texthash.models.code_files import RECORD
 from texthash.models.hasher import Hasher
 from texthash.paths import StateDir
 
@@ -104,6 +107,39 @@ def test_an_interrupted_run_goes_on_and_leaves_the_same_bytes(
     assert (again.documents, again.unknown, again.encoded) == (600, 1, 0)
 
 
+@pytest.mark.parametrize("name", ["codes", "codes.npy", "codes.parquet"])
+def test_a_run_that_died_after_its_output_was_there_has_finished(
+    small_hasher: Path, texts: Texts, tmp_path: Path, name: str
+) -> None:
+    output, staged = tmp_path / name, tmp_path / f".{name}.partial"
+    encode_texts(small_hasher, texts, output)
+    facts = json.loads((output / RECORD if output.is_dir() else tmp_path / f"{name}.json").read_text())
+    (staged / "parts").mkdir(parents=True)
+    (staged / "record.json").write_text(json.dumps(facts["record"]))
+    found = encode_texts(small_hasher, texts, output)
+    assert (found.documents, found.encoded, staged.exists()) == (600, 0, False)
+
+
+@pytest.mark.parametrize("name", ["codes.npy", "codes.parquet"])
+def test_a_disk_that_becomes_full_leaves_no_file_without_its_record(
+    small_hasher: Path, texts: Texts, tmp_path: Path, name: str
+) -> None:
+    with small_disk(tmp_path / "disk", 4) as disk:
+        output, named = disk.path / name, set[bool]()
+        for pages in range(0, 200, 2):
+            disk.fill(pages)
+            try:
+                found = encode_texts(small_hasher, texts, output)
+            except OSError as error:
+                named.add(str(error.filename).startswith(str(disk.path)))
+            else:
+                break
+            assert {file.name for file in disk.path.iterdir() if not file.name.startswith(".")} == {"ballast"}
+        assert named == {True}
+        assert found.documents == 600
+        assert {file.name for file in disk.path.iterdir()} == {"ballast", name, f"{name}.json"}
+
+
 def test_workers_that_share_a_part_leave_the_same_bytes(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:
     encode_texts(small_hasher, texts, tmp_path / "alone")
 
@@ -143,6 +179,23 @@ def test_what_cannot_be_written_is_said_before_it_begins(small_hasher: Path, tex
     with pytest.raises(UsageError, match="can only hold codes"):
         encode_texts(small_hasher, texts, tmp_path / "codes.npy", activations=True)
     assert (tmp_path / "mine" / "file").read_text() == "kept"
+
+
+def test_an_output_among_its_own_texts_is_refused(
+    small_hasher: Path, small_corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"id": "a", "text": "sort an array"}\n')
+    (tmp_path / "link").symlink_to(folder)
+    given = open_texts(str(folder), StateDir(tmp_path))
+    for output in (folder / "codes", folder / "codes.npy", folder / "more" / "codes", tmp_path / "link" / "codes"):
+        with pytest.raises(UsageError, match=r"codes.* is in .*texts, which is read"):
+            encode_texts(small_hasher, given, output)
+    corpus = open_texts(str(small_corpus.path), StateDir(tmp_path))
+    with pytest.raises(UsageError, match="which is read"):
+        encode_texts(small_hasher, corpus, small_corpus.path / "codes")
+    assert [path.name for path in folder.iterdir()] == ["a.jsonl"]
 
 
 def test_a_bad_row_ends_it_and_what_was_done_before_stays(small_hasher: Path, texts: Texts, tmp_path: Path) -> None:

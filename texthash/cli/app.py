@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ from texthash import __version__
 from texthash.cli import browsing, corpora, encoding, indexes, listings, methods, models, serving, studies, writes
 from texthash.cli.running import run_app
 from texthash.cli.utf8 import ensure_utf8
-from texthash.paths import HOME_VARIABLE
+from texthash.paths import HOME_VARIABLE, as_path, is_address
 from texthash.progress import log_line
 
 app = typer.Typer(
@@ -64,7 +63,7 @@ def _options(
 ) -> None:
     _VERBOSE["traceback"] = verbose
     if home is not None:
-        os.environ[HOME_VARIABLE] = str(Path(home).expanduser().absolute())
+        os.environ[HOME_VARIABLE] = home if is_address(home) else str(as_path(home))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

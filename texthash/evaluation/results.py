@@ -18,6 +18,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.evaluation.scoring import HALVES, HALVES_PREFIX, POOL_FIGURES, SHORT, Measure
 from texthash.io.atomic import whole_directory
 from texthash.io.records import read_record, typed
+from texthash.paths import local_path
 
 FORMAT_VERSION = 1
 _RECORD = "evaluation.json"
@@ -135,7 +136,7 @@ class Evaluation:
         Raises:
             UsageError: The directory exists.
         """
-        directory = Path(directory)
+        directory = local_path(directory)
         if directory.exists():
             raise UsageError(f"{directory} exists.", "an evaluation is never overwritten: name a new directory.")
         with whole_directory(directory) as partial:

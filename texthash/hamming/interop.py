@@ -29,6 +29,7 @@ from texthash.errors import TexthashError, UsageError
 from texthash.hamming.codes import check_bits, check_codes, to_bitstring
 from texthash.input_files import require_file
 from texthash.io.atomic import whole
+from texthash.paths import local_path
 
 Codes = NDArray[np.uint8]
 Ids = Sequence[str]
@@ -58,7 +59,7 @@ def write_codes(path: str | Path, codes: Codes, ids: Ids | None = None) -> None:
         UsageError: The suffix is unknown, or the number of ids differs from that of the codes.
         TexthashError: The library of the format is not installed.
     """
-    target = Path(path)
+    target = local_path(path)
     check_codes(codes)
     names = [str(row) for row in range(len(codes))] if ids is None else _one_each(ids, codes)
     with whole(target) as partial:

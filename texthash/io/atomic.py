@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from texthash.errors import TexthashError, UsageError
-from texthash.io.outputs import replaceable
+from texthash.io.outputs import naming, replaceable
 from texthash.progress import log_line
 
 _REQUESTS = 32
@@ -70,8 +70,9 @@ def whole(path: Path) -> Iterator[Path]:
         partial = partial_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield partial
-            partial.replace(path)
+            with naming(path):
+                yield partial
+                partial.replace(path)
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
@@ -249,7 +250,8 @@ def whole_directory(target: Path) -> Iterator[Path]:
     partial = partial_name(target)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with naming(target):
+            yield partial
         try:
             partial.rename(target)
         except OSError:

@@ -5,18 +5,36 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from texthash.errors import UsageError
+from texthash.paths import local_path
+
+# Errors of writing, which the system reports without the name of the file.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in the errors of a full or failing disk that the block raises."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_DISKS and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def replaceable(path: Path) -> Path:
     """Return the path of the file that is to be made or replaced: for a link, that of the file which it names.
 
     Raises:
-        UsageError: A device, a pipe or a folder is there, or a link to nothing.
+        UsageError: A device, a pipe or a folder is there, or a link to nothing; or it is an address.
         PermissionError: The directory exists and cannot be written.
     """
+    local_path(path)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -34,10 +52,10 @@ def output_folder(path: Path) -> Path:
     """Make the folder of an output, unless it exists, and return it.
 
     Raises:
-        UsageError: Something else than a folder is there, or a link to nothing.
+        UsageError: Something else than a folder is there, or a link to nothing; or it is an address.
         PermissionError: The folder cannot be made or written.
     """
-    check_no_broken_link(path)
+    check_no_broken_link(local_path(path))
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is not a folder.", "name a folder, which is made if it does not exist.")
     path.mkdir(parents=True, exist_ok=True)
@@ -49,6 +67,22 @@ def check_no_broken_link(path: Path) -> None:
     """Raise :class:`UsageError` for a link to nothing, which would otherwise look like a free name."""
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{path} is a link to nothing.", "name another path, or remove the link.")
+
+
+def check_outside(output: Path, source: Path) -> None:
+    """Raise :class:`UsageError` for an output in the folder that is read, of which it would become a part."""
+    if is_folder_of(source, output):
+        raise UsageError(
+            f"{output} is in {source}, which is read: the output would become a part of it.",
+            "name a path outside of it.",
+        )
+
+
+def is_folder_of(folder: Path, path: Path) -> bool:
+    """Return whether a path is below a folder, through whatever links, or in whichever object store."""
+    if isinstance(folder, Path) and isinstance(path, Path):
+        folder, path = folder.resolve(), path.resolve()
+    return folder in path.parents
 
 
 def _check_writable(folder: Path, path: Path) -> None:

@@ -16,6 +16,7 @@ from texthash.local.documents import IndexedDocument, encode_documents
 from texthash.local.memory_shard import MemoryShard
 from texthash.local.result import SearchResult
 from texthash.local.texts import as_texts
+from texthash.paths import local_path
 
 if TYPE_CHECKING:
     from texthash.api.attributes import AttributeType
@@ -430,7 +431,7 @@ class Index(Browsing):
             FileExistsError: The directory exists.
             TexthashError: The index is a release, which is stored already.
         """
-        directory = Path(directory)
+        directory = local_path(directory)
         shard = self._memory("saved")
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved index is never overwritten")

@@ -13,6 +13,7 @@ these files, or one ``.parquet`` or ``.npy`` file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -39,7 +40,7 @@ from texthash.io.atomic import (
     write_json,
 )
 from texthash.io.listing import matching
-from texthash.io.outputs import check_no_broken_link
+from texthash.io.outputs import check_no_broken_link, check_outside
 from texthash.io.records import read_record, read_typed
 from texthash.methods.base import Role
 from texthash.models.code_files import (
@@ -56,6 +57,7 @@ from texthash.models.code_files import (
 )
 from texthash.models.files import digest
 from texthash.models.hasher import Hasher
+from texthash.paths import as_path
 from texthash.progress import log_line, track
 
 _UNKNOWN = b"texthash.unknown"
@@ -137,13 +139,15 @@ def encode_texts(
 
     Raises:
         ModelMismatchError: The output, finished or not, is of another model.
-        UsageError: The output is of other texts or was not written by this function, or its suffix is not supported.
+        UsageError: The output is of other texts or was not written by this function, or is in the folder of the texts,
+            or its suffix is not supported.
         CorpusError: A row cannot be read; the error names file and line.
     """
     hasher = Hasher.load(hasher_dir)
     check_form(output, activations)
     if is_local(output):
         check_no_broken_link(output)
+    check_outside(output, as_path(texts.name))
     corpus = f"{hasher.corpus}/{hasher.edition.name}"
     record = Record(
         digest(hasher_dir),
@@ -157,8 +161,10 @@ def encode_texts(
     )
     staged = output.with_name(f".{output.name}.partial")
     with exclusive(output.with_name(f".{output.name}.lock")):
-        if not (staged / "record.json").exists() and (output.exists() or record_of(output).exists()):
+        exist = output.exists(), record_of(output).exists()
+        if all(exist) or (any(exist) and not (staged / "record.json").exists()):
             found = finished(output, record)
+            remove_directory(staged)  # of a run that died after its last step but one
             log_line(f"{output} exists already")
             return found
         _begin(staged, record, output)
@@ -295,8 +301,9 @@ def _publish(job: Job, output: Path, record: Record, before: int) -> Summary:
         remove_directory(job.staged)
         raise CorpusError(f"{record.source} has no documents.", "name a source with texts that are not empty.")
     if output.suffix:
-        join(_written(job), output, record, documents)
-        write_json(record_of(output), facts)
+        with whole(output) as partial, whole(record_of(output)) as beside:
+            join(_written(job), partial, output.suffix, record, documents)
+            beside.write_text(json.dumps(facts, ensure_ascii=False, sort_keys=True), encoding="utf-8")
     else:
         write_json(job.parts / RECORD, facts)
         publish_directory(job.parts, output, RECORD)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from texthash.errors import ModelMismatchError, TexthashError, UsageError
-from texthash.io.atomic import read_parquet, whole
+from texthash.io.atomic import read_parquet
 from texthash.io.records import read_typed
 from texthash.methods.base import Role
 
@@ -135,19 +135,18 @@ def check_same(then: dict[str, Any], now: Record, what: str, place: str) -> None
         raise UsageError(f"{what} was made with other settings: {'; '.join(other)}.", remedy)
 
 
-def join(parts: Sequence[Path], output: Path, record: Record, documents: int) -> None:
-    """Join all chunks, in order, into one file."""
-    with whole(output) as partial:
-        if output.suffix == ".npy":
-            with partial.open("wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": (documents, record.bits // 8)}
-                np.lib.format.write_array_header_1_0(file, header)
-                for path in parts:
-                    for batch in read_parquet(path, ["code"], ROWS):
-                        file.write(b"".join(batch["code"].to_pylist()))
-            return
-        form = schema(record.bits, record.activations)
-        with pq.ParquetWriter(partial, form) as writer:
+def join(parts: Sequence[Path], output: Path, suffix: str, record: Record, documents: int) -> None:
+    """Join all chunks, in order, into one file of the format of a suffix."""
+    if suffix == ".npy":
+        with output.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (documents, record.bits // 8)}
+            np.lib.format.write_array_header_1_0(file, header)
             for path in parts:
-                for batch in read_parquet(path, form.names, ROWS):
-                    writer.write_batch(batch)
+                for batch in read_parquet(path, ["code"], ROWS):
+                    file.write(b"".join(batch["code"].to_pylist()))
+        return
+    form = schema(record.bits, record.activations)
+    with pq.ParquetWriter(output, form) as writer:
+        for path in parts:
+            for batch in read_parquet(path, form.names, ROWS):
+                writer.write_batch(batch)

@@ -39,6 +39,7 @@ from texthash.models.files import (
     read_vocabulary,
 )
 from texthash.models.vectors import checked_features, vector_needs, vector_width, vectors_of
+from texthash.paths import local_path
 from texthash.progress import log_line
 
 
@@ -249,7 +250,7 @@ class Hasher:
         Raises:
             FileExistsError: The directory exists.
         """
-        directory = Path(directory)
+        directory = local_path(directory)
         if directory.exists():
             raise FileExistsError(f"{directory} exists; a saved model is never overwritten")
         partial = directory.with_name(f".{directory.name}.partial")

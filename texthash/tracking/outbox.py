@@ -26,6 +26,7 @@ from texthash.config import TrackingConfig
 from texthash.errors import TexthashError
 from texthash.io.atomic import exclusive, write_json
 from texthash.io.listing import matching
+from texthash.io.outputs import naming
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.tracking.mlflow_calls import Entry, deliver
@@ -113,8 +114,9 @@ class Outbox:
     def begin(self, uri: str, start: RunStart) -> str:
         """Start a run during an outage; return its local id."""
         run_id = uuid.uuid4().hex
+        (self.root / run_id).mkdir(parents=True)
+        (self.root / run_id / ENTRIES).touch()  # before the record, with which the run is known to others
         write_json(self.root / run_id / RECORD, asdict(PendingRun(uri, None, start=start)))
-        (self.root / run_id / ENTRIES).touch()
         notify_once(uri, self.root)
         return run_id
 
@@ -265,7 +267,7 @@ def _copy_of(path: Path, folder: Path) -> Path:
 def _append(path: Path, value: Mapping[str, Any]) -> None:
     """Append a line of JSON, on a line of its own even if a killed process has left half of one."""
     line = (json.dumps(value) + "\n").encode()
-    with path.open("a+b") as file:
+    with naming(path), path.open("a+b") as file:
         if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
             line = b"\n" + line
         file.write(line)
@@ -278,7 +280,8 @@ def _lines(path: Path) -> list[str]:
 
 def _write_lines(path: Path, lines: list[str]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with naming(path):
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     partial.replace(path)
 
 
