@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -60,6 +61,20 @@ def test_a_study_from_file_to_page(cli, file, home):
     page = (home / "page" / "report.md").read_text()
     assert "P@5" in page
     assert "tfidf cosine" not in page.partition("## small")[2], "it is known at the study's own cut only"
+
+    status, out, err = cli("report", "pair", "--output", ".")
+    assert (status, out.strip()) == (0, "report.html"), err
+    sent = {path.name for path in home.glob("mlartifacts/*/*/artifacts/report/*")}
+    assert sent == {"plots", "report.html", "report.md"}, "nothing else of the folder is sent"
+    own = home / "runs/studies/pair/report"
+    shutil.rmtree(own, ignore_errors=True)
+    own.symlink_to(home / "page")
+    assert cli("report", "pair")[0] == 0
+    assert "P@5" in (own / "report.md").read_text()
+    own.unlink()
+    own.write_text("of somebody")
+    status, _, err = cli("report", "pair")
+    assert (status, f"{own} is not a folder" in err, own.read_text()) == (2, True, "of somebody")
 
     models = [json.loads(path.read_text())["directory"] for path in home.glob("runs/studies/pair/cells/*/model.json")]
     status, out, err = cli("compare", *models, "--json")

@@ -284,6 +284,8 @@ def test_a_title_is_neither_markup_nor_a_column_of_markdown():
     assert "| a \\\\\\| b \\| &lt;script>x&lt;/script> # c &amp; d |" in markdown.splitlines()
     assert "# A &lt;b>" in markdown.splitlines()
     assert "<script>x" not in html
+    page.text("![a](http://b/c.png) [d](javascript:e) [f] 0.5 [0.4, 0.6] `g`")
+    assert "![a\\](http://b/c.png) [d\\](javascript:e) [f] 0.5 [0.4, 0.6] \\`g\\`" in page.render("A")[1].splitlines()
 
 
 def test_unlike_runs_get_tables_of_their_own(runs):

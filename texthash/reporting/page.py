@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -91,10 +92,11 @@ def _cells(cells: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text, such as the title of a document, on one line of Markdown and without HTML."""
-    return " ".join(text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").split())
+    """Return a text, such as the title of a document, on one line of Markdown, without HTML, links, images and code."""
+    return " ".join(_MARKS.sub(r"\\\g<0>", text).replace("&", "&amp;").replace("<", "&lt;").split())
 
 
+_MARKS = re.compile(r"[\\`]|\](?=[(\[:])")  # a bracket that ends the text of a link or an image
 _ENVIRONMENT = Environment(
     loader=PackageLoader("texthash.reporting", package_path=""),
     autoescape=lambda name: name is not None and name.endswith(".html.jinja"),

@@ -18,6 +18,7 @@ from texthash.evaluation.results import Evaluation
 from texthash.evaluation.scoring import TITLE, Measure
 from texthash.io.atomic import whole, write_text
 from texthash.io.outputs import output_folder
+from texthash.paths import local_path
 from texthash.reporting import plots
 from texthash.reporting.leaderboard import add_costs, add_leaderboard, add_quality, mean_costs, title_of
 from texthash.reporting.page import Page
@@ -91,7 +92,7 @@ class Report(NamedTuple):
 
     def save(self, directory: str | Path) -> Path:
         """Write ``report.html``, ``report.md`` and ``plots/`` into a directory; return the path of the HTML file."""
-        directory = output_folder(Path(directory))
+        directory = output_folder(local_path(directory))
         for name, image in self.images.items():
             with whole(directory / "plots" / f"{name}.png") as partial:
                 partial.write_bytes(image)

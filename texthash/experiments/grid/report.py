@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import yaml
@@ -17,6 +18,7 @@ from texthash.evaluation.results import Evaluation
 from texthash.experiments.grid.cells import open_corpus
 from texthash.experiments.grid.folder import CellRecord, StudyFolder
 from texthash.experiments.grid.plan import Cell
+from texthash.io.outputs import output_folder
 from texthash.paths import StateDir
 from texthash.progress import log_line
 from texthash.reporting.page import Page
@@ -43,7 +45,7 @@ def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None
         Path of the HTML file.
 
     Raises:
-        UsageError: No cell with codes is finished.
+        UsageError: No cell with codes is finished, or the output is no folder.
     """
     corpora: dict[str, PreparedCorpus] = {}
     warnings: list[str] = []
@@ -66,18 +68,15 @@ def report_study(folder: StudyFolder, home: StateDir, output: Path | None = None
         for warning in warnings:
             page.text(warning, "warning")
 
-    directory = output or folder.path / "report"
-    staged = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(staged, ignore_errors=True)
-    report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface).save(staged)
+    made = report(runs, f"Study {folder.name}", pictures=_PICTURES, preface=preface)
+    directory = output_folder(output or folder.path / "report")
     if output is None:
-        shutil.rmtree(directory, ignore_errors=True)
-        staged.rename(directory)
-    else:
-        shutil.copytree(staged, directory, dirs_exist_ok=True)
-        shutil.rmtree(staged)
+        shutil.rmtree(directory / "plots", ignore_errors=True)  # of an earlier report, which had others
+    made.save(directory)
     if folder.run is not None:
-        folder.run.artifact(directory, "report")
+        with TemporaryDirectory(prefix="texthash-") as scratch:  # The folder may hold other files of the user.
+            made.save(Path(scratch) / "report")
+            folder.run.artifact(Path(scratch) / "report", "report")
     log_line(f"report of the study {folder.name}: {len(runs)} evaluations")
     return directory / "report.html"
 
