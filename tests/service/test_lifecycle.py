@@ -108,6 +108,9 @@ def test_what_listens_beyond_loopback_takes_no_call_without_the_token(start: Sta
                 channel.unary_unary(_REPLICA_CALL)(b"", timeout=20)
             assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
+    programs = {Path(word).name for process in tree for word in process.cmdline()[1:4]}
+    assert not programs & {"monitor.py", "log_monitor.py", "dashboard.py"}, "a service does without these parts of Ray"
+
     token = tmp_path / ".ray" / "auth_token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert stat.S_IMODE(Path(f"/tmp/th{os.getuid()}").stat().st_mode) == 0o700

@@ -18,6 +18,14 @@ encoder, shard = LocalEncoder({home!r}, {release!r}), LocalShard({home!r}, {rele
 encoded = asyncio.run(encoder.encode(Texts({release!r}, ("sort an array", "plot a figure") * 40, margins=True)))
 assert encoded.codes.shape[0] == encoded.margins.shape[0] == 80
 """
+LIGHT = """
+import sys
+from texthash.service.without_pandas import import_arrow, import_serve
+import_serve()
+import texthash.service.run
+assert not {"pandas", "numba", "scipy", "pyarrow.dataset"} & set(sys.modules)  # of the program
+import_arrow()
+"""
 
 
 def imported(program: str) -> list[str]:
@@ -35,3 +43,8 @@ def test_the_processes_of_a_service_import_no_more_than_they_use(module: str) ->
 
 def test_queries_are_encoded_and_searched_without_torch(released: StateDir) -> None:
     assert imported(OPEN.format(home=released.name, release="r000001")) == []
+
+
+def test_serve_and_arrow_do_without_pandas_which_others_can_import(released: StateDir) -> None:
+    program = LIGHT + OPEN.format(home=released.name, release="r000001")
+    assert imported(program + "assert 'pandas' not in sys.modules\nimport pandas\npandas.Series([1])") == []

@@ -56,10 +56,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a release over HTTP until Ctrl-C; `start` may be left out. Example: `texthash serve --port 8001`"""
-    from texthash.cluster import cluster
     from texthash.index.releases.release import read_release
     from texthash.service.foreground import foreground, interrupt_on_signals
     from texthash.service.haproxy import haproxy_environment
+    from texthash.service.local_cluster import service_cluster
     from texthash.service.ports import check_ports
 
     given = {"port": port, "grpc_port": grpc_port}
@@ -69,7 +69,7 @@ def serve(
     if not (address or os.environ.get("RAY_ADDRESS")):
         check_ports(settings.service)
     stdout = sys.stdout
-    with haproxy_environment(not python_proxy, address), cluster(address) as local:
+    with haproxy_environment(not python_proxy, address), service_cluster(address) as local:
         from texthash.service.run import serve_release
 
         if local:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,14 @@ from texthash.api.attributes import write_attributes
 from texthash.api.requests import SearchRequest
 from texthash.index.filters.language import Where
 from texthash.index.matches import Matches
-from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.ranked import Ranked, hybrid_page
 from texthash.index.rescoring import Rescoring, merge_rescored, signs_of
 from texthash.index.shard import merge
 from texthash.service.replicas.shard import QueryGroup
+
+if TYPE_CHECKING:
+    from texthash.index.memory.cost_model import Plan  # and with it the compiled kernels
 
 
 class Key(NamedTuple):

@@ -42,6 +42,7 @@ from texthash.service.replicas.shard import ShardServer
 from texthash.service.replicas.writer import Write, WriteAck, WriterServer
 from texthash.service.reranking import Reranking
 from texthash.service.rpc import Calls
+from texthash.service.without_pandas import import_arrow
 
 # Maximum size of gRPC messages between deployments; Serve's default of 4 MB is less than a page of long documents. The
 # limits of the service bound what a request returns.
@@ -147,6 +148,7 @@ class _Encoder(tracing.Traced, EncoderServer):
     """Deployment of the encoder; waiting calls are encoded together."""
 
     def __init__(self, home: str, release: str, threads: int) -> None:
+        import_arrow()
         tracing.start()
         super().__init__(home, release, threads)
 
@@ -164,6 +166,7 @@ class _Shard(tracing.Traced, ShardServer):
     """Deployment of one shard."""
 
     def __init__(self, home: str, release: str, number: int, shards: int) -> None:
+        import_arrow()
         tracing.start()
         super().__init__(home, release, number, shards)
 
@@ -177,6 +180,7 @@ class _Writer(tracing.Traced, WriterServer):
 
     def __init__(self, home: str, address: str, least_free: int) -> None:
         log_with_serve()
+        import_arrow()
         tracing.start()
         super().__init__(home, address, least_free)
 
@@ -207,6 +211,7 @@ class _Ingress:
         *shards: DeploymentHandle,
     ) -> None:
         log_with_serve()
+        import_arrow()
         tracing.start()
         config = ServiceConfig.model_validate(service)
         state = resolve_home(home)

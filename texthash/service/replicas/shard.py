@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from texthash.index.keywords.analysis import document_text
 from texthash.index.keywords.bm25 import KeywordStatistics
 from texthash.index.keywords.postings import KeywordHits
 from texthash.index.matches import Matches, count_in, list_in
-from texthash.index.memory.cost_model import Plan
 from texthash.index.memory.flat import Hits
 from texthash.index.releases.release import CURRENT, read_release, readable_releases
 from texthash.index.rescoring import Rescoring, scores_of
@@ -30,6 +29,9 @@ from texthash.service.metrics import ShardMetrics
 from texthash.service.replicas.free_memory import return_freed_memory
 from texthash.service.replicas.release_cache import ReleaseCache
 from texthash.service.replicas.short_work import ShortWork
+
+if TYPE_CHECKING:
+    from texthash.index.memory.cost_model import Plan  # and with it the compiled kernels
 
 _MOST_MAPPED = 1_000  # documents that are read at once from mapped memory on the event loop
 _HITS = 100  # hits that take about as long as what each query costs besides them
