@@ -3,9 +3,9 @@
     python pipelines/soak.py --minutes 30 --plot soak.png
     python pipelines/soak.py --minutes 30 --fill-disk       # with TEXTHASH_HOME on a small disk, filled and emptied
 
-Samples the memory of every replica and the files of the index each second. At the end it checks every acknowledged
-document, deletes them all, and prints the measurements. Exit status 1 if a request failed, or a document differs from
-what was acknowledged.
+Samples the memory of every process of the service and the files of the index each second. At the end it checks every
+acknowledged document, deletes them all, and prints the measurements. Exit status 1 if a request failed, or a document
+differs from what was acknowledged.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 import psutil
 from benchmarks.ballast import Ballast, ballast
+from benchmarks.programs import memory_of
 from common import parser, run
 
-from texthash.cluster import cluster
 from texthash.config import Config
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release, releases_path
 from texthash.paths import StateDir
 from texthash.progress import step
 from texthash.service.haproxy import haproxy_environment
+from texthash.service.local_cluster import service_cluster
 
-_REPLICA = "ServeReplica:texthash:"
 _QUERIES = 500
 _WORDS = 8
 _MIB = 2**20
@@ -42,12 +42,13 @@ def main(arguments: argparse.Namespace, config: Config, home: StateDir) -> dict[
     shard = release.open_shard(home, 0)
     numbers = shard.numbers[:: max(1, len(shard) // _QUERIES)][:_QUERIES]
     queries = [" ".join(found["text"].split()[:_WORDS]) for found in shard.documents(numbers, ["text"])]
-    with haproxy_environment(), cluster():
+    with haproxy_environment(), service_cluster():
         from texthash.service.run import serve_release  # Serve reads its settings on import
 
         url = serve_release(home, config.service)
         with step(f"{arguments.minutes:g} minutes of searches and writes"):
             options = [url, str(60 * arguments.minutes), str(arguments.readers), str(arguments.writers)]
+            options.append(str(arguments.pause))
             kept = config.service.limits.min_free_bytes
             filling = ballast(home.root, 60 * arguments.minutes, kept) if arguments.fill_disk else nullcontext()
             with filling as weight:
@@ -87,7 +88,7 @@ def _load(
         while process.poll() is None and time.monotonic() - start < seconds:
             if weight is not None:
                 weight.at(time.monotonic() - start)
-            samples.append({"seconds": time.monotonic() - start, **_memory(), **_files(places)})
+            samples.append({"seconds": time.monotonic() - start, **_memory(process.pid), **_files(places)})
             time.sleep(1.0 if weight is None else min(1.0, seconds / 50))
         if weight is not None:
             weight.empty()
@@ -98,18 +99,10 @@ def _load(
     return outcome, samples
 
 
-def _memory() -> dict[str, float]:
-    """Return the private memory of each replica in MiB."""
-    found: dict[str, float] = {}
-    for process in psutil.Process().children(recursive=True):
-        try:
-            title = " ".join(process.cmdline())
-            if _REPLICA in title:
-                name = title.split(_REPLICA)[1].split(".")[0].split()[0]
-                found[name] = found.get(name, 0.0) + process.memory_full_info().uss / _MIB
-        except psutil.Error:  # the process has ended
-            continue
-    return found
+def _memory(load: int) -> dict[str, float]:
+    """Return the memory of each process of the service in MB, without that of the load, and their sum."""
+    found = memory_of(psutil.Process(), without=load)
+    return {**found, "memory": sum(found.values())}
 
 
 def _files(places: Sequence[Path]) -> dict[str, float]:
@@ -142,7 +135,14 @@ def _figures(outcome: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str
             [s[name] for s in part if name in s] for part in (samples[third : 2 * third + 1], samples[-third:])
         )
         figures[name] = {"middle": round(float(np.median(middle)), 1), "end": round(float(np.median(last)), 1)}
+    figures["memory"]["mb_per_hour"] = _slope(samples[third:], "memory")
     return figures
+
+
+def _slope(samples: list[dict[str, Any]], name: str) -> float:
+    """Return the growth of a figure in an hour, by least squares."""
+    hours = np.array([sample["seconds"] for sample in samples]) / 3600
+    return round(float(np.polyfit(hours, [sample[name] for sample in samples], 1)[0]), 1) if len(hours) > 1 else 0.0
 
 
 def _plot(outcome: dict[str, Any], samples: list[dict[str, Any]], path: Path) -> None:
@@ -154,10 +154,10 @@ def _plot(outcome: dict[str, Any], samples: list[dict[str, Any]], path: Path) ->
     above, middle, below = figure.subplots(3, 1, sharex=True)
     seconds = [sample["seconds"] for sample in samples]
     styles = ("-", "--", "-.", ":")
-    replicas = sorted(set(samples[-1]) - {"seconds", "files", "files_mib"})
+    replicas = sorted(set(samples[-1]) - {"seconds", "files", "files_mib", "memory"})
     for place, name in enumerate(replicas):
         above.plot(seconds, [s.get(name, np.nan) for s in samples], styles[place % len(styles)], label=name)
-    above.set_ylabel("memory of a replica (MiB)")
+    above.set_ylabel("memory of a process (MB)")
     middle.plot(seconds, [s["files"] for s in samples], "-", color="black", label="files")
     middle.set_ylabel("files of index and releases")
     space = middle.twinx()
@@ -183,6 +183,7 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=10.0)
     options.add_argument("--readers", type=int, default=4, help="number of clients that search")
     options.add_argument("--writers", type=int, default=2, help="number of clients that write")
+    options.add_argument("--pause", type=float, default=0.0, help="seconds that a client waits between two requests")
     options.add_argument("--fill-disk", action="store_true", help="fill the disk of the state directory, and empty it")
     options.add_argument("--plot", type=Path, help="PNG of memory, files and latencies over time")
     sys.exit(run(options, main))

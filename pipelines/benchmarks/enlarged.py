@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from texthash.index.releases.publish import publish
 from texthash.index.releases.release import Release, open_release
@@ -20,7 +21,7 @@ _FLIPPED = 0.05
 _ROWS = 8192
 
 
-def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> StateDir:
+def enlarge(home: StateDir, release: Release, documents: int, place: Path, characters: int | None = None) -> StateDir:
     """Create a state directory with a release of ``documents`` documents, by the same model and in as many shards.
 
     The first ones are the documents of the release, unchanged. Each further round repeats them under new ids, with one
@@ -32,10 +33,15 @@ def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> St
         release: Release to enlarge.
         documents: Number of documents of the new release.
         place: Path of the new state directory.
+        characters: Length of the texts that are kept, of an index without words; None keeps both whole.
     """
     made, shards = StateDir(place), len(release.shards)
     model = Path(shutil.copytree(home.path(release.model_uri), made.root / "models" / "enlarged"))
     rows = _rows(home, release)
+    if characters is not None:
+        rows = rows.set_column(
+            rows.schema.get_field_index("text"), "text", pc.utf8_slice_codeunits(rows["text"], 0, characters)
+        )
     log_line(f"enlarge: {rows.num_rows:,} documents to {documents:,}")
     index = made.index / f"enlarged-{documents}"
     for shard in range(shards):
@@ -45,7 +51,7 @@ def enlarge(home: StateDir, release: Release, documents: int, place: Path) -> St
             bits=release.bits,
             model=release.model_digest,
             vocabulary_hash=release.vocabulary_hash,
-            keywords=release.keywords,
+            keywords=release.keywords if characters is None else None,
         )
         mine = deal(_rounds(rows, release.bits, documents), shard, shards)
         write_shard(shard_path(index, shard), mine, identity, next_number=documents)

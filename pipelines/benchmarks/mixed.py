@@ -1,6 +1,6 @@
 """Concurrent searches and writes in a separate process; at the end every document is read and compared.
 
-python -m benchmarks.mixed URL SECONDS READERS WRITERS < bodies.jsonl > outcome.json
+python -m benchmarks.mixed URL SECONDS READERS WRITERS PAUSE < bodies.jsonl > outcome.json
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-async def load(url: str, seconds: float, readers: int, writers: int, queries: list[str]) -> Outcome:
-    """Search and write for ``seconds``, then check every document."""
+async def load(url: str, seconds: float, readers: int, writers: int, pause: float, queries: list[str]) -> Outcome:
+    """Search and write for ``seconds``, each client with pauses of as many seconds, then check every document."""
     outcome, start = Outcome(), time.perf_counter()
     expected: dict[str, str | None] = {}
 
     async def timed(call: Awaitable[object], taken: list[tuple[float, float]]) -> bool | None:
         """Return whether the call succeeded; None if it was rejected because the disk was full."""
+        await asyncio.sleep(pause)
         began = time.perf_counter()
         try:
             await call
@@ -116,6 +117,6 @@ async def load(url: str, seconds: float, readers: int, writers: int, queries: li
 
 
 if __name__ == "__main__":
-    url, seconds, readers, writers = sys.argv[1:]
+    url, seconds, readers, writers, pause = sys.argv[1:]
     queries = [line.strip() for line in sys.stdin]
-    print(json.dumps(asdict(asyncio.run(load(url, float(seconds), int(readers), int(writers), queries)))))
+    print(json.dumps(asdict(asyncio.run(load(url, float(seconds), int(readers), int(writers), float(pause), queries)))))

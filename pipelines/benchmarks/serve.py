@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +13,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import httpx
 import psutil
@@ -23,6 +21,7 @@ import typer
 
 from benchmarks.enlarged import enlarge
 from benchmarks.load import search_bodies, search_load
+from benchmarks.programs import PIPELINES, Program, beside, serve_program, started
 from benchmarks.reporting import JsonOption, report
 from texthash.errors import TexthashError
 from texthash.index.releases.release import read_release
@@ -31,38 +30,10 @@ from texthash.progress import log_line
 from texthash.service.ports import free_port
 
 _START_S = 120.0
+_SETTLE_S = 5.0  # until workers that are not used have ended
 
 
-class _Running(NamedTuple):
-    """Server that is measured: its port, its process, and the seconds until its first answer."""
-
-    port: int
-    process: psutil.Process
-    start_s: float
-
-    def cpu_s(self) -> float:
-        """Return the seconds of CPU of all its processes so far."""
-        times = [process.cpu_times() for process in self._processes()]
-        return sum(own.user + own.system for own in times)
-
-    def memory(self) -> list[dict[str, Any]]:
-        """Return the memory of each process in MB; pages that several share count once, in parts (PSS)."""
-        rows = [{"process": _name(one), "pss_mb": round(one.memory_full_info().pss / 1e6)} for one in self._processes()]
-        return sorted(rows, key=lambda row: -row["pss_mb"])
-
-    def _processes(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
-
-
-_Engine = Callable[[StateDir, str], AbstractContextManager[_Running]]
-
-
-def _name(process: psutil.Process) -> str:
-    """Return what a process is: its name in Ray, or its program or module."""
-    words = process.cmdline() or [process.name()]
-    title = re.match(r"ray::[\w:]+", words[0])
-    programs = [word for word in words if word.endswith(".py") or word in ("texthash", "benchmarks.faiss_server")]
-    return title[0] if title else Path(programs[0] if programs else words[0]).stem
+_Engine = Callable[[StateDir, str], AbstractContextManager[Program]]
 
 
 def command(
@@ -80,6 +51,10 @@ def command(
     documents: Annotated[
         int | None, typer.Option(min=1, help="Repeat those of the release, with bits flipped, until there are so many.")
     ] = None,
+    characters: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep so much of the texts of these documents, and no words to search for."),
+    ] = None,
 ) -> None:
     """Load a service of the released index with text queries from a separate process."""
     with ExitStack() as until_the_end:
@@ -87,22 +62,25 @@ def command(
         name = read_release(home, release).name
         if documents is not None:
             place = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="texthash-serve-"))
-            home = enlarge(home, read_release(home, name), documents, Path(place))
+            home = enlarge(home, read_release(home, name), documents, Path(place), characters)
             name = read_release(home).name
         settings = (f"service.ingress_replicas={replicas}",)
         engines = _engines(engine, proxy, settings)
         rows, memory = _measure(home, name, engines, mode or ["semantic"], clients or [1, 8, 32], seconds, rounds)
+        empty = _memory_of_empty_serve() if set(memory) - {"fastapi_faiss"} else {}
+        for row in rows if empty else ():
+            row["empty_serve_mb"] = round(sum(empty.values()))
         found = read_release(home, name)
         title = f"search over HTTP, {found.documents:,} documents, {found.bits} bits, {len(found.shards)} shards"
         report(title, rows, json)
         for one, processes in memory.items():
-            report(f"memory of {one}", processes)
+            report(f"memory of {one} (MB), beside an empty application of Serve", beside(processes, empty))
 
 
 def _engines(chosen: list[str] | None, proxy: str, settings: tuple[str, ...]) -> Mapping[str, _Engine]:
     known: Mapping[str, _Engine] = {
-        "texthash": partial(_texthash, proxy=proxy, settings=(*settings, "service.placement=auto")),
-        "texthash_remote": partial(_texthash, proxy=proxy, settings=(*settings, "service.placement=remote")),
+        "texthash": partial(serve_program, proxy=proxy, settings=(*settings, "service.placement=auto")),
+        "texthash_remote": partial(serve_program, proxy=proxy, settings=(*settings, "service.placement=remote")),
         "fastapi_faiss": _faiss,
     }
     if unknown := [one for one in chosen or () if one not in known]:
@@ -118,11 +96,11 @@ def _measure(
     clients: list[int],
     seconds: float,
     rounds: int,
-) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
     """Measure all engines by turns, so that what else the machine does meets all of them alike.
 
     Returns:
-        Rows of the measurements, and those of the memory after them by engine.
+        Rows of the measurements, and the memory after them by engine and process.
     """
     bodies = {mode: search_bodies(home, name, mode) for mode in modes}
     with ExitStack() as running:
@@ -135,13 +113,13 @@ def _measure(
         memory = {one: server.memory() for one, server in servers.items()} if sys.platform == "linux" else {}
     rows = [
         {"engine": one, "mode": mode, "clients": count, **_median(figures), "start_s": servers[one].start_s}
-        | {"pss_mb": sum(row["pss_mb"] for row in memory.get(one, ())) or None}
+        | {"pss_mb": round(sum(memory.get(one, {}).values())) or None}
         for (one, mode, count), figures in taken.items()
     ]
     return rows, memory
 
 
-def _load(server: _Running, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
+def _load(server: Program, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
     """Return the figures of a load, and the milliseconds of CPU that all processes of the server took for an answer."""
     before = server.cpu_s()
     figures = search_load(server.port, clients, seconds, bodies)
@@ -159,39 +137,27 @@ def _median(figures: list[dict[str, Any]]) -> dict[str, Any]:
     return {**middle, "errors": sum(row["errors"] for row in figures)}
 
 
-@contextmanager
-def _texthash(home: StateDir, release: str, *, proxy: str, settings: tuple[str, ...]) -> Iterator[_Running]:
-    """Serve a release by a program and on a cluster of its own, so that several placements run side by side."""
+def _memory_of_empty_serve() -> dict[str, float]:
+    """Return the memory of an application of Serve that does nothing, by process."""
+    log_line("empty application of Serve: started for its memory")
     port = free_port()
-    command = [sys.executable, "-m", "texthash", "--home", str(home.root), "serve", "--release", release]
-    command += [f"service.port={port}", *settings]
-    command += ["--python-proxy"] if proxy == "python" else []
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        began = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8")
-        try:
-            assert process.stdout is not None
-            if not process.stdout.readline():  # the URL, once the service is ready
-                log.seek(0)
-                raise TexthashError(f"the service did not start: {log.read()[-500:]}", "see the message above.")
-            yield _Running(port, psutil.Process(process.pid), round(time.monotonic() - began, 1))
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+    with started([sys.executable, "-m", "benchmarks.empty_serve", str(port)], port) as running:
+        time.sleep(_SETTLE_S)
+        return running.memory()
 
 
 @contextmanager
-def _faiss(home: StateDir, release: str) -> Iterator[_Running]:
+def _faiss(home: StateDir, release: str) -> Iterator[Program]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.faiss_server", str(home.root), release, str(port)]
     # faiss sets its number of threads for the calling thread alone, and FastAPI answers in others.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         began = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1], env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=PIPELINES, env=environment)
         try:
             _wait(process, port)
-            yield _Running(port, psutil.Process(process.pid), round(time.monotonic() - began, 1))
+            yield Program(port, psutil.Process(process.pid), round(time.monotonic() - began, 1))
         finally:
             process.terminate()
             process.wait(20)
