@@ -13,6 +13,7 @@ document number.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,18 +68,18 @@ def fuse(
     """
     if weight in (0, 1) and not len(keyword if weight == 0 else semantic):
         weight = 1.0 - weight
-    numbers = np.union1d(semantic, keyword)
-    places = [_places(numbers, own) for own in (semantic, keyword)]
-    scores = np.zeros(len(numbers))
-    for share, place in zip((weight, 1.0 - weight), places, strict=True):
-        found = place >= 0
-        scores[found] += share / (constant + 1.0 + place[found])
-    order = np.lexsort((numbers, -scores))
-    order = order[scores[order] > 0][offset : offset + limit]  # a list without weight adds no documents
-    return Fused(numbers[order], scores[order], places[0][order], places[1][order])
-
-
-def _places(numbers: NDArray[np.int64], ranked: NDArray[np.int64]) -> NDArray[np.int64]:
-    places = np.full(len(numbers), -1, np.int64)
-    places[np.searchsorted(numbers, ranked)] = np.arange(len(ranked))
-    return places
+    near = {number: at for at, number in enumerate(semantic.tolist())}
+    word = {number: at for at, number in enumerate(keyword.tolist())}
+    scores: dict[int, float] = {}
+    for share, places in ((weight, near), (1.0 - weight, word)):
+        if share > 0:
+            for number, at in places.items():
+                scores[number] = scores.get(number, 0.0) + share / (constant + 1.0 + at)
+    # A list has some hundred numbers, for which dictionaries take less time than arrays.
+    ordered = heapq.nsmallest(offset + limit, scores, key=lambda number: (-scores[number], number))[offset:]
+    return Fused(
+        np.array(ordered, np.int64),
+        np.array([scores[number] for number in ordered], np.float64),
+        np.array([near.get(number, -1) for number in ordered], np.int64),
+        np.array([word.get(number, -1) for number in ordered], np.int64),
+    )

@@ -47,11 +47,9 @@ class Ranked:
             limit: Largest number of hits.
             offset: Number of hits to skip.
         """
-        hits, owners = KeywordHits.best(parts, offset + limit)
-        known = np.full(len(owners), -1, np.int64)
-        for shard, own in enumerate(distances):
-            mine = owners == shard
-            known[mine] = own[: mine.sum()]  # Both are in the order of score and number.
+        hits, places = KeywordHits.best(parts, offset + limit)
+        owners = np.repeat(np.arange(len(parts)), [len(part.numbers) for part in parts])[places]
+        known = np.concatenate(distances)[places]
         page = slice(offset, None)
         shown = [None if distance < 0 else distance for distance in known[page].tolist()]
         return cls(hits.numbers[page], owners[page], shown, hits.scores[page].tolist())

@@ -86,7 +86,8 @@ class KeywordSearch:
         if len(self._shards) == 1:
             return None, {}
         kept = self._kept if self._kept.release == release else _Counts(release)
-        unknown = sorted(terms - kept.frequencies.keys())
+        # A difference of sets would walk through all words that are kept.
+        unknown = sorted(term for term in terms if term not in kept.frequencies)
         if not unknown:
             return kept, {}
         asked = {number: shard.keyword_statistics(release, unknown) for number, shard in enumerate(self._shards)}

@@ -38,14 +38,16 @@ class KeywordHits:
     scores: NDArray[np.float64]
 
     @classmethod
-    def best(cls, parts: Iterable[KeywordHits], limit: int) -> tuple[KeywordHits, NDArray[np.int64]]:
-        """Merge the hits of segments or shards; return the best, and the position in ``parts`` of each."""
-        every = list(parts)
-        numbers = np.concatenate([np.empty(0, np.int64), *(part.numbers for part in every)])
-        scores = np.concatenate([np.empty(0), *(part.scores for part in every)])
-        owners = np.repeat(np.arange(len(every)), [len(part.numbers) for part in every])
+    def best(cls, parts: Sequence[KeywordHits], limit: int) -> tuple[KeywordHits, NDArray[np.int64]]:
+        """Merge the hits of segments or shards.
+
+        Returns:
+            Best hits, and the place of each among all hits of ``parts``, one part after the other.
+        """
+        numbers = np.concatenate([part.numbers for part in parts])
+        scores = np.concatenate([part.scores for part in parts])
         order = np.lexsort((numbers, -scores))[:limit]
-        return cls(numbers[order], scores[order]), owners[order]
+        return cls(numbers[order], scores[order]), order
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +229,8 @@ class Segment:
             mask,
             most,
         )
-        return KeywordHits.best([KeywordHits(self.numbers[rows], scores)], limit)[0]
+        order = np.lexsort((rows, -scores))  # rows are in the order of numbers
+        return KeywordHits(self.numbers[rows[order]], scores[order])
 
     def _factors(self, norm: LengthNorm) -> NDArray[np.float64]:
         """Return the factors of the lengths, which are kept while the mean length is the same."""
@@ -372,4 +375,4 @@ class KeywordIndex:
         own = self.weights or WordWeights()
         norm = LengthNorm(statistics.mean_length, own.k1, own.b)
         parts = [segment.best(list(query), weights, norm, limit, allowed) for segment in self.segments]
-        return KeywordHits.best(parts, limit)[0]
+        return parts[0] if len(parts) == 1 else KeywordHits.best(parts, limit)[0]
