@@ -1,6 +1,6 @@
 """Closed loop of HTTP clients in a separate process: each sends its next search after the answer to its last.
 
-python -m benchmarks.load PORT PATH CLIENTS SECONDS < bodies.jsonl
+python -m benchmarks.load HOST PORT PATH CLIENTS SECONDS < bodies.jsonl
 
 SIGTERM ends it early, with the figures up to then.
 """
@@ -41,9 +41,9 @@ def search_bodies(home: StateDir, release: str, mode: str = "semantic") -> str:
     return "".join(json.dumps(body) + "\n" for body in bodies)
 
 
-def search_load(port: int, clients: int, seconds: float, bodies: str) -> dict[str, Any]:
+def search_load(port: int, clients: int, seconds: float, bodies: str, host: str = "127.0.0.1") -> dict[str, Any]:
     """Return figures of searches by ``clients`` clients over ``seconds``."""
-    return _ended(_started(port, clients, seconds, bodies))[0]
+    return _ended(_started(port, clients, seconds, bodies, host))[0]
 
 
 class Failure(NamedTuple):
@@ -76,8 +76,8 @@ def searched_during(
     return {"event_s": round(took, 1), **figures}, failures
 
 
-def _started(port: int, clients: int, seconds: float, bodies: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.load", str(port), "/v1/search", str(clients), str(seconds)]
+def _started(port: int, clients: int, seconds: float, bodies: str, host: str = "127.0.0.1") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.load", host, str(port), "/v1/search", str(clients), str(seconds)]
     pipe = subprocess.PIPE
     here = Path(__file__).parents[1]
     load = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=here, encoding="utf-8")
@@ -100,11 +100,11 @@ def _ended(load: subprocess.Popen[str]) -> tuple[dict[str, Any], list[Failure]]:
 class _Clients:
     """Clients of one load, and the answers to them."""
 
-    def __init__(self, port: int, path: str, bodies: list[bytes], seconds: float) -> None:
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: "
+    def __init__(self, host: str, port: int, path: str, bodies: list[bytes], seconds: float) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: "
         requests = [head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies]
         self._requests: Iterator[tuple[int, bytes]] = itertools.cycle(enumerate(requests))
-        self._port = port
+        self._address = host, port
         self._start = time.perf_counter() + _WARM_UP_S
         self._end = self._start + seconds
         self._taken: list[float] = []
@@ -124,7 +124,7 @@ class _Clients:
         while time.perf_counter() < self._end:
             began = time.time()
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection(*self._address)
                 try:
                     kept = True
                     while kept and time.perf_counter() < self._end:
@@ -188,14 +188,16 @@ class _Clients:
         }
 
 
-async def _measure(port: int, path: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, Any]:
-    load = _Clients(port, path, bodies, seconds)
+async def _measure(
+    address: tuple[str, int], path: str, clients: int, seconds: float, bodies: list[bytes]
+) -> dict[str, Any]:
+    load = _Clients(*address, path, bodies, seconds)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stop)
     await asyncio.gather(*(load.ask() for _ in range(clients)))
     return {"figures": load.figures(), "failures": load.failures}
 
 
 if __name__ == "__main__":
-    port, path, clients, seconds = sys.argv[1:]
+    host, port, path, clients, seconds = sys.argv[1:]
     lines = [line.strip().encode() for line in sys.stdin]
-    print(json.dumps(asyncio.run(_measure(int(port), path, int(clients), float(seconds), lines))))
+    print(json.dumps(asyncio.run(_measure((host, int(port)), path, int(clients), float(seconds), lines))))

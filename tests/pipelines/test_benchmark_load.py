@@ -59,7 +59,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_connection_is_made_anew_and_only_one_that_broke_failed(serve: Serve, announced: bool) -> None:
-    command = [sys.executable, "-m", "benchmarks.load", str(serve(announced)), "/v1/search", "2", "0.3"]
+    command = [sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(serve(announced)), "/v1/search", "2", "0.3"]
     body = json.dumps({"queries": [{"text": "sort"}]})
     done = subprocess.run(command, cwd=PIPELINES, input=body, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
