@@ -18,6 +18,11 @@ _NO_ACCESS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
 # Lance reports the number of an operating system's error only in its text.
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")
+# Lance and Arrow say only in their texts that a store was busy or out of reach.
+_OUT_OF_REACH = re.compile(
+    r"after \d+ retries|error sending request|Failed to resolve region|SlowDown|non-2xx status code: 5\d\d|"
+    r"operation timed out"
+)
 _REFUSAL = re.compile(
     r"ExpiredToken|TokenRefreshRequired|RequestExpired|InvalidToken|S3 error.*\b(400 Bad Request|403 Forbidden)\b",
     re.DOTALL,
@@ -54,6 +59,10 @@ class CorpusError(TexthashError):
 
 class ModelMismatchError(TexthashError):
     """Error raised when a model, a vocabulary, an index or codes do not belong together."""
+
+
+class StorageUnavailableError(TexthashError):
+    """Error raised when an object store is busy, out of reach, or refuses the credentials; it may answer later."""
 
 
 class NoKeywordsError(TexthashError):
@@ -130,11 +139,11 @@ def _has_working_directory() -> bool:
 def _store_error(cause: BaseException) -> TexthashError:
     """Describe an error of the client of an object store."""
     if refuses_credentials(cause):
-        return TexthashError(
+        return StorageUnavailableError(
             f"the object store refuses a request, as it does when credentials have expired: {cause}",
             RENEW_CREDENTIALS,
         )
-    return TexthashError(
+    return StorageUnavailableError(
         f"the object store cannot be used: {cause}", "set AWS_ENDPOINT_URL and the AWS_ credentials of the store."
     )
 
@@ -152,6 +161,11 @@ def refuses_credentials(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def is_out_of_reach(error: BaseException) -> bool:
+    """Return whether an object store caused an error by being busy, slow or out of reach, by the text of the error."""
+    return _OUT_OF_REACH.search(str(error)) is not None
 
 
 def out_of_space(error: BaseException) -> bool:

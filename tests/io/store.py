@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import uuid
 from collections import Counter
@@ -16,6 +17,7 @@ import pytest
 from texthash.paths import as_path
 
 Fault = Callable[[dict[str, Any]], tuple[int, str] | None]
+CUT = (0, "")
 _CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")
 
 
@@ -23,7 +25,8 @@ class Store:
     """The store's endpoint, and what it is told to do.
 
     Attributes:
-        fault: Function that returns status and code of an error for a request, or None to answer it.
+        fault: Function that returns status and code of an error for a request, CUT to break its connection, or None to
+            answer it.
         ignores: Headers that the store does not know.
         lose: Number of writes that take effect, but whose answer is an error.
         requests: Method and path of each request.
@@ -66,6 +69,9 @@ class Store:
                         self.sent[request["PATH_INFO"]] += len(body)
                     return [body]
             status, code = failed
+            if failed == CUT:
+                request["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                return []
             text = f"<Error><Code>{code}</Code><Message>told to</Message></Error>"
             body = b"" if request["REQUEST_METHOD"] == "HEAD" else text.encode()
             start(f"{status} told", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])

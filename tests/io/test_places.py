@@ -297,11 +297,10 @@ def test_a_busy_store_is_asked_again(store: Store) -> None:
     assert not swap(path, {"at": 2}, version)
 
 
-def test_a_store_that_stays_busy_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_stays_busy_is_named(store: Store) -> None:
     path = as_path(f"{store.bucket()}/current")
-    monkeypatch.setattr(conditional, "_PATIENCE_S", 1.0)
     store.fault = lambda _: (503, "SlowDown")
-    with pytest.raises(StoreBusyError, match="SlowDown"):
+    with conditional.patience(1.0), pytest.raises(StoreBusyError, match="in 1 s: SlowDown"):
         read(path)
 
 

@@ -194,9 +194,11 @@ KINDS: dict[str, Kind] = {
     "storage-unavailable": Kind(
         503,
         "the storage of the index cannot be used",
-        "The server may not read or write its files, or their disk fails; the detail and the log of the server name "
-        "the file. Nothing was acknowledged: its operator grants access or repairs the disk, then send the request "
-        "again.",
+        "The server may not read or write its files, their disk fails, or the object store of the index is busy, out "
+        "of reach or refuses the credentials; the detail and the log of the server have its answer, or name the file. "
+        "The server goes on by itself when its storage does: send the request again then, with Retry-After after so "
+        "many seconds. A write that was not acknowledged may or may not be in the index, and repeating an upsert or "
+        "delete is safe.",
     ),
     "insufficient-storage": Kind(
         507,

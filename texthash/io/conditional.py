@@ -11,11 +11,14 @@ import os
 import random
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import StorageUnavailableError, TexthashError, UsageError
 from texthash.progress import log_line
 
 _PROTOCOLS = ("s3", "s3a")
@@ -25,7 +28,7 @@ _REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"
 # The store did not do what was asked for, and says that it may be asked again.
 _LATER = ("SlowDown", "503", "ServiceUnavailable", "RequestLimitExceeded", "Throttling", "ConditionalRequestConflict")
 _CONFLICT, _MISSING, _SERVER_FAULT = 412, 404, 500
-_PATIENCE_S = 60.0
+_patience = ContextVar("patience", default=60.0)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 8.0
 _checked: set[tuple[str, str]] = set()
 
@@ -34,12 +37,22 @@ class UnknownOutcomeError(TexthashError):
     """Error raised when the answer to a conditional write was lost, and the object has been replaced since."""
 
 
-class StoreBusyError(TexthashError):
-    """Error raised when an object store has asked for less load, or has failed, for longer than a minute."""
+class StoreBusyError(StorageUnavailableError):
+    """Error raised when an object store has asked for less load, or has failed, for longer than one waits for it."""
 
 
-class CredentialsError(TexthashError):
+class CredentialsError(StorageUnavailableError):
     """Error raised when an object store refuses the credentials, such as those that expire during a run."""
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Give up on a store that is busy or out of reach after so long within the block, and in its threads of asyncio."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 def get(path: Path) -> tuple[bytes, str] | None:
@@ -160,10 +173,13 @@ def _send(path: Path, method: str, uncertain: list[int] | None = None, **argumen
         arguments: Further arguments of the call.
     """
     from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError, TokenRetrievalError
+    from botocore.exceptions import ConnectionError as NoConnectionError
     from fsspec.asyn import sync
 
     bucket, key = _bucket_and_key(path)
-    client, deadline, wait, told = path.fs, time.monotonic() + _PATIENCE_S, _FIRST_WAIT_S, False  # type: ignore[attr-defined]
+    client, wait, told = path.fs, _FIRST_WAIT_S, False  # type: ignore[attr-defined]
+    seconds = _patience.get()
+    deadline = time.monotonic() + seconds
     arrived = uncertain if uncertain is not None else [0]
     while True:
         arrived[0] += 1
@@ -178,11 +194,11 @@ def _send(path: Path, method: str, uncertain: list[int] | None = None, **argumen
             cause: Exception = error
         except (NoCredentialsError, TokenRetrievalError) as error:
             raise _credentials(path, str(error)) from error
-        except (HTTPClientError, OSError) as error:
+        except (HTTPClientError, NoConnectionError, OSError) as error:
             reason, cause = f"{type(error).__name__}: {error}", error
         if time.monotonic() + wait > deadline:
             raise StoreBusyError(
-                f"{path}: the object store has not done what it was asked for in {_PATIENCE_S:.0f} s: {reason}",
+                f"{path}: the object store has not done what it was asked for in {seconds:g} s: {reason}",
                 "run the command again later; nothing that was published is lost.",
             ) from cause
         if not told:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from texthash.api.filters import Filter
-from texthash.errors import TexthashError, UsageError
+from texthash.errors import StorageUnavailableError, TexthashError, UsageError
 from texthash.index.releases.release import Release, read_release
 from texthash.index.releases.snapshots import Snapshot, read_snapshot, readable_snapshots, take_snapshot
 from texthash.index.storage.free_space import DiskFullError, FreeSpace
 from texthash.index.writing.writer import IndexDocument
+from texthash.io.conditional import patience
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.metrics import StorageMetrics
-from texthash.service.problems import Problem
+from texthash.service.problems import STORE_PATIENCE_S, Problem, storage_problem
 from texthash.service.replicas.encoder import Encoded
 from texthash.service.replicas.writer import Compact, Delete, Restore, Upsert, Write, WriteAck
 
 log = logging.getLogger("texthash.service")
 _ATTEMPTS = 3
+_LONGEST_READ_S = 15.0
+T = TypeVar("T")
 
 
 class Writer(Protocol):
@@ -80,7 +83,7 @@ class IndexWriteService:
             except Problem as problem:
                 if problem.kind != "model-changed" or attempt + 1 == _ATTEMPTS:
                     raise
-                await self._coordinator.follow(await asyncio.to_thread(read_release, self.home))
+                await self._coordinator.follow(await _read(read_release, self.home))
                 continue
             return done, await self._visible(done, wait)
         raise AssertionError("an attempt returns or raises")
@@ -135,30 +138,34 @@ class IndexWriteService:
     def _space(self) -> FreeSpace:
         return FreeSpace(self.home, self._coordinator.release.index_uri, self._coordinator.limits.min_free_bytes)
 
-    def snapshots(self) -> list[Snapshot]:
+    async def snapshots(self) -> list[Snapshot]:
         """Return all snapshots, oldest first."""
-        return readable_snapshots(self.home)
+        return await _read(readable_snapshots, self.home)
 
-    def take_snapshot(self, name: str) -> Snapshot:
+    async def take_snapshot(self, name: str) -> Snapshot:
         """Take a snapshot of the current state.
 
         Raises:
             Problem: The name is invalid or taken, or disk space is short.
         """
         try:
-            return take_snapshot(self.home, name)
+            return await _read(take_snapshot, self.home, name)
         except UsageError as error:
             problem = [{"loc": ["body", "name"], "msg": error.problem}]
             raise Problem("invalid-field", f"{error.problem} {error.remedy}", errors=problem) from None
         except DiskFullError as error:
             raise Problem("insufficient-storage", error.problem) from None
+        except StorageUnavailableError as error:
+            raise storage_problem(error.problem) from error
         except TexthashError as error:
             raise Problem("snapshot-exists", error.problem) from None
 
     async def restore(self, name: str) -> tuple[WriteAck, Release]:
         """Restore the documents of a snapshot; every search sees them when this returns."""
         try:
-            await asyncio.to_thread(read_snapshot, self.home, name)
+            await _read(read_snapshot, self.home, name)
+        except StorageUnavailableError as error:
+            raise storage_problem(error.problem) from error
         except TexthashError as error:
             raise Problem("unknown-snapshot", error.problem) from None
         done = await self._writer.write(Restore(name))
@@ -169,9 +176,22 @@ class IndexWriteService:
         return await self._visible(await self._writer.write(Compact()), True)
 
     async def _visible(self, done: WriteAck, wait: bool) -> Release:
-        release = await asyncio.to_thread(read_release, self.home, done.release)
+        release = await _read(read_release, self.home, done.release)
         if wait:
             await self._coordinator.follow(release)
             if self._settle is not None:
                 await self._settle()
         return release
+
+
+async def _read(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function of the state in a thread: in an object store that is slow it takes seconds, or fails.
+
+    The client of the store asks for longer than one waits here, where it lists objects.
+    """
+    try:
+        async with asyncio.timeout(_LONGEST_READ_S):
+            with patience(STORE_PATIENCE_S):
+                return await asyncio.to_thread(function, *arguments)
+    except TimeoutError:
+        raise storage_problem(f"the state has not been read in {_LONGEST_READ_S:g} s.") from None

@@ -6,9 +6,10 @@ large index over nodes.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -145,16 +146,14 @@ class LocalShard(ShardServer):
             Problem: There is no memory for it beside the release that is served.
         """
         if release not in self._shards.names:
-            self._make_room(release)
+            await self._make_room(release)
         return await super().ping(release)
 
-    def _make_room(self, release: str) -> None:
-        following = read_release(self._home, release)
-        opened = [read_release(self._home, name) for name in self._shards.names]
-        if memory_of(self._home, [*opened, following]) <= self._budget:
+    async def _make_room(self, release: str) -> None:
+        if await asyncio.to_thread(self._memory_with, release, self._shards.names) <= self._budget:
             return
         self._shards.forget_unused()
-        needed = memory_of(self._home, [read_release(self._home, name) for name in self._shards.names] + [following])
+        needed = await asyncio.to_thread(self._memory_with, release, self._shards.names)
         if needed > self._budget:
             raise Problem(
                 "shard-unavailable",
@@ -162,3 +161,7 @@ class LocalShard(ShardServer):
                 f"service.local_memory_bytes allows an ingress {self._budget / 1e6:,.0f} MB: start the service again "
                 "with more, or with service.placement=remote.",
             )
+
+    def _memory_with(self, release: str, opened: Sequence[str]) -> int:
+        """Return the memory that a release and those that are open take, in bytes; reads their records."""
+        return memory_of(self._home, [read_release(self._home, name) for name in (*opened, release)])

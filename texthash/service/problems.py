@@ -12,11 +12,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 
 from texthash.api.problems import KINDS, MEDIA_TYPE, MOST_ERRORS
-from texthash.errors import as_user_error
+from texthash.errors import StorageUnavailableError, as_user_error
 from texthash.service.pages import policy_of, problem_page
 
 _LONGEST_DETAIL = 1_000
 _LONGEST_VALUE = 100
+_RETRY_AFTER_S = "2"
+# Seconds after which requests give up on an object store: less than a client waits for its answer.
+STORE_PATIENCE_S = 5.0
 
 
 class Problem(HTTPException):
@@ -71,9 +74,16 @@ class Problem(HTTPException):
 
 
 def of_storage(error: BaseException) -> Problem | None:
-    """Return the problem of an operating system's error about a file, such as one that is closed; None for others."""
-    known = as_user_error(error) if isinstance(error, OSError) else None
-    return None if known is None else Problem("storage-unavailable", known.problem)
+    """Return the problem of an object store, or of an operating system's error about a file; None for other errors."""
+    known = as_user_error(error)
+    if isinstance(known, StorageUnavailableError):
+        return storage_problem(known.problem)
+    return Problem("storage-unavailable", known.problem) if known is not None and isinstance(error, OSError) else None
+
+
+def storage_problem(detail: str) -> Problem:
+    """Return the problem of an object store that does not answer, or refuses the credentials."""
+    return Problem("storage-unavailable", detail, headers={"Retry-After": _RETRY_AFTER_S})
 
 
 def _problem(

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from texthash.errors import TexthashError
+from texthash.errors import StorageUnavailableError, TexthashError, as_user_error
 from texthash.index.releases.release import current_name, read_release
+from texthash.io.conditional import patience
 from texthash.paths import StateDir
 from texthash.service.coordinator import Coordinator
 from texthash.service.metrics import FollowerMetrics
-from texthash.service.problems import Problem
+from texthash.service.problems import STORE_PATIENCE_S, Problem
 
 log = logging.getLogger("texthash.service")
 POLL_S = 0.2
@@ -33,12 +34,14 @@ class Freshness:
         lag_s: Seconds since the served release was last known to be the current one.
         max_lag_s: Lag in seconds beyond which the service counts as stale.
         reason: Reason for which it does not follow; None while it does.
+        storage: Answer of an object store that is unavailable, so that writes fail too; None while it answers.
     """
 
     alive: bool
     lag_s: float
     max_lag_s: float
     reason: str | None
+    storage: str | None = None
 
     @property
     def fresh(self) -> bool:
@@ -62,6 +65,7 @@ class ReleaseWatcher:
         self._metrics = FollowerMetrics()
         self._task: asyncio.Task[None] | None = None
         self._reason: str | None = None
+        self._storage: str | None = None
         self._failures = 0  # since the last success
         self._confirmed = time.monotonic()
         self._read = self._confirmed
@@ -81,7 +85,7 @@ class ReleaseWatcher:
     def freshness(self) -> Freshness:
         """Return the present lag of the coordinator behind the pointer."""
         alive = self._task is not None and not self._task.done()
-        return Freshness(alive, time.monotonic() - self._confirmed, self._max_lag_s, self._reason)
+        return Freshness(alive, time.monotonic() - self._confirmed, self._max_lag_s, self._reason, self._storage)
 
     def report(self) -> None:
         """Set the gauges; call it every few seconds, since they expire.
@@ -97,13 +101,14 @@ class ReleaseWatcher:
     async def step(self) -> None:
         """Read the pointer once, and move to its release. Errors are counted, and logged when they change."""
         try:
-            await self._move()
+            with patience(STORE_PATIENCE_S):
+                await self._move()
         except Exception as error:  # noqa: BLE001  (storage and remote calls raise anything; nothing may end the task)
             self._failed(error)
         else:
             if self._reason is not None:
                 log.warning("following again: release %s, after %d failures", self._served, self._failures)
-            self._reason, self._failures = None, 0
+            self._reason, self._storage, self._failures = None, None, 0
 
     async def _move(self) -> None:
         began = time.monotonic()
@@ -119,6 +124,7 @@ class ReleaseWatcher:
         self._failures += 1
         self._metrics.failed()
         reason = _reason_of(error)
+        self._storage = reason if isinstance(as_user_error(error), StorageUnavailableError) else None
         if reason != self._reason:  # Logged once, not at every attempt.
             log.warning("release %s stays: %s", self._served, reason)
         self._reason = reason

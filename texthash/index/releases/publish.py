@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texthash.errors import ModelMismatchError, TexthashError
+from texthash.errors import ModelMismatchError, StorageUnavailableError, TexthashError
 from texthash.index.releases.release import (
     CURRENT,
     FORMAT_VERSION,
@@ -373,7 +373,7 @@ def _withdrawn_unless_current(home: StateDir, release: Release) -> Iterator[None
     """Delete the record of a release if the block fails before it has made that release current."""
     try:
         yield
-    except UnknownOutcomeError:  # The release may have been current.
+    except (UnknownOutcomeError, StorageUnavailableError):  # The release may have been current, or may yet be.
         raise
     except BaseException:
         if read_pointer(home)["release"] != release.name:

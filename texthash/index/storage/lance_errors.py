@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 
-from texthash.errors import RENEW_CREDENTIALS, TexthashError, refuses_credentials
+from texthash.errors import (
+    RENEW_CREDENTIALS,
+    StorageUnavailableError,
+    TexthashError,
+    is_out_of_reach,
+    refuses_credentials,
+)
 
 if TYPE_CHECKING:
     import lance
@@ -40,9 +46,14 @@ def reading(what: str) -> Iterator[None]:
         if isinstance(error, OSError) and (error.errno is not None or _NO_SPACE.search(str(error))):
             raise
         if refuses_credentials(error):
-            raise TexthashError(
+            raise StorageUnavailableError(
                 f"{what} cannot be used, as the object store refuses the credentials, such as expired ones: {error}",
                 RENEW_CREDENTIALS,
+            ) from error
+        if is_out_of_reach(error):
+            raise StorageUnavailableError(
+                f"{what} cannot be used, as the object store is busy or out of reach: {error}",
+                "try again when it answers; nothing that was published is lost.",
             ) from error
         raise TexthashError(f"{what} cannot be read: {error}", REMEDY) from error
 

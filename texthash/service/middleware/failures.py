@@ -41,7 +41,7 @@ class Failures:
 
 
 def as_problem(error: Exception, scope: Any) -> Problem:
-    """Return the problem that an exception is sent as; one that is none is logged."""
+    """Return the problem that an exception is sent as; one that was not raised as a problem is logged."""
     if isinstance(error, Problem):
         return error
     log.error("request %s failed", scope["state"]["request_id"], exc_info=error)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texthash.api.filters import Filter
-from texthash.errors import TexthashError
+from texthash.errors import StorageUnavailableError, TexthashError
 from texthash.index.filters.language import FilterError
 from texthash.index.filters.types import AttributeTypeError, merged_types
 from texthash.index.releases.publish import ReleaseMovedError
@@ -21,8 +21,10 @@ from texthash.index.storage.free_space import DiskFullError
 from texthash.index.storage.shard_format import Content
 from texthash.index.writing.writer import IndexDocument, IndexWriter
 from texthash.index.writing.writer_lock import IndexLockedError
+from texthash.io.conditional import patience
+from texthash.io.leases import LeaseLostError
 from texthash.paths import resolve_home
-from texthash.service.problems import Problem, of_storage
+from texthash.service.problems import STORE_PATIENCE_S, Problem, of_storage, storage_problem
 
 log = logging.getLogger("texthash.service")
 _RETRY_AFTER_S = "2"
@@ -110,7 +112,8 @@ class WriterServer:
         async with self._lock:
             for group in _groups(writes):
                 try:
-                    answers += await asyncio.to_thread(self._write, group)
+                    with patience(STORE_PATIENCE_S):
+                        answers += await asyncio.to_thread(self._write, group)
                 except (Problem, TexthashError) as error:
                     answers += [_problem(error)] * len(group)
         return answers
@@ -150,11 +153,19 @@ class WriterServer:
             writer.close()
 
     def _write(self, group: Sequence[Write]) -> Sequence[WriteAck | Problem]:
+        lost = False
         while True:
             try:
                 return self._attempt(self._open(), group)
             except ReleaseMovedError:
                 log.info("another release was published before a write; the write is applied to that one")
+            except LeaseLostError as error:
+                # The store was out of reach for longer than the lease holds. Nothing was published since.
+                log.warning("the writer is reopened: %s", error.problem)
+                self._drop()
+                if lost:
+                    raise
+                lost = True
             except Problem:
                 raise
             except TexthashError as error:
@@ -245,6 +256,8 @@ def _groups(writes: Sequence[Write]) -> list[list[Write]]:
 def _problem(error: Problem | TexthashError) -> Problem:
     if isinstance(error, IndexLockedError):
         return Problem("index-held", error.problem, headers={"Retry-After": _RETRY_AFTER_S})
+    if isinstance(error, StorageUnavailableError):
+        return storage_problem(error.problem)
     if isinstance(error, DiskFullError):
         return Problem("insufficient-storage", error.problem)
     if isinstance(error, (FilterError, AttributeTypeError)):

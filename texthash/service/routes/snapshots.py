@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 
 from fastapi import Depends, FastAPI, Request
@@ -24,8 +23,7 @@ def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService)
     @app.get("/v1/snapshots", tags=[_TAG], summary="List snapshots", responses=answers(*READ_PROBLEMS))
     async def list_snapshots() -> Snapshots:
         """List all snapshots, oldest first."""
-        snapshots = await asyncio.to_thread(index_writes.snapshots)
-        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in snapshots])
+        return Snapshots(snapshots=[SnapshotInfo(**asdict(snapshot)) for snapshot in await index_writes.snapshots()])
 
     @app.post(
         "/v1/snapshots",
@@ -37,7 +35,7 @@ def add_snapshots(app: FastAPI, checks: Checks, index_writes: IndexWriteService)
     async def take_snapshot(request: SnapshotRequest, http: Request) -> SnapshotInfo:
         """Take a snapshot of the current state. It copies nothing, and takes space only for what is written later."""
         audit(http.scope, "take_snapshot")
-        snapshot = await asyncio.to_thread(index_writes.take_snapshot, request.name)
+        snapshot = await index_writes.take_snapshot(request.name)
         audit(http.scope, "take_snapshot", snapshot=snapshot.name, release=snapshot.release)
         return SnapshotInfo(**asdict(snapshot))
 

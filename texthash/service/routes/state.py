@@ -74,11 +74,14 @@ def add_state(
     async def ready(response: Response) -> Health:
         """Answer 200 if the encoder and every shard have just answered, and the served release is the current one.
 
-        `writes` shows whether disk space suffices for writes, `audit` whether they leave audit lines.
+        `writes` shows whether disk space suffices for writes and an object store answers, `audit` whether they leave
+        audit lines.
         """
         encoder, missing = await coordinator.ready(_PING_S)
         refusal = None if index_writes is None else await index_writes.refusal()
         freshness = release_watcher.freshness() if release_watcher is not None else None
+        if index_writes is not None and freshness is not None:
+            refusal = refusal or freshness.storage
         total = len(coordinator.release.shards)
         unavailable = ([] if encoder else ["encoder"]) + [f"shard-{number}" for number in missing]
         unavailable += ["follower"] if freshness is not None and not freshness.fresh else []
