@@ -59,6 +59,7 @@ READABLE = (2, 3, 4, 5, 6, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DOCUMENT_FIELDS = ("title", "text", "labels", ATTRIBUTES)
 _INDEX_CACHE = 256 * 2**20
+_SLICE_ROWS = 8192
 _METADATA_CACHE = 16 * 2**20
 
 
@@ -210,7 +211,7 @@ def write_shard(
     failures: list[Exception] = []
 
     def counted() -> Iterator[pa.RecordBatch]:
-        for batch in _source(batches, path, failures):
+        for batch in _slices(_source(batches, path, failures)):
             numbers, codes = batch.column("number").to_numpy(), codes_of(batch.column("code"), identity.bits)
             checksum.add(numbers, codes, known_of(batch))
             rows = pa.Table.from_batches([batch])
@@ -267,6 +268,13 @@ def _source(batches: Iterable[pa.RecordBatch], path: Path, failures: list[Except
         elif isinstance(error, Exception):  # not the end of this generator, nor an interrupt
             failures.append(error)
         raise
+
+
+def _slices(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches in slices of a few: words are analysed in many times the memory of the texts."""
+    for batch in batches:
+        for first in range(0, batch.num_rows, _SLICE_ROWS):
+            yield batch.slice(first, _SLICE_ROWS)
 
 
 def is_written(path: Path) -> bool:

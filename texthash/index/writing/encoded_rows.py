@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from texthash.config import VectorKind
 from texthash.corpora.document import SPLITS
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from texthash.models.hasher import Hasher
 
 FOLDER = ".codes"
-_BLOCK_BYTES = 32_000_000
+_BLOCK_BYTES, _PART_BYTES = 32_000_000, 1_000_000
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
@@ -147,8 +148,8 @@ def _encode_file(job: EncodeJob, hasher: Hasher, corpus: PreparedCorpus, file: C
     columns = schema(hasher.bits, 0 if job.vectors is None else vector_width(method, job.vectors))
     for column in attribute_fields(types):
         columns = columns.append(column)
-    block: list[pa.Table] = []
     with whole(target) as unfinished, pa.ipc.new_file(unfinished, columns, options=_COMPRESSED) as writer:
+        block = _Block(writer, job.shards)
         for rows in read_rows(corpus.split(file.split), file.path, file.row, ENCODING_BATCH, method.encoding_inputs):
             numbers = np.arange(len(rows)) + (file.number + rows.first - file.row)
             documents = pa.Table.from_batches([rows.table])
@@ -156,11 +157,8 @@ def _encode_file(job: EncodeJob, hasher: Hasher, corpus: PreparedCorpus, file: C
             if types:
                 content = with_attributes(content, read_stored(documents[ATTRIBUTES]), types)
             # Every prepared document has a known word: preparation drops the others.
-            block.append(fitting(with_codes(content, _encoded(hasher, rows, job.vectors)), columns))
-            if sum(table.nbytes for table in block) >= _BLOCK_BYTES:
-                _write(writer, block, job.shards)
-                block = []
-        _write(writer, block, job.shards)
+            block.add(fitting(with_codes(content, _encoded(hasher, rows, job.vectors)), columns))
+        block.write()
     return file.documents
 
 
@@ -188,13 +186,52 @@ def _encoded(hasher: Hasher, rows: Rows, vectors: VectorKind | None) -> Coded:
     return Coded(codes, vectors=vectors_of(method, vectors, values, dense).astype(np.float16))
 
 
-def _write(writer: pa.RecordBatchWriter, block: list[pa.Table], shards: int) -> None:
-    """Write a block of rows as one batch for each shard, in order."""
-    if not block:
-        return
-    (rows,) = pa.concat_tables(block).combine_chunks().to_batches()
-    owners = np.array([shard_of(document, shards) for document in rows.column("id").to_pylist()])
-    rows = rows.take(pa.array(np.argsort(owners, kind="stable")))
-    bounds = np.searchsorted(np.sort(owners), np.arange(shards + 1))
-    for first, end in pairwise(bounds):
-        writer.write_batch(rows.slice(first, end - first))
+class _Block:
+    """Rows that are written together, as one batch for each shard.
+
+    They are kept in a few large parts: many small arrays that stay while others come and go would keep several times
+    their size from the system.
+
+    Args:
+        writer: Writer of the file.
+        shards: Number of shards.
+    """
+
+    def __init__(self, writer: pa.RecordBatchWriter, shards: int) -> None:
+        self._writer, self._shards = writer, shards
+        self._recent: list[pa.Table] = []
+        self._parts: list[pa.Table] = []
+        self._owners: list[NDArray[np.int64]] = []  # shard of each row of each part
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, and write the block if it is full."""
+        self._recent.append(rows)
+        if _bytes(self._recent) >= _PART_BYTES:
+            self._join()
+        if _bytes(self._parts) >= _BLOCK_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write the rows that were added, those of each shard in the order in which they came."""
+        self._join()
+        if not self._parts:
+            return
+        (rows,) = pa.concat_tables(self._parts).combine_chunks().to_batches()
+        owners = np.concatenate(self._owners)
+        self._parts.clear()
+        self._owners.clear()
+        order = np.argsort(owners, kind="stable")
+        # A shard at a time: the rows of all shards in their order would be the block once more.
+        for first, end in pairwise(np.searchsorted(owners, np.arange(self._shards + 1), sorter=order)):
+            self._writer.write_batch(rows.take(pa.array(order[first:end])))
+
+    def _join(self) -> None:
+        if self._recent:
+            part = pa.concat_tables(self._recent).combine_chunks()
+            self._recent.clear()
+            self._parts.append(part)
+            self._owners.append(np.array([shard_of(own, self._shards) for own in part["id"].to_pylist()]))
+
+
+def _bytes(tables: list[pa.Table]) -> int:
+    return sum(table.nbytes for table in tables)
