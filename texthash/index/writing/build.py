@@ -37,6 +37,7 @@ from texthash.index.writing.encoded_rows import (
     load_encoder,
     rows_of_shard,
 )
+from texthash.io.allocator import limit_arenas
 from texthash.io.atomic import exclusive, remove_directory, side_by_side
 from texthash.progress import log_line, track
 
@@ -123,6 +124,7 @@ def build_shard(
         weights=weights,
     )
     documents = sum(file.documents for file in files)
+    limit_arenas()
     write_shard(path, rows_of_shard(job.index, files, shard, job.shards), identity, next_number=documents)
 
 
