@@ -17,7 +17,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import texthash
+from texthash.config import ClusterConfig, TrainingConfig
 from texthash.paths import is_address
+from texthash.training.on_ray import scaling_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kuberay"
@@ -71,7 +73,7 @@ def _submitter() -> dict[str, Any]:
 def test_every_manifest_is_there() -> None:
     assert set(manifests()) == {"RayService", "RayJob", "ConfigMap", "NetworkPolicy", "Kustomization"}
     assert set(manifests(MLFLOW)) == {"PersistentVolumeClaim", "Service", "Deployment", "NetworkPolicy"}
-    assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 4
+    assert sum(len(list(pods(kind))) for kind in SCHEMAS["kinds"]) == 5
 
 
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
@@ -159,9 +161,11 @@ def test_the_application_is_that_of_the_configuration_file() -> None:
 
 @pytest.mark.parametrize("kind", SCHEMAS["kinds"])
 def test_pods_are_confined_bounded_and_watched(kind: str) -> None:
-    for spec, container in pods(kind):
+    for number, (spec, container) in enumerate(pods(kind)):
         assert spec["securityContext"]["runAsNonRoot"] is True
-        assert spec["automountServiceAccountToken"] is False
+        assert spec["automountServiceAccountToken"] is (number == 0), (
+            "only the autoscaler, in the head's pod, needs one"
+        )
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -169,6 +173,34 @@ def test_pods_are_confined_bounded_and_watched(kind: str) -> None:
         }
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert all(container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe"))
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["kinds"])
+def test_the_autoscaler_is_on_and_confined_and_has_groups_to_change(kind: str) -> None:
+    made = cluster(kind)
+    assert made["enableInTreeAutoscaling"] is True
+    options = made["autoscalerOptions"]
+    assert options["securityContext"] == next(pods(kind))[1]["securityContext"]
+    assert options["resources"]["limits"] == options["resources"]["requests"]
+    for group in made["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] < group["maxReplicas"]
+
+
+def test_gpus_are_there_once_a_job_asks_for_them() -> None:
+    plain, gpu = cluster("RayJob")["workerGroupSpecs"]
+    assert (gpu["replicas"], gpu["minReplicas"]) == (0, 0)
+    (container,) = gpu["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert gpu["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "nvidia.com/gpu" not in plain["template"]["spec"]["containers"][0]["resources"]["limits"]
+    # Otherwise the pods are the same.
+    for group in (plain, gpu):
+        group["template"]["spec"].pop("tolerations", None)
+        group["template"]["spec"]["containers"][0].pop("resources")
+    assert plain["template"] == gpu["template"]
+    scaling = scaling_of(TrainingConfig(use_gpu=True, workers=4, cpus_per_worker=4), ClusterConfig())
+    assert scaling.num_workers <= gpu["maxReplicas"]
+    assert scaling.resources_per_worker == {"CPU": 4.0, "GPU": 1}
 
 
 def test_pods_that_are_not_rays_are_confined_and_bounded_too() -> None:
