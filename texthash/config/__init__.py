@@ -22,10 +22,11 @@ from texthash.config.section import Bits, Section, Seed, Seeds, Widths, environm
 from texthash.config.service import AutoscalingConfig, LimitsConfig, RerankConfig, ServiceConfig, limit_variable
 from texthash.config.shipped import find_config
 from texthash.config.tracking import TrackingConfig
-from texthash.config.training import TrainingConfig
+from texthash.config.training import IRRELEVANT_TO_WEIGHTS, TrainingConfig
 from texthash.config.tuning import Range, TuningConfig
 
 __all__ = [
+    "IRRELEVANT_TO_WEIGHTS",
     "AutoscalingConfig",
     "Bits",
     "ClusterConfig",

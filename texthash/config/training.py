@@ -6,9 +6,13 @@ from typing import Literal
 
 from pydantic import (
     Field,
+    model_validator,
 )
 
 from texthash.config.section import Section, Seed
+
+IRRELEVANT_TO_WEIGHTS = {"resume", "max_failures", "cpus_per_worker", "max_workers"}
+"""Settings of training that no digest of a run holds, because the weights do not depend on them."""
 
 
 class TrainingConfig(Section):
@@ -21,7 +25,13 @@ class TrainingConfig(Section):
     labelled: float = Field(
         1.0, gt=0, le=1, description="share of the training documents, sampled by the seed, whose labels are used"
     )
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, description="number of workers; the least number if max_workers is larger")
+    max_workers: int | None = Field(
+        None,
+        ge=1,
+        description="largest number of workers, which follow the nodes of the cluster from epoch to epoch; null: the "
+        "number stays the same",
+    )
     use_gpu: bool = False
     cpus_per_worker: float = Field(0.5, gt=0)
     autocast: Literal["bf16"] | None = None
@@ -32,3 +42,9 @@ class TrainingConfig(Section):
     max_failures: int = Field(2, ge=0, description="largest number of worker deaths in a run")
     seed: Seed = 0
     resume: bool = True
+
+    @model_validator(mode="after")
+    def _most_is_not_below_least(self) -> TrainingConfig:
+        if self.max_workers is not None and self.max_workers < self.workers:
+            raise ValueError(f"max_workers={self.max_workers} is below workers={self.workers}")
+        return self

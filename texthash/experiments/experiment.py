@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texthash.config import Config
+from texthash.config import IRRELEVANT_TO_WEIGHTS, Config
 from texthash.corpora.prepared.corpus import PreparedCorpus
 from texthash.errors import ModelMismatchError, UsageError
 from texthash.executor import Executor, LocalExecutor
@@ -302,7 +302,7 @@ class Experiment:
             "data": data_digest(self.corpus),
             "features": config.corpus.features,
             "method": decisive(config.method),
-            "training": config.training.model_dump(mode="json", exclude={"resume", "max_failures", "cpus_per_worker"}),
+            "training": config.training.model_dump(mode="json", exclude=IRRELEVANT_TO_WEIGHTS),
             "judged_by": [config.evaluation.k, config.evaluation.selection_metric],
         }
         return hashlib.sha256(json.dumps(decisive_values, sort_keys=True).encode()).hexdigest()[:10]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,9 @@ from texthash.models.graphs import ensure_views
 from texthash.nodes import wait_for
 from texthash.training.checkpoints import State, read_state, write_state
 from texthash.training.loop import EpochReport, TrainingResult, fit
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
 
 _STATE, _RESULT = "checkpoint.pt", "result.pt"
 # Longest time that workers wait for another one, which may be fitting a teacher or validating. The death of a worker
@@ -91,13 +94,12 @@ def train_distributed(
         TexthashError: Training failed more often than ``max_failures``, a loss term is not finite, or the corpus is
             missing.
     """
-    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     cluster = cluster or ClusterConfig()
-    resources = {"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {})
-    wait_for(partial(_missing_resources, training), cluster.wait_s, [resources] * training.workers)
+    wait_for(partial(_missing_resources, training), cluster.wait_s, [_resources(training)] * training.workers)
     place = storage.absolute() / name
     if place.exists() and not training.resume:
         remove_directory(place)
@@ -108,14 +110,7 @@ def train_distributed(
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": _Job(method, corpus, resuming, validate, on_epoch, encoder)},
-        scaling_config=ScalingConfig(  # type: ignore[call-arg]  # typed as Train V1
-            num_workers=training.workers,
-            use_gpu=training.use_gpu,
-            resources_per_worker=resources,
-            placement_strategy=cluster.placement_strategy,
-            label_selector=cluster.label_selector or None,
-            accelerator_type=cluster.accelerator_type,
-        ),
+        scaling_config=scaling_of(training, cluster),
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo", timeout_s=_SILENCE_S),
         run_config=RunConfig(
             name=name,
@@ -133,6 +128,26 @@ def train_distributed(
         raise TexthashError(f"the run {name} left no result in {place}.", "delete that directory and train again.")
     with outcome.checkpoint.as_directory() as directory:
         return _rebuild(method, corpus, training, encoder, read_state(Path(directory) / _RESULT))
+
+
+def scaling_of(training: TrainingConfig, cluster: ClusterConfig) -> ScalingConfig:
+    """Return number, resources and placement of the workers in the form of Ray Train."""
+    from ray.train import ScalingConfig
+
+    most = training.max_workers
+    return ScalingConfig(  # type: ignore[call-arg]  # typed as Train V1
+        num_workers=training.workers if most is None else (training.workers, most),  # type: ignore[arg-type]
+        use_gpu=training.use_gpu,
+        resources_per_worker=_resources(training),
+        placement_strategy=cluster.placement_strategy,
+        label_selector=cluster.label_selector or None,
+        accelerator_type=cluster.accelerator_type,
+    )
+
+
+def _resources(training: TrainingConfig) -> dict[str, float]:
+    """Return what each worker claims."""
+    return {"CPU": training.cpus_per_worker} | ({"GPU": 1} if training.use_gpu else {})
 
 
 def _make_views(method: MethodConfig, corpus: Path, seed: int, encoder: str | None) -> None:

@@ -14,7 +14,17 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from texthash.config import Config, Preset, Section, Seeds, Widths, find_config, load_config, parse_section
+from texthash.config import (
+    IRRELEVANT_TO_WEIGHTS,
+    Config,
+    Preset,
+    Section,
+    Seeds,
+    Widths,
+    find_config,
+    load_config,
+    parse_section,
+)
 from texthash.corpora.preparation.steps import resolve as resolve_corpus
 from texthash.errors import UsageError
 from texthash.evaluation.baselines.cosine import TFIDF
@@ -185,9 +195,8 @@ class Cell:
             # Part of the identity of cells on disk, which keeps the key that it was first written with.
             if config.evaluation.selection_metric:
                 decisive["choose_by"] = config.evaluation.selection_metric
-            irrelevant = {"resume", "max_failures", "cpus_per_worker"}
             decisive["method"] = of_method(config.method)
-            decisive["training"] = config.training.model_dump(mode="json", exclude=irrelevant)
+            decisive["training"] = config.training.model_dump(mode="json", exclude=IRRELEVANT_TO_WEIGHTS)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
