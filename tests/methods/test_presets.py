@@ -68,6 +68,17 @@ def test_found_settings_are_those_of_the_record_and_params_go_before_them():
     assert (config.method.params["weighting"], config.method.params["dropout"]) == ("sublinear_tfidf", 0.1)
 
 
+def test_found_settings_are_those_that_were_shipped_wherever_a_command_runs(tmp_path, monkeypatch):
+    (tmp_path / "reproductions").mkdir()
+    (tmp_path / "reproductions" / "tuned.yaml").write_text(
+        "own/e/nash/16: {trials: 1, validation: 0.5, params: {dropout: 0.9}}", encoding="utf-8"
+    )
+    shipped = found_settings()
+    found_settings.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    assert found_settings() == shipped
+
+
 def test_a_method_that_was_not_searched_has_no_found_settings():
     with pytest.raises(UsageError, match="no search has found settings of daba") as caught:
         resolved(load_config(None, ["method.name=daba", "method.preset=tuned"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from texthash.errors import UsageError, nearest_name
 
-_SHIPPED = Path(__file__).parents[1] / "configs"  # a link to configs/ of the repository; a folder of files in a wheel
+SHIPPED = Path(__file__).parents[1] / "configs"  # a link to configs/ of the repository; a folder of files in a wheel
 
 
 def find_config(name: str | Path, folder: Path = Path(), what: str = "configuration") -> Path:
@@ -25,7 +25,7 @@ def find_config(name: str | Path, folder: Path = Path(), what: str = "configurat
     path = folder / name
     if path.exists():
         return path
-    shipped = {} if Path(name).is_absolute() else {str(f.relative_to(_SHIPPED)): f for f in _SHIPPED.rglob("*.yaml")}
+    shipped = {} if Path(name).is_absolute() else {str(f.relative_to(SHIPPED)): f for f in SHIPPED.rglob("*.yaml")}
     known = str(Path(name)).removeprefix("configs/")
     if known in shipped:
         return shipped[known]

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from texthash.config.shipped import find_config
+from texthash.config.shipped import SHIPPED
 
-_FILE = "reproductions/tuned.yaml"
+_FILE = SHIPPED / "reproductions" / "tuned.yaml"  # never one of the current directory: it comes with the methods
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FoundSettings:
 @cache
 def found_settings() -> Mapping[str, FoundSettings]:
     """Return the settings found by method; of several widths those of the narrowest."""
-    records = yaml.safe_load(find_config(_FILE).read_text(encoding="utf-8"))
+    records = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     found: dict[str, FoundSettings] = {}
     for key, record in records.items():
         corpus, edition, method, bits = key.split("/")
